@@ -1,0 +1,300 @@
+//! The Amanda score: how well a lead fits the mentoring programme, 0 to 100.
+//!
+//! The rules are data with a version, so that a person can be told how they were scored (LGPD art.
+//! 20). `docs/amanda-score.md` shows them; a test keeps the two equal. Knows nothing of forms.
+
+use serde::{Deserialize, Serialize};
+
+/// An answer as the form sent it: a number, or one of the form's options.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// `12`
+    Number(i64),
+    /// `10000-30000`
+    Text(String),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[pii]")
+    }
+}
+
+impl Answer {
+    /// The answer as text, for destinations.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// The number in it, if it is one: `12`, `12h`, `R$ 15.000,00`.
+    fn number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(text) => {
+                let text = text.trim().trim_start_matches("R$").trim_end_matches('h').trim();
+                let whole = text.split(',').next().unwrap_or_default();
+                whole.replace('.', "").parse().ok()
+            }
+        }
+    }
+}
+
+/// What a lead answered to the four questions that count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// `businessType`
+    pub business_type: Option<Answer>,
+    /// `monthlyRevenue`, in reais
+    pub monthly_revenue: Option<Answer>,
+    /// `workHoursDaily`
+    pub work_hours_daily: Option<Answer>,
+    /// `mainStruggle`
+    pub main_struggle: Option<Answer>,
+}
+
+/// One question and its bands.
+pub struct Criterion {
+    /// The field of the form.
+    pub field: &'static str,
+    answer: fn(&Answers) -> Option<&Answer>,
+    /// From best to worst; what matches none takes no points.
+    pub bands: &'static [Band],
+}
+
+/// Points for the answers that fall into it.
+pub struct Band {
+    /// What it is worth.
+    pub points: u8,
+    /// The form's options that fall into it.
+    pub options: &'static [&'static str],
+    /// Numbers from here on fall into it.
+    pub at_least: Option<i64>,
+}
+
+/// The version of [`CRITERIA`], kept with every score.
+pub const VERSION: &str = "amanda-2026-11";
+
+const fn band(points: u8, options: &'static [&'static str], at_least: Option<i64>) -> Band {
+    Band { points, options, at_least }
+}
+
+/// The rules. Unknown answers and missing ones take the lowest band: no points.
+pub const CRITERIA: [Criterion; 4] = [
+    Criterion {
+        field: "businessType",
+        answer: |answers| answers.business_type.as_ref(),
+        bands: &[
+            band(20, &["servicos", "consultoria", "saude", "educacao", "mentoria"], None),
+            band(15, &["beleza", "tecnologia", "advocacia", "arquitetura"], None),
+            band(10, &["comercio", "ecommerce", "alimentacao", "imobiliaria"], None),
+        ],
+    },
+    Criterion {
+        field: "monthlyRevenue",
+        answer: |answers| answers.monthly_revenue.as_ref(),
+        bands: &[
+            band(35, &["acima-100000"], Some(100_000)),
+            band(30, &["50000-100000"], Some(50_000)),
+            band(25, &["30000-50000"], Some(30_000)),
+            band(18, &["10000-30000"], Some(10_000)),
+            band(10, &["5000-10000"], Some(5_000)),
+        ],
+    },
+    Criterion {
+        field: "workHoursDaily",
+        answer: |answers| answers.work_hours_daily.as_ref(),
+        bands: &[
+            band(25, &["acima-14"], Some(14)),
+            band(22, &["12-14"], Some(12)),
+            band(18, &["10-12"], Some(10)),
+            band(10, &["8-10"], Some(8)),
+        ],
+    },
+    Criterion {
+        field: "mainStruggle",
+        answer: |answers| answers.main_struggle.as_ref(),
+        bands: &[
+            band(20, &["tempo"], None),
+            band(18, &["equipe"], None),
+            band(15, &["processos"], None),
+            band(10, &["vendas", "financeiro", "marketing"], None),
+        ],
+    },
+];
+
+/// How promising a lead is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// 80 and more.
+    High,
+    /// 50 to 79.
+    Medium,
+    /// Below 50.
+    Low,
+}
+
+impl Tier {
+    const fn of(total: u8) -> Self {
+        match total {
+            80.. => Self::High,
+            50..=79 => Self::Medium,
+            0..=49 => Self::Low,
+        }
+    }
+
+    /// The name in answers and tags.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
+/// A score with everything needed to explain it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmandaScore {
+    /// 0 to 100.
+    pub total: u8,
+    /// The band of the total.
+    pub tier: Tier,
+    /// Points per question, by the field of the form.
+    pub breakdown: std::collections::BTreeMap<String, u8>,
+    /// The rules that made it.
+    pub rules: String,
+}
+
+/// Scores the answers by [`CRITERIA`].
+pub fn score(answers: &Answers) -> AmandaScore {
+    let breakdown: std::collections::BTreeMap<_, _> = CRITERIA
+        .iter()
+        .map(|criterion| (criterion.field.to_owned(), points(criterion, answers)))
+        .collect();
+    let total = breakdown.values().sum();
+    AmandaScore { total, tier: Tier::of(total), breakdown, rules: VERSION.to_owned() }
+}
+
+fn points(criterion: &Criterion, answers: &Answers) -> u8 {
+    let Some(answer) = (criterion.answer)(answers) else { return 0 };
+    let option = answer.text().trim().to_lowercase();
+    let number = answer.number();
+    let matching = criterion.bands.iter().find(|band| {
+        band.options.contains(&option.as_str())
+            || band.at_least.zip(number).is_some_and(|(least, number)| number >= least)
+    });
+    matching.map_or(0, |band| band.points)
+}
+
+/// By how much a client's own score may differ from ours before it is flagged.
+pub const CLIENT_DIFFERENCE_MAX: u8 = 15;
+
+/// Whether the client's own score agrees with ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientScore {
+    /// Within [`CLIENT_DIFFERENCE_MAX`] of ours.
+    Agrees(u8),
+    /// Further away: the page computes by other rules, or somebody tampered.
+    Differs(u8),
+}
+
+impl ClientScore {
+    /// Compares a client's score with ours.
+    pub const fn compare(client: u8, ours: u8) -> Self {
+        if client.abs_diff(ours) > CLIENT_DIFFERENCE_MAX {
+            Self::Differs(client)
+        } else {
+            Self::Agrees(client)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Option<Answer> {
+        Some(Answer::Text(text.to_owned()))
+    }
+
+    #[test]
+    fn the_best_answers_make_one_hundred_and_none_make_zero() {
+        let best = Answers {
+            business_type: text("Consultoria "),
+            monthly_revenue: Some(Answer::Number(250_000)),
+            work_hours_daily: text("14h"),
+            main_struggle: text("tempo"),
+        };
+        assert_eq!(score(&best).total, 100);
+        assert_eq!(score(&best).tier, Tier::High);
+        assert_eq!(score(&Answers::default()).total, 0);
+        assert_eq!(score(&Answers::default()).tier, Tier::Low);
+    }
+
+    #[test]
+    fn unknown_answers_take_the_lowest_band() {
+        let unknown = Answers {
+            business_type: text("astrologia"),
+            monthly_revenue: text("muito"),
+            work_hours_daily: Some(Answer::Number(-3)),
+            main_struggle: text(""),
+        };
+        assert_eq!(score(&unknown).total, 0);
+    }
+
+    #[test]
+    fn options_and_numbers_fall_into_the_same_bands() {
+        for (answer, expected) in [
+            (text("10000-30000"), 18),
+            (Some(Answer::Number(10_000)), 18),
+            (Some(Answer::Number(29_999)), 18),
+            (text("R$ 15.000,00"), 18),
+            (text("15000"), 18),
+            (Some(Answer::Number(9_999)), 10),
+            (text("ate-5000"), 0),
+        ] {
+            let answers = Answers { monthly_revenue: answer.clone(), ..Answers::default() };
+            assert_eq!(score(&answers).total, expected, "{:?}", answer.map(|a| a.text()));
+        }
+    }
+
+    #[test]
+    fn tiers_part_at_50_and_80() {
+        assert_eq!(
+            [0, 49, 50, 79, 80, 100].map(|total| Tier::of(total).name()),
+            ["low", "low", "medium", "medium", "high", "high"]
+        );
+    }
+
+    #[test]
+    fn a_client_score_is_flagged_from_sixteen_points_on() {
+        assert_eq!(ClientScore::compare(65, 50), ClientScore::Agrees(65));
+        assert_eq!(ClientScore::compare(66, 50), ClientScore::Differs(66));
+        assert_eq!(ClientScore::compare(34, 50), ClientScore::Differs(34));
+    }
+
+    #[test]
+    fn the_document_shows_these_rules() {
+        let document = include_str!("../../../docs/amanda-score.md");
+        let mut rows = format!("Rules version: `{VERSION}`\n\n");
+        rows.push_str("| question | points | options | or a number from |\n|---|---|---|---|\n");
+        for criterion in &CRITERIA {
+            for band in criterion.bands {
+                let from = band.at_least.map_or_else(|| "-".to_owned(), |least| least.to_string());
+                let options = band.options.join(", ");
+                rows.push_str(&format!(
+                    "| `{}` | {} | {options} | {from} |\n",
+                    criterion.field, band.points
+                ));
+            }
+            rows.push_str(&format!("| `{}` | 0 | anything else | - |\n", criterion.field));
+        }
+        assert!(document.contains(&rows), "docs/amanda-score.md should hold:\n\n{rows}");
+    }
+}

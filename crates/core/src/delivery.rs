@@ -1,0 +1,531 @@
+//! A delivery and its state machine.
+//!
+//! ```text
+//!            claim                 Delivered / Skipped ───► delivered / skipped
+//! pending ─────────► leased ──┬─►  Rejected / Expired  ───► dead  (waits for a person)
+//!    ▲                 │      ├─►  Unknown             ───► unknown, or dead ("may have been sent")
+//!    └─────────────────┴──────┘
+//!      Retry, Blocked, Released, or the lease's end
+//! ```
+//!
+//! [`settle`] is the whole retry story as one pure function. Must not know how a delivery is claimed
+//! or kept, nor any destination.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::after;
+use crate::consent::Purpose;
+use crate::exchange::Reply;
+use crate::hash::Digest;
+use crate::id::{DeliveryId, EventId, LeadId, LeaseId};
+use crate::pii::{self, Text};
+
+/// How long a claim stands, in seconds; the clock skew between workers is inside.
+pub const LEASE_S: i64 = 60;
+/// A delivery claimed this often in a row without any settlement kills its workers.
+pub const CLAIMS_MAX: u32 = 20;
+/// How many attempts a delivery remembers.
+pub const ATTEMPTS_KEPT: usize = 10;
+/// How long a blocked or unreadable delivery rests, in seconds.
+pub const BLOCKED_S: i64 = 5 * 60;
+/// The longest `Retry-After` that is honoured, in seconds.
+pub const RETRY_AFTER_S_MAX: u32 = 24 * 60 * 60;
+
+/// Waits between attempts, in seconds; the last one repeats until the deadline.
+pub const SCHEDULE_S: [i64; 8] = [5, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
+
+/// An event for a destination and slot, with its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its identity, derived from event, destination and slot.
+    pub id: DeliveryId,
+    /// Whose it is.
+    pub lead_id: LeadId,
+    /// What happened.
+    pub event_id: EventId,
+    /// When the event was first accepted: part of both keys.
+    pub accepted_at: Timestamp,
+    /// The destination's name, as the table has it.
+    pub destination: String,
+    /// The slot's name, as the table has it; code that does not know it releases the delivery.
+    pub slot: String,
+    /// Where it stands.
+    pub state: State,
+    /// When it is due, or when its lease ends; absent once settled.
+    pub due_at: Option<Timestamp>,
+    /// After this it is no longer sent.
+    pub deadline: Timestamp,
+    /// Attempts spent.
+    pub attempts: u32,
+    /// Claims in a row that ended without any settlement.
+    pub claims: u32,
+    /// The claim that holds it.
+    pub lease_id: Option<LeaseId>,
+    /// The claim under which a harmful request was about to be sent.
+    pub sending: Option<LeaseId>,
+    /// The last attempts, oldest first.
+    pub log: Vec<Attempt>,
+    /// When it was settled for good.
+    pub settled_at: Option<Timestamp>,
+    /// Why it is where it is.
+    pub reason: Option<String>,
+    /// Digest of the lead's e-mail, to read its alias together with the lead.
+    pub email_digest: Option<Digest>,
+    /// Digest of the lead's phone.
+    pub phone_digest: Option<Digest>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waits for its due time.
+    Pending,
+    /// Held by a worker.
+    Leased,
+    /// May have been sent, and nobody needs to decide.
+    Unknown,
+    /// The destination has it.
+    Delivered,
+    /// Not sent, rightly.
+    Skipped,
+    /// Not sent, or perhaps sent: waits for a person.
+    Dead,
+}
+
+impl State {
+    /// The name in the table and in the journey.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Leased => "leased",
+            Self::Unknown => "unknown",
+            Self::Delivered => "delivered",
+            Self::Skipped => "skipped",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Whether something is still going to happen by itself.
+    pub const fn is_open(self) -> bool {
+        match self {
+            Self::Pending | Self::Leased => true,
+            Self::Unknown | Self::Delivered | Self::Skipped | Self::Dead => false,
+        }
+    }
+}
+
+/// One try at a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How it ended: the name of an [`Outcome`].
+    pub outcome: String,
+    /// The last HTTP status, if there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// From the claim to the end, in milliseconds.
+    pub duration_ms: u32,
+    /// Why it ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The beginning of the provider's answer where it was no success; may echo personal data.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub detail: Option<Text>,
+}
+
+/// How a try ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination has it.
+    Delivered,
+    /// Try again later.
+    Retry {
+        /// Why.
+        reason: Reason,
+        /// What the provider asked for, in seconds.
+        retry_after_s: Option<u32>,
+    },
+    /// The provider will never take it.
+    Rejected(Reason),
+    /// The destination as a whole refuses us: credentials, payment, configuration.
+    Blocked(Reason),
+    /// It must not or need not be sent.
+    Skipped(Reason),
+    /// Its deadline passed.
+    Expired,
+    /// It may have been sent.
+    Unknown(Reason),
+    /// Not tried: given back, due again after so many seconds.
+    Released {
+        /// Why.
+        reason: Reason,
+        /// When it is due again, in seconds from now.
+        after_s: i64,
+    },
+}
+
+impl Outcome {
+    /// The name in the table, in logs and in the journey.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Rejected(_) => "rejected",
+            Self::Blocked(_) => "blocked",
+            Self::Skipped(_) => "skipped",
+            Self::Expired => "expired",
+            Self::Unknown(_) => "unknown",
+            Self::Released { .. } => "released",
+        }
+    }
+
+    /// Why, where there is a why.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Delivered => None,
+            Self::Expired => Some(Reason::DeadlinePassed),
+            Self::Retry { reason, .. }
+            | Self::Released { reason, .. }
+            | Self::Rejected(reason)
+            | Self::Blocked(reason)
+            | Self::Skipped(reason)
+            | Self::Unknown(reason) => Some(*reason),
+        }
+    }
+}
+
+/// Why something ended as it did. No variant can carry personal data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The HTTP status of the answer.
+    Status(u16),
+    /// No connection.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke.
+    Transport,
+    /// A success whose body is not what the API promises, or says otherwise.
+    Answer(&'static str),
+    /// The request would break one of the provider's limits.
+    Limit(&'static str),
+    /// The person did not agree to this purpose, or took it back.
+    NoConsent(Purpose),
+    /// The provider says that the person left.
+    Unsubscribed,
+    /// This deployment is not production.
+    OutsideProduction,
+    /// The deadline passed.
+    DeadlinePassed,
+    /// A worker died, or no answer came, after a harmful request was begun.
+    MayHaveBeenSent,
+    /// Claimed [`CLAIMS_MAX`] times without any settlement.
+    KillsItsWorker,
+    /// Another delivery of the same lead is under way.
+    SiblingLeased,
+    /// Written by newer code: the slot, the event or the item's version is not known here.
+    NotUnderstood,
+    /// The lead, or the event, is not there.
+    Missing(&'static str),
+    /// Not enough time was left.
+    NoTimeLeft,
+    /// More requests than a delivery may make.
+    TooManyRequests,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "http_{status}"),
+            Self::Connect => f.write_str("connect"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Transport => f.write_str("transport"),
+            Self::Answer(what) => write!(f, "answer_{what}"),
+            Self::Limit(what) => write!(f, "limit_{what}"),
+            Self::NoConsent(purpose) => write!(f, "no_consent_{}", purpose.name()),
+            Self::Unsubscribed => f.write_str("unsubscribed"),
+            Self::OutsideProduction => f.write_str("outside_production"),
+            Self::DeadlinePassed => f.write_str("deadline_passed"),
+            Self::MayHaveBeenSent => f.write_str("may_have_been_sent"),
+            Self::KillsItsWorker => f.write_str("kills_its_worker"),
+            Self::SiblingLeased => f.write_str("sibling_leased"),
+            Self::NotUnderstood => f.write_str("not_understood"),
+            Self::Missing(what) => write!(f, "missing_{what}"),
+            Self::NoTimeLeft => f.write_str("no_time_left"),
+            Self::TooManyRequests => f.write_str("too_many_requests"),
+        }
+    }
+}
+
+/// Judges an answer by its status (design §6). A destination looks at the body first where a success
+/// may hide a failure.
+pub fn judge(reply: &Reply) -> Outcome {
+    let reason = Reason::Status(reply.status);
+    match reply.status {
+        200..=299 => Outcome::Delivered,
+        401..=403 => Outcome::Blocked(reason),
+        408 | 425 | 429 | 500..=599 => {
+            Outcome::Retry { reason, retry_after_s: reply.retry_after_s }
+        }
+        400..=499 => Outcome::Rejected(reason),
+        // Redirects are not followed, and a status nobody thought of is no reason to lose a lead.
+        _ => Outcome::Retry { reason, retry_after_s: reply.retry_after_s },
+    }
+}
+
+/// What becomes of a delivery that may have been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It stays `unknown`: nobody needs to decide (GA4).
+    Final,
+    /// It is dead: a person decides.
+    NeedsPerson,
+}
+
+/// What to write when a claim ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The new state.
+    pub state: State,
+    /// When it is due again; absent where it is settled for good.
+    pub due_at: Option<Timestamp>,
+    /// Attempts spent so far.
+    pub attempts: u32,
+    /// The last attempts, oldest first.
+    pub log: Vec<Attempt>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What was measured and read during a try.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// The last HTTP status.
+    pub status: Option<u16>,
+    /// From the claim to the end, in milliseconds.
+    pub duration_ms: u32,
+    /// The beginning of an answer that was no success.
+    pub detail: Option<Text>,
+}
+
+/// Ends a claim: what becomes of `delivery` after `outcome`. `jitter` is any random number.
+pub fn settle(
+    delivery: &Delivery,
+    outcome: &Outcome,
+    doubt: Doubt,
+    measured: Measured,
+    now: Timestamp,
+    jitter: u64,
+) -> Settlement {
+    let spent = delivery.attempts.saturating_add(1);
+    let later = |seconds: i64| after(now, seconds.max(1));
+    let (state, due_at, attempts) = match outcome {
+        Outcome::Delivered => (State::Delivered, None, spent),
+        Outcome::Rejected(_) => (State::Dead, None, spent),
+        Outcome::Skipped(_) => (State::Skipped, None, delivery.attempts),
+        Outcome::Expired => (State::Dead, None, delivery.attempts),
+        Outcome::Unknown(_) => match doubt {
+            Doubt::Final => (State::Unknown, None, spent),
+            Doubt::NeedsPerson => (State::Dead, None, spent),
+        },
+        Outcome::Retry { retry_after_s, .. } => {
+            let wait_s = wait_s(delivery.attempts, *retry_after_s, jitter);
+            // Past the deadline there is no attempt: due at the deadline, it expires there.
+            let due = later(wait_s).min(delivery.deadline.max(later(1)));
+            (State::Pending, Some(due), spent)
+        }
+        Outcome::Blocked(_) => {
+            let wait_s = BLOCKED_S + spread(BLOCKED_S / 10, jitter);
+            (State::Pending, Some(later(wait_s)), delivery.attempts)
+        }
+        Outcome::Released { after_s, .. } => {
+            (State::Pending, Some(later(*after_s)), delivery.attempts)
+        }
+    };
+    let reason = outcome.reason().map(|reason| reason.to_string());
+    let mut log = delivery.log.clone();
+    log.push(Attempt {
+        at: now,
+        outcome: outcome.name().to_owned(),
+        status: measured.status,
+        duration_ms: measured.duration_ms,
+        reason: reason.clone(),
+        detail: measured.detail,
+    });
+    let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
+    log.drain(..excess);
+    Settlement { state, due_at, attempts, log, reason }
+}
+
+/// The wait before the next attempt, in seconds: the schedule's, or longer if the provider asks, and
+/// up to a fifth more, so that what failed together does not come back together.
+fn wait_s(attempts: u32, retry_after_s: Option<u32>, jitter: u64) -> i64 {
+    let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(SCHEDULE_S.len() - 1);
+    let scheduled = SCHEDULE_S[index];
+    let asked = i64::from(retry_after_s.unwrap_or(0).min(RETRY_AFTER_S_MAX));
+    let wait = scheduled.max(asked);
+    wait + spread(wait / 5, jitter)
+}
+
+/// A number from 0 to `most`.
+fn spread(most: i64, jitter: u64) -> i64 {
+    let most = u64::try_from(most).unwrap_or(0);
+    i64::try_from(jitter % (most + 1)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-21T12:00:00Z".parse().unwrap()
+    }
+
+    fn delivery(attempts: u32) -> Delivery {
+        let event_id: EventId = serde_json::from_str("\"form:lead-submit:1\"").unwrap();
+        Delivery {
+            id: DeliveryId::derive(&event_id, "crm", "lead"),
+            lead_id: LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap(),
+            event_id,
+            accepted_at: now(),
+            destination: "crm".to_owned(),
+            slot: "lead".to_owned(),
+            state: State::Leased,
+            due_at: Some(now()),
+            deadline: now() + SignedDuration::from_hours(14 * 24),
+            attempts,
+            claims: 1,
+            lease_id: None,
+            sending: None,
+            log: Vec::new(),
+            settled_at: None,
+            reason: None,
+            email_digest: None,
+            phone_digest: None,
+        }
+    }
+
+    fn reply(status: u16) -> Reply {
+        Reply { status, retry_after_s: None, body: Text::default() }
+    }
+
+    #[test]
+    fn answers_are_judged_by_status() {
+        for (status, expected) in [
+            (200, "delivered"),
+            (204, "delivered"),
+            (301, "retry"),
+            (400, "rejected"),
+            (401, "blocked"),
+            (402, "blocked"),
+            (403, "blocked"),
+            (404, "rejected"),
+            (408, "retry"),
+            (409, "rejected"),
+            (422, "rejected"),
+            (425, "retry"),
+            (429, "retry"),
+            (500, "retry"),
+            (503, "retry"),
+            (599, "retry"),
+            (600, "retry"),
+        ] {
+            assert_eq!(judge(&reply(status)).name(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_schedule_is_5s_1min_5min_30min_2h_6h_12h_24h_and_then_every_24h() {
+        let waits: Vec<_> = (0..10).map(|attempts| wait_s(attempts, None, 0)).collect();
+        assert_eq!(waits, [5, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400, 86_400, 86_400]);
+        assert_eq!(wait_s(1, None, u64::MAX), 60 + i64::try_from(u64::MAX % 13).unwrap());
+    }
+
+    #[test]
+    fn retry_after_is_honoured_and_capped() {
+        assert_eq!(wait_s(0, Some(30), 0), 30);
+        assert_eq!(wait_s(2, Some(30), 0), 300, "never sooner than the schedule");
+        assert_eq!(wait_s(0, Some(u32::MAX), 0), 86_400);
+    }
+
+    fn settled(delivery: &Delivery, outcome: &Outcome) -> Settlement {
+        settle(delivery, outcome, Doubt::NeedsPerson, Measured::default(), now(), 0)
+    }
+
+    #[test]
+    fn blocked_and_released_spend_no_attempt() {
+        let delivery = delivery(3);
+        let blocked = settled(&delivery, &Outcome::Blocked(Reason::Status(401)));
+        assert_eq!((blocked.state, blocked.attempts), (State::Pending, 3));
+        assert_eq!(blocked.due_at, Some(now() + SignedDuration::from_secs(BLOCKED_S)));
+        let released =
+            settled(&delivery, &Outcome::Released { reason: Reason::SiblingLeased, after_s: 5 });
+        assert_eq!((released.state, released.attempts), (State::Pending, 3));
+        let retry = Outcome::Retry { reason: Reason::Timeout, retry_after_s: None };
+        assert_eq!(settled(&delivery, &retry).attempts, 4);
+    }
+
+    #[test]
+    fn a_retry_that_would_come_too_late_is_due_at_the_deadline() {
+        let mut delivery = delivery(7);
+        delivery.deadline = now() + SignedDuration::from_hours(1);
+        let retry = Outcome::Retry { reason: Reason::Timeout, retry_after_s: None };
+        assert_eq!(settled(&delivery, &retry).due_at, Some(delivery.deadline));
+    }
+
+    #[test]
+    fn doubt_is_final_or_dead_as_the_destination_says() {
+        let outcome = Outcome::Unknown(Reason::MayHaveBeenSent);
+        let state =
+            |doubt| settle(&delivery(0), &outcome, doubt, Measured::default(), now(), 0).state;
+        assert_eq!(state(Doubt::Final), State::Unknown);
+        assert_eq!(state(Doubt::NeedsPerson), State::Dead);
+    }
+
+    fn outcomes() -> impl Strategy<Value = Outcome> {
+        let reason = Reason::Status(500);
+        prop_oneof![
+            Just(Outcome::Delivered),
+            prop::option::of(any::<u32>())
+                .prop_map(move |retry_after_s| Outcome::Retry { reason, retry_after_s }),
+            Just(Outcome::Rejected(reason)),
+            Just(Outcome::Blocked(reason)),
+            Just(Outcome::Skipped(reason)),
+            Just(Outcome::Expired),
+            Just(Outcome::Unknown(reason)),
+            any::<i64>().prop_map(move |after_s| Outcome::Released { reason, after_s }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn settling_keeps_its_promises(
+            first in outcomes(),
+            rest in prop::collection::vec(outcomes(), 0..30),
+            jitter in any::<u64>(),
+        ) {
+            let mut delivery = delivery(0);
+            for outcome in std::iter::once(first).chain(rest) {
+                let settled = settle(&delivery, &outcome, Doubt::NeedsPerson, Measured::default(), now(), jitter);
+                prop_assert!(settled.attempts >= delivery.attempts, "attempts never decrease");
+                prop_assert!(settled.log.len() <= ATTEMPTS_KEPT);
+                prop_assert_eq!(settled.state.is_open(), settled.due_at.is_some(), "open means due");
+                prop_assert!(settled.due_at.is_none_or(|due| due > now()), "due in the future");
+                prop_assert_eq!(settled.log.last().map(|a| a.outcome.as_str()), Some(outcome.name()));
+                delivery.attempts = settled.attempts;
+                delivery.log = settled.log;
+                if !settled.state.is_open() {
+                    break;
+                }
+            }
+        }
+    }
+}

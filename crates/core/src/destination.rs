@@ -1,0 +1,251 @@
+//! The destinations: a registry, and what each of them has to say.
+//!
+//! A destination is pure: it names the slots that an event wants ([`Destination::plan`], which needs
+//! no secrets), and is a small state machine over replies ([`Adapter::next`]). The loop that sends
+//! is written once, in `funil-delivery`. A new destination is one new file in `destination/` and one
+//! word in [`destinations!`] below.
+
+use jiff::Timestamp;
+
+use crate::clock::after;
+use crate::config::Settings;
+use crate::consent::{FormConsent, Purpose};
+use crate::delivery::{Delivery, Doubt, Outcome, Reason, State, judge};
+use crate::event::{Event, EventData};
+use crate::exchange::{Reply, Request};
+use crate::hash::Digest;
+use crate::id::DeliveryId;
+use crate::lead::Lead;
+
+/// Declares each destination's module and lists its `DESTINATION`.
+macro_rules! destinations {
+    ($($module:ident),+ $(,)?) => {
+        $(mod $module;)+
+
+        /// Every destination there is.
+        pub static ALL: &[&Destination] = &[$(&$module::DESTINATION),+];
+    };
+}
+
+destinations! { crm, mailerlite, ga4, segment }
+
+/// What a delivery brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The lead's present state, whole; one at a time per lead.
+    State,
+    /// What happened.
+    Event,
+}
+
+/// One message of an event for one destination.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name within the destination.
+    pub name: &'static str,
+    /// What the person must have agreed to.
+    pub purpose: Purpose,
+}
+
+/// A tool we deliver to.
+#[derive(Debug)]
+pub struct Destination {
+    /// Its name in `DESTINATIONS`, keys, logs and the journey.
+    pub name: &'static str,
+    /// The function that drains it.
+    pub function: &'static str,
+    /// What its deliveries bring.
+    pub kind: Kind,
+    /// How long a delivery is worth sending, in hours from its acceptance.
+    pub deadline_h: i64,
+    /// What becomes of a delivery that may have been sent.
+    pub doubt: Doubt,
+    /// The variable that points it elsewhere.
+    pub base_url_variable: &'static str,
+    /// Every slot there is.
+    pub slots: &'static [Slot],
+    /// The slots that an event wants.
+    pub plan: fn(&Event) -> Vec<&'static Slot>,
+    /// Reads its credentials and makes its adapter.
+    pub connect: fn(&mut Settings<'_>) -> Option<Box<dyn Adapter>>,
+}
+
+impl PartialEq for Destination {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Destination {}
+
+impl Destination {
+    /// A slot by its name.
+    pub fn slot(&self, name: &str) -> Option<&'static Slot> {
+        self.slots.iter().find(|slot| slot.name == name)
+    }
+}
+
+/// A destination by its name.
+pub fn find(name: &str) -> Option<&'static Destination> {
+    ALL.iter().copied().find(|destination| destination.name == name)
+}
+
+/// A destination with its credentials.
+pub trait Adapter: Send + Sync {
+    /// The next step of a delivery, given the answers so far.
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step;
+}
+
+/// Everything a delivery is made of, read after its claim.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Who the person is now.
+    pub lead: &'a Lead,
+    /// What happened then.
+    pub event: &'a Event,
+    /// The delivery itself.
+    pub delivery: &'a Delivery,
+    /// Its slot.
+    pub slot: &'static Slot,
+    /// The time of this attempt.
+    pub now: Timestamp,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this and come back with the answer.
+    Send(Box<Request>),
+    /// It is over.
+    Done(Outcome),
+}
+
+impl Step {
+    fn send(request: Request) -> Self {
+        Self::Send(Box::new(request))
+    }
+
+    /// Over, as the status of the answer says.
+    fn judged(reply: &Reply) -> Self {
+        Self::Done(judge(reply))
+    }
+
+    /// A success that cannot be read: tried again, because a proxy's page is not the provider's word.
+    const fn unreadable(what: &'static str) -> Self {
+        Self::Done(Outcome::Retry { reason: Reason::Answer(what), retry_after_s: None })
+    }
+}
+
+/// Digests of the lead's aliases, which a delivery carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AliasDigests {
+    /// Of the e-mail.
+    pub email: Option<Digest>,
+    /// Of the phone.
+    pub phone: Option<Digest>,
+}
+
+/// Plans the deliveries of an event: one per slot of each enabled destination, but for what an
+/// explicit consent object in the same call denies.
+pub fn plan(
+    event: &Event,
+    enabled: &[&'static Destination],
+    consent: Option<&FormConsent>,
+    aliases: &AliasDigests,
+) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
+    for destination in enabled {
+        if let EventData::SyncRequested(sync) = &event.data
+            && sync.destination != destination.name
+        {
+            continue;
+        }
+        for slot in (destination.plan)(event) {
+            if consent.is_some_and(|consent| consent.denies(slot.purpose)) {
+                continue;
+            }
+            deliveries.push(Delivery {
+                id: DeliveryId::derive(&event.id, destination.name, slot.name),
+                lead_id: event.lead_id,
+                event_id: event.id.clone(),
+                accepted_at: event.accepted_at,
+                destination: destination.name.to_owned(),
+                slot: slot.name.to_owned(),
+                state: State::Pending,
+                due_at: Some(event.accepted_at),
+                deadline: after(event.accepted_at, destination.deadline_h * 3600),
+                attempts: 0,
+                claims: 0,
+                lease_id: None,
+                sending: None,
+                log: Vec::new(),
+                settled_at: None,
+                reason: None,
+                email_digest: aliases.email.clone(),
+                phone_digest: aliases.phone.clone(),
+            });
+        }
+    }
+    deliveries
+}
+
+#[cfg(test)]
+mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consent::Decision;
+
+    #[test]
+    fn names_and_functions_are_unique_and_slots_too() {
+        for (index, one) in ALL.iter().enumerate() {
+            for other in &ALL[index + 1..] {
+                assert_ne!(one.name, other.name);
+                assert_ne!(one.function, other.function);
+            }
+            for (index, slot) in one.slots.iter().enumerate() {
+                assert!(one.slots[index + 1..].iter().all(|other| other.name != slot.name));
+            }
+        }
+        assert_eq!(find("crm").map(|found| found.function), Some("crm-sync"));
+        assert!(find("fax").is_none());
+    }
+
+    fn planned(event: &Event, consent: Option<&FormConsent>) -> Vec<String> {
+        plan(event, ALL, consent, &AliasDigests::default())
+            .iter()
+            .map(|delivery| format!("{}/{}", delivery.destination, delivery.slot))
+            .collect()
+    }
+
+    #[test]
+    fn planning_leaves_out_only_what_was_just_denied() {
+        let event = samples::submitted();
+        let everything = [
+            "crm/lead",
+            "mailerlite/questionnaire",
+            "mailerlite/marketing",
+            "ga4/event",
+            "segment/event",
+        ];
+        assert_eq!(planned(&event, None), everything);
+        let nothing_said = FormConsent { answers: [].into(), policy_version: None };
+        assert_eq!(planned(&event, Some(&nothing_said)), everything, "unsaid is not denied");
+        let denied = FormConsent {
+            answers: [
+                (Purpose::Analytics, Decision::Denied),
+                (Purpose::MarketingEmail, Decision::Denied),
+            ]
+            .into(),
+            policy_version: None,
+        };
+        assert_eq!(planned(&event, Some(&denied)), ["crm/lead", "mailerlite/questionnaire"]);
+    }
+
+    #[test]
+    fn a_sync_is_planned_for_its_destination_alone() {
+        assert_eq!(planned(&samples::sync("crm"), None), ["crm/lead"]);
+        assert_eq!(planned(&samples::sync("mailerlite"), None), ["mailerlite/profile"]);
+    }
+}

@@ -1,0 +1,414 @@
+//! The CRM, in the three request shapes of `provider-apis.md` §10 (`CRM_KIND`).
+//!
+//! A state destination: each delivery brings the lead whole, by external id and without an
+//! idempotency key, because the state may differ between tries. The automation trigger belongs to
+//! the submission: its own delivery sends it after the upsert, with the delivery's id as key, so it
+//! is a function of the event alone. 409 is the CRM's word for "I have that".
+
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::config::{Secret, Settings};
+use crate::consent::{Decision, Purpose, permits};
+use crate::delivery::{Doubt, Outcome, judge};
+use crate::event::{Event, EventData};
+use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::lead::Lead;
+use crate::pii::Text;
+
+static LEAD: Slot = Slot { name: "lead", purpose: Purpose::Contact };
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: "crm",
+    function: "crm-sync",
+    kind: Kind::State,
+    deadline_h: 14 * 24,
+    doubt: Doubt::NeedsPerson,
+    base_url_variable: "CRM_BASE_URL",
+    slots: &[Slot { name: LEAD.name, purpose: LEAD.purpose }],
+    plan: |event| match event.data {
+        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![&LEAD],
+    },
+    connect: |settings| Crm::connect(settings).map(|crm| Box::new(crm) as Box<dyn Adapter>),
+};
+
+/// From this score on somebody calls the lead.
+const HIGH_PRIORITY: u8 = 80;
+
+/// The three request shapes.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Everything is a POST to one address.
+    Webhook,
+    /// Find, then create or update by id.
+    Contacts,
+    /// POST `/leads` upserts by `lead_id`.
+    Leads,
+}
+
+struct Crm {
+    shape: Shape,
+    base: Url,
+    key: Secret,
+    base_tags: Vec<String>,
+}
+
+impl Crm {
+    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+        let shape = match settings.optional("CRM_KIND") {
+            None | Some("webhook") => Some(Shape::Webhook),
+            Some("contacts") => Some(Shape::Contacts),
+            Some("leads") => Some(Shape::Leads),
+            Some(_) => settings.problem("CRM_KIND must be webhook, contacts or leads."),
+        };
+        let base = settings.url("CRM_BASE_URL", None);
+        let key = settings.secret("CRM_API_KEY");
+        let mut base_tags: Vec<String> =
+            settings.list("CRM_BASE_TAGS").into_iter().map(str::to_owned).collect();
+        if base_tags.is_empty() {
+            base_tags = vec!["landing_page_lead".to_owned(), "mentoria_seja_livre".to_owned()];
+        }
+        Some(Self { shape: shape?, base: base?, key: key?, base_tags })
+    }
+
+    fn request(&self, method: Method, url: Url, body: Option<Value>) -> Request {
+        Request::safe(method, url, body)
+            .header("authorization", format!("Bearer {}", self.key.expose()))
+    }
+
+    fn tags(&self, lead: &Lead) -> Vec<String> {
+        let mut tags = self.base_tags.clone();
+        if let Some(score) = &lead.latest.amanda_score {
+            tags.push(format!("amanda_score_{}", score.tier.name()));
+        }
+        if let Some(section) = &lead.latest.source_section {
+            tags.push(format!("source_{}", section.expose()));
+        }
+        tags
+    }
+
+    fn webhook(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        let post = |body| self.request(Method::Post, self.base.clone(), Some(body));
+        let [upserted, rest @ ..] = so_far else {
+            return Step::send(post(self.webhook_lead(context.lead)));
+        };
+        if !accepted(upserted) {
+            return Step::judged(upserted);
+        }
+        self.trigger(context, rest, |trigger| {
+            let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
+            post(body)
+        })
+    }
+
+    fn webhook_lead(&self, lead: &Lead) -> Value {
+        let latest = &lead.latest;
+        without_nulls(json!({
+            "external_id": lead.id,
+            "name": text(latest.name.as_ref()),
+            "email": latest.email.as_ref().map(|email| email.as_str()),
+            "phone": latest.phone.as_ref().map(|phone| phone.as_str()),
+            "source": text(latest.traffic_source.as_ref()),
+            "custom_fields": custom_fields(lead),
+            "tags": self.tags(lead),
+        }))
+    }
+
+    fn contacts(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        let contacts = endpoint(&self.base, &["contacts"]);
+        let find = || {
+            let mut url = contacts.clone();
+            url.query_pairs_mut().append_pair("external_id", &context.lead.id.to_string());
+            Step::send(self.request(Method::Get, url, None))
+        };
+        let [found, rest @ ..] = so_far else { return find() };
+        let contact = match found_contact(found) {
+            Ok(contact) => contact,
+            Err(step) => return step,
+        };
+        let Some(contact) = contact else {
+            let [created, rest @ ..] = rest else {
+                let body = self.webhook_lead(context.lead);
+                return Step::send(self.request(Method::Post, contacts.clone(), Some(body)));
+            };
+            if created.status == 409 {
+                // Somebody created it since we looked: look again, and bring it up to date.
+                let [found, rest @ ..] = rest else { return find() };
+                return match found_contact(found) {
+                    Ok(Some(contact)) => self.update_contact(context, &contact, rest),
+                    Ok(None) => Step::Done(Outcome::Delivered),
+                    Err(step) => step,
+                };
+            }
+            if !created.succeeded() {
+                return Step::judged(created);
+            }
+            return match id_text(created.json().get("id")) {
+                Some(id) => self.trigger_contact(context, &id, rest),
+                None => Step::unreadable("without_id"),
+            };
+        };
+        self.update_contact(context, &contact, rest)
+    }
+
+    fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Reply]) -> Step {
+        let [updated, rest @ ..] = so_far else {
+            let url = endpoint(&self.base, &["contacts", id]);
+            let body = self.webhook_lead(context.lead);
+            return Step::send(self.request(Method::Put, url, Some(body)));
+        };
+        if !accepted(updated) {
+            return Step::judged(updated);
+        }
+        self.trigger_contact(context, id, rest)
+    }
+
+    fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Reply]) -> Step {
+        self.trigger(context, so_far, |trigger| {
+            let url = endpoint(&self.base, &["contacts", id]);
+            let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
+            self.request(Method::Put, url, Some(body))
+        })
+    }
+
+    fn leads(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        let post = |body| {
+            self.request(Method::Post, endpoint(&self.base, &["leads"]), Some(body))
+                .header("x-api-version", "2023-10")
+        };
+        let [upserted, rest @ ..] = so_far else { return Step::send(post(self.leads_lead(context))) };
+        if !accepted(upserted) {
+            return Step::judged(upserted);
+        }
+        self.trigger(context, rest, |trigger| {
+            post(json!({
+                "lead_id": context.lead.id,
+                "submission_id": context.event.id,
+                "automation_triggers": [trigger],
+            }))
+        })
+    }
+
+    fn leads_lead(&self, context: &Context<'_>) -> Value {
+        let lead = context.lead;
+        let latest = &lead.latest;
+        let mut attribution = Map::new();
+        if let Some(touch) = &lead.facts.first_touch {
+            for (name, value) in touch.utm.parameters() {
+                attribution.insert(name.to_owned(), Value::from(value));
+            }
+            attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
+            attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
+        }
+        let marketing = permits(Purpose::MarketingEmail, &lead.consents, &[]) == Decision::Granted;
+        without_nulls(json!({
+            "lead_id": lead.id,
+            "contact": {
+                "email": latest.email.as_ref().map(|email| email.as_str()),
+                "name": text(latest.name.as_ref()),
+                "phone": latest.phone.as_ref().map(|phone| phone.as_str()),
+            },
+            "lead_source": text(latest.traffic_source.as_ref()),
+            "form_type": "lead",
+            "service_interest": text(latest.business_type.as_ref()),
+            "message": text(latest.main_struggle.as_ref()),
+            "marketing_consent": marketing,
+            "attribution": attribution,
+            "custom_fields": custom_fields(lead),
+            "tags": self.tags(lead),
+            "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
+        }))
+    }
+
+    /// After the upsert: the automation that the event starts, if it starts one.
+    fn trigger(
+        &self,
+        context: &Context<'_>,
+        so_far: &[Reply],
+        request: impl FnOnce(&'static str) -> Request,
+    ) -> Step {
+        let Some(trigger) = automation(context.event) else {
+            return Step::Done(Outcome::Delivered);
+        };
+        match so_far.first() {
+            None => Step::send(
+                request(trigger).header("idempotency-key", context.delivery.id.to_string()),
+            ),
+            Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
+            Some(triggered) => Step::judged(triggered),
+        }
+    }
+}
+
+impl Adapter for Crm {
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        match self.shape {
+            Shape::Webhook => self.webhook(context, so_far),
+            Shape::Contacts => self.contacts(context, so_far),
+            Shape::Leads => self.leads(context, so_far),
+        }
+    }
+}
+
+/// The CRM automation that an event starts.
+fn automation(event: &Event) -> Option<&'static str> {
+    match &event.data {
+        EventData::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY => {
+            Some("high_priority_follow_up")
+        }
+        EventData::LeadSubmitted(_) => Some("standard_nurture"),
+        EventData::SyncRequested(_) => None,
+    }
+}
+
+fn accepted(reply: &Reply) -> bool {
+    reply.status == 409 || judge(reply) == Outcome::Delivered
+}
+
+/// The id of the contact that a search found, if it found one.
+fn found_contact(reply: &Reply) -> Result<Option<String>, Step> {
+    if reply.status == 404 {
+        return Ok(None);
+    }
+    if !reply.succeeded() {
+        return Err(Step::judged(reply));
+    }
+    let answer = reply.json();
+    let Some(contacts) = answer.get("contacts").and_then(Value::as_array) else {
+        return Err(Step::unreadable("without_contacts"));
+    };
+    match contacts.first() {
+        None => Ok(None),
+        Some(contact) => match id_text(contact.get("id")) {
+            Some(id) => Ok(Some(id)),
+            None => Err(Step::unreadable("without_id")),
+        },
+    }
+}
+
+fn id_text(id: Option<&Value>) -> Option<String> {
+    match id? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn custom_fields(lead: &Lead) -> Value {
+    let latest = &lead.latest;
+    json!({
+        "amanda_match_score": latest.amanda_score.as_ref().map(|score| score.total),
+        "amanda_score_breakdown": latest.amanda_score.as_ref().map(|score| &score.breakdown),
+        "amanda_score_rules": latest.amanda_score.as_ref().map(|score| &score.rules),
+        "business_type": text(latest.business_type.as_ref()),
+        "monthly_revenue": text(latest.monthly_revenue.as_ref()),
+        "work_hours_daily": text(latest.work_hours_daily.as_ref()),
+        "main_struggle": text(latest.main_struggle.as_ref()),
+        "source_section": text(latest.source_section.as_ref()),
+        "stage": lead.stage().name(),
+    })
+}
+
+fn text(text: Option<&Text>) -> Option<&str> {
+    text.map(|text| text.expose().as_str())
+}
+
+/// An absent field is left out, so that the CRM keeps what it has.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{adapter, conversation, lead, reply, submitted, sync};
+    use super::*;
+
+    fn crm(kind: &str) -> Box<dyn Adapter> {
+        let base = "https://crm.example.com/api";
+        adapter("crm", &[("CRM_KIND", kind), ("CRM_BASE_URL", base), ("CRM_API_KEY", "k3y")])
+    }
+
+    fn talk(kind: &str, event: &Event, replies: &[Reply]) -> String {
+        conversation(&*crm(kind), ("crm", "lead"), event, &lead(), replies)
+    }
+
+    #[test]
+    fn webhook_upserts_and_then_triggers() {
+        let replies = [reply(200, &json!({"id": "1"})), reply(200, &Value::Null)];
+        assert_snapshot!(talk("webhook", &submitted(), &replies));
+    }
+
+    #[test]
+    fn contacts_creates_what_it_does_not_find() {
+        let replies = [
+            reply(200, &json!({"contacts": []})),
+            reply(201, &json!({"id": 7})),
+            reply(200, &Value::Null),
+        ];
+        assert_snapshot!(talk("contacts", &submitted(), &replies));
+    }
+
+    #[test]
+    fn contacts_updates_what_it_finds_and_a_sync_triggers_nothing() {
+        let replies = [reply(200, &json!({"contacts": [{"id": "c/7"}]})), reply(200, &Value::Null)];
+        assert_snapshot!(talk("contacts", &sync("crm"), &replies));
+    }
+
+    #[test]
+    fn leads_upserts_and_then_triggers() {
+        let replies = [reply(409, &Value::Null), reply(201, &Value::Null)];
+        assert_snapshot!(talk("leads", &submitted(), &replies));
+    }
+
+    #[test]
+    fn every_kind_of_answer_ends_as_it_should() {
+        let end = |kind: &str, replies: &[Reply]| {
+            let shown = talk(kind, &submitted(), replies);
+            shown.lines().last().unwrap_or_default().to_owned()
+        };
+        let ok = || reply(200, &json!({}));
+        let none = || reply(200, &json!({"contacts": []}));
+        for (kind, replies, expected) in [
+            ("webhook", vec![reply(500, &Value::Null)], "=> retry http_500"),
+            ("webhook", vec![reply(401, &Value::Null)], "=> blocked http_401"),
+            ("webhook", vec![reply(422, &Value::Null)], "=> rejected http_422"),
+            ("webhook", vec![reply(409, &Value::Null), ok()], "=> delivered"),
+            ("webhook", vec![ok(), reply(429, &Value::Null)], "=> retry http_429"),
+            ("webhook", vec![ok(), reply(409, &Value::Null)], "=> delivered"),
+            ("contacts", vec![reply(503, &Value::Null)], "=> retry http_503"),
+            ("contacts", vec![reply(200, &json!("<html>"))], "=> retry answer_without_contacts"),
+            ("contacts", vec![none(), reply(400, &Value::Null)], "=> rejected http_400"),
+            ("contacts", vec![none(), ok()], "=> retry answer_without_id"),
+            ("contacts", vec![none(), reply(409, &Value::Null), none()], "=> delivered"),
+            (
+                "contacts",
+                vec![none(), reply(409, &Value::Null), reply(200, &json!({"contacts": [{"id": 1}]})), ok(), ok()],
+                "=> delivered",
+            ),
+            ("leads", vec![reply(402, &Value::Null)], "=> blocked http_402"),
+            ("leads", vec![ok(), ok()], "=> delivered"),
+        ] {
+            assert_eq!(end(kind, &replies), expected, "{kind}: {replies:?}");
+        }
+    }
+
+    #[test]
+    fn a_low_score_is_nurtured() {
+        let mut event = submitted();
+        let EventData::LeadSubmitted(submission) = &mut event.data else { unreachable!() };
+        submission.score.total = HIGH_PRIORITY - 1;
+        assert_eq!(automation(&event), Some("standard_nurture"));
+        assert_eq!(automation(&submitted()), Some("high_priority_follow_up"));
+    }
+}

@@ -1,0 +1,195 @@
+//! Google Analytics 4, Measurement Protocol (`provider-apis.md` §1).
+//!
+//! An event destination. GA4 answers 2xx to whatever arrives and drops silently what breaks its
+//! limits, so every request is checked against them here first. It has no key of ours (but for
+//! `purchase`): repeating is harmful, and a doubtful send stays unknown. Parameters are an
+//! allow-list, and free text passes only if it looks like an option's name.
+
+mod limits;
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::config::{Secret, Settings};
+use crate::consent::{Decision, Purpose, permits};
+use crate::delivery::{Doubt, Outcome, Reason};
+use crate::event::{Event, EventData, LeadSubmitted};
+use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::hash::sha256_parts;
+use crate::id::LeadId;
+use crate::pii::Text;
+
+static EVENT: Slot = Slot { name: "event", purpose: Purpose::Analytics };
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: "ga4",
+    function: "ga4-events",
+    kind: Kind::Event,
+    // Older events are not taken (reference: `timestamp_micros`, at most 72 h back).
+    deadline_h: 72,
+    doubt: Doubt::Final,
+    base_url_variable: "GA4_BASE_URL",
+    slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
+    plan: |event| match event.data {
+        EventData::LeadSubmitted(_) => vec![&EVENT],
+        EventData::SyncRequested(_) => Vec::new(),
+    },
+    connect: |settings| Ga4::connect(settings).map(|ga4| Box::new(ga4) as Box<dyn Adapter>),
+};
+
+struct Ga4 {
+    base: Url,
+    measurement_id: String,
+    api_secret: Secret,
+}
+
+impl Ga4 {
+    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+        let base = settings.url("GA4_BASE_URL", Some("https://www.google-analytics.com"));
+        let measurement_id = settings.required("GA4_MEASUREMENT_ID").map(str::to_owned);
+        let api_secret = settings.secret("GA4_API_SECRET");
+        Some(Self { base: base?, measurement_id: measurement_id?, api_secret: api_secret? })
+    }
+
+    fn url(&self) -> Url {
+        let mut url = endpoint(&self.base, &["mp", "collect"]);
+        url.query_pairs_mut()
+            .append_pair("measurement_id", &self.measurement_id)
+            .append_pair("api_secret", self.api_secret.expose());
+        url
+    }
+}
+
+impl Adapter for Ga4 {
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        if let Some(reply) = so_far.first() {
+            return Step::judged(reply);
+        }
+        let EventData::LeadSubmitted(submitted) = &context.event.data else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        };
+        let body = generate_lead(context, submitted);
+        match limits::check(&body) {
+            Ok(()) => Step::send(Request::harmful(Method::Post, self.url(), Some(body))),
+            Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
+        }
+    }
+}
+
+fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
+    let form = &submitted.form;
+    let mut params = json!({
+        // Without it the event does not show as user activity; 100 is the documentation's value.
+        "engagement_time_msec": 100,
+        "lead_id": context.lead.id,
+        "amanda_score": submitted.score.total,
+        "amanda_tier": submitted.score.tier.name(),
+    });
+    let session = form.attribution.ga_session_id.as_ref().filter(|id| digits(id));
+    let optional = [
+        ("session_id", session.map(|id| id.expose().as_str())),
+        ("lead_source", option(form.traffic_source.as_ref())),
+        ("source_section", option(form.source_section.as_ref())),
+        ("business_type", option(Some(&form.business_type))),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            params[name] = Value::from(value);
+        }
+    }
+    envelope(context, client_id(context.event, submitted), json!({"name": "generate_lead", "params": params}))
+}
+
+fn envelope(context: &Context<'_>, client_id: String, event: Value) -> Value {
+    let ads = match permits(Purpose::Ads, &context.lead.consents, &[]) {
+        Decision::Granted => "GRANTED",
+        Decision::Denied => "DENIED",
+    };
+    json!({
+        "client_id": client_id,
+        "user_id": context.lead.id,
+        "timestamp_micros": context.event.occurred_at.as_microsecond(),
+        "consent": {"ad_user_data": ads, "ad_personalization": ads},
+        "events": [event],
+    })
+}
+
+/// The browser's client id; without one, a stable pseudo id of the lead, never of the time.
+fn client_id(event: &Event, submitted: &LeadSubmitted) -> String {
+    let browser = submitted.form.attribution.ga_client_id.as_ref();
+    match browser.filter(|id| id.expose().split_once('.').is_some_and(|(a, b)| all_digits(a) && all_digits(b))) {
+        Some(id) => id.expose().clone(),
+        None => pseudo_client_id(event.lead_id),
+    }
+}
+
+fn pseudo_client_id(lead_id: LeadId) -> String {
+    let digest = sha256_parts(&[&lead_id.to_string()]);
+    let number = |at: usize| {
+        let bytes = [digest[at], digest[at + 1], digest[at + 2], digest[at + 3]];
+        u32::from_be_bytes(bytes)
+    };
+    format!("{}.{}", number(0), number(4))
+}
+
+fn digits(text: &Text) -> bool {
+    all_digits(text.expose())
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A text that is the name of an option, so no e-mail, phone or sentence: GA4 forbids personal data.
+fn option(text: Option<&Text>) -> Option<&str> {
+    let text = text?.expose().as_str();
+    let shaped = text.len() <= 40
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && text.bytes().filter(u8::is_ascii_digit).count() <= 6;
+    shaped.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{adapter, conversation, lead, reply, submitted};
+    use super::*;
+
+    fn ga4() -> Box<dyn Adapter> {
+        adapter("ga4", &[("GA4_MEASUREMENT_ID", "G-TEST"), ("GA4_API_SECRET", "s3cr3t")])
+    }
+
+    fn talk(event: &Event, replies: &[Reply]) -> String {
+        conversation(&*ga4(), ("ga4", "event"), event, &lead(), replies)
+    }
+
+    #[test]
+    fn a_submission_is_a_generate_lead() {
+        assert_snapshot!(talk(&submitted(), &[reply(204, &Value::Null)]));
+    }
+
+    #[test]
+    fn answers_are_judged_by_status() {
+        for (status, expected) in [(503, "=> retry http_503"), (403, "=> blocked http_403")] {
+            assert!(talk(&submitted(), &[reply(status, &Value::Null)]).ends_with(expected));
+        }
+    }
+
+    #[test]
+    fn what_the_browser_made_up_is_left_out() {
+        let mut event = submitted();
+        let EventData::LeadSubmitted(submission) = &mut event.data else { unreachable!() };
+        submission.form.attribution.ga_client_id = Some(Text::from("ana@example.com"));
+        submission.form.attribution.ga_session_id = Some(Text::from("x"));
+        submission.form.business_type = Text::from("ana@example.com");
+        submission.form.traffic_source = Some(Text::from("11987654321"));
+        submission.form.source_section = Some(Text::from("Rua das Flores 12"));
+        let shown = talk(&event, &[]);
+        for absent in ["ana@", "session_id", "business_type", "lead_source", "Flores"] {
+            assert!(!shown.contains(absent), "{absent} in {shown}");
+        }
+        assert!(shown.contains(&format!("\"client_id\": \"{}\"", pseudo_client_id(event.lead_id))));
+    }
+}

@@ -1,0 +1,284 @@
+//! MailerLite (the new API, `provider-apis.md` §3).
+//!
+//! A state destination: look the subscriber up, upsert the fields by e-mail, then join the slot's
+//! group. Joining starts the automation, so the fields come first. A `status` is never sent, and
+//! somebody who left, bounced or complained is left alone: nothing here resubscribes anybody.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, tz};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::clock::after;
+use crate::config::{Secret, Settings};
+use crate::consent::Purpose;
+use crate::delivery::{Doubt, Outcome, Reason};
+use crate::event::EventData;
+use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::pii::Text;
+
+/// The questionnaire e-mail: an answer to the person's own request.
+static QUESTIONNAIRE: Slot = Slot { name: "questionnaire", purpose: Purpose::Contact };
+/// Newsletters and offers.
+static MARKETING: Slot = Slot { name: "marketing", purpose: Purpose::MarketingEmail };
+/// Fields alone, for a sync that was asked for.
+static PROFILE: Slot = Slot { name: "profile", purpose: Purpose::Contact };
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: "mailerlite",
+    function: "mailerlite-sync",
+    kind: Kind::State,
+    deadline_h: 14 * 24,
+    doubt: Doubt::NeedsPerson,
+    base_url_variable: "MAILERLITE_BASE_URL",
+    slots: &[
+        Slot { name: QUESTIONNAIRE.name, purpose: QUESTIONNAIRE.purpose },
+        Slot { name: MARKETING.name, purpose: MARKETING.purpose },
+        Slot { name: PROFILE.name, purpose: PROFILE.purpose },
+    ],
+    plan: |event| match event.data {
+        EventData::LeadSubmitted(_) => vec![&QUESTIONNAIRE, &MARKETING],
+        EventData::SyncRequested(_) => vec![&PROFILE],
+    },
+    connect: |settings| {
+        MailerLite::connect(settings).map(|mailerlite| Box::new(mailerlite) as Box<dyn Adapter>)
+    },
+};
+
+/// How long the questionnaire stays open after a submission, in hours.
+const QUESTIONNAIRE_H: i64 = 48;
+
+struct MailerLite {
+    base: Url,
+    key: Secret,
+    site: Url,
+    groups: BTreeMap<String, String>,
+}
+
+impl MailerLite {
+    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+        let base =
+            settings.url("MAILERLITE_BASE_URL", Some("https://connect.mailerlite.com/api"));
+        let key = settings.secret("MAILERLITE_API_KEY");
+        let site = settings.url("SITE_URL", None);
+        let groups = settings.required("MAILERLITE_GROUPS").and_then(|text| {
+            let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
+            let complete = groups.filter(|groups| {
+                [QUESTIONNAIRE.name, MARKETING.name].iter().all(|name| groups.contains_key(*name))
+                    && groups.values().all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+            });
+            complete.or_else(|| {
+                settings.problem(
+                    "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups \
+                     questionnaire and marketing.",
+                )
+            })
+        });
+        Some(Self { base: base?, key: key?, site: site?, groups: groups? })
+    }
+
+    fn request(&self, method: Method, segments: &[&str], body: Option<Value>) -> Step {
+        let request = Request::safe(method, endpoint(&self.base, segments), body)
+            .header("authorization", format!("Bearer {}", self.key.expose()))
+            .header("accept", "application/json");
+        Step::send(request)
+    }
+
+    fn fields(&self, context: &Context<'_>) -> Value {
+        let lead = context.lead;
+        let latest = &lead.latest;
+        let text = |text: Option<&Text>| text.map(|text| text.expose().clone());
+        let mut fields = BTreeMap::new();
+        let mut put = |name: &'static str, value: Option<String>| {
+            if let Some(value) = value {
+                fields.insert(name, value);
+            }
+        };
+        put("name", text(latest.name.as_ref()));
+        put("phone", latest.phone.as_ref().map(|phone| phone.as_str().to_owned()));
+        put("lead_id", Some(lead.id.to_string()));
+        put("amanda_score", latest.amanda_score.as_ref().map(|score| score.total.to_string()));
+        put("business_type", text(latest.business_type.as_ref()));
+        put("traffic_source", text(latest.traffic_source.as_ref()));
+        put("signup_date", lead.facts.submitted_at.map(local_time));
+        put("stage", Some(lead.stage().name().to_owned()));
+        if context.slot == &QUESTIONNAIRE {
+            let mut url = endpoint(&self.site, &["questionario"]);
+            url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
+            put("questionnaire_url", Some(url.to_string()));
+            let deadline = after(context.event.occurred_at, QUESTIONNAIRE_H * 3600);
+            put("questionnaire_deadline", Some(local_time(deadline)));
+        }
+        json!(fields)
+    }
+}
+
+impl Adapter for MailerLite {
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        let Some(email) = &context.lead.latest.email else {
+            return Step::Done(Outcome::Rejected(Reason::Missing("email")));
+        };
+        let [found, rest @ ..] = so_far else {
+            return self.request(Method::Get, &["subscribers", email.as_str()], None);
+        };
+        if found.status != 404 {
+            if !found.succeeded() {
+                return Step::judged(found);
+            }
+            match Subscriber::of(found) {
+                None => return Step::unreadable("without_subscriber"),
+                Some(subscriber) if subscriber.left => {
+                    return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
+                }
+                Some(_) => {}
+            }
+        }
+        let [upserted, rest @ ..] = rest else {
+            let body = json!({"email": email.as_str(), "fields": self.fields(context)});
+            return self.request(Method::Post, &["subscribers"], Some(body));
+        };
+        if !upserted.succeeded() {
+            return Step::judged(upserted);
+        }
+        let Some(subscriber) = Subscriber::of(upserted) else {
+            return Step::unreadable("without_subscriber");
+        };
+        let Some(group) = self.groups.get(context.slot.name) else {
+            return Step::Done(Outcome::Delivered);
+        };
+        if subscriber.left {
+            // They left between our look and our upsert.
+            return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
+        }
+        match rest.first() {
+            None => {
+                self.request(Method::Post, &["subscribers", &subscriber.id, "groups", group], None)
+            }
+            Some(joined) => Step::judged(joined),
+        }
+    }
+}
+
+/// What counts of MailerLite's answer.
+struct Subscriber {
+    id: String,
+    left: bool,
+}
+
+impl Subscriber {
+    fn of(reply: &Reply) -> Option<Self> {
+        let answer = reply.json();
+        let data = answer.get("data")?;
+        let id = data.get("id")?.as_str()?.to_owned();
+        let status = data.get("status").and_then(Value::as_str).unwrap_or_default();
+        Some(Self { id, left: matches!(status, "unsubscribed" | "bounced" | "junk") })
+    }
+}
+
+/// A time as MailerLite's fields take it and the reader of an e-mail knows it.
+fn local_time(at: Timestamp) -> String {
+    let zone = tz::get!("America/Sao_Paulo");
+    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{adapter, conversation, lead, reply, submitted, sync};
+    use super::*;
+
+    fn mailerlite() -> Box<dyn Adapter> {
+        let groups = r#"{"questionnaire":"101","marketing":"102"}"#;
+        adapter("mailerlite", &[("MAILERLITE_API_KEY", "k3y"), ("MAILERLITE_GROUPS", groups)])
+    }
+
+    fn subscriber(status: &str) -> Value {
+        json!({"data": {"id": "31986843064993537", "status": status}})
+    }
+
+    fn talk(slot: &str, replies: &[Reply]) -> String {
+        let event = if slot == "profile" { sync("mailerlite") } else { submitted() };
+        conversation(&*mailerlite(), ("mailerlite", slot), &event, &lead(), replies)
+    }
+
+    #[test]
+    fn the_questionnaire_slot_writes_fields_and_then_joins_its_group() {
+        let replies = [
+            reply(404, &json!({"message": "Resource not found."})),
+            reply(201, &subscriber("active")),
+            reply(200, &Value::Null),
+        ];
+        assert_snapshot!(talk("questionnaire", &replies));
+    }
+
+    #[test]
+    fn the_marketing_slot_has_no_questionnaire() {
+        let replies = [
+            reply(200, &subscriber("active")),
+            reply(200, &subscriber("active")),
+            reply(200, &Value::Null),
+        ];
+        assert_snapshot!(talk("marketing", &replies));
+    }
+
+    #[test]
+    fn a_sync_joins_nothing() {
+        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
+        let shown = talk("profile", &replies);
+        assert!(shown.ends_with("=> delivered"), "{shown}");
+        assert!(!shown.contains("/groups/"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_resubscribes_anybody() {
+        for status in ["unsubscribed", "bounced", "junk"] {
+            let shown = talk("marketing", &[reply(200, &subscriber(status))]);
+            assert!(shown.ends_with("=> skipped unsubscribed"), "{shown}");
+            assert!(!shown.contains("POST"), "{shown}");
+            let left_meanwhile = [reply(404, &Value::Null), reply(200, &subscriber(status))];
+            let shown = talk("questionnaire", &left_meanwhile);
+            assert!(shown.ends_with("=> skipped unsubscribed"), "{shown}");
+            assert!(!shown.contains("\"status\""), "{shown}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_answer_ends_as_it_should() {
+        let end = |replies: &[Reply]| {
+            talk("questionnaire", replies).lines().last().unwrap_or_default().to_owned()
+        };
+        let active = || reply(200, &subscriber("active"));
+        let null = Value::Null;
+        for (replies, expected) in [
+            (vec![reply(401, &null)], "=> blocked http_401"),
+            (vec![reply(429, &null)], "=> retry http_429"),
+            (vec![reply(200, &json!("<html>"))], "=> retry answer_without_subscriber"),
+            (vec![active(), reply(422, &null)], "=> rejected http_422"),
+            (vec![active(), reply(200, &json!({}))], "=> retry answer_without_subscriber"),
+            (vec![active(), active(), reply(500, &null)], "=> retry http_500"),
+            (vec![active(), active(), reply(404, &null)], "=> rejected http_404"),
+        ] {
+            assert_eq!(end(&replies), expected, "{replies:?}");
+        }
+    }
+
+    #[test]
+    fn groups_without_the_two_we_need_are_refused() {
+        for groups in ["", "[]", r#"{"questionnaire":"1"}"#, r#"{"questionnaire":"a","marketing":"2"}"#] {
+            let env: crate::config::Env = [
+                ("SITE_URL", "https://example.com"),
+                ("MAILERLITE_API_KEY", "k3y"),
+                ("MAILERLITE_GROUPS", groups),
+            ]
+            .into_iter()
+            .collect();
+            let mut settings = env.settings();
+            let connected = MailerLite::connect(&mut settings).map(|_| ());
+            let error = settings.finish(connected).unwrap_err().to_string();
+            assert!(error.contains("MAILERLITE_GROUPS"), "{groups}: {error}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A lead and its events, for the snapshot tests of the destinations.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Adapter, Context, Step};
+use crate::amanda;
+use crate::config::Env;
+use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
+use crate::delivery::{Delivery, State};
+use crate::event::{Event, EventData, LeadSubmitted, SyncRequested};
+use crate::exchange::{Reply, Request};
+use crate::id::{DeliveryId, LeadId};
+use crate::lead::{Lead, LeadChanges};
+use crate::lead_form::LeadForm;
+use crate::pii::Text;
+
+fn time(text: &str) -> jiff::Timestamp {
+    text.parse().unwrap()
+}
+
+fn lead_id() -> LeadId {
+    LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap()
+}
+
+fn form() -> LeadForm {
+    LeadForm::parse(&json!({
+        "name": "Ana Exemplo", "email": "ana@example.com", "phone": "(11) 98765-4321",
+        "businessType": "consultoria", "monthlyRevenue": "50000-100000", "workHoursDaily": 14,
+        "mainStruggle": "tempo", "sourceSection": "hero", "trafficSource": "instagram",
+        "utm": {"source": "instagram", "medium": "cpc", "campaign": "liberdade"},
+        "pageUrl": "https://example.com/mentoria?email=ana@example.com",
+        "referrer": "https://instagram.com/", "gaClientId": "1234567890.1680000000",
+        "gaSessionId": "1763675000", "fbp": "fb.1.1596403881668.1116446470"
+    }))
+    .unwrap()
+}
+
+fn event(data: EventData, id: &str) -> Event {
+    Event {
+        id: serde_json::from_value(Value::from(id)).unwrap(),
+        lead_id: lead_id(),
+        occurred_at: time("2026-11-21T12:00:00.000Z"),
+        accepted_at: time("2026-11-21T12:00:00.000Z"),
+        supplied_lead_id: None,
+        data,
+    }
+}
+
+/// A submission of 95 points.
+pub(super) fn submitted() -> Event {
+    let form = form();
+    let score = amanda::score(&form.answers());
+    let data = LeadSubmitted { form, score, client_score: None };
+    event(EventData::LeadSubmitted(Box::new(data)), "form:lead-submit:1")
+}
+
+/// A sync of one destination.
+pub(super) fn sync(destination: &str) -> Event {
+    let data = SyncRequested { destination: destination.to_owned() };
+    event(EventData::SyncRequested(data), "sync:1")
+}
+
+/// The lead that [`submitted`] leaves, who agreed to everything but ads.
+pub(super) fn lead() -> Lead {
+    let EventData::LeadSubmitted(submission) = submitted().data else { unreachable!() };
+    let at = time("2026-11-21T12:00:00.000Z");
+    let changes = LeadChanges::of_submission(&submission, at);
+    let mut consents: Consents =
+        ConsentChanges::of_form(None, &[Purpose::Analytics, Purpose::MarketingEmail], at).if_absent;
+    consents.set(Purpose::Ads, Grant { decision: Decision::Denied, at, how: How::Explicit });
+    Lead { id: lead_id(), version: 1, latest: changes.latest, facts: changes.facts, consents }
+}
+
+/// An adapter of `destination`, configured by `variables`.
+pub(super) fn adapter(destination: &str, variables: &[(&str, &str)]) -> Box<dyn Adapter> {
+    let env: Env = variables.iter().copied().chain([("SITE_URL", "https://example.com")]).collect();
+    let mut settings = env.settings();
+    let adapter = (super::find(destination).unwrap().connect)(&mut settings);
+    settings.finish(adapter).unwrap()
+}
+
+/// An answer.
+pub(super) fn reply(status: u16, body: &Value) -> Reply {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    Reply { status, retry_after_s: None, body: Text::new(body) }
+}
+
+/// Runs a delivery of `event` through `adapter` with the given answers and shows every request and
+/// the end, for a snapshot.
+pub(super) fn conversation(
+    adapter: &dyn Adapter,
+    (destination, slot): (&str, &str),
+    event: &Event,
+    lead: &Lead,
+    replies: &[Reply],
+) -> String {
+    let registered = super::find(destination).unwrap();
+    let delivery = Delivery {
+        id: DeliveryId::derive(&event.id, destination, slot),
+        lead_id: event.lead_id,
+        event_id: event.id.clone(),
+        accepted_at: event.accepted_at,
+        destination: destination.to_owned(),
+        slot: slot.to_owned(),
+        state: State::Leased,
+        due_at: None,
+        deadline: event.accepted_at,
+        attempts: 0,
+        claims: 1,
+        lease_id: None,
+        sending: None,
+        log: Vec::new(),
+        settled_at: None,
+        reason: None,
+        email_digest: None,
+        phone_digest: None,
+    };
+    let slot = registered.slot(slot).unwrap();
+    let now = time("2026-11-21T12:00:05.000Z");
+    let context = Context { lead, event, delivery: &delivery, slot, now };
+    let mut shown = String::new();
+    for count in 0..=replies.len() {
+        match adapter.next(&context, &replies[..count]) {
+            Step::Done(outcome) => {
+                assert_eq!(count, replies.len(), "it ended before all answers were read");
+                let reason = outcome.reason().map(|reason| reason.to_string());
+                write!(shown, "=> {} {}", outcome.name(), reason.unwrap_or_default()).unwrap();
+                return shown.trim_end().to_owned();
+            }
+            Step::Send(request) => {
+                show(&mut shown, &request);
+                match replies.get(count) {
+                    Some(reply) => writeln!(shown, "<- {}\n", reply.status).unwrap(),
+                    None => write!(shown, "<- ?").unwrap(),
+                }
+            }
+        }
+    }
+    shown
+}
+
+fn show(out: &mut String, request: &Request) {
+    writeln!(out, "{} {} ({:?})", request.method.name(), request.url, request.repeat).unwrap();
+    for (name, value) in &request.headers {
+        writeln!(out, "{name}: {}", value.expose()).unwrap();
+    }
+    if let Some(body) = &request.body {
+        writeln!(out, "{}", serde_json::to_string_pretty(body).unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,166 @@
+//! Segment, HTTP Tracking API (`provider-apis.md` §2).
+//!
+//! An event destination: identify and track in one batch, each with a message id made of the
+//! delivery's id, by which Segment drops repetitions. Who the person is comes from the lead, what
+//! happened from the event.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::config::{Secret, Settings};
+use crate::consent::Purpose;
+use crate::delivery::{Doubt, Outcome, Reason};
+use crate::event::{EventData, LeadSubmitted};
+use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::pii::Text;
+
+static EVENT: Slot = Slot { name: "event", purpose: Purpose::Analytics };
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: "segment",
+    function: "segment-sync",
+    kind: Kind::Event,
+    deadline_h: 14 * 24,
+    doubt: Doubt::NeedsPerson,
+    base_url_variable: "SEGMENT_BASE_URL",
+    slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
+    plan: |event| match event.data {
+        EventData::LeadSubmitted(_) => vec![&EVENT],
+        EventData::SyncRequested(_) => Vec::new(),
+    },
+    connect: |settings| Segment::connect(settings).map(|segment| Box::new(segment) as Box<dyn Adapter>),
+};
+
+/// The largest call that Segment takes, in bytes; a larger one is dropped.
+const ITEM_BYTES_MAX: usize = 32 * 1024;
+
+struct Segment {
+    base: Url,
+    write_key: Secret,
+}
+
+impl Segment {
+    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+        let base = settings.url("SEGMENT_BASE_URL", Some("https://api.segment.io/v1"));
+        let write_key = settings.secret("SEGMENT_WRITE_KEY");
+        Some(Self { base: base?, write_key: write_key? })
+    }
+}
+
+impl Adapter for Segment {
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        if let Some(reply) = so_far.first() {
+            // "200 for nearly everything": an explicit refusal in the body is not a delivery.
+            if reply.succeeded() && reply.json().get("success") == Some(&Value::Bool(false)) {
+                return Step::unreadable("without_success");
+            }
+            return Step::judged(reply);
+        }
+        let EventData::LeadSubmitted(submitted) = &context.event.data else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        };
+        let items = [identify(context), track(context, submitted)];
+        if items.iter().any(|item| item.to_string().len() > ITEM_BYTES_MAX) {
+            return Step::Done(Outcome::Rejected(Reason::Limit("item_too_large")));
+        }
+        let credentials = BASE64.encode(format!("{}:", self.write_key.expose()));
+        let body = json!({"batch": items});
+        Step::send(
+            Request::safe(Method::Post, endpoint(&self.base, &["batch"]), Some(body))
+                .header("authorization", format!("Basic {credentials}")),
+        )
+    }
+}
+
+fn identify(context: &Context<'_>) -> Value {
+    let latest = &context.lead.latest;
+    let traits = present([
+        ("email", latest.email.as_ref().map(|email| Value::from(email.as_str()))),
+        ("name", text(latest.name.as_ref())),
+        ("phone", latest.phone.as_ref().map(|phone| Value::from(phone.as_str()))),
+        ("stage", Some(Value::from(context.lead.stage().name()))),
+    ]);
+    json!({
+        "type": "identify",
+        "messageId": format!("{}:identify", context.delivery.id),
+        "userId": context.lead.id,
+        "timestamp": context.event.occurred_at,
+        "traits": traits,
+    })
+}
+
+fn track(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
+    let form = &submitted.form;
+    let properties = present([
+        ("amandaScore", Some(Value::from(submitted.score.total))),
+        ("tier", Some(Value::from(submitted.score.tier.name()))),
+        ("businessType", text(Some(&form.business_type))),
+        ("monthlyRevenue", form.monthly_revenue.as_ref().map(|answer| Value::from(answer.text()))),
+        ("workHoursDaily", form.work_hours_daily.as_ref().map(|answer| Value::from(answer.text()))),
+        ("mainStruggle", text(form.main_struggle.as_ref())),
+        ("sourceSection", text(form.source_section.as_ref())),
+        ("trafficSource", text(form.traffic_source.as_ref())),
+    ]);
+    let touch = &form.attribution;
+    let campaign = present([
+        ("name", text(touch.utm.campaign.as_ref())),
+        ("source", text(touch.utm.source.as_ref())),
+        ("medium", text(touch.utm.medium.as_ref())),
+        ("term", text(touch.utm.term.as_ref())),
+        ("content", text(touch.utm.content.as_ref())),
+    ]);
+    let page = present([
+        ("url", text(touch.page_url.as_ref())),
+        ("referrer", text(touch.referrer.as_ref())),
+    ]);
+    json!({
+        "type": "track",
+        "event": "Lead Submitted",
+        "messageId": format!("{}:track", context.delivery.id),
+        "userId": context.lead.id,
+        "timestamp": context.event.occurred_at,
+        "properties": properties,
+        "context": {"campaign": campaign, "page": page},
+    })
+}
+
+fn text(text: Option<&Text>) -> Option<Value> {
+    text.map(|text| Value::from(text.expose().as_str()))
+}
+
+fn present<const N: usize>(entries: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{adapter, conversation, lead, reply, submitted};
+    use super::*;
+
+    fn talk(replies: &[Reply]) -> String {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        conversation(&*segment, ("segment", "event"), &submitted(), &lead(), replies)
+    }
+
+    #[test]
+    fn a_submission_is_identify_and_track_in_one_batch() {
+        assert_snapshot!(talk(&[reply(200, &json!({"success": true}))]));
+    }
+
+    #[test]
+    fn every_kind_of_answer_ends_as_it_should() {
+        for (answer, expected) in [
+            (reply(200, &Value::Null), "=> delivered"),
+            (reply(200, &json!({"success": false})), "=> retry answer_without_success"),
+            (reply(400, &Value::Null), "=> rejected http_400"),
+            (reply(429, &Value::Null), "=> retry http_429"),
+        ] {
+            assert!(talk(std::slice::from_ref(&answer)).ends_with(expected), "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Reading the fields of a form: every fault is collected, none is echoed.
+//!
+//! Owns field errors with their codes and messages, and how plain HTML forms map to the same tree as
+//! JSON. Must not know any particular form.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::amanda::Answer;
+use crate::contact::{Email, Phone};
+use crate::id::LeadId;
+use crate::pii::Text;
+
+/// The language of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Locale {
+    /// English.
+    #[default]
+    En,
+    /// Brazilian Portuguese.
+    PtBr,
+}
+
+impl Locale {
+    /// pt-BR where `Accept-Language` gives Portuguese at least the weight of English.
+    pub fn from_accept_language(header: Option<&str>) -> Self {
+        let weight = |language: &str| {
+            header.unwrap_or_default().split(',').fold(-1, |best, entry| {
+                let mut parts = entry.split(';').map(str::trim);
+                let tag = parts.next().unwrap_or_default().to_ascii_lowercase();
+                if tag != language && !tag.starts_with(&format!("{language}-")) {
+                    return best;
+                }
+                let q = parts.find_map(|part| part.strip_prefix("q=")).unwrap_or("1");
+                best.max(thousandths(q))
+            })
+        };
+        let portuguese = weight("pt");
+        if portuguese > 0 && portuguese >= weight("en") { Self::PtBr } else { Self::En }
+    }
+}
+
+/// A weight of RFC 9110 §12.4.2 in thousandths: `0.8` is 800.
+fn thousandths(q: &str) -> i32 {
+    let (whole, fraction) = q.split_once('.').unwrap_or((q, ""));
+    let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let whole: i32 = whole.parse().unwrap_or(0);
+    whole.saturating_mul(1000).saturating_add(digits.parse().unwrap_or(0)).clamp(0, 1000)
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Missing or empty.
+    Required,
+    /// Another JSON type than expected.
+    WrongType(&'static str),
+    /// More characters than this.
+    TooLong(usize),
+    /// Not an e-mail address.
+    Email,
+    /// Not a phone number.
+    Phone,
+    /// Not a UUID, or the nil or max one.
+    Uuid,
+    /// Not between these two, both included.
+    OutOfRange(i64, i64),
+}
+
+impl Fault {
+    /// The code that programs read.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::WrongType(_) => "wrong_type",
+            Self::TooLong(_) => "too_long",
+            Self::Email => "invalid_email",
+            Self::Phone => "invalid_phone",
+            Self::Uuid => "invalid_uuid",
+            Self::OutOfRange(..) => "out_of_range",
+        }
+    }
+
+    /// The sentence that people read.
+    pub fn message(self, locale: Locale) -> Cow<'static, str> {
+        match (self, locale) {
+            (Self::Required, Locale::En) => "Fill in this field.".into(),
+            (Self::Required, Locale::PtBr) => "Preencha este campo.".into(),
+            (Self::WrongType(expected), Locale::En) => format!("Send {expected}.").into(),
+            (Self::WrongType(expected), Locale::PtBr) => {
+                let expected = match expected {
+                    TEXT => "um texto",
+                    NUMBER => "um número",
+                    FLAG => "verdadeiro ou falso",
+                    _ => "um objeto",
+                };
+                format!("Envie {expected}.").into()
+            }
+            (Self::TooLong(max), Locale::En) => format!("Use at most {max} characters.").into(),
+            (Self::TooLong(max), Locale::PtBr) => format!("Use no máximo {max} caracteres.").into(),
+            (Self::Email, Locale::En) => "Enter a valid e-mail address.".into(),
+            (Self::Email, Locale::PtBr) => "Informe um e-mail válido.".into(),
+            (Self::Phone, Locale::En) => {
+                "Enter a valid phone number with its area code, such as (11) 98765-4321.".into()
+            }
+            (Self::Phone, Locale::PtBr) => {
+                "Informe um telefone válido com DDD, como (11) 98765-4321.".into()
+            }
+            (Self::Uuid, Locale::En) => "Send a UUID.".into(),
+            (Self::Uuid, Locale::PtBr) => "Envie um UUID.".into(),
+            (Self::OutOfRange(min, max), Locale::En) => {
+                format!("Enter a number from {min} to {max}.").into()
+            }
+            (Self::OutOfRange(min, max), Locale::PtBr) => {
+                format!("Informe um número de {min} a {max}.").into()
+            }
+        }
+    }
+}
+
+const TEXT: &str = "a text";
+const NUMBER: &str = "a number";
+const FLAG: &str = "true or false";
+const OBJECT: &str = "an object";
+
+/// A fault and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field as the body names it: `email`, `consent.marketing`.
+    pub field: String,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// All faults of a form. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldErrors(pub Vec<FieldError>);
+
+impl fmt::Display for FieldErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} fields are not valid", self.0.len())
+    }
+}
+
+impl std::error::Error for FieldErrors {}
+
+/// A form-encoded body (a plain HTML form) as the tree that JSON would have been: `utm[source]` and
+/// `utm.source` nest. The last of two equal names wins, as in a browser's own reading.
+pub fn from_urlencoded(bytes: &[u8]) -> Value {
+    let mut root = Map::new();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        let name = name.replace('[', ".").replace(']', "");
+        let value = Value::String(value.into_owned());
+        match name.split_once('.') {
+            None => drop(root.insert(name, value)),
+            Some((outer, inner)) => {
+                let nested =
+                    root.entry(outer.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(nested) = nested {
+                    nested.insert(inner.to_owned(), value);
+                }
+            }
+        }
+    }
+    Value::Object(root)
+}
+
+/// Reads one object's fields and notes every fault. `null` and empty text count as absent, unknown
+/// fields are ignored, and text is trimmed.
+pub struct Fields<'v> {
+    object: Option<&'v Map<String, Value>>,
+    prefix: String,
+    errors: Vec<FieldError>,
+}
+
+impl<'v> Fields<'v> {
+    /// Starts on a body; one that is not an object has every required field missing.
+    pub fn of(body: &'v Value) -> Self {
+        Self { object: body.as_object(), prefix: String::new(), errors: Vec::new() }
+    }
+
+    fn value(&self, name: &str) -> Option<&'v Value> {
+        self.object?.get(name).filter(|value| !value.is_null())
+    }
+
+    fn fail<T>(&mut self, name: &str, fault: Fault) -> Option<T> {
+        self.errors.push(FieldError { field: format!("{}{name}", self.prefix), fault });
+        None
+    }
+
+    fn raw_text(&mut self, name: &str) -> Option<&'v str> {
+        match self.value(name)? {
+            Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => self.fail(name, Fault::WrongType(TEXT)),
+        }
+    }
+
+    /// Text of at most `chars_max` characters.
+    pub fn text(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        let text = self.raw_text(name)?;
+        if text.chars().count() > chars_max {
+            return self.fail(name, Fault::TooLong(chars_max));
+        }
+        Some(Text::from(text))
+    }
+
+    /// Text that is cut instead of refused: nobody is lost for a long campaign name.
+    pub fn text_cut(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        let text = self.raw_text(name)?;
+        Some(Text::new(text.chars().take(chars_max).collect()))
+    }
+
+    /// Text that has to be there.
+    pub fn required_text(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        let errors_before = self.errors.len();
+        let text = self.text(name, chars_max);
+        if text.is_none() && self.errors.len() == errors_before {
+            return self.fail(name, Fault::Required);
+        }
+        text
+    }
+
+    /// The e-mail address, which has to be there.
+    pub fn required_email(&mut self, name: &str) -> Option<Email> {
+        let text = self.required_text(name, 320)?;
+        match Email::parse(text.expose()) {
+            Ok(email) => Some(email),
+            Err(_) => self.fail(name, Fault::Email),
+        }
+    }
+
+    /// A phone number.
+    pub fn phone(&mut self, name: &str) -> Option<Phone> {
+        let text = match self.value(name)? {
+            Value::Number(number) => number.to_string(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => self.raw_text(name)?.to_owned(),
+        };
+        match Phone::parse(&text) {
+            Ok(phone) => Some(phone),
+            Err(_) => self.fail(name, Fault::Phone),
+        }
+    }
+
+    /// A lead id.
+    pub fn lead_id(&mut self, name: &str) -> Option<LeadId> {
+        let text = self.raw_text(name)?;
+        match LeadId::parse(text) {
+            Ok(id) => Some(id),
+            Err(_) => self.fail(name, Fault::Uuid),
+        }
+    }
+
+    /// An option of the form or a number: both are read where either may come.
+    pub fn answer(&mut self, name: &str, chars_max: usize) -> Option<Answer> {
+        match self.value(name)? {
+            Value::Number(number) => Some(Answer::Number(whole(number))),
+            Value::Null
+            | Value::Bool(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
+                let text = self.text(name, chars_max)?;
+                Some(Answer::Text(text.expose().clone()))
+            }
+        }
+    }
+
+    /// A whole number in a range; a form's text with digits counts.
+    pub fn number(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {
+        let number = match self.value(name)? {
+            Value::Number(number) => Some(whole(number)),
+            Value::String(text) if text.trim().is_empty() => return None,
+            Value::String(text) => text.trim().parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        match number {
+            None => self.fail(name, Fault::WrongType(NUMBER)),
+            Some(number) if !(min..=max).contains(&number) => {
+                self.fail(name, Fault::OutOfRange(min, max))
+            }
+            Some(number) => Some(number),
+        }
+    }
+
+    /// A box: JSON's booleans, and what an HTML form sends for one.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        let text = match self.value(name)? {
+            Value::Bool(flag) => return Some(*flag),
+            Value::String(text) => text.trim().to_ascii_lowercase(),
+            Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                return self.fail(name, Fault::WrongType(FLAG));
+            }
+        };
+        match text.as_str() {
+            "" => None,
+            "true" | "on" | "1" | "yes" | "sim" => Some(true),
+            "false" | "off" | "0" | "no" | "nao" | "não" => Some(false),
+            _ => self.fail(name, Fault::WrongType(FLAG)),
+        }
+    }
+
+    /// A nested object, read by `read`; absent where the body has none.
+    pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'v>) -> T) -> Option<T> {
+        let Value::Object(object) = self.value(name)? else {
+            return self.fail(name, Fault::WrongType(OBJECT));
+        };
+        let mut nested = Fields {
+            object: Some(object),
+            prefix: format!("{}{name}.", self.prefix),
+            errors: Vec::new(),
+        };
+        let value = read(&mut nested);
+        self.errors.append(&mut nested.errors);
+        Some(value)
+    }
+
+    /// Hands out what was read if no field had a fault.
+    pub fn finish<T>(self, form: Option<T>) -> Result<T, FieldErrors> {
+        match form {
+            Some(form) if self.errors.is_empty() => Ok(form),
+            Some(_) | None => Err(FieldErrors(self.errors)),
+        }
+    }
+}
+
+/// A JSON number as a whole one, towards zero.
+fn whole(number: &serde_json::Number) -> i64 {
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "from a float `as` truncates and saturates, which is what is wanted"
+    )]
+    number.as_i64().unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn accept_language_prefers_by_weight() {
+        for (header, expected) in [
+            (None, Locale::En),
+            (Some("pt-BR,pt;q=0.9,en;q=0.8"), Locale::PtBr),
+            (Some("pt"), Locale::PtBr),
+            (Some("en-US,en;q=0.9,pt;q=0.8"), Locale::En),
+            (Some("en;q=0.5, pt-br;q=0.7"), Locale::PtBr),
+            (Some("pt;q=0"), Locale::En),
+            (Some("ptx"), Locale::En),
+            (Some("*"), Locale::En),
+            (Some("pt;q=99999999999"), Locale::En),
+        ] {
+            assert_eq!(Locale::from_accept_language(header), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_form_becomes_the_same_tree_as_json() {
+        let tree = from_urlencoded(b"name=Ana+Exemplo&utm%5Bsource%5D=ig&consent.ads=on&name2=");
+        assert_eq!(
+            tree,
+            json!({"name": "Ana Exemplo", "utm": {"source": "ig"}, "consent": {"ads": "on"}, "name2": ""})
+        );
+        assert_eq!(from_urlencoded(b"utm=x&utm[source]=ig"), json!({"utm": "x"}));
+    }
+
+    #[test]
+    fn every_fault_is_collected() {
+        let body =
+            json!({"a": 1, "n": 101, "u": "x", "o": {"f": "maybe"}, "long": "ççç", "e": "no"});
+        let mut fields = Fields::of(&body);
+        fields.required_text("a", 9);
+        fields.required_text("missing", 9);
+        fields.number("n", 0, 100);
+        fields.lead_id("u");
+        fields.object("o", |nested| nested.flag("f"));
+        fields.text("long", 2);
+        fields.required_email("e");
+        let errors = fields.finish(Some(())).unwrap_err().0;
+        let found: Vec<_> =
+            errors.iter().map(|error| (error.field.as_str(), error.fault.code())).collect();
+        assert_eq!(
+            found,
+            [
+                ("a", "wrong_type"),
+                ("missing", "required"),
+                ("n", "out_of_range"),
+                ("u", "invalid_uuid"),
+                ("o.f", "wrong_type"),
+                ("long", "too_long"),
+                ("e", "invalid_email"),
+            ]
+        );
+    }
+
+    #[test]
+    fn zero_is_a_number_and_blank_is_absent() {
+        let body = json!({"zero": 0, "text": " 7 ", "blank": " ", "null": null});
+        let mut fields = Fields::of(&body);
+        assert_eq!(fields.number("zero", 0, 100), Some(0));
+        assert_eq!(fields.number("text", 0, 100), Some(7));
+        assert_eq!(fields.number("blank", 0, 100), None);
+        assert_eq!(fields.text("null", 5), None);
+        assert!(fields.finish(Some(())).is_ok());
+    }
+}

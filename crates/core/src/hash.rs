@@ -1,0 +1,134 @@
+//! Keyed digests: how personal data becomes a key of the table without being readable in it.
+//!
+//! Owns [`HashKey`] and [`Digest`]. A bare hash of an e-mail can be undone by trying e-mails; with
+//! the site's permanent `HASH_KEY` (design §5) it cannot. Knows nothing of items or keys.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The site's permanent secret for digests. Changing it would orphan every alias and receipt.
+#[derive(Clone)]
+pub struct HashKey(Vec<u8>);
+
+impl HashKey {
+    /// The shortest key accepted, in bytes.
+    pub const BYTES_MIN: usize = 16;
+
+    /// Takes the configured text as key, if it is long enough.
+    pub fn new(secret: &str) -> Option<Self> {
+        (secret.len() >= Self::BYTES_MIN).then(|| Self(secret.as_bytes().to_vec()))
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        for part in parts {
+            mac.update(part);
+            mac.update(&[0]);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The digest of `value` among values of `kind` (`email`, `phone`, …).
+    pub fn digest(&self, kind: &str, value: &str) -> Digest {
+        Digest(hex(&self.mac(&[kind.as_bytes(), value.as_bytes()])[..16]))
+    }
+
+    /// Sixteen bytes for an identifier derived from `value`.
+    pub fn id_bytes(&self, kind: &str, value: &str) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.mac(&[b"id", kind.as_bytes(), value.as_bytes()])[..16]);
+        bytes
+    }
+
+    /// A digest that can be compared only within one calendar month (UTC): for IP and agent.
+    pub fn monthly_digest(&self, now: Timestamp, kind: &str, value: &str) -> Digest {
+        let month = now.strftime("%Y-%m").to_string();
+        let derived = Self(self.mac(&[b"month", month.as_bytes()]).to_vec());
+        derived.digest(kind, value)
+    }
+
+    /// What `META` keeps to recognise this key again.
+    pub fn fingerprint(&self) -> Digest {
+        self.digest("meta", "hash_key")
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Thirty-two lower-case hex digits of a keyed digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The hex text, as it stands in keys.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// SHA-256 of bytes, as 64 lower-case hex digits: a fingerprint, not a protection.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The raw SHA-256 of several parts joined by a zero byte.
+pub fn sha256_parts(parts: &[&str]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            hasher.update([0]);
+        }
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> HashKey {
+        HashKey::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_short_key_is_refused() {
+        assert!(HashKey::new("fifteen-bytes-x").is_none());
+    }
+
+    #[test]
+    fn digests_depend_on_key_kind_and_value() {
+        let ours = key("0123456789abcdef");
+        let digest = ours.digest("email", "ana@example.com");
+        assert_eq!(digest.as_str().len(), 32);
+        assert_eq!(digest, ours.digest("email", "ana@example.com"));
+        assert_ne!(digest, ours.digest("phone", "ana@example.com"));
+        assert_ne!(digest, ours.digest("email", "bia@example.com"));
+        assert_ne!(digest, key("another-key-here").digest("email", "ana@example.com"));
+    }
+
+    #[test]
+    fn monthly_digests_part_at_the_month() {
+        let ours = key("0123456789abcdef");
+        let at = |time: &str| ours.monthly_digest(time.parse().unwrap(), "ip", "203.0.113.7");
+        assert_eq!(at("2026-11-01T00:00:00Z"), at("2026-11-30T23:59:59Z"));
+        assert_ne!(at("2026-11-30T23:59:59Z"), at("2026-12-01T00:00:00Z"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Personal data as a type of its own.
+//!
+//! [`Pii`] prints `[pii]` and implements neither `Display` nor `Serialize`, so it cannot reach a
+//! log, a metric or an error by accident. The one way into the table is to name [`stored`] on the
+//! field: `#[serde(with = "pii::stored")]`. This module must not know what the data means.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value that belongs to a person. Read it with [`Pii::expose`], where it is needed and only there.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Pii<T>(T);
+
+/// Free text that a person or their browser wrote.
+pub type Text = Pii<String>;
+
+impl<T> Pii<T> {
+    /// Marks a value as personal.
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself. The caller answers for where it goes.
+    pub const fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl<T> fmt::Debug for Pii<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[pii]")
+    }
+}
+
+/// A personal type that knows how to be kept in the table: [`stored`] calls it.
+pub trait Stored: Sized {
+    /// Writes the exposed value.
+    fn store<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+    /// Reads it back.
+    fn load<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+impl<T: Serialize + for<'a> Deserialize<'a>> Stored for Pii<T> {
+    fn store<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+
+    fn load<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<T: Stored> Stored for Option<T> {
+    fn store<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Some(value) => value.store(serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    fn load<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Loaded<T>(T);
+        impl<'de, T: Stored> Deserialize<'de> for Loaded<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                T::load(deserializer).map(Self)
+            }
+        }
+        Ok(Option::<Loaded<T>>::deserialize(deserializer)?.map(|loaded| loaded.0))
+    }
+}
+
+/// `#[serde(with = "pii::stored")]`: a field that is personal and meant for the table.
+pub mod stored {
+    use super::{Deserializer, Serializer, Stored};
+
+    /// Writes the exposed value.
+    pub fn serialize<T: Stored, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.store(serializer)
+    }
+
+    /// Reads it back.
+    pub fn deserialize<'de, T: Stored, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
+        T::load(d)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_value() {
+        assert_eq!(format!("{:?}", Text::from("ana@example.com")), "[pii]");
+        assert_eq!(format!("{:?}", Some(Pii::new(42))), "Some([pii])");
+    }
+
+    #[test]
+    fn a_field_marked_stored_survives_the_table() {
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Item {
+            #[serde(with = "stored")]
+            name: Text,
+            #[serde(default, skip_serializing_if = "Option::is_none", with = "stored")]
+            note: Option<Text>,
+        }
+        for note in [None, Some(Text::from("n"))] {
+            let item = Item { name: Text::from("Ana"), note };
+            let json = serde_json::to_string(&item).unwrap();
+            assert!(json.contains("Ana"));
+            assert_eq!(serde_json::from_str::<Item>(&json).unwrap(), item);
+        }
+    }
+}
