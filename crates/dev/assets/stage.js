@@ -1,0 +1,411 @@
+"use strict";
+// Stage console. Everything read from the server is untrusted text (a visitor
+// typed it): it reaches the page through h(), that is textContent, and only so.
+
+const $ = (id) => document.getElementById(id);
+const FAST_MS = 1000;
+const SLOW_MS = 5000;
+const FRESH_MS = 10_000; // a lead this new may still be about to get deliveries
+const SHOWN_REQUESTS = 20;
+
+const STATES = {
+  pending: ["na fila", "wait"],
+  leased: ["enviando", "work"],
+  unknown: ["resultado desconhecido", "wait"],
+  delivered: ["entregue", "good"],
+  skipped: ["não enviada", ""],
+  dead: ["desistiu", "bad"],
+};
+const OPEN_STATES = new Set(["pending", "leased", "unknown"]);
+const BEHAVIOURS = [
+  ["normal", "Normal", "Responde como o serviço de verdade."],
+  ["fail", "Falha", "Responde com erro do servidor."],
+  ["throttle", "Limite", "Pede para esperar (429)."],
+  ["hang", "Trava", "Aceita a conexão e não responde."],
+  ["garbage", "Lixo", "Responde algo que não se entende."],
+  ["status:401", "401", "Recusa a credencial (401)."],
+];
+const PURPOSES = { contact: "contato", marketing: "marketing", analytics: "estatísticas", ads: "anúncios", whatsapp: "WhatsApp" };
+const DECISIONS = { granted: ["concedido", "good"], denied: ["negado", ""] };
+const HOW = { explicit: "explícito", assumed: "presumido", contract: "pelo pedido", revoked: "revogado" };
+const TIERS = { high: ["alto", "good"], medium: ["médio", "wait"], low: ["baixo", ""] };
+
+/* ---------- building ---------- */
+
+function h(tag, props, ...kids) {
+  const el = document.createElement(tag);
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "class") el.className = value;
+    else if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
+    else el.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const kid of kids.flat()) {
+    if (kid === undefined || kid === null || kid === false || kid === "") continue;
+    el.append(kid instanceof Node ? kid : String(kid));
+  }
+  return el;
+}
+
+const list = (value) => (Array.isArray(value) ? value : []);
+const known = (table, key) => table[key] ?? [String(key ?? "?"), ""];
+const chip = ([text, tone]) => h("span", { class: `chip ${tone}` }, text);
+const code = (value) => (value === undefined || value === null ? null : h("code", {}, typeof value === "string" ? value : JSON.stringify(value)));
+const empty = (...kids) => h("p", { class: "empty" }, ...kids);
+
+const timeOf = (value) => new Date(value).getTime();
+
+function clock(value) {
+  const date = new Date(value);
+  if (value === undefined || value === null || Number.isNaN(date.getTime())) return code(value ?? "—");
+  const sameDay = date.toDateString() === new Date().toDateString();
+  const time = date.toLocaleTimeString("pt-BR", { hour12: false }) + "." + String(date.getMilliseconds()).padStart(3, "0");
+  const text = sameDay ? time : `${date.toLocaleDateString("pt-BR")} ${time}`;
+  return h("time", { datetime: date.toISOString(), title: date.toLocaleString("pt-BR") }, text);
+}
+
+function span(ms) {
+  const s = Math.ceil(ms / 1000);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+const took = (ms) => (ms >= 1000 ? `${(ms / 1000).toLocaleString("pt-BR", { maximumFractionDigits: 1 })} s` : `${ms ?? "?"} ms`);
+
+// Countdowns tick by themselves between two polls.
+function dueText(dueAt) {
+  const left = timeOf(dueAt) - Date.now();
+  return left > 0 ? `próxima tentativa em ${span(left)}` : "próxima tentativa a qualquer momento";
+}
+setInterval(() => {
+  for (const el of document.querySelectorAll("[data-due]")) el.textContent = dueText(el.dataset.due);
+}, 500);
+
+// What the visitor opened stays open when the part around it is drawn anew.
+const opened = new Set();
+function disclosure(key, summary, ...body) {
+  const el = h("details", { open: opened.has(key) }, h("summary", { "data-focus": key }, ...summary), ...body);
+  el.addEventListener("toggle", () => (el.open ? opened.add(key) : opened.delete(key)));
+  return el;
+}
+
+// Draws only what changed, and gives the focus back to what had it.
+const drawn = new Map();
+function redraw(id, fingerprint, build) {
+  if (drawn.get(id) === fingerprint) return;
+  drawn.set(id, fingerprint);
+  const root = $(id);
+  const focus = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  const top = root.firstElementChild?.scrollTop ?? 0;
+  root.replaceChildren(...[build()].flat());
+  if (root.firstElementChild) root.firstElementChild.scrollTop = top;
+  if (focus) [...root.querySelectorAll("[data-focus]")].find((el) => el.dataset.focus === focus)?.focus({ preventScroll: true });
+}
+
+/* ---------- leads ---------- */
+
+let selected = new URLSearchParams(location.search).get("lead");
+
+function ownLeads() {
+  try {
+    const ids = JSON.parse(localStorage.getItem("funil.leads"));
+    return new Set(list(ids));
+  } catch {
+    return new Set();
+  }
+}
+
+function drawLeads(leads) {
+  const own = ownLeads();
+  redraw("leads", JSON.stringify([leads, selected, [...own]]), () => {
+    if (!leads.length) return empty("Nenhum lead ainda. ", h("a", { href: "/" }, "Submeta o formulário"), " e ele aparece aqui.");
+    return h("ul", { class: "leads" }, leads.map(({ leadId, at }) =>
+      h("li", {}, h("a", {
+        href: `?lead=${encodeURIComponent(leadId)}`,
+        "aria-current": leadId === selected && "true",
+        "data-focus": leadId,
+        title: leadId,
+        onclick: (event) => {
+          if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+          event.preventDefault();
+          if (leadId === selected) return;
+          history.pushState(null, "", event.currentTarget.href);
+          select(leadId);
+        },
+      }, clock(at), h("small", {}, h("code", {}, String(leadId).slice(0, 13) + "…"), own.has(leadId) && " deste navegador")))));
+  });
+}
+
+let lastLeads = [];
+function select(leadId) {
+  selected = leadId;
+  drawLeads(lastLeads);
+  redraw("journey", `loading ${leadId}`, () => empty("Carregando…"));
+  previousStates = new Map();
+  poll();
+}
+window.addEventListener("popstate", () => select(new URLSearchParams(location.search).get("lead")));
+
+/* ---------- journey ---------- */
+
+function scoreTotal(score) {
+  return score && typeof score === "object" ? score.total : score;
+}
+
+function drawLead(lead) {
+  const score = lead.amandaScore ?? {};
+  const [tier, tone] = known(TIERS, score.tier);
+  const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
+  return h("div", { class: "card lead" },
+    h("div", { class: "lead-head" },
+      h("div", {},
+        h("h3", {}, lead.name ?? "Sem nome"),
+        h("p", {}, [lead.email, lead.phone].filter(Boolean).join(" · "))),
+      h("div", { class: "score" }, h("b", {}, scoreTotal(score) ?? "—"), " Amanda Score ", score.tier && chip([`nível ${tier}`, tone]))),
+    h("dl", { class: "facts" },
+      fact("etapa", code(lead.stage)),
+      fact("versão", code(lead.version)),
+      fact("regras", code(score.rulesVersion)),
+      lead.clientScore !== undefined && lead.clientScore !== null && fact("nota dita pelo navegador", code(scoreTotal(lead.clientScore))),
+      fact("leadId", code(lead.leadId))),
+    h("div", { class: "lead-parts" },
+      h("div", {}, h("h4", {}, "De onde vem a nota"), list(score.breakdown).length
+        ? h("table", {}, h("tbody", {}, list(score.breakdown).map((row) => h("tr", {},
+            h("th", { scope: "row" }, row.criterion, h("small", {}, row.answer ?? "sem resposta")),
+            h("td", { class: "num" }, `${row.points} de ${row.max}`)))))
+        : h("p", { class: "t-soft" }, "Sem detalhamento.")),
+      h("div", {}, h("h4", {}, "Consentimento"), list(lead.consent).length
+        ? h("table", {}, h("tbody", {}, list(lead.consent).map((c) => h("tr", {},
+            h("th", { scope: "row" }, PURPOSES[c.purpose] ?? c.purpose, h("small", {}, HOW[c.how] ?? c.how ?? "")),
+            h("td", { class: "num" }, chip(known(DECISIONS, c.decision)), h("small", {}, clock(c.at)))))))
+        : h("p", { class: "t-soft" }, "Nada registrado."))));
+}
+
+function drawAttempt(attempt, good) {
+  return h("li", {},
+    h("div", { class: "row" },
+      clock(attempt.at),
+      h("span", { class: good ? "t-good" : "t-bad" }, attempt.outcome ?? "?"),
+      attempt.status ? h("span", { class: "mono" }, `HTTP ${attempt.status}`) : h("span", { class: "t-soft" }, "sem resposta"),
+      h("span", { class: "ms" }, took(attempt.durationMs))),
+    attempt.reason && h("p", {}, code(attempt.reason)),
+    attempt.detail && h("p", {}, typeof attempt.detail === "string" ? attempt.detail : code(attempt.detail)));
+}
+
+function drawDelivery(d) {
+  const open = OPEN_STATES.has(d.state);
+  const attempts = list(d.attempts);
+  // The delivery's own state says which attempt worked; an HTTP 200 with an
+  // unreadable body is no success.
+  const worked = (i) => d.state === "delivered" && i === attempts.length - 1;
+  return h("li", { class: "card delivery", title: d.deliveryId },
+    h("header", {},
+      h("h4", {}, d.destination, d.slot && h("span", {}, ` · ${d.slot}`)),
+      chip(known(STATES, d.state))),
+    d.reason && h("p", {}, "motivo: ", code(d.reason)),
+    open && d.state !== "leased" && d.dueAt && h("p", { class: "next", "data-due": d.dueAt }, dueText(d.dueAt)),
+    open && d.deadline && h("p", { class: "t-soft" }, "desiste se passar de ", clock(d.deadline)),
+    !open && d.settledAt && h("p", { class: "t-soft" }, "encerrada às ", clock(d.settledAt)),
+    attempts.length
+      ? h("ol", { class: "attempts", "aria-label": "Tentativas" }, attempts.map((a, i) => drawAttempt(a, worked(i))))
+      : h("p", { class: "t-soft" }, d.state === "skipped" ? "Nenhum envio foi feito." : "Nenhuma tentativa ainda."));
+}
+
+function drawChange(change) {
+  if (!change || typeof change !== "object") return h("li", {}, code(change));
+  return h("li", {}, `${PURPOSES[change.purpose] ?? change.purpose ?? "?"} `, chip(known(DECISIONS, change.decision)),
+    change.how && h("span", { class: "t-soft" }, ` ${HOW[change.how] ?? change.how}`));
+}
+
+// Each delivery sits beneath its event: by eventId when the entry names one,
+// else beneath the last event before it.
+function grouped(entries) {
+  const groups = [];
+  const ordered = [...entries].sort((a, b) => timeOf(a.at) - timeOf(b.at) || 0);
+  for (const entry of ordered) {
+    if (entry.kind !== "delivery") {
+      groups.push({ head: entry, deliveries: [] });
+      continue;
+    }
+    const events = groups.filter((g) => g.head?.kind === "event");
+    let home = events.find((g) => entry.eventId && g.head.eventId === entry.eventId) ?? events.at(-1);
+    if (!home) groups.push((home = { head: null, deliveries: [] }));
+    home.deliveries.push(entry);
+  }
+  return groups;
+}
+
+function drawGroup({ head, deliveries }) {
+  const isConsent = head?.kind === "consent";
+  const title = isConsent ? "consentimento registrado" : head?.type ?? head?.kind ?? "entregas sem evento";
+  return h("li", { class: isConsent ? "consent" : "" },
+    h("div", { class: "step" }, head && clock(head.at), h("h3", { title: head?.eventId }, title)),
+    isConsent && h("ul", { class: "changes" }, list(head.changes).map(drawChange)),
+    deliveries.length > 0 && h("ul", { class: "cards", "aria-label": "Entregas deste evento" }, deliveries.map(drawDelivery)));
+}
+
+// A screen reader hears the state that changed, not the whole journey again.
+let previousStates = new Map();
+function announce(deliveries) {
+  const changed = deliveries.filter((d) => previousStates.has(d.deliveryId) && previousStates.get(d.deliveryId) !== d.state);
+  if (changed.length) $("announce").textContent = changed.map((d) => `${d.destination}: ${known(STATES, d.state)[0]}`).join("; ");
+  previousStates = new Map(deliveries.map((d) => [d.deliveryId, d.state]));
+}
+
+function drawJourney(journey, fingerprint) {
+  const entries = list(journey.entries);
+  const deliveries = entries.filter((e) => e.kind === "delivery");
+  announce(deliveries);
+  redraw("journey", fingerprint, () => [
+    drawLead(journey.lead ?? {}),
+    entries.length
+      ? h("ol", { class: "line", "aria-label": "Linha do tempo" }, grouped(entries).map(drawGroup))
+      : empty("Este lead ainda não tem acontecimentos."),
+  ]);
+  const newest = Math.max(0, ...entries.map((e) => timeOf(e.at) || 0));
+  return deliveries.some((d) => OPEN_STATES.has(d.state)) || Date.now() - newest < FRESH_MS;
+}
+
+/* ---------- providers ---------- */
+
+// While a change of behaviour is on its way, a poll must not show the old one.
+const changing = new Map();
+const refused = new Map();
+
+async function setBehaviour(name, behaviour) {
+  changing.set(name, behaviour);
+  refused.delete(name);
+  drawProviders();
+  try {
+    const response = await fetch(`/stage/providers/${encodeURIComponent(name)}`, {
+      method: "PUT",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ behaviour }),
+      signal: AbortSignal.timeout(8000),
+    });
+    if (!response.ok) throw new Error(String(response.status));
+    const provider = lastProviders.find((p) => p.name === name);
+    if (provider) provider.behaviour = behaviour;
+  } catch {
+    refused.set(name, "Não deu para mudar; o comportamento continua o de antes.");
+  }
+  // A later choice may already be on its way: only the last one settles.
+  if (changing.get(name) === behaviour) changing.delete(name);
+  drawProviders();
+}
+
+function pretty(body) {
+  if (body === undefined || body === null || body === "") return "(sem corpo)";
+  let value = body;
+  if (typeof body === "string") {
+    try {
+      value = JSON.parse(body);
+    } catch {
+      return body;
+    }
+  }
+  return JSON.stringify(value, null, 2);
+}
+
+function drawRequest(name, request, key) {
+  const status = Number(request.answered);
+  const tone = status >= 200 && status < 400 ? "good" : "bad";
+  return h("li", {}, disclosure(key,
+    [clock(request.at), h("span", { class: "path mono" }, `${request.method} ${request.path}`), chip([String(request.answered ?? "sem resposta"), tone])],
+    request.note && h("p", {}, request.note),
+    h("pre", { tabindex: "0", "aria-label": `Corpo recebido por ${name}` }, pretty(request.body))));
+}
+
+function drawProvider(provider) {
+  const { name } = provider;
+  const current = changing.get(name) ?? provider.behaviour;
+  const choices = BEHAVIOURS.some(([value]) => value === current) ? BEHAVIOURS : [...BEHAVIOURS, [current, current, "Definido fora desta tela."]];
+  const received = [...list(provider.received)].sort((a, b) => timeOf(b.at) - timeOf(a.at) || 0);
+  const seen = new Map();
+  return h("li", { class: "card provider" },
+    h("h3", {}, name),
+    h("fieldset", {},
+      h("legend", { class: "vh" }, `Comportamento de ${name}`),
+      h("div", { class: "seg" }, choices.map(([value, label]) => h("label", {},
+        h("input", { type: "radio", name: `b-${name}`, value, checked: value === current, "data-focus": `${name} ${value}`, onchange: () => setBehaviour(name, value) }),
+        h("span", {}, label))))),
+    h("p", { class: `seg-hint ${refused.has(name) ? "bad" : ""}`, role: refused.has(name) ? "alert" : undefined },
+      refused.get(name) ?? choices.find(([value]) => value === current)?.[2]),
+    received.length
+      ? h("ul", { class: "received", "aria-label": `Pedidos recebidos por ${name}` }, received.slice(0, SHOWN_REQUESTS).map((request) => {
+          const base = `${name} ${request.at} ${request.path}`;
+          seen.set(base, (seen.get(base) ?? 0) + 1);
+          return drawRequest(name, request, `${base} ${seen.get(base)}`);
+        }))
+      : empty("Nenhum pedido recebido."));
+}
+
+let lastProviders = [];
+function drawProviders() {
+  const fingerprint = JSON.stringify([lastProviders, [...changing], [...refused]]);
+  redraw("providers", fingerprint, () =>
+    lastProviders.length ? h("ul", { class: "providers" }, lastProviders.map(drawProvider)) : empty("Nenhum destino simulado."));
+}
+
+/* ---------- polling ---------- */
+
+async function get(path) {
+  const response = await fetch(path, { headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(8000) });
+  if (response.status === 404) return { missing: true };
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  const text = await response.text();
+  return { text, data: JSON.parse(text) };
+}
+
+async function pollLeads() {
+  lastLeads = list((await get("/stage/leads")).data?.leads);
+  if (!selected && lastLeads.length) {
+    selected = lastLeads[0].leadId;
+    history.replaceState(null, "", `?lead=${encodeURIComponent(selected)}`);
+  }
+  drawLeads(lastLeads);
+}
+
+async function pollJourney() {
+  const leadId = selected;
+  if (!leadId) {
+    redraw("journey", "none", () => empty("Escolha um lead para ver a jornada."));
+    return false;
+  }
+  const { missing, text, data } = await get(`/stage/journey/${encodeURIComponent(leadId)}`);
+  if (leadId !== selected) return true; // another was chosen meanwhile
+  if (missing) {
+    redraw("journey", `missing ${leadId}`, () => empty("Ainda não há jornada para o lead ", code(leadId), ". Se ele acabou de ser enviado, aparece aqui em instantes; senão, escolha outro na lista."));
+    return false;
+  }
+  return drawJourney(data, text);
+}
+
+async function pollProviders() {
+  lastProviders = list((await get("/stage/providers")).data?.providers);
+  drawProviders();
+}
+
+let timer = 0;
+let round = 0;
+async function poll() {
+  const mine = ++round;
+  clearTimeout(timer);
+  const leads = pollLeads();
+  // With no lead chosen the newest is the one to show, so the list comes first.
+  if (!selected) await leads.catch(() => {});
+  const results = await Promise.allSettled([leads, pollJourney(), pollProviders()]);
+  if (mine !== round) return; // a newer round took over
+  const lost = results.some((r) => r.status === "rejected");
+  $("link").classList.toggle("lost", lost);
+  const text = lost ? "Sem resposta do palco; tentando de novo" : "Ao vivo";
+  if ($("link").textContent !== text) $("link").textContent = text;
+  const pending = results[1].value === true;
+  timer = setTimeout(poll, pending && document.visibilityState === "visible" ? FAST_MS : SLOW_MS);
+}
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") poll();
+});
+
+poll();
