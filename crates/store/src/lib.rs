@@ -1,1 +1,47 @@
-//! Stub.
+//! The table of Funil (design §5): the only crate that names DynamoDB.
+//!
+//! Each file holds one kind of operation as methods of [`Store`]. Time and randomness come in as
+//! arguments; errors never carry an item. Callers see the domain's types, never the SDK's.
+
+mod accept;
+mod alias;
+mod claim;
+mod connect;
+mod error;
+mod http;
+mod item;
+mod journey;
+mod key;
+mod meta;
+mod quarantine;
+mod rate;
+mod shell;
+mod table;
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
+pub use claim::{Claim, Claimed, DeadDelivery, Due, Material, Sibling, Written};
+pub use connect::AwsConfig;
+pub use error::StoreError;
+pub use journey::{ConsentRecord, Journey};
+pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
+pub use quarantine::Quarantined;
+pub use rate::{RateLimit, RateVerdict};
+pub use shell::Shell;
+
+/// The table. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: aws_sdk_dynamodb::Client,
+    table: Arc<str>,
+    ready: Arc<OnceCell<()>>,
+}
+
+impl Store {
+    fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
+        Self { client, table: table.into(), ready: Arc::new(OnceCell::new()) }
+    }
+}

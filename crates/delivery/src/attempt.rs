@@ -1,0 +1,257 @@
+//! One claimed delivery, from its claim to its settlement.
+//!
+//! Owns the order of the checks, the bounds of a try, and what a missing answer means for a harmful
+//! request. Every path ends in a settlement or leaves the lease to run out.
+
+use std::time::Duration;
+
+use funil_core::clock::after;
+use funil_core::consent::{Decision, permits};
+use funil_core::delivery::{
+    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, Outcome, Reason, settle,
+};
+use funil_core::destination::{Context, Kind, Step};
+use funil_core::exchange::{Repeat, Reply, Request};
+use funil_core::id::LeaseId;
+use funil_core::pii::Text;
+use funil_store::{Claim, Claimed, Due, Material, StoreError, Written};
+use jiff::Timestamp;
+
+use crate::client::{self, NoAnswer};
+use crate::worker::{Mode, Worker};
+
+/// How many requests one try may make.
+const REQUESTS_MAX: usize = 8;
+/// How long one try may take, in seconds.
+const TRY_S_MAX: i64 = 25;
+/// No request starts with less than this left of the lease or of the function, in seconds.
+const REQUEST_NEEDS_S: i64 = 12;
+/// How much of an answer that was no success the attempt keeps, in characters.
+const DETAIL_CHARS_MAX: usize = 300;
+
+/// What became of a due delivery in this worker's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// It was claimed and settled.
+    Settled,
+    /// Somebody else has it, or had it.
+    Passed,
+}
+
+/// A try under way: what it may still do, and what it saw.
+struct Try {
+    started: Timestamp,
+    ends: Timestamp,
+    replies: Vec<Reply>,
+}
+
+impl Worker {
+    /// Claims a due delivery and brings it to an end.
+    pub(crate) async fn handle(
+        &self,
+        due: &Due,
+        stop_at: Timestamp,
+    ) -> Result<Handled, StoreError> {
+        let now = self.shell.clock.now();
+        let lease = LeaseId::random(&*self.shell.entropy);
+        let claim = match self.store.claim(&due.key, lease, now).await? {
+            Claimed::NotDue => return Ok(Handled::Passed),
+            Claimed::Ours(claim) => claim,
+        };
+        let Some(delivery) = &claim.delivery else {
+            tracing::warn!(
+                destination = self.destination.name,
+                lead = %due.key.lead_id,
+                delivery = due.key.delivery_id().unwrap_or_default(),
+                "a delivery written by newer code is released; deploy this function again"
+            );
+            self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
+            return Ok(Handled::Settled);
+        };
+        let function_ends = stop_at.min(after(now, TRY_S_MAX));
+        let mut this_try =
+            Try { started: now, ends: function_ends.min(after(now, LEASE_S)), replies: Vec::new() };
+        let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
+            tracing::warn!(
+                destination = self.destination.name,
+                lead = %delivery.lead_id,
+                delivery = %delivery.id,
+                "the lease was lost before sending; another worker has the delivery"
+            );
+            return Ok(Handled::Passed);
+        };
+        self.settle(&claim, delivery, &outcome, &this_try).await
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        delivery: &Delivery,
+        outcome: &Outcome,
+        this_try: &Try,
+    ) -> Result<Handled, StoreError> {
+        let now = self.shell.clock.now();
+        let duration = now.as_millisecond() - this_try.started.as_millisecond();
+        let last = this_try.replies.last();
+        let failed = last.filter(|_| *outcome != Outcome::Delivered);
+        let measured = Measured {
+            status: last.map(|reply| reply.status),
+            duration_ms: u32::try_from(duration).unwrap_or(0),
+            detail: failed.and_then(detail),
+        };
+        let (status, duration_ms) = (measured.status, measured.duration_ms);
+        let jitter = self.shell.entropy.number();
+        let settlement = settle(delivery, outcome, self.destination.doubt, measured, now, jitter);
+        let written = self.store.settle(claim, &settlement, now).await?;
+        tracing::info!(
+            destination = self.destination.name,
+            slot = delivery.slot,
+            lead = %delivery.lead_id,
+            delivery = %delivery.id,
+            outcome = outcome.name(),
+            state = settlement.state.name(),
+            reason = settlement.reason.as_deref().unwrap_or_default(),
+            status = status.unwrap_or_default(),
+            attempts = settlement.attempts,
+            duration_ms,
+            "settled {}/{}", delivery.lead_id, delivery.id
+        );
+        match written {
+            Written::Yes => Ok(Handled::Settled),
+            Written::LeaseLost => {
+                tracing::warn!(
+                    destination = self.destination.name,
+                    lead = %delivery.lead_id,
+                    delivery = %delivery.id,
+                    "the lease ran out before settling; the delivery is due again"
+                );
+                Ok(Handled::Passed)
+            }
+        }
+    }
+
+    /// How the try ends; `None` where the lease was lost before a harmful request.
+    async fn outcome(
+        &self,
+        claim: &Claim,
+        delivery: &Delivery,
+        this_try: &mut Try,
+        stop_at: Timestamp,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let now = this_try.started;
+        if delivery.claims >= CLAIMS_MAX {
+            return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
+        }
+        if delivery.sending.is_some() {
+            return Ok(Some(Outcome::Unknown(Reason::MayHaveBeenSent)));
+        }
+        if now >= delivery.deadline {
+            return Ok(Some(Outcome::Expired));
+        }
+        let Some(slot) = self.destination.slot(&delivery.slot) else {
+            return Ok(Some(Outcome::Released {
+                reason: Reason::NotUnderstood,
+                after_s: BLOCKED_S,
+            }));
+        };
+        let adapter = match &self.mode {
+            Mode::Sends(adapter) => adapter,
+            Mode::OutsideProduction => {
+                return Ok(Some(Outcome::Skipped(Reason::OutsideProduction)));
+            }
+        };
+        if stop_at < after(now, REQUEST_NEEDS_S) {
+            return Ok(Some(Outcome::Released { reason: Reason::NoTimeLeft, after_s: 1 }));
+        }
+        if self.destination.kind == Kind::State
+            && let Some(after_s) = self.wait_for_sibling(claim, now).await?
+        {
+            return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
+        }
+        let Material { lead, event, revocations } = self.store.material(delivery).await?;
+        let Some(lead) = lead else {
+            return Ok(Some(Outcome::Rejected(Reason::Missing("lead"))));
+        };
+        let Some(event) = event else {
+            return Ok(Some(Outcome::Released {
+                reason: Reason::NotUnderstood,
+                after_s: BLOCKED_S,
+            }));
+        };
+        if permits(slot.purpose, &lead.consents, &revocations) == Decision::Denied {
+            return Ok(Some(Outcome::Skipped(Reason::NoConsent(slot.purpose))));
+        }
+        let context = Context { lead: &lead, event: &event, delivery, slot, now };
+        loop {
+            let request = match adapter.next(&context, &this_try.replies) {
+                Step::Done(outcome) => return Ok(Some(outcome)),
+                Step::Send(request) => request,
+            };
+            if this_try.replies.len() >= REQUESTS_MAX {
+                let reason = Reason::TooManyRequests;
+                return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
+            }
+            let left_from = after(self.shell.clock.now(), REQUEST_NEEDS_S);
+            let lease_ends = after(this_try.started, LEASE_S);
+            if left_from > stop_at.min(lease_ends) || self.shell.clock.now() >= this_try.ends {
+                let reason = Reason::NoTimeLeft;
+                return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
+            }
+            if request.repeat == Repeat::Harmful
+                && self.store.mark_sending(claim).await? == Written::LeaseLost
+            {
+                return Ok(None);
+            }
+            match self.send(&request).await {
+                Ok(reply) => this_try.replies.push(reply),
+                Err(outcome) => return Ok(Some(outcome)),
+            }
+        }
+    }
+
+    async fn send(&self, request: &Request) -> Result<Reply, Outcome> {
+        let timeout: Duration = self.request_timeout;
+        let now = self.shell.clock.now();
+        let no_answer = match client::send(&self.shell.http, request, timeout, now).await {
+            Ok(reply) => return Ok(reply),
+            Err(no_answer) => no_answer,
+        };
+        let reason = match no_answer {
+            NoAnswer::Connect => Reason::Connect,
+            NoAnswer::Timeout => Reason::Timeout,
+            NoAnswer::Broken => Reason::Transport,
+        };
+        match (request.repeat, no_answer) {
+            // The connection stood: the provider may have acted.
+            (Repeat::Harmful, NoAnswer::Timeout | NoAnswer::Broken) => {
+                Err(Outcome::Unknown(reason))
+            }
+            (Repeat::Harmful, NoAnswer::Connect) | (Repeat::Safe, _) => {
+                Err(Outcome::Retry { reason, retry_after_s: None })
+            }
+        }
+    }
+
+    /// For how many seconds to step back because another delivery of this lead is under way: until
+    /// its lease ends if it goes first, for a moment if we do.
+    async fn wait_for_sibling(
+        &self,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        let siblings = self.store.leased_siblings(&claim.key).await?;
+        let mut held = siblings.iter().filter(|sibling| sibling.lease_end > now).peekable();
+        if held.peek().is_none() {
+            return Ok(None);
+        }
+        let before_us = held.filter(|sibling| sibling.sk < claim.key.sk).map(|s| s.lease_end).max();
+        let moment_s = 5 + i64::try_from(self.shell.entropy.number() % 5).unwrap_or(0);
+        Ok(Some(before_us.map_or(moment_s, |end| (end.as_second() - now.as_second()).max(1))))
+    }
+}
+
+/// The beginning of an answer that was no success, for a person who has to mend it.
+fn detail(reply: &Reply) -> Option<Text> {
+    let text = reply.body.expose().trim();
+    (!text.is_empty()).then(|| Text::new(text.chars().take(DETAIL_CHARS_MAX).collect()))
+}

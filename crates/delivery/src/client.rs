@@ -1,0 +1,102 @@
+//! One request to a provider, moved over the wire and back.
+//!
+//! Owns timeouts, the cap on answers and `Retry-After`. Knows no destination and logs nothing:
+//! addresses hold e-mails and credentials.
+
+use std::time::Duration;
+
+use funil_core::exchange::{Method, Reply, Request};
+use funil_core::pii::Text;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+
+/// How long a provider may take to answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of an answer is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// No connection stood: the provider has seen nothing.
+    Connect,
+    /// None in time.
+    Timeout,
+    /// The connection broke.
+    Broken,
+}
+
+/// Sends a request and reads the answer.
+pub(crate) async fn send(
+    http: &reqwest::Client,
+    request: &Request,
+    timeout: Duration,
+    now: Timestamp,
+) -> Result<Reply, NoAnswer> {
+    let method = match request.method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+    };
+    let mut outgoing = http.request(method, request.url.clone()).timeout(timeout);
+    for (name, value) in &request.headers {
+        outgoing = outgoing.header(*name, value.expose().as_str());
+    }
+    if let Some(body) = &request.body {
+        outgoing = outgoing.header("content-type", "application/json").body(body.to_string());
+    }
+    let mut response = outgoing.send().await.map_err(|error| no_answer(&error))?;
+    let status = response.status().as_u16();
+    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    let retry_after_s = header.and_then(|text| retry_after_s(text, now));
+    let mut body = Vec::new();
+    while body.len() < ANSWER_BYTES_MAX {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => return Err(no_answer(&error)),
+        }
+    }
+    body.truncate(ANSWER_BYTES_MAX);
+    let body = Text::new(String::from_utf8_lossy(&body).into_owned());
+    Ok(Reply { status, retry_after_s, body })
+}
+
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
+    if error.is_connect() {
+        NoAnswer::Connect
+    } else if error.is_timeout() {
+        NoAnswer::Timeout
+    } else {
+        NoAnswer::Broken
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3), in seconds from `now`.
+fn retry_after_s(text: &str, now: Timestamp) -> Option<u32> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(seconds);
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
+    u32::try_from(date.as_second() - now.as_second()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sat, 21 Nov 2026 12:01:30 GMT", Some(90)),
+            ("Sat, 21 Nov 2026 11:00:00 GMT", None),
+            ("soon", None),
+            ("-5", None),
+        ] {
+            assert_eq!(retry_after_s(text, now), expected, "{text}");
+        }
+    }
+}

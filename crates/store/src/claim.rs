@@ -1,0 +1,473 @@
+//! Delivering, as the table sees it: due, claimed, sending, settled, dead, revived (design §6).
+//!
+//! A claim is one conditional update that sets a lease and moves the due time to the lease's end, so
+//! a worker that dies leaves an item that is still due. Settling is conditional on the lease, so a
+//! late worker overwrites nobody.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue};
+use funil_core::clock::after;
+use funil_core::consent::Revocations;
+use funil_core::delivery::{Delivery, LEASE_S, Settlement, State};
+use funil_core::event::Event;
+use funil_core::id::{DeliveryId, LeaseId};
+use funil_core::lead::Lead;
+use jiff::Timestamp;
+
+use crate::error::StoreError;
+use crate::item::Item;
+use crate::key::DeliveryKey;
+use crate::table::{DEAD_INDEX, DUE_INDEX};
+use crate::{Store, item, key};
+
+/// A delivery that is due, as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// Since when.
+    pub due_at: Timestamp,
+    /// After this it expires.
+    pub deadline: Option<Timestamp>,
+}
+
+/// A delivery that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadDelivery {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// When it died.
+    pub died_at: Timestamp,
+}
+
+/// A delivery in our hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// Our hold on it.
+    pub lease: LeaseId,
+    /// The delivery, or `None` where newer code wrote it.
+    pub delivery: Option<Delivery>,
+}
+
+/// How an attempt to claim ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// We hold it.
+    Ours(Box<Claim>),
+    /// It is not due, or somebody was faster.
+    NotDue,
+}
+
+/// Whether a write that needs the lease went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It did.
+    Yes,
+    /// The lease is no longer ours; somebody else decides.
+    LeaseLost,
+}
+
+/// What a delivery is built from, read after its claim.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// The lead; `None` where it is gone.
+    pub lead: Option<Lead>,
+    /// The event; `None` where it is gone or newer code wrote it.
+    pub event: Option<Event>,
+    /// What the person took back, by e-mail and by phone.
+    pub revocations: Vec<Revocations>,
+}
+
+/// Another delivery of the same lead and destination that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its sort key, by which the two decide who goes first.
+    pub sk: String,
+    /// When its lease ends.
+    pub lease_end: Timestamp,
+}
+
+impl Store {
+    /// What has been due for `destination`, oldest first.
+    pub async fn due(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        limit: i32,
+    ) -> Result<Vec<Due>, StoreError> {
+        let found = self
+            .client
+            .query()
+            .table_name(&*self.table)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_pk = :pk AND due_sk <= :now")
+            .expression_attribute_values(":pk", item::s(key::due(destination)))
+            .expression_attribute_values(":now", item::s(key::time(now)))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("Query", &error))?;
+        Ok(found
+            .items()
+            .iter()
+            .filter_map(|found| {
+                let key = DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)?;
+                let due_at = item::text(found, "due_sk")?.parse().ok()?;
+                let deadline = item::text(found, "deadline").and_then(|text| text.parse().ok());
+                Some(Due { key, due_at, deadline })
+            })
+            .collect())
+    }
+
+    /// Takes a due delivery into our hands for [`LEASE_S`].
+    pub async fn claim(
+        &self,
+        delivery: &DeliveryKey,
+        lease: LeaseId,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        let result = self
+            .update(delivery)
+            .update_expression(
+                "SET lease_id = :lease, #state = :leased, due_sk = :end ADD claims :one",
+            )
+            .condition_expression("attribute_exists(due_pk) AND due_sk <= :now")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":lease", item::attribute(&lease, "lease")?)
+            .expression_attribute_values(":leased", item::s(State::Leased.name()))
+            .expression_attribute_values(":end", item::s(key::time(after(now, LEASE_S))))
+            .expression_attribute_values(":now", item::s(key::time(now)))
+            .expression_attribute_values(":one", item::n(1))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match condition(result)? {
+            None => Ok(Claimed::NotDue),
+            Some(output) => {
+                let found = output.attributes.unwrap_or_default();
+                let delivery_read = item::to_delivery(found).ok();
+                Ok(Claimed::Ours(Box::new(Claim {
+                    key: delivery.clone(),
+                    lease,
+                    delivery: delivery_read,
+                })))
+            }
+        }
+    }
+
+    /// Everything a delivery is built from, in one consistent read.
+    pub async fn material(&self, delivery: &Delivery) -> Result<Material, StoreError> {
+        let lead_pk = key::lead(delivery.lead_id);
+        let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
+        let mut wanted =
+            vec![item::keys(lead_pk.clone(), key::LEAD), item::keys(lead_pk, event_sk.clone())];
+        let aliases = [("email", &delivery.email_digest), ("phone", &delivery.phone_digest)];
+        for (kind, digest) in aliases {
+            if let Some(digest) = digest {
+                wanted.push(item::keys(key::alias(kind, digest), key::CONSENT));
+            }
+        }
+        let mut material = Material { lead: None, event: None, revocations: Vec::new() };
+        for found in self.batch_get(wanted).await? {
+            match item::text(&found, "sk") {
+                Some(key::LEAD) => material.lead = item::to_lead(found).ok(),
+                Some(key::CONSENT) => material.revocations.push(item::to_revocations(&found)),
+                Some(sk) if sk == event_sk => material.event = item::to_event(found).ok(),
+                Some(_) | None => {}
+            }
+        }
+        Ok(material)
+    }
+
+    async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::new();
+        let mut wanted = keys;
+        // DynamoDB may leave keys for later; a table that does so three times is overloaded.
+        for _ in 0..3 {
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut wanted)))
+                .consistent_read(true)
+                .build()
+                .map_err(|_| StoreError::Unreadable { what: "key" })?;
+            let output = self
+                .client
+                .batch_get_item()
+                .request_items(&*self.table, request)
+                .send()
+                .await
+                .map_err(|error| StoreError::of("BatchGetItem", &error))?;
+            for items in output.responses.unwrap_or_default().into_values() {
+                found.extend(items);
+            }
+            for left in output.unprocessed_keys.unwrap_or_default().into_values() {
+                wanted.extend(left.keys);
+            }
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(StoreError::Unavailable {
+            operation: "BatchGetItem",
+            code: "unprocessed keys".to_owned(),
+        })
+    }
+
+    /// The lead's other deliveries for the same destination that somebody holds.
+    pub async fn leased_siblings(
+        &self,
+        delivery: &DeliveryKey,
+    ) -> Result<Vec<Sibling>, StoreError> {
+        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&*self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .filter_expression("attribute_exists(lease_id)")
+            .projection_expression("sk, due_sk")
+            .expression_attribute_values(":pk", item::s(delivery.pk()))
+            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
+            .into_paginator()
+            .send();
+        let mut siblings = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::of("Query", &error))?;
+            siblings.extend(page.items().iter().filter_map(|found| {
+                let sk = item::text(found, "sk")?.to_owned();
+                let lease_end = item::text(found, "due_sk")?.parse().ok()?;
+                (sk != delivery.sk).then_some(Sibling { sk, lease_end })
+            }));
+        }
+        Ok(siblings)
+    }
+
+    /// Notes that a harmful request is about to be sent.
+    pub async fn mark_sending(&self, claim: &Claim) -> Result<Written, StoreError> {
+        let result = self
+            .update(&claim.key)
+            .update_expression("SET sending = :lease")
+            .condition_expression("lease_id = :lease")
+            .expression_attribute_values(":lease", item::attribute(&claim.lease, "lease")?)
+            .send()
+            .await;
+        Ok(condition(result)?.map_or(Written::LeaseLost, |_| Written::Yes))
+    }
+
+    /// Ends a claim.
+    pub async fn settle(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let mut set =
+            vec!["#state = :state", "attempts = :attempts", "claims = :zero", "#log = :log"];
+        let mut remove = vec!["lease_id", "sending"];
+        let mut values: HashMap<String, AttributeValue> = HashMap::new();
+        match settlement.due_at {
+            Some(due_at) => {
+                set.push("due_sk = :due");
+                values.insert(":due".to_owned(), item::s(key::time(due_at)));
+            }
+            None => {
+                set.push("settled_at = :settled");
+                values.insert(":settled".to_owned(), item::attribute(&now, "time")?);
+                remove.extend(["due_pk", "due_sk"]);
+            }
+        }
+        if settlement.state == State::Dead {
+            let destination = key::destination_of(&claim.key.sk).unwrap_or_default();
+            set.extend(["dead_pk = :dead", "dead_sk = :now"]);
+            values.insert(":dead".to_owned(), item::s(key::dead(destination)));
+            values.insert(":now".to_owned(), item::s(key::time(now)));
+        }
+        match &settlement.reason {
+            Some(reason) => {
+                set.push("reason = :reason");
+                values.insert(":reason".to_owned(), item::s(reason.clone()));
+            }
+            None => remove.push("reason"),
+        }
+        let result = self
+            .update(&claim.key)
+            .update_expression(format!("SET {} REMOVE {}", set.join(", "), remove.join(", ")))
+            .condition_expression("lease_id = :lease")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#log", "log")
+            .set_expression_attribute_values(Some(values))
+            .expression_attribute_values(":lease", item::attribute(&claim.lease, "lease")?)
+            .expression_attribute_values(":state", item::s(settlement.state.name()))
+            .expression_attribute_values(":attempts", item::n(settlement.attempts))
+            .expression_attribute_values(":zero", item::n(0))
+            .expression_attribute_values(":log", item::attribute(&settlement.log, "attempt")?)
+            .send()
+            .await;
+        Ok(condition(result)?.map_or(Written::LeaseLost, |_| Written::Yes))
+    }
+
+    /// Gives back a delivery that this code cannot read: due again later, nothing else touched.
+    pub async fn release_unread(
+        &self,
+        claim: &Claim,
+        until: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let result = self
+            .update(&claim.key)
+            .update_expression(
+                "SET due_sk = :due, claims = :zero, #state = :pending REMOVE lease_id",
+            )
+            .condition_expression("lease_id = :lease")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":due", item::s(key::time(until)))
+            .expression_attribute_values(":zero", item::n(0))
+            .expression_attribute_values(":pending", item::s(State::Pending.name()))
+            .expression_attribute_values(":lease", item::attribute(&claim.lease, "lease")?)
+            .send()
+            .await;
+        Ok(condition(result)?.map_or(Written::LeaseLost, |_| Written::Yes))
+    }
+
+    /// What waits for a person, oldest first.
+    pub async fn dead(
+        &self,
+        destination: &str,
+        limit: i32,
+    ) -> Result<Vec<DeadDelivery>, StoreError> {
+        let found = self
+            .client
+            .query()
+            .table_name(&*self.table)
+            .index_name(DEAD_INDEX)
+            .key_condition_expression("dead_pk = :pk")
+            .expression_attribute_values(":pk", item::s(key::dead(destination)))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("Query", &error))?;
+        Ok(found
+            .items()
+            .iter()
+            .filter_map(|found| {
+                let key = DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)?;
+                let died_at = item::text(found, "dead_sk")?.parse().ok()?;
+                Some(DeadDelivery { key, died_at })
+            })
+            .collect())
+    }
+
+    /// Makes a dead delivery due again, under its own id, with a new deadline. Answers whether it was
+    /// dead.
+    pub async fn revive(
+        &self,
+        delivery: &DeliveryKey,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
+        let result = self
+            .update(delivery)
+            .update_expression(
+                "SET #state = :pending, due_pk = :due, due_sk = :now, deadline = :deadline, \
+                 attempts = :zero, claims = :zero REMOVE dead_pk, dead_sk, settled_at, reason",
+            )
+            .condition_expression("#state = :dead")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":pending", item::s(State::Pending.name()))
+            .expression_attribute_values(":dead", item::s(State::Dead.name()))
+            .expression_attribute_values(":due", item::s(key::due(destination)))
+            .expression_attribute_values(":now", item::s(key::time(now)))
+            .expression_attribute_values(":deadline", item::attribute(&deadline, "time")?)
+            .expression_attribute_values(":zero", item::n(0))
+            .send()
+            .await;
+        Ok(condition(result)?.is_some())
+    }
+
+    /// Makes an open delivery that nobody holds due now. Answers whether it was open.
+    pub async fn hurry(&self, delivery: &DeliveryKey, now: Timestamp) -> Result<bool, StoreError> {
+        let result = self
+            .update(delivery)
+            .update_expression("SET due_sk = :now")
+            .condition_expression("#state = :pending")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":pending", item::s(State::Pending.name()))
+            .expression_attribute_values(":now", item::s(key::time(now)))
+            .send()
+            .await;
+        Ok(condition(result)?.is_some())
+    }
+
+    /// The lead's deliveries for one destination, oldest first.
+    pub async fn deliveries_of(
+        &self,
+        lead_id: funil_core::id::LeadId,
+        destination: &str,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&*self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", item::s(key::lead(lead_id)))
+            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
+            .into_paginator()
+            .send();
+        let mut deliveries = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::of("Query", &error))?;
+            let items = page.items.unwrap_or_default();
+            deliveries.extend(items.into_iter().filter_map(|found| item::to_delivery(found).ok()));
+        }
+        Ok(deliveries)
+    }
+
+    fn update(
+        &self,
+        delivery: &DeliveryKey,
+    ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(item::keys(delivery.pk(), delivery.sk.clone())))
+    }
+}
+
+/// Where a delivery stands.
+impl From<&Delivery> for DeliveryKey {
+    fn from(delivery: &Delivery) -> Self {
+        item::delivery_key(delivery)
+    }
+}
+
+/// The id of a delivery as its sort key ends with it.
+impl DeliveryKey {
+    /// For logs: `<delivery>`.
+    pub fn delivery_id(&self) -> Option<&str> {
+        self.sk.rsplit('#').next()
+    }
+
+    /// Whether this is the key of `id`.
+    pub fn is(&self, id: DeliveryId) -> bool {
+        self.delivery_id() == Some(id.to_string().as_str())
+    }
+}
+
+/// `None` where the condition failed.
+fn condition(
+    result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+) -> Result<Option<UpdateItemOutput>, StoreError> {
+    match result {
+        Ok(output) => Ok(Some(output)),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            _ => Err(StoreError::of("UpdateItem", &error)),
+        },
+    }
+}
