@@ -1,1 +1,4 @@
-//! Stub.
+//! What runs the system on one machine: the table's engine and simulated providers.
+
+pub mod engine;
+pub mod providers;

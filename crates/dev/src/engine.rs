@@ -1,0 +1,257 @@
+//! The `DynamoDB`-compatible engine that stands in for the service on one machine.
+//!
+//! Owns starting and stopping it, on a thread and a runtime of its own, so that one engine can
+//! serve every test of a process and its file is closed when `stop` returns. It is the only
+//! module that knows `dynoxide`; it must not know the table, its keys or the store: whoever
+//! wants data talks to [`Engine::endpoint`] with the real SDK.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dynoxide::{Database, DynoxideError, server};
+use futures::FutureExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// How long a stop waits for the requests that are still being answered.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A running engine; it stops, gracefully, when this is dropped.
+#[derive(Debug)]
+pub struct Engine {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: oneshot::Receiver<Result<(), EngineError>>,
+}
+
+/// Why the engine could not start or did not serve to the end.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The data file could not be created, opened or read.
+    #[error("the local engine cannot use the data file {}", path.display())]
+    File {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the engine said of it.
+        #[source]
+        source: DynoxideError,
+    },
+    /// The folder of the data file could not be created.
+    #[error("the folder of the data file {} cannot be created", path.display())]
+    Folder {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The path of the data file is not UTF-8, which the engine requires.
+    #[error("the path of the data file {} is not UTF-8", path.display())]
+    Path {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// An engine in memory could not be made.
+    #[error("the local engine cannot start in memory")]
+    Memory(#[source] DynoxideError),
+    /// The thread, its runtime or its port could not be had.
+    #[error("the local engine cannot be served on a loopback port")]
+    Serve(#[source] io::Error),
+    /// The engine's server ended by itself.
+    #[error("the local engine stopped serving: {0}")]
+    Ended(String),
+}
+
+impl Engine {
+    /// Starts an engine that keeps its data in memory and forgets it when stopped.
+    pub async fn memory() -> Result<Self, EngineError> {
+        Self::serve(Database::memory().map_err(EngineError::Memory)?).await
+    }
+
+    /// Starts an engine that keeps its data in the file `path`, creating it and its folder.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, EngineError> {
+        let path = path.as_ref();
+        let Some(name) = path.to_str() else {
+            return Err(EngineError::Path { path: path.to_owned() });
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| EngineError::Folder { path: path.to_owned(), source })?;
+        }
+        let database = Database::new(name)
+            .map_err(|source| EngineError::File { path: path.to_owned(), source })?;
+        Self::serve(database).await
+    }
+
+    /// Where the engine listens: `http://127.0.0.1:<port>`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops the engine and returns when its requests are answered and its file is closed.
+    pub async fn stop(mut self) -> Result<(), EngineError> {
+        drop(self.stop.take());
+        (&mut self.stopped)
+            .await
+            .unwrap_or_else(|_| Err(EngineError::Ended("its thread panicked".to_owned())))
+    }
+
+    async fn serve(database: Database) -> Result<Self, EngineError> {
+        let (stop, stopping) = oneshot::channel();
+        let (bound, binding) = oneshot::channel();
+        let (finished, stopped) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("funil-engine".to_owned())
+            .spawn(move || {
+                let served = run(database, bound, stopping);
+                // Whoever dropped the engine does not wait for this.
+                drop(finished.send(served));
+            })
+            .map_err(EngineError::Serve)?;
+        let Ok(address) = binding.await else {
+            // The thread ended before it was bound, and says why.
+            return Err(match stopped.await {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) | Err(_) => EngineError::Ended("it never started".to_owned()),
+            });
+        };
+        Ok(Self { address, stop: Some(stop), stopped })
+    }
+}
+
+/// The life of the engine's thread. Its runtime is dropped on return, and with it every
+/// connection that still held the database.
+fn run(
+    database: Database,
+    bound: oneshot::Sender<SocketAddr>,
+    stopping: oneshot::Receiver<()>,
+) -> Result<(), EngineError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(EngineError::Serve)?;
+    runtime.block_on(async move {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(EngineError::Serve)?;
+        let address = listener.local_addr().map_err(EngineError::Serve)?;
+        // A dropped sender and a message mean the same.
+        let stop = stopping.map(drop).shared();
+        let mut serving = std::pin::pin!(
+            server::serve_with_shutdown(listener, database, stop.clone())
+                .map(|served| served.map_err(EngineError::Ended))
+        );
+        if bound.send(address).is_err() {
+            return Ok(());
+        }
+        tokio::select! {
+            served = &mut serving => served,
+            // A client that sent half a request would hold the stop for ever.
+            () = stop => tokio::time::timeout(STOP_GRACE, serving).await.unwrap_or(Ok(())),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn call(engine: &Engine, operation: &str, body: Value) -> Value {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        let answer = client
+            .post(engine.endpoint())
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-date", "20260102T030405Z")
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=a/20260102/us-east-1/dynamodb/aws4_request, \
+                 SignedHeaders=host, Signature=0",
+            )
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{operation}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn create_table(engine: &Engine) {
+        let table = json!({
+            "TableName": "funil",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        });
+        call(engine, "CreateTable", table).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_gives_back_after_a_restart_what_was_put_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made/for/it/funil.db");
+        let item = json!({"pk": {"S": "LEAD#1"}, "name": {"S": "x"}});
+
+        let engine = Engine::open(&path).await.unwrap();
+        assert!(engine.endpoint().starts_with("http://127.0.0.1:"));
+        create_table(&engine).await;
+        call(&engine, "PutItem", json!({"TableName": "funil", "Item": item})).await;
+        engine.stop().await.unwrap();
+
+        let engine = Engine::open(&path).await.unwrap();
+        let key = json!({"TableName": "funil", "Key": {"pk": {"S": "LEAD#1"}}});
+        assert_eq!(call(&engine, "GetItem", key).await["Item"], item);
+        engine.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn two_engines_in_memory_share_nothing() {
+        let (one, other) = (Engine::memory().await.unwrap(), Engine::memory().await.unwrap());
+        create_table(&one).await;
+        let tables = call(&other, "ListTables", json!({})).await;
+        assert_eq!(tables["TableNames"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_engine_stops() {
+        let engine = Engine::memory().await.unwrap();
+        let address = engine.address;
+        let Engine { stop, stopped, .. } = engine;
+        drop(stop);
+        stopped.await.unwrap().unwrap();
+        tokio::net::TcpStream::connect(address).await.unwrap_err();
+    }
+
+    #[test]
+    fn an_engine_outlives_the_runtime_that_started_it() {
+        let runtime = || tokio::runtime::Runtime::new().unwrap();
+        let engine = runtime().block_on(Engine::memory()).unwrap();
+        runtime().block_on(async {
+            create_table(&engine).await;
+            engine.stop().await.unwrap();
+        });
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused_in_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "not a database, and long enough to be looked at as one ".repeat(40))
+            .unwrap();
+        let error = Engine::open(&path).await.unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with("the local engine cannot use the data file /"), "{message}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

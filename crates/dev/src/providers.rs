@@ -1,0 +1,295 @@
+//! Simulated CRM, `MailerLite`, GA4 and Segment, for the local stage and the end-to-end tests.
+//!
+//! Owns the one world they live in: what each received, how each behaves from call to call, and
+//! the effects its interface would have had. Any other name is a provider that records and
+//! answers `{}`. It must not know the system that calls it: it imports none of its crates.
+
+mod behaviour;
+mod call;
+mod crm;
+mod ga4;
+mod ga4_limits;
+mod http;
+mod journal;
+mod mailerlite;
+mod received;
+mod segment;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::json;
+use tokio::sync::{Notify, oneshot};
+
+pub use behaviour::{Behaviour, UnknownBehaviour};
+pub use ga4::Ga4Event;
+pub use mailerlite::GroupJoin;
+pub use received::Received;
+
+use call::{Call, Reply};
+use journal::{Entry, Journal};
+
+/// Tells the time in RFC 3339.
+pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The providers with an interface of their own here.
+const SIMULATED: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
+
+/// The simulated providers; clones are the same ones.
+#[derive(Clone)]
+pub struct Providers {
+    shared: Arc<Shared>,
+    servers: Arc<Servers>,
+}
+
+/// What the routes hold: without the servers, so that a server does not keep itself running.
+struct Shared {
+    clock: Clock,
+    world: Mutex<World>,
+    arrived: Notify,
+}
+
+/// The servers started; dropping the senders stops them.
+struct Servers {
+    shared: Arc<Shared>,
+    stops: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+/// Everything that changes.
+#[derive(Default)]
+struct World {
+    desks: BTreeMap<String, Desk>,
+    /// In order of arrival.
+    received: BTreeMap<u64, Received>,
+    last_serial: u64,
+    crm: crm::Crm,
+    mailerlite: mailerlite::MailerLite,
+    ga4: ga4::Ga4,
+    segment: segment::Segment,
+    journal: Option<Journal>,
+}
+
+/// How one provider treats its calls.
+#[derive(Default)]
+struct Desk {
+    standing: Behaviour,
+    script: VecDeque<Behaviour>,
+    hung: Arc<Notify>,
+}
+
+impl Providers {
+    /// Providers that have received nothing and behave normally.
+    pub fn new(clock: Clock) -> Self {
+        Self::of(clock, World::default())
+    }
+
+    /// Providers that keep what they receive in a file and begin with what it holds.
+    ///
+    /// One JSON object per line, with secrets masked; behaviours are not kept.
+    pub fn with_log(clock: Clock, path: impl AsRef<Path>) -> io::Result<Self> {
+        let (journal, entries) = Journal::open(path.as_ref())?;
+        let mut world = World::default();
+        for entry in entries {
+            world.relive(entry);
+        }
+        world.journal = Some(journal);
+        Ok(Self::of(clock, world))
+    }
+
+    fn of(clock: Clock, world: World) -> Self {
+        let shared = Arc::new(Shared { clock, world: Mutex::new(world), arrived: Notify::new() });
+        let servers = Servers { shared: Arc::clone(&shared), stops: Mutex::default() };
+        Self { shared, servers: Arc::new(servers) }
+    }
+
+    /// The base URL of a provider on a server of [`Providers::serve`].
+    pub fn base_url(address: SocketAddr, name: &str) -> String {
+        format!("http://{address}/{name}")
+    }
+
+    /// How a provider treats its calls from now on, once its script is played; if that is a
+    /// change, its hanging calls are released.
+    pub fn behave(&self, provider: &str, behaviour: Behaviour) {
+        let mut world = self.shared.lock();
+        let desk = world.desk(provider);
+        if desk.standing != behaviour {
+            desk.standing = behaviour;
+            desk.hung.notify_waiters();
+        }
+    }
+
+    /// How a provider treats its next calls, one each, after those already scripted.
+    pub fn script(&self, provider: &str, one_by_one: impl IntoIterator<Item = Behaviour>) {
+        self.shared.lock().desk(provider).script.extend(one_by_one);
+    }
+
+    /// The standing behaviour of a provider.
+    pub fn behaviour(&self, provider: &str) -> Behaviour {
+        self.read(|world| {
+            world.desks.get(provider).map(|desk| desk.standing.clone()).unwrap_or_default()
+        })
+    }
+
+    /// Ends the wait of every hanging call: [`Behaviour::HangAfterEffect`] answers late,
+    /// [`Behaviour::Hang`] closes its connection.
+    pub fn release_hung(&self) {
+        self.shared.release_hung();
+    }
+
+    /// The simulated providers, and every other one called or told how to behave.
+    pub fn names(&self) -> Vec<String> {
+        self.read(|world| {
+            let seen = world.received.values().map(|received| received.provider.as_str());
+            let told = world.desks.keys().map(String::as_str);
+            let others: BTreeSet<&str> =
+                seen.chain(told).filter(|name| !SIMULATED.contains(name)).collect();
+            SIMULATED.into_iter().chain(others).map(str::to_owned).collect()
+        })
+    }
+
+    /// What a provider received, in order.
+    pub fn received(&self, provider: &str) -> Vec<Received> {
+        self.read(|world| world.of(provider).cloned().collect())
+    }
+
+    /// What all providers received, in order.
+    pub fn all_received(&self) -> Vec<Received> {
+        self.read(|world| world.received.values().cloned().collect())
+    }
+
+    /// Returns once a provider has received this many calls, hanging ones included.
+    pub async fn until_received(&self, provider: &str, count: usize) {
+        loop {
+            let arrived = self.shared.arrived.notified();
+            if self.read(|world| world.of(provider).count()) >= count {
+                return;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Forgets every call and every effect, in the file too; behaviours and scripts stay.
+    pub fn clear(&self) {
+        let mut world = self.shared.lock();
+        let desks = std::mem::take(&mut world.desks);
+        let mut journal = world.journal.take();
+        if let Some(journal) = &mut journal {
+            journal.clear();
+        }
+        // Serials go on, so that a call still hanging does not take another's place.
+        let last_serial = world.last_serial;
+        *world = World { desks, last_serial, journal, ..World::default() };
+    }
+
+    /// Sets the status of a `MailerLite` subscriber as the person, or `MailerLite` itself, would
+    /// (`unsubscribed`, `bounced`, …); false if nobody has this e-mail.
+    pub fn set_status(&self, email: &str, status: &str) -> bool {
+        let at = (self.shared.clock)();
+        let mut world = self.shared.lock();
+        let known = world.mailerlite.set_status(email, status, &at);
+        if known {
+            world.log(&Entry::Status { at, email: email.to_owned(), status: status.to_owned() });
+        }
+        known
+    }
+
+    /// Makes custom fields in the `MailerLite` account; it ignores those it does not know.
+    pub fn make_fields<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut world = self.shared.lock();
+        for name in names {
+            if world.mailerlite.make_field(name) {
+                world.log(&Entry::Field { name: name.to_owned() });
+            }
+        }
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.shared.lock())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("no holder of this lock panics")
+    }
+
+    fn release_hung(&self) {
+        for desk in self.lock().desks.values() {
+            desk.hung.notify_waiters();
+        }
+    }
+}
+
+impl Servers {
+    /// Keeps the sender whose drop stops a server.
+    fn stop_with(&self, stop: oneshot::Sender<()>) {
+        self.stops.lock().expect("no holder of this lock panics").push(stop);
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // A server stops when its last call has ended.
+        self.shared.release_hung();
+    }
+}
+
+impl World {
+    fn desk(&mut self, provider: &str) -> &mut Desk {
+        self.desks.entry(provider.to_owned()).or_default()
+    }
+
+    fn of(&self, provider: &str) -> impl Iterator<Item = &Received> {
+        self.received.values().filter(move |received| received.provider == provider)
+    }
+
+    /// Lets the provider apply a call and says what it answers.
+    fn apply(&mut self, received: &Received, size: usize) -> Reply {
+        let call = Call::new(received, size);
+        match received.provider.as_str() {
+            "crm" => self.crm.answer(&call),
+            "mailerlite" => self.mailerlite.answer(&call),
+            "ga4" => self.ga4.answer(&call),
+            "segment" => self.segment.answer(&call),
+            _ => Reply::json(200, json!({}), "recorded"),
+        }
+    }
+
+    /// Files a call and returns its serial number.
+    fn file(&mut self, received: Received, size: usize, applied: bool) -> u64 {
+        if self.journal.is_some() {
+            let received = Box::new(received.clone());
+            self.log(&Entry::Call { received, size, applied });
+        }
+        self.last_serial += 1;
+        self.received.insert(self.last_serial, received);
+        self.last_serial
+    }
+
+    fn log(&mut self, entry: &Entry) {
+        if let Some(journal) = &mut self.journal {
+            journal.append(entry);
+        }
+    }
+
+    /// Does again what an entry of the file did.
+    fn relive(&mut self, entry: Entry) {
+        match entry {
+            Entry::Call { received, size, applied } => {
+                if applied {
+                    self.apply(&received, size);
+                }
+                self.file(*received, size, applied);
+            }
+            Entry::Status { at, email, status } => {
+                self.mailerlite.set_status(&email, &status, &at);
+            }
+            Entry::Field { name } => {
+                self.mailerlite.make_field(&name);
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The simulated CRM, in the three request shapes of `CRM_KIND` at once.
+//!
+//! Owns one book of contacts, filed by the caller's own id, that `webhook`, `contacts` and
+//! `leads` calls all write, the answers given under each `Idempotency-Key`, and the automations
+//! started. It must not know HTTP, nor how an answer is withheld.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::Providers;
+use super::call::{Call, Reply};
+
+/// The state of the CRM.
+#[derive(Debug, Default)]
+pub(super) struct Crm {
+    /// By the caller's id (`external_id` or `lead_id`).
+    contacts: BTreeMap<String, Contact>,
+    last_id: u64,
+    /// The answers given under an idempotency key.
+    answered: BTreeMap<String, Reply>,
+    /// The keys whose triggers have been counted.
+    triggered: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct Contact {
+    id: String,
+    fields: Map<String, Value>,
+    purchases: Vec<Value>,
+    triggers: BTreeMap<String, u32>,
+}
+
+impl Contact {
+    fn shown(&self) -> Value {
+        let mut fields = self.fields.clone();
+        fields.insert("id".to_owned(), Value::from(self.id.clone()));
+        Value::Object(fields)
+    }
+}
+
+impl Crm {
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
+        if !call.has_bearer() {
+            return Reply::refusal(401, "Unauthorized.");
+        }
+        match (call.method(), call.path().as_slice()) {
+            ("POST", []) => self.once(call, Self::webhook),
+            ("GET", ["contacts"]) => self.list(call),
+            ("POST", ["contacts"]) => self.create(call),
+            ("PUT" | "PATCH", ["contacts", id]) => self.update(call, id),
+            ("POST", ["leads"]) => self.once(call, Self::lead),
+            ("POST", ["leads", lead_id, "purchase"]) => {
+                self.once(call, |crm, call| crm.purchase(call, lead_id))
+            }
+            _ => Reply::refusal(404, "Not found."),
+        }
+    }
+
+    /// Answers a key that was seen as it was answered, and changes nothing.
+    fn once(
+        &mut self,
+        call: &Call<'_>,
+        apply: impl FnOnce(&mut Self, &Call<'_>) -> Reply,
+    ) -> Reply {
+        let Some(key) = call.received.header("idempotency-key") else {
+            return apply(self, call);
+        };
+        if let Some(answer) = self.answered.get(key) {
+            let note = "repeated Idempotency-Key ignored".to_owned();
+            return Reply { note, ..answer.clone() };
+        }
+        let reply = apply(self, call);
+        if reply.is_success() {
+            self.answered.insert(key.to_owned(), reply.clone());
+        }
+        reply
+    }
+
+    fn webhook(&mut self, call: &Call<'_>) -> Reply {
+        let Some(external_id) = call.text("external_id") else {
+            return Reply::refusal(422, "external_id is required.");
+        };
+        let (id, _, note) = self.upsert(call, external_id);
+        Reply::json(200, json!({"id": id}), note)
+    }
+
+    fn list(&self, call: &Call<'_>) -> Reply {
+        let asked = call.received.query.get("external_id");
+        let found: Vec<Value> = self
+            .contacts
+            .iter()
+            .filter(|(external_id, _)| asked.is_none_or(|asked| asked == *external_id))
+            .map(|(_, contact)| contact.shown())
+            .collect();
+        let note = format!("found {}", found.len());
+        Reply::json(200, json!({"contacts": found}), note)
+    }
+
+    fn create(&mut self, call: &Call<'_>) -> Reply {
+        let Some(external_id) = call.text("external_id") else {
+            return Reply::refusal(422, "external_id is required.");
+        };
+        if self.contacts.contains_key(external_id) {
+            return Reply::refusal(409, "A contact with this external_id exists.");
+        }
+        let (id, _, note) = self.upsert(call, external_id);
+        Reply::json(201, json!({"id": id}), note)
+    }
+
+    fn update(&mut self, call: &Call<'_>, id: &str) -> Reply {
+        let Some((external_id, _)) = self.contacts.iter().find(|(_, contact)| contact.id == id)
+        else {
+            return Reply::refusal(404, "Contact not found.");
+        };
+        if call.object().is_none() {
+            return Reply::refusal(422, "The body must be a JSON object.");
+        }
+        let external_id = external_id.clone();
+        if call.text("external_id").is_some_and(|sent| sent != external_id) {
+            return Reply::refusal(422, "external_id cannot be changed.");
+        }
+        let (id, _, note) = self.upsert(call, &external_id);
+        Reply::json(200, json!({"id": id}), note)
+    }
+
+    fn lead(&mut self, call: &Call<'_>) -> Reply {
+        let Some(lead_id) = call.text("lead_id") else {
+            return Reply::refusal(422, "lead_id is required.");
+        };
+        let (id, created, note) = self.upsert(call, lead_id);
+        if created {
+            Reply::json(201, json!({"id": id, "status": "created"}), note)
+        } else {
+            Reply::json(200, json!({"id": id, "status": "updated"}), note)
+        }
+    }
+
+    fn purchase(&mut self, call: &Call<'_>, lead_id: &str) -> Reply {
+        let Some(transaction) = call.object().and_then(|body| body.get("transaction")) else {
+            return Reply::refusal(422, "transaction is required.");
+        };
+        let Some(contact) = self.contacts.get_mut(lead_id) else {
+            return Reply::refusal(404, "Lead not found.");
+        };
+        contact.purchases.push(transaction.clone());
+        let stage = call.text("stage").unwrap_or("customer");
+        contact.fields.insert("stage".to_owned(), Value::from(stage));
+        let note =
+            format!("recorded purchase {} of contact {}", contact.purchases.len(), contact.id);
+        Reply::json(200, json!({"id": contact.id, "status": stage}), note)
+    }
+
+    /// Merges the body into the contact and starts its automations. Returns its id, whether it
+    /// is new, and the note.
+    fn upsert(&mut self, call: &Call<'_>, external_id: &str) -> (String, bool, String) {
+        let created = !self.contacts.contains_key(external_id);
+        let contact = self.contacts.entry(external_id.to_owned()).or_default();
+        if created {
+            self.last_id += 1;
+            contact.id = self.last_id.to_string();
+        }
+        let body = call.object().cloned().unwrap_or_default();
+        let first = call
+            .received
+            .header("idempotency-key")
+            .is_none_or(|key| self.triggered.insert(key.to_owned()));
+        let triggers: Vec<&str> = body
+            .get("automation_triggers")
+            .and_then(Value::as_array)
+            .filter(|_| first)
+            .map(|triggers| triggers.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        for trigger in &triggers {
+            *contact.triggers.entry((*trigger).to_owned()).or_default() += 1;
+        }
+        let verb = if created { "created" } else { "updated" };
+        let mut note = format!("{verb} contact {}", contact.id);
+        if !triggers.is_empty() {
+            note = format!("{note}, started {}", triggers.join(", "));
+        }
+        // The CRM's own id is not the caller's to set.
+        merge(&mut contact.fields, body.into_iter().filter(|(name, _)| name != "id"));
+        (contact.id.clone(), created, note)
+    }
+}
+
+/// Objects merge member by member; everything else is replaced.
+fn merge(into: &mut Map<String, Value>, from: impl IntoIterator<Item = (String, Value)>) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Object(members)), Value::Object(more)) => merge(members, more),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}
+
+impl Providers {
+    /// The CRM's contact of this `external_id` or `lead_id`, with the CRM's own `id`.
+    pub fn crm_contact(&self, external_id: &str) -> Option<Value> {
+        self.read(|world| world.crm.contacts.get(external_id).map(Contact::shown))
+    }
+
+    /// How many contacts the CRM holds.
+    pub fn crm_contact_count(&self) -> usize {
+        self.read(|world| world.crm.contacts.len())
+    }
+
+    /// How often each automation was started for this contact.
+    pub fn crm_triggers(&self, external_id: &str) -> BTreeMap<String, u32> {
+        self.read(|world| {
+            let contact = world.crm.contacts.get(external_id);
+            contact.map(|contact| contact.triggers.clone()).unwrap_or_default()
+        })
+    }
+
+    /// The transactions recorded by `POST /leads/{lead_id}/purchase`, repeats included.
+    pub fn crm_purchases(&self, lead_id: &str) -> Vec<Value> {
+        self.read(|world| {
+            let contact = world.crm.contacts.get(lead_id);
+            contact.map(|contact| contact.purchases.clone()).unwrap_or_default()
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! The simulated Google Analytics 4 Measurement Protocol.
+//!
+//! Owns the events kept, and that a purchase counts once per `transaction_id`. As the real one
+//! it answers 204 to whatever arrives and drops in silence what breaks the protocol; the note of
+//! the call tells. It must not know HTTP, nor how an answer is withheld.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Providers;
+use super::call::{Call, Reply};
+use super::ga4_limits::{Broken, broken};
+
+/// The state of all properties.
+#[derive(Debug, Default)]
+pub(super) struct Ga4 {
+    events: Vec<Ga4Event>,
+    /// Measurement id and transaction id.
+    purchases: BTreeSet<(String, String)>,
+}
+
+/// An event as a report would count it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ga4Event {
+    /// The stream it was sent to.
+    pub measurement_id: String,
+    /// The browser it is of.
+    pub client_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: Value,
+    /// Its own `timestamp_micros`, or that of its request.
+    pub timestamp_micros: Option<i64>,
+    /// The whole request body it came in, for what stands at its top: `consent`, `user_data`.
+    pub request: Value,
+}
+
+impl Ga4 {
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
+        match (call.method(), call.path().as_slice()) {
+            ("POST", ["mp", "collect"]) => Reply::empty(204, self.collect(call)),
+            ("POST", ["debug", "mp", "collect"]) => {
+                let found: Vec<Value> = broken(call).iter().map(Broken::shown).collect();
+                let note = format!("{} validation messages", found.len());
+                Reply::json(200, json!({"validationMessages": found}), note)
+            }
+            _ => Reply::empty(404, "refused: no such endpoint"),
+        }
+    }
+
+    fn collect(&mut self, call: &Call<'_>) -> String {
+        let query = |name| call.received.query.get(name).filter(|value| !value.is_empty());
+        let (Some(measurement_id), Some(_)) = (query("measurement_id"), query("api_secret")) else {
+            return "dropped in silence: measurement_id or api_secret is missing".to_owned();
+        };
+        if let Some(first) = broken(call).first() {
+            return format!("dropped in silence: {first}");
+        }
+        let request = &call.received.body;
+        let events = request["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut notes = Vec::new();
+        for event in events {
+            let name = event["name"].as_str().unwrap_or_default();
+            let transaction = event["params"]["transaction_id"].as_str().unwrap_or_default();
+            let purchase = (measurement_id.clone(), transaction.to_owned());
+            if name == "purchase" && !self.purchases.insert(purchase) {
+                notes.push(format!("duplicate transaction_id {transaction} ignored"));
+                continue;
+            }
+            notes.push(format!("kept {name}"));
+            self.events.push(Ga4Event {
+                measurement_id: measurement_id.clone(),
+                client_id: call.text("client_id").unwrap_or_default().to_owned(),
+                name: name.to_owned(),
+                params: event["params"].clone(),
+                timestamp_micros: event["timestamp_micros"]
+                    .as_i64()
+                    .or_else(|| request["timestamp_micros"].as_i64()),
+                request: request.clone(),
+            });
+        }
+        notes.join(", ")
+    }
+}
+
+impl Providers {
+    /// The events GA4 kept, in order, with repeated purchases left out.
+    pub fn ga4_events(&self) -> Vec<Ga4Event> {
+        self.read(|world| world.ga4.events.clone())
+    }
+}

@@ -1,0 +1,363 @@
+//! The simulated `MailerLite` (the new API, base URL `https://connect.mailerlite.com/api`).
+//!
+//! Owns the subscribers, the fields the account knows, the group joins that start automations,
+//! and the attempts to resubscribe somebody who left. It must not know HTTP, nor how an answer
+//! is withheld. Its rate limit is not simulated: a test says `Throttle`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Providers;
+use super::call::{Call, Reply};
+
+/// The fields every account has; others exist once `POST /fields` made them.
+const FIELDS: [&str; 8] =
+    ["city", "company", "country", "last_name", "name", "phone", "state", "z_i_p"];
+
+const STATUSES: [&str; 5] = ["active", "unsubscribed", "unconfirmed", "bounced", "junk"];
+
+/// The first id given; the real ones have 17 digits, too many for a double.
+const FIRST_ID: u64 = 31_986_843_064_993_537;
+
+/// The state of the account.
+#[derive(Debug, Default)]
+pub(super) struct MailerLite {
+    subscribers: Vec<Subscriber>,
+    /// The fields made besides [`FIELDS`].
+    fields: BTreeSet<String>,
+    joins: Vec<GroupJoin>,
+    resubscriptions: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    id: String,
+    email: String,
+    status: String,
+    fields: BTreeMap<String, Value>,
+    groups: BTreeSet<String>,
+    subscribed_at: String,
+    unsubscribed_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+    /// `ip_address`, `opted_in_at`, `optin_ip`: kept as sent.
+    sent: BTreeMap<&'static str, Value>,
+}
+
+/// Somebody who was not in a group joined it: the moment an automation starts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupJoin {
+    /// When.
+    pub at: String,
+    /// Who.
+    pub email: String,
+    /// The group's numeric id.
+    pub group: String,
+    /// The subscriber's status at that moment; no automation mails who is not `active`.
+    pub status: String,
+    /// The subscriber's fields at that moment, which is what the automation's mails show.
+    pub fields: BTreeMap<String, Value>,
+}
+
+impl MailerLite {
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
+        if !call.has_bearer() {
+            return Reply::refusal(401, "Unauthenticated.");
+        }
+        match (call.method(), call.path().as_slice()) {
+            ("GET", ["subscribers", who]) => match self.find(who) {
+                Some(at) => Reply::json(200, json!({"data": self.shown(at)}), "found"),
+                None => not_found(),
+            },
+            ("POST", ["subscribers"]) => self.upsert(call),
+            ("DELETE", ["subscribers", who]) => self.remove(who, Reply::empty(204, "deleted")),
+            ("POST", ["subscribers", who, "forget"]) => {
+                self.remove(who, Reply::json(200, json!({"message": "Forgotten."}), "forgotten"))
+            }
+            ("POST", ["subscribers", who, "groups", group]) => self.join(call, who, group),
+            ("DELETE", ["subscribers", who, "groups", group]) => self.leave(who, group),
+            ("GET", ["fields"]) => {
+                let fields: Vec<Value> =
+                    self.field_names().map(|key| json!({"key": key, "name": key})).collect();
+                Reply::json(200, json!({"data": fields}), "listed the fields")
+            }
+            ("POST", ["fields"]) => match call.text("name") {
+                Some(name) => {
+                    self.make_field(name);
+                    let field = json!({"key": name, "name": name});
+                    Reply::json(201, json!({"data": field}), format!("made the field {name}"))
+                }
+                None => invalid("name", "The name field is required."),
+            },
+            _ => not_found(),
+        }
+    }
+
+    fn field_names(&self) -> impl Iterator<Item = &str> {
+        FIELDS.into_iter().chain(self.fields.iter().map(String::as_str))
+    }
+
+    /// Makes a custom field; false if there is one of this name.
+    pub(super) fn make_field(&mut self, name: &str) -> bool {
+        !FIELDS.contains(&name) && self.fields.insert(name.to_owned())
+    }
+
+    /// Where the subscriber of this id or e-mail is.
+    fn find(&self, who: &str) -> Option<usize> {
+        self.subscribers.iter().position(|subscriber| {
+            !subscriber.id.is_empty()
+                && (subscriber.id == who || subscriber.email.eq_ignore_ascii_case(who))
+        })
+    }
+
+    fn upsert(&mut self, call: &Call<'_>) -> Reply {
+        let Some(email) = call.text("email") else {
+            return invalid("email", "The email field is required.");
+        };
+        if !is_email(email) {
+            return invalid("email", "The email must be a valid email address.");
+        }
+        let empty = Map::new();
+        let body = call.object().unwrap_or(&empty);
+        let status = body.get("status").map(|status| status.as_str().unwrap_or_default());
+        if status.is_some_and(|status| !STATUSES.contains(&status)) {
+            return invalid("status", "The selected status is invalid.");
+        }
+        let groups = match body.get("groups").map(group_ids) {
+            None => Vec::new(),
+            Some(Ok(groups)) => groups,
+            Some(Err(refusal)) => return refusal,
+        };
+        let at = day_and_time(&call.received.at);
+        let found = self.find(email);
+        let index = found.unwrap_or(self.subscribers.len());
+        if found.is_none() {
+            let id = u64::try_from(index).map_or(FIRST_ID, |index| FIRST_ID + index);
+            self.subscribers.push(Subscriber::new(id.to_string(), email, &at));
+        }
+        let known: BTreeSet<String> = self.field_names().map(str::to_owned).collect();
+        let subscriber = &mut self.subscribers[index];
+        subscriber.updated_at.clone_from(&at);
+        let mut notes = vec![match found {
+            Some(_) => format!("updated subscriber {}", subscriber.id),
+            None => format!("created subscriber {}", subscriber.id),
+        }];
+        let mut ignored = Vec::new();
+        for (name, value) in body.get("fields").and_then(Value::as_object).into_iter().flatten() {
+            if known.contains(name) {
+                subscriber.fields.insert(name.clone(), value.clone());
+            } else {
+                ignored.push(name.as_str());
+            }
+        }
+        for name in ["ip_address", "opted_in_at", "optin_ip"] {
+            if let Some(value) = body.get(name) {
+                subscriber.sent.insert(name, value.clone());
+            }
+        }
+        if !ignored.is_empty() {
+            notes.push(format!("ignored the unknown fields {}", ignored.join(", ")));
+        }
+        if let Some(status) = status {
+            if subscriber.has_left() && ["active", "unconfirmed"].contains(&status) {
+                self.resubscriptions.push(subscriber.email.clone());
+                notes.push(format!("RESUBSCRIBED who was {}", subscriber.status));
+            }
+            subscriber.become_status(status, &at);
+        }
+        for group in groups {
+            notes.push(self.enter(index, &group, &call.received.at));
+        }
+        let status = if found.is_some() { 200 } else { 201 };
+        Reply::json(status, json!({"data": self.shown(index)}), notes.join(", "))
+    }
+
+    fn join(&mut self, call: &Call<'_>, who: &str, group: &str) -> Reply {
+        let Some(index) = self.find(who).filter(|_| is_group_id(group)) else {
+            return not_found();
+        };
+        let note = self.enter(index, group, &call.received.at);
+        Reply::json(200, json!({"data": shown_group(group)}), note)
+    }
+
+    fn leave(&mut self, who: &str, group: &str) -> Reply {
+        let Some(index) = self.find(who).filter(|_| is_group_id(group)) else {
+            return not_found();
+        };
+        let was_in = self.subscribers[index].groups.remove(group);
+        let verb = if was_in { "left" } else { "was not in" };
+        Reply::empty(204, format!("{verb} group {group}"))
+    }
+
+    /// Puts a subscriber into a group and says so.
+    fn enter(&mut self, index: usize, group: &str, at: &str) -> String {
+        let subscriber = &mut self.subscribers[index];
+        if !subscriber.groups.insert(group.to_owned()) {
+            return format!("was already in group {group}");
+        }
+        self.joins.push(GroupJoin {
+            at: at.to_owned(),
+            email: subscriber.email.clone(),
+            group: group.to_owned(),
+            status: subscriber.status.clone(),
+            fields: subscriber.fields.clone(),
+        });
+        format!("joined group {group}")
+    }
+
+    fn remove(&mut self, who: &str, done: Reply) -> Reply {
+        let Some(index) = self.find(who) else {
+            return not_found();
+        };
+        // The place stays, so that ids are not given twice.
+        let gone = &mut self.subscribers[index];
+        gone.id.clear();
+        gone.email.clear();
+        gone.fields.clear();
+        gone.groups.clear();
+        gone.sent.clear();
+        done
+    }
+
+    /// Sets a status as the person or `MailerLite` itself would; false if nobody has this e-mail.
+    pub(super) fn set_status(&mut self, email: &str, status: &str, at: &str) -> bool {
+        let Some(index) = self.find(email) else {
+            return false;
+        };
+        self.subscribers[index].become_status(status, &day_and_time(at));
+        true
+    }
+
+    fn shown(&self, index: usize) -> Value {
+        let subscriber = &self.subscribers[index];
+        let fields: Map<String, Value> = self
+            .field_names()
+            .map(|name| {
+                let value = subscriber.fields.get(name).cloned();
+                (name.to_owned(), value.unwrap_or_default())
+            })
+            .collect();
+        let sent = |name: &str| subscriber.sent.get(name).cloned().unwrap_or_default();
+        json!({
+            "id": subscriber.id,
+            "email": subscriber.email,
+            "status": subscriber.status,
+            "source": "api",
+            "sent": 0,
+            "opens_count": 0,
+            "clicks_count": 0,
+            "open_rate": 0,
+            "click_rate": 0,
+            "ip_address": sent("ip_address"),
+            "subscribed_at": subscriber.subscribed_at,
+            "unsubscribed_at": subscriber.unsubscribed_at,
+            "created_at": subscriber.created_at,
+            "updated_at": subscriber.updated_at,
+            "fields": fields,
+            "groups": subscriber.groups.iter().map(|id| shown_group(id)).collect::<Vec<_>>(),
+            "opted_in_at": sent("opted_in_at"),
+            "optin_ip": sent("optin_ip"),
+        })
+    }
+}
+
+impl Subscriber {
+    fn new(id: String, email: &str, at: &str) -> Self {
+        Self {
+            id,
+            email: email.to_owned(),
+            status: "active".to_owned(),
+            fields: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            subscribed_at: at.to_owned(),
+            unsubscribed_at: None,
+            created_at: at.to_owned(),
+            updated_at: at.to_owned(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        ["unsubscribed", "bounced", "junk"].contains(&self.status.as_str())
+    }
+
+    fn become_status(&mut self, status: &str, at: &str) {
+        if status != self.status {
+            status.clone_into(&mut self.status);
+            self.unsubscribed_at = (status == "unsubscribed").then(|| at.to_owned());
+        }
+    }
+}
+
+fn shown_group(id: &str) -> Value {
+    json!({"id": id, "name": format!("Group {id}")})
+}
+
+fn not_found() -> Reply {
+    Reply::refusal(404, "Resource not found.")
+}
+
+fn invalid(field: &str, message: &str) -> Reply {
+    let body = json!({"message": message, "errors": {field: [message]}});
+    Reply::json(422, body, format!("refused: {message}"))
+}
+
+/// A group's id is a number, in text; a name is not one.
+fn is_group_id(group: &str) -> bool {
+    !group.is_empty() && group.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+fn group_ids(groups: &Value) -> Result<Vec<String>, Reply> {
+    let Some(groups) = groups.as_array() else {
+        return Err(invalid("groups", "The groups must be an array."));
+    };
+    let ids = groups.iter().enumerate().map(|(at, group)| {
+        group.as_str().filter(|id| is_group_id(id)).map(str::to_owned).ok_or_else(|| {
+            let field = format!("groups.{at}");
+            invalid(&field, &format!("The selected {field} is invalid."))
+        })
+    });
+    ids.collect()
+}
+
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let clean = |part: &str| {
+        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '@' || c == ',')
+    };
+    clean(local)
+        && clean(domain)
+        && domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
+}
+
+/// `2026-01-02T03:04:05.678Z` as `MailerLite` writes it, `2026-01-02 03:04:05`.
+fn day_and_time(rfc_3339: &str) -> String {
+    rfc_3339.get(..19).unwrap_or(rfc_3339).replace('T', " ")
+}
+
+impl Providers {
+    /// `MailerLite`'s subscriber of this id or e-mail, in the shape its API shows.
+    pub fn subscriber(&self, id_or_email: &str) -> Option<Value> {
+        self.read(|world| {
+            let account = &world.mailerlite;
+            account.find(id_or_email).map(|index| account.shown(index))
+        })
+    }
+
+    /// Who joined which `MailerLite` group, in order, with the fields of that moment.
+    pub fn group_joins(&self) -> Vec<GroupJoin> {
+        self.read(|world| world.mailerlite.joins.clone())
+    }
+
+    /// The e-mails of those who had left `MailerLite` and were sent with a status that takes them
+    /// back: each one is a violation of somebody's will.
+    pub fn resubscriptions(&self) -> Vec<String> {
+        self.read(|world| world.mailerlite.resubscriptions.clone())
+    }
+}

@@ -1,0 +1,116 @@
+//! The simulated Segment HTTP Tracking API (base URL `https://api.segment.io`).
+//!
+//! Owns the messages kept and that a `messageId` counts once. As the real one it answers 200 to
+//! nearly everything, and drops in silence what it cannot use; the note of the call tells. It
+//! must not know HTTP, nor how an answer is withheld.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::Providers;
+use super::call::{Call, Reply};
+
+const BATCH_BYTES_MAX: usize = 500 * 1024;
+const BATCH_MESSAGES_MAX: usize = 2_500;
+const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+const MESSAGE_ID_CHARS_MAX: usize = 100;
+
+/// The state of the workspace.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    messages: Vec<Value>,
+    seen: BTreeSet<String>,
+}
+
+impl Segment {
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
+        let path = call.path();
+        // The version stands in the base URL of some clients and in the path of others.
+        let path = path.strip_prefix(&["v1"]).unwrap_or(&path);
+        match (call.method(), path) {
+            ("POST", ["batch"]) => self.batch(call),
+            ("POST", [kind @ ("identify" | "track" | "page" | "screen" | "group" | "alias")]) => {
+                self.single(call, kind)
+            }
+            _ => Reply::refusal(404, "Not found."),
+        }
+    }
+
+    fn batch(&mut self, call: &Call<'_>) -> Reply {
+        let messages = call.object().and_then(|body| body.get("batch")).and_then(Value::as_array);
+        let Some(messages) = messages else {
+            return Reply::refusal(400, "The body must be a JSON object with a batch.");
+        };
+        if call.size > BATCH_BYTES_MAX {
+            return Reply::refusal(400, "The batch is over 500 KB.");
+        }
+        if messages.iter().any(|message| message.to_string().len() > MESSAGE_BYTES_MAX) {
+            return Reply::refusal(400, "A message of the batch is over 32 KB.");
+        }
+        if messages.len() > BATCH_MESSAGES_MAX {
+            return accepted("dropped in silence: over 2,500 messages".to_owned());
+        }
+        if !has_write_key(call) {
+            return accepted(NO_WRITE_KEY.to_owned());
+        }
+        let notes: Vec<String> = messages.iter().map(|message| self.keep(message)).collect();
+        accepted(notes.join(", "))
+    }
+
+    fn single(&mut self, call: &Call<'_>, kind: &str) -> Reply {
+        let Some(body) = call.object() else {
+            return Reply::refusal(400, "The body must be a JSON object.");
+        };
+        if call.size > MESSAGE_BYTES_MAX {
+            return Reply::refusal(400, "The message is over 32 KB.");
+        }
+        if !has_write_key(call) {
+            return accepted(NO_WRITE_KEY.to_owned());
+        }
+        let mut message = body.clone();
+        message.remove("writeKey");
+        message.insert("type".to_owned(), Value::from(kind));
+        accepted(self.keep(&Value::Object(message)))
+    }
+
+    /// Keeps a message, unless it is a duplicate or unusable, and says which.
+    fn keep(&mut self, message: &Value) -> String {
+        let text = |name: &str| message[name].as_str().filter(|text| !text.is_empty());
+        let kind = text("type").unwrap_or("message");
+        if text("userId").is_none() && text("anonymousId").is_none() {
+            return format!("{kind} dropped in silence: no userId or anonymousId");
+        }
+        if kind == "track" && text("event").is_none() {
+            return "track dropped in silence: no event".to_owned();
+        }
+        if let Some(id) = text("messageId") {
+            if id.chars().count() > MESSAGE_ID_CHARS_MAX {
+                return format!("{kind} dropped in silence: its messageId is over 100 characters");
+            }
+            if !self.seen.insert(id.to_owned()) {
+                return format!("duplicate messageId {id} ignored");
+            }
+        }
+        self.messages.push(message.clone());
+        format!("kept {kind}")
+    }
+}
+
+const NO_WRITE_KEY: &str = "dropped in silence: no write key";
+
+fn accepted(note: String) -> Reply {
+    Reply::json(200, json!({"success": true}), note)
+}
+
+fn has_write_key(call: &Call<'_>) -> bool {
+    call.text("writeKey").is_some()
+        || call.received.header("authorization").is_some_and(|value| value.starts_with("Basic "))
+}
+
+impl Providers {
+    /// The messages Segment kept, in order, each with its `type`, with repeats left out.
+    pub fn segment_messages(&self) -> Vec<Value> {
+        self.read(|world| world.segment.messages.clone())
+    }
+}
