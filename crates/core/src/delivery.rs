@@ -220,6 +220,8 @@ pub enum Reason {
     Unsubscribed,
     /// This deployment is not production.
     OutsideProduction,
+    /// The destination is not listed in `DESTINATIONS`.
+    Off,
     /// The deadline passed.
     DeadlinePassed,
     /// A worker died, or no answer came, after a harmful request was begun.
@@ -250,6 +252,7 @@ impl fmt::Display for Reason {
             Self::NoConsent(purpose) => write!(f, "no_consent_{}", purpose.name()),
             Self::Unsubscribed => f.write_str("unsubscribed"),
             Self::OutsideProduction => f.write_str("outside_production"),
+            Self::Off => f.write_str("off"),
             Self::DeadlinePassed => f.write_str("deadline_passed"),
             Self::MayHaveBeenSent => f.write_str("may_have_been_sent"),
             Self::KillsItsWorker => f.write_str("kills_its_worker"),

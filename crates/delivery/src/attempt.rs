@@ -159,6 +159,9 @@ impl Worker {
             Mode::OutsideProduction => {
                 return Ok(Some(Outcome::Skipped(Reason::OutsideProduction)));
             }
+            Mode::Off => {
+                return Ok(Some(Outcome::Released { reason: Reason::Off, after_s: BLOCKED_S }));
+            }
         };
         if stop_at < after(now, REQUEST_NEEDS_S) {
             return Ok(Some(Outcome::Released { reason: Reason::NoTimeLeft, after_s: 1 }));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use funil_core::clock::after;
 use funil_core::config::{ConfigError, Env, Environment, Settings, SiteConfig};
-use funil_core::destination::{Adapter, Destination, Kind};
+use funil_core::destination::{self, Adapter, Destination, Kind};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_store::{AwsConfig, DeliveryKey, Due, Shell, Store, StoreError};
@@ -51,8 +51,12 @@ pub struct Drained {
 
 /// Whether this deployment sends.
 pub(crate) enum Mode {
+    /// With these credentials.
     Sends(Box<dyn Adapter>),
+    /// Not from here: what is due is settled as skipped.
     OutsideProduction,
+    /// The destination is not listed: what is due is left alone.
+    Off,
 }
 
 /// The one who delivers for a destination.
@@ -72,13 +76,12 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Reads the configuration of `destination` and connects. Touches no network.
-    pub fn connect(
-        destination: &'static Destination,
-        env: &Env,
-        shell: &Shell,
-    ) -> Result<Self, ConfigError> {
+    /// Reads the configuration of a destination, by its name, and connects. Touches no network.
+    pub fn connect(destination: &str, env: &Env, shell: &Shell) -> Result<Self, ConfigError> {
         let mut settings = env.settings();
+        let Some(destination) = destination::find(destination) else {
+            return Err(ConfigError(vec!["There is no such destination.".to_owned()]));
+        };
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
         let mode = site.as_ref().and_then(|site| Self::mode(destination, site, &mut settings));
@@ -93,6 +96,11 @@ impl Worker {
         settings.finish(worker)
     }
 
+    /// Whom it delivers to.
+    pub const fn destination(&self) -> &'static Destination {
+        self.destination
+    }
+
     /// With another limit on how long a provider may take.
     #[must_use]
     pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
@@ -100,20 +108,19 @@ impl Worker {
         self
     }
 
-    /// Outside production nothing leaves, unless it is pointed elsewhere or named. A destination that
-    /// is not listed has nothing planned; it needs no credentials.
+    /// Outside production nothing leaves, unless it is pointed elsewhere or named. Only a destination
+    /// that sends needs credentials.
     fn mode(
         destination: &'static Destination,
         site: &SiteConfig,
         settings: &mut Settings<'_>,
     ) -> Option<Mode> {
+        if !site.destinations.contains(&destination) {
+            return Some(Mode::Off);
+        }
         let named = site.deliver_outside_production.contains(&destination);
         let elsewhere = settings.optional(destination.base_url_variable).is_some();
-        let silent = match site.environment {
-            Environment::Production => !site.destinations.contains(&destination),
-            Environment::Other => !named && !elsewhere,
-        };
-        if silent {
+        if site.environment == Environment::Other && !named && !elsewhere {
             return Some(Mode::OutsideProduction);
         }
         (destination.connect)(settings).map(Mode::Sends)
@@ -126,6 +133,9 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
         self.store.ready(&self.hash_key).await?;
+        if matches!(self.mode, Mode::Off) {
+            return Ok(Drained::default());
+        }
         let stop_at = after(stop_at, -SETTLING_NEEDS_S);
         let goes_on_until = match patience {
             Patience::None => None,

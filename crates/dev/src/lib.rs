@@ -1,4 +1,6 @@
 //! What runs the system on one machine: the table's engine and simulated providers.
 
 pub mod engine;
+pub mod front_door;
+pub mod functions;
 pub mod providers;

@@ -1,7 +1,27 @@
-//! What every function shares between the platform and its own work: the trigger that started it,
-//! the HTTP call and its answer. It owns what a platform's event looks like; it must not know what
-//! a lead, a destination or a provider is.
+//! What every function shares between the platform and its own work: triggers, guards, problem
+//! answers, telemetry, and the endpoints themselves.
+//!
+//! A function is a [`Function`]: one event value in, one value out. Its binary, the local stage and
+//! the tests all call it the same way. This crate is the shell: clock, randomness and environment
+//! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
 
+pub mod doorbell;
+mod endpoint;
+mod function;
+mod guard;
 pub mod http_answer;
 pub mod http_call;
+mod problem;
+mod run;
+mod site;
+mod system;
+mod telemetry;
 pub mod trigger;
+
+pub use endpoint::deliver::function as delivery_function;
+pub use endpoint::dispatch::function as dispatch;
+pub use endpoint::lead_submit::function as lead_submit;
+pub use function::Function;
+pub use run::run;
+pub use system::{process_environment, shell};
+pub use telemetry::start as start_telemetry;

@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// Makes the client that DynamoDB and the providers share. It follows no redirects and opens no
 /// connection before its first request.
-pub fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)

@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! `dispatch`: rings the delivery functions that have something due.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    funil_lambda::run(funil_lambda::dispatch)
+}

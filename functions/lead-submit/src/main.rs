@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! `lead-submit`: the landing page's form.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    funil_lambda::run(funil_lambda::lead_submit)
+}

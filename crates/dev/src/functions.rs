@@ -1,0 +1,42 @@
+//! Every function of Funil in one process, for the local stage and the tests.
+
+use std::time::Duration;
+
+use funil_core::config::{ConfigError, Env};
+use funil_core::destination;
+use funil_delivery::{REQUEST_TIMEOUT, Worker};
+use funil_lambda::Function;
+use funil_store::Shell;
+
+/// All functions, configured by one environment. What is wrong for any of them is in the error.
+pub fn all(env: &Env, shell: &Shell) -> Result<Vec<Function>, ConfigError> {
+    all_with_request_timeout(env, shell, REQUEST_TIMEOUT)
+}
+
+/// The same, with another limit on how long a provider may take to answer.
+pub fn all_with_request_timeout(
+    env: &Env,
+    shell: &Shell,
+    timeout: Duration,
+) -> Result<Vec<Function>, ConfigError> {
+    let mut made = vec![funil_lambda::lead_submit(env, shell), funil_lambda::dispatch(env, shell)];
+    for destination in destination::ALL {
+        made.push(Worker::connect(destination.name, env, shell).and_then(|worker| {
+            let work = worker.with_request_timeout(timeout).into_work();
+            funil_lambda::delivery_function(destination, env, shell, work)
+        }));
+    }
+    let mut functions = Vec::new();
+    let mut problems = std::collections::BTreeSet::new();
+    for function in made {
+        match function {
+            Ok(function) => functions.push(function),
+            Err(error) => problems.extend(error.0),
+        }
+    }
+    if problems.is_empty() {
+        Ok(functions)
+    } else {
+        Err(ConfigError(problems.into_iter().collect()))
+    }
+}

@@ -1,0 +1,5 @@
+//! The endpoints: what each function does with its trigger.
+
+pub(crate) mod deliver;
+pub(crate) mod dispatch;
+pub(crate) mod lead_submit;

@@ -1,0 +1,316 @@
+//! `lead-submit`: the landing page's form. Validates, scores, accepts, answers.
+//!
+//! Calls no provider. Two round trips to the table: the rate check (and, once per process, `META`
+//! beside it), then the one transaction.
+
+use std::time::Duration;
+
+use funil_core::amanda::{self, ClientScore};
+use funil_core::config::{ConfigError, Env, IntakeConfig};
+use funil_core::consent::ConsentChanges;
+use funil_core::destination::{AliasDigests, plan};
+use funil_core::event::{Event, EventData, LeadSubmitted};
+use funil_core::hash::Digest;
+use funil_core::id::{EventId, LeadId};
+use funil_core::idempotency::{IdempotencyKey, ReceiptKey};
+use funil_core::lead::LeadChanges;
+use funil_core::lead_form::{Honeypot, LeadForm};
+use funil_store::{
+    Acceptance, Accepted, ConsentEvidence, Quarantined, RateLimit, RateVerdict, Receipt, Shell,
+    StoreError, StoredAnswer,
+};
+use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderName, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::Function;
+use crate::doorbell::Doorbell;
+use crate::function::Answer;
+use crate::guard::{self, Encoding};
+use crate::http_answer::HttpAnswer;
+use crate::http_call::HttpCall;
+use crate::problem::{Problem, json_answer, put};
+use crate::site::Site;
+use crate::trigger::Trigger;
+
+const NAME: &str = "lead-submit";
+const RATE: RateLimit = RateLimit { calls: 10, window_s: 60 };
+/// How long intake gives its ring; a ring only saves time.
+const RING: Duration = Duration::from_millis(50);
+
+#[derive(Clone)]
+struct LeadSubmit {
+    site: Site,
+    intake: IntakeConfig,
+    doorbell: Option<Doorbell>,
+}
+
+/// Configures the function.
+pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+    let mut settings = env.settings();
+    let site = Site::read(&mut settings, shell);
+    let intake = IntakeConfig::read(&mut settings);
+    let doorbell = site
+        .as_ref()
+        .and_then(|site| Doorbell::read(&mut settings, None, &site.config.service_tokens));
+    let endpoint = site.zip(intake).map(|(site, intake)| LeadSubmit { site, intake, doorbell });
+    let endpoint = settings.finish(endpoint)?;
+    Ok(Function::new(NAME, move |trigger, _| {
+        let endpoint = endpoint.clone();
+        async move { endpoint.handle(trigger).await }
+    }))
+}
+
+impl LeadSubmit {
+    async fn handle(&self, trigger: Trigger) -> Answer {
+        match trigger {
+            Trigger::Http(call) => Answer::Http(self.call(&call).await),
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
+                tracing::warn!("lead-submit takes HTTP calls only; check what triggers it");
+                Answer::Value(json!({"error": "lead-submit takes HTTP calls only"}))
+            }
+        }
+    }
+
+    async fn call(&self, call: &HttpCall) -> HttpAnswer {
+        let locale = guard::locale(call);
+        let answered = match guard::form_method(call) {
+            Err(answered) => answered,
+            Ok(()) => self.submit(call).await,
+        };
+        let mut answer = answered.unwrap_or_else(|problem| problem.answer(locale));
+        guard::allow_origin(call, &self.site.config.cors_origins, &mut answer);
+        answer
+    }
+
+    async fn submit(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
+        let (encoding, body) = guard::form_body(call)?;
+        let key = call
+            .headers
+            .get("idempotency-key")
+            .map(|value| value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok()))
+            .map(|key| key.ok_or(Problem::IdempotencyKey))
+            .transpose()?;
+        let form = LeadForm::parse(&body).map_err(Problem::Fields)?;
+        let now = self.site.shell.clock.now();
+        self.pass(call, now).await?;
+
+        let submission = Submission::new(self, call, form, key.as_ref(), encoding, now);
+        let accepted = match Honeypot::of(&body) {
+            Honeypot::Empty => self.keep(&submission, now).await?,
+            Honeypot::Filled => self.set_aside(&submission, call, now).await?,
+        };
+        match accepted {
+            (Accepted::Kept, answer) => {
+                tracing::info!(lead = %submission.lead_id, "accepted a lead");
+                self.ring().await;
+                Ok(http_answer(&answer))
+            }
+            (Accepted::Replayed(stored), _) => {
+                tracing::info!("answered a repeated submission from its receipt");
+                let mut answer = http_answer(&stored);
+                put(&mut answer.headers, HeaderName::from_static("idempotency-replayed"), "true");
+                Ok(answer)
+            }
+            (Accepted::KeyReused, _) => Err(Problem::KeyReused),
+            // `keep` derives an id of the e-mail; one that is taken by another e-mail is a table
+            // that somebody else writes to.
+            (Accepted::OtherEmail, _) => {
+                Err(StoreError::Unreadable { what: "derived lead" }.into())
+            }
+        }
+    }
+
+    /// The rate limit, and beside it the check that this is our table.
+    async fn pass(&self, call: &HttpCall, now: Timestamp) -> Result<(), Problem> {
+        let caller = self.caller(call, now);
+        let ready = self.site.store.ready(&self.site.config.hash_key);
+        let rate = self.site.store.rate(NAME, &caller, RATE, now);
+        let (ready, rate) = futures::join!(ready, rate);
+        ready?;
+        match rate? {
+            RateVerdict::Passes => Ok(()),
+            RateVerdict::Refused { retry_after_s } => Err(Problem::RateLimited { retry_after_s }),
+        }
+    }
+
+    /// Who calls, as a digest: callers whose address the platform does not tell share one limit.
+    fn caller(&self, call: &HttpCall, now: Timestamp) -> Digest {
+        let proxied = self.intake.client_ip_header.as_ref().and_then(|name| {
+            let text = call.headers.get(name.as_str())?.to_str().ok()?;
+            text.split(',').next()?.trim().parse().ok()
+        });
+        let ip: Option<std::net::IpAddr> = proxied.or(call.client_ip);
+        let ip = ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+        self.site.config.hash_key.monthly_digest(now, "ip", &ip)
+    }
+
+    /// Keeps a lead. A supplied id that belongs to another e-mail is no error: the lead is kept under
+    /// the id derived from its own.
+    async fn keep(
+        &self,
+        submission: &Submission,
+        now: Timestamp,
+    ) -> Result<(Accepted, StoredAnswer), Problem> {
+        let derived = LeadId::from_email(&self.site.config.hash_key, &submission.form.email);
+        let (accepted, answer) = self.accept(submission, submission.lead_id, None, now).await?;
+        if accepted != Accepted::OtherEmail {
+            return Ok((accepted, answer));
+        }
+        Ok(self.accept(submission, derived, Some(submission.lead_id), now).await?)
+    }
+
+    async fn accept(
+        &self,
+        submission: &Submission,
+        lead_id: LeadId,
+        supplied_lead_id: Option<LeadId>,
+        now: Timestamp,
+    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+        let form = &submission.form;
+        let data = LeadSubmitted {
+            form: form.clone(),
+            score: submission.score.clone(),
+            client_score: submission.client_score,
+        };
+        let changes = LeadChanges::of_submission(&data, now);
+        let event = Event {
+            id: EventId::form(NAME, now, &*self.site.shell.entropy),
+            lead_id,
+            occurred_at: now,
+            accepted_at: now,
+            supplied_lead_id,
+            data: EventData::LeadSubmitted(Box::new(data)),
+        };
+        let explicit = form.consent.as_ref();
+        let consent = ConsentChanges::of_form(explicit, &self.intake.consent_when_absent, now);
+        let deliveries =
+            plan(&event, &self.site.config.destinations, explicit, &submission.aliases);
+        let receipt = submission.receipt(lead_id);
+        let acceptance = Acceptance {
+            receipt: &receipt,
+            event: &event,
+            changes: &changes,
+            consent: &consent,
+            evidence: &submission.evidence,
+            aliases: &submission.aliases,
+            deliveries: &deliveries,
+        };
+        let accepted = self.site.store.accept(&acceptance, now, &*self.site.shell.entropy).await?;
+        Ok((accepted, receipt.answer))
+    }
+
+    /// A robot gets the usual answer, and its submission is kept for a person to look at.
+    async fn set_aside(
+        &self,
+        submission: &Submission,
+        call: &HttpCall,
+        now: Timestamp,
+    ) -> Result<(Accepted, StoredAnswer), Problem> {
+        let receipt = submission.receipt(submission.lead_id);
+        let quarantined = Quarantined {
+            source: NAME,
+            reason: "honeypot",
+            content_type: guard::header(call, CONTENT_TYPE).unwrap_or_default(),
+            body: &call.body,
+            email_digest: submission.aliases.email.as_ref(),
+        };
+        let entropy = &*self.site.shell.entropy;
+        let accepted = self.site.store.quarantine(&quarantined, &receipt, now, entropy).await?;
+        Ok((accepted, receipt.answer))
+    }
+
+    async fn ring(&self) {
+        let Some(doorbell) = &self.doorbell else { return };
+        if let Err(error) = doorbell.ring_within(&self.site.shell, "dispatch", RING).await {
+            tracing::debug!(error = %error, "dispatch was not rung; the schedule will find the lead");
+        }
+    }
+}
+
+/// A valid submission and everything computed from it.
+struct Submission {
+    form: LeadForm,
+    lead_id: LeadId,
+    score: amanda::AmandaScore,
+    client_score: Option<ClientScore>,
+    aliases: AliasDigests,
+    evidence: ConsentEvidence,
+    fingerprint: String,
+    receipt_key: ReceiptKey,
+    thank_you: Option<String>,
+}
+
+impl Submission {
+    fn new(
+        endpoint: &LeadSubmit,
+        call: &HttpCall,
+        form: LeadForm,
+        key: Option<&IdempotencyKey>,
+        encoding: Encoding,
+        now: Timestamp,
+    ) -> Self {
+        let hash = &endpoint.site.config.hash_key;
+        let score = amanda::score(&form.answers());
+        let fingerprint = form.fingerprint();
+        let agent = guard::header(call, USER_AGENT);
+        let thank_you = endpoint.intake.thank_you_url.as_ref().map(ToString::to_string);
+        Self {
+            lead_id: form.lead_id.unwrap_or_else(|| LeadId::from_email(hash, &form.email)),
+            client_score: form.client_score.map(|client| ClientScore::compare(client, score.total)),
+            aliases: AliasDigests {
+                email: Some(hash.digest("email", form.email.as_str())),
+                phone: form.phone.as_ref().map(|phone| hash.digest("phone", &phone.alias_text())),
+            },
+            evidence: ConsentEvidence {
+                form: NAME.to_owned(),
+                ip: Some(endpoint.caller(call, now)),
+                agent: agent.map(|agent| hash.monthly_digest(now, "agent", agent)),
+            },
+            receipt_key: ReceiptKey::of_form(hash, NAME, &form.email, key, &fingerprint),
+            thank_you: thank_you.filter(|_| encoding == Encoding::UrlEncoded),
+            score,
+            fingerprint,
+            form,
+        }
+    }
+
+    /// The answer, and where it is kept.
+    fn receipt(&self, lead_id: LeadId) -> Receipt {
+        let body = json!({
+            "success": true,
+            "leadId": lead_id,
+            "amandaScore": self.score.total,
+            "tier": self.score.tier.name(),
+        });
+        let answer = match &self.thank_you {
+            // A browser that posted a plain form goes to a page, by GET.
+            Some(url) => StoredAnswer {
+                status: StatusCode::SEE_OTHER.as_u16(),
+                headers: vec![(LOCATION.as_str().to_owned(), url.clone())],
+                body: String::new(),
+            },
+            None => StoredAnswer {
+                status: StatusCode::OK.as_u16(),
+                headers: Vec::new(),
+                body: body.to_string(),
+            },
+        };
+        Receipt { key: self.receipt_key.clone(), fingerprint: self.fingerprint.clone(), answer }
+    }
+}
+
+fn http_answer(stored: &StoredAnswer) -> HttpAnswer {
+    let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
+    let mut answer = json_answer(status, &Value::Null);
+    answer.body = stored.body.clone().into();
+    for (name, value) in &stored.headers {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
+        {
+            answer.headers.insert(name, value);
+        }
+    }
+    answer
+}
