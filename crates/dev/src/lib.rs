@@ -3,4 +3,7 @@
 pub mod engine;
 pub mod front_door;
 pub mod functions;
+pub mod journey;
 pub mod providers;
+pub mod replay;
+pub mod stage;
