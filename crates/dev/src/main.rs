@@ -68,7 +68,7 @@ struct StageArguments {
     /// The folder that keeps the table and what the simulated providers received.
     #[arg(long, default_value = ".funil")]
     data: PathBuf,
-    /// Functions that run elsewhere, such as http://127.0.0.1:9000/lambda-url.
+    /// Functions that run elsewhere, such as <http://127.0.0.1:9000/lambda-url>.
     #[arg(long)]
     functions_at: Option<Url>,
 }

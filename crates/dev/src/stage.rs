@@ -199,22 +199,10 @@ impl Stage {
 fn routes(shared: Arc<Shared>) -> Router {
     let simulated = shared.providers.router();
     Router::new()
-        .route("/", get(|| page(include_str!("../assets/landing.html"))))
+        .route("/", get(async || asset("text/html", include_str!("../assets/landing.html"))))
         .route("/", post(engine))
-        .route("/stage", get(|| page(include_str!("../assets/stage.html"))))
-        .route(
-            "/assets/landing.css",
-            get(|| asset("text/css", include_str!("../assets/landing.css"))),
-        )
-        .route("/assets/stage.css", get(|| asset("text/css", include_str!("../assets/stage.css"))))
-        .route(
-            "/assets/landing.js",
-            get(|| asset("text/javascript", include_str!("../assets/landing.js"))),
-        )
-        .route(
-            "/assets/stage.js",
-            get(|| asset("text/javascript", include_str!("../assets/stage.js"))),
-        )
+        .route("/stage", get(async || asset("text/html", include_str!("../assets/stage.html"))))
+        .route("/assets/{file}", get(assets))
         .route("/stage/leads", get(console::leads))
         .route("/stage/journey/{lead_id}", get(console::journey))
         .route("/stage/providers", get(console::providers))
@@ -226,11 +214,17 @@ fn routes(shared: Arc<Shared>) -> Router {
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
 }
 
-async fn page(html: &'static str) -> Response {
-    asset("text/html", html).await
+async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Response {
+    match file.as_str() {
+        "landing.css" => asset("text/css", include_str!("../assets/landing.css")),
+        "landing.js" => asset("text/javascript", include_str!("../assets/landing.js")),
+        "stage.css" => asset("text/css", include_str!("../assets/stage.css")),
+        "stage.js" => asset("text/javascript", include_str!("../assets/stage.js")),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
-async fn asset(kind: &'static str, text: &'static str) -> Response {
+fn asset(kind: &'static str, text: &'static str) -> Response {
     let kind = format!("{kind}; charset=utf-8");
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache".to_owned())], text)
         .into_response()

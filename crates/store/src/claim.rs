@@ -270,16 +270,13 @@ impl Store {
             vec!["#state = :state", "attempts = :attempts", "claims = :zero", "#log = :log"];
         let mut remove = vec!["lease_id", "sending"];
         let mut values: HashMap<String, AttributeValue> = HashMap::new();
-        match settlement.due_at {
-            Some(due_at) => {
-                set.push("due_sk = :due");
-                values.insert(":due".to_owned(), item::s(key::time(due_at)));
-            }
-            None => {
-                set.push("settled_at = :settled");
-                values.insert(":settled".to_owned(), item::attribute(&now, "time")?);
-                remove.extend(["due_pk", "due_sk"]);
-            }
+        if let Some(due_at) = settlement.due_at {
+            set.push("due_sk = :due");
+            values.insert(":due".to_owned(), item::s(key::time(due_at)));
+        } else {
+            set.push("settled_at = :settled");
+            values.insert(":settled".to_owned(), item::attribute(&now, "time")?);
+            remove.extend(["due_pk", "due_sk"]);
         }
         if settlement.state == State::Dead {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();

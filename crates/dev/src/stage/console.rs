@@ -70,15 +70,12 @@ pub(super) async fn behave(
     Path(name): Path<String>,
     Json(wanted): Json<NewBehaviour>,
 ) -> Response {
-    match wanted.behaviour.parse::<Behaviour>() {
-        Ok(behaviour) => {
-            shared.providers.behave(&name, behaviour);
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(_) => {
-            let known = Behaviour::WORDS.join(", ");
-            let sentence = format!("There is no such behaviour; there are {known}.\n");
-            (StatusCode::UNPROCESSABLE_ENTITY, sentence).into_response()
-        }
+    if let Ok(behaviour) = wanted.behaviour.parse::<Behaviour>() {
+        shared.providers.behave(&name, behaviour);
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let known = Behaviour::WORDS.join(", ");
+        let sentence = format!("There is no such behaviour; there are {known}.\n");
+        (StatusCode::UNPROCESSABLE_ENTITY, sentence).into_response()
     }
 }

@@ -29,41 +29,38 @@ pub(super) async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (status, headers, body) = match &shared.functions_at {
-        Some(base) => {
-            let mut url = endpoint(base, &[&name]);
-            url.set_query(uri.query());
-            let mut request = shared.shell.http.request(method, url).body(body);
-            for (name, value) in &headers {
-                if name != header::HOST && name != header::CONTENT_LENGTH {
-                    request = request.header(name, value);
-                }
-            }
-            match request.send().await {
-                Ok(answer) => {
-                    let (status, headers) = (answer.status(), answer.headers().clone());
-                    (status, headers, answer.bytes().await.unwrap_or_default())
-                }
-                Err(_) => {
-                    return (StatusCode::BAD_GATEWAY, "The functions are not running.\n")
-                        .into_response();
-                }
+    let (status, headers, body) = if let Some(base) = &shared.functions_at {
+        let mut url = endpoint(base, &[&name]);
+        url.set_query(uri.query());
+        let mut request = shared.shell.http.request(method, url).body(body);
+        for (name, value) in &headers {
+            if name != header::HOST && name != header::CONTENT_LENGTH {
+                request = request.header(name, value);
             }
         }
-        None => {
-            let Some(function) = shared.functions.iter().find(|known| known.name == name) else {
-                return StatusCode::NOT_FOUND.into_response();
-            };
-            let query = uri.query().unwrap_or_default();
-            let event = front_door::event(&method, uri.path(), query, &headers, &body, caller.ip());
-            let stop_at = after(shared.shell.clock.now(), TIME_S);
-            let function = function.clone();
-            // Its own task: like a deployed function it goes on when the caller hangs up.
-            let answered = tokio::spawn(async move { function.invoke(event, stop_at).await });
-            match answered.await {
-                Ok(answer) => front_door::answer(&answer),
-                Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        match request.send().await {
+            Ok(answer) => {
+                let (status, headers) = (answer.status(), answer.headers().clone());
+                (status, headers, answer.bytes().await.unwrap_or_default())
             }
+            Err(_) => {
+                return (StatusCode::BAD_GATEWAY, "The functions are not running.\n")
+                    .into_response();
+            }
+        }
+    } else {
+        let Some(function) = shared.functions.iter().find(|known| known.name == name) else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        let query = uri.query().unwrap_or_default();
+        let event = front_door::event(&method, uri.path(), query, &headers, &body, caller.ip());
+        let stop_at = after(shared.shell.clock.now(), TIME_S);
+        let function = function.clone();
+        // Its own task: like a deployed function it goes on when the caller hangs up.
+        let answered = tokio::spawn(async move { function.invoke(event, stop_at).await });
+        match answered.await {
+            Ok(answer) => front_door::answer(&answer),
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };
     if name == "lead-submit" && status.is_success() {
@@ -89,21 +86,18 @@ pub(super) async fn sweep(shared: Arc<Shared>, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
-        match &shared.functions_at {
-            Some(base) => {
-                let url = endpoint(base, &["dispatch"]);
-                let ring = shared.shell.http.post(url).bearer_auth(shared.token.expose());
-                if ring.timeout(every).send().await.is_err() {
-                    tracing::debug!("dispatch did not answer the stage's ring");
-                }
+        if let Some(base) = &shared.functions_at {
+            let url = endpoint(base, &["dispatch"]);
+            let ring = shared.shell.http.post(url).bearer_auth(shared.token.expose());
+            if ring.timeout(every).send().await.is_err() {
+                tracing::debug!("dispatch did not answer the stage's ring");
             }
-            None => {
-                let dispatch = shared.functions.iter().find(|known| known.name == "dispatch");
-                if let Some(dispatch) = dispatch {
-                    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-                    let stop_at = after(shared.shell.clock.now(), TIME_S);
-                    dispatch.invoke(event, stop_at).await;
-                }
+        } else {
+            let dispatch = shared.functions.iter().find(|known| known.name == "dispatch");
+            if let Some(dispatch) = dispatch {
+                let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+                let stop_at = after(shared.shell.clock.now(), TIME_S);
+                dispatch.invoke(event, stop_at).await;
             }
         }
     }

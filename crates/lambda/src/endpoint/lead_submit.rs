@@ -76,8 +76,8 @@ impl LeadSubmit {
     async fn call(&self, call: &HttpCall) -> HttpAnswer {
         let locale = guard::locale(call);
         let answered = match guard::form_method(call) {
-            Err(answered) => answered,
-            Ok(()) => self.submit(call).await,
+            Some(answered) => answered,
+            None => self.submit(call).await,
         };
         let mut answer = answered.unwrap_or_else(|problem| problem.answer(locale));
         guard::allow_origin(call, &self.site.config.cors_origins, &mut answer);
