@@ -103,7 +103,8 @@ impl StageEnvironment {
 
     /// Writes `stage.env`, for `cargo lambda watch --env-file` and for a shell.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
-        let lines: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let lines: Vec<_> =
+            self.0.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
         std::fs::write(folder.join("stage.env"), lines.join("\n") + "\n")
     }
 }
