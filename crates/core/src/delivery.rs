@@ -352,14 +352,17 @@ pub fn settle(
     };
     let reason = outcome.reason().map(|reason| reason.to_string());
     let mut log = delivery.log.clone();
-    log.push(Attempt {
-        at: now,
-        outcome: outcome.name().to_owned(),
-        status: measured.status,
-        duration_ms: measured.duration_ms,
-        reason: reason.clone(),
-        detail: measured.detail,
-    });
+    // What was given back was no try: the log is for tries, and the reason tells why it waits.
+    if !matches!(outcome, Outcome::Released { .. }) {
+        log.push(Attempt {
+            at: now,
+            outcome: outcome.name().to_owned(),
+            status: measured.status,
+            duration_ms: measured.duration_ms,
+            reason: reason.clone(),
+            detail: measured.detail,
+        });
+    }
     let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
     log.drain(..excess);
     Settlement { state, due_at, attempts, log, reason }
@@ -522,7 +525,9 @@ mod tests {
                 prop_assert!(settled.log.len() <= ATTEMPTS_KEPT);
                 prop_assert_eq!(settled.state.is_open(), settled.due_at.is_some(), "open means due");
                 prop_assert!(settled.due_at.is_none_or(|due| due > now()), "due in the future");
-                prop_assert_eq!(settled.log.last().map(|a| a.outcome.as_str()), Some(outcome.name()));
+                let tried = !matches!(outcome, Outcome::Released { .. });
+                let logged = settled.log.last().map(|attempt| attempt.outcome.as_str());
+                prop_assert!(!tried || logged == Some(outcome.name()));
                 delivery.attempts = settled.attempts;
                 delivery.log = settled.log;
                 if !settled.state.is_open() {

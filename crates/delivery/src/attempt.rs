@@ -139,7 +139,8 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let now = this_try.started;
-        if delivery.claims >= CLAIMS_MAX {
+        // This claim is counted too.
+        if delivery.claims > CLAIMS_MAX {
             return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
         }
         if delivery.sending.is_some() {

@@ -103,7 +103,6 @@ impl LeadSubmit {
         };
         match accepted {
             (Accepted::Kept, answer) => {
-                tracing::info!(lead = %submission.lead_id, "accepted a lead");
                 self.ring().await;
                 Ok(http_answer(&answer))
             }
