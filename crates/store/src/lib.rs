@@ -12,6 +12,7 @@ mod accept;
 mod alias;
 mod claim;
 mod connect;
+mod due;
 mod error;
 mod http;
 mod item;
@@ -28,8 +29,9 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
-pub use claim::{Claim, Claimed, DeadDelivery, Due, Material, Sibling, Written};
+pub use claim::{Claim, Claimed, Material, Written};
 pub use connect::AwsConfig;
+pub use due::{DeadDelivery, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
