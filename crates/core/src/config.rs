@@ -34,6 +34,11 @@ impl Env {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// All of them, for a process that is to be started with the same.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.clone().into_iter()
+    }
+
     /// Starts reading.
     pub fn settings(&self) -> Settings<'_> {
         Settings { env: self, problems: BTreeSet::new() }

@@ -207,7 +207,17 @@ impl Worker {
                 return Ok(None);
             }
             match self.send(&request).await {
-                Ok(reply) => this_try.replies.push(reply),
+                Ok(reply) => {
+                    tracing::debug!(
+                        destination = self.destination.name,
+                        lead = %delivery.lead_id,
+                        delivery = %delivery.id,
+                        request = this_try.replies.len() + 1,
+                        status = reply.status,
+                        "answered"
+                    );
+                    this_try.replies.push(reply);
+                }
                 Err(outcome) => return Ok(Some(outcome)),
             }
         }

@@ -1,7 +1,7 @@
 //! `funil`: the local stage and the command line.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,6 +48,13 @@ enum Command {
         #[command(subcommand)]
         command: TableCommand,
     },
+    /// Run one function's binary alone, with one event, configured by the environment.
+    Invoke {
+        /// The function.
+        function: String,
+        /// The event, as JSON.
+        event: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -86,6 +93,7 @@ async fn main() -> ExitCode {
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }
+        Some(Command::Invoke { function, event }) => invoke(&function, &event, &env).await,
     };
     match done {
         Ok(code) => code,
@@ -219,5 +227,12 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     let store = Store::connect(&aws, &site.table, funil_lambda::shell().http);
     store.create_table(&site.hash_key).await?;
     say(&mut std::io::stdout(), &format!("The table {} is there.\n", site.table));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn invoke(function: &str, event: &Path, env: &Env) -> Result<ExitCode, Failure> {
+    let event = serde_json::from_slice(&std::fs::read(event)?)?;
+    let answer = funil_dev::invoke(function, event, env.variables()).await?;
+    say(&mut std::io::stdout(), &format!("{answer:#}\n"));
     Ok(ExitCode::SUCCESS)
 }
