@@ -197,6 +197,10 @@ impl LeadSubmit {
             deliveries: &deliveries,
         };
         let accepted = self.site.store.accept(&acceptance, now, &*self.site.shell.entropy).await?;
+        if accepted == Accepted::Kept {
+            let (event, deliveries) = (&event.id, deliveries.len());
+            tracing::info!(lead = %lead_id, event = %event, deliveries, "accepted a lead");
+        }
         Ok((accepted, receipt.answer))
     }
 
