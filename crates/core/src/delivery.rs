@@ -32,6 +32,10 @@ pub const CLAIMS_MAX: u32 = 20;
 pub const ATTEMPTS_KEPT: usize = 10;
 /// How long a blocked or unreadable delivery rests, in seconds.
 pub const BLOCKED_S: i64 = 5 * 60;
+/// A delivery blocked so often, while another went through after each, is itself at fault.
+pub const BLOCKED_ALONE: u32 = 3;
+/// The name of [`Outcome::Blocked`].
+const BLOCKED: &str = "blocked";
 /// The longest `Retry-After` that is honoured, in seconds.
 pub const RETRY_AFTER_S_MAX: u32 = 24 * 60 * 60;
 
@@ -73,6 +77,8 @@ pub struct Delivery {
     pub settled_at: Option<Timestamp>,
     /// Why it is where it is.
     pub reason: Option<String>,
+    /// How often it was blocked while another delivery of the destination went through after it.
+    pub blocked: u32,
     /// Digest of the lead's e-mail, to read its alias together with the lead.
     pub email_digest: Option<Digest>,
     /// Digest of the lead's phone.
@@ -100,9 +106,24 @@ impl Delivery {
             log: Vec::new(),
             settled_at: None,
             reason: None,
+            blocked: 0,
             email_digest: None,
             phone_digest: None,
         }
+    }
+}
+
+impl Delivery {
+    /// Whether it is this delivery, not the destination, that is refused: it was blocked
+    /// [`BLOCKED_ALONE`] times, and each time another went through afterwards.
+    pub fn is_blocked_alone(&self, others_delivered_at: Option<Timestamp>) -> bool {
+        self.blocked >= BLOCKED_ALONE && self.passed_over(others_delivered_at)
+    }
+
+    /// Whether its last try was blocked and another delivery went through since.
+    fn passed_over(&self, others_delivered_at: Option<Timestamp>) -> bool {
+        let last = self.log.last().filter(|attempt| attempt.outcome == BLOCKED);
+        last.zip(others_delivered_at).is_some_and(|(blocked, delivered)| blocked.at < delivered)
     }
 }
 
@@ -204,7 +225,7 @@ impl Outcome {
             Self::Delivered => "delivered",
             Self::Retry { .. } => "retry",
             Self::Rejected(_) => "rejected",
-            Self::Blocked(_) => "blocked",
+            Self::Blocked(_) => BLOCKED,
             Self::Skipped(_) => "skipped",
             Self::Expired => "expired",
             Self::Unknown(_) => "unknown",
@@ -266,6 +287,10 @@ pub enum Reason {
     NoTimeLeft,
     /// More requests than a delivery may make.
     TooManyRequests,
+    /// The destination's rate is used up for this minute.
+    OutOfTokens,
+    /// Blocked [`BLOCKED_ALONE`] times while others went through.
+    BlockedAlone,
 }
 
 impl fmt::Display for Reason {
@@ -289,6 +314,8 @@ impl fmt::Display for Reason {
             Self::Missing(what) => write!(f, "missing_{what}"),
             Self::NoTimeLeft => f.write_str("no_time_left"),
             Self::TooManyRequests => f.write_str("too_many_requests"),
+            Self::OutOfTokens => f.write_str("out_of_tokens"),
+            Self::BlockedAlone => f.write_str("blocked_alone"),
         }
     }
 }
@@ -312,6 +339,8 @@ pub fn judge(reply: &Reply) -> Outcome {
 /// What becomes of a delivery that may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
+    /// There is none: the destination takes no harmful request.
+    Never,
     /// It stays `unknown`: nobody needs to decide (GA4).
     Final,
     /// It is dead: a person decides.
@@ -331,6 +360,8 @@ pub struct Settlement {
     pub log: Vec<Attempt>,
     /// Why.
     pub reason: Option<String>,
+    /// See [`Delivery::blocked`].
+    pub blocked: u32,
 }
 
 /// What was measured and read during a try.
@@ -342,6 +373,8 @@ pub struct Measured {
     pub duration_ms: u32,
     /// The beginning of an answer that was no success.
     pub detail: Option<Text>,
+    /// When another delivery of the destination last went through.
+    pub others_delivered_at: Option<Timestamp>,
 }
 
 /// Ends a claim: what becomes of `delivery` after `outcome`. `jitter` is any random number.
@@ -362,7 +395,7 @@ pub fn settle(
         Outcome::Expired => (State::Dead, None, delivery.attempts),
         Outcome::Unknown(_) => match doubt {
             Doubt::Final => (State::Unknown, None, spent),
-            Doubt::NeedsPerson => (State::Dead, None, spent),
+            Doubt::Never | Doubt::NeedsPerson => (State::Dead, None, spent),
         },
         Outcome::Retry { retry_after_s, .. } => {
             let wait_s = wait_s(delivery.attempts, *retry_after_s, jitter);
@@ -379,6 +412,19 @@ pub fn settle(
         }
     };
     let reason = outcome.reason().map(|reason| reason.to_string());
+    let blocked = match outcome {
+        Outcome::Blocked(_) if delivery.passed_over(measured.others_delivered_at) => {
+            delivery.blocked.saturating_add(1)
+        }
+        Outcome::Blocked(_) => 1,
+        Outcome::Released { .. } => delivery.blocked,
+        Outcome::Delivered
+        | Outcome::Retry { .. }
+        | Outcome::Rejected(_)
+        | Outcome::Skipped(_)
+        | Outcome::Expired
+        | Outcome::Unknown(_) => 0,
+    };
     let mut log = delivery.log.clone();
     // What was given back was no try: the log is for tries, and the reason tells why it waits.
     if !matches!(outcome, Outcome::Released { .. }) {
@@ -393,7 +439,7 @@ pub fn settle(
     }
     let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
     log.drain(..excess);
-    Settlement { state, due_at, attempts, log, reason }
+    Settlement { state, due_at, attempts, log, reason, blocked }
 }
 
 /// The wait before the next attempt, in seconds: the schedule's, or longer if the provider asks, and

@@ -59,6 +59,9 @@ pub struct Destination {
     pub deadline_h: i64,
     /// What becomes of a delivery that may have been sent.
     pub doubt: Doubt,
+    /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
+    /// overrides it.
+    pub requests_per_minute: Option<u32>,
     /// The variable that points it elsewhere.
     pub base_url_variable: &'static str,
     /// Every slot there is.

@@ -8,16 +8,17 @@ use std::time::Duration;
 use funil_core::clock::after;
 use funil_core::consent::{Decision, permits};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, Outcome, Reason, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, Outcome, Reason, settle,
 };
 use funil_core::destination::{Context, Kind, Step};
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
 use funil_core::pii::Text;
-use funil_store::{Claim, Claimed, Due, Material, StoreError, Written};
+use funil_store::{Claim, Claimed, Claiming, Due, Material, StoreError, Written};
 use jiff::Timestamp;
 
 use crate::client::{self, NoAnswer};
+use crate::gate::{Admission, Gate, Tokens, next_minute};
 use crate::worker::{Mode, Worker};
 
 /// How many requests one try may make.
@@ -34,28 +35,58 @@ const DETAIL_CHARS_MAX: usize = 300;
 pub(crate) enum Handled {
     /// It was claimed and settled.
     Settled,
-    /// Somebody else has it, or had it.
+    /// Somebody else has it, or had it, or nothing may be sent now.
     Passed,
+    /// The destination's rate is used up for this minute.
+    OutOfTokens,
 }
 
 /// A try under way: what it may still do, and what it saw.
-struct Try {
+struct Try<'g> {
+    gate: &'g Gate<'g>,
     started: Timestamp,
     ends: Timestamp,
     replies: Vec<Reply>,
+    tokens: Tokens,
 }
 
 impl Worker {
-    /// Claims a due delivery and brings it to an end.
+    /// Claims a due delivery, if the gate admits it, and brings it to an end.
     pub(crate) async fn handle(
         &self,
+        gate: &Gate<'_>,
         due: &Due,
         stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
         let now = self.shell.clock.now();
+        let probes = gate.probes().await;
+        let admission = gate.admit(due, now).await;
+        let tokens = match admission {
+            Admission::Send => match gate.tokens(now).await? {
+                Some(tokens) => tokens,
+                None => {
+                    gate.unused(probes).await;
+                    return Ok(Handled::OutOfTokens);
+                }
+            },
+            Admission::SettleExpired => Tokens::Unlimited,
+            // Only a harmful request leaves a delivery in doubt.
+            Admission::SettleInterrupted if self.destination.doubt == Doubt::Never => {
+                return Ok(Handled::Passed);
+            }
+            Admission::SettleInterrupted => Tokens::Unlimited,
+        };
         let lease = LeaseId::random(&*self.shell.entropy);
-        let claim = match self.store.claim(&due.key, lease, now).await? {
-            Claimed::NotDue => return Ok(Handled::Passed),
+        let claiming = match admission {
+            Admission::Send | Admission::SettleExpired => Claiming::Due,
+            Admission::SettleInterrupted => Claiming::Interrupted,
+        };
+        let claim = match self.store.claim(&due.key, claiming, lease, now).await? {
+            Claimed::NotDue => {
+                gate.unused(probes && admission == Admission::Send).await;
+                gate.give_back(tokens).await;
+                return Ok(Handled::Passed);
+            }
             Claimed::Ours(claim) => claim,
         };
         let Some(delivery) = &claim.delivery else {
@@ -69,8 +100,8 @@ impl Worker {
             return Ok(Handled::Settled);
         };
         let function_ends = stop_at.min(after(now, TRY_S_MAX));
-        let mut this_try =
-            Try { started: now, ends: function_ends.min(after(now, LEASE_S)), replies: Vec::new() };
+        let ends = function_ends.min(after(now, LEASE_S));
+        let mut this_try = Try { gate, started: now, ends, replies: Vec::new(), tokens };
         let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
             tracing::warn!(
                 destination = self.destination.name,
@@ -88,7 +119,7 @@ impl Worker {
         claim: &Claim,
         delivery: &Delivery,
         outcome: &Outcome,
-        this_try: &Try,
+        this_try: &Try<'_>,
     ) -> Result<Handled, StoreError> {
         let now = self.shell.clock.now();
         let duration = now.as_millisecond() - this_try.started.as_millisecond();
@@ -98,11 +129,14 @@ impl Worker {
             status: last.map(|reply| reply.status),
             duration_ms: u32::try_from(duration).unwrap_or(0),
             detail: failed.and_then(detail),
+            others_delivered_at: this_try.gate.last_success().await,
         };
         let (status, duration_ms) = (measured.status, measured.duration_ms);
         let jitter = self.shell.entropy.number();
         let settlement = settle(delivery, outcome, self.destination.doubt, measured, now, jitter);
         let written = self.store.settle(claim, &settlement, now).await?;
+        this_try.gate.give_back(this_try.tokens).await;
+        this_try.gate.note(outcome, now).await?;
         tracing::info!(
             destination = self.destination.name,
             slot = delivery.slot,
@@ -135,7 +169,7 @@ impl Worker {
         &self,
         claim: &Claim,
         delivery: &Delivery,
-        this_try: &mut Try,
+        this_try: &mut Try<'_>,
         stop_at: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let now = this_try.started;
@@ -155,6 +189,9 @@ impl Worker {
                 after_s: BLOCKED_S,
             }));
         };
+        if delivery.is_blocked_alone(this_try.gate.last_success().await) {
+            return Ok(Some(Outcome::Rejected(Reason::BlockedAlone)));
+        }
         let adapter = match &self.mode {
             Mode::Sends(adapter) => adapter,
             Mode::OutsideProduction => {
@@ -200,6 +237,14 @@ impl Worker {
             if left_from > stop_at.min(lease_ends) || self.shell.clock.now() >= this_try.ends {
                 let reason = Reason::NoTimeLeft;
                 return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
+            }
+            if let Tokens::Leased(left) = &mut this_try.tokens {
+                let now = self.shell.clock.now();
+                if left.tokens == 0 || now >= left.until {
+                    let after_s = next_minute(now).as_second() - now.as_second();
+                    return Ok(Some(Outcome::Released { reason: Reason::OutOfTokens, after_s }));
+                }
+                left.tokens -= 1;
             }
             if request.repeat == Repeat::Harmful
                 && self.store.mark_sending(claim).await? == Written::LeaseLost

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod client;
+mod gate;
 mod worker;
 
 pub use client::REQUEST_TIMEOUT;

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use crate::attempt::Handled;
 use crate::client::REQUEST_TIMEOUT;
+use crate::gate::Gate;
 
 /// How many deliveries one worker has under way.
 const CONCURRENCY: usize = 32;
@@ -66,6 +67,7 @@ pub struct Worker {
     pub(crate) store: Store,
     pub(crate) shell: Shell,
     pub(crate) request_timeout: Duration,
+    requests_per_minute: Option<i64>,
     hash_key: HashKey,
 }
 
@@ -85,12 +87,14 @@ impl Worker {
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
         let mode = site.as_ref().and_then(|site| Self::mode(destination, site, &mut settings));
+        let requests_per_minute = Self::rate(destination, &mut settings);
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| Self {
             destination,
             mode,
             store: Store::connect(&aws, &site.table, shell.http.clone()),
             shell: shell.clone(),
             request_timeout: REQUEST_TIMEOUT,
+            requests_per_minute,
             hash_key: site.hash_key,
         });
         settings.finish(worker)
@@ -106,6 +110,16 @@ impl Worker {
     pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
+    }
+
+    /// The rate of the destination: its variable, else what its registration says.
+    fn rate(destination: &Destination, settings: &mut Settings<'_>) -> Option<i64> {
+        let name = format!("{}_REQUESTS_PER_MINUTE", destination.name.to_ascii_uppercase());
+        match settings.optional(&name).map(str::parse::<u32>) {
+            Some(Ok(rate)) if rate > 0 => Some(i64::from(rate)),
+            Some(_) => settings.problem(format!("{name} must be a whole number above zero.")),
+            None => destination.requests_per_minute.map(i64::from),
+        }
     }
 
     /// Outside production nothing leaves, unless it is pointed elsewhere or named. Only a destination
@@ -141,6 +155,7 @@ impl Worker {
             Patience::None => None,
             Patience::Waits => Some(after(self.shell.clock.now(), GOES_ON_S).min(stop_at)),
         };
+        let gate = self.gate().await?;
         let mut drained = Drained::default();
         let mut looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         loop {
@@ -157,7 +172,7 @@ impl Worker {
                 due_soon = later.len(),
                 "looked for what is due"
             );
-            let settled = self.handle_all(due, stop_at).await;
+            let settled = self.handle_all(&gate, due, stop_at).await;
             drained.settled += settled;
             if settled > 0 {
                 continue;
@@ -188,8 +203,14 @@ impl Worker {
     ) -> Result<Drained, StoreError> {
         self.store.ready(&self.hash_key).await?;
         let due = Due { key: key.clone(), due_at: self.shell.clock.now(), deadline: None };
-        let settled = self.handle_all(vec![due], after(stop_at, -SETTLING_NEEDS_S)).await;
+        let gate = self.gate().await?;
+        let settled = self.handle_all(&gate, vec![due], after(stop_at, -SETTLING_NEEDS_S)).await;
         Ok(Drained { settled })
+    }
+
+    async fn gate(&self) -> Result<Gate<'_>, StoreError> {
+        let now = self.shell.clock.now();
+        Gate::enter(&self.store, self.destination, self.requests_per_minute, now).await
     }
 
     /// Works as a delivery function asks: one delivery, or everything that is due.
@@ -214,7 +235,7 @@ impl Worker {
 
     /// Handles due deliveries side by side; those of one lead one after another where they bring its
     /// state. One that fails is logged and stays due; it holds up no other.
-    async fn handle_all(&self, due: Vec<Due>, stop_at: Timestamp) -> usize {
+    async fn handle_all(&self, gate: &Gate<'_>, due: Vec<Due>, stop_at: Timestamp) -> usize {
         let settled = AtomicUsize::new(0);
         let lanes = match self.destination.kind {
             Kind::Event => due.into_iter().map(|one| vec![one]).collect(),
@@ -228,11 +249,12 @@ impl Worker {
                         if self.shell.clock.now() >= stop_at {
                             return;
                         }
-                        match self.handle(&due, stop_at).await {
+                        match self.handle(gate, &due, stop_at).await {
                             Ok(Handled::Settled) => {
                                 settled.fetch_add(1, Ordering::Relaxed);
                             }
                             Ok(Handled::Passed) => {}
+                            Ok(Handled::OutOfTokens) => return,
                             Err(error) => tracing::error!(
                                 destination = self.destination.name,
                                 lead = %due.key.lead_id,

@@ -33,6 +33,15 @@ pub struct Claim {
     pub delivery: Option<Delivery>,
 }
 
+/// Which due deliveries a claim takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claiming {
+    /// Any that is due.
+    Due,
+    /// Only one that was interrupted in a harmful request.
+    Interrupted,
+}
+
 /// How an attempt to claim ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
@@ -67,15 +76,22 @@ impl Store {
     pub async fn claim(
         &self,
         delivery: &DeliveryKey,
+        claiming: Claiming,
         lease: LeaseId,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
+        let condition_expression = match claiming {
+            Claiming::Due => "attribute_exists(due_pk) AND due_sk <= :now",
+            Claiming::Interrupted => {
+                "attribute_exists(due_pk) AND due_sk <= :now AND attribute_exists(sending)"
+            }
+        };
         let result = self
             .update(delivery)
             .update_expression(
                 "SET lease_id = :lease, #state = :leased, due_sk = :end ADD claims :one",
             )
-            .condition_expression("attribute_exists(due_pk) AND due_sk <= :now")
+            .condition_expression(condition_expression)
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":lease", item::attribute(&lease, "lease")?)
             .expression_attribute_values(":leased", item::s(State::Leased.name()))
@@ -186,6 +202,12 @@ impl Store {
             set.push("settled_at = :settled");
             values.insert(":settled".to_owned(), item::attribute(&now, "time")?);
             remove.extend(["due_pk", "due_sk"]);
+        }
+        if settlement.blocked > 0 {
+            set.push("blocked = :blocked");
+            values.insert(":blocked".to_owned(), item::n(settlement.blocked));
+        } else {
+            remove.push("blocked");
         }
         if settlement.state == State::Dead {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();
@@ -313,7 +335,7 @@ impl DeliveryKey {
 }
 
 /// `None` where the condition failed.
-fn condition(
+pub(crate) fn condition(
     result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
 ) -> Result<Option<UpdateItemOutput>, StoreError> {
     match result {

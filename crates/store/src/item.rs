@@ -167,10 +167,17 @@ struct DeliveryRecord {
     settled_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    blocked: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     email_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     phone_digest: Option<Digest>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where a delivery stands.
@@ -198,6 +205,7 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         log: delivery.log.clone(),
         settled_at: delivery.settled_at,
         reason: delivery.reason.clone(),
+        blocked: delivery.blocked,
         email_digest: delivery.email_digest.clone(),
         phone_digest: delivery.phone_digest.clone(),
     };
@@ -224,6 +232,7 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
         log: record.log,
         settled_at: record.settled_at,
         reason: record.reason,
+        blocked: record.blocked,
         email_digest: record.email_digest,
         phone_digest: record.phone_digest,
     })

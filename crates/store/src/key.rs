@@ -13,6 +13,8 @@ pub(crate) const LEAD: &str = "LEAD";
 pub(crate) const META: &str = "META";
 /// The sort key of a receipt.
 pub(crate) const RECEIPT: &str = "RECEIPT";
+/// The sort key of a breaker.
+pub(crate) const BREAKER: &str = "BREAKER";
 /// The sort key of a rate.
 pub(crate) const RATE: &str = "RATE";
 /// The sort key of an alias's revocations.
@@ -73,6 +75,15 @@ pub(crate) fn quarantine(source: &str) -> String {
 
 pub(crate) fn quarantined(at: Timestamp, id: &str) -> String {
     format!("{}#{id}", time(at))
+}
+
+pub(crate) fn destination(name: &str) -> String {
+    format!("DESTINATION#{name}")
+}
+
+/// The sort key of a limiter's minute.
+pub(crate) fn limit(minute: Timestamp) -> String {
+    format!("LIMIT#{}", time(minute))
 }
 
 pub(crate) fn due(destination: &str) -> String {

@@ -10,6 +10,7 @@
 
 mod accept;
 mod alias;
+mod breaker;
 mod claim;
 mod connect;
 mod due;
@@ -18,6 +19,7 @@ mod http;
 mod item;
 mod journey;
 mod key;
+mod limiter;
 mod meta;
 mod quarantine;
 mod rate;
@@ -29,12 +31,13 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
-pub use claim::{Claim, Claimed, Material, Written};
+pub use claim::{Claim, Claimed, Claiming, Material, Written};
 pub use connect::AwsConfig;
 pub use due::{DeadDelivery, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
+pub use limiter::Lease;
 pub use quarantine::Quarantined;
 pub use rate::{RateLimit, RateVerdict};
 pub use shell::Shell;

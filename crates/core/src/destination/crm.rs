@@ -24,7 +24,8 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "crm-sync",
     kind: Kind::State,
     deadline_h: 14 * 24,
-    doubt: Doubt::NeedsPerson,
+    doubt: Doubt::Never,
+    requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
     slots: &[Slot { name: LEAD.name, purpose: LEAD.purpose }],
     plan: |event| match event.data {

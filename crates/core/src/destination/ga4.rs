@@ -29,6 +29,7 @@ pub(super) static DESTINATION: Destination = Destination {
     // Older events are not taken (reference: `timestamp_micros`, at most 72 h back).
     deadline_h: 72,
     doubt: Doubt::Final,
+    requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {

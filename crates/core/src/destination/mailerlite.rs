@@ -31,7 +31,8 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "mailerlite-sync",
     kind: Kind::State,
     deadline_h: 14 * 24,
-    doubt: Doubt::NeedsPerson,
+    doubt: Doubt::Never,
+    requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     slots: &[
         Slot { name: QUESTIONNAIRE.name, purpose: QUESTIONNAIRE.purpose },

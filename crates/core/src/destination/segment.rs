@@ -24,7 +24,8 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "segment-sync",
     kind: Kind::Event,
     deadline_h: 14 * 24,
-    doubt: Doubt::NeedsPerson,
+    doubt: Doubt::Never,
+    requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {

@@ -1,0 +1,167 @@
+//! The circuit breaker of a destination: when to stop asking, and when to ask again (design §6).
+//!
+//! One record per destination, shared by all workers. It is written when something changes, never
+//! for each delivery. Knows nothing of how it is kept.
+
+use jiff::Timestamp;
+
+use crate::delivery::{BLOCKED_S, Outcome, Reason};
+
+/// So many failures in a row open it.
+pub const FAILURES_TO_OPEN: u64 = 5;
+/// How long an open breaker waits before one worker may probe, in seconds, after failures.
+pub const PROBE_AFTER_S: i64 = 60;
+/// A success is noted at most this often, in seconds, while all is well.
+pub const SUCCESS_NOTED_S: i64 = 300;
+
+/// What all workers know of a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures in a row.
+    pub failures: u64,
+    /// Since when, and why, nothing is sent.
+    pub open: Option<Open>,
+    /// When something was last delivered, to within [`SUCCESS_NOTED_S`].
+    pub last_success: Option<Timestamp>,
+    /// When something last failed.
+    pub last_failure: Option<Timestamp>,
+}
+
+/// An open breaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why: the reason of the failure that opened it.
+    pub reason: String,
+    /// When one worker may probe.
+    pub probe_at: Timestamp,
+}
+
+/// What a worker may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// Send.
+    Send,
+    /// Try to become the one that probes.
+    Probe,
+    /// Send nothing; settle what needs no request.
+    Wait,
+}
+
+impl Breaker {
+    /// What a worker may do now.
+    pub fn permit(&self, now: Timestamp) -> Permit {
+        match &self.open {
+            None => Permit::Send,
+            Some(open) if open.probe_at <= now => Permit::Probe,
+            Some(_) => Permit::Wait,
+        }
+    }
+
+    /// Whether a success has to be noted: because it mends something, or because the last note is old.
+    pub fn wants_success(&self, now: Timestamp) -> bool {
+        let old = |at: &Timestamp| now.as_second() - at.as_second() >= SUCCESS_NOTED_S;
+        self.failures > 0 || self.open.is_some() || self.last_success.as_ref().is_none_or(old)
+    }
+}
+
+/// What an outcome says about the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answered as it should.
+    Well,
+    /// It failed.
+    Failing(Reason),
+    /// It refuses us as a whole.
+    Blocked(Reason),
+    /// Nothing: no request was made.
+    Untold,
+}
+
+/// Reads the destination's health from an outcome.
+pub const fn health(outcome: &Outcome) -> Health {
+    match outcome {
+        // A refusal of one message is an answer all the same.
+        Outcome::Delivered | Outcome::Rejected(Reason::Status(_)) => Health::Well,
+        Outcome::Retry { reason, .. } | Outcome::Unknown(reason) if is_providers(*reason) => {
+            Health::Failing(*reason)
+        }
+        Outcome::Blocked(reason) => Health::Blocked(*reason),
+        Outcome::Retry { .. }
+        | Outcome::Unknown(_)
+        | Outcome::Rejected(_)
+        | Outcome::Skipped(_)
+        | Outcome::Expired
+        | Outcome::Released { .. } => Health::Untold,
+    }
+}
+
+/// Whether the provider is to blame.
+const fn is_providers(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Status(_)
+            | Reason::Connect
+            | Reason::Timeout
+            | Reason::Transport
+            | Reason::Answer(_)
+    )
+}
+
+/// How long an open breaker waits before a probe, in seconds.
+pub const fn probe_after_s(health: Health) -> i64 {
+    match health {
+        Health::Blocked(_) => BLOCKED_S,
+        Health::Well | Health::Failing(_) | Health::Untold => PROBE_AFTER_S,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn an_open_breaker_waits_and_then_lets_one_probe() {
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.permit(at(0)), Permit::Send);
+        let reason = "http_503".to_owned();
+        breaker.open = Some(Open { since: at(0), reason, probe_at: at(60) });
+        assert_eq!(breaker.permit(at(59)), Permit::Wait);
+        assert_eq!(breaker.permit(at(60)), Permit::Probe);
+    }
+
+    #[test]
+    fn a_success_is_noted_when_it_mends_or_is_news() {
+        let mut breaker = Breaker { last_success: Some(at(0)), ..Breaker::default() };
+        assert!(!breaker.wants_success(at(SUCCESS_NOTED_S - 1)));
+        assert!(breaker.wants_success(at(SUCCESS_NOTED_S)));
+        breaker.failures = 1;
+        assert!(breaker.wants_success(at(1)));
+        assert!(Breaker::default().wants_success(at(0)));
+    }
+
+    #[test]
+    fn outcomes_tell_the_destinations_health() {
+        let retry = |reason| Outcome::Retry { reason, retry_after_s: None };
+        for (outcome, expected) in [
+            (Outcome::Delivered, Health::Well),
+            (Outcome::Rejected(Reason::Status(422)), Health::Well),
+            (Outcome::Rejected(Reason::KillsItsWorker), Health::Untold),
+            (retry(Reason::Status(503)), Health::Failing(Reason::Status(503))),
+            (retry(Reason::Timeout), Health::Failing(Reason::Timeout)),
+            (retry(Reason::NoTimeLeft), Health::Untold),
+            (Outcome::Unknown(Reason::Timeout), Health::Failing(Reason::Timeout)),
+            (Outcome::Unknown(Reason::MayHaveBeenSent), Health::Untold),
+            (Outcome::Blocked(Reason::Status(401)), Health::Blocked(Reason::Status(401))),
+            (Outcome::Skipped(Reason::Unsubscribed), Health::Untold),
+            (Outcome::Expired, Health::Untold),
+        ] {
+            assert_eq!(health(&outcome), expected, "{outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The limiter of a destination: requests per minute, shared by all workers.
+//!
+//! Workers lease tokens in batches from the present minute's counter. What they do not use is lost
+//! with the minute: better a little slower than over the limit.
+
+use funil_core::clock::after;
+use jiff::Timestamp;
+
+use crate::claim::condition;
+use crate::error::StoreError;
+use crate::{Store, item, key};
+
+/// Tokens in hand: so many requests until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Requests.
+    pub tokens: i64,
+    /// The end of the minute they belong to.
+    pub until: Timestamp,
+}
+
+impl Store {
+    /// Leases `tokens` requests of the present minute, if the destination's limit still has them.
+    pub async fn lease_requests(
+        &self,
+        destination: &str,
+        tokens: i64,
+        per_minute: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, StoreError> {
+        let minute = Timestamp::from_second(now.as_second().div_euclid(60) * 60).unwrap_or(now);
+        let leased = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(item::keys(key::destination(destination), key::limit(minute))))
+            .update_expression("SET v = :v, #type = :type, expires_at = :expires ADD used :tokens")
+            .condition_expression("attribute_not_exists(used) OR used <= :left")
+            .expression_attribute_names("#type", "type")
+            .expression_attribute_values(":v", item::n(1))
+            .expression_attribute_values(":type", item::s("limit"))
+            .expression_attribute_values(":expires", item::n(minute.as_second() + 3600))
+            .expression_attribute_values(":tokens", item::n(tokens))
+            .expression_attribute_values(":left", item::n(per_minute - tokens))
+            .send()
+            .await;
+        let leased = condition(leased)?.is_some() && tokens <= per_minute;
+        Ok(leased.then(|| Lease { tokens, until: after(minute, 60) }))
+    }
+}
