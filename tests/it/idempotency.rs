@@ -1,0 +1,1 @@
+//! What `lead-submit` refuses, and how it says so.
