@@ -209,7 +209,12 @@ impl Deployment {
 
     /// Calls a function as one who knows the service token does.
     pub(crate) async fn authorised(&self, function: &str, body: &Value) -> Answer {
-        let token = format!("Bearer {SERVICE_TOKEN}");
+        self.authorised_as(SERVICE_TOKEN, function, body).await
+    }
+
+    /// Calls a function with some token.
+    pub(crate) async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
+        let token = format!("Bearer {token}");
         let headers = [("content-type", "application/json"), ("authorization", &*token)];
         self.call(function, Method::POST, &headers, body.to_string().as_bytes()).await
     }
@@ -419,6 +424,38 @@ impl World {
     /// When the platform ends an invocation that begins now.
     pub(crate) fn stop_at(&self) -> Timestamp {
         after(self.now(), 60)
+    }
+
+    /// Asks the engine directly, beside the store, as the table's owner could.
+    pub(crate) async fn ask_table(&self, operation: &str, mut body: Value) -> Value {
+        body["TableName"] = json!(self.variables["TABLE_NAME"]);
+        let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/sa-east-1/dynamodb/aws4_request, \
+                         SignedHeaders=host, Signature=0";
+        let request = self.shell.http.post(engine().await).body(body.to_string()).headers(
+            [
+                ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
+                ("content-type", "application/x-amz-json-1.0".to_owned()),
+                ("x-amz-date", "20310505T120000Z".to_owned()),
+                ("authorization", signature.to_owned()),
+            ]
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect(),
+        );
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{operation}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The sort keys of what the table holds of a kind of item, by the beginning of its partition.
+    pub(crate) async fn items(&self, partition: &str) -> Vec<Value> {
+        let scan = json!({
+            "FilterExpression": "begins_with(pk, :pk)",
+            "ExpressionAttributeValues": {":pk": {"S": partition}},
+        });
+        self.ask_table("Scan", scan).await["Items"].as_array().unwrap().clone()
     }
 
     /// The randomness that the system has.
