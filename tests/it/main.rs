@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
+mod delivery;
 mod idempotency;
 mod intake;
 mod lead;
