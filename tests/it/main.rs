@@ -6,7 +6,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
+mod crm;
 mod delivery;
+mod dispatch;
 mod idempotency;
 mod intake;
 mod lead;

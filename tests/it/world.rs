@@ -54,6 +54,11 @@ pub(crate) async fn engine() -> String {
     ENGINE.get_or_init(|| async { Engine::memory().await.unwrap() }).await.endpoint()
 }
 
+/// A client for what a test does beside the system.
+pub(crate) fn client() -> reqwest::Client {
+    Shell::new(Arc::new(ManualClock::new()), Arc::new(CountedEntropy::default())).http
+}
+
 /// A lead that agrees to everything.
 pub(crate) fn lead_body() -> Value {
     json!({
@@ -548,6 +553,13 @@ impl World {
         let received = self.providers.received(provider);
         let second = |at: &str| at.parse::<Timestamp>().unwrap().duration_since(from).as_secs();
         received.iter().map(|call| second(&call.at)).collect()
+    }
+
+    /// Makes a contact in the CRM by hand.
+    pub(crate) async fn make_contact(&self, client: &reqwest::Client, contact: &Value) {
+        let url = format!("{}/contacts", self.variables["CRM_BASE_URL"]);
+        let made = client.post(url).bearer_auth("by-hand").body(contact.to_string());
+        assert_eq!(made.send().await.unwrap().status(), 201);
     }
 
     /// Says how often a provider is called in all; one that nothing is said of is never called.
