@@ -6,10 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
+mod capacity;
 mod crm;
 mod delivery;
 mod dispatch;
+mod dynamodb_errors;
 mod idempotency;
 mod intake;
 mod lead;
+mod shapes;
 mod world;
