@@ -1,100 +1,11 @@
 //! What a lead costs at DynamoDB: round trips, and units by the engine's own count.
-//!
-//! A proxy stands before the engine, asks it for the capacity of each call, and adds up.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use crate::world::{World, client, engine, lead, lead_body};
-
-/// Operations on items: the ones that cost units.
-const COSTLY: [&str; 7] = [
-    "BatchGetItem",
-    "DeleteItem",
-    "GetItem",
-    "PutItem",
-    "Query",
-    "TransactWriteItems",
-    "UpdateItem",
-];
-
-/// What was asked of the table so far.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Bill {
-    calls: BTreeMap<String, u32>,
-    write_units: f64,
-    read_units: f64,
-}
-
-/// A proxy that keeps the bill.
-struct Proxy {
-    engine: String,
-    client: reqwest::Client,
-    bill: Mutex<Bill>,
-}
-
-impl Proxy {
-    async fn start() -> (Arc<Self>, String) {
-        let proxy =
-            Arc::new(Self { engine: engine().await, client: client(), bill: Mutex::default() });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(pass_on).with_state(Arc::clone(&proxy));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (proxy, url)
-    }
-
-    /// The bill since the last look.
-    fn take(&self) -> Bill {
-        std::mem::take(&mut *self.bill.lock().unwrap())
-    }
-}
-
-async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
-    let operation = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
-    let mut asked: Value = serde_json::from_slice(&body).unwrap();
-    let costs = COSTLY.contains(&operation);
-    if costs {
-        asked["ReturnConsumedCapacity"] = json!("INDEXES");
-    }
-    let mut onward = headers.clone();
-    for name in ["host", "content-length"] {
-        onward.remove(name);
-    }
-    let answer = proxy.client.post(&proxy.engine).headers(onward).body(asked.to_string());
-    let answer = answer.send().await.unwrap();
-    let status = answer.status();
-    let bytes = answer.bytes().await.unwrap();
-    if costs {
-        let told: Value = serde_json::from_slice(&bytes).unwrap();
-        let consumed = match &told["ConsumedCapacity"] {
-            Value::Array(tables) => tables.iter().map(units).sum(),
-            one => units(one),
-        };
-        let mut bill = proxy.bill.lock().unwrap();
-        *bill.calls.entry(operation.to_owned()).or_default() += 1;
-        match operation {
-            "BatchGetItem" | "GetItem" | "Query" => bill.read_units += consumed,
-            // A condition that fails costs its write all the same, and its answer does not tell.
-            _ => bill.write_units += if status == StatusCode::OK { consumed } else { 1.0 },
-        }
-    }
-    (status, [("content-type", "application/x-amz-json-1.0")], bytes).into_response()
-}
-
-/// The units of one table, its indexes included.
-fn units(consumed: &Value) -> f64 {
-    consumed["CapacityUnits"].as_f64().unwrap_or_default()
-}
+use crate::proxy::Proxy;
+use crate::world::{World, lead, lead_body};
 
 fn calls<const N: usize>(expected: [(&str, u32); N]) -> BTreeMap<String, u32> {
     expected.into_iter().map(|(operation, count)| (operation.to_owned(), count)).collect()
@@ -168,8 +79,11 @@ async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
 #[tokio::test]
 async fn what_a_lead_costs_does_not_depend_on_how_many_there_are() {
     let (proxy, url) = Proxy::start().await;
-    let world =
-        World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).with("DESTINATIONS", "ga4").start().await;
+    let world = World::plan()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("DESTINATIONS", "ga4")
+        .start()
+        .await;
     world.expect_calls("ga4", 40);
     let mut bills = Vec::new();
     for number in 0..40 {

@@ -79,7 +79,10 @@ async fn a_provider_that_never_works_is_given_up_at_the_deadline_and_not_tried_t
     assert_eq!(deadline, after(start, 14 * 24 * 3600));
     world.advance(SignedDuration::from_hours(30 * 24)).await;
     let delivery = world.delivery(lead(), "segment").await;
-    assert_eq!((delivery.state, delivery.reason.as_deref()), (State::Dead, Some("deadline_passed")));
+    assert_eq!(
+        (delivery.state, delivery.reason.as_deref()),
+        (State::Dead, Some("deadline_passed"))
+    );
     assert_eq!(delivery.settled_at, Some(deadline));
     let times = world.call_times("segment", start);
     assert!(times.iter().all(|at| *at < 14 * 24 * 3600), "{times:?}");
@@ -103,7 +106,10 @@ async fn ga4_is_given_up_after_72_hours() {
     world.submit(&lead_body()).await;
     world.advance(SignedDuration::from_hours(100)).await;
     let delivery = world.delivery(lead(), "ga4").await;
-    assert_eq!((delivery.state, delivery.reason.as_deref()), (State::Dead, Some("deadline_passed")));
+    assert_eq!(
+        (delivery.state, delivery.reason.as_deref()),
+        (State::Dead, Some("deadline_passed"))
+    );
     assert_eq!(delivery.settled_at, Some(after(start, 72 * 3600)));
     assert!(world.call_times("ga4", start).iter().all(|at| *at < 72 * 3600));
     world.finish().await;
@@ -546,7 +552,10 @@ async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     world.drain().await;
     let revived = world.delivery(lead(), "crm").await;
     assert_eq!((revived.id, revived.state), (dead.id, State::Delivered));
-    assert_eq!(world.providers.received("crm")[2].header("idempotency-key").unwrap(), dead.id.to_string());
+    assert_eq!(
+        world.providers.received("crm")[2].header("idempotency-key").unwrap(),
+        dead.id.to_string()
+    );
     world.finish().await;
 }
 

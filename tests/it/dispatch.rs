@@ -12,7 +12,7 @@ use funil_core::id::LeaseId;
 use funil_dev::front_door;
 use funil_dev::providers::Behaviour;
 use funil_lambda::Function;
-use funil_store::{key_time, Claimed};
+use funil_store::{Claimed, key_time};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -188,7 +188,8 @@ async fn a_function_that_is_not_there_never_fails_the_batch() {
         let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
         world.expect_one_lead();
         assert_eq!(world.submit(&lead_body()).await.status, 200, "nor the form");
-        let batch = json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
+        let batch =
+            json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
         let answer = world.invoke("dispatch", batch).await;
         assert_eq!(answer, json!({"batchItemFailures": []}));
         assert_eq!(world.invoke("dispatch", schedule()).await, json!({"rung": []}));

@@ -8,13 +8,14 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::proxy::closed;
 use crate::world::{Answer, LEAD, World, lead_body};
 
 /// What the scripted server does with a call.
@@ -74,10 +75,7 @@ async fn answer(State(table): State<Arc<Scripted>>, headers: HeaderMap, body: By
         }
         Say::Ok => (200, json!({})),
         Say::Error(status, body) => (status, body),
-        Say::Close => {
-            let fail = async { Err::<Bytes, _>(std::io::Error::other("told to close")) };
-            return Body::from_stream(futures::stream::once(fail)).into_response();
-        }
+        Say::Close => return closed(),
     };
     let status = StatusCode::from_u16(status).unwrap();
     (status, [("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()

@@ -28,10 +28,11 @@ async fn fifty_at_once(headers: &[(&str, &str)]) {
         [("content-type", "application/json")].iter().chain(headers).copied().collect();
     let callers: Vec<String> = (0..50).map(|n| format!("203.0.113.{}", 20 + n % 5)).collect();
     let (world_ref, all, body) = (&world, &all, body.as_bytes());
-    let answers = futures::future::join_all(callers.iter().map(|caller| {
-        world_ref.call_from(caller, "lead-submit", http::Method::POST, all, body)
-    }))
-    .await;
+    let answers =
+        futures::future::join_all(callers.iter().map(|caller| {
+            world_ref.call_from(caller, "lead-submit", http::Method::POST, all, body)
+        }))
+        .await;
     for answer in &answers {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.body, answers[0].body);

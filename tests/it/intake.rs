@@ -62,12 +62,7 @@ async fn all_faults_come_at_once_in_the_callers_language() {
             "Enter a number from 0 to 100.",
             "Informe um número de 0 a 100.",
         ),
-        (
-            "consent.marketing",
-            "wrong_type",
-            "Send true or false.",
-            "Envie verdadeiro ou falso.",
-        ),
+        ("consent.marketing", "wrong_type", "Send true or false.", "Envie verdadeiro ou falso."),
     ];
     for (headers, portuguese) in [(vec![], false), (vec![PORTUGUESE], true)] {
         let answer = world.submit_with(&headers, &body).await;
@@ -321,8 +316,7 @@ async fn a_refused_call_does_not_make_the_caller_wait_longer() {
 async fn ten_of_thirty_calls_at_once_pass() {
     let world = intake().await;
     let bodies: Vec<Value> = (0..30).map(somebody).collect();
-    let answers =
-        futures::future::join_all(bodies.iter().map(|body| world.submit(body))).await;
+    let answers = futures::future::join_all(bodies.iter().map(|body| world.submit(body))).await;
     let passed = answers.iter().filter(|answer| answer.status == 200).count();
     let refused = answers.iter().filter(|answer| answer.status == 429).count();
     assert_eq!((passed, refused), (10, 20));
@@ -364,10 +358,8 @@ async fn another_hash_key_on_the_same_table_serves_nothing() {
     let submitted = world.submit(&lead_body()).await;
     let wrong = world.deployment(&[("HASH_KEY", "another-key-of-16-and-more")]);
     let call = json!({"leadId": submitted.lead()});
-    let mut answers = vec![
-        wrong.submit(&somebody(1)).await,
-        wrong.authorised("dispatch", &json!({})).await,
-    ];
+    let mut answers =
+        vec![wrong.submit(&somebody(1)).await, wrong.authorised("dispatch", &json!({})).await];
     for function in ["crm-sync", "mailerlite-sync", "ga4-events", "segment-sync"] {
         answers.push(wrong.authorised(function, &call).await);
     }

@@ -180,7 +180,10 @@ async fn the_journey_tells_everything_that_happened() {
     assert_eq!((event.occurred_at, event.accepted_at), (accepted_at, accepted_at));
     assert_eq!(event.data.name(), "lead_submitted");
     let [consent] = &journey.consents[..] else { panic!("one consent record") };
-    assert_eq!((&*consent.form, consent.policy_version.as_deref()), ("lead-submit", Some("2026-01")));
+    assert_eq!(
+        (&*consent.form, consent.policy_version.as_deref()),
+        ("lead-submit", Some("2026-01"))
+    );
     assert_eq!(
         consent.decisions.keys().collect::<Vec<_>>(),
         ["analytics", "contact", "marketing_email"]
@@ -376,8 +379,7 @@ async fn a_plain_html_form_is_a_lead_too() {
 #[tokio::test]
 async fn a_plain_html_form_goes_on_to_the_thank_you_page() {
     let thanks = "https://www.example.com/obrigada";
-    let world =
-        World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "").start().await;
+    let world = World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "").start().await;
     let answer = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
     assert_eq!((answer.status, answer.header("location")), (303, Some(thanks)));
     assert!(answer.body.is_empty());
