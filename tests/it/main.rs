@@ -1,5 +1,22 @@
-//! End-to-end tests.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+//! The whole system, from a call at its front door to what the providers hold, in one process.
+//!
+//! One file per subject; [`world`] is what they all stand in. Nothing is mocked: the functions, the
+//! SDK, the table's engine and the HTTP client are the real ones, and only the providers, the clock
+//! and the randomness are ours.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
 mod binaries;
+mod capacity;
+mod crm;
+mod delivery;
+mod dispatch;
+mod dynamodb_errors;
+mod faults;
+mod idempotency;
+mod intake;
+mod lead;
+mod proxy;
+mod shapes;
 mod tidy;
+mod world;

@@ -1,0 +1,605 @@
+//! The world a test lives in: a table of its own on one engine per process, providers on loopback, a
+//! clock that stands still, and every function and worker of Funil.
+//!
+//! A world is strict. [`World::finish`] fails where a delivery is still open, where a provider was
+//! called more or less often than the test said, or where somebody was resubscribed; a test that
+//! forgets to finish fails too. It must not know what any test is about.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use funil_core::clock::{Clock, Entropy, after};
+use funil_core::config::Env;
+use funil_core::delivery::Delivery;
+use funil_core::destination;
+use funil_core::hash::HashKey;
+use funil_core::id::LeadId;
+use funil_delivery::{Patience, Worker};
+use funil_dev::engine::Engine;
+use funil_dev::providers::Providers;
+use funil_dev::{front_door, functions};
+use funil_lambda::Function;
+use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Shell, Store};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// When every world begins. Far ahead, so that no engine's TTL ever removes anything by itself.
+const BEGINNING: &str = "2031-05-05T12:00:00Z";
+/// The site's `HASH_KEY`.
+pub(crate) const HASH_KEY: &str = "hash-key-of-the-tests";
+/// The site's `SERVICE_TOKEN`.
+pub(crate) const SERVICE_TOKEN: &str = "service-token-of-the-tests";
+/// The caller of a submission that says nothing else.
+pub(crate) const CALLER: &str = "203.0.113.10";
+/// The lead of [`lead_body`].
+pub(crate) const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+/// The e-mail of [`lead_body`].
+pub(crate) const EMAIL: &str = "ana@example.com";
+/// The providers that have an interface.
+const PROVIDERS: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
+/// Nobody is later than this.
+const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
+
+static ENGINE: OnceCell<Engine> = OnceCell::const_new();
+static TABLES: AtomicU64 = AtomicU64::new(0);
+
+/// Where the process's engine listens.
+pub(crate) async fn engine() -> String {
+    ENGINE.get_or_init(|| async { Engine::memory().await.unwrap() }).await.endpoint()
+}
+
+/// A client for what a test does beside the system.
+pub(crate) fn client() -> reqwest::Client {
+    Shell::new(Arc::new(ManualClock::new()), Arc::new(CountedEntropy::default())).http
+}
+
+/// A lead that agrees to everything.
+pub(crate) fn lead_body() -> Value {
+    json!({
+        "leadId": LEAD,
+        "name": "Ana Exemplo",
+        "email": EMAIL,
+        "phone": "(11) 98765-4321",
+        "businessType": "consultoria",
+        "monthlyRevenue": "10000-30000",
+        "workHoursDaily": 10,
+        "mainStruggle": "tempo",
+        "trafficSource": "instagram",
+        "sourceSection": "hero",
+        "gaClientId": "123456789.1767225600",
+        "consent": {"marketing": true, "analytics": true, "policyVersion": "2026-01"},
+    })
+}
+
+/// The lead of [`lead_body`], parsed.
+pub(crate) fn lead() -> LeadId {
+    LeadId::parse(LEAD).unwrap()
+}
+
+/// A clock that a test moves.
+#[derive(Debug)]
+pub(crate) struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    fn new() -> Self {
+        Self(Mutex::new(BEGINNING.parse().unwrap()))
+    }
+
+    fn set(&self, at: Timestamp) {
+        *self.0.lock().unwrap() = at;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Bytes that look random, never repeat, and are the same in every run.
+#[derive(Debug, Default)]
+pub(crate) struct CountedEntropy(AtomicU64);
+
+impl Entropy for CountedEntropy {
+    fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        for half in bytes.chunks_exact_mut(8) {
+            // SplitMix64: a bijection of the counter, so no two are equal.
+            let mut z = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            z = z.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// An answer of a function to an HTTP call.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    fn of(event: &Value) -> Self {
+        let (status, headers, body) = front_door::answer(event);
+        assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP answer: {event}");
+        Self { status: status.as_u16(), headers, body }
+    }
+
+    /// A header, or nothing.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The lead that a submission was accepted as.
+    pub(crate) fn lead(&self) -> LeadId {
+        assert_eq!(self.status, 200, "{self:?}");
+        LeadId::parse(self.json()["leadId"].as_str().unwrap()).unwrap()
+    }
+}
+
+/// All functions under one environment.
+pub(crate) struct Deployment {
+    functions: Vec<Function>,
+    clock: Arc<ManualClock>,
+}
+
+impl Deployment {
+    /// A function by its name.
+    pub(crate) fn function(&self, name: &str) -> &Function {
+        self.functions.iter().find(|function| function.name == name).unwrap()
+    }
+
+    /// All of them.
+    pub(crate) fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// Invokes a function with any event.
+    pub(crate) async fn invoke(&self, function: &str, event: Value) -> Value {
+        let stop_at = after(self.clock.now(), 60);
+        self.function(function).invoke(event, stop_at).await
+    }
+
+    /// Calls a function over HTTP, as a caller at `ip`.
+    pub(crate) async fn call_from(
+        &self,
+        ip: &str,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                let name: HeaderName = name.parse().unwrap();
+                (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+            })
+            .collect();
+        let ip: IpAddr = ip.parse().unwrap();
+        let path = format!("/{function}");
+        let event = front_door::event(&method, &path, "", &headers, body, ip);
+        Answer::of(&self.invoke(function, event).await)
+    }
+
+    /// Calls a function over HTTP.
+    pub(crate) async fn call(
+        &self,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.call_from(CALLER, function, method, headers, body).await
+    }
+
+    /// Calls a function as one who knows the service token does.
+    pub(crate) async fn authorised(&self, function: &str, body: &Value) -> Answer {
+        self.authorised_as(SERVICE_TOKEN, function, body).await
+    }
+
+    /// Calls a function with some token.
+    pub(crate) async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
+        let token = format!("Bearer {token}");
+        let headers = [("content-type", "application/json"), ("authorization", &*token)];
+        self.call(function, Method::POST, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// Submits a lead as the page does.
+    pub(crate) async fn submit(&self, body: &Value) -> Answer {
+        self.submit_with(&[], body).await
+    }
+
+    /// Submits a lead from another address.
+    pub(crate) async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
+        let headers = [("content-type", "application/json")];
+        self.call_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// Submits a lead with more headers.
+    pub(crate) async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend(headers);
+        self.call("lead-submit", Method::POST, &all, body.to_string().as_bytes()).await
+    }
+}
+
+/// What a world is to be, before it is.
+pub(crate) struct Plan {
+    variables: BTreeMap<String, Option<String>>,
+    request_timeout: Duration,
+}
+
+impl Plan {
+    /// With a variable of the environment.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), Some(value.to_owned()));
+        self
+    }
+
+    /// Without a variable of the environment.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.variables.insert(name.to_owned(), None);
+        self
+    }
+
+    /// With less patience for providers that do not answer.
+    pub(crate) const fn impatient(mut self) -> Self {
+        self.request_timeout = Duration::from_millis(300);
+        self
+    }
+
+    /// Makes it.
+    pub(crate) async fn start(self) -> World {
+        let clock = Arc::new(ManualClock::new());
+        let telling = Arc::clone(&clock);
+        let providers = Providers::new(Arc::new(move || telling.now().to_string()));
+        let address = providers.serve().await.unwrap();
+        providers.make_fields([
+            "lead_id",
+            "amanda_score",
+            "business_type",
+            "traffic_source",
+            "signup_date",
+            "stage",
+            "questionnaire_url",
+            "questionnaire_deadline",
+        ]);
+        let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));
+        let mut variables = environment(&table, &engine().await, address);
+        for (name, value) in self.variables {
+            match value {
+                Some(value) => drop(variables.insert(name, value)),
+                None => drop(variables.remove(&name)),
+            }
+        }
+        let env: Env = variables.clone().into_iter().collect();
+        let telling: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let shell = Shell::new(telling, Arc::new(CountedEntropy::default()));
+        let mut settings = env.settings();
+        let aws = AwsConfig::read(&mut settings).unwrap();
+        let store = Store::connect(&aws, &table, shell.http.clone());
+        let hash = HashKey::new(HASH_KEY).unwrap();
+        store.create_table(&hash).await.unwrap();
+        let mut world = World {
+            providers,
+            clock,
+            store,
+            hash,
+            variables,
+            shell,
+            request_timeout: self.request_timeout,
+            deployment: Deployment { functions: Vec::new(), clock: Arc::new(ManualClock::new()) },
+            workers: Vec::new(),
+            expected: Mutex::default(),
+            finished: false,
+        };
+        world.deployment = world.deployment(&[]);
+        world.workers = PROVIDERS.map(|name| world.worker(name)).into();
+        world
+    }
+}
+
+/// A complete environment.
+fn environment(table: &str, engine: &str, providers: SocketAddr) -> BTreeMap<String, String> {
+    let base = |name| Providers::base_url(providers, name);
+    [
+        ("TABLE_NAME", table.to_owned()),
+        ("DESTINATIONS", "crm,mailerlite,ga4,segment".to_owned()),
+        ("SITE_URL", "https://www.example.com".to_owned()),
+        ("CORS_ORIGINS", "https://www.example.com".to_owned()),
+        ("SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
+        ("HASH_KEY", HASH_KEY.to_owned()),
+        ("AWS_REGION", "sa-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", engine.to_owned()),
+        ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
+        ("CRM_BASE_URL", base("crm")),
+        ("CRM_API_KEY", "crm-key".to_owned()),
+        ("MAILERLITE_BASE_URL", base("mailerlite")),
+        ("MAILERLITE_API_KEY", "mailerlite-key".to_owned()),
+        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
+        ("GA4_BASE_URL", base("ga4")),
+        ("GA4_MEASUREMENT_ID", "G-TEST".to_owned()),
+        ("GA4_API_SECRET", "ga4-secret".to_owned()),
+        ("SEGMENT_BASE_URL", base("segment")),
+        ("SEGMENT_WRITE_KEY", "segment-key".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// How often a provider is called in a test.
+#[derive(Clone, Copy, Debug)]
+enum Calls {
+    /// So often.
+    Exactly(usize),
+    /// The test looks at the calls itself.
+    Looked,
+}
+
+/// One system, its providers and its time.
+pub(crate) struct World {
+    /// What stands at the other end.
+    pub(crate) providers: Providers,
+    /// The time.
+    pub(crate) clock: Arc<ManualClock>,
+    /// The table.
+    pub(crate) store: Store,
+    /// The site's key.
+    pub(crate) hash: HashKey,
+    variables: BTreeMap<String, String>,
+    shell: Shell,
+    request_timeout: Duration,
+    deployment: Deployment,
+    workers: Vec<Worker>,
+    expected: Mutex<BTreeMap<String, Calls>>,
+    finished: bool,
+}
+
+impl std::ops::Deref for World {
+    type Target = Deployment;
+
+    fn deref(&self) -> &Deployment {
+        &self.deployment
+    }
+}
+
+impl World {
+    /// The usual one: every destination is on and healthy.
+    pub(crate) async fn new() -> Self {
+        Self::plan().start().await
+    }
+
+    /// Another one.
+    pub(crate) fn plan() -> Plan {
+        Plan { variables: BTreeMap::new(), request_timeout: Duration::from_secs(8) }
+    }
+
+    fn env(&self, overrides: &[(&str, &str)]) -> Env {
+        let overrides = overrides.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        self.variables.clone().into_iter().chain(overrides).collect()
+    }
+
+    /// The functions again, as another process with other variables has them.
+    pub(crate) fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
+        let env = self.env(overrides);
+        let timeout = self.request_timeout;
+        let functions = functions::all_with_request_timeout(&env, &self.shell, timeout).unwrap();
+        Deployment { functions, clock: Arc::clone(&self.clock) }
+    }
+
+    /// Another worker of a destination, as another process has one.
+    pub(crate) fn worker(&self, destination: &str) -> Worker {
+        let worker = Worker::connect(destination, &self.env(&[]), &self.shell).unwrap();
+        worker.with_request_timeout(self.request_timeout)
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When the platform ends an invocation that begins now.
+    pub(crate) fn stop_at(&self) -> Timestamp {
+        after(self.now(), 60)
+    }
+
+    /// Asks the engine directly, beside the store, as the table's owner could.
+    pub(crate) async fn ask_table(&self, operation: &str, mut body: Value) -> Value {
+        body["TableName"] = json!(self.variables["TABLE_NAME"]);
+        let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/sa-east-1/dynamodb/aws4_request, \
+                         SignedHeaders=host, Signature=0";
+        let request = self.shell.http.post(engine().await).body(body.to_string()).headers(
+            [
+                ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
+                ("content-type", "application/x-amz-json-1.0".to_owned()),
+                ("x-amz-date", "20310505T120000Z".to_owned()),
+                ("authorization", signature.to_owned()),
+            ]
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect(),
+        );
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{operation}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The sort keys of what the table holds of a kind of item, by the beginning of its partition.
+    pub(crate) async fn items(&self, partition: &str) -> Vec<Value> {
+        let scan = json!({
+            "FilterExpression": "begins_with(pk, :pk)",
+            "ExpressionAttributeValues": {":pk": {"S": partition}},
+        });
+        self.ask_table("Scan", scan).await["Items"].as_array().unwrap().clone()
+    }
+
+    /// The randomness that the system has.
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.shell.entropy
+    }
+
+    /// Delivers everything that is due now, without waiting; answers how many claims were settled.
+    pub(crate) async fn drain(&self) -> usize {
+        let mut settled = 0;
+        for worker in &self.workers {
+            settled += worker.drain(Patience::None, self.stop_at()).await.unwrap().settled;
+        }
+        settled
+    }
+
+    /// Delivers what is due now, as far as the table lets.
+    pub(crate) async fn drain_what_works(&self) {
+        for worker in &self.workers {
+            drop(worker.drain(Patience::None, self.stop_at()).await);
+        }
+    }
+
+    /// Lets time pass without anybody working.
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.clock.set(after(self.now(), seconds));
+    }
+
+    /// Lets time pass, with every worker at work whenever something is due.
+    pub(crate) async fn advance(&self, by: SignedDuration) {
+        let end = self.now().checked_add(by).unwrap();
+        self.drain().await;
+        while let Some(next) = self.next_due().await.filter(|next| *next <= end) {
+            self.clock.set(next);
+            self.drain().await;
+        }
+        self.clock.set(end);
+    }
+
+    /// When something falls due next.
+    pub(crate) async fn next_due(&self) -> Option<Timestamp> {
+        let now = self.now();
+        self.open().await.into_iter().map(|due| due.due_at).filter(|due_at| *due_at > now).min()
+    }
+
+    /// What is pending or leased, of any lead.
+    async fn open(&self) -> Vec<Due> {
+        let mut open = Vec::new();
+        for destination in destination::ALL {
+            let end = END_OF_TIME.parse().unwrap();
+            open.extend(self.store.due(destination.name, end, 1000).await.unwrap());
+        }
+        open
+    }
+
+    /// Everything that happened to a lead.
+    pub(crate) async fn journey(&self, lead: LeadId) -> Journey {
+        let journey = self.store.journey(lead).await.unwrap().unwrap();
+        assert_eq!(journey.unread, 0, "every item of a lead is understood");
+        journey
+    }
+
+    /// Where a lead's deliveries stand, sorted: `crm/lead delivered`, `ga4/event skipped why`.
+    pub(crate) async fn states(&self, lead: LeadId) -> Vec<String> {
+        let deliveries = self.journey(lead).await.deliveries;
+        let mut states: Vec<String> = deliveries
+            .iter()
+            .map(|Delivery { destination, slot, state, reason, .. }| {
+                let reason = reason.as_deref().map(|why| format!(" {why}")).unwrap_or_default();
+                format!("{destination}/{slot} {}{reason}", state.name())
+            })
+            .collect();
+        states.sort();
+        states
+    }
+
+    /// A lead's only delivery of a destination.
+    pub(crate) async fn delivery(&self, lead: LeadId, destination: &str) -> Delivery {
+        let mut deliveries = self.store.deliveries_of(lead, destination).await.unwrap();
+        assert_eq!(deliveries.len(), 1, "{deliveries:?}");
+        deliveries.remove(0)
+    }
+
+    /// Where it stands in the table.
+    pub(crate) async fn delivery_key(&self, lead: LeadId, destination: &str) -> DeliveryKey {
+        DeliveryKey::from(&self.delivery(lead, destination).await)
+    }
+
+    /// What a provider received, as `METHOD path`.
+    pub(crate) fn calls(&self, provider: &str) -> Vec<String> {
+        let received = self.providers.received(provider);
+        received.iter().map(|call| format!("{} {}", call.method, call.path)).collect()
+    }
+
+    /// When a provider was called, in seconds since `from`.
+    pub(crate) fn call_times(&self, provider: &str, from: Timestamp) -> Vec<i64> {
+        let received = self.providers.received(provider);
+        let second = |at: &str| at.parse::<Timestamp>().unwrap().duration_since(from).as_secs();
+        received.iter().map(|call| second(&call.at)).collect()
+    }
+
+    /// Makes a contact in the CRM by hand.
+    pub(crate) async fn make_contact(&self, client: &reqwest::Client, contact: &Value) {
+        let url = format!("{}/contacts", self.variables["CRM_BASE_URL"]);
+        let made = client.post(url).bearer_auth("by-hand").body(contact.to_string());
+        assert_eq!(made.send().await.unwrap().status(), 201);
+    }
+
+    /// Says how often a provider is called in all; one that nothing is said of is never called.
+    pub(crate) fn expect_calls(&self, provider: &str, calls: usize) {
+        self.expected.lock().unwrap().insert(provider.to_owned(), Calls::Exactly(calls));
+    }
+
+    /// Says that the test looks at a provider's calls itself.
+    pub(crate) fn looks_at(&self, provider: &str) {
+        self.expected.lock().unwrap().insert(provider.to_owned(), Calls::Looked);
+    }
+
+    /// Says what one new lead that agreed to everything costs at healthy providers.
+    pub(crate) fn expect_one_lead(&self) {
+        // Upsert and trigger; look, upsert and join for each of two groups; one; one batch.
+        for (provider, calls) in [("crm", 2), ("mailerlite", 6), ("ga4", 1), ("segment", 1)] {
+            self.expect_calls(provider, calls);
+        }
+    }
+
+    /// Ends the world: nothing is open, and nobody was called who was not expected to be.
+    pub(crate) async fn finish(mut self) {
+        self.finished = true;
+        assert_eq!(self.open().await, [], "a delivery was left open");
+        let expected = self.expected.lock().unwrap().clone();
+        for name in self.providers.names() {
+            let calls = self.calls(&name);
+            match expected.get(&name).unwrap_or(&Calls::Exactly(0)) {
+                Calls::Exactly(count) => assert_eq!(calls.len(), *count, "{name}: {calls:#?}"),
+                Calls::Looked => {}
+            }
+        }
+        assert_eq!(self.providers.resubscriptions(), [""; 0], "somebody was resubscribed");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "a test ends with `finish`");
+    }
+}
