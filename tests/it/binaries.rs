@@ -22,7 +22,7 @@ use funil_core::id::{LeadId, LeaseId};
 use funil_dev::engine::Engine;
 use funil_dev::providers::{Behaviour, Providers};
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
-use funil_store::{AwsConfig, Claimed, DeliveryKey, Shell, Store, Written};
+use funil_store::{AwsConfig, Claimed, Claiming, DeliveryKey, Shell, Store, Written};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -211,8 +211,11 @@ async fn a_killed_worker_leaves_its_delivery_to_the_next_one() {
     let key = DeliveryKey::from(&held);
     let now = place.shell.clock.now();
     let lease = || LeaseId::random(&*place.shell.entropy);
-    assert_eq!(place.store.claim(&key, lease(), now).await.unwrap(), Claimed::NotDue);
-    let later = place.store.claim(&key, lease(), after(now, LEASE_S)).await.unwrap();
+    assert_eq!(
+        place.store.claim(&key, Claiming::Due, lease(), now).await.unwrap(),
+        Claimed::NotDue
+    );
+    let later = place.store.claim(&key, Claiming::Due, lease(), after(now, LEASE_S)).await.unwrap();
     let Claimed::Ours(claim) = later else { panic!("the lease never ends") };
     assert_eq!(place.store.release_unread(&claim, now).await.unwrap(), Written::Yes);
 

@@ -7,7 +7,7 @@ use funil_core::delivery::{Doubt, LEASE_S, Measured, Outcome, State, settle};
 use funil_core::id::{LeadId, LeaseId};
 use funil_delivery::Patience;
 use funil_dev::providers::Behaviour;
-use funil_store::{Claim, Claimed, Written};
+use funil_store::{Claim, Claimed, Claiming, Written};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn follows_schedule(times: &[i64], schedule_s: &[i64]) {
 async fn claim(world: &World, destination: &str) -> Box<Claim> {
     let key = world.delivery_key(lead(), destination).await;
     let lease = LeaseId::random(world.entropy());
-    match world.store.claim(&key, lease, world.now()).await.unwrap() {
+    match world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap() {
         Claimed::Ours(claim) => claim,
         Claimed::NotDue => panic!("the delivery of {destination} is not due"),
     }
@@ -465,7 +465,10 @@ async fn a_delivery_steps_back_while_an_earlier_one_of_its_lead_is_under_way() {
     submit_twice(&world, 1).await;
     let start = world.now();
     let keys: Vec<_> = world.store.due("crm", start, 10).await.unwrap();
-    let held = world.store.claim(&keys[0].key, LeaseId::random(world.entropy()), start).await;
+    let held = world
+        .store
+        .claim(&keys[0].key, Claiming::Due, LeaseId::random(world.entropy()), start)
+        .await;
     assert!(matches!(held.unwrap(), Claimed::Ours(_)));
     world.drain().await;
     assert!(world.calls("crm").is_empty());
@@ -487,7 +490,7 @@ async fn a_delivery_steps_back_for_a_moment_where_a_later_one_was_faster() {
     let keys: Vec<_> = world.store.due("crm", start, 10).await.unwrap();
     let lease = LeaseId::random(world.entropy());
     assert!(matches!(
-        world.store.claim(&keys[1].key, lease, start).await.unwrap(),
+        world.store.claim(&keys[1].key, Claiming::Due, lease, start).await.unwrap(),
         Claimed::Ours(_)
     ));
     world.drain().await;

@@ -12,7 +12,7 @@ use funil_core::id::LeaseId;
 use funil_dev::front_door;
 use funil_dev::providers::Behaviour;
 use funil_lambda::Function;
-use funil_store::{Claimed, key_time};
+use funil_store::{Claimed, Claiming, key_time};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -171,7 +171,8 @@ async fn a_schedule_rings_exactly_those_with_something_due() {
 
     // What somebody works on is not due, until the lease ends.
     let key = world.delivery_key(lead(), "crm").await;
-    let claimed = world.store.claim(&key, LeaseId::random(world.entropy()), world.now()).await;
+    let claimed =
+        world.store.claim(&key, Claiming::Due, LeaseId::random(world.entropy()), world.now()).await;
     assert!(matches!(claimed.unwrap(), Claimed::Ours(_)));
     assert_eq!(world.invoke("dispatch", schedule()).await, json!({"rung": ["ga4-events"]}));
     world.pass(60);

@@ -484,11 +484,21 @@ impl World {
         self.clock.set(after(self.now(), seconds));
     }
 
-    /// Lets time pass, with every worker at work whenever something is due.
+    /// Lets time pass, with every worker at work whenever something falls due, and now and then while
+    /// something is overdue, as the schedule has it.
     pub(crate) async fn advance(&self, by: SignedDuration) {
         let end = self.now().checked_add(by).unwrap();
+        let every_s = if by <= SignedDuration::from_hours(1) { 60 } else { 300 };
         self.drain().await;
-        while let Some(next) = self.next_due().await.filter(|next| *next <= end) {
+        loop {
+            let now = self.now();
+            let open = self.open().await;
+            let falls_due = open.iter().map(|due| due.due_at).filter(|due_at| *due_at > now).min();
+            let overdue = open.iter().any(|due| due.due_at <= now).then(|| after(now, every_s));
+            let Some(next) = falls_due.into_iter().chain(overdue).min().filter(|next| *next <= end)
+            else {
+                break;
+            };
             self.clock.set(next);
             self.drain().await;
         }

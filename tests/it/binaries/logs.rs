@@ -141,6 +141,7 @@ impl Written {
 
 /// The whole way of a marked lead while the providers behave in some way.
 async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Written> {
+    let blocked = behaviour == Behaviour::Status(401);
     for provider in ["crm", "mailerlite", "ga4", "segment"] {
         place.providers.behave(provider, behaviour.clone());
     }
@@ -154,7 +155,8 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
     let dispatch = Written::of(dispatch, "dispatch", &when).await;
     assert_eq!(dispatch.count("a ring failed"), 4, "{:?}", dispatch.lines);
 
-    let messages = [1, 2, 1, 1];
+    // The first refusal opens the breaker: the second message is not tried.
+    let messages = if blocked { [1, 1, 1, 1] } else { [1, 2, 1, 1] };
     let deliveries = DELIVERY_FUNCTIONS.into_iter().zip(messages).map(|(function, messages)| {
         let (place, when) = (&place, &when);
         async move {
