@@ -380,11 +380,11 @@ async fn a_worker_that_dies_about_to_call_ga4_leaves_a_doubt_and_no_second_call(
 async fn what_kills_its_workers_twenty_times_is_dead() {
     let world = only("crm").start().await;
     world.submit(&lead_body()).await;
-    for _ in 0..19 {
+    for _ in 0..20 {
         claim(&world, "crm").await;
         world.pass(LEASE_S);
     }
-    assert_eq!(world.delivery(lead(), "crm").await.claims, 19);
+    assert_eq!(world.delivery(lead(), "crm").await.claims, 20);
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["crm/lead dead kills_its_worker"]);
     world.finish().await;
@@ -396,7 +396,7 @@ async fn any_settlement_forgives_the_workers_that_died_before() {
     world.looks_at("crm");
     world.providers.script("crm", [Behaviour::Status(503)]);
     world.submit(&lead_body()).await;
-    for _ in 0..18 {
+    for _ in 0..19 {
         claim(&world, "crm").await;
         world.pass(LEASE_S);
     }

@@ -217,8 +217,11 @@ impl ClientScore {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "answers are optional")]
     fn text(text: &str) -> Option<Answer> {
         Some(Answer::Text(text.to_owned()))
     }
@@ -288,12 +291,10 @@ mod tests {
             for band in criterion.bands {
                 let from = band.at_least.map_or_else(|| "-".to_owned(), |least| least.to_string());
                 let options = band.options.join(", ");
-                rows.push_str(&format!(
-                    "| `{}` | {} | {options} | {from} |\n",
-                    criterion.field, band.points
-                ));
+                writeln!(rows, "| `{}` | {} | {options} | {from} |", criterion.field, band.points)
+                    .unwrap();
             }
-            rows.push_str(&format!("| `{}` | 0 | anything else | - |\n", criterion.field));
+            writeln!(rows, "| `{}` | 0 | anything else | - |", criterion.field).unwrap();
         }
         assert!(document.contains(&rows), "docs/amanda-score.md should hold:\n\n{rows}");
     }

@@ -34,6 +34,11 @@ impl Env {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// All of them, for a process that is to be started with the same.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.clone().into_iter()
+    }
+
     /// Starts reading.
     pub fn settings(&self) -> Settings<'_> {
         Settings { env: self, problems: BTreeSet::new() }
@@ -208,15 +213,14 @@ impl SiteConfig {
 fn destination_list(settings: &mut Settings<'_>, name: &str) -> Option<Vec<&'static Destination>> {
     let mut found = Vec::new();
     for item in settings.list(name) {
-        match destination::find(item) {
-            Some(destination) => found.push(destination),
-            None => {
-                let known: Vec<_> = destination::ALL.iter().map(|known| known.name).collect();
-                return settings.problem(format!(
-                    "{name} names a destination that does not exist; there are {}.",
-                    known.join(", ")
-                ));
-            }
+        if let Some(destination) = destination::find(item) {
+            found.push(destination);
+        } else {
+            let known: Vec<_> = destination::ALL.iter().map(|known| known.name).collect();
+            return settings.problem(format!(
+                "{name} names a destination that does not exist; there are {}.",
+                known.join(", ")
+            ));
         }
     }
     Some(found)
@@ -241,18 +245,15 @@ impl IntakeConfig {
         let listed = settings.list("CONSENT_WHEN_ABSENT");
         let listed = if listed.is_empty() { vec!["analytics"] } else { listed };
         for name in listed.into_iter().filter(|name| *name != "none") {
-            match Purpose::parse(name) {
-                Some(purpose) => {
-                    if let Some(purposes) = purposes.as_mut() {
-                        purposes.push(purpose);
-                    }
+            if let Some(purpose) = Purpose::parse(name) {
+                if let Some(purposes) = purposes.as_mut() {
+                    purposes.push(purpose);
                 }
-                None => {
-                    purposes = settings.problem(
-                        "CONSENT_WHEN_ABSENT takes marketing_email, whatsapp, analytics, ads or none.",
-                    );
-                    break;
-                }
+            } else {
+                purposes = settings.problem(
+                    "CONSENT_WHEN_ABSENT takes marketing_email, whatsapp, analytics, ads or none.",
+                );
+                break;
             }
         }
         let thank_you_url = match settings.optional("THANK_YOU_URL") {

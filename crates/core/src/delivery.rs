@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::after;
 use crate::consent::Purpose;
+use crate::event::Event;
 use crate::exchange::Reply;
 use crate::hash::Digest;
 use crate::id::{DeliveryId, EventId, LeadId, LeaseId};
@@ -76,6 +77,33 @@ pub struct Delivery {
     pub email_digest: Option<Digest>,
     /// Digest of the lead's phone.
     pub phone_digest: Option<Digest>,
+}
+
+impl Delivery {
+    /// A delivery of `event` that is due at once and whose deadline is its acceptance; whoever plans
+    /// it sets a later one.
+    pub fn planned(event: &Event, destination: &str, slot: &str) -> Self {
+        Self {
+            id: DeliveryId::derive(&event.id, destination, slot),
+            lead_id: event.lead_id,
+            event_id: event.id.clone(),
+            accepted_at: event.accepted_at,
+            destination: destination.to_owned(),
+            slot: slot.to_owned(),
+            state: State::Pending,
+            due_at: Some(event.accepted_at),
+            deadline: event.accepted_at,
+            attempts: 0,
+            claims: 0,
+            lease_id: None,
+            sending: None,
+            log: Vec::new(),
+            settled_at: None,
+            reason: None,
+            email_digest: None,
+            phone_digest: None,
+        }
+    }
 }
 
 /// Where a delivery stands.
@@ -352,14 +380,17 @@ pub fn settle(
     };
     let reason = outcome.reason().map(|reason| reason.to_string());
     let mut log = delivery.log.clone();
-    log.push(Attempt {
-        at: now,
-        outcome: outcome.name().to_owned(),
-        status: measured.status,
-        duration_ms: measured.duration_ms,
-        reason: reason.clone(),
-        detail: measured.detail,
-    });
+    // What was given back was no try: the log is for tries, and the reason tells why it waits.
+    if !matches!(outcome, Outcome::Released { .. }) {
+        log.push(Attempt {
+            at: now,
+            outcome: outcome.name().to_owned(),
+            status: measured.status,
+            duration_ms: measured.duration_ms,
+            reason: reason.clone(),
+            detail: measured.detail,
+        });
+    }
     let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
     log.drain(..excess);
     Settlement { state, due_at, attempts, log, reason }
@@ -387,33 +418,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{EventData, SyncRequested};
 
     fn now() -> Timestamp {
         "2026-11-21T12:00:00Z".parse().unwrap()
     }
 
     fn delivery(attempts: u32) -> Delivery {
-        let event_id: EventId = serde_json::from_str("\"form:lead-submit:1\"").unwrap();
-        Delivery {
-            id: DeliveryId::derive(&event_id, "crm", "lead"),
+        let sync = SyncRequested { destination: "crm".to_owned() };
+        let event = Event {
+            id: serde_json::from_str("\"sync:1\"").unwrap(),
             lead_id: LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap(),
-            event_id,
+            occurred_at: now(),
             accepted_at: now(),
-            destination: "crm".to_owned(),
-            slot: "lead".to_owned(),
-            state: State::Leased,
-            due_at: Some(now()),
-            deadline: now() + SignedDuration::from_hours(14 * 24),
-            attempts,
-            claims: 1,
-            lease_id: None,
-            sending: None,
-            log: Vec::new(),
-            settled_at: None,
-            reason: None,
-            email_digest: None,
-            phone_digest: None,
-        }
+            supplied_lead_id: None,
+            data: EventData::SyncRequested(sync),
+        };
+        let mut delivery = Delivery::planned(&event, "crm", "lead");
+        delivery.deadline = now() + SignedDuration::from_hours(14 * 24);
+        delivery.attempts = attempts;
+        delivery
     }
 
     fn reply(status: u16) -> Reply {
@@ -522,7 +546,9 @@ mod tests {
                 prop_assert!(settled.log.len() <= ATTEMPTS_KEPT);
                 prop_assert_eq!(settled.state.is_open(), settled.due_at.is_some(), "open means due");
                 prop_assert!(settled.due_at.is_none_or(|due| due > now()), "due in the future");
-                prop_assert_eq!(settled.log.last().map(|a| a.outcome.as_str()), Some(outcome.name()));
+                let tried = !matches!(outcome, Outcome::Released { .. });
+                let logged = settled.log.last().map(|attempt| attempt.outcome.as_str());
+                prop_assert!(!tried || logged == Some(outcome.name()));
                 delivery.attempts = settled.attempts;
                 delivery.log = settled.log;
                 if !settled.state.is_open() {

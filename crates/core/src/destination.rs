@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use crate::clock::after;
 use crate::config::Settings;
 use crate::consent::{FormConsent, Purpose};
-use crate::delivery::{Delivery, Doubt, Outcome, Reason, State, judge};
+use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
 use crate::exchange::{Reply, Request};
 use crate::hash::Digest;
-use crate::id::DeliveryId;
 use crate::lead::Lead;
 
 /// Declares each destination's module and lists its `DESTINATION`.
@@ -164,26 +163,11 @@ pub fn plan(
             if consent.is_some_and(|consent| consent.denies(slot.purpose)) {
                 continue;
             }
-            deliveries.push(Delivery {
-                id: DeliveryId::derive(&event.id, destination.name, slot.name),
-                lead_id: event.lead_id,
-                event_id: event.id.clone(),
-                accepted_at: event.accepted_at,
-                destination: destination.name.to_owned(),
-                slot: slot.name.to_owned(),
-                state: State::Pending,
-                due_at: Some(event.accepted_at),
-                deadline: after(event.accepted_at, destination.deadline_h * 3600),
-                attempts: 0,
-                claims: 0,
-                lease_id: None,
-                sending: None,
-                log: Vec::new(),
-                settled_at: None,
-                reason: None,
-                email_digest: aliases.email.clone(),
-                phone_digest: aliases.phone.clone(),
-            });
+            let mut delivery = Delivery::planned(event, destination.name, slot.name);
+            delivery.deadline = after(event.accepted_at, destination.deadline_h * 3600);
+            delivery.email_digest.clone_from(&aliases.email);
+            delivery.phone_digest.clone_from(&aliases.phone);
+            deliveries.push(delivery);
         }
     }
     deliveries

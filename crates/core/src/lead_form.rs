@@ -188,7 +188,7 @@ mod tests {
             "leadId": "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11", "name": " Ana Exemplo ",
             "email": "Ana@Example.com", "phone": "(11) 8765-4321", "businessType": "consultoria",
             "monthlyRevenue": "10000-30000", "workHoursDaily": 12, "mainStruggle": "tempo",
-            "amandaScore": 0, "utm": {"source": "ig"}, "gaSessionId": 1763675000,
+            "amandaScore": 0, "utm": {"source": "ig"}, "gaSessionId": 1_763_675_000,
             "consent": {"marketing": true, "ads": false, "policyVersion": "2026-01"},
             "unknown": {"is": "ignored"}
         })

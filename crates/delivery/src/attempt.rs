@@ -139,7 +139,8 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let now = this_try.started;
-        if delivery.claims >= CLAIMS_MAX {
+        // This claim is counted too.
+        if delivery.claims > CLAIMS_MAX {
             return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
         }
         if delivery.sending.is_some() {
@@ -206,7 +207,17 @@ impl Worker {
                 return Ok(None);
             }
             match self.send(&request).await {
-                Ok(reply) => this_try.replies.push(reply),
+                Ok(reply) => {
+                    tracing::debug!(
+                        destination = self.destination.name,
+                        lead = %delivery.lead_id,
+                        delivery = %delivery.id,
+                        request = this_try.replies.len() + 1,
+                        status = reply.status,
+                        "answered"
+                    );
+                    this_try.replies.push(reply);
+                }
                 Err(outcome) => return Ok(Some(outcome)),
             }
         }

@@ -151,6 +151,12 @@ impl Worker {
             let horizon = goes_on_until.unwrap_or(now).max(now);
             let mut due = self.store.due(self.destination.name, horizon, BATCH).await?;
             let later = due.split_off(due.partition_point(|item| item.due_at <= now));
+            tracing::debug!(
+                destination = self.destination.name,
+                due = due.len(),
+                due_soon = later.len(),
+                "looked for what is due"
+            );
             let settled = self.handle_all(due, stop_at).await;
             drained.settled += settled;
             if settled > 0 {

@@ -1,6 +1,14 @@
-//! What runs the system on one machine: the table's engine and simulated providers.
+//! What runs the system on one machine: the local stage, the table's engine, simulated providers, and
+//! a function's real binary alone.
 
 pub mod engine;
 pub mod front_door;
 pub mod functions;
+mod invocation;
+pub mod journey;
 pub mod providers;
+pub mod replay;
+pub mod runtime_api;
+pub mod stage;
+
+pub use invocation::{InvokeError, binary, invoke};

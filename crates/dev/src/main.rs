@@ -1,2 +1,238 @@
-//! Stub.
-fn main() {}
+//! `funil`: the local stage and the command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use funil_core::config::{Env, SiteConfig};
+use funil_core::id::LeadId;
+use funil_dev::stage::{Stage, StageOptions};
+use funil_dev::{journey, replay};
+use funil_store::{AwsConfig, Store};
+use url::Url;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// The backend of a lead funnel, on your machine. Without a command it starts the local stage.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    stage: StageArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the local stage (the default).
+    Stage(StageArguments),
+    /// Send sample events and print each answer and the lead's journey.
+    Replay {
+        /// Samples, as `events/<function>/<sample>.json`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The base address of the functions.
+        #[arg(long, default_value = "http://127.0.0.1:8888/api")]
+        to: Url,
+    },
+    /// Print a lead's journey from the table that the environment names.
+    Journey {
+        /// The lead.
+        lead_id: String,
+    },
+    /// The table.
+    Table {
+        #[command(subcommand)]
+        command: TableCommand,
+    },
+    /// Run one function's binary alone, with one event, configured by the environment.
+    Invoke {
+        /// The function.
+        function: String,
+        /// The event, as JSON.
+        event: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum TableCommand {
+    /// Create the table with its indexes, as `template.yaml` does, and its META item.
+    Create {
+        /// Where DynamoDB is, where that is not AWS.
+        #[arg(long)]
+        endpoint: Option<Url>,
+    },
+}
+
+#[derive(Args, Clone)]
+struct StageArguments {
+    /// The stage's port.
+    #[arg(long, default_value_t = 8888)]
+    port: u16,
+    /// The folder that keeps the table and what the simulated providers received.
+    #[arg(long, default_value = ".funil")]
+    data: PathBuf,
+    /// Functions that run elsewhere, such as <http://127.0.0.1:9000/lambda-url>.
+    #[arg(long)]
+    functions_at: Option<Url>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let env = funil_lambda::process_environment();
+    funil_lambda::start_telemetry(&env);
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => stage(cli.stage, &env).await,
+        Some(Command::Stage(arguments)) => stage(arguments, &env).await,
+        Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
+        Some(Command::Journey { lead_id }) => print_journey(&lead_id, &env).await,
+        Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
+            create_table(endpoint, &env).await
+        }
+        Some(Command::Invoke { function, event }) => invoke(&function, &event, &env).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            say(&mut std::io::stderr(), &format!("{error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints to a person; one who closed the pipe has read enough.
+fn say(out: &mut impl std::io::Write, text: &str) {
+    drop(out.write_all(text.as_bytes()));
+    drop(out.flush());
+}
+
+async fn stage(arguments: StageArguments, env: &Env) -> Result<ExitCode, Failure> {
+    let options = StageOptions {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
+        data: arguments.data.clone(),
+        functions_at: arguments.functions_at,
+    };
+    let stage = Stage::start(&options, env).await?;
+    let address = stage.address();
+    let data = arguments.data.display();
+    say(
+        &mut std::io::stdout(),
+        &format!(
+            "\nFunil's local stage\n\n  \
+             http://{address}/        the landing page: submit its form\n  \
+             http://{address}/stage   the console: journeys and simulated providers\n\n\
+             The table and what the providers received are kept in {data}.\n\
+             Variables for `cargo lambda watch` are in {data}/stage.env. Ctrl-C ends it.\n\n"
+        ),
+    );
+    tokio::signal::ctrl_c().await?;
+    tokio::time::timeout(Duration::from_secs(10), stage.stop()).await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replay_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Failure> {
+    let shell = funil_lambda::shell();
+    let mut code = ExitCode::SUCCESS;
+    for path in files {
+        let replayed = match replay::replay(path, to, &shell).await {
+            Ok(replayed) => replayed,
+            Err(error) => {
+                say(&mut std::io::stderr(), &format!("{error}\n"));
+                code = ExitCode::FAILURE;
+                continue;
+            }
+        };
+        let shown = format!(
+            "{} -> {} {}\n{}\n",
+            path.display(),
+            replayed.function,
+            replayed.status,
+            replayed.body
+        );
+        say(&mut std::io::stdout(), &shown);
+        if let Some(lead_id) = replayed.lead_id {
+            show_journey(lead_id, env, Duration::from_secs(5)).await?;
+        }
+    }
+    Ok(code)
+}
+
+async fn print_journey(lead_id: &str, env: &Env) -> Result<ExitCode, Failure> {
+    let lead_id = LeadId::parse(lead_id).map_err(|_| "Give the lead's UUID.")?;
+    show_journey(lead_id, env, Duration::ZERO).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a journey, giving its deliveries a moment to happen.
+async fn show_journey(lead_id: LeadId, env: &Env, patience: Duration) -> Result<(), Failure> {
+    let store = store(env)?;
+    let mut looks = patience.as_millis() / 250;
+    loop {
+        let found = store.journey(lead_id).await?;
+        let open = found
+            .as_ref()
+            .is_some_and(|found| found.deliveries.iter().any(|one| one.state.is_open()));
+        if open && looks > 0 {
+            looks -= 1;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            continue;
+        }
+        let shown = found
+            .as_ref()
+            .map_or_else(|| "There is no such lead in the table.\n".to_owned(), journey::to_text);
+        say(&mut std::io::stdout(), &shown);
+        return Ok(());
+    }
+}
+
+/// The table that the environment names; without an endpoint or credentials, the local stage's.
+fn store(env: &Env) -> Result<Store, Failure> {
+    let local =
+        env.get("AWS_ACCESS_KEY_ID").is_none() && env.get("FUNIL_AWS_ACCESS_KEY_ID").is_none();
+    let env: Env = if local {
+        [
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_REGION", "sa-east-1"),
+            (
+                "AWS_ENDPOINT_URL_DYNAMODB",
+                env.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or("http://127.0.0.1:8888"),
+            ),
+        ]
+        .into_iter()
+        .chain(env.get("TABLE_NAME").map(|name| ("TABLE_NAME", name)))
+        .collect()
+    } else {
+        env.clone()
+    };
+    let mut settings = env.settings();
+    let aws = AwsConfig::read(&mut settings);
+    let aws = settings.finish(aws)?;
+    let table = env.get("TABLE_NAME").unwrap_or("funil");
+    Ok(Store::connect(&aws, table, funil_lambda::shell().http))
+}
+
+async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Failure> {
+    let mut settings = env.settings();
+    let site = SiteConfig::read(&mut settings);
+    let aws = AwsConfig::read(&mut settings);
+    let (site, mut aws) = settings.finish(site.zip(aws))?;
+    if endpoint.is_some() {
+        aws.dynamodb_endpoint = endpoint;
+    }
+    let store = Store::connect(&aws, &site.table, funil_lambda::shell().http);
+    store.create_table(&site.hash_key).await?;
+    say(&mut std::io::stdout(), &format!("The table {} is there.\n", site.table));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn invoke(function: &str, event: &Path, env: &Env) -> Result<ExitCode, Failure> {
+    let event = serde_json::from_slice(&std::fs::read(event)?)?;
+    let answer = funil_dev::invoke(function, event, env.variables()).await?;
+    say(&mut std::io::stdout(), &format!("{answer:#}\n"));
+    Ok(ExitCode::SUCCESS)
+}

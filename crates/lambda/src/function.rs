@@ -57,6 +57,7 @@ impl Function {
         async {
             match Trigger::parse(event) {
                 Ok(trigger) => {
+                    tracing::debug!(trigger = trigger.name(), "invoked");
                     let shape = shape_of(&trigger);
                     match (self.handler)(trigger, stop_at).await {
                         Answer::Http(answer) => answer.into_event(shape.unwrap_or(Shape::HttpV2)),

@@ -32,10 +32,11 @@ pub(crate) enum Encoding {
     UrlEncoded,
 }
 
-/// A form's method: POST goes on, OPTIONS is answered here, everything else is refused.
-pub(crate) fn form_method(call: &HttpCall) -> Result<(), Result<HttpAnswer, Problem>> {
+/// The answer that a form's method already decides: OPTIONS is answered, POST goes on (`None`),
+/// everything else is refused.
+pub(crate) fn form_method(call: &HttpCall) -> Option<Result<HttpAnswer, Problem>> {
     if call.method == Method::POST {
-        return Ok(());
+        return None;
     }
     if call.method == Method::OPTIONS {
         let mut headers = HeaderMap::new();
@@ -44,9 +45,9 @@ pub(crate) fn form_method(call: &HttpCall) -> Result<(), Result<HttpAnswer, Prob
         put(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, "content-type, idempotency-key");
         put(&mut headers, ACCESS_CONTROL_MAX_AGE, "86400");
         let body = bytes::Bytes::new();
-        return Err(Ok(HttpAnswer { status: StatusCode::NO_CONTENT, headers, body }));
+        return Some(Ok(HttpAnswer { status: StatusCode::NO_CONTENT, headers, body }));
     }
-    Err(Err(Problem::Method(FORM_METHODS)))
+    Some(Err(Problem::Method(FORM_METHODS)))
 }
 
 /// Reads a form's body.

@@ -1,7 +1,9 @@
 //! The life of a function's process: read the environment, start, serve invocations.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use funil_core::clock::after;
 use funil_core::config::{ConfigError, Env};
 use funil_store::Shell;
 use jiff::Timestamp;
@@ -10,12 +12,17 @@ use serde_json::Value;
 
 use crate::{Function, process_environment, shell, start_telemetry};
 
+/// A function's time, in seconds, where its platform does not tell the deadline.
+const TIME_S: i64 = 60;
+
 /// Runs a function until its platform ends it. A configuration that is incomplete ends it at once,
 /// with everything that is missing in one message.
 pub fn run(make: impl FnOnce(&Env, &Shell) -> Result<Function, ConfigError>) -> ExitCode {
     let env = process_environment();
     start_telemetry(&env);
-    let function = match make(&env, &shell()) {
+    let shell = shell();
+    let clock = Arc::clone(&shell.clock);
+    let function = match make(&env, &shell) {
         Ok(function) => function,
         Err(error) => {
             tracing::error!("{error}");
@@ -41,12 +48,9 @@ pub fn run(make: impl FnOnce(&Env, &Shell) -> Result<Function, ConfigError>) -> 
     };
     let served =
         runtime.block_on(lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-            let function = function.clone();
+            let (function, clock) = (function.clone(), Arc::clone(&clock));
             async move {
-                let stop_at = i64::try_from(event.context.deadline)
-                    .ok()
-                    .and_then(|millis| Timestamp::from_millisecond(millis).ok())
-                    .unwrap_or(Timestamp::MAX);
+                let stop_at = stop_at(event.context.deadline, clock.now());
                 let answer = function.invoke(event.payload, stop_at).await;
                 Ok::<Value, std::convert::Infallible>(answer)
             }
@@ -57,5 +61,29 @@ pub fn run(make: impl FnOnce(&Env, &Shell) -> Result<Function, ConfigError>) -> 
             tracing::error!(error = %error, "the Lambda runtime ended");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// When the invocation ends. `cargo lambda watch` sends a deadline of 1970: one that is past before
+/// the work begins is none.
+fn stop_at(deadline_ms: u64, now: Timestamp) -> Timestamp {
+    i64::try_from(deadline_ms)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .filter(|deadline| *deadline > now)
+        .unwrap_or_else(|| after(now, TIME_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_is_past_is_none() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let told = u64::try_from(now.as_millisecond()).unwrap() + 15_000;
+        assert_eq!(stop_at(told, now), after(now, 15));
+        assert_eq!(stop_at(600_000, now), after(now, 60));
+        assert_eq!(stop_at(u64::MAX, now), after(now, 60));
     }
 }

@@ -1,4 +1,4 @@
-//! Logs: JSON lines on standard output, without times (CloudWatch adds them).
+//! Logs: JSON lines on standard output, without times (`CloudWatch` adds them).
 //!
 //! `LOG_LEVEL` sets the level of our own crates. Everything else is capped at warnings, because the
 //! SDK and the HTTP client print whole requests below that, and requests hold personal data.
@@ -23,7 +23,11 @@ pub fn start(env: &Env) {
         ours.into_iter().fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| {
             targets.with_target(name, level)
         });
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).without_time();
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .without_time();
     // A second start in one process (the stage, a test) keeps the first.
     drop(tracing_subscriber::registry().with(lines).with(targets).try_init());
 }

@@ -84,6 +84,16 @@ pub enum StreamChange {
 }
 
 impl Trigger {
+    /// What it is called in logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Stream(_) => "stream",
+            Self::Schedule => "schedule",
+            Self::Direct(_) => "direct",
+        }
+    }
+
     /// Tells what started an invocation from the event that the platform sent.
     ///
     /// What looks like HTTP in any way is HTTP or an error, never [`Trigger::Direct`]: a direct

@@ -137,7 +137,7 @@ impl Store {
             self.receipt(acceptance.receipt, now)?,
             self.lead_update(acceptance)?,
             self.new_item(item::of_event(event)?),
-            self.put(self.consent(acceptance)?),
+            self.put(Self::consent(acceptance)?),
         ];
         let aliases = acceptance.aliases;
         for (kind, digest) in [("email", &aliases.email), ("phone", &aliases.phone)] {
@@ -256,7 +256,7 @@ impl Store {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    fn consent(&self, acceptance: &Acceptance<'_>) -> Result<Item, StoreError> {
+    fn consent(acceptance: &Acceptance<'_>) -> Result<Item, StoreError> {
         let event = acceptance.event;
         let record = ConsentItem {
             at: event.accepted_at,

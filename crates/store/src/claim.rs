@@ -1,4 +1,4 @@
-//! Delivering, as the table sees it: due, claimed, sending, settled, dead, revived (design §6).
+//! Delivering, as the table sees it: claimed, sending, settled, revived (design §6).
 //!
 //! A claim is one conditional update that sets a lease and moves the due time to the lease's end, so
 //! a worker that dies leaves an item that is still due. Settling is conditional on the lease, so a
@@ -20,28 +20,7 @@ use jiff::Timestamp;
 use crate::error::StoreError;
 use crate::item::Item;
 use crate::key::DeliveryKey;
-use crate::table::{DEAD_INDEX, DUE_INDEX};
 use crate::{Store, item, key};
-
-/// A delivery that is due, as the index knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// Where it stands.
-    pub key: DeliveryKey,
-    /// Since when.
-    pub due_at: Timestamp,
-    /// After this it expires.
-    pub deadline: Option<Timestamp>,
-}
-
-/// A delivery that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadDelivery {
-    /// Where it stands.
-    pub key: DeliveryKey,
-    /// When it died.
-    pub died_at: Timestamp,
-}
 
 /// A delivery in our hands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,47 +62,7 @@ pub struct Material {
     pub revocations: Vec<Revocations>,
 }
 
-/// Another delivery of the same lead and destination that somebody holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sibling {
-    /// Its sort key, by which the two decide who goes first.
-    pub sk: String,
-    /// When its lease ends.
-    pub lease_end: Timestamp,
-}
-
 impl Store {
-    /// What has been due for `destination`, oldest first.
-    pub async fn due(
-        &self,
-        destination: &str,
-        now: Timestamp,
-        limit: i32,
-    ) -> Result<Vec<Due>, StoreError> {
-        let found = self
-            .client
-            .query()
-            .table_name(&*self.table)
-            .index_name(DUE_INDEX)
-            .key_condition_expression("due_pk = :pk AND due_sk <= :now")
-            .expression_attribute_values(":pk", item::s(key::due(destination)))
-            .expression_attribute_values(":now", item::s(key::time(now)))
-            .limit(limit)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("Query", &error))?;
-        Ok(found
-            .items()
-            .iter()
-            .filter_map(|found| {
-                let key = DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)?;
-                let due_at = item::text(found, "due_sk")?.parse().ok()?;
-                let deadline = item::text(found, "deadline").and_then(|text| text.parse().ok());
-                Some(Due { key, due_at, deadline })
-            })
-            .collect())
-    }
-
     /// Takes a due delivery into our hands for [`LEASE_S`].
     pub async fn claim(
         &self,
@@ -217,36 +156,6 @@ impl Store {
         })
     }
 
-    /// The lead's other deliveries for the same destination that somebody holds.
-    pub async fn leased_siblings(
-        &self,
-        delivery: &DeliveryKey,
-    ) -> Result<Vec<Sibling>, StoreError> {
-        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&*self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .filter_expression("attribute_exists(lease_id)")
-            .projection_expression("sk, due_sk")
-            .expression_attribute_values(":pk", item::s(delivery.pk()))
-            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
-            .into_paginator()
-            .send();
-        let mut siblings = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::of("Query", &error))?;
-            siblings.extend(page.items().iter().filter_map(|found| {
-                let sk = item::text(found, "sk")?.to_owned();
-                let lease_end = item::text(found, "due_sk")?.parse().ok()?;
-                (sk != delivery.sk).then_some(Sibling { sk, lease_end })
-            }));
-        }
-        Ok(siblings)
-    }
-
     /// Notes that a harmful request is about to be sent.
     pub async fn mark_sending(&self, claim: &Claim) -> Result<Written, StoreError> {
         let result = self
@@ -270,16 +179,13 @@ impl Store {
             vec!["#state = :state", "attempts = :attempts", "claims = :zero", "#log = :log"];
         let mut remove = vec!["lease_id", "sending"];
         let mut values: HashMap<String, AttributeValue> = HashMap::new();
-        match settlement.due_at {
-            Some(due_at) => {
-                set.push("due_sk = :due");
-                values.insert(":due".to_owned(), item::s(key::time(due_at)));
-            }
-            None => {
-                set.push("settled_at = :settled");
-                values.insert(":settled".to_owned(), item::attribute(&now, "time")?);
-                remove.extend(["due_pk", "due_sk"]);
-            }
+        if let Some(due_at) = settlement.due_at {
+            set.push("due_sk = :due");
+            values.insert(":due".to_owned(), item::s(key::time(due_at)));
+        } else {
+            set.push("settled_at = :settled");
+            values.insert(":settled".to_owned(), item::attribute(&now, "time")?);
+            remove.extend(["due_pk", "due_sk"]);
         }
         if settlement.state == State::Dead {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();
@@ -333,34 +239,6 @@ impl Store {
         Ok(condition(result)?.map_or(Written::LeaseLost, |_| Written::Yes))
     }
 
-    /// What waits for a person, oldest first.
-    pub async fn dead(
-        &self,
-        destination: &str,
-        limit: i32,
-    ) -> Result<Vec<DeadDelivery>, StoreError> {
-        let found = self
-            .client
-            .query()
-            .table_name(&*self.table)
-            .index_name(DEAD_INDEX)
-            .key_condition_expression("dead_pk = :pk")
-            .expression_attribute_values(":pk", item::s(key::dead(destination)))
-            .limit(limit)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("Query", &error))?;
-        Ok(found
-            .items()
-            .iter()
-            .filter_map(|found| {
-                let key = DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)?;
-                let died_at = item::text(found, "dead_sk")?.parse().ok()?;
-                Some(DeadDelivery { key, died_at })
-            })
-            .collect())
-    }
-
     /// Makes a dead delivery due again, under its own id, with a new deadline. Answers whether it was
     /// dead.
     pub async fn revive(
@@ -401,31 +279,6 @@ impl Store {
             .send()
             .await;
         Ok(condition(result)?.is_some())
-    }
-
-    /// The lead's deliveries for one destination, oldest first.
-    pub async fn deliveries_of(
-        &self,
-        lead_id: funil_core::id::LeadId,
-        destination: &str,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&*self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":pk", item::s(key::lead(lead_id)))
-            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
-            .into_paginator()
-            .send();
-        let mut deliveries = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::of("Query", &error))?;
-            let items = page.items.unwrap_or_default();
-            deliveries.extend(items.into_iter().filter_map(|found| item::to_delivery(found).ok()));
-        }
-        Ok(deliveries)
     }
 
     fn update(

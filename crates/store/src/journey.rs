@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::accept::ConsentItem;
 use crate::error::StoreError;
-use crate::{Store, item, key};
+use crate::{Store, due, item, key};
 
 /// Everything the table holds of a lead.
 #[derive(Clone, Debug)]
@@ -58,44 +58,34 @@ impl Store {
 
     /// Everything that happened to a lead, if there is one.
     pub async fn journey(&self, id: LeadId) -> Result<Option<Journey>, StoreError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&*self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", item::s(key::lead(id)))
-            .into_paginator()
-            .send();
+        let query =
+            self.query(key::lead(id)).consistent_read(true).key_condition_expression("pk = :pk");
         let mut lead = None;
         let (mut events, mut deliveries, mut consents) = (Vec::new(), Vec::new(), Vec::new());
         let mut unread = 0;
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::of("Query", &error))?;
-            for found in page.items.unwrap_or_default() {
-                let sk = item::text(&found, "sk").unwrap_or_default().to_owned();
-                let understood = if sk == key::LEAD {
-                    item::to_lead(found).map(|read| lead = Some(read)).is_ok()
-                } else if sk.starts_with(key::EVENT_PREFIX) {
-                    item::to_event(found).map(|read| events.push(read)).is_ok()
-                } else if sk.starts_with(key::DELIVERY_PREFIX) {
-                    item::to_delivery(found).map(|read| deliveries.push(read)).is_ok()
-                } else if sk.starts_with(key::CONSENT_PREFIX) {
-                    serde_dynamo::from_item::<_, ConsentItem>(found)
-                        .map(|read| {
-                            consents.push(ConsentRecord {
-                                at: read.at,
-                                form: read.evidence.form,
-                                policy_version: read.policy_version,
-                                decisions: read.decisions,
-                            });
-                        })
-                        .is_ok()
-                } else {
-                    false
-                };
-                unread += usize::from(!understood);
-            }
+        for found in due::all_pages(query).await? {
+            let sk = item::text(&found, "sk").unwrap_or_default().to_owned();
+            let understood = if sk == key::LEAD {
+                item::to_lead(found).map(|read| lead = Some(read)).is_ok()
+            } else if sk.starts_with(key::EVENT_PREFIX) {
+                item::to_event(found).map(|read| events.push(read)).is_ok()
+            } else if sk.starts_with(key::DELIVERY_PREFIX) {
+                item::to_delivery(found).map(|read| deliveries.push(read)).is_ok()
+            } else if sk.starts_with(key::CONSENT_PREFIX) {
+                serde_dynamo::from_item::<_, ConsentItem>(found)
+                    .map(|read| {
+                        consents.push(ConsentRecord {
+                            at: read.at,
+                            form: read.evidence.form,
+                            policy_version: read.policy_version,
+                            decisions: read.decisions,
+                        });
+                    })
+                    .is_ok()
+            } else {
+                false
+            };
+            unread += usize::from(!understood);
         }
         deliveries.sort_by_key(|delivery| delivery.accepted_at);
         Ok(lead.map(|lead| Journey { lead, events, deliveries, consents, unread }))

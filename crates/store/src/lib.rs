@@ -3,10 +3,16 @@
 //! Each file holds one kind of operation as methods of [`Store`]. Time and randomness come in as
 //! arguments; errors never carry an item. Callers see the domain's types, never the SDK's.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the SDK's error enums are non-exhaustive; our own never get a wildcard here"
+)]
+
 mod accept;
 mod alias;
 mod claim;
 mod connect;
+mod due;
 mod error;
 mod http;
 mod item;
@@ -23,8 +29,9 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
-pub use claim::{Claim, Claimed, DeadDelivery, Due, Material, Sibling, Written};
+pub use claim::{Claim, Claimed, Material, Written};
 pub use connect::AwsConfig;
+pub use due::{DeadDelivery, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};

@@ -70,10 +70,7 @@ impl Store {
                 now_ms,
             )
             .await;
-        let tat = match passes_or_tat(first)? {
-            None => return Ok(RateVerdict::Passes),
-            Some(tat) => tat,
-        };
+        let Some(tat) = passes_or_tat(first)? else { return Ok(RateVerdict::Passes) };
         if tat > now_ms + limit.burst_ms() {
             return Ok(refused(tat));
         }

@@ -41,7 +41,7 @@ impl Store {
         match create.send().await {
             Ok(_) => {}
             Err(error)
-                if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) =>
+                if error.as_service_error().is_some_and(aws_sdk_dynamodb::operation::create_table::CreateTableError::is_resource_in_use_exception) =>
             {
                 return self.ready(hash_key).await;
             }

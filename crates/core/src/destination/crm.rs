@@ -30,7 +30,7 @@ pub(super) static DESTINATION: Destination = Destination {
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![&LEAD],
     },
-    connect: |settings| Crm::connect(settings).map(|crm| Box::new(crm) as Box<dyn Adapter>),
+    connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 
 /// From this score on somebody calls the lead.
@@ -96,7 +96,7 @@ impl Crm {
         if !accepted(upserted) {
             return Step::judged(upserted);
         }
-        self.trigger(context, rest, |trigger| {
+        trigger(context, rest, |trigger| {
             let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
             post(body)
         })
@@ -107,8 +107,8 @@ impl Crm {
         without_nulls(json!({
             "external_id": lead.id,
             "name": text(latest.name.as_ref()),
-            "email": latest.email.as_ref().map(|email| email.as_str()),
-            "phone": latest.phone.as_ref().map(|phone| phone.as_str()),
+            "email": latest.email.as_ref().map(super::super::contact::Email::as_str),
+            "phone": latest.phone.as_ref().map(super::super::contact::Phone::as_str),
             "source": text(latest.traffic_source.as_ref()),
             "custom_fields": custom_fields(lead),
             "tags": self.tags(lead),
@@ -165,7 +165,7 @@ impl Crm {
     }
 
     fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Reply]) -> Step {
-        self.trigger(context, so_far, |trigger| {
+        trigger(context, so_far, |trigger| {
             let url = endpoint(&self.base, &["contacts", id]);
             let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
             self.request(Method::Put, url, Some(body))
@@ -181,7 +181,7 @@ impl Crm {
         if !accepted(upserted) {
             return Step::judged(upserted);
         }
-        self.trigger(context, rest, |trigger| {
+        trigger(context, rest, |trigger| {
             post(json!({
                 "lead_id": context.lead.id,
                 "submission_id": context.event.id,
@@ -205,9 +205,9 @@ impl Crm {
         without_nulls(json!({
             "lead_id": lead.id,
             "contact": {
-                "email": latest.email.as_ref().map(|email| email.as_str()),
+                "email": latest.email.as_ref().map(super::super::contact::Email::as_str),
                 "name": text(latest.name.as_ref()),
-                "phone": latest.phone.as_ref().map(|phone| phone.as_str()),
+                "phone": latest.phone.as_ref().map(super::super::contact::Phone::as_str),
             },
             "lead_source": text(latest.traffic_source.as_ref()),
             "form_type": "lead",
@@ -220,25 +220,6 @@ impl Crm {
             "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
         }))
     }
-
-    /// After the upsert: the automation that the event starts, if it starts one.
-    fn trigger(
-        &self,
-        context: &Context<'_>,
-        so_far: &[Reply],
-        request: impl FnOnce(&'static str) -> Request,
-    ) -> Step {
-        let Some(trigger) = automation(context.event) else {
-            return Step::Done(Outcome::Delivered);
-        };
-        match so_far.first() {
-            None => Step::send(
-                request(trigger).header("idempotency-key", context.delivery.id.to_string()),
-            ),
-            Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
-            Some(triggered) => Step::judged(triggered),
-        }
-    }
 }
 
 impl Adapter for Crm {
@@ -248,6 +229,24 @@ impl Adapter for Crm {
             Shape::Contacts => self.contacts(context, so_far),
             Shape::Leads => self.leads(context, so_far),
         }
+    }
+}
+
+/// After the upsert: the automation that the event starts, if it starts one.
+fn trigger(
+    context: &Context<'_>,
+    so_far: &[Reply],
+    request: impl FnOnce(&'static str) -> Request,
+) -> Step {
+    let Some(trigger) = automation(context.event) else {
+        return Step::Done(Outcome::Delivered);
+    };
+    match so_far.first() {
+        None => Step::send(
+            request(trigger).header("idempotency-key", context.delivery.id.to_string()),
+        ),
+        Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
+        Some(triggered) => Step::judged(triggered),
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) static DESTINATION: Destination = Destination {
         EventData::LeadSubmitted(_) => vec![&EVENT],
         EventData::SyncRequested(_) => Vec::new(),
     },
-    connect: |settings| Ga4::connect(settings).map(|ga4| Box::new(ga4) as Box<dyn Adapter>),
+    connect: |settings| Some(Box::new(Ga4::connect(settings)?)),
 };
 
 struct Ga4 {
@@ -98,10 +98,11 @@ fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
             params[name] = Value::from(value);
         }
     }
-    envelope(context, client_id(context.event, submitted), json!({"name": "generate_lead", "params": params}))
+    let event = json!({"name": "generate_lead", "params": params});
+    envelope(context, &client_id(context.event, submitted), &event)
 }
 
-fn envelope(context: &Context<'_>, client_id: String, event: Value) -> Value {
+fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
     let ads = match permits(Purpose::Ads, &context.lead.consents, &[]) {
         Decision::Granted => "GRANTED",
         Decision::Denied => "DENIED",

@@ -42,9 +42,7 @@ pub(super) static DESTINATION: Destination = Destination {
         EventData::LeadSubmitted(_) => vec![&QUESTIONNAIRE, &MARKETING],
         EventData::SyncRequested(_) => vec![&PROFILE],
     },
-    connect: |settings| {
-        MailerLite::connect(settings).map(|mailerlite| Box::new(mailerlite) as Box<dyn Adapter>)
-    },
+    connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };
 
 /// How long the questionnaire stays open after a submission, in hours.

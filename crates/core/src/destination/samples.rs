@@ -8,10 +8,10 @@ use super::{Adapter, Context, Step};
 use crate::amanda;
 use crate::config::Env;
 use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
-use crate::delivery::{Delivery, State};
+use crate::delivery::Delivery;
 use crate::event::{Event, EventData, LeadSubmitted, SyncRequested};
 use crate::exchange::{Reply, Request};
-use crate::id::{DeliveryId, LeadId};
+use crate::id::LeadId;
 use crate::lead::{Lead, LeadChanges};
 use crate::lead_form::LeadForm;
 use crate::pii::Text;
@@ -97,26 +97,7 @@ pub(super) fn conversation(
     replies: &[Reply],
 ) -> String {
     let registered = super::find(destination).unwrap();
-    let delivery = Delivery {
-        id: DeliveryId::derive(&event.id, destination, slot),
-        lead_id: event.lead_id,
-        event_id: event.id.clone(),
-        accepted_at: event.accepted_at,
-        destination: destination.to_owned(),
-        slot: slot.to_owned(),
-        state: State::Leased,
-        due_at: None,
-        deadline: event.accepted_at,
-        attempts: 0,
-        claims: 1,
-        lease_id: None,
-        sending: None,
-        log: Vec::new(),
-        settled_at: None,
-        reason: None,
-        email_digest: None,
-        phone_digest: None,
-    };
+    let delivery = Delivery::planned(event, destination, slot);
     let slot = registered.slot(slot).unwrap();
     let now = time("2026-11-21T12:00:05.000Z");
     let context = Context { lead, event, delivery: &delivery, slot, now };

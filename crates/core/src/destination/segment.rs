@@ -31,7 +31,7 @@ pub(super) static DESTINATION: Destination = Destination {
         EventData::LeadSubmitted(_) => vec![&EVENT],
         EventData::SyncRequested(_) => Vec::new(),
     },
-    connect: |settings| Segment::connect(settings).map(|segment| Box::new(segment) as Box<dyn Adapter>),
+    connect: |settings| Some(Box::new(Segment::connect(settings)?)),
 };
 
 /// The largest call that Segment takes, in bytes; a larger one is dropped.

@@ -76,8 +76,8 @@ impl LeadSubmit {
     async fn call(&self, call: &HttpCall) -> HttpAnswer {
         let locale = guard::locale(call);
         let answered = match guard::form_method(call) {
-            Err(answered) => answered,
-            Ok(()) => self.submit(call).await,
+            Some(answered) => answered,
+            None => self.submit(call).await,
         };
         let mut answer = answered.unwrap_or_else(|problem| problem.answer(locale));
         guard::allow_origin(call, &self.site.config.cors_origins, &mut answer);
@@ -103,7 +103,6 @@ impl LeadSubmit {
         };
         match accepted {
             (Accepted::Kept, answer) => {
-                tracing::info!(lead = %submission.lead_id, "accepted a lead");
                 self.ring().await;
                 Ok(http_answer(&answer))
             }
@@ -198,6 +197,10 @@ impl LeadSubmit {
             deliveries: &deliveries,
         };
         let accepted = self.site.store.accept(&acceptance, now, &*self.site.shell.entropy).await?;
+        if accepted == Accepted::Kept {
+            let (event, deliveries) = (&event.id, deliveries.len());
+            tracing::info!(lead = %lead_id, event = %event, deliveries, "accepted a lead");
+        }
         Ok((accepted, receipt.answer))
     }
 

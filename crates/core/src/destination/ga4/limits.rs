@@ -98,10 +98,12 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables read better")]
     fn body(event: Value) -> Value {
         json!({"client_id": "1.2", "events": [event]})
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables read better")]
     fn lead(params: Value) -> Value {
         body(json!({"name": "generate_lead", "params": params}))
     }

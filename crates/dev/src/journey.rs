@@ -1,0 +1,179 @@
+//! A lead's journey for people: as JSON for the stage's page, as text for a terminal.
+//!
+//! Shows personal data, because it is shown to whoever runs the system on their own machine.
+
+use std::fmt::Write as _;
+
+use funil_core::amanda;
+use funil_core::consent::Purpose;
+use funil_core::delivery::{Attempt, Delivery};
+use funil_core::lead::Lead;
+use funil_core::pii::Text;
+use funil_store::Journey;
+use serde_json::{Value, json};
+
+/// The journey as the stage's page reads it.
+pub fn to_json(journey: &Journey) -> Value {
+    let mut entries = Vec::new();
+    for event in &journey.events {
+        entries.push(json!({
+            "kind": "event",
+            "at": event.accepted_at,
+            "eventId": event.id,
+            "type": event.data.name(),
+            "suppliedLeadId": event.supplied_lead_id,
+        }));
+    }
+    for consent in &journey.consents {
+        let changes = consent.decisions.iter().map(|(purpose, grant)| {
+            json!({"purpose": purpose, "decision": grant.decision, "how": grant.how})
+        });
+        entries.push(json!({
+            "kind": "consent",
+            "at": consent.at,
+            "form": consent.form,
+            "policyVersion": consent.policy_version,
+            "changes": changes.collect::<Vec<_>>(),
+        }));
+    }
+    entries.extend(journey.deliveries.iter().map(delivery));
+    // A stable sort: what was accepted together stays in the order event, consent, deliveries.
+    entries.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
+    json!({"lead": lead(&journey.lead), "entries": entries, "unread": journey.unread})
+}
+
+fn delivery(delivery: &Delivery) -> Value {
+    json!({
+        "kind": "delivery",
+        "at": delivery.accepted_at,
+        "eventId": delivery.event_id,
+        "deliveryId": delivery.id,
+        "destination": delivery.destination,
+        "slot": delivery.slot,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "dueAt": delivery.due_at,
+        "deadline": delivery.deadline,
+        "settledAt": delivery.settled_at,
+        "attempts": delivery.log.iter().map(attempt).collect::<Vec<_>>(),
+    })
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    json!({
+        "at": attempt.at,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "durationMs": attempt.duration_ms,
+        "reason": attempt.reason,
+        "detail": attempt.detail.as_ref().map(Text::expose),
+    })
+}
+
+fn lead(lead: &Lead) -> Value {
+    let latest = &lead.latest;
+    let consent: Vec<_> = Purpose::ALL
+        .into_iter()
+        .filter_map(|purpose| {
+            let grant = lead.consents.get(purpose)?;
+            let (decision, how, at) = (grant.decision, grant.how, grant.at);
+            Some(json!({"purpose": purpose, "decision": decision, "how": how, "at": at}))
+        })
+        .collect();
+    json!({
+        "leadId": lead.id,
+        "name": latest.name.as_ref().map(Text::expose),
+        "email": latest.email.as_ref().map(funil_core::contact::Email::as_str),
+        "phone": latest.phone.as_ref().map(funil_core::contact::Phone::as_str),
+        "stage": lead.stage().name(),
+        "amandaScore": score(lead),
+        "clientScore": latest.client_score,
+        "consent": consent,
+        "version": lead.version,
+    })
+}
+
+fn score(lead: &Lead) -> Option<Value> {
+    let latest = &lead.latest;
+    let score = latest.amanda_score.as_ref()?;
+    let breakdown: Vec<_> = amanda::CRITERIA
+        .iter()
+        .map(|criterion| {
+            let answer = match criterion.field {
+                "businessType" => &latest.business_type,
+                "monthlyRevenue" => &latest.monthly_revenue,
+                "workHoursDaily" => &latest.work_hours_daily,
+                _ => &latest.main_struggle,
+            };
+            json!({
+                "criterion": criterion.field,
+                "answer": answer.as_ref().map(Text::expose),
+                "points": score.breakdown.get(criterion.field),
+                "max": criterion.bands.first().map(|best| best.points),
+            })
+        })
+        .collect();
+    Some(json!({
+        "total": score.total,
+        "tier": score.tier,
+        "rulesVersion": score.rules,
+        "breakdown": breakdown,
+    }))
+}
+
+/// The journey as lines for a terminal.
+pub fn to_text(journey: &Journey) -> String {
+    let shown = to_json(journey);
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    let mut lines = String::new();
+    let mut line = |text: String| {
+        lines.push_str(text.trim_end());
+        lines.push('\n');
+    };
+    let lead = &shown["lead"];
+    let score = &lead["amandaScore"];
+    line(format!(
+        "lead {}  stage {}  score {} ({})",
+        word(&lead["leadId"]),
+        word(&lead["stage"]),
+        word(&score["total"]),
+        word(&score["tier"])
+    ));
+    for entry in shown["entries"].as_array().into_iter().flatten() {
+        let at = word(&entry["at"]);
+        match entry["kind"].as_str() {
+            Some("event") => {
+                line(format!("{at}  {}  {}", word(&entry["type"]), word(&entry["eventId"])));
+            }
+            Some("consent") => {
+                let mut changes = String::new();
+                for change in entry["changes"].as_array().into_iter().flatten() {
+                    let (purpose, decision) = (word(&change["purpose"]), word(&change["decision"]));
+                    write!(changes, " {purpose}={decision} ({})", word(&change["how"]))
+                        .expect("writing to a String cannot fail");
+                }
+                line(format!("{at}  consent {changes}"));
+            }
+            Some(_) | None => {
+                let slot = format!("{}/{}", word(&entry["destination"]), word(&entry["slot"]));
+                let (state, reason) = (word(&entry["state"]), word(&entry["reason"]));
+                line(format!("{at}  {slot:<26} {state:<10} {reason}"));
+                for attempt in entry["attempts"].as_array().into_iter().flatten() {
+                    line(format!(
+                        "    {}  {:<10} {:<4} {:>6} ms  {}",
+                        word(&attempt["at"]),
+                        word(&attempt["outcome"]),
+                        word(&attempt["status"]),
+                        word(&attempt["durationMs"]),
+                        word(&attempt["reason"])
+                    ));
+                }
+            }
+        }
+    }
+    lines
+}

@@ -1,0 +1,101 @@
+//! Sending sample events to running functions.
+
+use std::path::{Path, PathBuf};
+
+use funil_core::exchange::endpoint;
+use funil_core::id::LeadId;
+use funil_lambda::trigger::{Trigger, TriggerError};
+use funil_store::Shell;
+use serde_json::Value;
+use url::Url;
+
+/// Why a sample was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It is no JSON.
+    #[error("{path} is not JSON: {source}")]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// Where it goes wrong.
+        source: serde_json::Error,
+    },
+    /// It is no event.
+    #[error("{path} is not an event: {source}")]
+    Event {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: TriggerError,
+    },
+    /// It is no HTTP call.
+    #[error("{path} is not an HTTP event; use `funil invoke` for the others")]
+    NotHttp {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The folder does not tell a function.
+    #[error("{path} does not stand in a folder named after its function")]
+    NoFunction {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Nobody answered.
+    #[error("{url} does not answer; start the stage with `cargo run`")]
+    NoAnswer {
+        /// Where.
+        url: Url,
+    },
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The function.
+    pub function: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// The lead that the answer names.
+    pub lead_id: Option<LeadId>,
+}
+
+/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`.
+pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, ReplayError> {
+    let owned = || path.to_owned();
+    let text = std::fs::read(path).map_err(|source| ReplayError::Read { path: owned(), source })?;
+    let event: Value = serde_json::from_slice(&text)
+        .map_err(|source| ReplayError::Json { path: owned(), source })?;
+    let trigger =
+        Trigger::parse(event).map_err(|source| ReplayError::Event { path: owned(), source })?;
+    let Trigger::Http(call) = trigger else { return Err(ReplayError::NotHttp { path: owned() }) };
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let function = folder.ok_or_else(|| ReplayError::NoFunction { path: owned() })?.to_owned();
+
+    let mut url = endpoint(to, &[&function]);
+    if !call.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&call.query);
+    }
+    let mut request = shell.http.request(call.method, url.clone()).body(call.body);
+    for (name, value) in &call.headers {
+        let hop = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::ACCEPT_ENCODING];
+        if !hop.contains(name) && !name.as_str().starts_with("x-forwarded") {
+            request = request.header(name, value);
+        }
+    }
+    let answer = request.send().await.map_err(|_| ReplayError::NoAnswer { url: url.clone() })?;
+    let status = answer.status().as_u16();
+    let body = answer.text().await.map_err(|_| ReplayError::NoAnswer { url })?;
+    let json: Value = serde_json::from_str(&body).unwrap_or_default();
+    let lead_id = json["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
+    Ok(Replayed { function, status, body, lead_id })
+}

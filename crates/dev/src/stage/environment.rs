@@ -1,0 +1,110 @@
+//! The variables of the local stage: fixed, harmless, and nobody's secrets.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use funil_core::config::{Env, Secret};
+use url::Url;
+
+/// The stage's table.
+pub const TABLE: &str = "funil";
+
+/// The custom fields that somebody has to make in a real MailerLite account.
+pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
+    "lead_id",
+    "amanda_score",
+    "business_type",
+    "traffic_source",
+    "signup_date",
+    "stage",
+    "questionnaire_url",
+    "questionnaire_deadline",
+];
+
+/// What the process's environment may change on the stage. Never credentials: a real account's would
+/// send a demonstration to real people.
+const OVERRIDES: [&str; 6] = [
+    "CONSENT_WHEN_ABSENT",
+    "CRM_BASE_TAGS",
+    "CRM_KIND",
+    "DESTINATIONS",
+    "LOG_LEVEL",
+    "THANK_YOU_URL",
+];
+
+/// The variables with which functions work on a stage.
+#[derive(Clone, Debug)]
+pub struct StageEnvironment(BTreeMap<String, String>);
+
+impl StageEnvironment {
+    pub(super) fn new(address: SocketAddr, functions_at: Option<&Url>, overrides: &Env) -> Self {
+        let base = format!("http://{address}");
+        let doorbell = functions_at.map_or_else(
+            || format!("{base}/api"),
+            |url| url.as_str().trim_end_matches('/').to_owned(),
+        );
+        let simulated = |name: &str| format!("{base}/simulated/{name}");
+        let mut variables: BTreeMap<String, String> = [
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", base.clone()),
+            ("AWS_REGION", "sa-east-1".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
+            ("CRM_API_KEY", "local-crm".to_owned()),
+            ("CRM_BASE_URL", simulated("crm")),
+            ("DESTINATIONS", "crm,mailerlite,ga4,segment".to_owned()),
+            ("DOORBELL_URL", doorbell),
+            ("ENVIRONMENT", "local".to_owned()),
+            ("GA4_API_SECRET", "local-ga4".to_owned()),
+            ("GA4_BASE_URL", simulated("ga4")),
+            ("GA4_MEASUREMENT_ID", "G-LOCAL".to_owned()),
+            ("HASH_KEY", "local-stage-hash-key".to_owned()),
+            ("MAILERLITE_API_KEY", "local-mailerlite".to_owned()),
+            ("MAILERLITE_BASE_URL", simulated("mailerlite")),
+            ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
+            ("SEGMENT_BASE_URL", format!("{}/v1", simulated("segment"))),
+            ("SEGMENT_WRITE_KEY", "local-segment".to_owned()),
+            ("SERVICE_TOKEN", "local-stage-service-token".to_owned()),
+            ("SITE_URL", base.clone()),
+            ("TABLE_NAME", TABLE.to_owned()),
+            ("THANK_YOU_URL", format!("{base}/stage")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for name in OVERRIDES {
+            if let Some(value) = overrides.get(name) {
+                variables.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        Self(variables)
+    }
+
+    pub(super) fn variable(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    pub(super) fn token(&self) -> Secret {
+        Secret::new(self.variable("SERVICE_TOKEN"))
+    }
+
+    /// As a configuration.
+    pub fn env(&self) -> Env {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    /// With the engine's own address: functions in the stage's process need no way round.
+    pub(super) fn with_engine(&self, endpoint: &str) -> Env {
+        let mut variables = self.0.clone();
+        variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.to_owned());
+        variables.into_iter().collect()
+    }
+
+    /// Writes `stage.env`, for `cargo lambda watch --env-file` and for a shell.
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
+        let lines: Vec<_> =
+            self.0.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+        std::fs::write(folder.join("stage.env"), lines.join("\n") + "\n")
+    }
+}

@@ -1,0 +1,81 @@
+//! The local stage as a newcomer uses it: submit the form, see the lead arrive, stop, start again.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use funil_core::config::Env;
+use funil_dev::stage::{Stage, StageOptions};
+use serde_json::{Value, json};
+
+const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+
+async fn start(data: &Path) -> Stage {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let options = StageOptions { listen, data: data.to_owned(), functions_at: None };
+    Stage::start(&options, &Env::default()).await.unwrap()
+}
+
+async fn get(stage: &Stage, path: &str) -> Value {
+    let url = format!("http://{}{path}", stage.address());
+    let answer = funil_lambda::shell().http.get(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{path}");
+    serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+}
+
+/// The journey once nothing is pending any more.
+async fn settled_journey(stage: &Stage) -> Value {
+    for _ in 0..5_000 {
+        let journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
+        let open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
+        if !journey["entries"].as_array().unwrap().iter().any(open) {
+            return journey;
+        }
+    }
+    panic!("the deliveries did not settle");
+}
+
+fn delivered(journey: &Value) -> Vec<String> {
+    let entries = journey["entries"].as_array().unwrap();
+    entries
+        .iter()
+        .filter(|entry| entry["state"] == "delivered")
+        .map(|entry| format!("{}/{}", entry["destination"], entry["slot"]).replace('"', ""))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let stage = start(data.path()).await;
+    let form = json!({
+        "leadId": LEAD, "name": "Ana Exemplo", "email": "ana@example.com",
+        "phone": "(11) 98765-4321", "businessType": "consultoria",
+        "consent": {"marketing": true, "analytics": true, "policyVersion": "2026-01"}
+    });
+    let http = funil_lambda::shell().http;
+    let url = format!("http://{}/api/lead-submit", stage.address());
+    let request = http.post(url).header("content-type", "application/json");
+    let answer = request.body(form.to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+
+    let expected = [
+        "crm/lead",
+        "ga4/event",
+        "mailerlite/marketing",
+        "mailerlite/questionnaire",
+        "segment/event",
+    ];
+    let mut found = delivered(&settled_journey(&stage).await);
+    found.sort();
+    assert_eq!(found, expected);
+    for provider in get(&stage, "/stage/providers").await["providers"].as_array().unwrap() {
+        assert_ne!(provider["received"].as_array().unwrap().len(), 0, "{}", provider["name"]);
+    }
+    stage.stop().await.unwrap();
+
+    let stage = start(data.path()).await;
+    assert_eq!(delivered(&settled_journey(&stage).await).len(), expected.len());
+    assert_eq!(get(&stage, "/stage/leads").await["leads"][0]["leadId"], LEAD);
+    stage.stop().await.unwrap();
+}

@@ -1,0 +1,153 @@
+//! Finding deliveries: what is due, what is dead, and what else a lead has for a destination.
+//!
+//! Only reads. The indexes lag behind the table; a claim decides.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use funil_core::delivery::Delivery;
+use funil_core::id::LeadId;
+use jiff::Timestamp;
+
+use crate::error::StoreError;
+use crate::item::Item;
+use crate::key::DeliveryKey;
+use crate::table::{DEAD_INDEX, DUE_INDEX};
+use crate::{Store, item, key};
+
+/// A delivery that is due, as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// Since when.
+    pub due_at: Timestamp,
+    /// After this it expires.
+    pub deadline: Option<Timestamp>,
+}
+
+/// A delivery that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadDelivery {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// When it died.
+    pub died_at: Timestamp,
+}
+
+/// Another delivery of the same lead and destination that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its sort key, by which the two decide who goes first.
+    pub sk: String,
+    /// When its lease ends.
+    pub lease_end: Timestamp,
+}
+
+impl Store {
+    /// What has been due for `destination`, oldest first.
+    pub async fn due(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        limit: i32,
+    ) -> Result<Vec<Due>, StoreError> {
+        let query = self
+            .query(key::due(destination))
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_pk = :pk AND due_sk <= :now")
+            .expression_attribute_values(":now", item::s(key::time(now)))
+            .limit(limit);
+        Ok(first_page(query)
+            .await?
+            .iter()
+            .filter_map(|found| {
+                let due_at = item::text(found, "due_sk")?.parse().ok()?;
+                let deadline = item::text(found, "deadline").and_then(|text| text.parse().ok());
+                Some(Due { key: key_of(found)?, due_at, deadline })
+            })
+            .collect())
+    }
+
+    /// What waits for a person, oldest first.
+    pub async fn dead(
+        &self,
+        destination: &str,
+        limit: i32,
+    ) -> Result<Vec<DeadDelivery>, StoreError> {
+        let query = self
+            .query(key::dead(destination))
+            .index_name(DEAD_INDEX)
+            .key_condition_expression("dead_pk = :pk")
+            .limit(limit);
+        Ok(first_page(query)
+            .await?
+            .iter()
+            .filter_map(|found| {
+                let died_at = item::text(found, "dead_sk")?.parse().ok()?;
+                Some(DeadDelivery { key: key_of(found)?, died_at })
+            })
+            .collect())
+    }
+
+    /// The lead's other deliveries for the same destination that somebody holds.
+    pub async fn leased_siblings(
+        &self,
+        delivery: &DeliveryKey,
+    ) -> Result<Vec<Sibling>, StoreError> {
+        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
+        let query = self
+            .deliveries(delivery.lead_id, destination)
+            .filter_expression("attribute_exists(lease_id)")
+            .projection_expression("sk, due_sk");
+        let found = all_pages(query).await?;
+        Ok(found
+            .iter()
+            .filter_map(|found| {
+                let sk = item::text(found, "sk")?.to_owned();
+                let lease_end = item::text(found, "due_sk")?.parse().ok()?;
+                (sk != delivery.sk).then_some(Sibling { sk, lease_end })
+            })
+            .collect())
+    }
+
+    /// The lead's deliveries for one destination, oldest first.
+    pub async fn deliveries_of(
+        &self,
+        lead_id: LeadId,
+        destination: &str,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let found = all_pages(self.deliveries(lead_id, destination)).await?;
+        Ok(found.into_iter().filter_map(|found| item::to_delivery(found).ok()).collect())
+    }
+
+    /// A query of one partition, of the table or of an index.
+    pub(crate) fn query(&self, pk: String) -> QueryFluentBuilder {
+        self.client.query().table_name(&*self.table).expression_attribute_values(":pk", item::s(pk))
+    }
+
+    fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryFluentBuilder {
+        self.query(key::lead(lead_id))
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
+    }
+}
+
+fn key_of(found: &Item) -> Option<DeliveryKey> {
+    DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)
+}
+
+async fn first_page(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
+    let page = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
+    Ok(page.items.unwrap_or_default())
+}
+
+/// Every item that a query finds.
+pub(crate) async fn all_pages(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
+    let mut pages = query.into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| StoreError::of("Query", &error))?;
+        found.extend(page.items.unwrap_or_default());
+    }
+    Ok(found)
+}

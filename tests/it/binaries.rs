@@ -1,0 +1,267 @@
+//! The functions' real binaries, run alone as the platform runs them: a lead from the form to the
+//! providers, a kill in between, and the promise that nothing personal is ever logged.
+//!
+//! They speak with the local engine and with the simulated providers over loopback. What the
+//! functions do in detail is tested in one process, in the other files.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod logs;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use funil_core::clock::after;
+use funil_core::config::Env;
+use funil_core::delivery::{LEASE_S, State};
+use funil_core::hash::HashKey;
+use funil_core::id::{LeadId, LeaseId};
+use funil_dev::engine::Engine;
+use funil_dev::providers::{Behaviour, Providers};
+use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
+use funil_store::{AwsConfig, Claimed, DeliveryKey, Shell, Store, Written};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+const DELIVERY_FUNCTIONS: [&str; 4] = ["crm-sync", "mailerlite-sync", "ga4-events", "segment-sync"];
+const TIME_S: u64 = 60;
+
+/// Nobody listens there.
+const CLOSED: &str = "http://127.0.0.1:1";
+
+/// The credentials: each a text of its own, to be looked for in the logs.
+const SECRETS: [(&str, &str); 9] = [
+    ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
+    ("HASH_KEY", "qshashkey0123456789"),
+    ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
+    ("AWS_SECRET_ACCESS_KEY", "qssecretaccesskey/0123456789+x"),
+    ("AWS_SESSION_TOKEN", "qssessiontoken0123456789"),
+    ("CRM_API_KEY", "qscrmkey0123456789"),
+    ("MAILERLITE_API_KEY", "qsmailerlitekey0123456789"),
+    ("GA4_API_SECRET", "qsga4secret0123456789"),
+    ("SEGMENT_WRITE_KEY", "qssegmentkey0123456789"),
+];
+
+fn binary(function: &str) -> PathBuf {
+    funil_dev::binary(function).unwrap_or_else(|_| {
+        panic!("{function} is not built: run `cargo test --workspace`, which builds every function")
+    })
+}
+
+/// A table, the providers, and the environment that all functions of one site share.
+struct Place {
+    env: BTreeMap<String, String>,
+    providers: Providers,
+    store: Store,
+    shell: Shell,
+    _engine: Arc<Engine>,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let engine = Engine::memory().await.unwrap();
+        Self::on(Arc::new(engine), "funil").await
+    }
+
+    /// On a table of its own in an engine that others use too.
+    async fn on(engine: Arc<Engine>, table: &str) -> Self {
+        let providers = Providers::new(Arc::new(|| "2026-01-02T03:04:05.678Z".to_owned()));
+        let address = providers.serve().await.unwrap();
+        let env = environment(&engine.endpoint(), table, address);
+        let shell = funil_lambda::shell();
+        let read: Env = env.clone().into_iter().collect();
+        let aws = AwsConfig::read(&mut read.settings()).unwrap();
+        let store = Store::connect(&aws, table, shell.http.clone());
+        store.create_table(&HashKey::new(&env["HASH_KEY"]).unwrap()).await.unwrap();
+        Self { env, providers, store, shell, _engine: engine }
+    }
+
+    async fn start(&self, function: &str) -> FunctionProcess {
+        let env = self.env.clone();
+        FunctionProcess::start(&binary(function), env, Lines::Kept).await.unwrap()
+    }
+
+    async fn delivery(&self, lead_id: LeadId, destination: &str) -> funil_core::delivery::Delivery {
+        self.store.deliveries_of(lead_id, destination).await.unwrap().pop().unwrap()
+    }
+}
+
+fn environment(engine: &str, table: &str, providers: SocketAddr) -> BTreeMap<String, String> {
+    let crm = Providers::base_url(providers, "crm");
+    let mailerlite = Providers::base_url(providers, "mailerlite");
+    let ga4 = Providers::base_url(providers, "ga4");
+    let segment = Providers::base_url(providers, "segment");
+    let plain = [
+        ("TABLE_NAME", table),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", engine),
+        ("SITE_URL", "https://www.example.com"),
+        ("CORS_ORIGINS", "https://www.example.com"),
+        ("DESTINATIONS", "crm,mailerlite,ga4,segment"),
+        ("DOORBELL_URL", CLOSED),
+        ("CRM_KIND", "leads"),
+        ("CRM_BASE_URL", &crm),
+        ("MAILERLITE_BASE_URL", &mailerlite),
+        ("MAILERLITE_GROUPS", r#"{"questionnaire":"11","marketing":"22"}"#),
+        ("GA4_BASE_URL", &ga4),
+        ("GA4_MEASUREMENT_ID", "G-EXAMPLE"),
+        ("SEGMENT_BASE_URL", &segment),
+        ("LOG_LEVEL", "trace"),
+        ("RUST_LOG", "trace"),
+    ];
+    plain
+        .into_iter()
+        .chain(SECRETS)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// An event of `events/shapes` with another body.
+fn shape(name: &str, body: &Value) -> Value {
+    let path = format!("{}/../events/shapes/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let mut event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    event["body"] = Value::from(body.to_string());
+    event
+}
+
+fn answer_body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+fn ring() -> Value {
+    json!({"ring": true})
+}
+
+#[tokio::test]
+async fn a_lead_goes_through_the_real_binaries_whatever_platform_hands_it_over() {
+    let place = Place::new().await;
+    let shapes = ["rest-v1", "http-v2", "function-url", "netlify"];
+    let lead = |number: usize| {
+        (format!("6f1c2f5e-0b0a-4d3e-9a53-00000000000{number}"), format!("ana{number}@example.com"))
+    };
+    let mut intake = place.start("lead-submit").await;
+    for (number, name) in shapes.into_iter().enumerate() {
+        let (id, email) = lead(number);
+        let body = json!({
+            "leadId": id, "name": "Ana Exemplo", "email": email, "phone": "(11) 98765-4321",
+            "businessType": "consultoria", "monthlyRevenue": "10000-30000", "workHoursDaily": 10,
+            "mainStruggle": name, "gaClientId": format!("123456789{number}.1680000000"),
+            "consent": {"marketing": true, "analytics": true, "policyVersion": "2026-01"},
+        });
+        let answer = intake.invoke(shape(name, &body), TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{name}: {answer}");
+        assert_eq!(answer_body(&answer)["leadId"], json!(id), "{name}");
+    }
+
+    let drained = join_all(DELIVERY_FUNCTIONS.map(|function| async {
+        let mut process = place.start(function).await;
+        process.invoke(ring(), TIME_S).await.unwrap()
+    }))
+    .await;
+    // MailerLite has two messages of each lead.
+    assert_eq!(drained, [4, 8, 4, 4].map(|settled| json!({"settled": settled})));
+
+    let ga4 = place.providers.ga4_events();
+    let segment = place.providers.segment_messages();
+    for (number, name) in shapes.into_iter().enumerate() {
+        let (id, email) = lead(number);
+        let contact = place.providers.crm_contact(&id).unwrap();
+        assert_eq!(contact["contact"]["email"], json!(email), "{name}: {contact}");
+        let subscriber = place.providers.subscriber(&email).unwrap();
+        assert_eq!(subscriber["groups"].as_array().unwrap().len(), 2, "{name}: {subscriber}");
+        let event = ga4.iter().find(|event| event.params["lead_id"] == json!(id)).unwrap();
+        assert_eq!(event.client_id, format!("123456789{number}.1680000000"), "{name}");
+        let types: Vec<_> = segment
+            .iter()
+            .filter(|message| message.to_string().contains(&id))
+            .map(|message| message["type"].clone())
+            .collect();
+        assert_eq!(types, ["identify", "track"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_worker_leaves_its_delivery_to_the_next_one() {
+    let place = Place::new().await;
+    let lead_id = LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap();
+    let body = json!({
+        "leadId": lead_id, "name": "Ana", "email": "ana@example.com", "businessType": "consultoria",
+    });
+    let mut intake = place.start("lead-submit").await;
+    assert_eq!(intake.invoke(shape("http-v2", &body), TIME_S).await.unwrap()["statusCode"], 200);
+
+    place.providers.behave("crm", Behaviour::Hang);
+    let mut first = place.start("crm-sync").await;
+    tokio::select! {
+        _ = first.invoke(ring(), TIME_S) => panic!("it ended while the CRM hung"),
+        () = place.providers.until_received("crm", 1) => {}
+    }
+    first.kill().await;
+    let ended = first.invoke(ring(), TIME_S).await;
+    assert!(matches!(&ended, Err(InvocationError::Ended { .. })), "{ended:?}");
+    place.providers.behave("crm", Behaviour::Normal);
+
+    let held = place.delivery(lead_id, "crm").await;
+    assert_eq!((held.state, held.claims), (State::Leased, 1));
+    // The lease holds until its end and not a second longer. Nobody waits a minute here: a worker
+    // of that later time takes it and gives it back, due now.
+    let key = DeliveryKey::from(&held);
+    let now = place.shell.clock.now();
+    let lease = || LeaseId::random(&*place.shell.entropy);
+    assert_eq!(place.store.claim(&key, lease(), now).await.unwrap(), Claimed::NotDue);
+    let later = place.store.claim(&key, lease(), after(now, LEASE_S)).await.unwrap();
+    let Claimed::Ours(claim) = later else { panic!("the lease never ends") };
+    assert_eq!(place.store.release_unread(&claim, now).await.unwrap(), Written::Yes);
+
+    let mut second = place.start("crm-sync").await;
+    let drained = second.invoke(ring(), TIME_S).await.unwrap();
+    assert_eq!(drained, json!({"settled": 1}));
+    assert_eq!(place.delivery(lead_id, "crm").await.state, State::Delivered);
+    assert_eq!(place.providers.crm_contact_count(), 1);
+}
+
+#[tokio::test]
+async fn a_function_that_takes_longer_than_it_may_is_killed() {
+    let place = Place::new().await;
+    let mut process = place.start("crm-sync").await;
+    let late = process.invoke(ring(), 0).await;
+    assert_eq!(late, Err(InvocationError::TimedOut { time_s: 0 }));
+    let ended = process.invoke(ring(), TIME_S).await.unwrap_err().to_string();
+    assert!(ended.contains("signal: 9"), "{ended}");
+}
+
+#[test]
+fn a_binary_started_by_hand_says_how_it_is_run() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    for function in DELIVERY_FUNCTIONS.into_iter().chain(["lead-submit", "dispatch"]) {
+        let mut command = Command::new(binary(function));
+        let output =
+            command.env_clear().envs(environment(CLOSED, "funil", nowhere)).output().unwrap();
+        let log = String::from_utf8(output.stdout).unwrap();
+        assert!(!output.status.success(), "{function}: {log}");
+        let sentence = format!("{function} is a Lambda function: run it on Lambda");
+        assert!(log.contains(&sentence), "{log}");
+        assert!(log.contains(&format!("cargo run -- invoke {function} ")), "{log}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{function}");
+    }
+}
+
+#[tokio::test]
+async fn one_event_gets_its_answer_from_a_process_of_its_own() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut env = environment(CLOSED, "funil", nowhere);
+    env.insert("LOG_LEVEL".to_owned(), "error".to_owned());
+    let preflight = shape("options-preflight-v2", &Value::Null);
+    let answer = funil_dev::invoke("lead-submit", preflight, env).await.unwrap();
+    assert_eq!(answer["statusCode"], 204, "{answer}");
+
+    let error = funil_dev::invoke("lead-submit", json!({}), []).await.unwrap_err().to_string();
+    assert!(error.starts_with("the function ended before it answered (exit status: 1"), "{error}");
+    for name in ["fax-sync", "../lead-submit", ""] {
+        let error = funil_dev::invoke(name, json!({}), []).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("there is no {name} in /")), "{error}");
+    }
+}

@@ -1,0 +1,372 @@
+//! Nothing personal and no secret in any line that any binary writes, whatever goes wrong.
+//!
+//! Owns the marked lead, the ways to go wrong, and the search, which sees through percent-encoding,
+//! base64 and byte lists. It must not know what a line should say, only what it must not.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::*;
+
+const LEAD_ID: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+const IP: &str = "198.51.100.177";
+const KEY: &str = "qzidempotencykey-0123";
+const EMAIL: &str = "qzlocal.part@qzdomain.example";
+
+/// What must not be found: everything that a person, or a browser, told.
+const PERSONAL: [&str; 40] = [
+    "qzname",
+    "qzsurname",
+    "qzlocal",
+    "qzdomain",
+    EMAIL,
+    "97531-8642",
+    "975318642",
+    "75318642",
+    "qzbusiness",
+    "qzrevenue",
+    "qzhours",
+    "qzstruggle",
+    "qzsection",
+    "qztraffic",
+    "qzutmsource",
+    "qzutmmedium",
+    "qzutmcampaign",
+    "qzutmterm",
+    "qzutmcontent",
+    "qzpage",
+    "qzquery",
+    "qzreferrer",
+    "1357924680.1122334455",
+    "1357924680",
+    "1122334455",
+    "1763675111",
+    "1596403881999",
+    "1116446470",
+    "qzfbclid",
+    "qzpolicy",
+    "qzunknown",
+    "qzhoneypot",
+    "qzwrong",
+    "qzmethod",
+    "qztoken",
+    "qzcookie",
+    "qzorigin",
+    "qzagent",
+    KEY,
+    IP,
+];
+
+fn marked_body() -> Value {
+    json!({
+        "leadId": LEAD_ID, "name": "Qzname Qzsurname", "email": EMAIL,
+        "phone": "(11) 97531-8642", "businessType": "qzbusiness", "monthlyRevenue": "qzrevenue",
+        "workHoursDaily": "qzhours", "mainStruggle": "qzstruggle: \"tempo\" & família",
+        "sourceSection": "qzsection", "trafficSource": "qztraffic",
+        "utm": {
+            "source": "qzutmsource", "medium": "qzutmmedium", "campaign": "qzutmcampaign",
+            "term": "qzutmterm", "content": "qzutmcontent",
+        },
+        "pageUrl": "https://www.example.com/qzpage?qzquery=1&email=qzlocal.part%40qzdomain.example",
+        "referrer": "https://qzreferrer.example/?q=qzquery",
+        "gaClientId": "1357924680.1122334455", "gaSessionId": "1763675111",
+        "fbp": "fb.1.1596403881999.1116446470", "fbc": "fb.1.1596403881999.qzfbclid",
+        "consent": {
+            "marketing": true, "analytics": true, "ads": true, "whatsapp": true,
+            "policyVersion": "qzpolicy",
+        },
+        "unknown": "qzunknown",
+    })
+}
+
+/// A call with marks wherever an HTTP call has room for them.
+fn call(body: &str) -> Value {
+    let mut event = shape("http-v2", &Value::Null);
+    event["body"] = Value::from(body);
+    event["rawQueryString"] = json!("utm_source=qzutmsource&qzquery=1");
+    event["cookies"] = json!(["_ga=GA1.1.1357924680.1122334455", "session=qzcookie"]);
+    event["requestContext"]["http"]["sourceIp"] = json!(IP);
+    event["requestContext"]["http"]["userAgent"] = json!("QzAgent/7.7");
+    for (name, value) in [
+        ("user-agent", "QzAgent/7.7"),
+        ("x-forwarded-for", IP),
+        ("referer", "https://www.example.com/qzpage?qzquery=1"),
+        ("origin", "https://qzorigin.example"),
+        ("cookie", "session=qzcookie"),
+        ("idempotency-key", KEY),
+    ] {
+        event["headers"][name] = json!(value);
+    }
+    event
+}
+
+fn with(mut event: Value, header: &str, value: &str) -> Value {
+    event["headers"][header] = json!(value);
+    event
+}
+
+/// Lines and whose they are.
+struct Written {
+    whose: String,
+    lines: Vec<String>,
+}
+
+impl Written {
+    async fn of(mut process: FunctionProcess, function: &str, when: &str) -> Self {
+        process.kill().await;
+        Self { whose: format!("{function} {when}"), lines: process.output() }
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// It logged what it did, everything our own crates have to say, and from others only warnings.
+    fn is_a_whole_log(&self) {
+        let whose = &self.whose;
+        let mut detail = 0;
+        for line in &self.lines {
+            let line: Value = serde_json::from_str(line)
+                .unwrap_or_else(|_| panic!("{whose} wrote something besides its log: {line}"));
+            let ours = line["target"].as_str().unwrap().starts_with("funil_");
+            match line["level"].as_str().unwrap() {
+                "DEBUG" | "TRACE" if ours => detail += 1,
+                "INFO" if ours => {}
+                level => assert!(["WARN", "ERROR"].contains(&level), "{whose}: {line}"),
+            }
+        }
+        assert!(detail > 0, "{whose} wrote no detail at LOG_LEVEL=trace: {:?}", self.lines);
+    }
+}
+
+/// The whole way of a marked lead while the providers behave in some way.
+async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Written> {
+    for provider in ["crm", "mailerlite", "ga4", "segment"] {
+        place.providers.behave(provider, behaviour.clone());
+    }
+    let mut intake = place.start("lead-submit").await;
+    let answer = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
+    assert_eq!(answer["statusCode"], 200, "{when}: {answer}");
+    let mut dispatch = place.start("dispatch").await;
+    assert_eq!(dispatch.invoke(ring(), TIME_S).await.unwrap(), json!({"rung": []}), "{when}");
+    let intake = Written::of(intake, "lead-submit", &when).await;
+    assert_eq!(intake.count(r#""message":"accepted a lead""#), 1, "{:?}", intake.lines);
+    let dispatch = Written::of(dispatch, "dispatch", &when).await;
+    assert_eq!(dispatch.count("a ring failed"), 4, "{:?}", dispatch.lines);
+
+    let messages = [1, 2, 1, 1];
+    let deliveries = DELIVERY_FUNCTIONS.into_iter().zip(messages).map(|(function, messages)| {
+        let (place, when) = (&place, &when);
+        async move {
+            let mut process = place.start(function).await;
+            let mut watched = process.watch();
+            // One that failed is tried again in 5 s; nobody waits for that.
+            tokio::select! {
+                drained = process.invoke(ring(), TIME_S) => drop(drained.unwrap()),
+                _ = watched.until_written(SETTLED, messages) => {}
+            }
+            let written = Written::of(process, function, when).await;
+            assert_eq!(written.count(SETTLED), messages, "{}: {:?}", written.whose, written.lines);
+            written
+        }
+    });
+    [intake, dispatch].into_iter().chain(join_all(deliveries).await).collect()
+}
+
+const SETTLED: &str = r#""message":"settled "#;
+
+/// The same while there is no table, or nobody answers where it should be.
+async fn without_table(mut place: Place, name: &str, value: &str) -> Vec<Written> {
+    place.env.insert(name.to_owned(), value.to_owned());
+    let place = &place;
+    let functions = ["lead-submit", "dispatch"].into_iter().chain(DELIVERY_FUNCTIONS);
+    join_all(functions.map(|function| async move {
+        let event = match function {
+            "lead-submit" => call(&marked_body().to_string()),
+            _ => ring(),
+        };
+        let mut process = place.start(function).await;
+        let answer = process.invoke(event, TIME_S).await.unwrap();
+        match function {
+            "lead-submit" => assert_eq!(answer["statusCode"], 503, "{answer}"),
+            _ => assert_eq!(answer, json!({"error": "the table failed"}), "{function}"),
+        }
+        let written = Written::of(process, function, &format!("with {name}={value}")).await;
+        assert_eq!(written.count("the table failed"), 1, "{:?}", written.lines);
+        written
+    }))
+    .await
+}
+
+/// Calls that are refused, each with marks in what is wrong with it.
+async fn refused(place: Place) -> Vec<Written> {
+    let good = marked_body().to_string();
+    let mut wrong = marked_body();
+    wrong["leadId"] = json!("qzwrong");
+    wrong["email"] = json!("qzwrong@@qzdomain");
+    wrong["phone"] = json!("qzwrong 975318642");
+    wrong["amandaScore"] = json!("qzwrong");
+    wrong["utm"] = json!("qzwrong");
+    wrong["consent"]["marketing"] = json!("qzwrong");
+    wrong["mainStruggle"] = json!("qzstruggle".repeat(300));
+    let mut other = marked_body();
+    other["mainStruggle"] = json!("qzstruggle again");
+    let mut robot = marked_body();
+    robot["website"] = json!("https://qzhoneypot.example");
+    let mut not_text = call("");
+    not_text["body"] = marked_body();
+    let mut not_base64 = call(&good);
+    not_base64["isBase64Encoded"] = json!(true);
+    let mut no_method = shape("rest-v1", &marked_body());
+    no_method["httpMethod"] = json!("qzmethod ?");
+    let mut get = call(&good);
+    get["requestContext"]["http"]["method"] = json!("GET");
+    let form_encoded = "email=qzlocal.part%40qzdomain.example&consent[marketing]=qzwrong";
+
+    let mut intake = place.start("lead-submit").await;
+    for (what, event, status) in [
+        ("wrong fields", call(&wrong.to_string()), 422),
+        ("torn JSON", call(&good[..good.len() / 2]), 400),
+        ("a key twice", call(r#"{"qzunknown": 1, "qzunknown": 2}"#), 400),
+        ("text", with(call(&good), "content-type", "text/plain; charset=qzwrong"), 415),
+        (
+            "a wrong HTML form",
+            with(call(form_encoded), "content-type", "application/x-www-form-urlencoded"),
+            422,
+        ),
+        ("a key too long", with(call(&good), "idempotency-key", &KEY.repeat(50)), 400),
+        ("a GET", get, 405),
+        ("a body that is no text", not_text, 400),
+        ("a body that is no base64", not_base64, 400),
+        ("a method that is none", no_method, 400),
+        ("a good one", call(&good), 200),
+        ("the same again", call(&good), 200),
+        ("its key for another content", call(&other.to_string()), 422),
+        ("a robot's", with(call(&robot.to_string()), "idempotency-key", "qzunknown-1"), 200),
+    ] {
+        let answer = intake.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
+        assert_nothing_in(what, &answer.to_string());
+    }
+    let answer = intake.invoke(marked_body(), TIME_S).await.unwrap();
+    assert_eq!(answer, json!({"error": "lead-submit takes HTTP calls only"}));
+
+    let token = format!("Bearer {}", "qsservicetoken0123456789");
+    let sync = json!({"leadId": LEAD_ID, "email": EMAIL}).to_string();
+    let mut crm = place.start("crm-sync").await;
+    for (what, body, token, status) in [
+        ("a wrong token", sync.as_str(), "Bearer qztoken", 401),
+        ("a wrong id", r#"{"leadId": "qzwrong"}"#, &token, 422),
+        ("no lead's id", r#"{"leadId": "11111111-2222-4333-8444-555555555555"}"#, &token, 404),
+        ("a sync", &sync, &token, 200),
+    ] {
+        let event = with(call(body), "authorization", token);
+        let answer = crm.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
+        assert_nothing_in(what, &answer.to_string());
+    }
+    let intake = Written::of(intake, "lead-submit", "refusing").await;
+    assert_eq!(intake.count("answered a repeated submission"), 1, "{:?}", intake.lines);
+    let crm = Written::of(crm, "crm-sync", "refusing").await;
+    assert_eq!(crm.count(SETTLED), 1, "{:?}", crm.lines);
+    vec![intake, crm]
+}
+
+#[tokio::test]
+async fn no_line_of_any_log_holds_anything_personal_or_secret() {
+    let engine = Arc::new(Engine::memory().await.unwrap());
+    let echo = Behaviour::StatusWith {
+        status: 422,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: json!({"message": format!("{EMAIL} is invalid"), "sent": marked_body()}).to_string(),
+    };
+    let ways = [
+        ("leads", Behaviour::Normal),
+        ("contacts", Behaviour::Normal),
+        ("contacts", Behaviour::Status(401)),
+        ("webhook", echo),
+        ("leads", Behaviour::Status(503)),
+        ("contacts", Behaviour::CloseConnection),
+        ("webhook", Behaviour::Garbage),
+    ];
+    let deliveries = ways.into_iter().enumerate().map(|(number, (crm_kind, behaviour))| {
+        let engine = Arc::clone(&engine);
+        async move {
+            let mut place = Place::on(engine, &format!("funil-{number}")).await;
+            place.env.insert("CRM_KIND".to_owned(), crm_kind.to_owned());
+            let when = format!("while a CRM of {crm_kind} and the others are told {behaviour}");
+            delivered(place, when, behaviour).await
+        }
+    });
+    let mut written: Vec<_> = join_all(deliveries).await.into_iter().flatten().collect();
+    let place = |table| Place::on(Arc::clone(&engine), table);
+    let endpoint = "AWS_ENDPOINT_URL_DYNAMODB";
+    written.extend(without_table(place("funil-away").await, endpoint, CLOSED).await);
+    written.extend(without_table(place("funil-gone").await, "TABLE_NAME", "gone").await);
+    written.extend(refused(place("funil-refused").await).await);
+
+    for written in &written {
+        written.is_a_whole_log();
+        for line in &written.lines {
+            assert_nothing_in(&written.whose, line);
+        }
+    }
+}
+
+/// Panics if a text holds anything personal or any credential.
+fn assert_nothing_in(whose: &str, text: &str) {
+    let secrets = SECRETS.iter().flat_map(|(_, value)| value.split(','));
+    for secret in PERSONAL.into_iter().chain(secrets) {
+        if let Some(form) = found(secret, text) {
+            panic!("{whose} tells {secret:?} as {form:?}: {text}");
+        }
+    }
+}
+
+/// The disguise in which `wanted` stands in `text`, if it does.
+fn found(wanted: &str, text: &str) -> Option<String> {
+    let url = reqwest::Url::parse_with_params("http://a", [("", wanted)]).unwrap();
+    let bytes: Vec<String> = wanted.bytes().map(|byte| byte.to_string()).collect();
+    let plain = [
+        wanted.to_owned(),
+        url.query().unwrap().trim_start_matches('=').to_owned(),
+        bytes.join(", "),
+        bytes.join(","),
+    ];
+    let lower = text.to_lowercase();
+    let mut plain = plain.into_iter().filter(|form| lower.contains(&form.to_lowercase()));
+    // In base64 a text looks different at each of three places in its group.
+    let spellings = [wanted.to_owned(), wanted.to_lowercase(), wanted.to_uppercase()];
+    let mut encoded = spellings.iter().flat_map(|wanted| {
+        (0..3).flat_map(move |before| {
+            let padded = [vec![b'-'; before], wanted.clone().into_bytes()].concat();
+            let begin = [0, 2, 3][before];
+            // The last character of a group that is not full depends on what follows.
+            let end = padded.len() * 8 / 6;
+            [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)]
+                .map(|encoded| encoded[begin..end].to_owned())
+        })
+    });
+    plain.next().or_else(|| encoded.find(|form| text.contains(form)))
+}
+
+#[test]
+fn the_search_sees_through_disguises() {
+    let body = marked_body().to_string();
+    let bytes: Vec<u8> = body.clone().into_bytes();
+    for (what, text) in [
+        ("JSON", body.clone()),
+        (
+            "a query",
+            reqwest::Url::parse_with_params("http://a", [("e", EMAIL)]).unwrap().to_string(),
+        ),
+        ("capitals", body.to_uppercase()),
+        ("base64", STANDARD_NO_PAD.encode(&body)),
+        ("base64, one further", STANDARD_NO_PAD.encode(format!("1{body}"))),
+        ("base64, two further", URL_SAFE_NO_PAD.encode(format!("12{body}"))),
+        ("bytes", format!("{bytes:?}")),
+    ] {
+        assert!(found(EMAIL, &text).is_some(), "{what}: {text}");
+    }
+    assert_eq!(found(EMAIL, r#"{"lead":"6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11"}"#), None);
+}
