@@ -110,3 +110,26 @@ async fn what_a_lead_costs_does_not_depend_on_how_many_there_are() {
     assert!(bills[2..].iter().all(|bill| bill == &bills[1]), "{bills:?}");
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_wordy_lead_costs_little_more() {
+    let (proxy, url) = Proxy::start().await;
+    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
+    world.expect_one_lead();
+    proxy.take();
+    let mut body = lead_body();
+    body["pageUrl"] = json!(format!("https://www.example.com/?fbclid={}", "x".repeat(150)));
+    body["referrer"] = json!("https://www.instagram.com/");
+    body["fbp"] = json!("fb.1.1768478000123.1234567890");
+    body["utm"] = json!({
+        "source": "instagram", "medium": "paid_social", "campaign": "mentoria-2031-05",
+        "term": "empreendedoras", "content": "video-depoimento-2",
+    });
+    body["mainStruggle"] = json!("Trabalho demais e nunca tenho tempo para a família. ".repeat(8));
+    world.submit(&body).await;
+    world.drain().await;
+    let bill = proxy.take();
+    println!("a wordy lead: {bill:?}");
+    assert!(bill.write_units <= 64.0, "{bill:?}");
+    world.finish().await;
+}

@@ -196,6 +196,23 @@ async fn retry_after_may_be_a_date() {
 }
 
 #[tokio::test]
+async fn retry_after_is_capped_at_a_day() {
+    for seconds in ["604800", "99999999999999999999"] {
+        let world = only("segment").start().await;
+        world.expect_calls("segment", 2);
+        let headers = vec![("retry-after".to_owned(), seconds.to_owned())];
+        let busy = Behaviour::StatusWith { status: 429, headers, body: String::new() };
+        world.providers.script("segment", [busy]);
+        let start = world.now();
+        world.submit(&lead_body()).await;
+        world.advance(SignedDuration::from_hours(48)).await;
+        let times = world.call_times("segment", start);
+        assert!((86_400..=103_680).contains(&times[1]), "{seconds}: {times:?}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_hangs_is_asked_again_where_that_is_safe() {
     let world = only("segment").impatient().start().await;
     world.expect_calls("segment", 2);
@@ -379,7 +396,7 @@ async fn any_settlement_forgives_the_workers_that_died_before() {
     world.looks_at("crm");
     world.providers.script("crm", [Behaviour::Status(503)]);
     world.submit(&lead_body()).await;
-    for _ in 0..18 {
+    for _ in 0..19 {
         claim(&world, "crm").await;
         world.pass(LEASE_S);
     }

@@ -1,5 +1,6 @@
 //! The same call again, at once or later: one effect and one answer.
 
+use funil_dev::engine::Engine;
 use http::HeaderMap;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -21,7 +22,9 @@ fn own_headers(answer: &Answer) -> HeaderMap {
 
 /// Fifty equal calls at once from five addresses.
 async fn fifty_at_once(headers: &[(&str, &str)]) {
-    let world = World::new().await;
+    // An engine of its own: behind a hundred other tests, fifty calls wait longer than a form may.
+    let engine = Engine::memory().await.unwrap();
+    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &engine.endpoint()).start().await;
     world.expect_one_lead();
     let body = lead_body().to_string();
     let all: Vec<_> =
@@ -193,5 +196,28 @@ async fn somebody_who_left_between_two_equal_forms_is_not_brought_back() {
     let skipped = skipped.iter().filter(|state| state.ends_with("skipped unsubscribed"));
     assert_eq!(skipped.count(), 2);
     assert_eq!(world.providers.subscriber("ana@example.com").unwrap()["status"], "unsubscribed");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_with_one_id_at_once_are_two_leads() {
+    let world = intake().await;
+    let people: Vec<Value> = ["ana", "bia", "carla", "dora"]
+        .iter()
+        .map(|name| {
+            let mut body = lead_body();
+            body["email"] = json!(format!("{name}@example.com"));
+            body
+        })
+        .collect();
+    let answers = futures::future::join_all(people.iter().map(|body| world.submit(body))).await;
+    let leads: std::collections::BTreeSet<_> = answers.iter().map(Answer::lead).collect();
+    assert_eq!(leads.len(), 4, "one has the id, the others one of their own");
+    assert!(leads.contains(&lead()));
+    for (body, answer) in people.iter().zip(&answers) {
+        let journey = world.journey(answer.lead()).await;
+        let email = journey.lead.latest.email.unwrap();
+        assert_eq!((journey.events.len(), email.as_str()), (1, body["email"].as_str().unwrap()));
+    }
     world.finish().await;
 }

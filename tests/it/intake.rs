@@ -437,3 +437,27 @@ async fn robots_count_against_the_rate_limit_of_their_address() {
     assert_eq!(world.submit(&lead_body()).await.status, 429);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_person_whose_browser_filled_the_trap_is_kept_when_they_send_it_again() {
+    let world = intake().await;
+    let mut caught = lead_body();
+    caught["website"] = json!("https://ana.example");
+    world.submit(&caught).await;
+    let kept = world.submit(&lead_body()).await;
+    assert_eq!((kept.status, kept.header("idempotency-replayed")), (200, None));
+    assert_eq!(world.journey(lead()).await.events.len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn callers_of_one_ipv6_network_share_a_limit() {
+    let world = intake().await;
+    for number in 0..10 {
+        let caller = format!("2001:db8:1:2::{number:x}");
+        assert_eq!(world.submit_from(&caller, &somebody(number)).await.status, 200);
+    }
+    assert_eq!(world.submit_from("2001:db8:1:2:ffff::1", &somebody(10)).await.status, 429);
+    assert_eq!(world.submit_from("2001:db8:1:3::1", &somebody(10)).await.status, 200);
+    world.finish().await;
+}

@@ -465,3 +465,34 @@ async fn a_later_submission_brings_the_contact_up_to_date_and_keeps_the_first_to
     assert_eq!(world.providers.crm_triggers(LEAD)["standard_nurture"], 2);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn the_longest_lead_of_odd_characters_arrives_everywhere() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    let odd = "ção \"<b>&amp;%s ${x} \u{1F600}\u{200B}\t\n\\ ";
+    let long = |chars: usize| odd.chars().cycle().take(chars - 1).chain(['x']).collect::<String>();
+    let mut body = lead_body();
+    body["name"] = json!(long(200));
+    body["businessType"] = json!(long(100));
+    body["monthlyRevenue"] = json!(long(100));
+    body["workHoursDaily"] = json!(long(100));
+    body["mainStruggle"] = json!(long(2000));
+    for field in ["sourceSection", "trafficSource", "pageUrl", "referrer", "fbp", "fbc"] {
+        body[field] = json!(long(1500));
+    }
+    body["gaClientId"] = json!(long(300));
+    body["gaSessionId"] = json!(long(100));
+    for field in ["source", "medium", "campaign", "term", "content"] {
+        body["utm"][field] = json!(long(1500));
+    }
+    assert_eq!(world.submit(&body).await.lead(), lead());
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ALL_DELIVERED);
+    assert_eq!(world.providers.ga4_events().len(), 1, "it broke none of GA4's limits");
+    assert_eq!(world.providers.segment_messages().len(), 2);
+    let contact = world.providers.crm_contact(LEAD).unwrap();
+    assert_eq!(contact["name"], long(200).trim());
+    assert_eq!(contact["custom_fields"]["main_struggle"], long(2000).trim());
+    world.finish().await;
+}

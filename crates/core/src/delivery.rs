@@ -325,6 +325,10 @@ impl fmt::Display for Reason {
 pub fn judge(reply: &Reply) -> Outcome {
     let reason = Reason::Status(reply.status);
     match reply.status {
+        // No API of ours answers with a page: that is a proxy, a login or a parked domain.
+        200..=299 if is_page(reply.body.expose()) => {
+            Outcome::Retry { reason: Reason::Answer("is_a_page"), retry_after_s: None }
+        }
         200..=299 => Outcome::Delivered,
         401..=403 => Outcome::Blocked(reason),
         408 | 425 | 429 | 500..=599 => {
@@ -334,6 +338,12 @@ pub fn judge(reply: &Reply) -> Outcome {
         // Redirects are not followed, and a status nobody thought of is no reason to lose a lead.
         _ => Outcome::Retry { reason, retry_after_s: reply.retry_after_s },
     }
+}
+
+fn is_page(body: &str) -> bool {
+    let start: String = body.trim_start().chars().take(9).collect();
+    let start = start.to_ascii_lowercase();
+    start.starts_with("<!doctype") || start.starts_with("<html")
 }
 
 /// What becomes of a delivery that may have been sent.
@@ -513,6 +523,8 @@ mod tests {
         ] {
             assert_eq!(judge(&reply(status)).name(), expected, "{status}");
         }
+        let page = Reply { body: Text::from(" <!DOCTYPE html><p>Sign in"), ..reply(200) };
+        assert_eq!(judge(&page).name(), "retry");
     }
 
     #[test]

@@ -74,10 +74,12 @@ fn no_answer(error: &reqwest::Error) -> NoAnswer {
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3), in seconds from `now`.
 fn retry_after_s(text: &str, now: Timestamp) -> Option<u32> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(seconds);
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than there are numbers for: very long, and capped where it is used.
+        return Some(text.parse().unwrap_or(u32::MAX));
     }
-    let date = rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     u32::try_from(date.as_second() - now.as_second()).ok()
 }
 
@@ -93,6 +95,8 @@ mod tests {
             (" 0 ", Some(0)),
             ("Sat, 21 Nov 2026 12:01:30 GMT", Some(90)),
             ("Sat, 21 Nov 2026 11:00:00 GMT", None),
+            ("99999999999999999999", Some(u32::MAX)),
+            ("", None),
             ("soon", None),
             ("-5", None),
         ] {

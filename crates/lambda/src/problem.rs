@@ -168,11 +168,11 @@ impl Problem {
             Self::Unavailable => (
                 (
                     "Not available right now",
-                    "Nothing was kept. Send the same request again shortly.",
+                    "Send the same request again shortly; if it was kept, you get its answer.",
                 ),
                 (
                     "Indisponível no momento",
-                    "Nada foi guardado. Envie a mesma requisição de novo em instantes.",
+                    "Envie a mesma requisição de novo em instantes; se ela foi guardada, a resposta vem.",
                 ),
             ),
         };

@@ -84,7 +84,7 @@ impl Store {
         // The call to the provider or the browser's patience is the budget: fail in seconds.
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(3))
-            .operation_timeout(Duration::from_secs(8))
+            .operation_timeout(Duration::from_secs(5))
             .build();
         let retries = RetryConfig::standard()
             .with_max_attempts(3)

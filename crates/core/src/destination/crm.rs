@@ -95,7 +95,7 @@ impl Crm {
             return Step::send(post(self.webhook_lead(context.lead)));
         };
         if !accepted(upserted) {
-            return Step::judged(upserted);
+            return refused(upserted);
         }
         trigger(context, rest, |trigger| {
             let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
@@ -160,7 +160,7 @@ impl Crm {
             return Step::send(self.request(Method::Put, url, Some(body)));
         };
         if !accepted(updated) {
-            return Step::judged(updated);
+            return refused(updated);
         }
         self.trigger_contact(context, id, rest)
     }
@@ -180,7 +180,7 @@ impl Crm {
         };
         let [upserted, rest @ ..] = so_far else { return Step::send(post(self.leads_lead(context))) };
         if !accepted(upserted) {
-            return Step::judged(upserted);
+            return refused(upserted);
         }
         trigger(context, rest, |trigger| {
             post(json!({
@@ -247,7 +247,7 @@ fn trigger(
             request(trigger).header("idempotency-key", context.delivery.id.to_string()),
         ),
         Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
-        Some(triggered) => Step::judged(triggered),
+        Some(triggered) => refused(triggered),
     }
 }
 
@@ -263,7 +263,20 @@ fn automation(event: &Event) -> Option<&'static str> {
 }
 
 fn accepted(reply: &Reply) -> bool {
-    reply.status == 409 || judge(reply) == Outcome::Delivered
+    reply.status == 409 || judge(reply) == Outcome::Delivered && !says_no(reply)
+}
+
+/// A success whose body says otherwise.
+fn says_no(reply: &Reply) -> bool {
+    reply.json().get("success") == Some(&Value::Bool(false))
+}
+
+/// The end of a delivery whose request was not accepted.
+fn refused(reply: &Reply) -> Step {
+    if reply.succeeded() && says_no(reply) {
+        return Step::unreadable("without_success");
+    }
+    Step::judged(reply)
 }
 
 /// The id of the contact that a search found, if it found one.
@@ -384,6 +397,7 @@ mod tests {
             ("webhook", vec![reply(401, &Value::Null)], "=> blocked http_401"),
             ("webhook", vec![reply(422, &Value::Null)], "=> rejected http_422"),
             ("webhook", vec![reply(409, &Value::Null), ok()], "=> delivered"),
+            ("webhook", vec![reply(200, &json!({"success": false}))], "=> retry answer_without_success"),
             ("webhook", vec![ok(), reply(429, &Value::Null)], "=> retry http_429"),
             ("webhook", vec![ok(), reply(409, &Value::Null)], "=> delivered"),
             ("contacts", vec![reply(503, &Value::Null)], "=> retry http_503"),

@@ -3,6 +3,7 @@
 //! Calls no provider. Two round trips to the table: the rate check (and, once per process, `META`
 //! beside it), then the one transaction.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use funil_core::amanda::{self, ClientScore};
@@ -140,8 +141,8 @@ impl LeadSubmit {
             let text = call.headers.get(name.as_str())?.to_str().ok()?;
             text.split(',').next()?.trim().parse().ok()
         });
-        let ip: Option<std::net::IpAddr> = proxied.or(call.client_ip);
-        let ip = ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+        let ip: Option<IpAddr> = proxied.or(call.client_ip);
+        let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
         self.site.config.hash_key.monthly_digest(now, "ip", &ip)
     }
 
@@ -211,7 +212,9 @@ impl LeadSubmit {
         call: &HttpCall,
         now: Timestamp,
     ) -> Result<(Accepted, StoredAnswer), Problem> {
-        let receipt = submission.receipt(submission.lead_id);
+        let mut receipt = submission.receipt(submission.lead_id);
+        // Apart from real receipts: a person whose browser filled the trap sends the same again.
+        receipt.key.scope = format!("{}#aside", receipt.key.scope);
         let quarantined = Quarantined {
             source: NAME,
             reason: "honeypot",
@@ -301,6 +304,17 @@ impl Submission {
             },
         };
         Receipt { key: self.receipt_key.clone(), fingerprint: self.fingerprint.clone(), answer }
+    }
+}
+
+/// The part of an address that stands for one subscriber: an IPv6 caller has a whole /64 to call from.
+fn subscriber(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
+        }
     }
 }
 
