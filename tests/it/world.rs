@@ -505,12 +505,6 @@ impl World {
         self.clock.set(end);
     }
 
-    /// When something falls due next.
-    pub(crate) async fn next_due(&self) -> Option<Timestamp> {
-        let now = self.now();
-        self.open().await.into_iter().map(|due| due.due_at).filter(|due_at| *due_at > now).min()
-    }
-
     /// What is pending or leased, of any lead.
     async fn open(&self) -> Vec<Due> {
         let mut open = Vec::new();
