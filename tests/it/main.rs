@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
 mod binaries;
+mod breaker;
 mod capacity;
 mod crm;
 mod delivery;
@@ -16,6 +17,7 @@ mod faults;
 mod idempotency;
 mod intake;
 mod lead;
+mod limiter;
 mod proxy;
 mod shapes;
 mod tidy;
