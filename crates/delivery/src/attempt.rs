@@ -8,13 +8,13 @@ use std::time::Duration;
 use funil_core::clock::after;
 use funil_core::consent::{Decision, permits};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, Outcome, Reason, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, Outcome, Reason, State, settle,
 };
 use funil_core::destination::{Context, Kind, Step};
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
 use funil_core::pii::Text;
-use funil_store::{Claim, Claimed, Claiming, Due, Material, StoreError, Written};
+use funil_store::{AlertKind, Claim, Claimed, Claiming, Due, Material, StoreError, Written};
 use jiff::Timestamp;
 
 use crate::client::{self, NoAnswer};
@@ -62,19 +62,18 @@ impl Worker {
         let probes = gate.probes().await;
         let admission = gate.admit(due, now).await;
         let tokens = match admission {
-            Admission::Send => match gate.tokens(now).await? {
-                Some(tokens) => tokens,
-                None => {
+            Admission::Send => {
+                let Some(tokens) = gate.tokens(now).await? else {
                     gate.unused(probes).await;
                     return Ok(Handled::OutOfTokens);
-                }
-            },
-            Admission::SettleExpired => Tokens::Unlimited,
+                };
+                tokens
+            }
             // Only a harmful request leaves a delivery in doubt.
             Admission::SettleInterrupted if self.destination.doubt == Doubt::Never => {
                 return Ok(Handled::Passed);
             }
-            Admission::SettleInterrupted => Tokens::Unlimited,
+            Admission::SettleInterrupted | Admission::SettleExpired => Tokens::Unlimited,
         };
         let lease = LeaseId::random(&*self.shell.entropy);
         let claiming = match admission {
@@ -137,6 +136,21 @@ impl Worker {
         let written = self.store.settle(claim, &settlement, now).await?;
         this_try.gate.give_back(this_try.tokens).await;
         this_try.gate.note(outcome, now).await?;
+        if settlement.state == State::Dead && written == Written::Yes {
+            let kind = match outcome {
+                Outcome::Expired => AlertKind::Expired,
+                Outcome::Delivered
+                | Outcome::Retry { .. }
+                | Outcome::Rejected(_)
+                | Outcome::Blocked(_)
+                | Outcome::Skipped(_)
+                | Outcome::Unknown(_)
+                | Outcome::Released { .. } => AlertKind::Dead,
+            };
+            let example = format!("{}/{}", delivery.lead_id, delivery.id);
+            let name = self.destination.name;
+            self.store.raise_alert(name, kind, Some(&example), now).await?;
+        }
         tracing::info!(
             destination = self.destination.name,
             slot = delivery.slot,

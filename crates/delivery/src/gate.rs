@@ -7,7 +7,7 @@ use funil_core::breaker::{Breaker, Health, PROBE_AFTER_S, Permit, health, probe_
 use funil_core::clock::after;
 use funil_core::delivery::Outcome;
 use funil_core::destination::Destination;
-use funil_store::{Due, Lease, Store, StoreError};
+use funil_store::{AlertKind, Due, Lease, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
@@ -73,11 +73,10 @@ impl<'w> Gate<'w> {
         let breaker = store.breaker(destination.name).await?;
         let mode = match breaker.permit(now) {
             Permit::Send => Mode::Sends,
-            Permit::Wait => Mode::Waits,
             Permit::Probe if store.take_probe(destination.name, PROBE_AFTER_S, now).await? => {
                 Mode::Probes
             }
-            Permit::Probe => Mode::Waits,
+            Permit::Wait | Permit::Probe => Mode::Waits,
         };
         let state = State { breaker, mode, pool: None, spent_until: None };
         Ok(Self { store, destination, requests_per_minute, state: Mutex::new(state) })
@@ -187,6 +186,11 @@ impl<'w> Gate<'w> {
             state.mode = Mode::Waits;
             if state.breaker.open.is_none() {
                 tracing::warn!(destination = name, reason = open.reason, "the breaker opened");
+                let kind = match told {
+                    Health::Blocked(_) => AlertKind::Blocked,
+                    Health::Well | Health::Failing(_) | Health::Untold => AlertKind::BreakerOpened,
+                };
+                self.store.raise_alert(name, kind, None, now).await?;
             }
         }
         state.breaker = breaker;

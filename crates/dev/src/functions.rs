@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use funil_core::config::{ConfigError, Env};
 use funil_core::destination;
-use funil_delivery::{REQUEST_TIMEOUT, Worker};
+use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_lambda::Function;
 use funil_store::Shell;
 
@@ -13,13 +13,17 @@ pub fn all(env: &Env, shell: &Shell) -> Result<Vec<Function>, ConfigError> {
     all_with_request_timeout(env, shell, REQUEST_TIMEOUT)
 }
 
+fn dispatch(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+    funil_lambda::dispatch(env, shell, Alerts::connect(env, shell)?.into_work())
+}
+
 /// The same, with another limit on how long a provider may take to answer.
 pub fn all_with_request_timeout(
     env: &Env,
     shell: &Shell,
     timeout: Duration,
 ) -> Result<Vec<Function>, ConfigError> {
-    let mut made = vec![funil_lambda::lead_submit(env, shell), funil_lambda::dispatch(env, shell)];
+    let mut made = vec![funil_lambda::lead_submit(env, shell), dispatch(env, shell)];
     for destination in destination::ALL {
         made.push(Worker::connect(destination.name, env, shell).and_then(|worker| {
             let work = worker.with_request_timeout(timeout).into_work();

@@ -3,3 +3,4 @@
 pub(crate) mod deliver;
 pub(crate) mod dispatch;
 pub(crate) mod lead_submit;
+mod watch;

@@ -78,14 +78,18 @@ impl Store {
             .index_name(DEAD_INDEX)
             .key_condition_expression("dead_pk = :pk")
             .limit(limit);
-        Ok(first_page(query)
-            .await?
-            .iter()
-            .filter_map(|found| {
-                let died_at = item::text(found, "dead_sk")?.parse().ok()?;
-                Some(DeadDelivery { key: key_of(found)?, died_at })
-            })
-            .collect())
+        Ok(first_page(query).await?.iter().filter_map(dead_delivery).collect())
+    }
+
+    /// What died last.
+    pub async fn newest_dead(&self, destination: &str) -> Result<Option<DeadDelivery>, StoreError> {
+        let query = self
+            .query(key::dead(destination))
+            .index_name(DEAD_INDEX)
+            .key_condition_expression("dead_pk = :pk")
+            .scan_index_forward(false)
+            .limit(1);
+        Ok(first_page(query).await?.first().and_then(dead_delivery))
     }
 
     /// The lead's other deliveries for the same destination that somebody holds.
@@ -130,6 +134,11 @@ impl Store {
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
     }
+}
+
+fn dead_delivery(found: &Item) -> Option<DeadDelivery> {
+    let died_at = item::text(found, "dead_sk")?.parse().ok()?;
+    Some(DeadDelivery { key: key_of(found)?, died_at })
 }
 
 fn key_of(found: &Item) -> Option<DeliveryKey> {

@@ -86,6 +86,10 @@ pub(crate) fn limit(minute: Timestamp) -> String {
     format!("LIMIT#{}", time(minute))
 }
 
+pub(crate) fn alert(destination: &str, kind: &str) -> String {
+    format!("ALERT#{destination}#{kind}")
+}
+
 pub(crate) fn due(destination: &str) -> String {
     format!("DUE#{destination}#0")
 }

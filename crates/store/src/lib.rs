@@ -9,6 +9,7 @@
 )]
 
 mod accept;
+mod alert;
 mod alias;
 mod breaker;
 mod claim;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
+pub use alert::{Alert, AlertKind};
 pub use claim::{Claim, Claimed, Claiming, Material, Written};
 pub use connect::AwsConfig;
 pub use due::{DeadDelivery, Due, Sibling};

@@ -4,15 +4,18 @@
 //! nothing itself. A failed ring is logged, never a batch failure: the next schedule rings again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use funil_core::clock::after;
 use funil_core::config::{ConfigError, Env};
 use funil_core::destination::{self, Destination};
 use funil_store::{DELIVERY_PREFIX, Shell, StoreError, destination_of, key_time};
+use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Function;
+use super::watch;
 use crate::doorbell::Doorbell;
 use crate::function::Answer;
 use crate::guard;
@@ -25,14 +28,25 @@ const NAME: &str = "dispatch";
 /// What is due within this, in seconds, is rung for at once: the next schedule is a minute away.
 const SOON_S: i64 = 60;
 
+/// How long something may be due before a person is told, in seconds.
+const BACKLOG_S: i64 = 15 * 60;
+
+/// Tells a person what is due to be told; answers how many messages went out.
+type Tell = dyn Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync;
+
 #[derive(Clone)]
 struct Dispatch {
     site: Site,
     doorbell: Doorbell,
+    backlog_s: i64,
+    tell: Arc<Tell>,
 }
 
-/// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+/// Configures the function; `tell` sends the alerts that are due.
+pub fn function<T>(env: &Env, shell: &Shell, tell: T) -> Result<Function, ConfigError>
+where
+    T: Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
+{
     let mut settings = env.settings();
     let site = Site::read(&mut settings, shell);
     let doorbell = site.as_ref().and_then(|site| {
@@ -42,7 +56,15 @@ pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
             settings.problem("Set DOORBELL_URL, or DOORBELL_FUNCTION_PREFIX on AWS Lambda.")
         })
     });
-    let endpoint = site.zip(doorbell).map(|(site, doorbell)| Dispatch { site, doorbell });
+    let backlog_s = match settings.optional("BACKLOG_ALERT_SECONDS").map(str::parse) {
+        None => Some(BACKLOG_S),
+        Some(Ok(seconds)) if seconds > 0 => Some(seconds),
+        Some(_) => settings.problem("BACKLOG_ALERT_SECONDS must be a whole number above zero."),
+    };
+    let tell: Arc<Tell> = Arc::new(tell);
+    let endpoint = site.zip(doorbell).zip(backlog_s).map(|((site, doorbell), backlog_s)| {
+        Dispatch { site, doorbell, backlog_s, tell }
+    });
     let endpoint = settings.finish(endpoint)?;
     Ok(Function::new(NAME, move |trigger, _| {
         let endpoint = endpoint.clone();
@@ -61,7 +83,10 @@ impl Dispatch {
             }
             Trigger::Stream(records) => Answer::Value(self.stream(&records).await),
             Trigger::Schedule | Trigger::Direct(_) => match self.ring_due().await {
-                Ok(rung) => Answer::Value(json!({"rung": rung})),
+                Ok(rung) => {
+                    self.look_after().await;
+                    Answer::Value(json!({"rung": rung}))
+                }
                 Err(error) => {
                     tracing::error!(error = %error, "the table failed; nothing was rung");
                     Answer::Value(json!({"error": "the table failed"}))
@@ -105,6 +130,16 @@ impl Dispatch {
         });
         let due: Vec<_> = futures::future::try_join_all(looks).await?;
         Ok(self.ring(due.into_iter().flatten()).await)
+    }
+
+    /// What is looked after each minute. A failure here is logged; the next minute looks again.
+    async fn look_after(&self) {
+        if let Err(error) = watch::look_after(&self.site, self.backlog_s).await {
+            tracing::error!(error = %error, "the table failed while dispatch looked after it");
+        }
+        if let Err(error) = (self.tell)().await {
+            tracing::error!(error = %error, "the table failed while alerts were told");
+        }
     }
 
     async fn ring(

@@ -1,0 +1,137 @@
+//! Telling a person: alerts to `MONITORING_WEBHOOK_URL`, in the shape of Slack's incoming webhooks
+//! (`provider-apis.md` §11).
+//!
+//! Alerts are never dead-lettered and never alert; one that cannot be sent is tried again a minute
+//! later, for a day, and holds up nothing. Without an address they are log lines only.
+
+use std::sync::Arc;
+
+use funil_core::clock::after;
+use funil_core::config::{ConfigError, Env, Secret, SiteConfig};
+use funil_core::exchange::{Method, Request};
+use funil_store::{Alert, AlertKind, AwsConfig, Shell, Store, StoreError};
+use futures::future::BoxFuture;
+use serde_json::json;
+use url::Url;
+
+use crate::client::{self, REQUEST_TIMEOUT};
+
+/// After so long an alert that could not be sent is no news any more, in seconds.
+const WORTH_TELLING_S: i64 = 24 * 60 * 60;
+
+/// The one who tells.
+pub struct Alerts {
+    store: Store,
+    shell: Shell,
+    webhook: Option<Secret>,
+    site: String,
+}
+
+impl Alerts {
+    /// Reads the configuration and connects. Touches no network.
+    pub fn connect(env: &Env, shell: &Shell) -> Result<Self, ConfigError> {
+        let mut settings = env.settings();
+        let site = SiteConfig::read(&mut settings);
+        let aws = AwsConfig::read(&mut settings);
+        let webhook = match settings.optional("MONITORING_WEBHOOK_URL") {
+            // The address is a credential: whoever has it can post.
+            Some(_) => settings.url("MONITORING_WEBHOOK_URL", None).map(Some),
+            None => Some(None),
+        };
+        let alerts = site.zip(aws).zip(webhook).map(|((site, aws), webhook)| Self {
+            store: Store::connect(&aws, &site.table, shell.http.clone()),
+            shell: shell.clone(),
+            webhook: webhook.map(|url| Secret::new(url.to_string())),
+            site: site.site_url.host_str().unwrap_or_default().to_owned(),
+        });
+        settings.finish(alerts)
+    }
+
+    /// Tells what is due; answers how many messages went out.
+    pub async fn tell(&self) -> Result<usize, StoreError> {
+        let now = self.shell.clock.now();
+        let mut told = 0;
+        for alert in self.store.take_alerts(now).await? {
+            let news = alert.count - alert.told;
+            if news == 0 {
+                self.store.alert_told(&alert, alert.count, now).await?;
+                continue;
+            }
+            tracing::error!(
+                destination = alert.destination,
+                kind = alert.kind.name(),
+                count = news,
+                example = alert.example.as_deref().unwrap_or_default(),
+                "alert"
+            );
+            let late = after(alert.since, WORTH_TELLING_S) <= now;
+            if self.send(&alert, news).await || late {
+                self.store.alert_told(&alert, alert.count, now).await?;
+                told += 1;
+            }
+        }
+        Ok(told)
+    }
+
+    /// Sends one message; answers whether it is out of our hands.
+    async fn send(&self, alert: &Alert, news: i64) -> bool {
+        let Some(webhook) = &self.webhook else { return true };
+        let Ok(url) = Url::parse(webhook.expose()) else { return true };
+        let body = json!({"text": sentence(&self.site, alert, news)});
+        let request = Request::safe(Method::Post, url, Some(body));
+        let now = self.shell.clock.now();
+        match client::send(&self.shell.http, &request, REQUEST_TIMEOUT, now).await {
+            Ok(reply) if reply.succeeded() => true,
+            Ok(reply) => {
+                tracing::warn!(status = reply.status, "the monitoring webhook refused an alert");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the monitoring webhook did not answer");
+                false
+            }
+        }
+    }
+
+    /// Tells as `dispatch` asks.
+    pub fn into_work(
+        self,
+    ) -> impl Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static {
+        let alerts = Arc::new(self);
+        move || {
+            let alerts = Arc::clone(&alerts);
+            Box::pin(async move { alerts.tell().await })
+        }
+    }
+}
+
+/// What a person reads: what happened, how often, and what to do.
+fn sentence(site: &str, alert: &Alert, news: i64) -> String {
+    let to = &alert.destination;
+    let since = alert.since.strftime("%H:%M UTC");
+    let what = match alert.kind {
+        AlertKind::Dead => format!(
+            "{news} × a delivery to {to} was given up since {since}. \
+             Look with `funil dead list --destination {to}`, mend the cause, and replay."
+        ),
+        AlertKind::Expired => format!(
+            "{news} × a delivery to {to} ran out of time since {since}. \
+             Look with `funil dead list --destination {to}`."
+        ),
+        AlertKind::Blocked => format!(
+            "{to} refuses us since {since}: check its credentials, plan and configuration. \
+             Nothing is lost; one delivery tries again every 5 minutes."
+        ),
+        AlertKind::BreakerOpened => format!(
+            "{to} failed several times in a row since {since}. \
+             Nothing is lost; one delivery tries again every minute."
+        ),
+        AlertKind::Backlog => format!(
+            "Something for {to} has been due for too long since {since}. \
+             Check that its function runs each minute."
+        ),
+    };
+    let example =
+        alert.example.as_ref().map(|id| format!(" For example {id}.")).unwrap_or_default();
+    format!("Funil, {site}: {what}{example}")
+}

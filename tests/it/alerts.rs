@@ -1,0 +1,115 @@
+//! Alerts: a person is told once what happened and once how often, whatever else fails.
+
+use funil_core::delivery::State;
+use funil_dev::providers::Behaviour;
+use serde_json::{Value, json};
+
+use crate::world::{World, lead, lead_body};
+
+/// The monitoring webhook: a provider that nobody simulates in particular.
+const MONITORING: &str = "monitoring";
+
+async fn world(destinations: &str) -> World {
+    let world = World::plan()
+        .with("DESTINATIONS", destinations)
+        .with_provider_url("MONITORING_WEBHOOK_URL", MONITORING)
+        .start()
+        .await;
+    world.looks_at("segment");
+    world.looks_at(MONITORING);
+    world
+}
+
+fn somebody(number: usize) -> Value {
+    let mut body = lead_body();
+    body["leadId"] = Value::Null;
+    body["email"] = json!(format!("somebody{number}@example.com"));
+    body
+}
+
+/// A minute of `dispatch`.
+async fn minute(world: &World) {
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    let answer = world.invoke("dispatch", schedule).await;
+    assert!(answer.get("rung").is_some(), "{answer}");
+}
+
+fn told(world: &World) -> Vec<String> {
+    let received = world.providers.received(MONITORING);
+    received.iter().map(|call| call.body["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn many_deaths_are_told_in_two_messages() {
+    let world = world("segment").await;
+    world.providers.behave("segment", Behaviour::Status(400));
+    for number in 0..7 {
+        world.submit_from(&format!("198.51.100.{number}"), &somebody(number)).await;
+        world.drain().await;
+        minute(&world).await;
+    }
+    let first = told(&world);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(first[0].contains("1 × a delivery to segment was given up"), "{first:?}");
+    assert!(!first[0].contains("somebody"), "nothing personal: {first:?}");
+    world.pass(15 * 60);
+    minute(&world).await;
+    minute(&world).await;
+    let all = told(&world);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[1].contains("6 × a delivery to segment was given up"), "{all:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_sent_is_sent_later_and_holds_up_nothing() {
+    let world = world("segment").await;
+    world.providers.script(MONITORING, [Behaviour::Status(500), Behaviour::CloseConnection]);
+    world.providers.script("segment", [Behaviour::Status(401)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    minute(&world).await;
+    world.pass(60);
+    minute(&world).await;
+    world.pass(60);
+    minute(&world).await;
+    let all = told(&world);
+    assert_eq!(all.len(), 3, "two tries failed: {all:?}");
+    assert!(all[2].contains("segment refuses us"), "{all:?}");
+    world.advance(jiff::SignedDuration::from_mins(20)).await;
+    assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_death_that_a_crash_kept_secret_and_a_backlog_are_told() {
+    let world = world("segment").await;
+    world.submit(&lead_body()).await;
+    // Nobody works for a while.
+    world.pass(16 * 60);
+    minute(&world).await;
+    assert!(told(&world)[0].contains("has been due for too long"), "{:?}", told(&world));
+    // A worker settles and dies before it raises the alert: as if it were never raised.
+    world.providers.script("segment", [Behaviour::Status(400)]);
+    world.drain().await;
+    world.forget_alerts("segment", "dead").await;
+    minute(&world).await;
+    let all = told(&world);
+    assert!(all.last().unwrap().contains("was given up"), "{all:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_after_a_destination_is_taken_off_what_was_due_is_skipped() {
+    let world = world("segment").await;
+    world.submit(&lead_body()).await;
+    let without = world.deployment(&[("DESTINATIONS", "crm")]);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    world.pass(23 * 3600);
+    without.invoke("dispatch", schedule.clone()).await;
+    assert_eq!(world.delivery(lead(), "segment").await.state, State::Pending);
+    world.pass(3600);
+    without.invoke("dispatch", schedule).await;
+    assert_eq!(world.states(lead()).await, ["segment/event skipped off"]);
+    world.finish().await;
+}
