@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
+mod attacks;
 mod binaries;
 mod capacity;
 mod crm;

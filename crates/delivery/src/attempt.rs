@@ -14,7 +14,7 @@ use funil_core::destination::{Context, Kind, Step};
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
 use funil_core::pii::Text;
-use funil_store::{Claim, Claimed, Due, Material, StoreError, Written};
+use funil_store::{Claim, Claimed, Due, Found, Material, StoreError, Written};
 use jiff::Timestamp;
 
 use crate::client::{self, NoAnswer};
@@ -25,7 +25,7 @@ const REQUESTS_MAX: usize = 8;
 /// How long one try may take, in seconds.
 const TRY_S_MAX: i64 = 25;
 /// No request starts with less than this left of the lease or of the function, in seconds.
-const REQUEST_NEEDS_S: i64 = 12;
+pub(crate) const REQUEST_NEEDS_S: i64 = 12;
 /// How much of an answer that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
@@ -103,21 +103,23 @@ impl Worker {
         let jitter = self.shell.entropy.number();
         let settlement = settle(delivery, outcome, self.destination.doubt, measured, now, jitter);
         let written = self.store.settle(claim, &settlement, now).await?;
-        tracing::info!(
-            destination = self.destination.name,
-            slot = delivery.slot,
-            lead = %delivery.lead_id,
-            delivery = %delivery.id,
-            outcome = outcome.name(),
-            state = settlement.state.name(),
-            reason = settlement.reason.as_deref().unwrap_or_default(),
-            status = status.unwrap_or_default(),
-            attempts = settlement.attempts,
-            duration_ms,
-            "settled {}/{}", delivery.lead_id, delivery.id
-        );
         match written {
-            Written::Yes => Ok(Handled::Settled),
+            Written::Yes => {
+                tracing::info!(
+                    destination = self.destination.name,
+                    slot = delivery.slot,
+                    lead = %delivery.lead_id,
+                    delivery = %delivery.id,
+                    outcome = outcome.name(),
+                    state = settlement.state.name(),
+                    reason = settlement.reason.as_deref().unwrap_or_default(),
+                    status = status.unwrap_or_default(),
+                    attempts = settlement.attempts,
+                    duration_ms,
+                    "settled {}/{}", delivery.lead_id, delivery.id
+                );
+                Ok(Handled::Settled)
+            }
             Written::LeaseLost => {
                 tracing::warn!(
                     destination = self.destination.name,
@@ -173,19 +175,22 @@ impl Worker {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
         let Material { lead, event, revocations } = self.store.material(delivery).await?;
-        let Some(lead) = lead else {
-            return Ok(Some(Outcome::Rejected(Reason::Missing("lead"))));
-        };
-        let Some(event) = event else {
-            return Ok(Some(Outcome::Released {
-                reason: Reason::NotUnderstood,
-                after_s: BLOCKED_S,
-            }));
+        let (lead, event) = match (lead, event) {
+            (Found::There(lead), Found::There(event)) => (lead, event),
+            (Found::Missing, _) => return Ok(Some(Outcome::Rejected(Reason::Missing("lead")))),
+            (_, Found::Missing) => return Ok(Some(Outcome::Rejected(Reason::Missing("event")))),
+            (Found::NotUnderstood, _) | (_, Found::NotUnderstood) => {
+                return Ok(Some(Outcome::Released {
+                    reason: Reason::NotUnderstood,
+                    after_s: BLOCKED_S,
+                }));
+            }
         };
         if permits(slot.purpose, &lead.consents, &revocations) == Decision::Denied {
             return Ok(Some(Outcome::Skipped(Reason::NoConsent(slot.purpose))));
         }
-        let context = Context { lead: &lead, event: &event, delivery, slot, now };
+        let context =
+            Context { lead: &lead, revocations: &revocations, event: &event, delivery, slot, now };
         loop {
             let request = match adapter.next(&context, &this_try.replies) {
                 Step::Done(outcome) => return Ok(Some(outcome)),
@@ -199,7 +204,11 @@ impl Worker {
             let lease_ends = after(this_try.started, LEASE_S);
             if left_from > stop_at.min(lease_ends) || self.shell.clock.now() >= this_try.ends {
                 let reason = Reason::NoTimeLeft;
-                return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
+                return Ok(Some(if this_try.replies.is_empty() {
+                    Outcome::Released { reason, after_s: 1 }
+                } else {
+                    Outcome::Retry { reason, retry_after_s: None }
+                }));
             }
             if request.repeat == Repeat::Harmful
                 && self.store.mark_sending(claim).await? == Written::LeaseLost

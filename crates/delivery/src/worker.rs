@@ -18,7 +18,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::attempt::Handled;
+use crate::attempt::{Handled, REQUEST_NEEDS_S};
 use crate::client::REQUEST_TIMEOUT;
 
 /// How many deliveries one worker has under way.
@@ -145,7 +145,7 @@ impl Worker {
         let mut looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         loop {
             let now = self.shell.clock.now();
-            if now >= stop_at {
+            if now >= after(stop_at, -REQUEST_NEEDS_S) {
                 return Ok(drained);
             }
             let horizon = goes_on_until.unwrap_or(now).max(now);
@@ -225,7 +225,8 @@ impl Worker {
                 let settled = &settled;
                 async move {
                     for due in lane {
-                        if self.shell.clock.now() >= stop_at {
+                        // What cannot be sent any more is not claimed either.
+                        if self.shell.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
                             return;
                         }
                         match self.handle(&due, stop_at).await {

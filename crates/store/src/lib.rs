@@ -29,7 +29,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
-pub use claim::{Claim, Claimed, Material, Written};
+pub use claim::{Claim, Claimed, Found, Material, Written};
 pub use connect::AwsConfig;
 pub use due::{DeadDelivery, Due, Sibling};
 pub use error::StoreError;

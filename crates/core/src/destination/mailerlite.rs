@@ -33,6 +33,11 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: 14 * 24,
     doubt: Doubt::NeedsPerson,
     base_url_variable: "MAILERLITE_BASE_URL",
+    local_path: "",
+    local_variables: &[
+        ("MAILERLITE_API_KEY", "local-mailerlite"),
+        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#),
+    ],
     slots: &[
         Slot { name: QUESTIONNAIRE.name, purpose: QUESTIONNAIRE.purpose },
         Slot { name: MARKETING.name, purpose: MARKETING.purpose },

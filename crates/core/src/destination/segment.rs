@@ -26,6 +26,8 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: 14 * 24,
     doubt: Doubt::NeedsPerson,
     base_url_variable: "SEGMENT_BASE_URL",
+    local_path: "/v1",
+    local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![&EVENT],

@@ -100,11 +100,21 @@ impl Dispatch {
         self.site.store.ready(&self.site.config.hash_key).await?;
         let now = self.site.shell.clock.now();
         let looks = destination::ALL.iter().map(|destination| async move {
-            let due = self.site.store.due(destination.name, now, 1).await?;
-            Ok((!due.is_empty()).then_some(*destination))
+            (*destination, self.site.store.due(destination.name, now, 1).await)
         });
-        let due: Vec<_> = futures::future::try_join_all(looks).await?;
-        Ok(self.ring(due.into_iter().flatten()).await)
+        let mut due = Vec::new();
+        for (destination, found) in futures::future::join_all(looks).await {
+            match found {
+                Ok(found) if found.is_empty() => {}
+                Ok(_) => due.push(destination),
+                // Nobody knows: one ring too many costs less than a delivery too late.
+                Err(error) => {
+                    tracing::error!(destination = destination.name, error = %error, "the table failed");
+                    due.push(destination);
+                }
+            }
+        }
+        Ok(self.ring(due.into_iter()).await)
     }
 
     async fn ring(
