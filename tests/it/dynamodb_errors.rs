@@ -87,7 +87,7 @@ async fn submit_to(
     script: Vec<Say>,
     lasting: Say,
 ) -> (Answer, Vec<Value>) {
-    let world = World::plan().with("DESTINATIONS", "").start().await;
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
     let table = Arc::new(Scripted {
         operation,
         script: Mutex::new(script.into()),

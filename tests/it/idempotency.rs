@@ -64,7 +64,7 @@ async fn fifty_equal_submissions_with_one_key_at_once_are_one_lead() {
 
 /// A world in which nothing is ever delivered.
 async fn intake() -> World {
-    World::plan().with("DESTINATIONS", "").start().await
+    World::plan().with("DESTINATIONS", "none").start().await
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ const PLANTED: &str = "zqx7planted";
 
 /// A world in which nothing is ever delivered.
 async fn intake() -> World {
-    World::plan().with("DESTINATIONS", "").start().await
+    World::plan().with("DESTINATIONS", "none").start().await
 }
 
 async fn post(world: &World, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
@@ -325,8 +325,11 @@ async fn ten_of_thirty_calls_at_once_pass() {
 
 #[tokio::test]
 async fn a_proxy_of_the_sites_own_is_believed_where_it_is_named() {
-    let world =
-        World::plan().with("DESTINATIONS", "").with("CLIENT_IP_HEADER", "X-Real-IP").start().await;
+    let world = World::plan()
+        .with("DESTINATIONS", "none")
+        .with("CLIENT_IP_HEADER", "X-Real-IP")
+        .start()
+        .await;
     for caller in ["198.51.100.1", "198.51.100.2"] {
         for number in 0..10 {
             let answer = world.submit_with(&[("x-real-ip", caller)], &somebody(number)).await;

@@ -346,7 +346,7 @@ async fn unknown_fields_are_ignored() {
 
 #[tokio::test]
 async fn a_lead_without_an_id_gets_one_of_its_e_mail_alone() {
-    let world = World::plan().with("DESTINATIONS", "").start().await;
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
     let mut body = lead_body();
     body.as_object_mut().unwrap().remove("leadId");
     let first = world.submit(&body).await.lead();
@@ -379,7 +379,8 @@ async fn a_plain_html_form_is_a_lead_too() {
 #[tokio::test]
 async fn a_plain_html_form_goes_on_to_the_thank_you_page() {
     let thanks = "https://www.example.com/obrigada";
-    let world = World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "").start().await;
+    let world =
+        World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "none").start().await;
     let answer = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
     assert_eq!((answer.status, answer.header("location")), (303, Some(thanks)));
     assert!(answer.body.is_empty());
@@ -420,7 +421,7 @@ async fn an_id_that_belongs_to_another_e_mail_is_not_taken_over() {
 
 #[tokio::test]
 async fn the_clients_own_score_is_kept_and_flagged_where_it_differs() {
-    let world = World::plan().with("DESTINATIONS", "").start().await;
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
     for (minute, client, expected) in
         [(0, 80, ClientScore::Agrees(80)), (1, 100, ClientScore::Differs(100))]
     {

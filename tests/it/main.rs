@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
 mod alerts;
+mod attacks;
 mod binaries;
 mod breaker;
 mod capacity;

@@ -123,6 +123,10 @@ fn the_readme_names_every_variable_and_no_other() {
         read.insert(format!("FUNIL_{name}"));
     }
     read.insert("TABLE_NAME".to_owned());
+    for destination in funil_core::destination::ALL {
+        let name = destination.name.to_ascii_uppercase();
+        read.insert(format!("{name}_REQUESTS_PER_MINUTE"));
+    }
     let read: BTreeSet<_> = read.difference(&platform).cloned().collect();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let table = readme.split("## Configuration").nth(1).unwrap().split("\n## ").next().unwrap();

@@ -246,6 +246,7 @@ impl Deployment {
 /// What a world is to be, before it is.
 pub(crate) struct Plan {
     variables: BTreeMap<String, Option<String>>,
+    provider_urls: Vec<(String, String)>,
     request_timeout: Duration,
 }
 
@@ -265,6 +266,12 @@ impl Plan {
     /// With less patience for providers that do not answer.
     pub(crate) const fn impatient(mut self) -> Self {
         self.request_timeout = Duration::from_millis(300);
+        self
+    }
+
+    /// With a variable that points to a provider of this world.
+    pub(crate) fn with_provider_url(mut self, name: &str, provider: &str) -> Self {
+        self.provider_urls.push((name.to_owned(), provider.to_owned()));
         self
     }
 
@@ -291,6 +298,9 @@ impl Plan {
                 Some(value) => drop(variables.insert(name, value)),
                 None => drop(variables.remove(&name)),
             }
+        }
+        for (name, provider) in self.provider_urls {
+            variables.insert(name, Providers::base_url(address, &provider));
         }
         let env: Env = variables.clone().into_iter().collect();
         let telling: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
@@ -394,7 +404,11 @@ impl World {
 
     /// Another one.
     pub(crate) fn plan() -> Plan {
-        Plan { variables: BTreeMap::new(), request_timeout: Duration::from_secs(8) }
+        Plan {
+            variables: BTreeMap::new(),
+            provider_urls: Vec::new(),
+            request_timeout: Duration::from_secs(8),
+        }
     }
 
     fn env(&self, overrides: &[(&str, &str)]) -> Env {
@@ -447,6 +461,14 @@ impl World {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{operation}: {status} {text}");
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// Removes what was counted of a kind of alert, as if it had never been raised.
+    pub(crate) async fn forget_alerts(&self, destination: &str, kind: &str) {
+        for alert in self.items(&format!("ALERT#{destination}#{kind}")).await {
+            let keys = json!({"Key": {"pk": alert["pk"], "sk": alert["sk"]}});
+            self.ask_table("DeleteItem", keys).await;
+        }
     }
 
     /// The sort keys of what the table holds of a kind of item, by the beginning of its partition.

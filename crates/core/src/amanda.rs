@@ -37,7 +37,14 @@ impl Answer {
             Self::Text(text) => {
                 let text = text.trim().trim_start_matches("R$").trim_end_matches('h').trim();
                 let whole = text.split(',').next().unwrap_or_default();
-                whole.replace('.', "").parse().ok()
+                let mut groups = whole.split('.');
+                let first = groups.next().unwrap_or_default();
+                // Dots part thousands only where three digits follow each; else they part decimals.
+                if groups.clone().all(|group| group.len() == 3) {
+                    whole.replace('.', "").parse().ok()
+                } else {
+                    first.parse().ok()
+                }
             }
         }
     }
@@ -182,13 +189,27 @@ pub fn score(answers: &Answers) -> AmandaScore {
 
 fn points(criterion: &Criterion, answers: &Answers) -> u8 {
     let Some(answer) = (criterion.answer)(answers) else { return 0 };
-    let option = answer.text().trim().to_lowercase();
+    let option = plain(answer.text().trim());
     let number = answer.number();
     let matching = criterion.bands.iter().find(|band| {
         band.options.contains(&option.as_str())
             || band.at_least.zip(number).is_some_and(|(least, number)| number >= least)
     });
     matching.map_or(0, |band| band.points)
+}
+
+/// Lower case and without accents, as the options are written.
+fn plain(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let accented = "áàâãäéèêíóôõöúüç";
+    let without = "aaaaaeeeioooouuc";
+    lower
+        .chars()
+        .map(|c| {
+            let position = accented.chars().position(|known| known == c);
+            position.and_then(|position| without.chars().nth(position)).unwrap_or(c)
+        })
+        .collect()
 }
 
 /// By how much a client's own score may differ from ours before it is flagged.
@@ -229,7 +250,7 @@ mod tests {
     #[test]
     fn the_best_answers_make_one_hundred_and_none_make_zero() {
         let best = Answers {
-            business_type: text("Consultoria "),
+            business_type: text("Serviços "),
             monthly_revenue: Some(Answer::Number(250_000)),
             work_hours_daily: text("14h"),
             main_struggle: text("tempo"),
@@ -259,6 +280,8 @@ mod tests {
             (Some(Answer::Number(29_999)), 18),
             (text("R$ 15.000,00"), 18),
             (text("15000"), 18),
+            (text("10000.00"), 18),
+            (text("1.250.000"), 35),
             (Some(Answer::Number(9_999)), 10),
             (text("ate-5000"), 0),
         ] {

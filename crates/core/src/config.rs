@@ -173,10 +173,13 @@ impl SiteConfig {
     /// Reads the variables that all functions have.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let table = settings.optional("TABLE_NAME").unwrap_or("funil").to_owned();
-        let destinations = destination_list(settings, "DESTINATIONS");
+        let destinations = settings
+            .required("DESTINATIONS")
+            .and_then(|_| destination_list(settings, "DESTINATIONS"));
         let outside = destination_list(settings, "DELIVER_OUTSIDE_PRODUCTION");
         let environment = match settings.optional("ENVIRONMENT") {
-            None | Some("production") => Environment::Production,
+            None => Environment::Production,
+            Some(name) if name.eq_ignore_ascii_case("production") => Environment::Production,
             Some(_) => Environment::Other,
         };
         let site_url = settings.url("SITE_URL", None);
@@ -212,9 +215,12 @@ impl SiteConfig {
 
 fn destination_list(settings: &mut Settings<'_>, name: &str) -> Option<Vec<&'static Destination>> {
     let mut found = Vec::new();
-    for item in settings.list(name) {
+    // `none` says in so many words that nothing is on.
+    for item in settings.list(name).into_iter().filter(|item| *item != "none") {
         if let Some(destination) = destination::find(item) {
-            found.push(destination);
+            if !found.contains(&destination) {
+                found.push(destination);
+            }
         } else {
             let known: Vec<_> = destination::ALL.iter().map(|known| known.name).collect();
             return settings.problem(format!(

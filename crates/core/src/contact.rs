@@ -62,6 +62,9 @@ impl Phone {
             return Err(InvalidContact);
         }
         // The prefix of a collect call, which libphonenumber reads as part of the number.
+        // Marks of direction and width come along when a number is copied from a contact list.
+        let marks = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let text: String = text.chars().filter(|c| !marks(*c)).collect();
         let text = text.trim();
         let text = text.strip_prefix("9090").unwrap_or(text);
         let number = PHONE_NUMBER_UTIL.parse(text, Some(Region::BR)).map_err(|_| InvalidContact)?;
@@ -176,6 +179,7 @@ mod tests {
             ("1133334444", "+551133334444"),
             ("0800 123 4567", "+558001234567"),
             ("+1 650 555 1234", "+16505551234"),
+            ("\u{202d}11 98765-4321\u{202c}", "+5511987654321"),
             ("+351 912 345 678", "+351912345678"),
         ] {
             assert_eq!(

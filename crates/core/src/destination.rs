@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::clock::after;
 use crate::config::Settings;
-use crate::consent::{FormConsent, Purpose};
+use crate::consent::{FormConsent, Purpose, Revocations};
 use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
 use crate::exchange::{Reply, Request};
@@ -64,6 +64,10 @@ pub struct Destination {
     pub requests_per_minute: Option<u32>,
     /// The variable that points it elsewhere.
     pub base_url_variable: &'static str,
+    /// What the path of its base address ends with on the local stage.
+    pub local_path: &'static str,
+    /// Variables with which it works against a simulated provider.
+    pub local_variables: &'static [(&'static str, &'static str)],
     /// Every slot there is.
     pub slots: &'static [Slot],
     /// The slots that an event wants.
@@ -103,6 +107,8 @@ pub trait Adapter: Send + Sync {
 pub struct Context<'a> {
     /// Who the person is now.
     pub lead: &'a Lead,
+    /// What the person took back through a provider.
+    pub revocations: &'a [Revocations],
     /// What happened then.
     pub event: &'a Event,
     /// The delivery itself.

@@ -226,6 +226,16 @@ impl<'v> Fields<'v> {
         text
     }
 
+    /// A person's name: text with at least one letter or digit in it.
+    pub fn required_name(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        let text = self.required_text(name, chars_max)?;
+        if text.expose().chars().any(char::is_alphanumeric) {
+            Some(text)
+        } else {
+            self.fail(name, Fault::Required)
+        }
+    }
+
     /// The e-mail address, which has to be there.
     pub fn required_email(&mut self, name: &str) -> Option<Email> {
         let text = self.required_text(name, 320)?;
@@ -278,6 +288,9 @@ impl<'v> Fields<'v> {
     /// A whole number in a range; a form's text with digits counts.
     pub fn number(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {
         let number = match self.value(name)? {
+            Value::Number(number) if is_outside(number, min, max) => {
+                return self.fail(name, Fault::OutOfRange(min, max));
+            }
             Value::Number(number) => Some(whole(number)),
             Value::String(text) if text.trim().is_empty() => return None,
             Value::String(text) => text.trim().parse().ok(),
@@ -331,6 +344,17 @@ impl<'v> Fields<'v> {
             Some(_) | None => Err(FieldErrors(self.errors)),
         }
     }
+}
+
+/// Whether a number with decimals lies outside the range: 100.9 is more than 100.
+fn is_outside(number: &serde_json::Number, min: i64, max: i64) -> bool {
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "ranges of forms are far below 2^53"
+    )]
+    let (min, max) = (min as f64, max as f64);
+    number.as_f64().is_some_and(|number| number < min || number > max)
 }
 
 /// A JSON number as a whole one, towards zero.
@@ -413,6 +437,12 @@ mod tests {
         assert_eq!(fields.number("text", 0, 100), Some(7));
         assert_eq!(fields.number("blank", 0, 100), None);
         assert_eq!(fields.text("null", 5), None);
+        let body = json!({"n": 100.9, "m": -0.5, "k": 99.5});
+        let mut outside = Fields::of(&body);
+        assert_eq!(
+            [outside.number("n", 0, 100), outside.number("m", 0, 100), outside.number("k", 0, 100)],
+            [None, None, Some(99)]
+        );
         assert!(fields.finish(Some(())).is_ok());
     }
 }

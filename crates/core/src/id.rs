@@ -32,6 +32,11 @@ impl LeadId {
         Ok(Self(id))
     }
 
+    /// Whether it has the form of an id that we derive, which no browser makes.
+    pub fn is_derived(self) -> bool {
+        self.0.get_version_num() == 8
+    }
+
     /// The id of somebody known only by e-mail: the same each time, and not guessable without the
     /// site's key (UUIDv8, RFC 9562).
     pub fn from_email(key: &HashKey, email: &Email) -> Self {

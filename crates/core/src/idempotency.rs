@@ -25,10 +25,7 @@ impl IdempotencyKey {
     pub fn parse(header: &str) -> Result<Self, InvalidKey> {
         let text = header.trim();
         let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-        if key.is_empty()
-            || key.len() > 255
-            || !key.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        {
+        if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidKey);
         }
         Ok(Self(key.to_owned()))

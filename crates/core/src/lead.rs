@@ -136,13 +136,23 @@ pub struct LeadChanges {
     pub latest: LeadLatest,
     /// Set if absent.
     pub facts: LeadFacts,
+    /// Fields of [`LeadLatest`] that are removed, by the names they have in the table.
+    pub removed: Vec<&'static str>,
 }
 
 impl LeadChanges {
     /// What a submitted form says about its lead.
     pub fn of_submission(submitted: &LeadSubmitted, occurred_at: Timestamp) -> Self {
         let form = &submitted.form;
+        // What was scored belongs together: an answer that this score did not count must not stay.
+        let scored = [
+            ("monthly_revenue", form.monthly_revenue.is_none()),
+            ("work_hours_daily", form.work_hours_daily.is_none()),
+            ("main_struggle", form.main_struggle.is_none()),
+            ("client_score", submitted.client_score.is_none()),
+        ];
         Self {
+            removed: scored.iter().filter(|(_, absent)| *absent).map(|(name, _)| *name).collect(),
             latest: LeadLatest {
                 email: Some(form.email.clone()),
                 name: Some(form.name.clone()),

@@ -88,7 +88,7 @@ impl LeadForm {
     pub fn parse(body: &Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
         let lead_id = fields.lead_id("leadId");
-        let name = fields.required_text("name", 200);
+        let name = fields.required_name("name", 200);
         let email = fields.required_email("email");
         let phone = fields.phone("phone");
         let business_type = fields.required_text("businessType", 100);

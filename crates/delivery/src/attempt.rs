@@ -11,10 +11,12 @@ use funil_core::delivery::{
     BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, Outcome, Reason, State, settle,
 };
 use funil_core::destination::{Context, Kind, Step};
+use funil_core::event::Event;
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
+use funil_core::lead::Lead;
 use funil_core::pii::Text;
-use funil_store::{AlertKind, Claim, Claimed, Claiming, Due, Material, StoreError, Written};
+use funil_store::{AlertKind, Claim, Claimed, Claiming, Due, Found, Material, StoreError, Written};
 use jiff::Timestamp;
 
 use crate::client::{self, NoAnswer};
@@ -26,7 +28,7 @@ const REQUESTS_MAX: usize = 8;
 /// How long one try may take, in seconds.
 const TRY_S_MAX: i64 = 25;
 /// No request starts with less than this left of the lease or of the function, in seconds.
-const REQUEST_NEEDS_S: i64 = 12;
+pub(crate) const REQUEST_NEEDS_S: i64 = 12;
 /// How much of an answer that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
@@ -135,37 +137,24 @@ impl Worker {
         let settlement = settle(delivery, outcome, self.destination.doubt, measured, now, jitter);
         let written = self.store.settle(claim, &settlement, now).await?;
         this_try.gate.give_back(this_try.tokens).await;
-        this_try.gate.note(outcome, now).await?;
-        if settlement.state == State::Dead && written == Written::Yes {
-            let kind = match outcome {
-                Outcome::Expired => AlertKind::Expired,
-                Outcome::Delivered
-                | Outcome::Retry { .. }
-                | Outcome::Rejected(_)
-                | Outcome::Blocked(_)
-                | Outcome::Skipped(_)
-                | Outcome::Unknown(_)
-                | Outcome::Released { .. } => AlertKind::Dead,
-            };
-            let example = format!("{}/{}", delivery.lead_id, delivery.id);
-            let name = self.destination.name;
-            self.store.raise_alert(name, kind, Some(&example), now).await?;
-        }
-        tracing::info!(
-            destination = self.destination.name,
-            slot = delivery.slot,
-            lead = %delivery.lead_id,
-            delivery = %delivery.id,
-            outcome = outcome.name(),
-            state = settlement.state.name(),
-            reason = settlement.reason.as_deref().unwrap_or_default(),
-            status = status.unwrap_or_default(),
-            attempts = settlement.attempts,
-            duration_ms,
-            "settled {}/{}", delivery.lead_id, delivery.id
-        );
         match written {
-            Written::Yes => Ok(Handled::Settled),
+            Written::Yes => {
+                tracing::info!(
+                    destination = self.destination.name,
+                    slot = delivery.slot,
+                    lead = %delivery.lead_id,
+                    delivery = %delivery.id,
+                    outcome = outcome.name(),
+                    state = settlement.state.name(),
+                    reason = settlement.reason.as_deref().unwrap_or_default(),
+                    status = status.unwrap_or_default(),
+                    attempts = settlement.attempts,
+                    duration_ms,
+                    "settled {}/{}", delivery.lead_id, delivery.id
+                );
+                self.tell(this_try.gate, delivery, outcome, settlement.state).await?;
+                Ok(Handled::Settled)
+            }
             Written::LeaseLost => {
                 tracing::warn!(
                     destination = self.destination.name,
@@ -176,6 +165,24 @@ impl Worker {
                 Ok(Handled::Passed)
             }
         }
+    }
+
+    /// Tells the breaker what the outcome says of the destination, and a person of a death.
+    async fn tell(
+        &self,
+        gate: &Gate<'_>,
+        delivery: &Delivery,
+        outcome: &Outcome,
+        state: State,
+    ) -> Result<(), StoreError> {
+        let now = self.shell.clock.now();
+        gate.note(outcome, now).await?;
+        if state != State::Dead {
+            return Ok(());
+        }
+        let kind = if *outcome == Outcome::Expired { AlertKind::Expired } else { AlertKind::Dead };
+        let example = format!("{}/{}", delivery.lead_id, delivery.id);
+        self.store.raise_alert(self.destination.name, kind, Some(&example), now).await
     }
 
     /// How the try ends; `None` where the lease was lost before a harmful request.
@@ -224,19 +231,15 @@ impl Worker {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
         let Material { lead, event, revocations } = self.store.material(delivery).await?;
-        let Some(lead) = lead else {
-            return Ok(Some(Outcome::Rejected(Reason::Missing("lead"))));
-        };
-        let Some(event) = event else {
-            return Ok(Some(Outcome::Released {
-                reason: Reason::NotUnderstood,
-                after_s: BLOCKED_S,
-            }));
+        let (lead, event) = match (lead, event) {
+            (Found::There(lead), Found::There(event)) => (lead, event),
+            (lead, event) => return Ok(Some(not_there(&lead, &event))),
         };
         if permits(slot.purpose, &lead.consents, &revocations) == Decision::Denied {
             return Ok(Some(Outcome::Skipped(Reason::NoConsent(slot.purpose))));
         }
-        let context = Context { lead: &lead, event: &event, delivery, slot, now };
+        let context =
+            Context { lead: &lead, revocations: &revocations, event: &event, delivery, slot, now };
         loop {
             let request = match adapter.next(&context, &this_try.replies) {
                 Step::Done(outcome) => return Ok(Some(outcome)),
@@ -250,7 +253,11 @@ impl Worker {
             let lease_ends = after(this_try.started, LEASE_S);
             if left_from > stop_at.min(lease_ends) || self.shell.clock.now() >= this_try.ends {
                 let reason = Reason::NoTimeLeft;
-                return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
+                return Ok(Some(if this_try.replies.is_empty() {
+                    Outcome::Released { reason, after_s: 1 }
+                } else {
+                    Outcome::Retry { reason, retry_after_s: None }
+                }));
             }
             if let Tokens::Leased(left) = &mut this_try.tokens {
                 let now = self.shell.clock.now();
@@ -320,6 +327,17 @@ impl Worker {
         let before_us = held.filter(|sibling| sibling.sk < claim.key.sk).map(|s| s.lease_end).max();
         let moment_s = 5 + i64::try_from(self.shell.entropy.number() % 5).unwrap_or(0);
         Ok(Some(before_us.map_or(moment_s, |end| (end.as_second() - now.as_second()).max(1))))
+    }
+}
+
+/// What becomes of a delivery whose lead or event is gone, or written by newer code.
+const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
+    match (lead, event) {
+        (Found::Missing, _) => Outcome::Rejected(Reason::Missing("lead")),
+        (_, Found::Missing) => Outcome::Rejected(Reason::Missing("event")),
+        (Found::There(_) | Found::NotUnderstood, Found::There(_) | Found::NotUnderstood) => {
+            Outcome::Released { reason: Reason::NotUnderstood, after_s: BLOCKED_S }
+        }
     }
 }
 

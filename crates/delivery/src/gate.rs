@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 /// Tokens that a delivery must have in hand before its claim: it may make so many requests.
 pub(crate) const TOKENS_PER_DELIVERY: i64 = 8;
-/// Tokens leased from the table at once.
-const TOKENS_PER_LEASE: i64 = 40;
+/// The most tokens leased from the table at once; a drain begins with one delivery's and doubles.
+const TOKENS_PER_LEASE_MAX: i64 = 64;
 /// A minute's tokens are not used in its last second: the request would arrive in the next minute.
 const MINUTE_ENDS_EARLY_S: i64 = -1;
 
@@ -50,6 +50,7 @@ struct State {
     breaker: Breaker,
     mode: Mode,
     pool: Option<Lease>,
+    next_lease: i64,
     /// The minute in which the table had no tokens left.
     spent_until: Option<Timestamp>,
 }
@@ -78,7 +79,8 @@ impl<'w> Gate<'w> {
             }
             Permit::Wait | Permit::Probe => Mode::Waits,
         };
-        let state = State { breaker, mode, pool: None, spent_until: None };
+        let state =
+            State { breaker, mode, pool: None, next_lease: TOKENS_PER_DELIVERY, spent_until: None };
         Ok(Self { store, destination, requests_per_minute, state: Mutex::new(state) })
     }
 
@@ -126,7 +128,8 @@ impl<'w> Gate<'w> {
         let pooled = state.pool.filter(|pool| now < after(pool.until, MINUTE_ENDS_EARLY_S));
         let mut pool = pooled.unwrap_or(Lease { tokens: 0, until: now });
         if pool.tokens < needed {
-            let many = TOKENS_PER_LEASE.min(per_minute);
+            let many = state.next_lease.min(per_minute);
+            state.next_lease = (state.next_lease * 2).min(TOKENS_PER_LEASE_MAX);
             let name = self.destination.name;
             let leased = match self.store.lease_requests(name, many, per_minute, now).await? {
                 Some(leased) => Some(leased),
@@ -152,6 +155,15 @@ impl<'w> Gate<'w> {
             && after(pool.until, MINUTE_ENDS_EARLY_S) == left.until
         {
             pool.tokens += left.tokens;
+        }
+    }
+
+    /// Ends the drain: what it leased and did not use goes back to the minute, for other workers.
+    pub(crate) async fn leave(&self, now: Timestamp) -> Result<(), StoreError> {
+        let pool = self.state.lock().await.pool.take();
+        match pool.filter(|pool| pool.tokens > 0 && now < pool.until) {
+            Some(pool) => self.store.return_requests(self.destination.name, pool).await,
+            None => Ok(()),
         }
     }
 

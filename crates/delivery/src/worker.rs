@@ -18,7 +18,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::attempt::Handled;
+use crate::attempt::{Handled, REQUEST_NEEDS_S};
 use crate::client::REQUEST_TIMEOUT;
 use crate::gate::Gate;
 
@@ -156,11 +156,22 @@ impl Worker {
             Patience::Waits => Some(after(self.shell.clock.now(), GOES_ON_S).min(stop_at)),
         };
         let gate = self.gate().await?;
+        let drained = self.drain_through(&gate, goes_on_until, stop_at).await;
+        gate.leave(self.shell.clock.now()).await?;
+        drained
+    }
+
+    async fn drain_through(
+        &self,
+        gate: &Gate<'_>,
+        goes_on_until: Option<Timestamp>,
+        stop_at: Timestamp,
+    ) -> Result<Drained, StoreError> {
         let mut drained = Drained::default();
         let mut looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         loop {
             let now = self.shell.clock.now();
-            if now >= stop_at {
+            if now >= after(stop_at, -REQUEST_NEEDS_S) {
                 return Ok(drained);
             }
             let horizon = goes_on_until.unwrap_or(now).max(now);
@@ -172,7 +183,7 @@ impl Worker {
                 due_soon = later.len(),
                 "looked for what is due"
             );
-            let settled = self.handle_all(&gate, due, stop_at).await;
+            let settled = self.handle_all(gate, due, stop_at).await;
             drained.settled += settled;
             if settled > 0 {
                 continue;
@@ -205,6 +216,7 @@ impl Worker {
         let due = Due { key: key.clone(), due_at: self.shell.clock.now(), deadline: None };
         let gate = self.gate().await?;
         let settled = self.handle_all(&gate, vec![due], after(stop_at, -SETTLING_NEEDS_S)).await;
+        gate.leave(self.shell.clock.now()).await?;
         Ok(Drained { settled })
     }
 
@@ -246,7 +258,8 @@ impl Worker {
                 let settled = &settled;
                 async move {
                     for due in lane {
-                        if self.shell.clock.now() >= stop_at {
+                        // What cannot be sent any more is not claimed either.
+                        if self.shell.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
                             return;
                         }
                         match self.handle(gate, &due, stop_at).await {

@@ -38,10 +38,13 @@ enum Command {
         #[arg(long, default_value = "http://127.0.0.1:8888/api")]
         to: Url,
     },
-    /// Print a lead's journey from the table that the environment names.
+    /// Print a lead's journey, from the table that the environment names or from the local stage's.
     Journey {
         /// The lead.
         lead_id: String,
+        /// The local stage whose table is read where the environment has no credentials.
+        #[arg(long, default_value = "http://127.0.0.1:8888")]
+        stage: Url,
     },
     /// The table.
     Table {
@@ -89,7 +92,7 @@ async fn main() -> ExitCode {
         None => stage(cli.stage, &env).await,
         Some(Command::Stage(arguments)) => stage(arguments, &env).await,
         Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
-        Some(Command::Journey { lead_id }) => print_journey(&lead_id, &env).await,
+        Some(Command::Journey { lead_id, stage }) => print_journey(&lead_id, &stage, &env).await,
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }
@@ -155,21 +158,30 @@ async fn replay_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, 
         );
         say(&mut std::io::stdout(), &shown);
         if let Some(lead_id) = replayed.lead_id {
-            show_journey(lead_id, env, Duration::from_secs(5)).await?;
+            let stage = to.join("/")?;
+            if let Err(error) = show_journey(lead_id, &stage, env, Duration::from_secs(5)).await {
+                say(&mut std::io::stderr(), &format!("{error}\n"));
+                code = ExitCode::FAILURE;
+            }
         }
     }
     Ok(code)
 }
 
-async fn print_journey(lead_id: &str, env: &Env) -> Result<ExitCode, Failure> {
+async fn print_journey(lead_id: &str, stage: &Url, env: &Env) -> Result<ExitCode, Failure> {
     let lead_id = LeadId::parse(lead_id).map_err(|_| "Give the lead's UUID.")?;
-    show_journey(lead_id, env, Duration::ZERO).await?;
+    show_journey(lead_id, stage, env, Duration::ZERO).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a journey, giving its deliveries a moment to happen.
-async fn show_journey(lead_id: LeadId, env: &Env, patience: Duration) -> Result<(), Failure> {
-    let store = store(env)?;
+async fn show_journey(
+    lead_id: LeadId,
+    stage: &Url,
+    env: &Env,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let store = store(stage, env)?;
     let mut looks = patience.as_millis() / 250;
     loop {
         let found = store.journey(lead_id).await?;
@@ -189,8 +201,8 @@ async fn show_journey(lead_id: LeadId, env: &Env, patience: Duration) -> Result<
     }
 }
 
-/// The table that the environment names; without an endpoint or credentials, the local stage's.
-fn store(env: &Env) -> Result<Store, Failure> {
+/// The table that the environment names; without credentials, that of the local stage at `stage`.
+fn store(stage: &Url, env: &Env) -> Result<Store, Failure> {
     let local =
         env.get("AWS_ACCESS_KEY_ID").is_none() && env.get("FUNIL_AWS_ACCESS_KEY_ID").is_none();
     let env: Env = if local {
@@ -200,7 +212,7 @@ fn store(env: &Env) -> Result<Store, Failure> {
             ("AWS_REGION", "sa-east-1"),
             (
                 "AWS_ENDPOINT_URL_DYNAMODB",
-                env.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or("http://127.0.0.1:8888"),
+                env.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or(stage.as_str()),
             ),
         ]
         .into_iter()

@@ -206,7 +206,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/stage/leads", get(console::leads))
         .route("/stage/journey/{lead_id}", get(console::journey))
         .route("/stage/providers", get(console::providers))
-        .route("/stage/providers/{name}", put(console::behave))
+        .route("/stage/providers/{name}", put(console::behave).post(console::behave_by_query))
         .route("/api/{function}", any(functions_route::call))
         .route("/.netlify/functions/{function}", any(functions_route::call))
         .with_state(shared)

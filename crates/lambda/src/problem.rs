@@ -41,6 +41,8 @@ pub(crate) enum Problem {
     Unauthorised,
     /// There is no such lead.
     NoSuchLead,
+    /// The destination is not listed in `DESTINATIONS`.
+    DestinationOff,
     /// The table is not there, or not ours.
     Unavailable,
 }
@@ -64,6 +66,7 @@ impl Problem {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::NoSuchLead => StatusCode::NOT_FOUND,
+            Self::DestinationOff => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -83,6 +86,7 @@ impl Problem {
             Self::RateLimited { .. } => "rate_limited",
             Self::Unauthorised => "unauthorized",
             Self::NoSuchLead => "lead_not_found",
+            Self::DestinationOff => "destination_off",
             Self::Unavailable => "unavailable",
         }
     }
@@ -165,6 +169,10 @@ impl Problem {
                 ("There is no such lead", "Check the leadId."),
                 ("Este lead não existe", "Confira o leadId."),
             ),
+            Self::DestinationOff => (
+                ("This destination is off", "List it in DESTINATIONS on all functions."),
+                ("Este destino está desligado", "Liste-o em DESTINATIONS em todas as funções."),
+            ),
             Self::Unavailable => (
                 (
                     "Not available right now",
@@ -224,7 +232,8 @@ impl Problem {
             | Self::KeyReused
             | Self::ContentType
             | Self::TooLarge(_)
-            | Self::NoSuchLead => {}
+            | Self::NoSuchLead
+            | Self::DestinationOff => {}
         }
         answer
     }

@@ -242,11 +242,21 @@ impl Store {
             condition.push_str(" OR email_digest = :email OR attribute_not_exists(email_digest)");
             set.values.insert(":email".to_owned(), item::s(digest.as_str()));
         }
-        let (expression, names, values) = set.finish();
+        let (expression, mut names, values) = set.finish();
+        let mut removed = Vec::new();
+        for (index, name) in acceptance.changes.removed.iter().enumerate() {
+            names.insert(format!("#r{index}"), (*name).to_owned());
+            removed.push(format!("#r{index}"));
+        }
+        let remove = if removed.is_empty() {
+            String::new()
+        } else {
+            format!(" REMOVE {}", removed.join(", "))
+        };
         let update = Update::builder()
             .table_name(&*self.table)
             .set_key(Some(item::keys(key::lead(lead_id), key::LEAD)))
-            .update_expression(format!("{expression} ADD version :one"))
+            .update_expression(format!("{expression}{remove} ADD version :one"))
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))

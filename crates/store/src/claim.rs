@@ -60,13 +60,30 @@ pub enum Written {
     LeaseLost,
 }
 
+/// What a read found.
+#[derive(Clone, Debug)]
+pub enum Found<T> {
+    /// This.
+    There(T),
+    /// Nothing.
+    Missing,
+    /// An item that newer code wrote.
+    NotUnderstood,
+}
+
+impl<T> From<Result<T, StoreError>> for Found<T> {
+    fn from(read: Result<T, StoreError>) -> Self {
+        read.map_or(Self::NotUnderstood, Self::There)
+    }
+}
+
 /// What a delivery is built from, read after its claim.
 #[derive(Clone, Debug)]
 pub struct Material {
-    /// The lead; `None` where it is gone.
-    pub lead: Option<Lead>,
-    /// The event; `None` where it is gone or newer code wrote it.
-    pub event: Option<Event>,
+    /// The lead.
+    pub lead: Found<Lead>,
+    /// The event.
+    pub event: Found<Event>,
     /// What the person took back, by e-mail and by phone.
     pub revocations: Vec<Revocations>,
 }
@@ -127,12 +144,13 @@ impl Store {
                 wanted.push(item::keys(key::alias(kind, digest), key::CONSENT));
             }
         }
-        let mut material = Material { lead: None, event: None, revocations: Vec::new() };
+        let mut material =
+            Material { lead: Found::Missing, event: Found::Missing, revocations: Vec::new() };
         for found in self.batch_get(wanted).await? {
             match item::text(&found, "sk") {
-                Some(key::LEAD) => material.lead = item::to_lead(found).ok(),
+                Some(key::LEAD) => material.lead = item::to_lead(found).into(),
                 Some(key::CONSENT) => material.revocations.push(item::to_revocations(&found)),
-                Some(sk) if sk == event_sk => material.event = item::to_event(found).ok(),
+                Some(sk) if sk == event_sk => material.event = item::to_event(found).into(),
                 Some(_) | None => {}
             }
         }

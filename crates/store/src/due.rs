@@ -56,15 +56,17 @@ impl Store {
             .key_condition_expression("due_pk = :pk AND due_sk <= :now")
             .expression_attribute_values(":now", item::s(key::time(now)))
             .limit(limit);
-        Ok(first_page(query)
-            .await?
-            .iter()
-            .filter_map(|found| {
-                let due_at = item::text(found, "due_sk")?.parse().ok()?;
-                let deadline = item::text(found, "deadline").and_then(|text| text.parse().ok());
-                Some(Due { key: key_of(found)?, due_at, deadline })
-            })
-            .collect())
+        let wanted = usize::try_from(limit).unwrap_or(1);
+        let mut pages = query.into_paginator().send();
+        let mut due = Vec::new();
+        // Keys of newer code are passed over: they must not hide what this code can deliver.
+        while due.len() < wanted
+            && let Some(page) = pages.next().await
+        {
+            let page = page.map_err(|error| StoreError::of("Query", &error))?;
+            due.extend(page.items().iter().filter_map(due_delivery));
+        }
+        Ok(due)
     }
 
     /// What waits for a person, oldest first.
@@ -139,6 +141,12 @@ impl Store {
 fn dead_delivery(found: &Item) -> Option<DeadDelivery> {
     let died_at = item::text(found, "dead_sk")?.parse().ok()?;
     Some(DeadDelivery { key: key_of(found)?, died_at })
+}
+
+fn due_delivery(found: &Item) -> Option<Due> {
+    let due_at = item::text(found, "due_sk")?.parse().ok()?;
+    let deadline = item::text(found, "deadline").and_then(|text| text.parse().ok());
+    Some(Due { key: key_of(found)?, due_at, deadline })
 }
 
 fn key_of(found: &Item) -> Option<DeliveryKey> {

@@ -31,6 +31,8 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT)
+        // A frozen function wakes up with dead connections: a short idle time keeps few of them.
+        .pool_idle_timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent("funil")
         .build()

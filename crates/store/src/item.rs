@@ -246,8 +246,9 @@ pub(crate) fn revoked(purpose: funil_core::consent::Purpose) -> String {
 pub(crate) fn to_revocations(item: &Item) -> Revocations {
     let mut revocations = Revocations::default();
     for purpose in funil_core::consent::Purpose::ALL {
-        if let Some(at) = text(item, &revoked(purpose)).and_then(|at| at.parse().ok()) {
-            revocations.0.insert(purpose, at);
+        if let Some(at) = text(item, &revoked(purpose)) {
+            // A word that cannot be read is still a no.
+            revocations.0.insert(purpose, at.parse().unwrap_or(Timestamp::MAX));
         }
     }
     revocations

@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
 pub use alert::{Alert, AlertKind};
-pub use claim::{Claim, Claimed, Claiming, Material, Written};
+pub use claim::{Claim, Claimed, Claiming, Found, Material, Written};
 pub use connect::AwsConfig;
 pub use due::{DeadDelivery, Due, Sibling};
 pub use error::StoreError;

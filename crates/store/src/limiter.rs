@@ -47,4 +47,23 @@ impl Store {
         let leased = condition(leased)?.is_some() && tokens <= per_minute;
         Ok(leased.then(|| Lease { tokens, until: after(minute, 60) }))
     }
+
+    /// Gives unused tokens back to their minute.
+    pub async fn return_requests(
+        &self,
+        destination: &str,
+        unused: Lease,
+    ) -> Result<(), StoreError> {
+        let minute = after(unused.until, -60);
+        self.client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(item::keys(key::destination(destination), key::limit(minute))))
+            .update_expression("ADD used :unused")
+            .expression_attribute_values(":unused", item::n(-unused.tokens))
+            .send()
+            .await
+            .map_err(|error| StoreError::of("UpdateItem", &error))?;
+        Ok(())
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! For the local engine and for tests; on AWS the template makes the table.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
-    TimeToLiveSpecification,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    TimeToLiveSpecification, TimeToLiveStatus,
 };
 use funil_core::hash::HashKey;
 
@@ -41,25 +43,46 @@ impl Store {
         match create.send().await {
             Ok(_) => {}
             Err(error)
-                if error.as_service_error().is_some_and(aws_sdk_dynamodb::operation::create_table::CreateTableError::is_resource_in_use_exception) =>
-            {
-                return self.ready(hash_key).await;
-            }
+                if error.as_service_error().is_some_and(aws_sdk_dynamodb::operation::create_table::CreateTableError::is_resource_in_use_exception) => {}
             Err(error) => return Err(StoreError::of("CreateTable", &error)),
+        }
+        self.until_active().await?;
+        self.expire_items().await?;
+        self.ready(hash_key).await
+    }
+
+    /// A table on AWS is there some seconds after it was asked for.
+    async fn until_active(&self) -> Result<(), StoreError> {
+        for _ in 0..60 {
+            let described = self.client.describe_table().table_name(&*self.table).send().await;
+            let described = described.map_err(|error| StoreError::of("DescribeTable", &error))?;
+            let status = described.table.and_then(|table| table.table_status);
+            if status == Some(TableStatus::Active) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let code = "the table is not active after a minute".to_owned();
+        Err(StoreError::Unavailable { operation: "DescribeTable", code })
+    }
+
+    /// Lets the table drop what has expired.
+    async fn expire_items(&self) -> Result<(), StoreError> {
+        let described = self.client.describe_time_to_live().table_name(&*self.table).send().await;
+        let described = described.map_err(|error| StoreError::of("DescribeTimeToLive", &error))?;
+        let status = described.time_to_live_description.and_then(|ttl| ttl.time_to_live_status);
+        if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
+            return Ok(());
         }
         let ttl = TimeToLiveSpecification::builder()
             .enabled(true)
             .attribute_name("expires_at")
             .build()
             .map_err(|_| StoreError::Unreadable { what: "ttl" })?;
-        self.client
-            .update_time_to_live()
-            .table_name(&*self.table)
-            .time_to_live_specification(ttl)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("UpdateTimeToLive", &error))?;
-        self.ready(hash_key).await
+        let update = self.client.update_time_to_live().table_name(&*self.table);
+        let updated = update.time_to_live_specification(ttl).send().await;
+        updated.map_err(|error| StoreError::of("UpdateTimeToLive", &error))?;
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::config::{Secret, Settings};
 use crate::consent::{Decision, Purpose, permits};
-use crate::delivery::{Doubt, Outcome, judge};
+use crate::delivery::{Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::lead::Lead;
@@ -27,6 +27,8 @@ pub(super) static DESTINATION: Destination = Destination {
     doubt: Doubt::Never,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
+    local_path: "",
+    local_variables: &[("CRM_API_KEY", "local-crm")],
     slots: &[Slot { name: LEAD.name, purpose: LEAD.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![&LEAD],
@@ -138,7 +140,9 @@ impl Crm {
                 let [found, rest @ ..] = rest else { return find() };
                 return match found_contact(found) {
                     Ok(Some(contact)) => self.update_contact(context, &contact, rest),
-                    Ok(None) => Step::Done(Outcome::Delivered),
+                    // It has somebody under this e-mail whom it does not know by our id: a person
+                    // has to link the two.
+                    Ok(None) => Step::Done(Outcome::Rejected(Reason::Answer("conflict_without_contact"))),
                     Err(step) => step,
                 };
             }
@@ -202,9 +206,10 @@ impl Crm {
             attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
             attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
         }
-        let marketing = permits(Purpose::MarketingEmail, &lead.consents, &[]) == Decision::Granted;
+        let marketing = permits(Purpose::MarketingEmail, &lead.consents, context.revocations) == Decision::Granted;
         without_nulls(json!({
             "lead_id": lead.id,
+            "submission_id": context.event.id,
             "contact": {
                 "email": latest.email.as_ref().map(super::super::contact::Email::as_str),
                 "name": text(latest.name.as_ref()),
@@ -404,7 +409,11 @@ mod tests {
             ("contacts", vec![reply(200, &json!("<html>"))], "=> retry answer_without_contacts"),
             ("contacts", vec![none(), reply(400, &Value::Null)], "=> rejected http_400"),
             ("contacts", vec![none(), ok()], "=> retry answer_without_id"),
-            ("contacts", vec![none(), reply(409, &Value::Null), none()], "=> delivered"),
+            (
+                "contacts",
+                vec![none(), reply(409, &Value::Null), none()],
+                "=> rejected answer_conflict_without_contact",
+            ),
             (
                 "contacts",
                 vec![none(), reply(409, &Value::Null), reply(200, &json!({"contacts": [{"id": 1}]})), ok(), ok()],

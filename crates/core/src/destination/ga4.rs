@@ -31,6 +31,8 @@ pub(super) static DESTINATION: Destination = Destination {
     doubt: Doubt::Final,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
+    local_path: "",
+    local_variables: &[("GA4_API_SECRET", "local-ga4"), ("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![&EVENT],
@@ -104,7 +106,7 @@ fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
 }
 
 fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
-    let ads = match permits(Purpose::Ads, &context.lead.consents, &[]) {
+    let ads = match permits(Purpose::Ads, &context.lead.consents, context.revocations) {
         Decision::Granted => "GRANTED",
         Decision::Denied => "DENIED",
     };

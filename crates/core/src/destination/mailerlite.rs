@@ -34,6 +34,11 @@ pub(super) static DESTINATION: Destination = Destination {
     doubt: Doubt::Never,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
+    local_path: "",
+    local_variables: &[
+        ("MAILERLITE_API_KEY", "local-mailerlite"),
+        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#),
+    ],
     slots: &[
         Slot { name: QUESTIONNAIRE.name, purpose: QUESTIONNAIRE.purpose },
         Slot { name: MARKETING.name, purpose: MARKETING.purpose },

@@ -27,6 +27,8 @@ pub(super) static DESTINATION: Destination = Destination {
     doubt: Doubt::Never,
     requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",
+    local_path: "/v1",
+    local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![&EVENT],

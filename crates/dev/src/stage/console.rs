@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use funil_core::id::LeadId;
@@ -70,12 +70,24 @@ pub(super) async fn behave(
     Path(name): Path<String>,
     Json(wanted): Json<NewBehaviour>,
 ) -> Response {
+    change(&shared, &name, &wanted)
+}
+
+/// The same from a shell: `curl -X POST '…/stage/providers/crm?behaviour=fail'`.
+pub(super) async fn behave_by_query(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(wanted): Query<NewBehaviour>,
+) -> Response {
+    change(&shared, &name, &wanted)
+}
+
+fn change(shared: &Shared, name: &str, wanted: &NewBehaviour) -> Response {
     if let Ok(behaviour) = wanted.behaviour.parse::<Behaviour>() {
-        shared.providers.behave(&name, behaviour);
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        let known = Behaviour::WORDS.join(", ");
-        let sentence = format!("There is no such behaviour; there are {known}.\n");
-        (StatusCode::UNPROCESSABLE_ENTITY, sentence).into_response()
+        shared.providers.behave(name, behaviour);
+        return StatusCode::NO_CONTENT.into_response();
     }
+    let known = Behaviour::WORDS.join(", ");
+    let sentence = format!("There is no such behaviour; there are {known}.\n");
+    (StatusCode::UNPROCESSABLE_ENTITY, sentence).into_response()
 }

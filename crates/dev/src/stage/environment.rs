@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use funil_core::config::{Env, Secret};
+use funil_core::destination;
 use url::Url;
 
 /// The stage's table.
@@ -45,27 +46,15 @@ impl StageEnvironment {
             || format!("{base}/api"),
             |url| url.as_str().trim_end_matches('/').to_owned(),
         );
-        let simulated = |name: &str| format!("{base}/simulated/{name}");
         let mut variables: BTreeMap<String, String> = [
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_ENDPOINT_URL_DYNAMODB", base.clone()),
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
-            ("CRM_API_KEY", "local-crm".to_owned()),
-            ("CRM_BASE_URL", simulated("crm")),
-            ("DESTINATIONS", "crm,mailerlite,ga4,segment".to_owned()),
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
-            ("GA4_API_SECRET", "local-ga4".to_owned()),
-            ("GA4_BASE_URL", simulated("ga4")),
-            ("GA4_MEASUREMENT_ID", "G-LOCAL".to_owned()),
             ("HASH_KEY", "local-stage-hash-key".to_owned()),
-            ("MAILERLITE_API_KEY", "local-mailerlite".to_owned()),
-            ("MAILERLITE_BASE_URL", simulated("mailerlite")),
-            ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
-            ("SEGMENT_BASE_URL", format!("{}/v1", simulated("segment"))),
-            ("SEGMENT_WRITE_KEY", "local-segment".to_owned()),
             ("SERVICE_TOKEN", "local-stage-service-token".to_owned()),
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),
@@ -73,6 +62,16 @@ impl StageEnvironment {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        for destination in destination::ALL {
+            let simulated =
+                format!("{base}/simulated/{}{}", destination.name, destination.local_path);
+            variables.insert(destination.base_url_variable.to_owned(), simulated);
+            for (name, value) in destination.local_variables {
+                variables.insert((*name).to_owned(), (*value).to_owned());
+            }
+        }
+        let names: Vec<_> = destination::ALL.iter().map(|destination| destination.name).collect();
+        variables.insert("DESTINATIONS".to_owned(), names.join(","));
         for name in OVERRIDES {
             if let Some(value) = overrides.get(name) {
                 variables.insert(name.to_owned(), value.to_owned());

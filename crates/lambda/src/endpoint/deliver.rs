@@ -104,6 +104,9 @@ impl Deliver {
         });
         let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
         self.site.store.ready(&self.site.config.hash_key).await?;
+        if !self.site.config.destinations.contains(&self.destination) {
+            return Err(Problem::DestinationOff);
+        }
         let lead = self.site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
         let deliveries = match self.destination.kind {
             Kind::State => self.sync(&lead, stop_at).await?,

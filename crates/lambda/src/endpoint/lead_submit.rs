@@ -87,6 +87,9 @@ impl LeadSubmit {
 
     async fn submit(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
         let (encoding, body) = guard::form_body(call)?;
+        if call.headers.get_all("idempotency-key").iter().count() > 1 {
+            return Err(Problem::IdempotencyKey);
+        }
         let key = call
             .headers
             .get("idempotency-key")
@@ -114,8 +117,7 @@ impl LeadSubmit {
                 Ok(answer)
             }
             (Accepted::KeyReused, _) => Err(Problem::KeyReused),
-            // `keep` derives an id of the e-mail; one that is taken by another e-mail is a table
-            // that somebody else writes to.
+            // Nobody can supply an id derived from another's e-mail, so it cannot be taken.
             (Accepted::OtherEmail, _) => {
                 Err(StoreError::Unreadable { what: "derived lead" }.into())
             }
@@ -139,7 +141,8 @@ impl LeadSubmit {
     fn caller(&self, call: &HttpCall, now: Timestamp) -> Digest {
         let proxied = self.intake.client_ip_header.as_ref().and_then(|name| {
             let text = call.headers.get(name.as_str())?.to_str().ok()?;
-            text.split(',').next()?.trim().parse().ok()
+            // Proxies append: only the last value is the proxy's own word.
+            text.rsplit(',').next()?.trim().parse().ok()
         });
         let ip: Option<IpAddr> = proxied.or(call.client_ip);
         let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
@@ -154,7 +157,8 @@ impl LeadSubmit {
         now: Timestamp,
     ) -> Result<(Accepted, StoredAnswer), Problem> {
         let derived = LeadId::from_email(&self.site.config.hash_key, &submission.form.email);
-        let (accepted, answer) = self.accept(submission, submission.lead_id, None, now).await?;
+        let supplied = submission.form.lead_id.filter(|supplied| *supplied != submission.lead_id);
+        let (accepted, answer) = self.accept(submission, submission.lead_id, supplied, now).await?;
         if accepted != Accepted::OtherEmail {
             return Ok((accepted, answer));
         }
@@ -261,9 +265,12 @@ impl Submission {
         let score = amanda::score(&form.answers());
         let fingerprint = form.fingerprint();
         let agent = guard::header(call, USER_AGENT);
+        let derived = LeadId::from_email(hash, &form.email);
+        // A derived id is somebody's own: whoever else sends it must not take it from them.
+        let usable = form.lead_id.filter(|id| *id == derived || !id.is_derived());
         let thank_you = endpoint.intake.thank_you_url.as_ref().map(ToString::to_string);
         Self {
-            lead_id: form.lead_id.unwrap_or_else(|| LeadId::from_email(hash, &form.email)),
+            lead_id: usable.unwrap_or(derived),
             client_score: form.client_score.map(|client| ClientScore::compare(client, score.total)),
             aliases: AliasDigests {
                 email: Some(hash.digest("email", form.email.as_str())),
@@ -274,7 +281,13 @@ impl Submission {
                 ip: Some(endpoint.caller(call, now)),
                 agent: agent.map(|agent| hash.monthly_digest(now, "agent", agent)),
             },
-            receipt_key: ReceiptKey::of_form(hash, NAME, &form.email, key, &fingerprint),
+            receipt_key: match encoding {
+                Encoding::Json => ReceiptKey::of_form(hash, NAME, &form.email, key, &fingerprint),
+                // A browser's answer is a redirection: a script must not get it.
+                Encoding::UrlEncoded => {
+                    ReceiptKey::of_form(hash, "lead-submit#html", &form.email, key, &fingerprint)
+                }
+            },
             thank_you: thank_you.filter(|_| encoding == Encoding::UrlEncoded),
             score,
             fingerprint,

@@ -40,7 +40,9 @@ async fn backlog(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let oldest = site.store.due(destination.name, after(now, -backlog_s), 1).await?;
-    if oldest.is_empty() || site.store.was_alerted(destination.name, AlertKind::Backlog, now).await? {
+    if oldest.is_empty()
+        || site.store.was_alerted(destination.name, AlertKind::Backlog, now).await?
+    {
         return Ok(());
     }
     site.store.raise_alert(destination.name, AlertKind::Backlog, None, now).await
@@ -63,9 +65,7 @@ async fn untold_death(
     }
     let delivery = newest.key.delivery_id().unwrap_or_default();
     let example = format!("{}/{delivery}", newest.key.lead_id);
-    site.store
-        .raise_alert(destination.name, AlertKind::Dead, Some(&example), newest.died_at)
-        .await
+    site.store.raise_alert(destination.name, AlertKind::Dead, Some(&example), newest.died_at).await
 }
 
 /// What was planned before a destination was taken off the list: after a day it is skipped.
