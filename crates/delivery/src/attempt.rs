@@ -62,19 +62,18 @@ impl Worker {
         let probes = gate.probes().await;
         let admission = gate.admit(due, now).await;
         let tokens = match admission {
-            Admission::Send => match gate.tokens(now).await? {
-                Some(tokens) => tokens,
-                None => {
+            Admission::Send => {
+                let Some(tokens) = gate.tokens(now).await? else {
                     gate.unused(probes).await;
                     return Ok(Handled::OutOfTokens);
-                }
-            },
-            Admission::SettleExpired => Tokens::Unlimited,
+                };
+                tokens
+            }
             // Only a harmful request leaves a delivery in doubt.
             Admission::SettleInterrupted if self.destination.doubt == Doubt::Never => {
                 return Ok(Handled::Passed);
             }
-            Admission::SettleInterrupted => Tokens::Unlimited,
+            Admission::SettleExpired | Admission::SettleInterrupted => Tokens::Unlimited,
         };
         let lease = LeaseId::random(&*self.shell.entropy);
         let claiming = match admission {

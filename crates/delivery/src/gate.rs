@@ -73,11 +73,10 @@ impl<'w> Gate<'w> {
         let breaker = store.breaker(destination.name).await?;
         let mode = match breaker.permit(now) {
             Permit::Send => Mode::Sends,
-            Permit::Wait => Mode::Waits,
             Permit::Probe if store.take_probe(destination.name, PROBE_AFTER_S, now).await? => {
                 Mode::Probes
             }
-            Permit::Probe => Mode::Waits,
+            Permit::Probe | Permit::Wait => Mode::Waits,
         };
         let state = State { breaker, mode, pool: None, spent_until: None };
         Ok(Self { store, destination, requests_per_minute, state: Mutex::new(state) })
