@@ -13,6 +13,7 @@ mod delivery;
 mod dispatch;
 mod dynamodb_errors;
 mod faults;
+mod health;
 mod idempotency;
 mod intake;
 mod lead;

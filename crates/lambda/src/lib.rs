@@ -12,6 +12,7 @@ mod guard;
 pub mod http_answer;
 pub mod http_call;
 mod problem;
+mod report;
 mod run;
 mod site;
 mod system;
@@ -20,7 +21,9 @@ pub mod trigger;
 
 pub use endpoint::deliver::function as delivery_function;
 pub use endpoint::dispatch::function as dispatch;
+pub use endpoint::health::function as health;
 pub use endpoint::lead_submit::function as lead_submit;
+pub use endpoint::metrics::function as metrics;
 pub use function::Function;
 pub use run::run;
 pub use system::{process_environment, shell};

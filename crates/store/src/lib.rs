@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
 pub use claim::{Claim, Claimed, Claiming, Material, Written};
 pub use connect::AwsConfig;
-pub use due::{DeadDelivery, Due, Sibling};
+pub use due::{Counted, DeadDelivery, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};

@@ -35,7 +35,7 @@ use crate::problem::{Problem, json_answer, put};
 use crate::site::Site;
 use crate::trigger::Trigger;
 
-const NAME: &str = "lead-submit";
+pub(crate) const NAME: &str = "lead-submit";
 const RATE: RateLimit = RateLimit { calls: 10, window_s: 60 };
 /// How long intake gives its ring; a ring only saves time.
 const RING: Duration = Duration::from_millis(50);
@@ -67,10 +67,7 @@ impl LeadSubmit {
     async fn handle(&self, trigger: Trigger) -> Answer {
         match trigger {
             Trigger::Http(call) => Answer::Http(self.call(&call).await),
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                tracing::warn!("lead-submit takes HTTP calls only; check what triggers it");
-                Answer::Value(json!({"error": "lead-submit takes HTTP calls only"}))
-            }
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
         }
     }
 
