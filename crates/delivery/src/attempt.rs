@@ -136,21 +136,25 @@ impl Worker {
         let written = self.store.settle(claim, &settlement, now).await?;
         this_try.gate.give_back(this_try.tokens).await;
         this_try.gate.note(outcome, now).await?;
-        tracing::info!(
-            destination = self.destination.name,
-            slot = delivery.slot,
-            lead = %delivery.lead_id,
-            delivery = %delivery.id,
-            outcome = outcome.name(),
-            state = settlement.state.name(),
-            reason = settlement.reason.as_deref().unwrap_or_default(),
-            status = status.unwrap_or_default(),
-            attempts = settlement.attempts,
-            duration_ms,
-            "settled {}/{}", delivery.lead_id, delivery.id
-        );
         match written {
-            Written::Yes => Ok(Handled::Settled),
+            Written::Yes => {
+                tracing::info!(
+                    destination = self.destination.name,
+                    slot = delivery.slot,
+                    lead = %delivery.lead_id,
+                    delivery = %delivery.id,
+                    outcome = outcome.name(),
+                    state = settlement.state.name(),
+                    reason = settlement.reason.as_deref().unwrap_or_default(),
+                    status = status.unwrap_or_default(),
+                    attempts = settlement.attempts,
+                    Settled = 1,
+                    DurationMs = duration_ms,
+                    at_ms = now.as_millisecond(),
+                    "settled {}/{}", delivery.lead_id, delivery.id
+                );
+                Ok(Handled::Settled)
+            }
             Written::LeaseLost => {
                 tracing::warn!(
                     destination = self.destination.name,

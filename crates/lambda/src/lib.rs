@@ -17,6 +17,7 @@ mod run;
 mod site;
 mod system;
 mod telemetry;
+pub mod totals;
 pub mod trigger;
 
 pub use endpoint::deliver::function as delivery_function;

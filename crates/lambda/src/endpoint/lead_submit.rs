@@ -105,7 +105,12 @@ impl LeadSubmit {
                 Ok(http_answer(&answer))
             }
             (Accepted::Replayed(stored), _) => {
-                tracing::info!("answered a repeated submission from its receipt");
+                tracing::info!(
+                    function = NAME,
+                    Duplicates = 1,
+                    at_ms = now.as_millisecond(),
+                    "answered a repeated submission from its receipt"
+                );
                 let mut answer = http_answer(&stored);
                 put(&mut answer.headers, HeaderName::from_static("idempotency-replayed"), "true");
                 Ok(answer)
@@ -197,7 +202,15 @@ impl LeadSubmit {
         let accepted = self.site.store.accept(&acceptance, now, &*self.site.shell.entropy).await?;
         if accepted == Accepted::Kept {
             let (event, deliveries) = (&event.id, deliveries.len());
-            tracing::info!(lead = %lead_id, event = %event, deliveries, "accepted a lead");
+            tracing::info!(
+                function = NAME,
+                lead = %lead_id,
+                event = %event,
+                deliveries,
+                Accepted = 1,
+                at_ms = now.as_millisecond(),
+                "accepted a lead"
+            );
         }
         Ok((accepted, receipt.answer))
     }
