@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use funil_core::config::{Env, SiteConfig};
 use funil_core::id::LeadId;
 use funil_dev::stage::{Stage, StageOptions};
+use funil_dev::stats::Stats;
 use funil_dev::{journey, replay};
 use funil_store::{AwsConfig, Store};
 use url::Url;
@@ -42,6 +43,11 @@ enum Command {
     Journey {
         /// The lead.
         lead_id: String,
+    },
+    /// Sum the totals that a log's lines carry: accepted, duplicates, settled, durations.
+    Stats {
+        /// The log, or `-` for standard input.
+        log: PathBuf,
     },
     /// The table.
     Table {
@@ -90,6 +96,7 @@ async fn main() -> ExitCode {
         Some(Command::Stage(arguments)) => stage(arguments, &env).await,
         Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
         Some(Command::Journey { lead_id }) => print_journey(&lead_id, &env).await,
+        Some(Command::Stats { log }) => stats(&log),
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }
@@ -187,6 +194,18 @@ async fn show_journey(lead_id: LeadId, env: &Env, patience: Duration) -> Result<
         say(&mut std::io::stdout(), &shown);
         return Ok(());
     }
+}
+
+fn stats(log: &Path) -> Result<ExitCode, Failure> {
+    let stats = if log == Path::new("-") {
+        Stats::read(std::io::stdin().lock())?
+    } else {
+        let file = std::fs::File::open(log)
+            .map_err(|error| format!("{} cannot be read: {error}", log.display()))?;
+        Stats::read(std::io::BufReader::new(file))?
+    };
+    say(&mut std::io::stdout(), &stats.to_text());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The table that the environment names; without an endpoint or credentials, the local stage's.
