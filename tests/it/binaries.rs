@@ -239,7 +239,9 @@ async fn a_function_that_takes_longer_than_it_may_is_killed() {
 #[test]
 fn a_binary_started_by_hand_says_how_it_is_run() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    for function in DELIVERY_FUNCTIONS.into_iter().chain(["lead-submit", "dispatch"]) {
+    for function in
+        DELIVERY_FUNCTIONS.into_iter().chain(["lead-submit", "dispatch", "health", "metrics"])
+    {
         let mut command = Command::new(binary(function));
         let output =
             command.env_clear().envs(environment(CLOSED, "funil", nowhere)).output().unwrap();

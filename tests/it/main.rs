@@ -16,6 +16,7 @@ mod delivery;
 mod dispatch;
 mod dynamodb_errors;
 mod faults;
+mod health;
 mod idempotency;
 mod intake;
 mod lead;

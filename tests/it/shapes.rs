@@ -115,14 +115,19 @@ async fn every_shape_at_every_function_gets_a_sane_answer() {
                 let expected = match (function, &**name) {
                     ("lead-submit", "get-v2") => 405,
                     ("lead-submit", "options-preflight-v2") => 204,
-                    ("lead-submit", _) => 200,
-                    (_, "get-v2" | "options-preflight-v2") => 405,
+                    ("lead-submit", _) | ("health", "get-v2") => 200,
+                    ("metrics", "get-v2") => 401,
+                    ("health" | "metrics", _) | (_, "get-v2" | "options-preflight-v2") => 405,
                     _ => 401,
                 };
                 assert_eq!(answer["statusCode"], expected, "{told}");
             }
-            ("lead-submit", Kind::Stream | Kind::Schedule | Kind::Direct) => {
-                assert_eq!(answer, json!({"error": "lead-submit takes HTTP calls only"}), "{told}");
+            (
+                "lead-submit" | "health" | "metrics",
+                Kind::Stream | Kind::Schedule | Kind::Direct,
+            ) => {
+                let error = format!("{function} takes HTTP calls only");
+                assert_eq!(answer, json!({"error": error}), "{told}");
             }
             (_, Kind::Stream) => assert_eq!(answer, json!({"batchItemFailures": []}), "{told}"),
             ("dispatch", Kind::Schedule | Kind::Direct) => {

@@ -49,7 +49,38 @@ pub enum Permit {
     Wait,
 }
 
+/// How a breaker is shown to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Everything is sent.
+    Closed,
+    /// Nothing is sent.
+    Open,
+    /// The next worker sends one delivery, to see.
+    Probing,
+}
+
+impl Condition {
+    /// Its name in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Probing => "probing",
+        }
+    }
+}
+
 impl Breaker {
+    /// How it stands now, for people.
+    pub fn condition(&self, now: Timestamp) -> Condition {
+        match self.permit(now) {
+            Permit::Send => Condition::Closed,
+            Permit::Probe => Condition::Probing,
+            Permit::Wait => Condition::Open,
+        }
+    }
+
     /// What a worker may do now.
     pub fn permit(&self, now: Timestamp) -> Permit {
         match &self.open {
@@ -133,6 +164,9 @@ mod tests {
         breaker.open = Some(Open { since: at(0), reason, probe_at: at(60) });
         assert_eq!(breaker.permit(at(59)), Permit::Wait);
         assert_eq!(breaker.permit(at(60)), Permit::Probe);
+        let shown = |breaker: &Breaker, second| breaker.condition(at(second)).name();
+        assert_eq!(shown(&Breaker::default(), 0), "closed");
+        assert_eq!([shown(&breaker, 59), shown(&breaker, 60)], ["open", "probing"]);
     }
 
     #[test]

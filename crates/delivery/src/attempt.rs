@@ -149,7 +149,9 @@ impl Worker {
                     reason = settlement.reason.as_deref().unwrap_or_default(),
                     status = status.unwrap_or_default(),
                     attempts = settlement.attempts,
-                    duration_ms,
+                    Settled = 1,
+                    DurationMs = duration_ms,
+                    at_ms = now.as_millisecond(),
                     "settled {}/{}", delivery.lead_id, delivery.id
                 );
                 self.tell(this_try.gate, delivery, outcome, settlement.state).await?;

@@ -23,7 +23,12 @@ pub fn all_with_request_timeout(
     shell: &Shell,
     timeout: Duration,
 ) -> Result<Vec<Function>, ConfigError> {
-    let mut made = vec![funil_lambda::lead_submit(env, shell), dispatch(env, shell)];
+    let mut made = vec![
+        funil_lambda::lead_submit(env, shell),
+        dispatch(env, shell),
+        funil_lambda::health(env, shell),
+        funil_lambda::metrics(env, shell),
+    ];
     for destination in destination::ALL {
         made.push(Worker::connect(destination.name, env, shell).and_then(|worker| {
             let work = worker.with_request_timeout(timeout).into_work();

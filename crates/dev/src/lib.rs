@@ -10,5 +10,6 @@ pub mod providers;
 pub mod replay;
 pub mod runtime_api;
 pub mod stage;
+pub mod stats;
 
 pub use invocation::{InvokeError, binary, invoke};

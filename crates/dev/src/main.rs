@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use funil_core::config::{Env, SiteConfig};
 use funil_core::id::LeadId;
 use funil_dev::stage::{Stage, StageOptions};
+use funil_dev::stats::Stats;
 use funil_dev::{journey, replay};
 use funil_store::{AwsConfig, Store};
 use url::Url;
@@ -45,6 +46,11 @@ enum Command {
         /// The local stage whose table is read where the environment has no credentials.
         #[arg(long, default_value = "http://127.0.0.1:8888")]
         stage: Url,
+    },
+    /// Sum the totals that a log's lines carry: accepted, duplicates, settled, durations.
+    Stats {
+        /// The log, or `-` for standard input.
+        log: PathBuf,
     },
     /// The table.
     Table {
@@ -93,6 +99,7 @@ async fn main() -> ExitCode {
         Some(Command::Stage(arguments)) => stage(arguments, &env).await,
         Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
         Some(Command::Journey { lead_id, stage }) => print_journey(&lead_id, &stage, &env).await,
+        Some(Command::Stats { log }) => stats(&log),
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }
@@ -199,6 +206,18 @@ async fn show_journey(
         say(&mut std::io::stdout(), &shown);
         return Ok(());
     }
+}
+
+fn stats(log: &Path) -> Result<ExitCode, Failure> {
+    let stats = if log == Path::new("-") {
+        Stats::read(std::io::stdin().lock())?
+    } else {
+        let file = std::fs::File::open(log)
+            .map_err(|error| format!("{} cannot be read: {error}", log.display()))?;
+        Stats::read(std::io::BufReader::new(file))?
+    };
+    say(&mut std::io::stdout(), &stats.to_text());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The table that the environment names; without credentials, that of the local stage at `stage`.

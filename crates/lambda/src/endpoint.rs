@@ -2,5 +2,7 @@
 
 pub(crate) mod deliver;
 pub(crate) mod dispatch;
+pub(crate) mod health;
 pub(crate) mod lead_submit;
+pub(crate) mod metrics;
 mod watch;

@@ -22,6 +22,8 @@ use crate::problem::{Problem, put};
 pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
 /// What a form takes.
 const FORM_METHODS: &str = "POST, OPTIONS";
+/// What a monitor's function takes.
+const READ_METHODS: &str = "GET, HEAD";
 
 /// How a form was encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,15 @@ pub(crate) fn form_method(call: &HttpCall) -> Option<Result<HttpAnswer, Problem>
         return Some(Ok(HttpAnswer { status: StatusCode::NO_CONTENT, headers, body }));
     }
     Some(Err(Problem::Method(FORM_METHODS)))
+}
+
+/// Lets only a call through that reads.
+pub(crate) fn read_method(call: &HttpCall) -> Result<(), Problem> {
+    if call.method == Method::GET || call.method == Method::HEAD {
+        Ok(())
+    } else {
+        Err(Problem::Method(READ_METHODS))
+    }
 }
 
 /// Reads a form's body.

@@ -1,8 +1,10 @@
-//! Finding deliveries: what is due, what is dead, and what else a lead has for a destination.
+//! Finding and counting deliveries: what is due, what is dead, and what else a lead has for a
+//! destination; and counting what is in quarantine.
 //!
 //! Only reads. The indexes lag behind the table; a claim decides.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Select;
 use funil_core::delivery::Delivery;
 use funil_core::id::LeadId;
 use jiff::Timestamp;
@@ -31,6 +33,15 @@ pub struct DeadDelivery {
     pub key: DeliveryKey,
     /// When it died.
     pub died_at: Timestamp,
+}
+
+/// A count that stopped at its cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// So many were counted.
+    pub count: u32,
+    /// Whether there may be more: counting stopped there.
+    pub capped: bool,
 }
 
 /// Another delivery of the same lead and destination that somebody holds.
@@ -92,6 +103,24 @@ impl Store {
             .scan_index_forward(false)
             .limit(1);
         Ok(first_page(query).await?.first().and_then(dead_delivery))
+    }
+
+    /// How many deliveries of `destination` are still to be settled, due or not: one query.
+    pub async fn pending_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
+        let query = self.query(key::due(destination)).index_name(DUE_INDEX);
+        count(query.key_condition_expression("due_pk = :pk"), cap).await
+    }
+
+    /// How many deliveries of `destination` wait for a person: one query.
+    pub async fn dead_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
+        let query = self.query(key::dead(destination)).index_name(DEAD_INDEX);
+        count(query.key_condition_expression("dead_pk = :pk"), cap).await
+    }
+
+    /// How many calls of `source` are kept aside: one query.
+    pub async fn quarantine_count(&self, source: &str, cap: i32) -> Result<Counted, StoreError> {
+        let query = self.query(key::quarantine(source));
+        count(query.key_condition_expression("pk = :pk"), cap).await
     }
 
     /// The lead's other deliveries for the same destination that somebody holds.
@@ -156,6 +185,16 @@ fn key_of(found: &Item) -> Option<DeliveryKey> {
 async fn first_page(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
     let page = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
     Ok(page.items.unwrap_or_default())
+}
+
+/// Counts at most `cap` items, and no more than one page of 1 MB: what more there is, is not told.
+async fn count(query: QueryFluentBuilder, cap: i32) -> Result<Counted, StoreError> {
+    let page = query.select(Select::Count).limit(cap).send().await;
+    let page = page.map_err(|error| StoreError::of("Query", &error))?;
+    Ok(Counted {
+        count: u32::try_from(page.count).unwrap_or(0),
+        capped: page.last_evaluated_key.is_some(),
+    })
 }
 
 /// Every item that a query finds.

@@ -35,7 +35,7 @@ pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
 pub use alert::{Alert, AlertKind};
 pub use claim::{Claim, Claimed, Claiming, Found, Material, Written};
 pub use connect::AwsConfig;
-pub use due::{DeadDelivery, Due, Sibling};
+pub use due::{Counted, DeadDelivery, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};

@@ -9,6 +9,7 @@ use funil_core::hash::HashKey;
 use serde::Serialize;
 
 use crate::error::StoreError;
+use crate::item::Item;
 use crate::{Store, item, key};
 
 /// The attributes of `META`.
@@ -24,8 +25,25 @@ impl Store {
         self.ready.get_or_try_init(|| self.check_meta(hash_key)).await.copied()
     }
 
+    /// Asks the table now, whatever was found before: does it answer, and is it of this `HASH_KEY`?
+    /// Writes nothing; a table without `META` is one that nobody has used yet.
+    pub async fn answers(&self, hash_key: &HashKey) -> Result<(), StoreError> {
+        match self.read_meta().await? {
+            Some(meta) => same(item::text(&meta, "hash_key"), hash_key.fingerprint().as_str()),
+            None => Ok(()),
+        }
+    }
+
     async fn check_meta(&self, hash_key: &HashKey) -> Result<(), StoreError> {
         let ours = hash_key.fingerprint();
+        let theirs = match self.read_meta().await? {
+            Some(meta) => item::text(&meta, "hash_key").map(str::to_owned),
+            None => self.put_meta(ours.as_str()).await?,
+        };
+        same(theirs.as_deref(), ours.as_str())
+    }
+
+    async fn read_meta(&self) -> Result<Option<Item>, StoreError> {
         let found = self
             .client
             .get_item()
@@ -35,15 +53,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| StoreError::of("GetItem", &error))?;
-        let theirs = match found.item {
-            Some(meta) => item::text(&meta, "hash_key").map(str::to_owned),
-            None => self.put_meta(ours.as_str()).await?,
-        };
-        if theirs.as_deref() == Some(ours.as_str()) {
-            Ok(())
-        } else {
-            Err(StoreError::WrongHashKey)
-        }
+        Ok(found.item)
     }
 
     /// Creates `META`; where somebody was faster, what they wrote counts.
@@ -69,4 +79,8 @@ impl Store {
             },
         }
     }
+}
+
+fn same(theirs: Option<&str>, ours: &str) -> Result<(), StoreError> {
+    if theirs == Some(ours) { Ok(()) } else { Err(StoreError::WrongHashKey) }
 }

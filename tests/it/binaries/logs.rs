@@ -100,6 +100,13 @@ fn call(body: &str) -> Value {
     event
 }
 
+/// A call of a monitor that knows the token, with marks where they have no business.
+fn authorised_get() -> Value {
+    let mut event = call("");
+    event["requestContext"]["http"]["method"] = json!("GET");
+    with(event, "authorization", "Bearer qsservicetoken0123456789")
+}
+
 fn with(mut event: Value, header: &str, value: &str) -> Value {
     event["headers"][header] = json!(value);
     event
@@ -121,6 +128,11 @@ impl Written {
         self.lines.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// How many lines count towards a metric.
+    fn counted(&self, metric: &str) -> usize {
+        self.count(&format!(r#""Metrics":[{{"Name":"{metric}""#))
+    }
+
     /// It logged what it did, everything our own crates have to say, and from others only warnings.
     fn is_a_whole_log(&self) {
         let whose = &self.whose;
@@ -128,6 +140,7 @@ impl Written {
         for line in &self.lines {
             let line: Value = serde_json::from_str(line)
                 .unwrap_or_else(|_| panic!("{whose} wrote something besides its log: {line}"));
+            counts_properly(whose, &line);
             let ours = line["target"].as_str().unwrap().starts_with("funil_");
             match line["level"].as_str().unwrap() {
                 "DEBUG" | "TRACE" if ours => detail += 1,
@@ -136,6 +149,21 @@ impl Written {
             }
         }
         assert!(detail > 0, "{whose} wrote no detail at LOG_LEVEL=trace: {:?}", self.lines);
+    }
+}
+
+/// A line that `CloudWatch` is to count has every member that it names, as what it names it.
+fn counts_properly(whose: &str, line: &Value) {
+    let Some(aws) = line.get("_aws") else { return };
+    assert!(aws["Timestamp"].as_i64().unwrap() > 1_700_000_000_000, "{whose}: {line}");
+    let directive = &aws["CloudWatchMetrics"][0];
+    assert_eq!(directive["Namespace"], "Funil", "{whose}: {line}");
+    for name in directive["Dimensions"][0].as_array().unwrap() {
+        let value = line[name.as_str().unwrap()].as_str().unwrap();
+        assert!(!value.is_empty(), "{whose}: {line}");
+    }
+    for metric in directive["Metrics"].as_array().unwrap() {
+        assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{whose}: {line}");
     }
 }
 
@@ -152,6 +180,7 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
     assert_eq!(dispatch.invoke(ring(), TIME_S).await.unwrap(), json!({"rung": []}), "{when}");
     let intake = Written::of(intake, "lead-submit", &when).await;
     assert_eq!(intake.count(r#""message":"accepted a lead""#), 1, "{:?}", intake.lines);
+    assert_eq!(intake.counted("Accepted"), 1, "{:?}", intake.lines);
     let dispatch = Written::of(dispatch, "dispatch", &when).await;
     assert_eq!(dispatch.count("a ring failed"), 4, "{:?}", dispatch.lines);
 
@@ -169,6 +198,7 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
             }
             let written = Written::of(process, function, when).await;
             assert_eq!(written.count(SETTLED), messages, "{}: {:?}", written.whose, written.lines);
+            assert_eq!(written.counted("Settled"), messages, "{:?}", written.lines);
             written
         }
     });
@@ -181,16 +211,21 @@ const SETTLED: &str = r#""message":"settled "#;
 async fn without_table(mut place: Place, name: &str, value: &str) -> Vec<Written> {
     place.env.insert(name.to_owned(), value.to_owned());
     let place = &place;
-    let functions = ["lead-submit", "dispatch"].into_iter().chain(DELIVERY_FUNCTIONS);
+    let others = ["lead-submit", "dispatch", "health", "metrics"];
+    let functions = others.into_iter().chain(DELIVERY_FUNCTIONS);
     join_all(functions.map(|function| async move {
         let event = match function {
             "lead-submit" => call(&marked_body().to_string()),
+            "health" | "metrics" => authorised_get(),
             _ => ring(),
         };
         let mut process = place.start(function).await;
         let answer = process.invoke(event, TIME_S).await.unwrap();
         match function {
-            "lead-submit" => assert_eq!(answer["statusCode"], 503, "{answer}"),
+            "lead-submit" | "health" | "metrics" => {
+                assert_eq!(answer["statusCode"], 503, "{answer}");
+                assert_nothing_in(function, &answer.to_string());
+            }
             _ => assert_eq!(answer, json!({"error": "the table failed"}), "{function}"),
         }
         let written = Written::of(process, function, &format!("with {name}={value}")).await;
@@ -269,6 +304,7 @@ async fn refused(place: Place) -> Vec<Written> {
     }
     let intake = Written::of(intake, "lead-submit", "refusing").await;
     assert_eq!(intake.count("answered a repeated submission"), 1, "{:?}", intake.lines);
+    assert_eq!(intake.counted("Duplicates"), 1, "{:?}", intake.lines);
     let crm = Written::of(crm, "crm-sync", "refusing").await;
     assert_eq!(crm.count(SETTLED), 1, "{:?}", crm.lines);
     vec![intake, crm]

@@ -35,7 +35,7 @@ use crate::problem::{Problem, json_answer, put};
 use crate::site::Site;
 use crate::trigger::Trigger;
 
-const NAME: &str = "lead-submit";
+pub(crate) const NAME: &str = "lead-submit";
 const RATE: RateLimit = RateLimit { calls: 10, window_s: 60 };
 /// How long intake gives its ring; a ring only saves time.
 const RING: Duration = Duration::from_millis(50);
@@ -67,10 +67,7 @@ impl LeadSubmit {
     async fn handle(&self, trigger: Trigger) -> Answer {
         match trigger {
             Trigger::Http(call) => Answer::Http(self.call(&call).await),
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                tracing::warn!("lead-submit takes HTTP calls only; check what triggers it");
-                Answer::Value(json!({"error": "lead-submit takes HTTP calls only"}))
-            }
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
         }
     }
 
@@ -111,7 +108,12 @@ impl LeadSubmit {
                 Ok(http_answer(&answer))
             }
             (Accepted::Replayed(stored), _) => {
-                tracing::info!("answered a repeated submission from its receipt");
+                tracing::info!(
+                    function = NAME,
+                    Duplicates = 1,
+                    at_ms = now.as_millisecond(),
+                    "answered a repeated submission from its receipt"
+                );
                 let mut answer = http_answer(&stored);
                 put(&mut answer.headers, HeaderName::from_static("idempotency-replayed"), "true");
                 Ok(answer)
@@ -204,7 +206,15 @@ impl LeadSubmit {
         let accepted = self.site.store.accept(&acceptance, now, &*self.site.shell.entropy).await?;
         if accepted == Accepted::Kept {
             let (event, deliveries) = (&event.id, deliveries.len());
-            tracing::info!(lead = %lead_id, event = %event, deliveries, "accepted a lead");
+            tracing::info!(
+                function = NAME,
+                lead = %lead_id,
+                event = %event,
+                deliveries,
+                Accepted = 1,
+                at_ms = now.as_millisecond(),
+                "accepted a lead"
+            );
         }
         Ok((accepted, receipt.answer))
     }
