@@ -17,6 +17,7 @@ mod idempotency;
 mod intake;
 mod lead;
 mod proxy;
+mod replay;
 mod shapes;
 mod tidy;
 mod world;

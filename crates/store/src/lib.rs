@@ -10,6 +10,7 @@
 
 mod accept;
 mod alias;
+mod backfill;
 mod breaker;
 mod claim;
 mod connect;
@@ -23,6 +24,7 @@ mod limiter;
 mod meta;
 mod quarantine;
 mod rate;
+mod replay;
 mod shell;
 mod table;
 
@@ -31,15 +33,17 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
+pub use backfill::{EventsPage, ScanPosition};
 pub use claim::{Claim, Claimed, Claiming, Material, Written};
 pub use connect::AwsConfig;
-pub use due::{DeadDelivery, Due, Sibling};
+pub use due::{DeadDelivery, DeadRange, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
 pub use limiter::Lease;
 pub use quarantine::Quarantined;
 pub use rate::{RateLimit, RateVerdict};
+pub use replay::Ended;
 pub use shell::Shell;
 
 /// The table. Cheap to clone.

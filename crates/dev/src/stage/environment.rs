@@ -11,6 +11,9 @@ use url::Url;
 /// The stage's table.
 pub const TABLE: &str = "funil";
 
+/// The stage's `HASH_KEY`.
+pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
+
 /// The custom fields that somebody has to make in a real MailerLite account.
 pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
     "lead_id",
@@ -60,7 +63,7 @@ impl StageEnvironment {
             ("GA4_API_SECRET", "local-ga4".to_owned()),
             ("GA4_BASE_URL", simulated("ga4")),
             ("GA4_MEASUREMENT_ID", "G-LOCAL".to_owned()),
-            ("HASH_KEY", "local-stage-hash-key".to_owned()),
+            ("HASH_KEY", STAGE_HASH_KEY.to_owned()),
             ("MAILERLITE_API_KEY", "local-mailerlite".to_owned()),
             ("MAILERLITE_BASE_URL", simulated("mailerlite")),
             ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
