@@ -181,19 +181,7 @@ pub async fn replay(
     });
     let told = decision(shell, &judged.ended, data, now);
     let deadline = replay_deadline(destination, event, now);
-    let revived = store.revive(delivery, deadline, &told, &*shell.entropy).await?;
-    if revived {
-        tracing::info!(
-            destination = destination.name,
-            slot = delivery.slot,
-            lead = %delivery.lead_id,
-            delivery = %delivery.id,
-            safety = judged.safety.name(),
-            by = by.name(),
-            "replayed {}", judged.name()
-        );
-    }
-    Ok(revived)
+    store.revive(delivery, deadline, &told, &*shell.entropy).await
 }
 
 /// Settles a delivery that ended as a person says. Answers whether it still stood as given.

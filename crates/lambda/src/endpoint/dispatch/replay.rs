@@ -87,7 +87,16 @@ impl Dispatch {
                 && replay(store, &self.site.shell, one, asked.even_duplicates, Operator::Http)
                     .await?;
             if replayed {
-                due.insert(one.ended.delivery.destination.as_str());
+                let delivery = &one.ended.delivery;
+                due.insert(delivery.destination.as_str());
+                tracing::info!(
+                    destination = delivery.destination,
+                    slot = delivery.slot,
+                    lead = %delivery.lead_id,
+                    delivery = %delivery.id,
+                    safety = one.safety.name(),
+                    "replayed {}", one.name()
+                );
             }
             shown.push(entry(one, replayed));
         }
