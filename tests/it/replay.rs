@@ -173,7 +173,12 @@ async fn an_effect_before_its_death_is_not_doubled_by_a_replay() {
                 assert!(triggers.values().all(|count| *count == 1), "{triggers:?}");
             }
             "segment" => assert_eq!(world.providers.segment_messages().len(), 2),
-            _ => {}
+            _ => {
+                let joins = world.providers.group_joins();
+                let mut joined: Vec<_> = joins.iter().map(|join| &join.group).collect();
+                joined.sort();
+                assert_eq!(joined, ["101", "102"], "each automation started once");
+            }
         }
         world.finish().await;
     }
