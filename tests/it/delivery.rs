@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use funil_core::clock::after;
 use funil_core::delivery::{Doubt, LEASE_S, Measured, Outcome, State, settle};
-use funil_core::id::{LeadId, LeaseId};
+use funil_core::event::Operator;
+use funil_core::id::{DeliveryName, LeadId, LeaseId};
 use funil_delivery::Patience;
 use funil_dev::providers::Behaviour;
+use funil_lambda::replay::{Judged, replay};
 use funil_store::{Claim, Claimed, Claiming, Written};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::world::{LEAD, Plan, World, lead, lead_body};
@@ -564,10 +566,14 @@ async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     let dead = world.delivery(lead(), "crm").await;
     assert_eq!(dead.state, State::Dead);
     world.pass(20 * 24 * 3600);
-    let key = world.delivery_key(lead(), "crm").await;
-    let deadline: Timestamp = after(world.now(), 14 * 24 * 3600);
-    assert!(world.store.revive(&key, deadline, world.now()).await.unwrap());
-    assert!(!world.store.revive(&key, deadline, world.now()).await.unwrap(), "it is not dead now");
+    let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
+    let ended = world.store.delivery_named(name).await.unwrap().unwrap();
+    let judged = Judged::new(ended, world.now());
+    for revived in [true, false] {
+        let by = Operator::Cli;
+        let done = replay(&world.store, world.shell(), &judged, false, by).await.unwrap();
+        assert_eq!(done, revived, "it is dead once");
+    }
     assert_eq!(world.store.dead("crm", 10).await.unwrap(), []);
     world.drain().await;
     let revived = world.delivery(lead(), "crm").await;

@@ -22,6 +22,7 @@ mod intake;
 mod lead;
 mod limiter;
 mod proxy;
+mod replay;
 mod shapes;
 mod tidy;
 mod world;

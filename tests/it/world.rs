@@ -426,8 +426,18 @@ impl World {
 
     /// Another worker of a destination, as another process has one.
     pub(crate) fn worker(&self, destination: &str) -> Worker {
-        let worker = Worker::connect(destination, &self.env(&[]), &self.shell).unwrap();
+        self.worker_with(destination, &[])
+    }
+
+    /// Another worker of a destination, with other variables.
+    pub(crate) fn worker_with(&self, destination: &str, overrides: &[(&str, &str)]) -> Worker {
+        let worker = Worker::connect(destination, &self.env(overrides), &self.shell).unwrap();
         worker.with_request_timeout(self.request_timeout)
+    }
+
+    /// The time and the randomness that the system has, for what a person does beside it.
+    pub(crate) const fn shell(&self) -> &Shell {
+        &self.shell
     }
 
     /// Now.

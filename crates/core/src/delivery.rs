@@ -291,6 +291,8 @@ pub enum Reason {
     OutOfTokens,
     /// Blocked [`BLOCKED_ALONE`] times while others went through.
     BlockedAlone,
+    /// A person said so.
+    ByPerson,
 }
 
 impl fmt::Display for Reason {
@@ -316,6 +318,7 @@ impl fmt::Display for Reason {
             Self::TooManyRequests => f.write_str("too_many_requests"),
             Self::OutOfTokens => f.write_str("out_of_tokens"),
             Self::BlockedAlone => f.write_str("blocked_alone"),
+            Self::ByPerson => f.write_str("by_person"),
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::consent::{FormConsent, Purpose, Revocations};
 use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
 use crate::exchange::{Reply, Request};
-use crate::hash::Digest;
-use crate::lead::Lead;
+use crate::hash::{Digest, HashKey};
+use crate::lead::{Lead, LeadLatest};
+use crate::replay::Replay;
 
 /// Declares each destination's module and lists its `DESTINATION`.
 macro_rules! destinations {
@@ -59,6 +60,8 @@ pub struct Destination {
     pub deadline_h: i64,
     /// What becomes of a delivery that may have been sent.
     pub doubt: Doubt,
+    /// What it says about sending something again.
+    pub replay: Replay,
     /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
     /// overrides it.
     pub requests_per_minute: Option<u32>,
@@ -153,6 +156,16 @@ pub struct AliasDigests {
     pub phone: Option<Digest>,
 }
 
+impl AliasDigests {
+    /// Of the lead's present e-mail and phone.
+    pub fn of(latest: &LeadLatest, hash: &HashKey) -> Self {
+        Self {
+            email: latest.email.as_ref().map(|email| hash.digest("email", email.as_str())),
+            phone: latest.phone.as_ref().map(|phone| hash.digest("phone", &phone.alias_text())),
+        }
+    }
+}
+
 /// Plans the deliveries of an event: one per slot of each enabled destination, but for what an
 /// explicit consent object in the same call denies.
 pub fn plan(
@@ -183,7 +196,7 @@ pub fn plan(
 }
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::amanda::{AmandaScore, ClientScore};
-use crate::id::{EventId, LeadId};
+use crate::id::{DeliveryId, EventId, LeadId};
 use crate::lead_form::LeadForm;
 
 /// Something that happened to a lead.
@@ -35,6 +35,10 @@ pub enum EventData {
     LeadSubmitted(Box<LeadSubmitted>),
     /// An authorised caller asked to bring one destination up to date.
     SyncRequested(SyncRequested),
+    /// A person had a delivery sent again.
+    DeliveryReplayed(DeliveryReplayed),
+    /// A person said what became of a delivery.
+    DeliverySettled(DeliverySettled),
 }
 
 impl EventData {
@@ -43,6 +47,8 @@ impl EventData {
         match self {
             Self::LeadSubmitted(_) => "lead_submitted",
             Self::SyncRequested(_) => "sync_requested",
+            Self::DeliveryReplayed(_) => "delivery_replayed",
+            Self::DeliverySettled(_) => "delivery_settled",
         }
     }
 }
@@ -64,4 +70,78 @@ pub struct LeadSubmitted {
 pub struct SyncRequested {
     /// The destination's name: the only one that this event is planned for.
     pub destination: String,
+}
+
+/// From where a person decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operator {
+    /// The command line.
+    Cli,
+    /// An authorised call.
+    Http,
+}
+
+impl Operator {
+    /// The name in the journey.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cli => "cli",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A delivery that is sent again, under its own id. Nothing is planned for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryReplayed {
+    /// Which.
+    pub delivery_id: DeliveryId,
+    /// Its destination.
+    pub destination: String,
+    /// Its slot.
+    pub slot: String,
+    /// From where it was asked for.
+    pub by: Operator,
+    /// Why the delivery had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a person says of a delivery that waits for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The destination has it.
+    Delivered,
+    /// It is not to be sent.
+    Skipped,
+}
+
+impl Verdict {
+    /// The name in the journey.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// A delivery that a person settled. Nothing is planned for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverySettled {
+    /// Which.
+    pub delivery_id: DeliveryId,
+    /// Its destination.
+    pub destination: String,
+    /// Its slot.
+    pub slot: String,
+    /// From where it was settled.
+    pub by: Operator,
+    /// As what.
+    pub verdict: Verdict,
+    /// Why the delivery had waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

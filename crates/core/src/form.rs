@@ -67,6 +67,16 @@ pub enum Fault {
     Uuid,
     /// Not between these two, both included.
     OutOfRange(i64, i64),
+    /// Not a moment of RFC 3339.
+    Time,
+    /// Not one of the names there are.
+    Choice,
+    /// Not `<lead>/<delivery>`.
+    DeliveryName,
+    /// More entries than this.
+    TooMany(usize),
+    /// A field that is not there to be sent.
+    Unexpected,
 }
 
 impl Fault {
@@ -80,6 +90,11 @@ impl Fault {
             Self::Phone => "invalid_phone",
             Self::Uuid => "invalid_uuid",
             Self::OutOfRange(..) => "out_of_range",
+            Self::Time => "invalid_time",
+            Self::Choice => "unknown_choice",
+            Self::DeliveryName => "invalid_delivery",
+            Self::TooMany(_) => "too_many",
+            Self::Unexpected => "unexpected_field",
         }
     }
 
@@ -94,6 +109,7 @@ impl Fault {
                     TEXT => "um texto",
                     NUMBER => "um número",
                     FLAG => "verdadeiro ou falso",
+                    LIST => "uma lista",
                     _ => "um objeto",
                 };
                 format!("Envie {expected}.").into()
@@ -116,6 +132,16 @@ impl Fault {
             (Self::OutOfRange(min, max), Locale::PtBr) => {
                 format!("Informe um número de {min} a {max}.").into()
             }
+            (Self::Time, Locale::En) => "Send a time such as 2026-11-21T12:00:00Z.".into(),
+            (Self::Time, Locale::PtBr) => "Envie um horário como 2026-11-21T12:00:00Z.".into(),
+            (Self::Choice, Locale::En) => "Use one of the documented values.".into(),
+            (Self::Choice, Locale::PtBr) => "Use um dos valores documentados.".into(),
+            (Self::DeliveryName, Locale::En) => "Send <lead>/<delivery>.".into(),
+            (Self::DeliveryName, Locale::PtBr) => "Envie <lead>/<entrega>.".into(),
+            (Self::TooMany(max), Locale::En) => format!("Send at most {max}.").into(),
+            (Self::TooMany(max), Locale::PtBr) => format!("Envie no máximo {max}.").into(),
+            (Self::Unexpected, Locale::En) => "Leave out this field.".into(),
+            (Self::Unexpected, Locale::PtBr) => "Retire este campo.".into(),
         }
     }
 }
@@ -124,6 +150,7 @@ const TEXT: &str = "a text";
 const NUMBER: &str = "a number";
 const FLAG: &str = "true or false";
 const OBJECT: &str = "an object";
+const LIST: &str = "a list";
 
 /// A fault and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,6 +346,47 @@ impl<'v> Fields<'v> {
             "true" | "on" | "1" | "yes" | "sim" => Some(true),
             "false" | "off" | "0" | "no" | "nao" | "não" => Some(false),
             _ => self.fail(name, Fault::WrongType(FLAG)),
+        }
+    }
+
+    /// Text that `parse` makes something of.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        fault: Fault,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.raw_text(name)?;
+        parse(text).or_else(|| self.fail(name, fault))
+    }
+
+    /// A list of at most `most` texts that `parse` makes something of; empty where there is none.
+    pub fn each<T>(
+        &mut self,
+        name: &str,
+        most: usize,
+        fault: Fault,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let Some(entries) = value.as_array() else {
+            return self.fail(name, Fault::WrongType(LIST)).unwrap_or_default();
+        };
+        if entries.len() > most {
+            return self.fail(name, Fault::TooMany(most)).unwrap_or_default();
+        }
+        let read = entries.iter().enumerate().filter_map(|(index, entry)| {
+            let parsed = entry.as_str().and_then(&parse);
+            parsed.or_else(|| self.fail(&format!("{name}.{index}"), fault))
+        });
+        read.collect()
+    }
+
+    /// Refuses every field but these: where a misspelt filter would do more than was meant.
+    pub fn only(&mut self, names: &[&str]) {
+        let Some(object) = self.object else { return };
+        for name in object.keys().filter(|name| !names.contains(&name.as_str())) {
+            self.fail::<()>(&name.chars().take(50).collect::<String>(), Fault::Unexpected);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns how each one is made or derived (design §2). Knows nothing of the table's keys.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,11 @@ impl EventId {
         Self(format!("sync:{}", entropy.uuid_v7(now)))
     }
 
+    /// The event of a person's decision about a delivery.
+    pub fn decision(now: Timestamp, entropy: &dyn Entropy) -> Self {
+        Self(format!("decision:{}", entropy.uuid_v7(now)))
+    }
+
     /// The text, as it stands in keys.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -102,11 +108,39 @@ impl DeliveryId {
         bytes.copy_from_slice(&digest[..16]);
         Self(Builder::from_custom_bytes(bytes).into_uuid())
     }
+
+    /// Reads one as it is shown.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        Uuid::try_parse(text.trim()).map(Self).map_err(|_| InvalidId)
+    }
 }
 
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// A delivery as logs, tables and answers name it: `<lead>/<delivery>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryName {
+    /// Whose it is.
+    pub lead_id: LeadId,
+    /// Which of theirs.
+    pub delivery_id: DeliveryId,
+}
+
+impl FromStr for DeliveryName {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (lead, delivery) = text.split_once('/').ok_or(InvalidId)?;
+        Ok(Self { lead_id: LeadId::parse(lead)?, delivery_id: DeliveryId::parse(delivery)? })
+    }
+}
+
+impl fmt::Display for DeliveryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.lead_id, self.delivery_id)
     }
 }
 
@@ -152,6 +186,15 @@ mod tests {
         let id = LeadId::from_email(&key, &email);
         assert_eq!(id, LeadId::from_email(&key, &Email::parse("ana@example.com").unwrap()));
         assert_eq!(id.0.get_version_num(), 8);
+    }
+
+    #[test]
+    fn a_delivery_is_named_by_lead_and_id() {
+        let text = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11/0b0a6f1c-2f5e-8d3e-9a53-0d7a6c1f2b11";
+        assert_eq!(text.parse::<DeliveryName>().unwrap().to_string(), text);
+        for refused in ["", "/", "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11", "a/b"] {
+            assert_eq!(refused.parse::<DeliveryName>(), Err(InvalidId), "{refused}");
+        }
     }
 
     /// Computed with Python: uuid.UUID(bytes=sha256(b"a\0crm\0lead")[:16]), version and variant set.

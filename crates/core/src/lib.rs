@@ -23,3 +23,4 @@ pub mod json;
 pub mod lead;
 pub mod lead_form;
 pub mod pii;
+pub mod replay;

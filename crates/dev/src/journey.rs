@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use funil_core::amanda;
 use funil_core::consent::Purpose;
 use funil_core::delivery::{Attempt, Delivery};
+use funil_core::event::EventData;
 use funil_core::lead::Lead;
 use funil_core::pii::Text;
 use funil_store::Journey;
@@ -22,6 +23,7 @@ pub fn to_json(journey: &Journey) -> Value {
             "eventId": event.id,
             "type": event.data.name(),
             "suppliedLeadId": event.supplied_lead_id,
+            "decision": decision(&event.data),
         }));
     }
     for consent in &journey.consents {
@@ -40,6 +42,28 @@ pub fn to_json(journey: &Journey) -> Value {
     // A stable sort: what was accepted together stays in the order event, consent, deliveries.
     entries.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
     json!({"lead": lead(&journey.lead), "entries": entries, "unread": journey.unread})
+}
+
+/// What a person decided about a delivery, where that is what happened.
+fn decision(data: &EventData) -> Option<Value> {
+    match data {
+        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => None,
+        EventData::DeliveryReplayed(replayed) => Some(json!({
+            "deliveryId": replayed.delivery_id,
+            "destination": replayed.destination,
+            "slot": replayed.slot,
+            "by": replayed.by,
+            "was": replayed.reason,
+        })),
+        EventData::DeliverySettled(settled) => Some(json!({
+            "deliveryId": settled.delivery_id,
+            "destination": settled.destination,
+            "slot": settled.slot,
+            "by": settled.by,
+            "was": settled.reason,
+            "as": settled.verdict,
+        })),
+    }
 }
 
 fn delivery(delivery: &Delivery) -> Value {
@@ -148,6 +172,16 @@ pub fn to_text(journey: &Journey) -> String {
         match entry["kind"].as_str() {
             Some("event") => {
                 line(format!("{at}  {}  {}", word(&entry["type"]), word(&entry["eventId"])));
+                let decision = &entry["decision"];
+                if decision.is_object() {
+                    let slot =
+                        format!("{}/{}", word(&decision["destination"]), word(&decision["slot"]));
+                    let (was, by) = (word(&decision["was"]), word(&decision["by"]));
+                    line(format!(
+                        "    {slot:<26} {:<10} was {was}, by {by}",
+                        word(&decision["as"])
+                    ));
+                }
             }
             Some("consent") => {
                 let mut changes = String::new();

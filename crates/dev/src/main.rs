@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use funil_core::config::{Env, SiteConfig};
+use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
-use funil_dev::stage::{Stage, StageOptions};
+use funil_dev::backfill::BackfillArguments;
+use funil_dev::dead::DeadCommand;
+use funil_dev::stage::{STAGE_HASH_KEY, Stage, StageOptions};
 use funil_dev::stats::Stats;
-use funil_dev::{journey, replay};
+use funil_dev::{backfill, dead, journey, replay};
 use funil_store::{AwsConfig, Store};
 use url::Url;
 
@@ -52,6 +55,14 @@ enum Command {
         /// The log, or `-` for standard input.
         log: PathBuf,
     },
+    /// Deliveries that wait for a person: list, show, replay, settle.
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+    /// Plan deliveries for what was accepted while a destination was off. A dry run unless you say
+    /// --yes.
+    Backfill(BackfillArguments),
     /// The table.
     Table {
         #[command(subcommand)]
@@ -100,6 +111,8 @@ async fn main() -> ExitCode {
         Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
         Some(Command::Journey { lead_id, stage }) => print_journey(&lead_id, &stage, &env).await,
         Some(Command::Stats { log }) => stats(&log),
+        Some(Command::Dead { command }) => dead_deliveries(command, &env).await,
+        Some(Command::Backfill(arguments)) => plan_missing(&arguments, &env).await,
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }
@@ -220,11 +233,34 @@ fn stats(log: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn dead_deliveries(command: DeadCommand, env: &Env) -> Result<ExitCode, Failure> {
+    let (store, shell) = (store(&default_stage()?, env)?, funil_lambda::shell());
+    dead::run(command, &store, &shell, &mut std::io::stdout()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn plan_missing(arguments: &BackfillArguments, env: &Env) -> Result<ExitCode, Failure> {
+    let (store, shell) = (store(&default_stage()?, env)?, funil_lambda::shell());
+    // Without it, as on the local stage, revocations at an alias could not be found.
+    let hash_key = env.get("HASH_KEY").unwrap_or(if is_local(env) { STAGE_HASH_KEY } else { "" });
+    let hash_key = HashKey::new(hash_key).ok_or("Set HASH_KEY to that of the table.")?;
+    backfill::run(arguments, &hash_key, &store, &shell, &mut std::io::stdout()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the environment names no credentials: the local stage's table is meant.
+fn is_local(env: &Env) -> bool {
+    env.get("AWS_ACCESS_KEY_ID").is_none() && env.get("FUNIL_AWS_ACCESS_KEY_ID").is_none()
+}
+
+/// Where the local stage is unless it is told otherwise.
+fn default_stage() -> Result<Url, Failure> {
+    Ok("http://127.0.0.1:8888".parse()?)
+}
+
 /// The table that the environment names; without credentials, that of the local stage at `stage`.
 fn store(stage: &Url, env: &Env) -> Result<Store, Failure> {
-    let local =
-        env.get("AWS_ACCESS_KEY_ID").is_none() && env.get("FUNIL_AWS_ACCESS_KEY_ID").is_none();
-    let env: Env = if local {
+    let env: Env = if is_local(env) {
         [
             ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "local"),

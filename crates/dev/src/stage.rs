@@ -32,7 +32,7 @@ use crate::engine::{Engine, EngineError};
 use crate::functions;
 use crate::providers::Providers;
 
-pub use environment::{StageEnvironment, TABLE};
+pub use environment::{STAGE_HASH_KEY, StageEnvironment, TABLE};
 
 /// How often the stage looks for what is due; a deployment does so each minute.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -208,7 +208,9 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/stage/providers", get(console::providers))
         .route("/stage/providers/{name}", put(console::behave).post(console::behave_by_query))
         .route("/api/{function}", any(functions_route::call))
+        .route("/api/{function}/{*below}", any(functions_route::call))
         .route("/.netlify/functions/{function}", any(functions_route::call))
+        .route("/.netlify/functions/{function}/{*below}", any(functions_route::call))
         .with_state(shared)
         .nest("/simulated", simulated)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))

@@ -72,6 +72,14 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     for provider in get(&stage, "/stage/providers").await["providers"].as_array().unwrap() {
         assert_ne!(provider["received"].as_array().unwrap().len(), 0, "{}", provider["name"]);
     }
+    for path in ["api/dispatch/replay", ".netlify/functions/dispatch/replay"] {
+        let url = format!("http://{}/{path}", stage.address());
+        assert_eq!(http.post(&url).send().await.unwrap().status(), 401, "{path}");
+        let token = "local-stage-service-token";
+        let answer = http.post(url).bearer_auth(token).send().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
+    }
     stage.stop().await.unwrap();
 
     let stage = start(data.path()).await;

@@ -12,6 +12,7 @@ mod guard;
 pub mod http_answer;
 pub mod http_call;
 mod problem;
+pub mod replay;
 mod report;
 mod run;
 mod site;

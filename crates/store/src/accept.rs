@@ -291,14 +291,14 @@ impl Store {
         TransactWriteItem::builder().put(put).build()
     }
 
-    fn new_item(&self, item: Item) -> TransactWriteItem {
+    pub(crate) fn new_item(&self, item: Item) -> TransactWriteItem {
         let put = self.put_builder(item).condition_expression("attribute_not_exists(pk)");
         TransactWriteItem::builder().put(put.build().expect("table and item are given")).build()
     }
 
     /// Writes all or nothing. A transaction that merely met another one is tried again, with jitter;
     /// each try has a token of its own, by which the SDK's retries stay one write.
-    async fn transact(
+    pub(crate) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
         entropy: &dyn Entropy,
@@ -350,7 +350,7 @@ struct AliasItem {
 }
 
 /// How a transaction ended.
-enum Transacted {
+pub(crate) enum Transacted {
     Done,
     Failed { index: usize, old: Option<Item> },
 }

@@ -1,4 +1,4 @@
-//! Delivering, as the table sees it: claimed, sending, settled, revived (design §6).
+//! Delivering, as the table sees it: claimed, sending, settled (design §6).
 //!
 //! A claim is one conditional update that sets a lease and moves the due time to the lease's end, so
 //! a worker that dies leaves an item that is still due. Settling is conditional on the lease, so a
@@ -157,7 +157,7 @@ impl Store {
         Ok(material)
     }
 
-    async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    pub(crate) async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
         let mut wanted = keys;
         // DynamoDB may leave keys for later; a table that does so three times is overloaded.
@@ -277,34 +277,6 @@ impl Store {
             .send()
             .await;
         Ok(condition(result)?.map_or(Written::LeaseLost, |_| Written::Yes))
-    }
-
-    /// Makes a dead delivery due again, under its own id, with a new deadline. Answers whether it was
-    /// dead.
-    pub async fn revive(
-        &self,
-        delivery: &DeliveryKey,
-        deadline: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
-        let result = self
-            .update(delivery)
-            .update_expression(
-                "SET #state = :pending, due_pk = :due, due_sk = :now, deadline = :deadline, \
-                 attempts = :zero, claims = :zero REMOVE dead_pk, dead_sk, settled_at, reason",
-            )
-            .condition_expression("#state = :dead")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":pending", item::s(State::Pending.name()))
-            .expression_attribute_values(":dead", item::s(State::Dead.name()))
-            .expression_attribute_values(":due", item::s(key::due(destination)))
-            .expression_attribute_values(":now", item::s(key::time(now)))
-            .expression_attribute_values(":deadline", item::attribute(&deadline, "time")?)
-            .expression_attribute_values(":zero", item::n(0))
-            .send()
-            .await;
-        Ok(condition(result)?.is_some())
     }
 
     /// Makes an open delivery that nobody holds due now. Answers whether it was open.

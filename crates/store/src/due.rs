@@ -44,6 +44,17 @@ pub struct Counted {
     pub capped: bool,
 }
 
+/// Which of the dead to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadRange {
+    /// Those that died then or later.
+    pub since: Option<Timestamp>,
+    /// Those that died then or earlier.
+    pub until: Option<Timestamp>,
+    /// Those behind this one.
+    pub after: Option<DeadDelivery>,
+}
+
 /// Another delivery of the same lead and destination that somebody holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sibling {
@@ -86,10 +97,31 @@ impl Store {
         destination: &str,
         limit: i32,
     ) -> Result<Vec<DeadDelivery>, StoreError> {
+        self.dead_within(destination, &DeadRange::default(), limit).await
+    }
+
+    /// What waits for a person within a range, oldest first; fewer than `limit` only at its end.
+    pub async fn dead_within(
+        &self,
+        destination: &str,
+        range: &DeadRange,
+        limit: i32,
+    ) -> Result<Vec<DeadDelivery>, StoreError> {
+        let dead_pk = key::dead(destination);
+        let edge = |at: Option<Timestamp>, otherwise| item::s(key::time(at.unwrap_or(otherwise)));
+        let after = range.after.as_ref().map(|last| {
+            let mut start = item::keys(last.key.pk(), last.key.sk.clone());
+            start.insert("dead_pk".to_owned(), item::s(dead_pk.clone()));
+            start.insert("dead_sk".to_owned(), item::s(key::time(last.died_at)));
+            start
+        });
         let query = self
-            .query(key::dead(destination))
+            .query(dead_pk.clone())
             .index_name(DEAD_INDEX)
-            .key_condition_expression("dead_pk = :pk")
+            .key_condition_expression("dead_pk = :pk AND dead_sk BETWEEN :since AND :until")
+            .expression_attribute_values(":since", edge(range.since, Timestamp::UNIX_EPOCH))
+            .expression_attribute_values(":until", edge(range.until, Timestamp::MAX))
+            .set_exclusive_start_key(after)
             .limit(limit);
         Ok(first_page(query).await?.iter().filter_map(dead_delivery).collect())
     }
@@ -178,7 +210,7 @@ fn due_delivery(found: &Item) -> Option<Due> {
     Some(Due { key: key_of(found)?, due_at, deadline })
 }
 
-fn key_of(found: &Item) -> Option<DeliveryKey> {
+pub(crate) fn key_of(found: &Item) -> Option<DeliveryKey> {
     DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)
 }
 

@@ -11,6 +11,7 @@
 mod accept;
 mod alert;
 mod alias;
+mod backfill;
 mod breaker;
 mod claim;
 mod connect;
@@ -24,6 +25,7 @@ mod limiter;
 mod meta;
 mod quarantine;
 mod rate;
+mod replay;
 mod shell;
 mod table;
 
@@ -33,15 +35,17 @@ use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, Receipt, StoredAnswer};
 pub use alert::{Alert, AlertKind};
+pub use backfill::{EventsPage, ScanPosition};
 pub use claim::{Claim, Claimed, Claiming, Found, Material, Written};
 pub use connect::AwsConfig;
-pub use due::{Counted, DeadDelivery, Due, Sibling};
+pub use due::{Counted, DeadDelivery, DeadRange, Due, Sibling};
 pub use error::StoreError;
 pub use journey::{ConsentRecord, Journey};
 pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
 pub use limiter::Lease;
 pub use quarantine::Quarantined;
 pub use rate::{RateLimit, RateVerdict};
+pub use replay::Ended;
 pub use shell::Shell;
 
 /// The table. Cheap to clone.

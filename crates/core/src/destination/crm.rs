@@ -16,6 +16,7 @@ use crate::event::{Event, EventData};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::lead::Lead;
 use crate::pii::Text;
+use crate::replay::Replay;
 
 static LEAD: Slot = Slot { name: "lead", purpose: Purpose::Contact };
 
@@ -25,6 +26,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::State,
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
+    replay: Replay::RECOGNISED,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
     local_path: "",
@@ -32,6 +34,7 @@ pub(super) static DESTINATION: Destination = Destination {
     slots: &[Slot { name: LEAD.name, purpose: LEAD.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![&LEAD],
+        EventData::DeliveryReplayed(_) | EventData::DeliverySettled(_) => Vec::new(),
     },
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
@@ -263,7 +266,9 @@ fn automation(event: &Event) -> Option<&'static str> {
             Some("high_priority_follow_up")
         }
         EventData::LeadSubmitted(_) => Some("standard_nurture"),
-        EventData::SyncRequested(_) => None,
+        EventData::SyncRequested(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => None,
     }
 }
 

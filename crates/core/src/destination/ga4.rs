@@ -19,16 +19,20 @@ use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
 use crate::pii::Text;
+use crate::replay::{Repeats, Replay};
 
 static EVENT: Slot = Slot { name: "event", purpose: Purpose::Analytics };
+
+/// Older events are not taken (reference: `timestamp_micros`, at most 72 h back).
+const TAKEN_H: i64 = 72;
 
 pub(super) static DESTINATION: Destination = Destination {
     name: "ga4",
     function: "ga4-events",
     kind: Kind::Event,
-    // Older events are not taken (reference: `timestamp_micros`, at most 72 h back).
-    deadline_h: 72,
+    deadline_h: TAKEN_H,
     doubt: Doubt::Final,
+    replay: Replay { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
     local_path: "",
@@ -36,7 +40,9 @@ pub(super) static DESTINATION: Destination = Destination {
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![&EVENT],
-        EventData::SyncRequested(_) => Vec::new(),
+        EventData::SyncRequested(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => Vec::new(),
     },
     connect: |settings| Some(Box::new(Ga4::connect(settings)?)),
 };

@@ -18,6 +18,7 @@ use crate::delivery::{Doubt, Outcome, Reason};
 use crate::event::EventData;
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
+use crate::replay::Replay;
 
 /// The questionnaire e-mail: an answer to the person's own request.
 static QUESTIONNAIRE: Slot = Slot { name: "questionnaire", purpose: Purpose::Contact };
@@ -32,6 +33,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::State,
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
+    replay: Replay::RECOGNISED,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",
@@ -47,6 +49,7 @@ pub(super) static DESTINATION: Destination = Destination {
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![&QUESTIONNAIRE, &MARKETING],
         EventData::SyncRequested(_) => vec![&PROFILE],
+        EventData::DeliveryReplayed(_) | EventData::DeliverySettled(_) => Vec::new(),
     },
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };

@@ -49,7 +49,7 @@ fn event(data: EventData, id: &str) -> Event {
 }
 
 /// A submission of 95 points.
-pub(super) fn submitted() -> Event {
+pub(crate) fn submitted() -> Event {
     let form = form();
     let score = amanda::score(&form.answers());
     let data = LeadSubmitted { form, score, client_score: None };

@@ -16,6 +16,7 @@ use crate::delivery::{Doubt, Outcome, Reason};
 use crate::event::{EventData, LeadSubmitted};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
+use crate::replay::Replay;
 
 static EVENT: Slot = Slot { name: "event", purpose: Purpose::Analytics };
 
@@ -25,6 +26,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
+    replay: Replay::RECOGNISED,
     requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",
     local_path: "/v1",
@@ -32,7 +34,9 @@ pub(super) static DESTINATION: Destination = Destination {
     slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![&EVENT],
-        EventData::SyncRequested(_) => Vec::new(),
+        EventData::SyncRequested(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => Vec::new(),
     },
     connect: |settings| Some(Box::new(Segment::connect(settings)?)),
 };

@@ -12,6 +12,9 @@ use url::Url;
 /// The stage's table.
 pub const TABLE: &str = "funil";
 
+/// The stage's `HASH_KEY`.
+pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
+
 /// The custom fields that somebody has to make in a real MailerLite account.
 pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
     "lead_id",
@@ -54,7 +57,7 @@ impl StageEnvironment {
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
-            ("HASH_KEY", "local-stage-hash-key".to_owned()),
+            ("HASH_KEY", STAGE_HASH_KEY.to_owned()),
             ("SERVICE_TOKEN", "local-stage-service-token".to_owned()),
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),

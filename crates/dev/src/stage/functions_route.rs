@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -19,18 +19,26 @@ use crate::front_door;
 /// How long a function may take, in seconds, as when deployed.
 const TIME_S: i64 = 60;
 
-/// A call of a function by its name.
+/// Where functions are.
+const PREFIXES: [&str; 2] = ["/api/", "/.netlify/functions/"];
+
+/// A call of a function by its name, or of a path below it.
 pub(super) async fn call(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    Path(name): Path<String>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let path: Vec<&str> = PREFIXES
+        .iter()
+        .find_map(|prefix| uri.path().strip_prefix(prefix))
+        .map(|path| path.split('/').collect())
+        .unwrap_or_default();
+    let name = path.first().copied().unwrap_or_default();
     let (status, headers, body) = if let Some(base) = &shared.functions_at {
-        let mut url = endpoint(base, &[&name]);
+        let mut url = endpoint(base, &path);
         url.set_query(uri.query());
         let mut request = shared.shell.http.request(method, url).body(body);
         for (name, value) in &headers {

@@ -129,12 +129,7 @@ impl Deliver {
             supplied_lead_id: None,
             data: EventData::SyncRequested(data),
         };
-        let hash = &self.site.config.hash_key;
-        let latest = &lead.latest;
-        let aliases = AliasDigests {
-            email: latest.email.as_ref().map(|email| hash.digest("email", email.as_str())),
-            phone: latest.phone.as_ref().map(|phone| hash.digest("phone", &phone.alias_text())),
-        };
+        let aliases = AliasDigests::of(&lead.latest, &self.site.config.hash_key);
         let planned = plan(&event, &self.site.config.destinations, None, &aliases);
         if !self.site.store.accept_event(&event, &planned, entropy).await? {
             return Err(Problem::NoSuchLead);

@@ -2,6 +2,9 @@
 //!
 //! It reads the stream, a schedule each minute, and rings. It holds no provider secret and sends
 //! nothing itself. A failed ring is logged, never a batch failure: the next schedule rings again.
+//! `POST …/replay` is in [`replay`].
+
+mod replay;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -101,6 +104,9 @@ impl Dispatch {
             return Err(Problem::Method("POST"));
         }
         guard::authorised(call, &self.site.config.service_tokens)?;
+        if call.path.trim_end_matches('/').rsplit('/').next() == Some("replay") {
+            return self.replay(call).await;
+        }
         let rung = self.ring_due().await?;
         Ok(json_answer(StatusCode::OK, &json!({"rung": rung})))
     }

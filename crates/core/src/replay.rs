@@ -1,0 +1,225 @@
+//! Whether a delivery that ended may be sent again: a pure judgement, for a person who asks.
+//!
+//! What differs per destination stands in its registration ([`Replay`]); who asks, and how the table
+//! is told, is known elsewhere.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::clock::after;
+use crate::delivery::{Delivery, Outcome, Reason};
+use crate::destination::Destination;
+use crate::event::{Event, EventData};
+
+/// What a destination does with something that it gets again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// It knows it by a key of ours, or holds one state per lead.
+    Recognised,
+    /// It knows it for so many hours.
+    RecognisedFor {
+        /// How many.
+        hours: i64,
+    },
+    /// It counts or shows it once more.
+    Counted,
+}
+
+/// What a destination says about replays.
+#[derive(Clone, Copy, Debug)]
+pub struct Replay {
+    /// What it does with a repetition of an event.
+    pub repeats: fn(&EventData) -> Repeats,
+    /// From this age of the event on, in hours, it takes it no more.
+    pub too_old_h: Option<i64>,
+}
+
+impl Replay {
+    /// Takes a key of ours with everything, however old it is.
+    pub const RECOGNISED: Self = Self { repeats: |_| Repeats::Recognised, too_old_h: None };
+
+    /// The latest moment at which the destination takes an event.
+    fn ends(&self, event: &Event) -> Option<Timestamp> {
+        self.too_old_h.map(|hours| after(event.occurred_at, hours * 3600))
+    }
+}
+
+/// What a replay would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Safety {
+    /// It has no second effect.
+    Safe,
+    /// The destination may see it twice, for this reason.
+    WouldDuplicate(String),
+    /// The destination would not take it, for this reason.
+    TooLate(String),
+}
+
+impl Safety {
+    /// The name in answers and tables.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::WouldDuplicate(_) => "would_duplicate",
+            Self::TooLate(_) => "too_late",
+        }
+    }
+
+    /// The sentence that says why it is not safe.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Safe => None,
+            Self::WouldDuplicate(reason) | Self::TooLate(reason) => Some(reason),
+        }
+    }
+
+    /// Whether a replay goes ahead, where a person accepts duplicates or does not.
+    pub const fn allows(&self, even_duplicates: bool) -> bool {
+        match self {
+            Self::Safe => true,
+            Self::WouldDuplicate(_) => even_duplicates,
+            Self::TooLate(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Safety {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Judges what sending `delivery` again at `now` would do.
+pub fn replay_safety(
+    destination: &Destination,
+    delivery: &Delivery,
+    event: &Event,
+    now: Timestamp,
+) -> Safety {
+    let name = destination.name;
+    if let Some(hours) = destination.replay.too_old_h
+        && destination.replay.ends(event).is_some_and(|ends| now >= ends)
+    {
+        return Safety::TooLate(format!("{name} takes no event older than {hours} hours."));
+    }
+    let Some(perhaps_sent_at) = perhaps_sent_at(delivery) else { return Safety::Safe };
+    match (destination.replay.repeats)(&event.data) {
+        Repeats::Recognised => Safety::Safe,
+        Repeats::RecognisedFor { hours } if now < after(perhaps_sent_at, hours * 3600) => {
+            Safety::Safe
+        }
+        Repeats::RecognisedFor { hours } => Safety::WouldDuplicate(format!(
+            "It may have been sent, and {name} recognises a repetition for {hours} hours only."
+        )),
+        Repeats::Counted => Safety::WouldDuplicate(format!(
+            "It may have been sent, and {name} does not recognise a repetition."
+        )),
+    }
+}
+
+/// The deadline of a delivery that is sent again from `now` on: a fresh one, but never past what the
+/// destination takes.
+pub fn replay_deadline(destination: &Destination, event: &Event, now: Timestamp) -> Timestamp {
+    let fresh = after(now, destination.deadline_h * 3600);
+    destination.replay.ends(event).map_or(fresh, |ends| ends.min(fresh))
+}
+
+/// When it may first have been sent without our knowing; `None` where every try got an answer or
+/// reached nobody.
+fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
+    let unknown = Outcome::Unknown(Reason::MayHaveBeenSent).name();
+    let doubtful = delivery.log.iter().find(|attempt| attempt.outcome == unknown);
+    let may_have_been_sent = Reason::MayHaveBeenSent.to_string();
+    doubtful.map(|attempt| attempt.at).or_else(|| {
+        let says_so = delivery.reason.as_deref() == Some(&may_have_been_sent);
+        says_so.then(|| delivery.settled_at.unwrap_or(delivery.accepted_at))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Attempt;
+    use crate::destination::{self, samples};
+
+    fn hours_later(event: &Event, hours: i64) -> Timestamp {
+        after(event.occurred_at, hours * 3600)
+    }
+
+    fn delivery(event: &Event, destination: &str, outcomes: &[&str]) -> Delivery {
+        let mut delivery = Delivery::planned(event, destination, "event");
+        delivery.log = outcomes
+            .iter()
+            .map(|outcome| Attempt {
+                at: event.accepted_at,
+                outcome: (*outcome).to_owned(),
+                status: None,
+                duration_ms: 0,
+                reason: None,
+                detail: None,
+            })
+            .collect();
+        delivery
+    }
+
+    #[test]
+    fn a_replay_is_judged_by_what_was_sent_and_by_what_the_destination_recognises() {
+        let event = samples::submitted();
+        for (name, outcomes, hours, expected) in [
+            ("crm", &["retry", "rejected"][..], 1, "safe"),
+            ("crm", &["unknown"][..], 24 * 365, "safe"),
+            ("mailerlite", &["unknown"][..], 1, "safe"),
+            ("segment", &["unknown"][..], 24 * 365, "safe"),
+            ("ga4", &[][..], 1, "safe"),
+            ("ga4", &["retry", "rejected"][..], 71, "safe"),
+            ("ga4", &["unknown"][..], 71, "would_duplicate"),
+            ("ga4", &["unknown", "rejected"][..], 1, "would_duplicate"),
+            ("ga4", &["rejected"][..], 72, "too_late"),
+            ("ga4", &["unknown"][..], 72, "too_late"),
+        ] {
+            let destination = destination::find(name).unwrap();
+            let delivery = delivery(&event, name, outcomes);
+            let safety = replay_safety(destination, &delivery, &event, hours_later(&event, hours));
+            assert_eq!(safety.name(), expected, "{name} {outcomes:?} after {hours} h");
+            assert_eq!(safety.reason().is_none(), safety == Safety::Safe);
+        }
+    }
+
+    #[test]
+    fn a_reason_alone_says_that_it_may_have_been_sent() {
+        let event = samples::submitted();
+        let mut delivery = delivery(&event, "ga4", &[]);
+        delivery.reason = Some("may_have_been_sent".to_owned());
+        let ga4 = destination::find("ga4").unwrap();
+        let safety = replay_safety(ga4, &delivery, &event, hours_later(&event, 1));
+        assert_eq!(safety.name(), "would_duplicate");
+        assert!(!safety.allows(false));
+        assert!(safety.allows(true));
+        assert!(!Safety::TooLate(String::new()).allows(true));
+    }
+
+    #[test]
+    fn what_is_recognised_for_a_while_is_safe_for_that_while() {
+        let segment = destination::find("segment").unwrap();
+        let forgetful = Destination {
+            replay: Replay { repeats: |_| Repeats::RecognisedFor { hours: 48 }, too_old_h: None },
+            ..*segment
+        };
+        let event = samples::submitted();
+        let delivery = delivery(&event, "segment", &["unknown"]);
+        for (hours, expected) in [(47, "safe"), (48, "would_duplicate")] {
+            let now = hours_later(&event, hours);
+            assert_eq!(replay_safety(&forgetful, &delivery, &event, now).name(), expected);
+        }
+    }
+
+    #[test]
+    fn a_replayed_delivery_has_a_fresh_deadline_but_never_past_what_is_taken() {
+        let event = samples::submitted();
+        let now = hours_later(&event, 48);
+        let deadline = |name| replay_deadline(destination::find(name).unwrap(), &event, now);
+        assert_eq!(deadline("crm"), after(now, 14 * 24 * 3600));
+        assert_eq!(deadline("ga4"), hours_later(&event, 72));
+    }
+}

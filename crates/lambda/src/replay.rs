@@ -1,0 +1,220 @@
+//! Replaying dead deliveries: which, whether that is safe, and doing it.
+//!
+//! What `POST /replay` and the command line share. It sends nothing: a revived delivery is due, and
+//! the next ring or schedule delivers it.
+
+use std::collections::VecDeque;
+
+use funil_core::delivery::State;
+use funil_core::destination::{self, Destination};
+use funil_core::event::{DeliveryReplayed, DeliverySettled, Event, EventData, Operator, Verdict};
+use funil_core::id::{DeliveryName, EventId};
+use funil_core::replay::{Safety, replay_deadline, replay_safety};
+use funil_store::{DeadRange, Ended, Shell, Store, StoreError};
+use jiff::Timestamp;
+
+/// How many of the dead are read at once.
+const PAGE: i32 = 50;
+
+/// Which deliveries are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Of this destination; otherwise of all.
+    pub destination: Option<&'static Destination>,
+    /// That ended for this reason.
+    pub reason: Option<String>,
+    /// That died then or later.
+    pub since: Option<Timestamp>,
+    /// That died then or earlier.
+    pub until: Option<Timestamp>,
+    /// These alone, where any are named; only they may be unknown instead of dead.
+    pub named: Vec<DeliveryName>,
+}
+
+/// A delivery that ended, and what a replay of it would do.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The delivery and its event.
+    pub ended: Ended,
+    /// Its destination, where this code knows it.
+    pub destination: Option<&'static Destination>,
+    /// What a replay would do.
+    pub safety: Safety,
+}
+
+impl Judged {
+    /// Judges a delivery as it stands.
+    pub fn new(ended: Ended, now: Timestamp) -> Self {
+        let destination = destination::find(&ended.delivery.destination);
+        let safety = match (destination, &ended.event) {
+            (Some(destination), Some(event)) => {
+                replay_safety(destination, &ended.delivery, event, now)
+            }
+            (None, _) => Safety::TooLate("This code does not know the destination.".to_owned()),
+            (_, None) => Safety::TooLate("Its event is gone, or written by newer code.".to_owned()),
+        };
+        Self { ended, destination, safety }
+    }
+
+    /// How logs and tables name it.
+    pub const fn name(&self) -> DeliveryName {
+        let delivery = &self.ended.delivery;
+        DeliveryName { lead_id: delivery.lead_id, delivery_id: delivery.id }
+    }
+}
+
+/// Whether a person may decide about a delivery in this state.
+pub const fn is_ended(state: State) -> bool {
+    match state {
+        State::Dead | State::Unknown => true,
+        State::Pending | State::Leased | State::Delivered | State::Skipped => false,
+    }
+}
+
+/// Walks through what a [`Selection`] means, oldest first within a destination, a page at a time.
+#[derive(Debug)]
+pub struct Candidates {
+    store: Store,
+    selection: Selection,
+    now: Timestamp,
+    named: VecDeque<DeliveryName>,
+    destinations: VecDeque<&'static Destination>,
+    range: DeadRange,
+    read: VecDeque<Judged>,
+}
+
+impl Candidates {
+    /// Begins. `now` is the time by which all are judged.
+    pub fn of(store: &Store, selection: Selection, now: Timestamp) -> Self {
+        let all: VecDeque<_> = match (selection.named.is_empty(), selection.destination) {
+            (false, _) => VecDeque::new(),
+            (true, Some(one)) => [one].into(),
+            (true, None) => destination::ALL.iter().copied().collect(),
+        };
+        let mut candidates = Self {
+            store: store.clone(),
+            named: selection.named.iter().copied().collect(),
+            selection,
+            now,
+            destinations: all,
+            range: DeadRange::default(),
+            read: VecDeque::new(),
+        };
+        candidates.rewind();
+        candidates
+    }
+
+    fn rewind(&mut self) {
+        let Selection { since, until, .. } = self.selection;
+        self.range = DeadRange { since, until, after: None };
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Result<Option<Judged>, StoreError> {
+        loop {
+            if let Some(judged) = self.read.pop_front() {
+                return Ok(Some(judged));
+            }
+            if let Some(name) = self.named.pop_front() {
+                let found = self.store.delivery_named(name).await?;
+                self.keep(found);
+                continue;
+            }
+            let Some(destination) = self.destinations.front() else { return Ok(None) };
+            let page = self.store.dead_within(destination.name, &self.range, PAGE).await?;
+            let keys: Vec<_> = page.iter().map(|dead| dead.key.clone()).collect();
+            let found = self.store.ended(&keys).await?;
+            // The index lags: one that was revived a moment ago may still stand in it.
+            self.keep(found.into_iter().filter(|one| one.delivery.state == State::Dead));
+            if let Some(last) = page.into_iter().next_back() {
+                self.range.after = Some(last);
+            } else {
+                self.destinations.pop_front();
+                self.rewind();
+            }
+        }
+    }
+
+    fn keep(&mut self, found: impl IntoIterator<Item = Ended>) {
+        let Selection { destination, reason, since, until, .. } = &self.selection;
+        let (since, until) = (*since, *until);
+        let meant = |ended: &Ended| {
+            let delivery = &ended.delivery;
+            let ended_at = delivery.settled_at;
+            is_ended(delivery.state)
+                && destination.is_none_or(|wanted| wanted.name == delivery.destination)
+                && reason.as_ref().is_none_or(|_| delivery.reason == *reason)
+                && since.is_none_or(|since| ended_at.is_some_and(|at| at >= since))
+                && until.is_none_or(|until| ended_at.is_some_and(|at| at <= until))
+        };
+        let now = self.now;
+        let kept = found.into_iter().filter(meant).map(|ended| Judged::new(ended, now));
+        self.read.extend(kept);
+    }
+}
+
+/// Sends a delivery again, if that is allowed and it still stands as judged. Answers whether it is
+/// due now.
+pub async fn replay(
+    store: &Store,
+    shell: &Shell,
+    judged: &Judged,
+    even_duplicates: bool,
+    by: Operator,
+) -> Result<bool, StoreError> {
+    let now = shell.clock.now();
+    // Judged again: the run may have been long.
+    let judged = Judged::new(judged.ended.clone(), now);
+    let (Some(destination), Some(event)) = (judged.destination, &judged.ended.event) else {
+        return Ok(false);
+    };
+    let delivery = &judged.ended.delivery;
+    if !is_ended(delivery.state) || !judged.safety.allows(even_duplicates) {
+        return Ok(false);
+    }
+    let data = EventData::DeliveryReplayed(DeliveryReplayed {
+        delivery_id: delivery.id,
+        destination: delivery.destination.clone(),
+        slot: delivery.slot.clone(),
+        by,
+        reason: delivery.reason.clone(),
+    });
+    let told = decision(shell, &judged.ended, data, now);
+    let deadline = replay_deadline(destination, event, now);
+    store.revive(delivery, deadline, &told, &*shell.entropy).await
+}
+
+/// Settles a delivery that ended as a person says. Answers whether it still stood as given.
+pub async fn settle(
+    store: &Store,
+    shell: &Shell,
+    ended: &Ended,
+    verdict: Verdict,
+    by: Operator,
+) -> Result<bool, StoreError> {
+    let delivery = &ended.delivery;
+    if !is_ended(delivery.state) {
+        return Ok(false);
+    }
+    let data = EventData::DeliverySettled(DeliverySettled {
+        delivery_id: delivery.id,
+        destination: delivery.destination.clone(),
+        slot: delivery.slot.clone(),
+        by,
+        verdict,
+        reason: delivery.reason.clone(),
+    });
+    let told = decision(shell, ended, data, shell.clock.now());
+    store.settle_by_person(delivery, verdict, &told, &*shell.entropy).await
+}
+
+fn decision(shell: &Shell, ended: &Ended, data: EventData, now: Timestamp) -> Event {
+    Event {
+        id: EventId::decision(now, &*shell.entropy),
+        lead_id: ended.delivery.lead_id,
+        occurred_at: now,
+        accepted_at: now,
+        supplied_lead_id: None,
+        data,
+    }
+}
