@@ -24,5 +24,6 @@ mod limiter;
 mod proxy;
 mod replay;
 mod shapes;
+mod simulation;
 mod tidy;
 mod world;
