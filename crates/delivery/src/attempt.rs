@@ -61,12 +61,11 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
         let now = self.shell.clock.now();
-        let probes = gate.probes().await;
         let admission = gate.admit(due, now).await;
         let tokens = match admission {
-            Admission::Send => {
+            Admission::Send | Admission::Probe => {
                 let Some(tokens) = gate.tokens(now).await? else {
-                    gate.unused(probes).await;
+                    gate.unused(admission).await;
                     return Ok(Handled::OutOfTokens);
                 };
                 tokens
@@ -79,12 +78,12 @@ impl Worker {
         };
         let lease = LeaseId::random(&*self.shell.entropy);
         let claiming = match admission {
-            Admission::Send | Admission::SettleExpired => Claiming::Due,
+            Admission::Send | Admission::Probe | Admission::SettleExpired => Claiming::Due,
             Admission::SettleInterrupted => Claiming::Interrupted,
         };
         let claim = match self.store.claim(&due.key, claiming, lease, now).await? {
             Claimed::NotDue => {
-                gate.unused(probes && admission == Admission::Send).await;
+                gate.unused(admission).await;
                 gate.give_back(tokens).await;
                 return Ok(Handled::Passed);
             }
@@ -98,6 +97,8 @@ impl Worker {
                 "a delivery written by newer code is released; deploy this function again"
             );
             self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
+            gate.unused(admission).await;
+            gate.give_back(tokens).await;
             return Ok(Handled::Settled);
         };
         let function_ends = stop_at.min(after(now, TRY_S_MAX));
@@ -110,6 +111,7 @@ impl Worker {
                 delivery = %delivery.id,
                 "the lease was lost before sending; another worker has the delivery"
             );
+            gate.give_back(this_try.tokens).await;
             return Ok(Handled::Passed);
         };
         self.settle(&claim, delivery, &outcome, &this_try).await

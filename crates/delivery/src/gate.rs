@@ -23,6 +23,8 @@ const MINUTE_ENDS_EARLY_S: i64 = -1;
 pub(crate) enum Admission {
     /// Claim and send it.
     Send,
+    /// The same, and everything else waits for how it ends.
+    Probe,
     /// Claim it only if it was interrupted in a harmful request: no request is made.
     SettleInterrupted,
     /// Claim it: it is past its deadline, so no request is made.
@@ -99,22 +101,17 @@ impl<'w> Gate<'w> {
             Mode::Sends => Admission::Send,
             Mode::Probes => {
                 state.mode = Mode::Waits;
-                Admission::Send
+                Admission::Probe
             }
             Mode::Waits => Admission::SettleInterrupted,
         }
     }
 
-    /// Gives an unused probe back to this drain: the delivery it was for had been taken.
-    pub(crate) async fn unused(&self, was_probe: bool) {
-        if was_probe {
+    /// Takes an admission back of which no use was made: a probe is for the next delivery then.
+    pub(crate) async fn unused(&self, admission: Admission) {
+        if admission == Admission::Probe {
             self.state.lock().await.mode = Mode::Probes;
         }
-    }
-
-    /// Whether this drain is about to probe.
-    pub(crate) async fn probes(&self) -> bool {
-        self.state.lock().await.mode == Mode::Probes
     }
 
     /// Tokens for one delivery, or `None` where this minute has none left.
