@@ -32,15 +32,15 @@ use tokio::sync::OnceCell;
 /// When every world begins. Far ahead, so that no engine's TTL ever removes anything by itself.
 const BEGINNING: &str = "2031-05-05T12:00:00Z";
 /// The site's `HASH_KEY`.
-pub(crate) const HASH_KEY: &str = "hash-key-of-the-tests";
+pub const HASH_KEY: &str = "hash-key-of-the-tests";
 /// The site's `SERVICE_TOKEN`.
-pub(crate) const SERVICE_TOKEN: &str = "service-token-of-the-tests";
+pub const SERVICE_TOKEN: &str = "service-token-of-the-tests";
 /// The caller of a submission that says nothing else.
-pub(crate) const CALLER: &str = "203.0.113.10";
+pub const CALLER: &str = "203.0.113.10";
 /// The lead of [`lead_body`].
-pub(crate) const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+pub const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 /// The e-mail of [`lead_body`].
-pub(crate) const EMAIL: &str = "ana@example.com";
+pub const EMAIL: &str = "ana@example.com";
 /// The providers that have an interface.
 const PROVIDERS: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
 /// Nobody is later than this.
@@ -50,17 +50,17 @@ static ENGINE: OnceCell<Engine> = OnceCell::const_new();
 static TABLES: AtomicU64 = AtomicU64::new(0);
 
 /// Where the process's engine listens.
-pub(crate) async fn engine() -> String {
+pub async fn engine() -> String {
     ENGINE.get_or_init(|| async { Engine::memory().await.unwrap() }).await.endpoint()
 }
 
 /// A client for what a test does beside the system.
-pub(crate) fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     Shell::new(Arc::new(ManualClock::new()), Arc::new(CountedEntropy::default())).http
 }
 
 /// A lead that agrees to everything.
-pub(crate) fn lead_body() -> Value {
+pub fn lead_body() -> Value {
     json!({
         "leadId": LEAD,
         "name": "Ana Exemplo",
@@ -78,13 +78,13 @@ pub(crate) fn lead_body() -> Value {
 }
 
 /// The lead of [`lead_body`], parsed.
-pub(crate) fn lead() -> LeadId {
+pub fn lead() -> LeadId {
     LeadId::parse(LEAD).unwrap()
 }
 
 /// A clock that a test moves.
 #[derive(Debug)]
-pub(crate) struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock(Mutex<Timestamp>);
 
 impl ManualClock {
     fn new() -> Self {
@@ -104,7 +104,7 @@ impl Clock for ManualClock {
 
 /// Bytes that look random, never repeat, and are the same in every run.
 #[derive(Debug, Default)]
-pub(crate) struct CountedEntropy(AtomicU64);
+pub struct CountedEntropy(AtomicU64);
 
 impl Entropy for CountedEntropy {
     fn bytes(&self) -> [u8; 16] {
@@ -123,13 +123,13 @@ impl Entropy for CountedEntropy {
 
 /// An answer of a function to an HTTP call.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The headers.
-    pub(crate) headers: HeaderMap,
+    pub headers: HeaderMap,
     /// The body.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
 }
 
 impl Answer {
@@ -140,47 +140,47 @@ impl Answer {
     }
 
     /// A header, or nothing.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// The lead that a submission was accepted as.
-    pub(crate) fn lead(&self) -> LeadId {
+    pub fn lead(&self) -> LeadId {
         assert_eq!(self.status, 200, "{self:?}");
         LeadId::parse(self.json()["leadId"].as_str().unwrap()).unwrap()
     }
 }
 
 /// All functions under one environment.
-pub(crate) struct Deployment {
+pub struct Deployment {
     functions: Vec<Function>,
     clock: Arc<ManualClock>,
 }
 
 impl Deployment {
     /// A function by its name.
-    pub(crate) fn function(&self, name: &str) -> &Function {
+    pub fn function(&self, name: &str) -> &Function {
         self.functions.iter().find(|function| function.name == name).unwrap()
     }
 
     /// All of them.
-    pub(crate) fn functions(&self) -> &[Function] {
+    pub fn functions(&self) -> &[Function] {
         &self.functions
     }
 
     /// Invokes a function with any event.
-    pub(crate) async fn invoke(&self, function: &str, event: Value) -> Value {
+    pub async fn invoke(&self, function: &str, event: Value) -> Value {
         let stop_at = after(self.clock.now(), 60);
         self.function(function).invoke(event, stop_at).await
     }
 
     /// Calls a function over HTTP, as a caller at `ip`.
-    pub(crate) async fn call_from(
+    pub async fn call_from(
         &self,
         ip: &str,
         function: &str,
@@ -202,7 +202,7 @@ impl Deployment {
     }
 
     /// Calls a function over HTTP.
-    pub(crate) async fn call(
+    pub async fn call(
         &self,
         function: &str,
         method: Method,
@@ -213,30 +213,30 @@ impl Deployment {
     }
 
     /// Calls a function as one who knows the service token does.
-    pub(crate) async fn authorised(&self, function: &str, body: &Value) -> Answer {
+    pub async fn authorised(&self, function: &str, body: &Value) -> Answer {
         self.authorised_as(SERVICE_TOKEN, function, body).await
     }
 
     /// Calls a function with some token.
-    pub(crate) async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
+    pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
         let token = format!("Bearer {token}");
         let headers = [("content-type", "application/json"), ("authorization", &*token)];
         self.call(function, Method::POST, &headers, body.to_string().as_bytes()).await
     }
 
     /// Submits a lead as the page does.
-    pub(crate) async fn submit(&self, body: &Value) -> Answer {
+    pub async fn submit(&self, body: &Value) -> Answer {
         self.submit_with(&[], body).await
     }
 
     /// Submits a lead from another address.
-    pub(crate) async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
+    pub async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
         let headers = [("content-type", "application/json")];
         self.call_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
     }
 
     /// Submits a lead with more headers.
-    pub(crate) async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
+    pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
         let mut all = vec![("content-type", "application/json")];
         all.extend(headers);
         self.call("lead-submit", Method::POST, &all, body.to_string().as_bytes()).await
@@ -244,7 +244,8 @@ impl Deployment {
 }
 
 /// What a world is to be, before it is.
-pub(crate) struct Plan {
+#[must_use]
+pub struct Plan {
     variables: BTreeMap<String, Option<String>>,
     provider_urls: Vec<(String, String)>,
     request_timeout: Duration,
@@ -252,31 +253,31 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// With a variable of the environment.
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+    pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), Some(value.to_owned()));
         self
     }
 
     /// Without a variable of the environment.
-    pub(crate) fn without(mut self, name: &str) -> Self {
+    pub fn without(mut self, name: &str) -> Self {
         self.variables.insert(name.to_owned(), None);
         self
     }
 
     /// With less patience for providers that do not answer.
-    pub(crate) const fn impatient(mut self) -> Self {
+    pub const fn impatient(mut self) -> Self {
         self.request_timeout = Duration::from_millis(300);
         self
     }
 
     /// With a variable that points to a provider of this world.
-    pub(crate) fn with_provider_url(mut self, name: &str, provider: &str) -> Self {
+    pub fn with_provider_url(mut self, name: &str, provider: &str) -> Self {
         self.provider_urls.push((name.to_owned(), provider.to_owned()));
         self
     }
 
     /// Makes it.
-    pub(crate) async fn start(self) -> World {
+    pub async fn start(self) -> World {
         let clock = Arc::new(ManualClock::new());
         let telling = Arc::clone(&clock);
         let providers = Providers::new(Arc::new(move || telling.now().to_string()));
@@ -370,15 +371,15 @@ enum Calls {
 }
 
 /// One system, its providers and its time.
-pub(crate) struct World {
+pub struct World {
     /// What stands at the other end.
-    pub(crate) providers: Providers,
+    pub providers: Providers,
     /// The time.
-    pub(crate) clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     /// The table.
-    pub(crate) store: Store,
+    pub store: Store,
     /// The site's key.
-    pub(crate) hash: HashKey,
+    pub hash: HashKey,
     variables: BTreeMap<String, String>,
     shell: Shell,
     request_timeout: Duration,
@@ -398,12 +399,12 @@ impl std::ops::Deref for World {
 
 impl World {
     /// The usual one: every destination is on and healthy.
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::plan().start().await
     }
 
     /// Another one.
-    pub(crate) fn plan() -> Plan {
+    pub fn plan() -> Plan {
         Plan {
             variables: BTreeMap::new(),
             provider_urls: Vec::new(),
@@ -417,7 +418,7 @@ impl World {
     }
 
     /// The functions again, as another process with other variables has them.
-    pub(crate) fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
+    pub fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
         let env = self.env(overrides);
         let timeout = self.request_timeout;
         let functions = functions::all_with_request_timeout(&env, &self.shell, timeout).unwrap();
@@ -425,33 +426,33 @@ impl World {
     }
 
     /// Another worker of a destination, as another process has one.
-    pub(crate) fn worker(&self, destination: &str) -> Worker {
+    pub fn worker(&self, destination: &str) -> Worker {
         self.worker_with(destination, &[])
     }
 
     /// Another worker of a destination, with other variables.
-    pub(crate) fn worker_with(&self, destination: &str, overrides: &[(&str, &str)]) -> Worker {
+    pub fn worker_with(&self, destination: &str, overrides: &[(&str, &str)]) -> Worker {
         let worker = Worker::connect(destination, &self.env(overrides), &self.shell).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 
     /// The time and the randomness that the system has, for what a person does beside it.
-    pub(crate) const fn shell(&self) -> &Shell {
+    pub const fn shell(&self) -> &Shell {
         &self.shell
     }
 
     /// Now.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// When the platform ends an invocation that begins now.
-    pub(crate) fn stop_at(&self) -> Timestamp {
+    pub fn stop_at(&self) -> Timestamp {
         after(self.now(), 60)
     }
 
     /// Asks the engine directly, beside the store, as the table's owner could.
-    pub(crate) async fn ask_table(&self, operation: &str, mut body: Value) -> Value {
+    pub async fn ask_table(&self, operation: &str, mut body: Value) -> Value {
         body["TableName"] = json!(self.variables["TABLE_NAME"]);
         let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/sa-east-1/dynamodb/aws4_request, \
                          SignedHeaders=host, Signature=0";
@@ -474,7 +475,7 @@ impl World {
     }
 
     /// Removes what was counted of a kind of alert, as if it had never been raised.
-    pub(crate) async fn forget_alerts(&self, destination: &str, kind: &str) {
+    pub async fn forget_alerts(&self, destination: &str, kind: &str) {
         for alert in self.items(&format!("ALERT#{destination}#{kind}")).await {
             let keys = json!({"Key": {"pk": alert["pk"], "sk": alert["sk"]}});
             self.ask_table("DeleteItem", keys).await;
@@ -482,7 +483,7 @@ impl World {
     }
 
     /// The sort keys of what the table holds of a kind of item, by the beginning of its partition.
-    pub(crate) async fn items(&self, partition: &str) -> Vec<Value> {
+    pub async fn items(&self, partition: &str) -> Vec<Value> {
         let scan = json!({
             "FilterExpression": "begins_with(pk, :pk)",
             "ExpressionAttributeValues": {":pk": {"S": partition}},
@@ -491,12 +492,12 @@ impl World {
     }
 
     /// The randomness that the system has.
-    pub(crate) fn entropy(&self) -> &dyn Entropy {
+    pub fn entropy(&self) -> &dyn Entropy {
         &*self.shell.entropy
     }
 
     /// Delivers everything that is due now, without waiting; answers how many claims were settled.
-    pub(crate) async fn drain(&self) -> usize {
+    pub async fn drain(&self) -> usize {
         let mut settled = 0;
         for worker in &self.workers {
             settled += worker.drain(Patience::None, self.stop_at()).await.unwrap().settled;
@@ -505,20 +506,20 @@ impl World {
     }
 
     /// Delivers what is due now, as far as the table lets.
-    pub(crate) async fn drain_what_works(&self) {
+    pub async fn drain_what_works(&self) {
         for worker in &self.workers {
             drop(worker.drain(Patience::None, self.stop_at()).await);
         }
     }
 
     /// Lets time pass without anybody working.
-    pub(crate) fn pass(&self, seconds: i64) {
+    pub fn pass(&self, seconds: i64) {
         self.clock.set(after(self.now(), seconds));
     }
 
     /// Lets time pass, with every worker at work whenever something falls due, and now and then while
     /// something is overdue, as the schedule has it.
-    pub(crate) async fn advance(&self, by: SignedDuration) {
+    pub async fn advance(&self, by: SignedDuration) {
         let end = self.now().checked_add(by).unwrap();
         let every_s = if by <= SignedDuration::from_hours(1) { 60 } else { 300 };
         self.drain().await;
@@ -548,14 +549,14 @@ impl World {
     }
 
     /// Everything that happened to a lead.
-    pub(crate) async fn journey(&self, lead: LeadId) -> Journey {
+    pub async fn journey(&self, lead: LeadId) -> Journey {
         let journey = self.store.journey(lead).await.unwrap().unwrap();
         assert_eq!(journey.unread, 0, "every item of a lead is understood");
         journey
     }
 
     /// Where a lead's deliveries stand, sorted: `crm/lead delivered`, `ga4/event skipped why`.
-    pub(crate) async fn states(&self, lead: LeadId) -> Vec<String> {
+    pub async fn states(&self, lead: LeadId) -> Vec<String> {
         let deliveries = self.journey(lead).await.deliveries;
         let mut states: Vec<String> = deliveries
             .iter()
@@ -569,39 +570,39 @@ impl World {
     }
 
     /// A lead's only delivery of a destination.
-    pub(crate) async fn delivery(&self, lead: LeadId, destination: &str) -> Delivery {
+    pub async fn delivery(&self, lead: LeadId, destination: &str) -> Delivery {
         let mut deliveries = self.store.deliveries_of(lead, destination).await.unwrap();
         assert_eq!(deliveries.len(), 1, "{deliveries:?}");
         deliveries.remove(0)
     }
 
     /// Where it stands in the table.
-    pub(crate) async fn delivery_key(&self, lead: LeadId, destination: &str) -> DeliveryKey {
+    pub async fn delivery_key(&self, lead: LeadId, destination: &str) -> DeliveryKey {
         DeliveryKey::from(&self.delivery(lead, destination).await)
     }
 
     /// What a provider received, as `METHOD path`.
-    pub(crate) fn calls(&self, provider: &str) -> Vec<String> {
+    pub fn calls(&self, provider: &str) -> Vec<String> {
         let received = self.providers.received(provider);
         received.iter().map(|call| format!("{} {}", call.method, call.path)).collect()
     }
 
     /// When a provider was called, in seconds since `from`.
-    pub(crate) fn call_times(&self, provider: &str, from: Timestamp) -> Vec<i64> {
+    pub fn call_times(&self, provider: &str, from: Timestamp) -> Vec<i64> {
         let received = self.providers.received(provider);
         let second = |at: &str| at.parse::<Timestamp>().unwrap().duration_since(from).as_secs();
         received.iter().map(|call| second(&call.at)).collect()
     }
 
     /// Makes a contact in the CRM by hand.
-    pub(crate) async fn make_contact(&self, client: &reqwest::Client, contact: &Value) {
+    pub async fn make_contact(&self, client: &reqwest::Client, contact: &Value) {
         let url = format!("{}/contacts", self.variables["CRM_BASE_URL"]);
         let made = client.post(url).bearer_auth("by-hand").body(contact.to_string());
         assert_eq!(made.send().await.unwrap().status(), 201);
     }
 
     /// Sends an event of a lead to GA4 by hand, as a worker that dies before it can say so.
-    pub(crate) async fn reach_ga4(&self, lead: LeadId) {
+    pub async fn reach_ga4(&self, lead: LeadId) {
         let url = format!(
             "{}/mp/collect?measurement_id=G-HAND&api_secret=x",
             self.variables["GA4_BASE_URL"]
@@ -613,17 +614,17 @@ impl World {
     }
 
     /// Says how often a provider is called in all; one that nothing is said of is never called.
-    pub(crate) fn expect_calls(&self, provider: &str, calls: usize) {
+    pub fn expect_calls(&self, provider: &str, calls: usize) {
         self.expected.lock().unwrap().insert(provider.to_owned(), Calls::Exactly(calls));
     }
 
     /// Says that the test looks at a provider's calls itself.
-    pub(crate) fn looks_at(&self, provider: &str) {
+    pub fn looks_at(&self, provider: &str) {
         self.expected.lock().unwrap().insert(provider.to_owned(), Calls::Looked);
     }
 
     /// Says what one new lead that agreed to everything costs at healthy providers.
-    pub(crate) fn expect_one_lead(&self) {
+    pub fn expect_one_lead(&self) {
         // Upsert and trigger; look, upsert and join for each of two groups; one; one batch.
         for (provider, calls) in [("crm", 2), ("mailerlite", 6), ("ga4", 1), ("segment", 1)] {
             self.expect_calls(provider, calls);
@@ -631,7 +632,7 @@ impl World {
     }
 
     /// Ends the world: nothing is open, and nobody was called who was not expected to be.
-    pub(crate) async fn finish(mut self) {
+    pub async fn finish(mut self) {
         self.finished = true;
         assert_eq!(self.open().await, [], "a delivery was left open");
         let expected = self.expected.lock().unwrap().clone();

@@ -29,18 +29,18 @@ const COSTLY: [&str; 7] = [
 
 /// What was asked of the table so far.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Bill {
+pub struct Bill {
     /// How often each operation was asked for.
-    pub(crate) calls: BTreeMap<String, u32>,
+    pub calls: BTreeMap<String, u32>,
     /// Units written, indexes included.
-    pub(crate) write_units: f64,
+    pub write_units: f64,
     /// Units read.
-    pub(crate) read_units: f64,
+    pub read_units: f64,
 }
 
 /// How a call breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Break {
+pub enum Break {
     /// The connection closes before the table has seen it.
     BeforeEffect,
     /// The connection closes when the table has done it.
@@ -55,7 +55,7 @@ struct Fault {
 }
 
 /// A proxy that keeps the bill.
-pub(crate) struct Proxy {
+pub struct Proxy {
     engine: String,
     client: reqwest::Client,
     bill: Mutex<Bill>,
@@ -65,7 +65,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts one; answers where it listens, too.
-    pub(crate) async fn start() -> (Arc<Self>, String) {
+    pub async fn start() -> (Arc<Self>, String) {
         let proxy = Arc::new(Self {
             engine: engine().await,
             client: client(),
@@ -81,17 +81,17 @@ impl Proxy {
     }
 
     /// The bill since the last look.
-    pub(crate) fn take(&self) -> Bill {
+    pub fn take(&self) -> Bill {
         std::mem::take(&mut *self.bill.lock().unwrap())
     }
 
     /// How many calls on items there were since this was last told to break some.
-    pub(crate) fn seen(&self) -> u32 {
+    pub fn seen(&self) -> u32 {
         *self.seen.lock().unwrap()
     }
 
     /// Breaks so many calls on items, after the first `at` of those to come.
-    pub(crate) fn break_calls(&self, at: u32, count: u32, how: Break) {
+    pub fn break_calls(&self, at: u32, count: u32, how: Break) {
         *self.seen.lock().unwrap() = 0;
         *self.fault.lock().unwrap() = Some(Fault { calls: at..at + count, how });
     }
@@ -146,7 +146,7 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
 }
 
 /// A response whose body fails at once, so that the connection ends without an answer.
-pub(crate) fn closed() -> Response {
+pub fn closed() -> Response {
     let fail = async { Err::<Bytes, _>(std::io::Error::other("told to close")) };
     Body::from_stream(futures::stream::once(fail)).into_response()
 }
