@@ -22,7 +22,7 @@ use funil_core::id::{LeadId, LeaseId};
 use funil_dev::engine::Engine;
 use funil_dev::providers::{Behaviour, Providers};
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
-use funil_store::{AwsConfig, Claimed, Claiming, DeliveryKey, Shell, Store, Written};
+use funil_store::{AwsConfig, Claimed, Claiming, DeliveryKey, Shell, Store, Stream, Written};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ impl Place {
         let read: Env = env.clone().into_iter().collect();
         let aws = AwsConfig::read(&mut read.settings()).unwrap();
         let store = Store::connect(&aws, table, shell.http.clone());
-        store.create_table(&HashKey::new(&env["HASH_KEY"]).unwrap()).await.unwrap();
+        store.create_table(&HashKey::new(&env["HASH_KEY"]).unwrap(), Stream::On).await.unwrap();
         Self { env, providers, store, shell, _engine: engine }
     }
 

@@ -557,6 +557,42 @@ async fn one_dead_destination_slows_no_other() {
 }
 
 #[tokio::test]
+async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
+    let world = World::new().await;
+    for provider in ["crm", "mailerlite", "ga4", "segment"] {
+        world.looks_at(provider);
+    }
+    world.providers.behave("crm", Behaviour::Hang);
+    let first = world.submit(&lead_body()).await.lead();
+    let crm = world.worker("crm");
+    let mut hanging = std::pin::pin!(crm.drain(Patience::None, world.stop_at()));
+    tokio::select! {
+        _ = &mut hanging => panic!("the CRM hangs"),
+        () = world.providers.until_received("crm", 1) => {}
+    }
+    // The clock stands still: whatever waited for the CRM would not end here.
+    let mut body = lead_body();
+    body["leadId"] = json!(null);
+    body["email"] = json!("bia@example.com");
+    let second = world.submit_from("198.51.100.7", &body).await.lead();
+    for name in ["mailerlite", "ga4", "segment"] {
+        world.worker(name).drain(Patience::None, world.stop_at()).await.unwrap();
+    }
+    for lead in [first, second] {
+        let journey = world.journey(lead).await;
+        for delivery in journey.deliveries {
+            assert_eq!(delivery.state == State::Delivered, delivery.destination != "crm");
+        }
+    }
+    world.providers.behave("crm", Behaviour::Normal);
+    world.providers.release_hung();
+    hanging.await.unwrap();
+    world.advance(SignedDuration::from_mins(10)).await;
+    assert_eq!(world.delivery(first, "crm").await.state, State::Delivered);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     let world = only("crm").start().await;
     world.expect_calls("crm", 1 + 2);

@@ -23,7 +23,7 @@ use funil_dev::engine::Engine;
 use funil_dev::providers::Providers;
 use funil_dev::{front_door, functions};
 use funil_lambda::Function;
-use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Shell, Store};
+use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Shell, Store, Stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -310,7 +310,7 @@ impl Plan {
         let aws = AwsConfig::read(&mut settings).unwrap();
         let store = Store::connect(&aws, &table, shell.http.clone());
         let hash = HashKey::new(HASH_KEY).unwrap();
-        store.create_table(&hash).await.unwrap();
+        store.create_table(&hash, Stream::Off).await.unwrap();
         let mut world = World {
             providers,
             clock,

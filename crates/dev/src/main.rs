@@ -14,7 +14,7 @@ use funil_dev::dead::DeadCommand;
 use funil_dev::stage::{STAGE_HASH_KEY, Stage, StageOptions};
 use funil_dev::stats::Stats;
 use funil_dev::{backfill, dead, journey, replay};
-use funil_store::{AwsConfig, Store};
+use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
 
 type Failure = Box<dyn std::error::Error>;
@@ -292,7 +292,7 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
         aws.dynamodb_endpoint = endpoint;
     }
     let store = Store::connect(&aws, &site.table, funil_lambda::shell().http);
-    store.create_table(&site.hash_key).await?;
+    store.create_table(&site.hash_key, Stream::On).await?;
     say(&mut std::io::stdout(), &format!("The table {} is there.\n", site.table));
     Ok(ExitCode::SUCCESS)
 }

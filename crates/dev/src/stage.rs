@@ -23,7 +23,7 @@ use bytes::Bytes;
 use funil_core::config::{ConfigError, Secret};
 use funil_core::hash::HashKey;
 use funil_lambda::Function;
-use funil_store::{AwsConfig, Shell, Store, StoreError};
+use funil_store::{AwsConfig, Shell, Store, StoreError, Stream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -125,7 +125,7 @@ impl Stage {
         let shell = funil_lambda::shell();
         let env = environment.with_engine(&engine.endpoint());
         let store = Self::store(&env, &shell)?;
-        store.create_table(&environment.hash_key()?).await?;
+        store.create_table(&environment.hash_key()?, Stream::Off).await?;
 
         let providers = Self::providers(&shell, &options.data)?;
         let leads = leads::Leads::open(&options.data.join("leads.jsonl"))

@@ -47,6 +47,7 @@ pub use quarantine::Quarantined;
 pub use rate::{RateLimit, RateVerdict};
 pub use replay::Ended;
 pub use shell::Shell;
+pub use table::Stream;
 
 /// The table. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -19,9 +19,27 @@ pub(crate) const DUE_INDEX: &str = "due";
 /// The name of the index of what is dead.
 pub(crate) const DEAD_INDEX: &str = "dead";
 
+/// Whether the table tells of its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// `dispatch` reads it.
+    On,
+    /// Nobody reads it: intake rings, and the schedule looks. The local engine pays for each write by
+    /// counting all that it has streamed before.
+    Off,
+}
+
 impl Store {
     /// Creates the table with its indexes and its `META` item; does nothing where it exists.
-    pub async fn create_table(&self, hash_key: &HashKey) -> Result<(), StoreError> {
+    pub async fn create_table(&self, hash_key: &HashKey, stream: Stream) -> Result<(), StoreError> {
+        let streamed = match stream {
+            Stream::On => {
+                let images = StreamViewType::NewImage;
+                StreamSpecification::builder().stream_enabled(true).stream_view_type(images)
+            }
+            Stream::Off => StreamSpecification::builder().stream_enabled(false),
+        };
+        let streamed = streamed.build().map_err(|_| StoreError::Unreadable { what: "stream" })?;
         let create = self
             .client
             .create_table()
@@ -33,13 +51,7 @@ impl Store {
             .set_key_schema(Some(keys("pk", "sk")))
             .global_secondary_indexes(index(DUE_INDEX, "due_pk", "due_sk", &["deadline"])?)
             .global_secondary_indexes(index(DEAD_INDEX, "dead_pk", "dead_sk", &[])?)
-            .stream_specification(
-                StreamSpecification::builder()
-                    .stream_enabled(true)
-                    .stream_view_type(StreamViewType::NewImage)
-                    .build()
-                    .map_err(|_| StoreError::Unreadable { what: "stream" })?,
-            );
+            .stream_specification(streamed);
         match create.send().await {
             Ok(_) => {}
             Err(error)

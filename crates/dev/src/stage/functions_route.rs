@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use funil_core::clock::after;
+use funil_core::destination;
 use funil_core::exchange::endpoint;
 use funil_core::id::LeadId;
 use serde_json::{Value, json};
@@ -66,6 +67,9 @@ pub(super) async fn call(
         let function = function.clone();
         // Its own task: like a deployed function it goes on when the caller hangs up.
         let answered = tokio::spawn(async move { function.invoke(event, stop_at).await });
+        if is_ring(name, &method, &body) {
+            return StatusCode::ACCEPTED.into_response();
+        }
         match answered.await {
             Ok(answer) => front_door::answer(&answer),
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -79,6 +83,13 @@ pub(super) async fn call(
     *answer.headers_mut() = headers;
     answer.headers_mut().remove(header::TRANSFER_ENCODING);
     answer
+}
+
+/// A ring of a delivery function is answered before the work, as an asynchronous invocation and a
+/// background function are: whoever rings never waits for a provider.
+fn is_ring(function: &str, method: &Method, body: &[u8]) -> bool {
+    let delivers = destination::ALL.iter().any(|known| known.function == function);
+    delivers && method == Method::POST && body.is_empty()
 }
 
 fn note_lead(shared: &Shared, body: &[u8]) {

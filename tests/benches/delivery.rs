@@ -1,0 +1,132 @@
+//! How fast one worker delivers, and what one destination that hangs costs the others: in real time,
+//! with the real functions, store and HTTP.
+//!
+//! `cargo bench -p funil-tests`
+
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "the figures are what this is for")]
+
+use std::future::IntoFuture as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use funil_core::config::Env;
+use funil_delivery::Patience;
+use funil_dev::stage::{Stage, StageOptions};
+use funil_tests::world::{World, lead_body};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// How long the provider takes for each answer.
+const ANSWERS_AFTER: Duration = Duration::from_millis(50);
+/// How many deliveries the one worker finds.
+const DUE: usize = 2_000;
+/// How many people submit the form on the stage, all that one address may, and how far apart.
+const PEOPLE: usize = 10;
+const APART: Duration = Duration::from_millis(500);
+
+#[tokio::main]
+async fn main() {
+    one_worker().await;
+    for crm in ["normal", "hang"] {
+        one_destination(crm).await;
+    }
+}
+
+/// A lead of its own for each number.
+fn somebody(number: usize) -> Value {
+    let mut body = lead_body();
+    body["leadId"] = Value::Null;
+    body["email"] = json!(format!("somebody{number}@example.com"));
+    body
+}
+
+/// A provider that takes everything, slowly.
+async fn slow_provider() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async || {
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        r#"{"success":true}"#
+    };
+    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    url
+}
+
+/// Deliveries per second of one worker.
+async fn one_worker() {
+    let provider = slow_provider().await;
+    let plan = World::plan().with("DESTINATIONS", "segment");
+    let world = plan.with("SEGMENT_BASE_URL", &provider).start().await;
+    for number in 0..DUE {
+        let caller = format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256);
+        world.submit_from(&caller, &somebody(number)).await.lead();
+    }
+    let worker = world.worker("segment");
+    let started = Instant::now();
+    let drained = worker.drain(Patience::None, world.stop_at()).await.unwrap();
+    let took = started.elapsed();
+    assert_eq!(drained.settled, DUE);
+    let a_second = f64::from(u32::try_from(DUE).unwrap()) / took.as_secs_f64();
+    println!(
+        "one worker, a provider that answers in {ANSWERS_AFTER:?}: {DUE} delivered in {took:.2?}, {a_second:.0} a second"
+    );
+    world.finish().await;
+}
+
+/// On the stage, with the CRM as told: how long the form's answer takes, and how long after its
+/// acceptance each other delivery of a lead is settled.
+async fn one_destination(crm: &str) {
+    let data = tempfile::tempdir().unwrap();
+    let options = StageOptions {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        data: data.path().to_owned(),
+        functions_at: None,
+    };
+    let overrides: Env = [("DESTINATIONS", "crm,ga4,segment")].into_iter().collect();
+    let stage = Stage::start(&options, &overrides).await.unwrap();
+    let url = format!("http://{}", stage.address());
+    let http = funil_lambda::shell().http;
+    let behave = format!("{url}/stage/providers/crm?behaviour={crm}");
+    assert!(http.post(behave).send().await.unwrap().status().is_success());
+
+    let mut answers = Vec::new();
+    let mut leads = Vec::new();
+    for number in 0..PEOPLE {
+        let request = http.post(format!("{url}/api/lead-submit"));
+        let request = request.header("content-type", "application/json");
+        let request = request.body(somebody(number).to_string());
+        let started = Instant::now();
+        let answer = request.send().await.unwrap();
+        answers.push(started.elapsed());
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        leads.push(answer["leadId"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned());
+        tokio::time::sleep(APART).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut settled = Vec::new();
+    for lead in leads {
+        let journey = http.get(format!("{url}/stage/journey/{lead}")).send().await.unwrap();
+        let journey: Value = serde_json::from_slice(&journey.bytes().await.unwrap()).unwrap();
+        for entry in journey["entries"].as_array().unwrap() {
+            if entry["kind"] == "delivery" && entry["destination"] != "crm" {
+                assert_eq!(entry["state"], "delivered", "{entry}");
+                let accepted: Timestamp = entry["at"].as_str().unwrap().parse().unwrap();
+                let attempt = entry["attempts"].as_array().unwrap().last().unwrap();
+                let at: Timestamp = attempt["at"].as_str().unwrap().parse().unwrap();
+                settled.push(Duration::try_from(at.duration_since(accepted)).unwrap());
+            }
+        }
+    }
+    println!("CRM {crm}: {PEOPLE} forms, answered {}", spread(answers));
+    println!("CRM {crm}: GA4 and Segment, settled after acceptance {}", spread(settled));
+    stage.stop().await.unwrap();
+}
+
+/// Median and worst.
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort();
+    format!("median {:.1?}, worst {:.1?}", times[times.len() / 2], times.last().unwrap())
+}
