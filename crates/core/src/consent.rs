@@ -66,6 +66,8 @@ pub enum How {
     Assumed,
     /// The person asked to be contacted by submitting, booking or paying.
     Contract,
+    /// The person took it back through a provider: unsubscribed, or wrote "PARAR".
+    Revoked,
 }
 
 /// A decision of a person about one purpose, as the lead keeps it.
@@ -175,6 +177,14 @@ impl ConsentChanges {
         changes
     }
 
+    /// What booking a call means: contact.
+    pub fn of_booking(at: Timestamp) -> Self {
+        let mut changes = Self::default();
+        let contact = Grant { decision: Decision::Granted, at, how: How::Contract };
+        changes.if_absent.set(Purpose::Contact, contact);
+        changes
+    }
+
     /// Every decision, for the record that proves it.
     pub fn decisions(&self) -> impl Iterator<Item = (Purpose, Grant)> + '_ {
         Purpose::ALL.into_iter().filter_map(|purpose| {
@@ -199,6 +209,17 @@ pub fn permits(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> De
             Decision::Denied
         }
         Some(_) | None => grant.decision,
+    }
+}
+
+/// Whether the person said no to `purpose`, on the lead or at an alias, and has not said yes since.
+/// Somebody who said nothing did not.
+pub fn refused(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> bool {
+    let revoked = aliases.iter().any(|alias| alias.0.contains_key(&purpose));
+    let said = lead.get(purpose);
+    match said {
+        Some(_) => permits(purpose, lead, aliases) == Decision::Denied,
+        None => revoked,
     }
 }
 
@@ -245,6 +266,18 @@ mod tests {
         ] {
             assert_eq!(permits(Purpose::Analytics, &consents, &aliases), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn who_said_nothing_did_not_refuse() {
+        let revoked = |minute| vec![Revocations([(Purpose::Analytics, time(minute))].into())];
+        let no = refused(Purpose::Analytics, &Consents::default(), &[]);
+        assert!(!no, "nothing was said");
+        assert!(refused(Purpose::Analytics, &Consents::default(), &revoked(0)));
+        let lead_says = |decision| lead(How::Explicit, decision, 1);
+        assert!(refused(Purpose::Analytics, &lead_says(Decision::Denied), &[]));
+        assert!(!refused(Purpose::Analytics, &lead_says(Decision::Granted), &revoked(0)));
+        assert!(refused(Purpose::Analytics, &lead_says(Decision::Granted), &revoked(2)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::booking::{BookingId, BookingStatus};
 use crate::clock::after;
 use crate::consent::Purpose;
 use crate::event::Event;
@@ -34,6 +35,8 @@ pub const ATTEMPTS_KEPT: usize = 10;
 pub const BLOCKED_S: i64 = 5 * 60;
 /// A delivery blocked so often, while another went through after each, is itself at fault.
 pub const BLOCKED_ALONE: u32 = 3;
+/// How long a delivery that may have been sent waits for its provider's word, in seconds.
+pub const DOUBT_S: i64 = 10 * 60;
 /// The name of [`Outcome::Blocked`].
 const BLOCKED: &str = "blocked";
 /// The longest `Retry-After` that is honoured, in seconds.
@@ -77,6 +80,12 @@ pub struct Delivery {
     pub settled_at: Option<Timestamp>,
     /// Why it is where it is.
     pub reason: Option<String>,
+    /// The booking that it is about: it is sent only while that one stands.
+    pub booking: Option<BookingId>,
+    /// Since when nobody knows whether it was sent; a person decides if no word comes in time.
+    pub doubtful_since: Option<Timestamp>,
+    /// What the provider last said of the message.
+    pub message: Option<MessageStatus>,
     /// How often it was blocked while another delivery of the destination went through after it.
     pub blocked: u32,
     /// Digest of the lead's e-mail, to read its alias together with the lead.
@@ -106,6 +115,9 @@ impl Delivery {
             log: Vec::new(),
             settled_at: None,
             reason: None,
+            booking: None,
+            doubtful_since: None,
+            message: None,
             blocked: 0,
             email_digest: None,
             phone_digest: None,
@@ -163,6 +175,51 @@ impl State {
         match self {
             Self::Pending | Self::Leased => true,
             Self::Unknown | Self::Delivered | Self::Skipped | Self::Dead => false,
+        }
+    }
+}
+
+/// How far a message has come, as its provider tells. The order is the way it goes; a failure ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// It left.
+    Sent,
+    /// It is on the person's phone.
+    Delivered,
+    /// The person saw it.
+    Read,
+    /// It will not arrive.
+    Failed,
+}
+
+impl MessageStatus {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Sent, Self::Delivered, Self::Read, Self::Failed];
+
+    /// The name in the table, in the journey and in WhatsApp's webhook.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads a name of [`MessageStatus::name`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether `self` tells something new to whoever knows `known`: what arrived can no longer fail,
+    /// and what failed stays so.
+    pub fn is_news(self, known: Option<Self>) -> bool {
+        match (known, self) {
+            (None, _) => true,
+            (Some(Self::Failed), _) => false,
+            (Some(known), Self::Failed) => known < Self::Delivered,
+            (Some(known), told) => known < told,
         }
     }
 }
@@ -277,6 +334,12 @@ pub enum Reason {
     MayHaveBeenSent,
     /// Claimed [`CLAIMS_MAX`] times without any settlement.
     KillsItsWorker,
+    /// The booking that it is about no longer stands, for this reason.
+    Withdrawn(BookingStatus),
+    /// The provider says of the message, under this code, that it will not arrive.
+    Failed(u32),
+    /// Another message to the same number went out a moment ago.
+    TooSoon,
     /// Another delivery of the same lead is under way.
     SiblingLeased,
     /// Written by newer code: the slot, the event or the item's version is not known here.
@@ -311,6 +374,9 @@ impl fmt::Display for Reason {
             Self::DeadlinePassed => f.write_str("deadline_passed"),
             Self::MayHaveBeenSent => f.write_str("may_have_been_sent"),
             Self::KillsItsWorker => f.write_str("kills_its_worker"),
+            Self::Withdrawn(status) => write!(f, "booking_{}", status.name()),
+            Self::Failed(code) => write!(f, "failed_{code}"),
+            Self::TooSoon => f.write_str("too_soon"),
             Self::SiblingLeased => f.write_str("sibling_leased"),
             Self::NotUnderstood => f.write_str("not_understood"),
             Self::Missing(what) => write!(f, "missing_{what}"),
@@ -356,7 +422,7 @@ pub enum Doubt {
     Never,
     /// It stays `unknown`: nobody needs to decide (GA4).
     Final,
-    /// It is dead: a person decides.
+    /// For [`DOUBT_S`] the provider may still tell; then it is dead, and a person decides (WhatsApp).
     NeedsPerson,
 }
 
@@ -375,6 +441,8 @@ pub struct Settlement {
     pub reason: Option<String>,
     /// See [`Delivery::blocked`].
     pub blocked: u32,
+    /// See [`Delivery::doubtful_since`].
+    pub doubtful_since: Option<Timestamp>,
 }
 
 /// What was measured and read during a try.
@@ -408,7 +476,12 @@ pub fn settle(
         Outcome::Expired => (State::Dead, None, delivery.attempts),
         Outcome::Unknown(_) => match doubt {
             Doubt::Final => (State::Unknown, None, spent),
-            Doubt::Never | Doubt::NeedsPerson => (State::Dead, None, spent),
+            Doubt::NeedsPerson if delivery.doubtful_since.is_none() => {
+                (State::Unknown, Some(later(DOUBT_S)), spent)
+            }
+            // The doubt itself is no further attempt.
+            Doubt::NeedsPerson => (State::Dead, None, delivery.attempts),
+            Doubt::Never => (State::Dead, None, spent),
         },
         Outcome::Retry { retry_after_s, .. } => {
             let wait_s = wait_s(delivery.attempts, *retry_after_s, jitter);
@@ -452,7 +525,8 @@ pub fn settle(
     }
     let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
     log.drain(..excess);
-    Settlement { state, due_at, attempts, log, reason, blocked }
+    let doubtful_since = due_at.filter(|_| state == State::Unknown).map(|_| now);
+    Settlement { state, due_at, attempts, log, reason, blocked, doubtful_since }
 }
 
 /// The wait before the next attempt, in seconds: the schedule's, or longer if the provider asks, and
@@ -572,10 +646,35 @@ mod tests {
     #[test]
     fn doubt_is_final_or_dead_as_the_destination_says() {
         let outcome = Outcome::Unknown(Reason::MayHaveBeenSent);
-        let state =
-            |doubt| settle(&delivery(0), &outcome, doubt, Measured::default(), now(), 0).state;
-        assert_eq!(state(Doubt::Final), State::Unknown);
-        assert_eq!(state(Doubt::NeedsPerson), State::Dead);
+        let end = |delivery: &Delivery, doubt| {
+            settle(delivery, &outcome, doubt, Measured::default(), now(), 0)
+        };
+        let mut doubtful = delivery(0);
+        let settled = end(&doubtful, Doubt::Final);
+        assert_eq!((settled.state, settled.due_at), (State::Unknown, None));
+        let settled = end(&doubtful, Doubt::NeedsPerson);
+        let due_at = now() + SignedDuration::from_secs(DOUBT_S);
+        assert_eq!((settled.state, settled.due_at), (State::Unknown, Some(due_at)));
+        doubtful.doubtful_since = settled.doubtful_since;
+        let settled = end(&doubtful, Doubt::NeedsPerson);
+        assert_eq!((settled.state, settled.due_at), (State::Dead, None));
+    }
+
+    #[test]
+    fn a_message_s_status_only_moves_forward() {
+        use MessageStatus::{Delivered, Failed, Read, Sent};
+        for (known, told, news) in [
+            (None, Sent, true),
+            (None, Read, true),
+            (Some(Sent), Sent, false),
+            (Some(Sent), Delivered, true),
+            (Some(Read), Delivered, false),
+            (Some(Sent), Failed, true),
+            (Some(Delivered), Failed, false),
+            (Some(Failed), Read, false),
+        ] {
+            assert_eq!(told.is_news(known), news, "{told:?} after {known:?}");
+        }
     }
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -605,14 +704,16 @@ mod tests {
                 let settled = settle(&delivery, &outcome, Doubt::NeedsPerson, Measured::default(), now(), jitter);
                 prop_assert!(settled.attempts >= delivery.attempts, "attempts never decrease");
                 prop_assert!(settled.log.len() <= ATTEMPTS_KEPT);
-                prop_assert_eq!(settled.state.is_open(), settled.due_at.is_some(), "open means due");
+                let waits = settled.state.is_open() || settled.doubtful_since.is_some();
+                prop_assert_eq!(waits, settled.due_at.is_some(), "open or doubtful means due");
                 prop_assert!(settled.due_at.is_none_or(|due| due > now()), "due in the future");
                 let tried = !matches!(outcome, Outcome::Released { .. });
                 let logged = settled.log.last().map(|attempt| attempt.outcome.as_str());
                 prop_assert!(!tried || logged == Some(outcome.name()));
                 delivery.attempts = settled.attempts;
                 delivery.log = settled.log;
-                if !settled.state.is_open() {
+                delivery.doubtful_since = settled.doubtful_since;
+                if !waits {
                     break;
                 }
             }

@@ -7,9 +7,12 @@
 
 use jiff::Timestamp;
 
+use crate::booking::{Booking, BookingId};
 use crate::clock::after;
 use crate::config::Settings;
-use crate::consent::{FormConsent, Purpose, Revocations};
+use crate::consent::{
+    Consents, Decision, FormConsent, Purpose, Revocations, permits, refused,
+};
 use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
 use crate::exchange::{Reply, Request};
@@ -39,12 +42,62 @@ pub enum Kind {
 }
 
 /// One message of an event for one destination.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Its name within the destination.
     pub name: &'static str,
     /// What the person must have agreed to.
     pub purpose: Purpose,
+    /// What they must not have refused, too.
+    pub unless_refused: Option<Purpose>,
+}
+
+impl Slot {
+    /// A slot that needs agreement to `purpose`.
+    const fn new(name: &'static str, purpose: Purpose) -> Self {
+        Self { name, purpose, unless_refused: None }
+    }
+
+    /// With something that the person must not have refused.
+    const fn unless_refused(self, purpose: Purpose) -> Self {
+        Self { unless_refused: Some(purpose), ..self }
+    }
+
+    /// Whether its message may go to the person; if not, for want of which consent.
+    pub fn permitted(&self, lead: &Consents, revocations: &[Revocations]) -> Result<(), Purpose> {
+        if permits(self.purpose, lead, revocations) == Decision::Denied {
+            return Err(self.purpose);
+        }
+        match self.unless_refused {
+            Some(purpose) if refused(purpose, lead, revocations) => Err(purpose),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the call itself says no to it.
+    fn denied_by(&self, consent: &FormConsent) -> bool {
+        consent.denies(self.purpose)
+            || self.unless_refused.is_some_and(|purpose| consent.denies(purpose))
+    }
+}
+
+/// A slot that an event wants, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Which.
+    pub slot: &'static Slot,
+    /// When it is due; at once where nothing is said.
+    pub due_at: Option<Timestamp>,
+    /// Until when it is worth sending; the destination's usual time where nothing is said.
+    pub deadline: Option<Timestamp>,
+    /// The booking that it is about, where it is sent only while that one stands.
+    pub booking: Option<BookingId>,
+}
+
+impl From<&'static Slot> for Planned {
+    fn from(slot: &'static Slot) -> Self {
+        Self { slot, due_at: None, deadline: None, booking: None }
+    }
 }
 
 /// A tool we deliver to.
@@ -62,6 +115,8 @@ pub struct Destination {
     pub doubt: Doubt,
     /// What it says about sending something again.
     pub replay: Replay,
+    /// How many seconds apart two messages to the same person must be, where that matters.
+    pub person_pause_s: Option<u32>,
     /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
     /// overrides it.
     pub requests_per_minute: Option<u32>,
@@ -74,7 +129,7 @@ pub struct Destination {
     /// Every slot there is.
     pub slots: &'static [Slot],
     /// The slots that an event wants.
-    pub plan: fn(&Event) -> Vec<&'static Slot>,
+    pub plan: fn(&Event) -> Vec<Planned>,
     /// Reads its credentials and makes its adapter.
     pub connect: fn(&mut Settings<'_>) -> Option<Box<dyn Adapter>>,
 }
@@ -114,6 +169,8 @@ pub struct Context<'a> {
     pub revocations: &'a [Revocations],
     /// What happened then.
     pub event: &'a Event,
+    /// The lead's bookings; for a message about one of them, that one.
+    pub bookings: &'a [Booking],
     /// The delivery itself.
     pub delivery: &'a Delivery,
     /// Its slot.
@@ -181,12 +238,15 @@ pub fn plan(
         {
             continue;
         }
-        for slot in (destination.plan)(event) {
-            if consent.is_some_and(|consent| consent.denies(slot.purpose)) {
+        for planned in (destination.plan)(event) {
+            if consent.is_some_and(|consent| planned.slot.denied_by(consent)) {
                 continue;
             }
-            let mut delivery = Delivery::planned(event, destination.name, slot.name);
-            delivery.deadline = after(event.accepted_at, destination.deadline_h * 3600);
+            let mut delivery = Delivery::planned(event, destination.name, planned.slot.name);
+            delivery.due_at = planned.due_at.or(delivery.due_at);
+            let usual = after(event.accepted_at, destination.deadline_h * 3600);
+            delivery.deadline = planned.deadline.unwrap_or(usual);
+            delivery.booking = planned.booking;
             delivery.email_digest.clone_from(&aliases.email);
             delivery.phone_digest.clone_from(&aliases.phone);
             deliveries.push(delivery);
@@ -201,7 +261,6 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consent::Decision;
 
     #[test]
     fn names_and_functions_are_unique_and_slots_too() {

@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::amanda::{AmandaScore, ClientScore};
+use crate::booking::{BookingChange, BookingId, BookingStatus, Call, StatusChange};
+use crate::contact::{Email, Phone};
 use crate::id::{DeliveryId, EventId, LeadId};
 use crate::lead_form::LeadForm;
+use crate::pii::{self, Text};
 
 /// Something that happened to a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,16 @@ pub struct Event {
 pub enum EventData {
     /// Somebody submitted the landing page's form.
     LeadSubmitted(Box<LeadSubmitted>),
+    /// Somebody booked a call.
+    CallBooked(Box<CallBooked>),
+    /// A booked call was called off, or moved.
+    CallCanceled(Box<CallCanceled>),
+    /// Somebody did not come to a booked call, or it turned out that they did.
+    CallMissed(CallMissed),
+    /// An authorised caller asked for the messages about a call.
+    SequenceRequested(Box<SequenceRequested>),
+    /// An authorised caller withdrew the messages about a call.
+    SequenceWithdrawn(SequenceWithdrawn),
     /// An authorised caller asked to bring one destination up to date.
     SyncRequested(SyncRequested),
     /// A person had a delivery sent again.
@@ -46,9 +59,84 @@ impl EventData {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::LeadSubmitted(_) => "lead_submitted",
+            Self::CallBooked(_) => "call_booked",
+            Self::CallCanceled(_) => "call_canceled",
+            Self::CallMissed(_) => "call_missed",
+            Self::SequenceRequested(_) => "sequence_requested",
+            Self::SequenceWithdrawn(_) => "sequence_withdrawn",
             Self::SyncRequested(_) => "sync_requested",
             Self::DeliveryReplayed(_) => "delivery_replayed",
             Self::DeliverySettled(_) => "delivery_settled",
+        }
+    }
+
+    /// The call whose messages this event plans.
+    pub fn call(&self) -> Option<&Call> {
+        match self {
+            Self::CallBooked(booked) => Some(&booked.call),
+            Self::SequenceRequested(requested) => Some(&requested.call),
+            Self::LeadSubmitted(_)
+            | Self::CallCanceled(_)
+            | Self::CallMissed(_)
+            | Self::SequenceWithdrawn(_)
+            | Self::SyncRequested(_)
+            | Self::DeliveryReplayed(_)
+            | Self::DeliverySettled(_) => None,
+        }
+    }
+
+    /// What it says about bookings: a booking that stands for another one withdraws that one.
+    pub fn bookings(&self) -> Vec<BookingChange> {
+        match self {
+            Self::CallBooked(booked) => {
+                let moved = booked.instead_of.iter().map(|id| BookingChange {
+                    id: id.clone(),
+                    call: None,
+                    booked_at: None,
+                    status: StatusChange::Set(BookingStatus::Rescheduled),
+                });
+                let new = BookingChange {
+                    id: booked.call.booking.clone(),
+                    call: Some(booked.call.clone()),
+                    booked_at: Some(booked.booked_at),
+                    status: StatusChange::BookedIfNew,
+                };
+                moved.chain([new]).collect()
+            }
+            Self::CallCanceled(canceled) => vec![BookingChange {
+                id: canceled.call.booking.clone(),
+                call: Some(canceled.call.clone()),
+                booked_at: Some(canceled.booked_at),
+                status: StatusChange::Set(match canceled.withdrawal {
+                    Withdrawal::Canceled => BookingStatus::Canceled,
+                    Withdrawal::Rescheduled => BookingStatus::Rescheduled,
+                }),
+            }],
+            Self::CallMissed(missed) => vec![BookingChange {
+                id: missed.booking.clone(),
+                call: None,
+                booked_at: None,
+                status: StatusChange::Set(match missed.attendance {
+                    Attendance::Missed => BookingStatus::NoShow,
+                    Attendance::MissedTakenBack => BookingStatus::Booked,
+                }),
+            }],
+            Self::SequenceRequested(requested) => vec![BookingChange {
+                id: requested.call.booking.clone(),
+                call: Some(requested.call.clone()),
+                booked_at: None,
+                status: StatusChange::BookedIfNew,
+            }],
+            Self::SequenceWithdrawn(withdrawn) => vec![BookingChange {
+                id: withdrawn.booking.clone(),
+                call: None,
+                booked_at: None,
+                status: StatusChange::Set(BookingStatus::Canceled),
+            }],
+            Self::LeadSubmitted(_)
+            | Self::SyncRequested(_)
+            | Self::DeliveryReplayed(_)
+            | Self::DeliverySettled(_) => Vec::new(),
         }
     }
 }
@@ -63,6 +151,96 @@ pub struct LeadSubmitted {
     /// The client's own score, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<ClientScore>,
+}
+
+/// Who booked, as the calendar knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitee {
+    /// E-mail, which may not be the lead's.
+    #[serde(with = "pii::stored")]
+    pub email: Email,
+    /// Name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub name: Option<Text>,
+    /// Phone.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub phone: Option<Phone>,
+}
+
+/// A booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallBooked {
+    /// What was booked.
+    pub call: Call,
+    /// By whom.
+    pub invitee: Invitee,
+    /// When, by the calendar's clock.
+    pub booked_at: Timestamp,
+    /// The booking that this one stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<BookingId>,
+}
+
+/// Why a booking no longer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// It was called off.
+    Canceled,
+    /// It was moved to another time.
+    Rescheduled,
+}
+
+/// A booking that no longer stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallCanceled {
+    /// What was booked.
+    pub call: Call,
+    /// By whom.
+    pub invitee: Invitee,
+    /// When it had been booked, by the calendar's clock.
+    pub booked_at: Timestamp,
+    /// Why.
+    pub withdrawal: Withdrawal,
+    /// Who called it off: `host` or `invitee`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What they said.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub reason: Option<Text>,
+}
+
+/// Whether a person came to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attendance {
+    /// They did not.
+    Missed,
+    /// It was said that they did not, and taken back.
+    MissedTakenBack,
+}
+
+/// A word about whether a person came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallMissed {
+    /// The booking.
+    pub booking: BookingId,
+    /// Whether they came.
+    pub attendance: Attendance,
+}
+
+/// Messages about a call that no calendar told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceRequested {
+    /// The call.
+    pub call: Call,
+}
+
+/// Messages about a call that are not to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceWithdrawn {
+    /// The booking.
+    pub booking: BookingId,
 }
 
 /// A sync of one destination.

@@ -74,6 +74,11 @@ impl EventId {
         Self(format!("form:{function}:{}", entropy.uuid_v7(now)))
     }
 
+    /// The event that a provider tells of, under a name of the provider's own.
+    pub fn of_provider(provider: &str, name: &str) -> Self {
+        Self(format!("{provider}:{name}"))
+    }
+
     /// The event of a sync that was asked for.
     pub fn sync(now: Timestamp, entropy: &dyn Entropy) -> Self {
         Self(format!("sync:{}", entropy.uuid_v7(now)))

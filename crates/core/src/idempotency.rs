@@ -35,12 +35,13 @@ impl IdempotencyKey {
 /// Where the answer to a call is kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptKey {
-    /// Function and digest of the e-mail: a site with a constant key loses nobody.
+    /// Function and digest of the e-mail, so that a site with a constant key loses nobody; or the
+    /// provider.
     pub scope: String,
-    /// Digest of the caller's key, or of the content.
+    /// Digest of the caller's key, of the content, or of what the provider names the call by.
     pub key: String,
-    /// Seconds for which the receipt stands.
-    pub lives_s: i64,
+    /// Seconds for which the receipt stands; a provider's stands as long as its event.
+    pub lives_s: Option<i64>,
 }
 
 impl ReceiptKey {
@@ -57,12 +58,20 @@ impl ReceiptKey {
             Some(key) => Self {
                 scope,
                 key: format!("key#{}", sha256_hex(key.0.as_bytes())),
-                lives_s: KEYED_RECEIPT_S,
+                lives_s: Some(KEYED_RECEIPT_S),
             },
             None => {
-                Self { scope, key: format!("content#{fingerprint}"), lives_s: CONTENT_RECEIPT_S }
+                Self { scope, key: format!("content#{fingerprint}"), lives_s: Some(CONTENT_RECEIPT_S) }
             }
         }
+    }
+}
+
+impl ReceiptKey {
+    /// The receipt of a provider's call, by what the provider names it by.
+    pub fn of_provider(provider: &str, call: &[&str]) -> Self {
+        let key = call.join("\n");
+        Self { scope: provider.to_owned(), key: sha256_hex(key.as_bytes()), lives_s: None }
     }
 }
 

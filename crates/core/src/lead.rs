@@ -11,7 +11,7 @@ use crate::amanda::{AmandaScore, ClientScore};
 use crate::attribution::Attribution;
 use crate::consent::Consents;
 use crate::contact::{Email, Phone};
-use crate::event::LeadSubmitted;
+use crate::event::{Invitee, LeadSubmitted};
 use crate::id::LeadId;
 use crate::pii::{self, Text};
 
@@ -134,6 +134,8 @@ impl Lead {
 pub struct LeadChanges {
     /// Set.
     pub latest: LeadLatest,
+    /// Set if absent: what somebody else says about the person never replaces their own word.
+    pub if_absent: LeadLatest,
     /// Set if absent.
     pub facts: LeadFacts,
     /// Fields of [`LeadLatest`] that are removed, by the names they have in the table.
@@ -141,6 +143,20 @@ pub struct LeadChanges {
 }
 
 impl LeadChanges {
+    /// What a booking, or the end of one, says about its lead: contact data where the lead has none,
+    /// and that a call was booked.
+    pub fn of_booking(invitee: &Invitee, booked_at: Timestamp) -> Self {
+        Self {
+            if_absent: LeadLatest {
+                name: invitee.name.clone(),
+                phone: invitee.phone.clone(),
+                ..LeadLatest::default()
+            },
+            facts: LeadFacts { booked_at: Some(booked_at), ..LeadFacts::default() },
+            ..Self::default()
+        }
+    }
+
     /// What a submitted form says about its lead.
     pub fn of_submission(submitted: &LeadSubmitted, occurred_at: Timestamp) -> Self {
         let form = &submitted.form;
@@ -152,6 +168,7 @@ impl LeadChanges {
             ("client_score", submitted.client_score.is_none()),
         ];
         Self {
+            if_absent: LeadLatest::default(),
             removed: scored.iter().filter(|(_, absent)| *absent).map(|(name, _)| *name).collect(),
             latest: LeadLatest {
                 email: Some(form.email.clone()),

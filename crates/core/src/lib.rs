@@ -6,6 +6,7 @@
 
 pub mod amanda;
 pub mod attribution;
+pub mod booking;
 pub mod breaker;
 pub mod clock;
 pub mod config;

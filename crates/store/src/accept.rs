@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
 };
 use funil_core::clock::Entropy;
 use funil_core::consent::{ConsentChanges, Grant};
-use funil_core::delivery::Delivery;
+use funil_core::delivery::{Delivery, Reason};
 use funil_core::destination::AliasDigests;
 use funil_core::event::Event;
 use funil_core::hash::Digest;
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::item::Item;
+use crate::key::DeliveryKey;
 use crate::{Store, item, key};
 
 /// How often a transaction that met another one is tried again.
@@ -38,16 +39,33 @@ pub struct Acceptance<'a> {
     pub receipt: &'a Receipt,
     /// What happened.
     pub event: &'a Event,
+    /// Which lead it may change.
+    pub lead: LeadWrite,
     /// What it changes on the lead.
     pub changes: &'a LeadChanges,
     /// What the person agreed to.
     pub consent: &'a ConsentChanges,
     /// The proof of it.
     pub evidence: &'a ConsentEvidence,
-    /// The lead's aliases.
+    /// The lead's aliases by e-mail and phone, where the call says something about them.
     pub aliases: &'a AliasDigests,
+    /// Other aliases of the lead: kind and digest.
+    pub other_aliases: &'a [(&'static str, Digest)],
     /// What is to be sent.
     pub deliveries: &'a [Delivery],
+    /// What is not to be sent any more, and why: deliveries that nobody holds.
+    pub withdrawn: &'a [(DeliveryKey, Reason)],
+}
+
+/// Which lead a call may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeadWrite {
+    /// The one of its e-mail, which it makes if there is none.
+    OfEmail,
+    /// The one of its e-mail, which has to exist.
+    KnownOfEmail,
+    /// Any that exists: the call's e-mail says nothing.
+    Known,
 }
 
 /// The answer to a call, kept so that the same call gets the same one.
@@ -102,6 +120,10 @@ pub enum Accepted {
     KeyReused,
     /// Its lead id belongs to another e-mail. Nothing is kept.
     OtherEmail,
+    /// There is no such lead. Nothing is kept.
+    NoSuchLead,
+    /// Somebody took a delivery that was to be withdrawn. Nothing is kept: look again.
+    Overtaken,
 }
 
 /// A consent record's attributes.
@@ -121,7 +143,8 @@ struct ReceiptItem {
     fingerprint: String,
     #[serde(flatten)]
     answer: StoredAnswer,
-    expires_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
 }
 
 impl Store {
@@ -137,22 +160,36 @@ impl Store {
             self.receipt(acceptance.receipt, now)?,
             self.lead_update(acceptance)?,
             self.new_item(item::of_event(event)?),
-            self.put(Self::consent(acceptance)?),
         ];
+        if acceptance.consent.decisions().next().is_some() {
+            writes.push(self.put(Self::consent(acceptance)?));
+        }
         let aliases = acceptance.aliases;
-        for (kind, digest) in [("email", &aliases.email), ("phone", &aliases.phone)] {
-            if let Some(digest) = digest {
-                let keys = (key::alias(kind, digest), key::lead(event.lead_id));
-                writes.push(self.put(item::item(keys, "alias", &AliasItem { at: now })?));
-            }
+        let own = [("email", &aliases.email), ("phone", &aliases.phone)];
+        let own = own.into_iter().filter_map(|(kind, digest)| Some((kind, digest.as_ref()?)));
+        let others = acceptance.other_aliases.iter().map(|(kind, digest)| (*kind, digest));
+        for (kind, digest) in own.chain(others) {
+            let keys = (key::alias(kind, digest), key::lead(event.lead_id));
+            writes.push(self.put(item::item(keys, "alias", &AliasItem { at: now })?));
+        }
+        for change in event.data.bookings() {
+            writes.push(self.booking_update(event.lead_id, &change)?);
         }
         for delivery in acceptance.deliveries {
             writes.push(self.new_item(item::of_delivery(delivery)?));
         }
+        let first_withdrawn = writes.len();
+        for (delivery, reason) in acceptance.withdrawn {
+            writes.push(self.withdrawal(delivery, *reason, now)?);
+        }
         match self.transact(writes, entropy).await? {
             Transacted::Done => Ok(Accepted::Kept),
             Transacted::Failed { index: 0, old } => replay(old, acceptance.receipt),
-            Transacted::Failed { index: 1, .. } => Ok(Accepted::OtherEmail),
+            Transacted::Failed { index: 1, .. } => Ok(match acceptance.lead {
+                LeadWrite::OfEmail => Accepted::OtherEmail,
+                LeadWrite::KnownOfEmail | LeadWrite::Known => Accepted::NoSuchLead,
+            }),
+            Transacted::Failed { index, .. } if index >= first_withdrawn => Ok(Accepted::Overtaken),
             Transacted::Failed { .. } => Err(StoreError::Unreadable { what: "event of its own" }),
         }
     }
@@ -205,7 +242,7 @@ impl Store {
         let record = ReceiptItem {
             fingerprint: receipt.fingerprint.clone(),
             answer: receipt.answer.clone(),
-            expires_at: now.as_second() + receipt.key.lives_s,
+            expires_at: receipt.key.lives_s.map(|lives_s| now.as_second() + lives_s),
         };
         let keys = (key::receipt(&receipt.key), key::RECEIPT.to_owned());
         let put = self
@@ -227,6 +264,9 @@ impl Store {
         for (name, value) in item::attributes(&acceptance.changes.latest, "lead")? {
             set.always(&name, value);
         }
+        for (name, value) in item::attributes(&acceptance.changes.if_absent, "lead")? {
+            set.once(&name, value);
+        }
         for (name, value) in item::attributes(&acceptance.changes.facts, "lead")? {
             set.once(&name, value);
         }
@@ -236,12 +276,20 @@ impl Store {
         for (name, value) in item::attributes(&acceptance.consent.if_absent, "lead")? {
             set.once(&name, value);
         }
-        let mut condition = "attribute_not_exists(pk)".to_owned();
-        if let Some(digest) = &acceptance.aliases.email {
-            set.always("email_digest", item::s(digest.as_str()));
-            condition.push_str(" OR email_digest = :email OR attribute_not_exists(email_digest)");
-            set.values.insert(":email".to_owned(), item::s(digest.as_str()));
-        }
+        let condition = match (acceptance.lead, &acceptance.aliases.email) {
+            (LeadWrite::Known, _) | (LeadWrite::KnownOfEmail, None) => "attribute_exists(pk)",
+            (LeadWrite::OfEmail, None) => "attribute_not_exists(pk)",
+            (LeadWrite::OfEmail | LeadWrite::KnownOfEmail, Some(digest)) => {
+                set.always("email_digest", item::s(digest.as_str()));
+                set.values.insert(":email".to_owned(), item::s(digest.as_str()));
+                if acceptance.lead == LeadWrite::KnownOfEmail {
+                    "email_digest = :email"
+                } else {
+                    "attribute_not_exists(pk) OR email_digest = :email \
+                     OR attribute_not_exists(email_digest)"
+                }
+            }
+        };
         let (expression, mut names, values) = set.finish();
         let mut removed = Vec::new();
         for (index, name) in acceptance.changes.removed.iter().enumerate() {
@@ -286,7 +334,7 @@ impl Store {
         Put::builder().table_name(&*self.table).set_item(Some(item))
     }
 
-    fn put(&self, item: Item) -> TransactWriteItem {
+    pub(crate) fn put(&self, item: Item) -> TransactWriteItem {
         let put = self.put_builder(item).build().expect("table and item are given");
         TransactWriteItem::builder().put(put).build()
     }
@@ -345,8 +393,8 @@ impl Store {
 
 /// An alias's attributes.
 #[derive(Serialize)]
-struct AliasItem {
-    at: Timestamp,
+pub(crate) struct AliasItem {
+    pub(crate) at: Timestamp,
 }
 
 /// How a transaction ended.
@@ -378,10 +426,10 @@ fn replay(old: Option<Item>, ours: &Receipt) -> Result<Accepted, StoreError> {
 
 /// A `SET` expression under construction: every name and value goes through a placeholder.
 #[derive(Default)]
-struct SetExpression {
+pub(crate) struct SetExpression {
     parts: Vec<String>,
     names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
+    pub(crate) values: HashMap<String, AttributeValue>,
 }
 
 impl SetExpression {
@@ -392,17 +440,17 @@ impl SetExpression {
         index
     }
 
-    fn always(&mut self, name: &str, value: AttributeValue) {
+    pub(crate) fn always(&mut self, name: &str, value: AttributeValue) {
         let index = self.placeholder(name, value);
         self.parts.push(format!("#n{index} = :v{index}"));
     }
 
-    fn once(&mut self, name: &str, value: AttributeValue) {
+    pub(crate) fn once(&mut self, name: &str, value: AttributeValue) {
         let index = self.placeholder(name, value);
         self.parts.push(format!("#n{index} = if_not_exists(#n{index}, :v{index})"));
     }
 
-    fn finish(self) -> (String, HashMap<String, String>, HashMap<String, AttributeValue>) {
+    pub(crate) fn finish(self) -> (String, HashMap<String, String>, HashMap<String, AttributeValue>) {
         (format!("SET {}", self.parts.join(", ")), self.names, self.values)
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue};
+use funil_core::booking::Booking;
 use funil_core::clock::after;
 use funil_core::consent::Revocations;
 use funil_core::delivery::{Delivery, LEASE_S, Settlement, State};
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use crate::error::StoreError;
 use crate::item::Item;
 use crate::key::DeliveryKey;
-use crate::{Store, item, key};
+use crate::{Store, booking, item, key};
 
 /// A delivery in our hands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Claim {
 pub enum Claiming {
     /// Any that is due.
     Due,
-    /// Only one that was interrupted in a harmful request.
+    /// Only one that may have been sent: interrupted in a harmful request, or in doubt since.
     Interrupted,
 }
 
@@ -86,6 +87,8 @@ pub struct Material {
     pub event: Found<Event>,
     /// What the person took back, by e-mail and by phone.
     pub revocations: Vec<Revocations>,
+    /// The booking that the delivery is about; of a lead that has booked, all of them.
+    pub bookings: Vec<Booking>,
 }
 
 impl Store {
@@ -100,7 +103,8 @@ impl Store {
         let condition_expression = match claiming {
             Claiming::Due => "attribute_exists(due_pk) AND due_sk <= :now",
             Claiming::Interrupted => {
-                "attribute_exists(due_pk) AND due_sk <= :now AND attribute_exists(sending)"
+                "attribute_exists(due_pk) AND due_sk <= :now \
+                 AND (attribute_exists(sending) OR attribute_exists(doubtful_since))"
             }
         };
         let result = self
@@ -137,7 +141,10 @@ impl Store {
         let lead_pk = key::lead(delivery.lead_id);
         let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
         let mut wanted =
-            vec![item::keys(lead_pk.clone(), key::LEAD), item::keys(lead_pk, event_sk.clone())];
+            vec![
+                item::keys(lead_pk.clone(), key::LEAD),
+                item::keys(lead_pk.clone(), event_sk.clone()),
+            ];
         let aliases = [("email", &delivery.email_digest), ("phone", &delivery.phone_digest)];
         for (kind, digest) in aliases {
             if let Some(digest) = digest {
@@ -145,14 +152,31 @@ impl Store {
             }
         }
         let mut material =
-            Material { lead: Found::Missing, event: Found::Missing, revocations: Vec::new() };
+            Material {
+                lead: Found::Missing,
+                event: Found::Missing,
+                revocations: Vec::new(),
+                bookings: Vec::new(),
+            };
+        if let Some(id) = &delivery.booking {
+            wanted.push(item::keys(lead_pk.clone(), key::booking(id)));
+        }
         for found in self.batch_get(wanted).await? {
             match item::text(&found, "sk") {
                 Some(key::LEAD) => material.lead = item::to_lead(found).into(),
                 Some(key::CONSENT) => material.revocations.push(item::to_revocations(&found)),
                 Some(sk) if sk == event_sk => material.event = item::to_event(found).into(),
+                Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {
+                    material.bookings.extend(booking::to_booking(found).ok());
+                }
                 Some(_) | None => {}
             }
+        }
+        if delivery.booking.is_none()
+            && let Found::There(lead) = &material.lead
+            && lead.facts.booked_at.is_some()
+        {
+            material.bookings = self.bookings(lead.id).await?;
         }
         Ok(material)
     }
@@ -226,6 +250,12 @@ impl Store {
             values.insert(":blocked".to_owned(), item::n(settlement.blocked));
         } else {
             remove.push("blocked");
+        }
+        if let Some(since) = &settlement.doubtful_since {
+            set.push("doubtful_since = :doubtful");
+            values.insert(":doubtful".to_owned(), item::attribute(since, "time")?);
+        } else {
+            remove.push("doubtful_since");
         }
         if settlement.state == State::Dead {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use funil_core::booking::BookingId;
 use funil_core::consent::{Consents, Revocations};
-use funil_core::delivery::{Attempt, Delivery, State};
+use funil_core::delivery::{Attempt, Delivery, MessageStatus, State};
 use funil_core::event::{Event, EventData};
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
@@ -72,7 +73,7 @@ pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-fn read<T: for<'de> Deserialize<'de>>(item: Item, what: &'static str) -> Result<T, StoreError> {
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(item: Item, what: &'static str) -> Result<T, StoreError> {
     if number(&item, "v").is_none_or(|version| version > i64::from(VERSION)) {
         return Err(StoreError::Unreadable { what });
     }
@@ -170,6 +171,12 @@ struct DeliveryRecord {
     #[serde(default, skip_serializing_if = "is_zero")]
     blocked: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    booking: Option<BookingId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubtful_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<MessageStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     email_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     phone_digest: Option<Digest>,
@@ -206,6 +213,9 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         settled_at: delivery.settled_at,
         reason: delivery.reason.clone(),
         blocked: delivery.blocked,
+        booking: delivery.booking.clone(),
+        doubtful_since: delivery.doubtful_since,
+        message: delivery.message,
         email_digest: delivery.email_digest.clone(),
         phone_digest: delivery.phone_digest.clone(),
     };
@@ -233,6 +243,9 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
         settled_at: record.settled_at,
         reason: record.reason,
         blocked: record.blocked,
+        booking: record.booking,
+        doubtful_since: record.doubtful_since,
+        message: record.message,
         email_digest: record.email_digest,
         phone_digest: record.phone_digest,
     })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use funil_core::booking::Booking;
 use funil_core::consent::Grant;
 use funil_core::delivery::Delivery;
 use funil_core::event::Event;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::accept::ConsentItem;
 use crate::error::StoreError;
-use crate::{Store, due, item, key};
+use crate::{Store, booking, due, item, key};
 
 /// Everything the table holds of a lead.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Journey {
     pub deliveries: Vec<Delivery>,
     /// What the person said about consent, oldest first.
     pub consents: Vec<ConsentRecord>,
+    /// What they booked.
+    pub bookings: Vec<Booking>,
     /// How many items newer code wrote, which this code cannot read.
     pub unread: usize,
 }
@@ -61,7 +64,8 @@ impl Store {
         let query =
             self.query(key::lead(id)).consistent_read(true).key_condition_expression("pk = :pk");
         let mut lead = None;
-        let (mut events, mut deliveries, mut consents) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+        let (mut consents, mut bookings) = (Vec::new(), Vec::new());
         let mut unread = 0;
         for found in due::all_pages(query).await? {
             let sk = item::text(&found, "sk").unwrap_or_default().to_owned();
@@ -71,6 +75,8 @@ impl Store {
                 item::to_event(found).map(|read| events.push(read)).is_ok()
             } else if sk.starts_with(key::DELIVERY_PREFIX) {
                 item::to_delivery(found).map(|read| deliveries.push(read)).is_ok()
+            } else if sk.starts_with(key::BOOKING_PREFIX) {
+                booking::to_booking(found).map(|read| bookings.push(read)).is_ok()
             } else if sk.starts_with(key::CONSENT_PREFIX) {
                 serde_dynamo::from_item::<_, ConsentItem>(found)
                     .map(|read| {
@@ -88,6 +94,6 @@ impl Store {
             unread += usize::from(!understood);
         }
         deliveries.sort_by_key(|delivery| delivery.accepted_at);
-        Ok(lead.map(|lead| Journey { lead, events, deliveries, consents, unread }))
+        Ok(lead.map(|lead| Journey { lead, events, deliveries, consents, bookings, unread }))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Times in keys are UTC RFC 3339 with exactly three decimals and `Z`, so that they sort as text.
 
+use funil_core::booking::BookingId;
+use funil_core::consent::Purpose;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId};
 use funil_core::idempotency::ReceiptKey;
@@ -23,6 +25,8 @@ pub(crate) const CONSENT: &str = "CONSENT";
 pub(crate) const EVENT_PREFIX: &str = "EVENT#";
 /// Where the sort keys of deliveries begin; also what `dispatch` looks for in the stream.
 pub const DELIVERY_PREFIX: &str = "DELIVERY#";
+/// Where the sort keys of bookings begin.
+pub(crate) const BOOKING_PREFIX: &str = "BOOKING#";
 /// Where the sort keys of consent records begin.
 pub(crate) const CONSENT_PREFIX: &str = "CONSENT#";
 
@@ -47,6 +51,15 @@ pub(crate) fn deliveries_of(destination: &str) -> String {
     format!("{DELIVERY_PREFIX}{destination}#")
 }
 
+pub(crate) fn booking(id: &BookingId) -> String {
+    format!("{BOOKING_PREFIX}{id}")
+}
+
+/// The lead in the sort key of an alias.
+pub(crate) fn lead_of_alias(sk: &str) -> Option<LeadId> {
+    LeadId::parse(sk.strip_prefix("LEAD#")?).ok()
+}
+
 /// The destination in a delivery's sort key.
 pub fn destination_of(delivery_sk: &str) -> Option<&str> {
     delivery_sk.strip_prefix(DELIVERY_PREFIX)?.split('#').next()
@@ -55,6 +68,11 @@ pub fn destination_of(delivery_sk: &str) -> Option<&str> {
 /// The event's id follows the time: two calls of one millisecond must not replace each other's proof.
 pub(crate) fn consent(accepted_at: Timestamp, event: &EventId) -> String {
     format!("{CONSENT_PREFIX}{}#{event}", time(accepted_at))
+}
+
+/// The sort key of the proof that a purpose was taken back: the same word twice is one.
+pub(crate) fn revocation(at: Timestamp, purpose: Purpose, form: &str) -> String {
+    format!("{CONSENT_PREFIX}{}#{form}#{}", time(at), purpose.name())
 }
 
 pub(crate) fn receipt(key: &ReceiptKey) -> String {

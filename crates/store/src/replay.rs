@@ -41,7 +41,7 @@ impl Store {
             .update_expression(
                 "SET #state = :pending, due_pk = :due, due_sk = :now, deadline = :deadline, \
                  attempts = :zero, claims = :zero \
-                 REMOVE dead_pk, dead_sk, settled_at, reason, blocked",
+                 REMOVE dead_pk, dead_sk, settled_at, reason, blocked, message",
             )
             .expression_attribute_values(":pending", item::s(State::Pending.name()))
             .expression_attribute_values(":due", item::s(key::due(&delivery.destination)))

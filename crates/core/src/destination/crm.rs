@@ -18,7 +18,7 @@ use crate::lead::Lead;
 use crate::pii::Text;
 use crate::replay::Replay;
 
-static LEAD: Slot = Slot { name: "lead", purpose: Purpose::Contact };
+static LEAD: Slot = Slot::new("lead", Purpose::Contact);
 
 pub(super) static DESTINATION: Destination = Destination {
     name: "crm",
@@ -27,14 +27,21 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
     replay: Replay::RECOGNISED,
+    person_pause_s: None,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
     local_path: "",
     local_variables: &[("CRM_API_KEY", "local-crm")],
-    slots: &[Slot { name: LEAD.name, purpose: LEAD.purpose }],
+    slots: &[LEAD],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![&LEAD],
-        EventData::DeliveryReplayed(_) | EventData::DeliverySettled(_) => Vec::new(),
+        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![(&LEAD).into()],
+        EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => Vec::new(),
     },
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
@@ -266,7 +273,12 @@ fn automation(event: &Event) -> Option<&'static str> {
             Some("high_priority_follow_up")
         }
         EventData::LeadSubmitted(_) => Some("standard_nurture"),
-        EventData::SyncRequested(_)
+        EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
         | EventData::DeliverySettled(_) => None,
     }

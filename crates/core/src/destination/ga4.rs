@@ -21,7 +21,7 @@ use crate::id::LeadId;
 use crate::pii::Text;
 use crate::replay::{Repeats, Replay};
 
-static EVENT: Slot = Slot { name: "event", purpose: Purpose::Analytics };
+static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 
 /// Older events are not taken (reference: `timestamp_micros`, at most 72 h back).
 const TAKEN_H: i64 = 72;
@@ -33,14 +33,20 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: TAKEN_H,
     doubt: Doubt::Final,
     replay: Replay { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
+    person_pause_s: None,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
     local_path: "",
     local_variables: &[("GA4_API_SECRET", "local-ga4"), ("GA4_MEASUREMENT_ID", "G-LOCAL")],
-    slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
+    slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![&EVENT],
-        EventData::SyncRequested(_)
+        EventData::LeadSubmitted(_) => vec![(&EVENT).into()],
+        EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
         | EventData::DeliverySettled(_) => Vec::new(),
     },

@@ -21,11 +21,11 @@ use crate::pii::Text;
 use crate::replay::Replay;
 
 /// The questionnaire e-mail: an answer to the person's own request.
-static QUESTIONNAIRE: Slot = Slot { name: "questionnaire", purpose: Purpose::Contact };
+static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
 /// Newsletters and offers.
-static MARKETING: Slot = Slot { name: "marketing", purpose: Purpose::MarketingEmail };
+static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
 /// Fields alone, for a sync that was asked for.
-static PROFILE: Slot = Slot { name: "profile", purpose: Purpose::Contact };
+static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
 
 pub(super) static DESTINATION: Destination = Destination {
     name: "mailerlite",
@@ -34,6 +34,7 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
     replay: Replay::RECOGNISED,
+    person_pause_s: None,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",
@@ -42,14 +43,20 @@ pub(super) static DESTINATION: Destination = Destination {
         ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#),
     ],
     slots: &[
-        Slot { name: QUESTIONNAIRE.name, purpose: QUESTIONNAIRE.purpose },
-        Slot { name: MARKETING.name, purpose: MARKETING.purpose },
-        Slot { name: PROFILE.name, purpose: PROFILE.purpose },
+        QUESTIONNAIRE,
+        MARKETING,
+        PROFILE,
     ],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![&QUESTIONNAIRE, &MARKETING],
-        EventData::SyncRequested(_) => vec![&PROFILE],
-        EventData::DeliveryReplayed(_) | EventData::DeliverySettled(_) => Vec::new(),
+        EventData::LeadSubmitted(_) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
+        EventData::SyncRequested(_) => vec![(&PROFILE).into()],
+        EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => Vec::new(),
     },
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };

@@ -100,7 +100,8 @@ pub(super) fn conversation(
     let delivery = Delivery::planned(event, destination, slot);
     let slot = registered.slot(slot).unwrap();
     let now = time("2026-11-21T12:00:05.000Z");
-    let context = Context { lead, revocations: &[], event, delivery: &delivery, slot, now };
+    let context =
+        Context { lead, revocations: &[], event, bookings: &[], delivery: &delivery, slot, now };
     let mut shown = String::new();
     for count in 0..=replies.len() {
         match adapter.next(&context, &replies[..count]) {

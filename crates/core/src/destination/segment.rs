@@ -18,7 +18,7 @@ use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
 use crate::replay::Replay;
 
-static EVENT: Slot = Slot { name: "event", purpose: Purpose::Analytics };
+static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 
 pub(super) static DESTINATION: Destination = Destination {
     name: "segment",
@@ -27,14 +27,20 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
     replay: Replay::RECOGNISED,
+    person_pause_s: None,
     requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",
     local_path: "/v1",
     local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
-    slots: &[Slot { name: EVENT.name, purpose: EVENT.purpose }],
+    slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![&EVENT],
-        EventData::SyncRequested(_)
+        EventData::LeadSubmitted(_) => vec![(&EVENT).into()],
+        EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
         | EventData::DeliverySettled(_) => Vec::new(),
     },
