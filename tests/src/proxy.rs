@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::world::{client, engine};
 
@@ -45,6 +46,51 @@ pub enum Break {
     BeforeEffect,
     /// The connection closes when the table has done it.
     AfterEffect,
+    /// The table never sees it, and nobody answers.
+    HangBefore,
+    /// The table has done it, and nobody answers.
+    HangAfter,
+    /// The table has no capacity left: `ProvisionedThroughputExceeded` as the reason of a transaction's
+    /// cancellation, the exception of that name for any other call.
+    Exceeded,
+    /// `ThrottlingException`, whatever the call.
+    Throttled,
+    /// Another transaction is at the item: `TransactionConflict` as the reason of a cancellation,
+    /// `TransactionConflictException` for a single write. A read knows none: it fails with 500.
+    Conflict,
+    /// `TransactionInProgressException`; what is no transaction gets `RequestLimitExceeded`.
+    InProgress,
+}
+
+impl Break {
+    /// Whether the table does what it was asked.
+    const fn takes_effect(self) -> bool {
+        match self {
+            Self::AfterEffect | Self::HangAfter => true,
+            Self::BeforeEffect
+            | Self::HangBefore
+            | Self::Exceeded
+            | Self::Throttled
+            | Self::Conflict
+            | Self::InProgress => false,
+        }
+    }
+}
+
+/// DynamoDB's name for an error, as it stands in the answer's body.
+pub fn error_body(code: &str) -> Value {
+    json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "scripted"})
+}
+
+/// The body of a cancelled transaction, with the code of each write.
+pub fn cancelled_body(codes: &[&str]) -> Value {
+    let reasons: Vec<Value> =
+        codes.iter().map(|code| json!({"Code": code, "Message": "scripted"})).collect();
+    json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled",
+        "CancellationReasons": reasons,
+    })
 }
 
 /// Which calls on items break: these, counted from zero.
@@ -61,6 +107,8 @@ pub struct Proxy {
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
     seen: Mutex<u32>,
+    broken: Mutex<u32>,
+    held: Notify,
 }
 
 impl Proxy {
@@ -72,6 +120,8 @@ impl Proxy {
             bill: Mutex::default(),
             fault: Mutex::default(),
             seen: Mutex::default(),
+            broken: Mutex::default(),
+            held: Notify::new(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -93,7 +143,23 @@ impl Proxy {
     /// Breaks so many calls on items, after the first `at` of those to come.
     pub fn break_calls(&self, at: u32, count: u32, how: Break) {
         *self.seen.lock().unwrap() = 0;
+        *self.broken.lock().unwrap() = 0;
         *self.fault.lock().unwrap() = Some(Fault { calls: at..at + count, how });
+    }
+
+    /// Breaks nothing any more.
+    pub fn mend(&self) {
+        *self.fault.lock().unwrap() = None;
+    }
+
+    /// How many calls broke since this was last told to break some.
+    pub fn broken(&self) -> u32 {
+        *self.broken.lock().unwrap()
+    }
+
+    /// Returns once a call hangs that nobody has been told of.
+    pub async fn held(&self) {
+        self.held.notified().await;
     }
 
     /// Whether the next call breaks.
@@ -102,7 +168,11 @@ impl Proxy {
         let number = *seen;
         *seen += 1;
         let fault = self.fault.lock().unwrap().clone()?;
-        fault.calls.contains(&number).then_some(fault.how)
+        if !fault.calls.contains(&number) {
+            return None;
+        }
+        *self.broken.lock().unwrap() += 1;
+        Some(fault.how)
     }
 }
 
@@ -111,8 +181,8 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     let mut asked: Value = serde_json::from_slice(&body).unwrap();
     let costs = COSTLY.contains(&operation);
     let breaks = if costs { proxy.next_break() } else { None };
-    if breaks == Some(Break::BeforeEffect) {
-        return closed();
+    if let Some(how) = breaks.filter(|how| !how.takes_effect()) {
+        return broken(&proxy, how, operation).await;
     }
     if costs {
         asked["ReturnConsumedCapacity"] = json!("INDEXES");
@@ -139,10 +209,39 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
             _ => bill.write_units += if status == StatusCode::OK { consumed } else { 1.0 },
         }
     }
-    if breaks == Some(Break::AfterEffect) {
-        return closed();
+    if let Some(how) = breaks {
+        return broken(&proxy, how, operation).await;
     }
     (status, [("content-type", "application/x-amz-json-1.0")], bytes).into_response()
+}
+
+/// What the caller gets of a broken call, if anything.
+async fn broken(proxy: &Proxy, how: Break, operation: &str) -> Response {
+    let transaction = operation == "TransactWriteItems";
+    let read = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
+    let refused = match how {
+        Break::BeforeEffect | Break::AfterEffect => return closed(),
+        Break::HangBefore | Break::HangAfter => {
+            proxy.held.notify_one();
+            return std::future::pending().await;
+        }
+        Break::Exceeded if transaction => {
+            cancelled_body(&["None", "ProvisionedThroughputExceeded", "None"])
+        }
+        Break::Exceeded => error_body("ProvisionedThroughputExceededException"),
+        Break::Throttled => error_body("ThrottlingException"),
+        Break::Conflict if transaction => cancelled_body(&["None", "TransactionConflict", "None"]),
+        Break::Conflict if read => error_body("InternalServerError"),
+        Break::Conflict => error_body("TransactionConflictException"),
+        Break::InProgress if transaction => error_body("TransactionInProgressException"),
+        Break::InProgress => error_body("RequestLimitExceeded"),
+    };
+    let status = if how == Break::Conflict && read {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    (status, [("content-type", "application/x-amz-json-1.0")], refused.to_string()).into_response()
 }
 
 /// A response whose body fails at once, so that the connection ends without an answer.

@@ -1,0 +1,226 @@
+//! The table breaks at each of its calls on a lead's way: before and after their effect, without an
+//! answer, under load, in conflict, and with the process that asked.
+//!
+//! The way has stages that do not touch each other's items: the intake, a minute of `dispatch`, and
+//! one worker of each destination. So one walk breaks the n-th call of every stage, and as many walks
+//! as the longest stage has calls break them all.
+
+use std::time::Duration;
+
+use funil_delivery::Patience;
+use funil_store::TablePatience;
+use futures::StreamExt as _;
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::{arrived_once, until_it_dies};
+use crate::proxy::{Break, Proxy};
+use crate::world::{Answer, World, lead, lead_body};
+
+/// The SDK makes a call three times in all.
+const SDK_TRIES: u32 = 3;
+/// Three times by the SDK, or once and three times more by us where a transaction is cancelled.
+const ALL_TRIES: u32 = 4;
+/// Short, because every walk with a table that hangs waits for it in each stage.
+const SHORT: TablePatience =
+    TablePatience { attempt: Duration::from_millis(1_000), call: Duration::from_millis(2_500) };
+
+/// What goes wrong at a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    how: Break,
+    count: u32,
+    dies: bool,
+}
+
+impl Fault {
+    /// The call breaks once.
+    const fn once(how: Break) -> Self {
+        Self { how, count: 1, dies: false }
+    }
+
+    /// The call breaks for as long as anybody tries.
+    pub(super) const fn lasting(how: Break) -> Self {
+        let count = match how {
+            Break::Exceeded | Break::Conflict => ALL_TRIES,
+            _ => SDK_TRIES,
+        };
+        Self { how, count, dies: false }
+    }
+
+    /// The process dies before the call takes effect.
+    pub(super) const fn dies_before() -> Self {
+        Self { how: Break::HangBefore, count: 1, dies: true }
+    }
+
+    /// The process dies when the call has taken effect.
+    pub(super) const fn dies_after() -> Self {
+        Self { how: Break::HangAfter, count: 1, dies: true }
+    }
+
+    /// How long a stage waits for the table.
+    fn patience(self) -> TablePatience {
+        match self.how {
+            Break::HangBefore | Break::HangAfter if !self.dies => SHORT,
+            _ => TablePatience::default(),
+        }
+    }
+
+    /// How many walks at once: those that wait cost nothing.
+    fn side_by_side(self) -> usize {
+        if self.patience() == SHORT { 16 } else { 4 }
+    }
+
+    /// A way on which nothing breaks.
+    pub(super) const fn none() -> Self {
+        Self { how: Break::BeforeEffect, count: 0, dies: false }
+    }
+}
+
+/// A walk over stages, each broken at its `at`-th call.
+pub(super) struct Walk {
+    proxy: std::sync::Arc<Proxy>,
+    at: u32,
+    fault: Fault,
+    /// The calls of each stage so far.
+    pub(super) calls: Vec<u32>,
+    /// The stages in which something broke.
+    pub(super) broken: usize,
+}
+
+impl Walk {
+    /// Begins one; answers where its table is, and a region of its own, because the SDK rations
+    /// retries by region.
+    pub(super) async fn begin(at: u32, fault: Fault) -> (Self, String, String) {
+        let (proxy, url) = Proxy::start().await;
+        let region = url.replace("http://127.0.0.1:", "test-");
+        (Self { proxy, at, fault, calls: Vec::new(), broken: 0 }, url, region)
+    }
+
+    /// One stage; answers nothing where its process died.
+    pub(super) async fn stage<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        self.proxy.break_calls(self.at, self.fault.count, self.fault.how);
+        let done = if self.fault.dies {
+            until_it_dies(work, self.proxy.held()).await
+        } else {
+            Some(work.await)
+        };
+        self.proxy.mend();
+        self.calls.push(self.proxy.seen());
+        self.broken += usize::from(self.proxy.broken() > 0);
+        done
+    }
+}
+
+/// A minute of `dispatch`.
+pub(super) async fn a_minute_of_dispatch(world: &World) {
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    world.deployment(&[]).invoke("dispatch", schedule).await;
+}
+
+/// The person sends the form again until it is answered, as the page does.
+async fn submitted(world: &World, first: Option<Answer>, told: &str) {
+    let answer = match first {
+        Some(answer) if answer.status == 503 => {
+            assert_eq!(answer.header("retry-after"), Some("5"), "{told}");
+            world.pass(5);
+            world.submit(&lead_body()).await
+        }
+        Some(answer) => answer,
+        // No answer: another process gets the same form.
+        None => world.deployment(&[]).submit(&lead_body()).await,
+    };
+    assert_eq!(answer.lead(), lead(), "{told}");
+    let again = world.submit(&lead_body()).await;
+    assert_eq!(again.header("idempotency-replayed"), Some("true"), "{told}");
+    assert_eq!(again.body, answer.body, "{told}");
+}
+
+/// A lead's whole way. Answers how many calls each stage had, in how many something broke, and
+/// whether GA4 stayed unknown.
+async fn walk(at: u32, fault: Fault) -> (Vec<u32>, usize, bool) {
+    let told = format!("call {at} of each stage, {fault:?}");
+    let (mut walk, url, region) = Walk::begin(at, fault).await;
+    let mut world = World::plan()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("AWS_REGION", &region)
+        .start()
+        .await;
+    world.set_table_patience(fault.patience());
+    let answer = walk.stage(world.deployment(&[]).submit(&lead_body())).await;
+    submitted(&world, answer, &told).await;
+    walk.stage(a_minute_of_dispatch(&world)).await;
+    for provider in ["crm", "mailerlite", "ga4"] {
+        let worker = world.worker(provider);
+        walk.stage(worker.drain(Patience::None, world.stop_at())).await;
+    }
+    let (worker, key) = (world.worker("segment"), world.delivery_key(lead(), "segment").await);
+    walk.stage(worker.deliver(&key, world.stop_at())).await;
+    world.advance(SignedDuration::from_mins(10)).await;
+    (walk.calls, walk.broken, arrived_once(world, &told).await)
+}
+
+/// Breaks every call of the way; answers after how many of them GA4 stayed unknown.
+async fn every_call(fault: Fault) -> usize {
+    // A way on which nothing breaks tells how long it is.
+    let (stages, _, unknown) = walk(0, Fault::none()).await;
+    assert_eq!((stages.len(), unknown), (6, false));
+    let walks = (0..stages.iter().copied().max().unwrap()).map(|at| async move {
+        let (_, broken, unknown) = walk(at, fault).await;
+        (broken, unknown)
+    });
+    let ends: Vec<(usize, bool)> = futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
+    let broken: usize = ends.iter().map(|(broken, _)| broken).sum();
+    println!("{fault:?}: {broken} of {stages:?} calls broken");
+    // Under load the SDK may try a healthy call again, which is one more to break.
+    assert!(u32::try_from(broken).unwrap() >= stages.iter().sum(), "{fault:?}");
+    ends.into_iter().filter(|(_, unknown)| *unknown).count()
+}
+
+#[tokio::test]
+async fn one_lost_answer_or_none_doubles_nothing() {
+    for how in [Break::BeforeEffect, Break::AfterEffect, Break::HangBefore, Break::HangAfter] {
+        assert_eq!(every_call(Fault::once(how)).await, 0, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_at_any_step_loses_nothing() {
+    for how in [Break::BeforeEffect, Break::HangBefore] {
+        let unknown = every_call(Fault::lasting(how)).await;
+        assert_eq!(unknown, 1, "where GA4 has it and the settlement fails: {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_answers_are_lost_at_any_step_doubles_nothing() {
+    for how in [Break::AfterEffect, Break::HangAfter] {
+        let unknown = every_call(Fault::lasting(how)).await;
+        assert_eq!(unknown, 1, "where the mark stands and nobody knows of it: {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_busy_for_a_moment_is_not_noticed() {
+    for how in [Break::Exceeded, Break::Throttled, Break::InProgress] {
+        assert_eq!(every_call(Fault::once(how)).await, 0, "{how:?}");
+    }
+    let unknown = every_call(Fault::once(Break::Conflict)).await;
+    assert_eq!(unknown, 1, "the SDK tries no single write again that met a transaction");
+}
+
+#[tokio::test]
+async fn a_table_that_stays_busy_at_any_step_loses_nothing() {
+    for how in [Break::Exceeded, Break::Throttled, Break::Conflict, Break::InProgress] {
+        let unknown = every_call(Fault::lasting(how)).await;
+        assert_eq!(unknown, 1, "where GA4 has it and the settlement fails: {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_may_die_at_any_call_of_the_table() {
+    let unknown = every_call(Fault::dies_before()).await;
+    assert_eq!(unknown, 1, "where GA4 has it and the settlement never comes");
+    let unknown = every_call(Fault::dies_after()).await;
+    assert_eq!(unknown, 1, "where the mark stands and nothing was sent");
+}
