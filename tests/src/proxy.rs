@@ -97,6 +97,7 @@ pub fn cancelled_body(codes: &[&str]) -> Value {
 #[derive(Clone, Debug)]
 struct Fault {
     calls: std::ops::Range<u32>,
+    every: u32,
     how: Break,
 }
 
@@ -142,9 +143,18 @@ impl Proxy {
 
     /// Breaks so many calls on items, after the first `at` of those to come.
     pub fn break_calls(&self, at: u32, count: u32, how: Break) {
+        self.begin(Fault { calls: at..at + count, every: 1, how });
+    }
+
+    /// Breaks every other call on items from the next one on.
+    pub fn break_every_other_call(&self, how: Break) {
+        self.begin(Fault { calls: 0..u32::MAX, every: 2, how });
+    }
+
+    fn begin(&self, fault: Fault) {
         *self.seen.lock().unwrap() = 0;
         *self.broken.lock().unwrap() = 0;
-        *self.fault.lock().unwrap() = Some(Fault { calls: at..at + count, how });
+        *self.fault.lock().unwrap() = Some(fault);
     }
 
     /// Breaks nothing any more.
@@ -168,7 +178,7 @@ impl Proxy {
         let number = *seen;
         *seen += 1;
         let fault = self.fault.lock().unwrap().clone()?;
-        if !fault.calls.contains(&number) {
+        if !fault.calls.contains(&number) || number % fault.every != 0 {
             return None;
         }
         *self.broken.lock().unwrap() += 1;
