@@ -5,11 +5,10 @@
 //! workers that die in the middle and clocks that are wrong. The end is the same, but for GA4, which
 //! takes no key of ours: where nobody can know, it stays unknown.
 
-
+mod instances;
 mod providers;
 mod table;
 mod trouble;
-
 
 use std::collections::BTreeMap;
 

@@ -93,12 +93,19 @@ pub fn cancelled_body(codes: &[&str]) -> Value {
     })
 }
 
-/// Which calls on items break: these, counted from zero.
+/// Which calls on items break: these, counted from zero, for so many of the SDK's tries each.
 #[derive(Clone, Debug)]
 struct Fault {
-    calls: std::ops::Range<u32>,
-    every: u32,
+    calls: std::ops::Range<usize>,
+    tries: u32,
     how: Break,
+}
+
+/// A call on items, as the SDK names it in each of its tries.
+#[derive(Debug)]
+struct Call {
+    id: String,
+    broken: u32,
 }
 
 /// A proxy that keeps the bill.
@@ -107,8 +114,7 @@ pub struct Proxy {
     client: reqwest::Client,
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
-    seen: Mutex<u32>,
-    broken: Mutex<u32>,
+    seen: Mutex<Vec<Call>>,
     held: Notify,
 }
 
@@ -121,7 +127,6 @@ impl Proxy {
             bill: Mutex::default(),
             fault: Mutex::default(),
             seen: Mutex::default(),
-            broken: Mutex::default(),
             held: Notify::new(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -136,25 +141,16 @@ impl Proxy {
         std::mem::take(&mut *self.bill.lock().unwrap())
     }
 
-    /// How many calls on items there were since this was last told to break some.
-    pub fn seen(&self) -> u32 {
-        *self.seen.lock().unwrap()
+    /// How many calls on items there were since this was last told to break some; what the SDK tries
+    /// again is one call.
+    pub fn seen(&self) -> usize {
+        self.seen.lock().unwrap().len()
     }
 
-    /// Breaks so many calls on items, after the first `at` of those to come.
-    pub fn break_calls(&self, at: u32, count: u32, how: Break) {
-        self.begin(Fault { calls: at..at + count, every: 1, how });
-    }
-
-    /// Breaks every other call on items from the next one on.
-    pub fn break_every_other_call(&self, how: Break) {
-        self.begin(Fault { calls: 0..u32::MAX, every: 2, how });
-    }
-
-    fn begin(&self, fault: Fault) {
-        *self.seen.lock().unwrap() = 0;
-        *self.broken.lock().unwrap() = 0;
-        *self.fault.lock().unwrap() = Some(fault);
+    /// Breaks these of the calls on items to come, counted from zero, for so many of the SDK's tries.
+    pub fn break_calls(&self, calls: std::ops::Range<usize>, tries: u32, how: Break) {
+        self.seen.lock().unwrap().clear();
+        *self.fault.lock().unwrap() = Some(Fault { calls, tries, how });
     }
 
     /// Breaks nothing any more.
@@ -163,8 +159,8 @@ impl Proxy {
     }
 
     /// How many calls broke since this was last told to break some.
-    pub fn broken(&self) -> u32 {
-        *self.broken.lock().unwrap()
+    pub fn broken(&self) -> usize {
+        self.seen.lock().unwrap().iter().filter(|call| call.broken > 0).count()
     }
 
     /// Returns once a call hangs that nobody has been told of.
@@ -172,16 +168,18 @@ impl Proxy {
         self.held.notified().await;
     }
 
-    /// Whether the next call breaks.
-    fn next_break(&self) -> Option<Break> {
+    /// Whether this try of a call breaks.
+    fn next_break(&self, id: &str) -> Option<Break> {
         let mut seen = self.seen.lock().unwrap();
-        let number = *seen;
-        *seen += 1;
+        let number = seen.iter().position(|call| call.id == id).unwrap_or_else(|| {
+            seen.push(Call { id: id.to_owned(), broken: 0 });
+            seen.len() - 1
+        });
         let fault = self.fault.lock().unwrap().clone()?;
-        if !fault.calls.contains(&number) || number % fault.every != 0 {
+        if !fault.calls.contains(&number) || seen[number].broken >= fault.tries {
             return None;
         }
-        *self.broken.lock().unwrap() += 1;
+        seen[number].broken += 1;
         Some(fault.how)
     }
 }
@@ -190,7 +188,13 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     let operation = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
     let mut asked: Value = serde_json::from_slice(&body).unwrap();
     let costs = COSTLY.contains(&operation);
-    let breaks = if costs { proxy.next_break() } else { None };
+    let breaks = if costs {
+        let id = headers.get("amz-sdk-invocation-id").and_then(|id| id.to_str().ok());
+        // What a test asks by hand is no call of the system's.
+        id.and_then(|id| proxy.next_break(id))
+    } else {
+        None
+    };
     if let Some(how) = breaks.filter(|how| !how.takes_effect()) {
         return broken(&proxy, how, operation).await;
     }

@@ -466,6 +466,11 @@ impl World {
         after(self.now(), 60)
     }
 
+    /// The same, told by a clock that is so many seconds ahead.
+    pub fn stop_at_ahead(&self, seconds: i64) -> Timestamp {
+        after(self.stop_at(), seconds)
+    }
+
     /// Asks the engine directly, beside the store, as the table's owner could.
     pub async fn ask_table(&self, operation: &str, mut body: Value) -> Value {
         body["TableName"] = json!(self.variables["TABLE_NAME"]);

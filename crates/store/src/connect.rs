@@ -1,12 +1,12 @@
 //! Where the table is and with whose credentials: read from variables by us, because the SDK is used
 //! without aws-config, and Netlify reserves the SDK's own names (design §9).
 
-use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use funil_core::config::{Secret, Settings};
+use std::time::Duration;
 use url::Url;
 
 use crate::http::SdkClient;

@@ -34,10 +34,8 @@ async fn breaks_once(provider: &str, at: usize, behaviour: &Behaviour) {
     let world = broken(provider, at, behaviour).await;
     world.advance(SignedDuration::from_mins(10)).await;
     let unknown = arrived_once(world, &told).await;
-    let answered = matches!(
-        behaviour,
-        Behaviour::Status(_) | Behaviour::Throttle { .. } | Behaviour::Garbage
-    );
+    let answered =
+        matches!(behaviour, Behaviour::Status(_) | Behaviour::Throttle { .. } | Behaviour::Garbage);
     assert_eq!(unknown, provider == "ga4" && !answered, "{told}");
 }
 

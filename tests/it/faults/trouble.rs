@@ -27,7 +27,7 @@ fn told_times(world: &World, what: &str) -> usize {
 
 /// A lead that Segment rejects and for which the CRM refuses our key at first. Answers how many calls
 /// each stage had, in how many something broke, and how many messages were sent more than once.
-async fn walk(at: u32, fault: Fault) -> (Vec<u32>, usize, usize) {
+async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
     let told = format!("call {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let world = World::plan()
@@ -66,7 +66,10 @@ async fn walk(at: u32, fault: Fault) -> (Vec<u32>, usize, usize) {
     assert_eq!(world.providers.crm_contact_count(), 1, "{told}");
     let rejected = told_times(&world, "a delivery to segment was given up");
     let refused = told_times(&world, "crm refuses us");
-    assert!((1..=2).contains(&rejected) && (1..=2).contains(&refused), "{told}: {rejected} {refused}");
+    assert!(
+        (1..=2).contains(&rejected) && (1..=2).contains(&refused),
+        "{told}: {rejected} {refused}"
+    );
     for provider in ["crm", "segment", MONITORING] {
         world.looks_at(provider);
     }
@@ -82,10 +85,11 @@ async fn every_call(fault: Fault) -> usize {
         let (_, broken, twice) = walk(at, fault).await;
         (broken, twice)
     });
-    let ends: Vec<(usize, usize)> = futures::stream::iter(walks).buffer_unordered(4).collect().await;
+    let ends: Vec<(usize, usize)> =
+        futures::stream::iter(walks).buffer_unordered(4).collect().await;
     let broken: usize = ends.iter().map(|(broken, _)| broken).sum();
     println!("{fault:?}: {broken} of {stages:?} calls broken while providers refuse");
-    assert!(u32::try_from(broken).unwrap() >= stages.iter().sum(), "{fault:?}");
+    assert!(broken >= stages.iter().sum(), "{fault:?}");
     ends.into_iter().map(|(_, twice)| twice).sum()
 }
 
