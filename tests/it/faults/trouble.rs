@@ -88,7 +88,6 @@ async fn every_call(fault: Fault) -> usize {
     let ends: Vec<(usize, usize)> =
         futures::stream::iter(walks).buffer_unordered(4).collect().await;
     let broken: usize = ends.iter().map(|(broken, _)| broken).sum();
-    println!("{fault:?}: {broken} of {stages:?} calls broken while providers refuse");
     assert!(broken >= stages.iter().sum(), "{fault:?}");
     ends.into_iter().map(|(_, twice)| twice).sum()
 }
