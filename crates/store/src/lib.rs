@@ -46,7 +46,7 @@ pub use limiter::Lease;
 pub use quarantine::Quarantined;
 pub use rate::{RateLimit, RateVerdict};
 pub use replay::Ended;
-pub use shell::Shell;
+pub use shell::{Shell, TablePatience};
 pub use table::Stream;
 
 /// The table. Cheap to clone.
