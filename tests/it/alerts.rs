@@ -2,6 +2,7 @@
 
 use funil_core::delivery::State;
 use funil_dev::providers::Behaviour;
+use funil_store::AlertKind;
 use serde_json::{Value, json};
 
 use crate::world::{World, lead, lead_body};
@@ -111,5 +112,23 @@ async fn a_day_after_a_destination_is_taken_off_what_was_due_is_skipped() {
     world.pass(3600);
     without.invoke("dispatch", schedule).await;
     assert_eq!(world.states(lead()).await, ["segment/event skipped off"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_late_clock_counts_while_the_quarter_s_last_message_is_sent_is_told_too() {
+    let world = world("crm").await;
+    let quarter = world.now();
+    let raise = || world.store.raise_alert("crm", AlertKind::Dead, None, quarter);
+    raise().await.unwrap();
+    world.pass(16 * 60);
+    let taken = world.store.take_alerts(world.now()).await.unwrap();
+    raise().await.unwrap();
+    world.store.alert_told(&taken[0], 1, world.now()).await.unwrap();
+    let next = world.store.take_alerts(world.now()).await.unwrap();
+    assert_eq!((next[0].count, next[0].told), (2, 1));
+    world.store.alert_told(&next[0], 2, world.now()).await.unwrap();
+    world.pass(3600);
+    assert_eq!(world.store.take_alerts(world.now()).await.unwrap(), []);
     world.finish().await;
 }

@@ -74,7 +74,7 @@ impl Place {
         let shell = funil_lambda::shell();
         let read: Env = env.clone().into_iter().collect();
         let aws = AwsConfig::read(&mut read.settings()).unwrap();
-        let store = Store::connect(&aws, table, shell.http.clone());
+        let store = Store::connect(&aws, table, &shell);
         store.create_table(&HashKey::new(&env["HASH_KEY"]).unwrap(), Stream::On).await.unwrap();
         Self { env, providers, store, shell, _engine: engine }
     }

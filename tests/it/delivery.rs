@@ -706,3 +706,40 @@ async fn many_leads_of_one_moment_are_all_delivered() {
     }
     world.finish().await;
 }
+
+#[tokio::test]
+async fn poisoned_items_do_not_hold_up_what_is_due_after_them() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    let (pk, sk) = {
+        let key = world.delivery_key(lead(), "segment").await;
+        (format!("LEAD#{LEAD}"), key.sk)
+    };
+    // More than one look at the index brings, and all of them older: keys that nobody can read, and
+    // deliveries without anything but their key.
+    let due = json!({"S": "2031-05-05T11:00:00.000Z"});
+    for number in 0..110 {
+        let (pk, sk) = match number % 2 {
+            0 => (format!("SCRAP#{number}"), "SCRAP".to_owned()),
+            _ => (pk.clone(), format!("{}{number:03}", &sk[..sk.len() - 3])),
+        };
+        let item = json!({
+            "pk": {"S": pk}, "sk": {"S": sk}, "v": {"N": "1"}, "type": {"S": "delivery"},
+            "due_pk": {"S": "DUE#segment#0"}, "due_sk": due,
+        });
+        world.ask_table("PutItem", json!({"Item": item})).await;
+    }
+    world.drain().await;
+    assert_eq!(world.calls("segment").len(), 1, "the good one is delivered at once");
+    assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
+    for item in world.items("").await {
+        let released = item.get("due_pk").is_some() && item["pk"]["S"] == json!(pk);
+        assert!(!released || item["due_sk"]["S"].as_str().unwrap() > "2031-05-05T12:04", "{item}");
+        if item.get("due_pk").is_some() {
+            let keys = json!({"Key": {"pk": item["pk"], "sk": item["sk"]}});
+            world.ask_table("DeleteItem", keys).await;
+        }
+    }
+    world.finish().await;
+}

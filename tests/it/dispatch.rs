@@ -423,3 +423,93 @@ async fn a_lead_that_is_not_there_is_not_found_and_a_call_without_one_is_told_so
     assert_eq!(world.items("LEAD#").await, [Value::Null; 0]);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn repeated_late_and_unreadable_records_neither_double_nor_hold_up_anything() {
+    let street = Street::answering(200).await;
+    let world = World::plan()
+        .with("DOORBELL_URL", &street.url)
+        .with("DESTINATIONS", "crm,segment")
+        .start()
+        .await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    street.take();
+    let now = Some(world.now());
+    // The settlement's record is before the insertion's, each comes twice, and two are no records.
+    let batch = json!({"Records": [
+        record("MODIFY", &delivery_of("crm", 1), None),
+        json!({"eventSource": "aws:dynamodb", "eventName": "INSERT", "dynamodb": "poison"}),
+        record("INSERT", &delivery_of("crm", 1), now),
+        json!({"eventSource": "aws:dynamodb"}),
+        record("INSERT", &delivery_of("crm", 1), now),
+        record("INSERT", &delivery_of("segment", 1), now),
+    ]});
+    for settled in [2, 0, 0] {
+        assert_eq!(world.invoke("dispatch", batch.clone()).await, json!({"batchItemFailures": []}));
+        assert_eq!(street.paths(), ["/crm-sync", "/segment-sync"]);
+        assert_eq!(world.drain().await, settled, "what is settled stays so");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_function_that_answers_no_ring_holds_up_no_other() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let rung = Arc::new(Mutex::new(Vec::new()));
+    let noting = Arc::clone(&rung);
+    let router = Router::new().fallback(move |request: Request| {
+        let path = request.uri().path().to_owned();
+        noting.lock().unwrap().push(path.clone());
+        async move {
+            if path == "/crm-sync" {
+                std::future::pending::<()>().await;
+            }
+            StatusCode::OK
+        }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let world =
+        World::plan().with("DOORBELL_URL", &url).with("DESTINATIONS", "crm,segment").start().await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    rung.lock().unwrap().clear();
+    let answer = world.invoke("dispatch", schedule()).await;
+    // It may be at work: a ring does not wait for it.
+    assert_eq!(answer, json!({"rung": ["crm-sync", "segment-sync"]}));
+    let mut paths = rung.lock().unwrap().clone();
+    paths.sort();
+    assert_eq!(paths, ["/crm-sync", "/segment-sync"]);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let world = World::plan().with("DOORBELL_URL", &url).start().await;
+    world.expect_one_lead();
+    let (done, mut works) = mpsc::unbounded_channel();
+    // Nobody hears the intake's ring, as if the stream were gone.
+    let functions = world.functions().iter().filter(|function| function.name != "dispatch");
+    let stop_at = after(world.stop_at(), 24 * 3600);
+    let doors = Doors { functions: functions.cloned().collect(), done, stop_at };
+    let router = Router::new().fallback(open).with_state(doors);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    assert_eq!(world.submit(&lead_body()).await.status, 200);
+    world.pass(24 * 3600);
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" pending")));
+    let answer = world.invoke("dispatch", schedule()).await;
+    assert_eq!(answer["rung"].as_array().unwrap().len(), DELIVERY_FUNCTIONS.len());
+    for _ in DELIVERY_FUNCTIONS {
+        let (name, answer) = works.recv().await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{name}");
+    }
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
+    world.finish().await;
+}

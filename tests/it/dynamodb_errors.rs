@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::proxy::closed;
+use crate::proxy::{cancelled_body, closed, error_body};
 use crate::world::{Answer, LEAD, World, lead_body};
 
 /// What the scripted server does with a call.
@@ -31,22 +31,12 @@ enum Say {
 
 /// An error with DynamoDB's name for it.
 fn error(status: u16, code: &str) -> Say {
-    let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
-    Say::Error(status, json!({"__type": kind, "message": "scripted"}))
+    Say::Error(status, error_body(code))
 }
 
 /// A cancelled transaction, with the code of each write.
 fn cancelled(codes: &[&str]) -> Say {
-    let reasons: Vec<Value> =
-        codes.iter().map(|code| json!({"Code": code, "Message": "scripted"})).collect();
-    Say::Error(
-        400,
-        json!({
-            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-            "Message": "Transaction cancelled",
-            "CancellationReasons": reasons,
-        }),
-    )
+    Say::Error(400, cancelled_body(codes))
 }
 
 /// A table that follows a script for one operation and is well otherwise.

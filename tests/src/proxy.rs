@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::world::{client, engine};
 
@@ -45,13 +46,66 @@ pub enum Break {
     BeforeEffect,
     /// The connection closes when the table has done it.
     AfterEffect,
+    /// The table never sees it, and nobody answers.
+    HangBefore,
+    /// The table has done it, and nobody answers.
+    HangAfter,
+    /// The table has no capacity left: `ProvisionedThroughputExceeded` as the reason of a transaction's
+    /// cancellation, the exception of that name for any other call.
+    Exceeded,
+    /// `ThrottlingException`, whatever the call.
+    Throttled,
+    /// Another transaction is at the item: `TransactionConflict` as the reason of a cancellation,
+    /// `TransactionConflictException` for a single write. A read knows none: it fails with 500.
+    Conflict,
+    /// `TransactionInProgressException`; what is no transaction gets `RequestLimitExceeded`.
+    InProgress,
 }
 
-/// Which calls on items break: these, counted from zero.
+impl Break {
+    /// Whether the table does what it was asked.
+    const fn takes_effect(self) -> bool {
+        match self {
+            Self::AfterEffect | Self::HangAfter => true,
+            Self::BeforeEffect
+            | Self::HangBefore
+            | Self::Exceeded
+            | Self::Throttled
+            | Self::Conflict
+            | Self::InProgress => false,
+        }
+    }
+}
+
+/// DynamoDB's name for an error, as it stands in the answer's body.
+pub fn error_body(code: &str) -> Value {
+    json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "scripted"})
+}
+
+/// The body of a cancelled transaction, with the code of each write.
+pub fn cancelled_body(codes: &[&str]) -> Value {
+    let reasons: Vec<Value> =
+        codes.iter().map(|code| json!({"Code": code, "Message": "scripted"})).collect();
+    json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled",
+        "CancellationReasons": reasons,
+    })
+}
+
+/// Which calls on items break: these, counted from zero, for so many of the SDK's tries each.
 #[derive(Clone, Debug)]
 struct Fault {
-    calls: std::ops::Range<u32>,
+    calls: std::ops::Range<usize>,
+    tries: u32,
     how: Break,
+}
+
+/// A call on items, as the SDK names it in each of its tries.
+#[derive(Debug)]
+struct Call {
+    id: String,
+    broken: u32,
 }
 
 /// A proxy that keeps the bill.
@@ -60,7 +114,8 @@ pub struct Proxy {
     client: reqwest::Client,
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
-    seen: Mutex<u32>,
+    seen: Mutex<Vec<Call>>,
+    held: Notify,
 }
 
 impl Proxy {
@@ -72,6 +127,7 @@ impl Proxy {
             bill: Mutex::default(),
             fault: Mutex::default(),
             seen: Mutex::default(),
+            held: Notify::new(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -85,24 +141,46 @@ impl Proxy {
         std::mem::take(&mut *self.bill.lock().unwrap())
     }
 
-    /// How many calls on items there were since this was last told to break some.
-    pub fn seen(&self) -> u32 {
-        *self.seen.lock().unwrap()
+    /// How many calls on items there were since this was last told to break some; what the SDK tries
+    /// again is one call.
+    pub fn seen(&self) -> usize {
+        self.seen.lock().unwrap().len()
     }
 
-    /// Breaks so many calls on items, after the first `at` of those to come.
-    pub fn break_calls(&self, at: u32, count: u32, how: Break) {
-        *self.seen.lock().unwrap() = 0;
-        *self.fault.lock().unwrap() = Some(Fault { calls: at..at + count, how });
+    /// Breaks these of the calls on items to come, counted from zero, for so many of the SDK's tries.
+    pub fn break_calls(&self, calls: std::ops::Range<usize>, tries: u32, how: Break) {
+        self.seen.lock().unwrap().clear();
+        *self.fault.lock().unwrap() = Some(Fault { calls, tries, how });
     }
 
-    /// Whether the next call breaks.
-    fn next_break(&self) -> Option<Break> {
+    /// Breaks nothing any more.
+    pub fn mend(&self) {
+        *self.fault.lock().unwrap() = None;
+    }
+
+    /// How many calls broke since this was last told to break some.
+    pub fn broken(&self) -> usize {
+        self.seen.lock().unwrap().iter().filter(|call| call.broken > 0).count()
+    }
+
+    /// Returns once a call hangs that nobody has been told of.
+    pub async fn held(&self) {
+        self.held.notified().await;
+    }
+
+    /// Whether this try of a call breaks.
+    fn next_break(&self, id: &str) -> Option<Break> {
         let mut seen = self.seen.lock().unwrap();
-        let number = *seen;
-        *seen += 1;
+        let number = seen.iter().position(|call| call.id == id).unwrap_or_else(|| {
+            seen.push(Call { id: id.to_owned(), broken: 0 });
+            seen.len() - 1
+        });
         let fault = self.fault.lock().unwrap().clone()?;
-        fault.calls.contains(&number).then_some(fault.how)
+        if !fault.calls.contains(&number) || seen[number].broken >= fault.tries {
+            return None;
+        }
+        seen[number].broken += 1;
+        Some(fault.how)
     }
 }
 
@@ -110,9 +188,15 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     let operation = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
     let mut asked: Value = serde_json::from_slice(&body).unwrap();
     let costs = COSTLY.contains(&operation);
-    let breaks = if costs { proxy.next_break() } else { None };
-    if breaks == Some(Break::BeforeEffect) {
-        return closed();
+    let breaks = if costs {
+        let id = headers.get("amz-sdk-invocation-id").and_then(|id| id.to_str().ok());
+        // What a test asks by hand is no call of the system's.
+        id.and_then(|id| proxy.next_break(id))
+    } else {
+        None
+    };
+    if let Some(how) = breaks.filter(|how| !how.takes_effect()) {
+        return broken(&proxy, how, operation).await;
     }
     if costs {
         asked["ReturnConsumedCapacity"] = json!("INDEXES");
@@ -139,10 +223,39 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
             _ => bill.write_units += if status == StatusCode::OK { consumed } else { 1.0 },
         }
     }
-    if breaks == Some(Break::AfterEffect) {
-        return closed();
+    if let Some(how) = breaks {
+        return broken(&proxy, how, operation).await;
     }
     (status, [("content-type", "application/x-amz-json-1.0")], bytes).into_response()
+}
+
+/// What the caller gets of a broken call, if anything.
+async fn broken(proxy: &Proxy, how: Break, operation: &str) -> Response {
+    let transaction = operation == "TransactWriteItems";
+    let read = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
+    let refused = match how {
+        Break::BeforeEffect | Break::AfterEffect => return closed(),
+        Break::HangBefore | Break::HangAfter => {
+            proxy.held.notify_one();
+            return std::future::pending().await;
+        }
+        Break::Exceeded if transaction => {
+            cancelled_body(&["None", "ProvisionedThroughputExceeded", "None"])
+        }
+        Break::Exceeded => error_body("ProvisionedThroughputExceededException"),
+        Break::Throttled => error_body("ThrottlingException"),
+        Break::Conflict if transaction => cancelled_body(&["None", "TransactionConflict", "None"]),
+        Break::Conflict if read => error_body("InternalServerError"),
+        Break::Conflict => error_body("TransactionConflictException"),
+        Break::InProgress if transaction => error_body("TransactionInProgressException"),
+        Break::InProgress => error_body("RequestLimitExceeded"),
+    };
+    let status = if how == Break::Conflict && read {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    (status, [("content-type", "application/x-amz-json-1.0")], refused.to_string()).into_response()
 }
 
 /// A response whose body fails at once, so that the connection ends without an answer.

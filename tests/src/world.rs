@@ -23,7 +23,7 @@ use funil_dev::engine::Engine;
 use funil_dev::providers::Providers;
 use funil_dev::{front_door, functions};
 use funil_lambda::Function;
-use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Shell, Store, Stream};
+use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Shell, Store, Stream, TablePatience};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -308,7 +308,7 @@ impl Plan {
         let shell = Shell::new(telling, Arc::new(CountedEntropy::default()));
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings).unwrap();
-        let store = Store::connect(&aws, &table, shell.http.clone());
+        let store = Store::connect(&aws, &table, &shell);
         let hash = HashKey::new(HASH_KEY).unwrap();
         store.create_table(&hash, Stream::Off).await.unwrap();
         let mut world = World {
@@ -436,6 +436,21 @@ impl World {
         worker.with_request_timeout(self.request_timeout)
     }
 
+    /// Another worker of a destination, on a machine whose clock is so many seconds ahead of the others'
+    /// and stands still.
+    pub fn worker_ahead(&self, destination: &str, seconds: i64) -> Worker {
+        let clock = ManualClock::new();
+        clock.set(after(self.now(), seconds));
+        let shell = Shell { clock: Arc::new(clock), ..self.shell.clone() };
+        let worker = Worker::connect(destination, &self.env(&[]), &shell).unwrap();
+        worker.with_request_timeout(self.request_timeout)
+    }
+
+    /// Gives every function and worker made from now on another patience for a table that hangs.
+    pub const fn set_table_patience(&mut self, patience: TablePatience) {
+        self.shell.table_patience = patience;
+    }
+
     /// The time and the randomness that the system has, for what a person does beside it.
     pub const fn shell(&self) -> &Shell {
         &self.shell
@@ -449,6 +464,11 @@ impl World {
     /// When the platform ends an invocation that begins now.
     pub fn stop_at(&self) -> Timestamp {
         after(self.now(), 60)
+    }
+
+    /// The same, told by a clock that is so many seconds ahead.
+    pub fn stop_at_ahead(&self, seconds: i64) -> Timestamp {
+        after(self.stop_at(), seconds)
     }
 
     /// Asks the engine directly, beside the store, as the table's owner could.

@@ -39,7 +39,7 @@ impl Alerts {
             None => Some(None),
         };
         let alerts = site.zip(aws).zip(webhook).map(|((site, aws), webhook)| Self {
-            store: Store::connect(&aws, &site.table, shell.http.clone()),
+            store: Store::connect(&aws, &site.table, shell),
             shell: shell.clone(),
             webhook: webhook.map(|url| Secret::new(url.to_string())),
             site: site.site_url.host_str().unwrap_or_default().to_owned(),

@@ -193,13 +193,17 @@ impl<'w> Gate<'w> {
         };
         if let Some(open) = &breaker.open {
             state.mode = Mode::Waits;
-            if state.breaker.open.is_none() {
+            let kind = match told {
+                Health::Blocked(_) => AlertKind::Blocked,
+                Health::Well | Health::Failing(_) | Health::Untold => AlertKind::BreakerOpened,
+            };
+            let opened = state.breaker.open.is_none();
+            if opened {
                 tracing::warn!(destination = name, reason = open.reason, "the breaker opened");
-                let kind = match told {
-                    Health::Blocked(_) => AlertKind::Blocked,
-                    Health::Well | Health::Failing(_) | Health::Untold => AlertKind::BreakerOpened,
-                };
-                self.store.raise_alert(name, kind, None, now).await?;
+            }
+            // Whoever opened it may have died before it told anybody: a probe that fails looks.
+            if opened || !self.store.was_alerted(name, kind, open.since).await? {
+                self.store.raise_alert(name, kind, None, open.since).await?;
             }
         }
         state.breaker = breaker;

@@ -91,7 +91,7 @@ impl Worker {
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| Self {
             destination,
             mode,
-            store: Store::connect(&aws, &site.table, shell.http.clone()),
+            store: Store::connect(&aws, &site.table, shell),
             shell: shell.clone(),
             request_timeout: REQUEST_TIMEOUT,
             requests_per_minute,

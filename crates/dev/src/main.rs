@@ -280,7 +280,7 @@ fn store(stage: &Url, env: &Env) -> Result<Store, Failure> {
     let aws = AwsConfig::read(&mut settings);
     let aws = settings.finish(aws)?;
     let table = env.get("TABLE_NAME").unwrap_or("funil");
-    Ok(Store::connect(&aws, table, funil_lambda::shell().http))
+    Ok(Store::connect(&aws, table, &funil_lambda::shell()))
 }
 
 async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Failure> {
@@ -291,7 +291,7 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     if endpoint.is_some() {
         aws.dynamodb_endpoint = endpoint;
     }
-    let store = Store::connect(&aws, &site.table, funil_lambda::shell().http);
+    let store = Store::connect(&aws, &site.table, &funil_lambda::shell());
     store.create_table(&site.hash_key, Stream::On).await?;
     say(&mut std::io::stdout(), &format!("The table {} is there.\n", site.table));
     Ok(ExitCode::SUCCESS)

@@ -162,7 +162,7 @@ impl Stage {
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings);
         let aws = settings.finish(aws)?;
-        Ok(Store::connect(&aws, TABLE, shell.http.clone()))
+        Ok(Store::connect(&aws, TABLE, shell))
     }
 
     fn providers(shell: &Shell, data: &Path) -> Result<Providers, StageError> {

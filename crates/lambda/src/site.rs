@@ -18,7 +18,7 @@ impl Site {
         let config = SiteConfig::read(settings);
         let aws = AwsConfig::read(settings);
         let (config, aws) = config.zip(aws)?;
-        let store = Store::connect(&aws, &config.table, shell.http.clone());
+        let store = Store::connect(&aws, &config.table, shell);
         Some(Self { config, store, shell: shell.clone(), aws })
     }
 }

@@ -175,19 +175,30 @@ impl Store {
         told: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let update = self.update_alert(&alert.destination, alert.kind, alert.since);
-        let update = if now < alert.ends() {
-            update
-                .update_expression("SET told = :told, due_sk = :end")
-                .expression_attribute_values(":end", item::s(key::time(alert.ends())))
-        } else {
-            update.update_expression("SET told = :told REMOVE due_pk, due_sk")
+        let update = || {
+            self.update_alert(&alert.destination, alert.kind, alert.since)
+                .expression_attribute_values(":told", item::n(told))
         };
-        update
-            .expression_attribute_values(":told", item::n(told))
+        if now >= alert.ends() {
+            let ended = update()
+                .update_expression("SET told = :told REMOVE due_pk, due_sk")
+                .condition_expression("#count = :count")
+                .expression_attribute_names("#count", "count")
+                .expression_attribute_values(":count", item::n(alert.count))
+                .send()
+                .await;
+            if condition(ended)?.is_some() {
+                return Ok(());
+            }
+            // A worker whose clock is late counted one more since the look: it is told next.
+        }
+        let next = alert.ends().max(now);
+        let told = update()
+            .update_expression("SET told = :told, due_sk = :next")
+            .expression_attribute_values(":next", item::s(key::time(next)))
             .send()
-            .await
-            .map_err(|error| StoreError::of("UpdateItem", &error))?;
+            .await;
+        condition(told)?;
         Ok(())
     }
 

@@ -1,17 +1,16 @@
 //! Where the table is and with whose credentials: read from variables by us, because the SDK is used
 //! without aws-config, and Netlify reserves the SDK's own names (design §9).
 
-use std::time::Duration;
-
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use funil_core::config::{Secret, Settings};
+use std::time::Duration;
 use url::Url;
 
-use crate::Store;
 use crate::http::SdkClient;
+use crate::{Shell, Store};
 
 /// Region, endpoint and credentials of AWS.
 #[derive(Clone, Debug)]
@@ -80,11 +79,10 @@ impl AwsConfig {
 
 impl Store {
     /// A store on `table`. Touches no network.
-    pub fn connect(aws: &AwsConfig, table: &str, http: reqwest::Client) -> Self {
-        // The call to the provider or the browser's patience is the budget: fail in seconds.
+    pub fn connect(aws: &AwsConfig, table: &str, shell: &Shell) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(Duration::from_secs(3))
-            .operation_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(shell.table_patience.attempt)
+            .operation_timeout(shell.table_patience.call)
             .build();
         let retries = RetryConfig::standard()
             .with_max_attempts(3)
@@ -96,7 +94,7 @@ impl Store {
             .credentials_provider(aws.credentials())
             .retry_config(retries)
             .timeout_config(timeouts)
-            .http_client(SdkClient(http));
+            .http_client(SdkClient(shell.http.clone()));
         if let Some(endpoint) = &aws.dynamodb_endpoint {
             config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
         }

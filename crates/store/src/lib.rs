@@ -50,7 +50,7 @@ pub use message::{Heard, MessageWord};
 pub use quarantine::Quarantined;
 pub use rate::{RateLimit, RateVerdict};
 pub use replay::Ended;
-pub use shell::Shell;
+pub use shell::{Shell, TablePatience};
 pub use table::Stream;
 
 /// The table. Cheap to clone.

@@ -4,8 +4,25 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use funil_core::clock::{Clock, Entropy};
+
+/// How long the table may take to answer. The call to a provider or the browser's patience is the
+/// budget: it fails in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TablePatience {
+    /// One try of the SDK.
+    pub attempt: Duration,
+    /// All tries of one call together.
+    pub call: Duration,
+}
+
+impl Default for TablePatience {
+    fn default() -> Self {
+        Self { attempt: Duration::from_secs(3), call: Duration::from_secs(5) }
+    }
+}
 
 /// Time, randomness and the HTTP client that DynamoDB and the providers share. Cheap to clone.
 #[derive(Clone)]
@@ -16,12 +33,19 @@ pub struct Shell {
     pub entropy: Arc<dyn Entropy>,
     /// The client.
     pub http: reqwest::Client,
+    /// How long the table may take.
+    pub table_patience: TablePatience,
 }
 
 impl Shell {
     /// A shell with a client of its own.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, entropy, http: crate::http::client() }
+        Self {
+            clock,
+            entropy,
+            http: crate::http::client(),
+            table_patience: TablePatience::default(),
+        }
     }
 }
 

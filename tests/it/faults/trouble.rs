@@ -1,0 +1,107 @@
+//! The table breaks while providers refuse: what is dead or blocked is told to a person, whatever
+//! fails on the way to it, and the blocked delivery arrives when the provider is back.
+
+use funil_delivery::Patience;
+use funil_dev::providers::Behaviour;
+use futures::StreamExt as _;
+
+use super::table::{Fault, Walk, a_minute_of_dispatch, schedule};
+use crate::proxy::Break;
+use crate::world::{LEAD, World, lead, lead_body};
+
+/// The monitoring webhook: a provider that nobody simulates in particular.
+const MONITORING: &str = "monitoring";
+
+/// So much time, and then a minute in which everything works.
+async fn works_again_after(world: &World, seconds: i64) {
+    world.pass(seconds);
+    world.drain().await;
+    world.invoke("dispatch", schedule()).await;
+}
+
+/// How often a person was told something, each message counted.
+fn told_times(world: &World, what: &str) -> usize {
+    let received = world.providers.received(MONITORING);
+    received.iter().filter(|call| call.body["text"].as_str().unwrap().contains(what)).count()
+}
+
+/// A lead that Segment rejects and for which the CRM refuses our key at first. Answers how many calls
+/// each stage had, in how many something broke, and how many messages were sent more than once.
+async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
+    let told = format!("call {at} of each stage, {fault:?}");
+    let (mut walk, url, region) = Walk::begin(at, fault).await;
+    let world = World::plan()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("AWS_REGION", &region)
+        .with("DESTINATIONS", "crm,segment")
+        .with_provider_url("MONITORING_WEBHOOK_URL", MONITORING)
+        .start()
+        .await;
+    world.providers.behave("crm", Behaviour::Status(401));
+    world.providers.behave("segment", Behaviour::Status(400));
+    world.submit(&lead_body()).await;
+    for provider in ["crm", "segment"] {
+        let worker = world.worker(provider);
+        walk.stage(worker.drain(Patience::None, world.stop_at())).await;
+    }
+    walk.stage(a_minute_of_dispatch(&world)).await;
+    // Leases end after a minute; a breaker that opened because we are refused is probed after five.
+    for seconds in [61, 310] {
+        works_again_after(&world, seconds).await;
+    }
+    world.providers.behave("crm", Behaviour::Normal);
+    world.pass(310);
+    let prober = world.worker("crm");
+    walk.stage(prober.drain(Patience::None, world.stop_at())).await;
+    // Beyond the end of the quarter of an hour in which the alerts count.
+    for seconds in [61, 310, 310, 61] {
+        works_again_after(&world, seconds).await;
+    }
+    assert_eq!(
+        world.states(lead()).await,
+        ["crm/lead delivered", "segment/event dead http_400"],
+        "{told}"
+    );
+    assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1, "{told}");
+    assert_eq!(world.providers.crm_contact_count(), 1, "{told}");
+    let rejected = told_times(&world, "a delivery to segment was given up");
+    let refused = told_times(&world, "crm refuses us");
+    assert!(
+        (1..=2).contains(&rejected) && (1..=2).contains(&refused),
+        "{told}: {rejected} {refused}"
+    );
+    for provider in ["crm", "segment", MONITORING] {
+        world.looks_at(provider);
+    }
+    world.finish().await;
+    (walk.calls, walk.broken, rejected + refused - 2)
+}
+
+/// Breaks every call of the way; answers how many messages came twice in all.
+async fn every_call(fault: Fault) -> usize {
+    let (stages, _, twice) = walk(0, Fault::none()).await;
+    assert_eq!((stages.len(), twice), (4, 0));
+    let walks = (0..stages.iter().copied().max().unwrap()).map(|at| async move {
+        let (_, broken, twice) = walk(at, fault).await;
+        (broken, twice)
+    });
+    let ends: Vec<(usize, usize)> =
+        futures::stream::iter(walks).buffer_unordered(4).collect().await;
+    let broken: usize = ends.iter().map(|(broken, _)| broken).sum();
+    assert!(broken >= stages.iter().sum(), "{fault:?}");
+    ends.into_iter().map(|(_, twice)| twice).sum()
+}
+
+#[tokio::test]
+async fn a_person_is_told_whatever_breaks() {
+    let twice = every_call(Fault::lasting(Break::BeforeEffect)).await;
+    assert_eq!(twice, 2, "where either alert was sent and nobody could note it");
+}
+
+#[tokio::test]
+async fn a_person_is_told_whoever_dies() {
+    let twice = every_call(Fault::dies_before()).await;
+    assert_eq!(twice, 2, "where either alert was sent and its sender died");
+    let twice = every_call(Fault::dies_after()).await;
+    assert_eq!(twice, 0);
+}
