@@ -29,6 +29,7 @@ const REQUESTS_MAX: usize = 8;
 const TRY_S_MAX: i64 = 25;
 /// No request starts with less than this left of the lease or of the function, in seconds.
 pub(crate) const REQUEST_NEEDS_S: i64 = 12;
+const _: () = assert!(TRY_S_MAX + REQUEST_NEEDS_S <= LEASE_S, "a try begins no request too late");
 /// How much of an answer that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
@@ -101,8 +102,7 @@ impl Worker {
             gate.give_back(tokens).await;
             return Ok(Handled::Settled);
         };
-        let function_ends = stop_at.min(after(now, TRY_S_MAX));
-        let ends = function_ends.min(after(now, LEASE_S));
+        let ends = after(now, TRY_S_MAX);
         let mut this_try = Try { gate, started: now, ends, replies: Vec::new(), tokens };
         let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
             tracing::warn!(
@@ -226,9 +226,6 @@ impl Worker {
                 return Ok(Some(Outcome::Released { reason: Reason::Off, after_s: BLOCKED_S }));
             }
         };
-        if stop_at < after(now, REQUEST_NEEDS_S) {
-            return Ok(Some(Outcome::Released { reason: Reason::NoTimeLeft, after_s: 1 }));
-        }
         if self.destination.kind == Kind::State
             && let Some(after_s) = self.wait_for_sibling(claim, now).await?
         {
@@ -249,22 +246,11 @@ impl Worker {
                 Step::Done(outcome) => return Ok(Some(outcome)),
                 Step::Send(request) => request,
             };
-            if this_try.replies.len() >= REQUESTS_MAX {
-                let reason = Reason::TooManyRequests;
-                return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
-            }
-            let left_from = after(self.shell.clock.now(), REQUEST_NEEDS_S);
-            let lease_ends = after(this_try.started, LEASE_S);
-            if left_from > stop_at.min(lease_ends) || self.shell.clock.now() >= this_try.ends {
-                let reason = Reason::NoTimeLeft;
-                return Ok(Some(if this_try.replies.is_empty() {
-                    Outcome::Released { reason, after_s: 1 }
-                } else {
-                    Outcome::Retry { reason, retry_after_s: None }
-                }));
+            let now = self.shell.clock.now();
+            if let Some(outcome) = bound(this_try.replies.len(), this_try.ends, stop_at, now) {
+                return Ok(Some(outcome));
             }
             if let Tokens::Leased(left) = &mut this_try.tokens {
-                let now = self.shell.clock.now();
                 if left.tokens == 0 || now >= left.until {
                     let after_s = next_minute(now).as_second() - now.as_second();
                     return Ok(Some(Outcome::Released { reason: Reason::OutOfTokens, after_s }));
@@ -334,6 +320,19 @@ impl Worker {
     }
 }
 
+/// How a try ends that has made so many requests and may not begin another one.
+fn bound(requests: usize, ends: Timestamp, stop_at: Timestamp, now: Timestamp) -> Option<Outcome> {
+    if requests >= REQUESTS_MAX {
+        return Some(Outcome::Retry { reason: Reason::TooManyRequests, retry_after_s: None });
+    }
+    let too_late = after(now, REQUEST_NEEDS_S) > stop_at || now >= ends;
+    let reason = Reason::NoTimeLeft;
+    too_late.then_some(match requests {
+        0 => Outcome::Released { reason, after_s: 1 },
+        _ => Outcome::Retry { reason, retry_after_s: None },
+    })
+}
+
 /// What becomes of a delivery whose lead or event is gone, or written by newer code.
 const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
     match (lead, event) {
@@ -349,4 +348,24 @@ const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
 fn detail(reply: &Reply) -> Option<Text> {
     let text = reply.body.expose().trim();
     (!text.is_empty()).then(|| Text::new(text.chars().take(DETAIL_CHARS_MAX).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_has_so_many_requests_and_so_much_time() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (requests, ends_s, stops_s, expected) in [
+            (7, 1, 12, None),
+            (8, 1, 12, Some("too_many_requests")),
+            (0, 0, 12, Some("no_time_left")),
+            (0, 1, 11, Some("no_time_left")),
+        ] {
+            let outcome = bound(requests, after(now, ends_s), after(now, stops_s), now);
+            let reason = outcome.and_then(|outcome| outcome.reason()).map(|why| why.to_string());
+            assert_eq!(reason.as_deref(), expected, "{requests} {ends_s} {stops_s}");
+        }
+    }
 }

@@ -236,12 +236,14 @@ impl Store {
         for (name, value) in item::attributes(&acceptance.consent.if_absent, "lead")? {
             set.once(&name, value);
         }
-        let mut condition = "attribute_not_exists(pk)".to_owned();
-        if let Some(digest) = &acceptance.aliases.email {
+        let condition = if let Some(digest) = &acceptance.aliases.email {
             set.always("email_digest", item::s(digest.as_str()));
-            condition.push_str(" OR email_digest = :email OR attribute_not_exists(email_digest)");
             set.values.insert(":email".to_owned(), item::s(digest.as_str()));
-        }
+            // A new lead has no digest yet.
+            "attribute_not_exists(email_digest) OR email_digest = :email"
+        } else {
+            "attribute_not_exists(pk)"
+        };
         let (expression, mut names, values) = set.finish();
         let mut removed = Vec::new();
         for (index, name) in acceptance.changes.removed.iter().enumerate() {

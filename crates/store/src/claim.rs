@@ -97,11 +97,10 @@ impl Store {
         lease: LeaseId,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
+        // What is settled has no due time, and what is not there has none either.
         let condition_expression = match claiming {
-            Claiming::Due => "attribute_exists(due_pk) AND due_sk <= :now",
-            Claiming::Interrupted => {
-                "attribute_exists(due_pk) AND due_sk <= :now AND attribute_exists(sending)"
-            }
+            Claiming::Due => "due_sk <= :now",
+            Claiming::Interrupted => "due_sk <= :now AND attribute_exists(sending)",
         };
         let result = self
             .update(delivery)
