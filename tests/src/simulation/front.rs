@@ -207,7 +207,10 @@ impl Front {
         // A body that ends in an error is a connection that closes: its caller sees no status.
         let whole = answer.body().size_hint().exact();
         let seen = whole.map(|_| answer.status().as_u16());
-        self.watch.lock().unwrap().provider_answered(&call, seen);
+        // A page is no answer of an API: something before the provider turned the call away.
+        let page = answer.headers().get("content-type").is_some_and(|kind| kind == "text/html");
+        let turned_away = seen.is_some_and(|status| status >= 400 || page);
+        self.watch.lock().unwrap().provider_answered(&call, seen, turned_away);
         answer
     }
 }

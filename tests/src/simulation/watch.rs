@@ -372,10 +372,15 @@ impl Watch {
     }
 
     /// What the caller of a provider saw; `None` where no answer came.
-    pub(super) fn provider_answered(&mut self, call: &ProviderCall, seen: Option<u16>) {
+    pub(super) fn provider_answered(
+        &mut self,
+        call: &ProviderCall,
+        seen: Option<u16>,
+        turned_away: bool,
+    ) {
         let status = seen.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
         self.note(&format!("p{} {} {} <= {status}", call.process, call.method, call.path));
-        if call.path.starts_with("/ga4") && seen.is_some_and(|status| status >= 400) {
+        if call.path.starts_with("/ga4") && turned_away {
             self.harmful.insert(harmful_key(call), true);
         }
     }
