@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A request reads its material at most so long before it leaves, in milliseconds.
 const MATERIAL_LIVES_MS: u128 = 60_000;
 /// A form without a key of its own is one call for five minutes, less what clocks differ by.
-const SAME_CALL_MS: u128 = 280_000;
+pub(super) const SAME_CALL_MS: u128 = 280_000;
 /// What the name of a submission begins with, so that its effects can be told.
 pub(super) const NAME: &str = "Ana Exemplo ";
 
@@ -114,6 +114,8 @@ pub(super) struct Watch {
     reads: Vec<Read>,
     /// Harmful requests, and whether a refusal was seen.
     harmful: BTreeMap<String, bool>,
+    /// For how long a submission must not be kept again.
+    pub(super) same_call_ms: u128,
     /// Everybody who left `MailerLite` by themselves.
     pub(super) left: BTreeSet<String>,
 }
@@ -143,6 +145,7 @@ impl Watch {
             stream: Vec::new(),
             reads: Vec::new(),
             harmful: BTreeMap::new(),
+            same_call_ms: SAME_CALL_MS,
             left: BTreeSet::new(),
         }
     }
@@ -233,9 +236,9 @@ impl Watch {
         }) else {
             return self.problem("a commit of no submission".to_owned());
         };
-        let now = self.now();
+        let (now, same_call_ms) = (self.now(), self.same_call_ms);
         let before = self.commits.entry(number).or_default();
-        let again = before.iter().any(|at| now - at < SAME_CALL_MS);
+        let again = before.iter().any(|at| now - at < same_call_ms);
         before.push(now);
         if again {
             self.problem(format!("submission {number} was kept twice"));
