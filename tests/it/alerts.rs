@@ -1,8 +1,9 @@
 //! Alerts: a person is told once what happened and once how often, whatever else fails.
 
 use funil_core::delivery::State;
+use funil_core::id::LeaseId;
 use funil_dev::providers::Behaviour;
-use funil_store::AlertKind;
+use funil_store::{AlertKind, Claimed, Claiming};
 use serde_json::{Value, json};
 
 use crate::world::{World, lead, lead_body};
@@ -130,5 +131,41 @@ async fn what_a_late_clock_counts_while_the_quarter_s_last_message_is_sent_is_to
     world.store.alert_told(&next[0], 2, world.now()).await.unwrap();
     world.pass(3600);
     assert_eq!(world.store.take_alerts(world.now()).await.unwrap(), []);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_doubt_stays_one_when_its_destination_is_taken_off() {
+    let world = world("ga4").await;
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    let without = world.deployment(&[("DESTINATIONS", "crm")]);
+    world.pass(25 * 3600);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    without.invoke("dispatch", schedule).await;
+    assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_stays_open_is_told_once() {
+    let world = world("segment").await;
+    world.providers.behave("segment", Behaviour::Status(401));
+    world.submit(&lead_body()).await;
+    for _ in 0..8 {
+        world.drain().await;
+        minute(&world).await;
+        world.pass(310);
+    }
+    assert!(world.calls("segment").len() > 4, "it was probed");
+    let all = told(&world);
+    let refused = all.iter().filter(|text| text.contains("segment refuses us"));
+    assert_eq!(refused.count(), 1, "{all:?}");
+    world.providers.behave("segment", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
     world.finish().await;
 }

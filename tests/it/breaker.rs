@@ -170,3 +170,96 @@ async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever()
     );
     world.finish().await;
 }
+
+#[tokio::test]
+async fn while_it_is_open_a_worker_that_still_sends_keeps_its_delivery() {
+    let world = only("ga4").start().await;
+    world.looks_at("ga4");
+    let leads = people(&world, 1).await;
+    let key = world.delivery_key(leads[0], "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
+
+    // An index that lags still shows it as due.
+    let worker = world.worker("ga4");
+    assert_eq!(worker.deliver(&key, world.stop_at()).await.unwrap().settled, 0);
+    assert_eq!(world.delivery(leads[0], "ga4").await.lease_id, Some(lease));
+    world.pass(LEASE_S);
+    world.drain().await;
+    assert_eq!(world.delivery(leads[0], "ga4").await.state, State::Unknown);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn of_many_workers_at_once_one_probes() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    people(&world, 8).await;
+    world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
+    world.providers.behave("segment", Behaviour::Status(503));
+    let workers: Vec<_> = (0..8).map(|_| world.worker("segment")).collect();
+    // Connections first, so that none of them is ahead of the others.
+    let reads = (0..8).map(|_| world.store.breaker("segment"));
+    futures::future::try_join_all(reads).await.unwrap();
+    let drains = workers.iter().map(|worker| worker.drain(Patience::None, world.stop_at()));
+    futures::future::try_join_all(drains).await.unwrap();
+    assert_eq!(world.calls("segment").len(), 1);
+
+    let now = world.now();
+    assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "taken");
+    world.store.destination_succeeded("segment", now).await.unwrap();
+    world.pass(2 * PROBE_AFTER_S);
+    let now = world.now();
+    assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "closed");
+    world.providers.behave("segment", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    let lead = people(&world, 1).await[0];
+    world.pass(1);
+    let mut again = somebody(0);
+    again["mainStruggle"] = serde_json::json!("equipe");
+    world.submit(&again).await;
+    let due = world.store.due("crm", world.now(), 2).await.unwrap();
+    let version = |number: &str| {
+        serde_json::json!({
+            "Key": {"pk": {"S": format!("LEAD#{lead}")}, "sk": {"S": due[0].key.sk}},
+            "UpdateExpression": "SET v = :v",
+            "ExpressionAttributeValues": {":v": {"N": number}},
+        })
+    };
+    world.ask_table("UpdateItem", version("2")).await;
+    world.store.open_breaker("crm", "http_503", 0, world.now()).await.unwrap();
+    world.drain().await;
+    assert_eq!(world.calls("crm").len(), 2, "the other one was the probe");
+    assert_eq!(world.store.breaker("crm").await.unwrap().open, None);
+    world.ask_table("UpdateItem", version("1")).await;
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_drain_that_opens_it_sends_no_more() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    people(&world, 1).await;
+    for struggle in ["equipe", "vendas"] {
+        world.pass(1);
+        let mut again = somebody(0);
+        again["mainStruggle"] = serde_json::json!(struggle);
+        world.submit(&again).await;
+    }
+    world.providers.script("crm", [Behaviour::Status(401)]);
+    world.drain().await;
+    assert_eq!(world.calls("crm").len(), 1, "those of one lead go one after another");
+    world.advance(jiff::SignedDuration::from_mins(20)).await;
+    world.finish().await;
+}

@@ -137,3 +137,20 @@ async fn a_wordy_lead_costs_little_more() {
     assert!(bill.write_units <= 64.0 + 7.0, "{bill:?}");
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_refused_call_costs_one_round_trip() {
+    let (proxy, url) = Proxy::start().await;
+    let world = World::plan()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("DESTINATIONS", "none")
+        .start()
+        .await;
+    for number in 0..10 {
+        assert_eq!(world.submit(&somebody(number)).await.status, 200);
+    }
+    proxy.take();
+    assert_eq!(world.submit(&somebody(10)).await.status, 429);
+    assert_eq!(proxy.take().calls, calls([("UpdateItem", 1)]));
+    world.finish().await;
+}

@@ -13,6 +13,7 @@ use funil_store::{Claim, Claimed, Claiming, Written};
 use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::proxy::{Break, Proxy};
 use crate::world::{LEAD, Plan, World, lead, lead_body};
 
 /// A world with one destination.
@@ -741,5 +742,195 @@ async fn poisoned_items_do_not_hold_up_what_is_due_after_them() {
             world.ask_table("DeleteItem", keys).await;
         }
     }
+    world.finish().await;
+}
+
+/// Drains the CRM, with `stop_s` of the function's time, while its first answer takes `answer_s`.
+async fn drain_slowly(world: &World, stop_s: i64, answer_s: i64) -> usize {
+    world.providers.script("crm", [Behaviour::HangAfterEffect]);
+    let worker = world.worker("crm");
+    let drain = worker.drain(Patience::None, after(world.now(), stop_s));
+    let slow = async {
+        world.providers.until_received("crm", 1).await;
+        world.pass(answer_s);
+        world.providers.release_hung();
+    };
+    futures::join!(drain, slow).0.unwrap().settled
+}
+
+#[tokio::test]
+async fn a_worker_that_took_too_long_begins_no_other_request() {
+    // 25 s a delivery; 12 s of the function for a request and 2 s to settle.
+    for (stop_s, answer_s, calls) in [(60, 24, 2), (60, 25, 1), (30, 16, 2), (30, 17, 1)] {
+        let world = only("crm").start().await;
+        world.looks_at("crm");
+        world.submit(&lead_body()).await;
+        assert_eq!(drain_slowly(&world, stop_s, answer_s).await, 1);
+        assert_eq!(world.calls("crm").len(), calls, "{stop_s} {answer_s}");
+        let delivery = world.delivery(lead(), "crm").await;
+        let reason = (calls == 1).then_some("no_time_left");
+        assert_eq!((delivery.attempts, delivery.reason.as_deref()), (1, reason));
+        world.advance(SignedDuration::from_mins(1)).await;
+        assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_ran_out_while_it_sent_has_settled_nothing() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 2);
+    world.submit(&lead_body()).await;
+    world.providers.script("segment", [Behaviour::HangAfterEffect]);
+    let worker = world.worker("segment");
+    let drain = worker.drain(Patience::None, world.stop_at());
+    let second = async {
+        world.providers.until_received("segment", 1).await;
+        world.pass(LEASE_S);
+        let second = claim(&world, "segment").await;
+        world.providers.release_hung();
+        second
+    };
+    let (drained, second) = futures::join!(drain, second);
+    assert_eq!(drained.unwrap().settled, 0);
+    assert_eq!(world.delivery(lead(), "segment").await.lease_id, Some(second.lease));
+    world.pass(LEASE_S);
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_asked_for_with_little_time_left_is_not_claimed() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "segment").await;
+    let soon = after(world.now(), 13);
+    assert_eq!(world.worker("segment").deliver(&key, soon).await.unwrap().settled, 0);
+    let delivery = world.delivery(lead(), "segment").await;
+    assert_eq!((delivery.state, delivery.log.len()), (State::Pending, 0));
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_little_time_left_does_not_wait_for_what_falls_due() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 2);
+    world.providers.script("segment", [Behaviour::Status(503)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let worker = world.worker("segment");
+    let drain = worker.drain(Patience::Waits, after(world.now(), 13));
+    // It falls due in 5 s.
+    tokio::time::timeout(std::time::Duration::from_secs(4), drain).await.unwrap().unwrap();
+    world.pass(6);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_worker_that_is_gone() {
+    let world = only("crm").start().await;
+    world.expect_calls("crm", 4);
+    submit_twice(&world, 1).await;
+    let due = world.store.due("crm", world.now(), 10).await.unwrap();
+    let lease = LeaseId::random(world.entropy());
+    world.store.claim(&due[0].key, Claiming::Due, lease, world.now()).await.unwrap();
+    world.pass(LEASE_S);
+    let worker = world.worker("crm");
+    worker.deliver(&due[1].key, world.stop_at()).await.unwrap();
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered", "crm/lead leased"]);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn two_events_of_one_lead_do_not_wait_for_each_other() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 2);
+    submit_twice(&world, 1).await;
+    let due = world.store.due("segment", world.now(), 10).await.unwrap();
+    let lease = LeaseId::random(world.entropy());
+    world.store.claim(&due[0].key, Claiming::Due, lease, world.now()).await.unwrap();
+    assert_eq!(world.drain().await, 1);
+    assert_eq!(world.states(lead()).await, ["segment/event delivered", "segment/event leased"]);
+    world.pass(LEASE_S);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_while_ga4_has_its_call_leaves_a_doubt_and_no_second_call() {
+    let world = only("ga4").start().await;
+    world.expect_calls("ga4", 1);
+    world.submit(&lead_body()).await;
+    world.providers.script("ga4", [Behaviour::HangAfterEffect]);
+    let worker = world.worker("ga4");
+    tokio::select! {
+        drained = worker.drain(Patience::None, world.stop_at()) => panic!("{drained:?}"),
+        () = world.providers.until_received("ga4", 1) => {}
+    }
+    world.advance(SignedDuration::from_hours(1)).await;
+    assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
+    world.providers.release_hung();
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_ran_out_before_it_called_ga4_does_not_call_it() {
+    let world = only("ga4").start().await;
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "ga4").await;
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("ga4", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    // META, the breaker, what is due, the claim; then the table fails for a moment.
+    proxy.break_calls(4..5, 1, Break::BeforeEffect);
+    let drain = worker.drain(Patience::None, world.stop_at());
+    let other = async {
+        while proxy.seen() < 5 {
+            tokio::task::yield_now().await;
+        }
+        let later = after(world.now(), LEASE_S);
+        let lease = LeaseId::random(world.entropy());
+        let claimed = world.store.claim(&key, Claiming::Due, lease, later).await.unwrap();
+        assert!(matches!(claimed, Claimed::Ours(_)), "the lease ran out");
+        lease
+    };
+    let (drained, lease) = futures::join!(drain, other);
+    assert_eq!(drained.unwrap().settled, 0);
+    assert!(world.calls("ga4").is_empty());
+    assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
+    world.expect_calls("ga4", 1);
+    world.pass(2 * LEASE_S);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_of_a_destination_that_is_off_touches_nothing() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    let off = world.worker_with("segment", &[("DESTINATIONS", "crm")]);
+    off.drain(Patience::None, world.stop_at()).await.unwrap();
+    let delivery = world.delivery(lead(), "segment").await;
+    assert_eq!((delivery.state, delivery.log.len()), (State::Pending, 0));
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_another_hash_key_delivers_nothing() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "segment").await;
+    let wrong = || world.worker_with("segment", &[("HASH_KEY", "another-key-of-16-and-more")]);
+    assert!(wrong().drain(Patience::None, world.stop_at()).await.is_err());
+    assert!(wrong().deliver(&key, world.stop_at()).await.is_err());
+    assert!(world.calls("segment").is_empty());
+    world.drain().await;
     world.finish().await;
 }

@@ -488,6 +488,24 @@ async fn a_delivery_function_that_answers_no_ring_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn what_a_worker_holds_cannot_be_hurried_out_of_its_hands() {
+    let world = World::plan().with("DESTINATIONS", "ga4").start().await;
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    let shown = world.authorised("ga4-events", &json!({"leadId": LEAD})).await.json();
+    assert_eq!(shown, json!({"leadId": LEAD, "deliveries": []}));
+    assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
+    world.pass(60);
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -511,5 +529,17 @@ async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
         assert_eq!(answer["statusCode"], 200, "{name}");
     }
     assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_sync_of_a_destination_that_is_off_is_refused_and_not_kept() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let answer = world.authorised("mailerlite-sync", &json!({"leadId": LEAD})).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("destination_off")));
+    assert_eq!(world.journey(lead()).await.events.len(), 1);
     world.finish().await;
 }

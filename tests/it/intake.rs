@@ -464,3 +464,14 @@ async fn callers_of_one_ipv6_network_share_a_limit() {
     assert_eq!(world.submit_from("2001:db8:1:3::1", &somebody(10)).await.status, 200);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_long_silence_earns_no_more_calls() {
+    let world = intake().await;
+    world.submit(&somebody(0)).await;
+    world.pass(3600);
+    let bodies: Vec<Value> = (1..13).map(somebody).collect();
+    let answers = futures::future::join_all(bodies.iter().map(|body| world.submit(body))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 10);
+    world.finish().await;
+}

@@ -497,3 +497,17 @@ async fn the_longest_lead_of_odd_characters_arrives_everywhere() {
     assert_eq!(contact["custom_fields"]["main_struggle"], long(2000).trim());
     world.finish().await;
 }
+
+#[tokio::test]
+async fn what_is_assumed_does_not_replace_what_was_said() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    let mut body = lead_body();
+    body["consent"] = json!({"analytics": false});
+    world.submit(&body).await;
+    world.pass(1);
+    body.as_object_mut().unwrap().remove("consent");
+    world.submit(&body).await;
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event skipped no_consent_analytics"]);
+    world.finish().await;
+}

@@ -12,6 +12,7 @@ mod attacks;
 mod binaries;
 mod breaker;
 mod capacity;
+mod conditions;
 mod crm;
 mod delivery;
 mod dispatch;

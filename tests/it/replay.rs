@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::world::{CALLER, EMAIL, Plan, SERVICE_TOKEN, World, lead, lead_body};
+use crate::world::{CALLER, Deployment, EMAIL, Plan, SERVICE_TOKEN, World, lead, lead_body};
 
 /// The command line, as far as it is about deliveries.
 #[derive(Parser)]
@@ -56,7 +56,7 @@ async fn backfilled(world: &World, arguments: &str) -> Backfilled {
 }
 
 /// Calls `POST /replay`.
-async fn post(world: &World, token: &str, body: &Value) -> (u16, Value) {
+async fn post(world: &Deployment, token: &str, body: &Value) -> (u16, Value) {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
@@ -397,8 +397,12 @@ async fn what_was_accepted_while_a_destination_was_off_is_delivered_once() {
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"], "a dry run");
     let late = format!("--destination ga4 --yes --since {}", world.now());
     assert_eq!(backfilled(&world, &late).await, Backfilled::default());
+    let early = format!("--destination ga4 --yes --until {}", after(world.now(), -3601));
+    assert_eq!(backfilled(&world, &early).await, Backfilled::default());
     assert_eq!(backfilled(&world, "--destination ga4 --yes").await, missing);
-    assert_eq!(backfilled(&world, "--destination crm --yes").await, there);
+    for arguments in ["--destination crm", "--destination crm --yes"] {
+        assert_eq!(backfilled(&world, arguments).await, there, "{arguments}");
+    }
     let planned = world.delivery(lead(), "ga4").await;
     let event = &world.journey(lead()).await.events[0];
     assert_eq!(planned.accepted_at, event.accepted_at);
@@ -426,5 +430,33 @@ async fn what_is_past_its_deadline_is_counted_and_not_planned() {
     let found = backfilled(&world, "--destination ga4 --yes").await;
     assert_eq!(found, Backfilled { events: 1, too_late: 1, ..Backfilled::default() });
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_not_sent_again_whoever_asks() {
+    let world = only("crm").start().await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let ended = world.store.delivery_named(name(&world, "crm").await).await.unwrap().unwrap();
+    let judged = Judged::new(ended, world.now());
+    let by = Operator::Cli;
+    assert!(!decided::replay(&world.store, world.shell(), &judged, true, by).await.unwrap());
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn another_hash_key_replays_nothing() {
+    let world = only("crm").start().await;
+    world.expect_calls("crm", 1);
+    world.providers.script("crm", [Behaviour::Status(400)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let wrong = world.deployment(&[("HASH_KEY", "another-key-of-16-and-more")]);
+    let (status, _) = post(&wrong, SERVICE_TOKEN, &json!({"dryRun": false})).await;
+    assert_eq!(status, 503);
+    assert_eq!(world.states(lead()).await, ["crm/lead dead http_400"]);
     world.finish().await;
 }

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// When every world begins. Far ahead, so that no engine's TTL ever removes anything by itself.
-const BEGINNING: &str = "2031-05-05T12:00:00Z";
+pub(crate) const BEGINNING: &str = "2031-05-05T12:00:00Z";
 /// The site's `HASH_KEY`.
 pub const HASH_KEY: &str = "hash-key-of-the-tests";
 /// The site's `SERVICE_TOKEN`.
@@ -331,7 +331,11 @@ impl Plan {
 }
 
 /// A complete environment.
-fn environment(table: &str, engine: &str, providers: SocketAddr) -> BTreeMap<String, String> {
+pub(crate) fn environment(
+    table: &str,
+    engine: &str,
+    providers: SocketAddr,
+) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
     [
         ("TABLE_NAME", table.to_owned()),

@@ -10,9 +10,7 @@ use jiff::Timestamp;
 use crate::booking::{Booking, BookingId};
 use crate::clock::after;
 use crate::config::Settings;
-use crate::consent::{
-    Consents, Decision, FormConsent, Purpose, Revocations, permits, refused,
-};
+use crate::consent::{Consents, Decision, FormConsent, Purpose, Revocations, permits, refused};
 use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
 use crate::exchange::{Reply, Request};
@@ -116,7 +114,7 @@ pub struct Destination {
     /// What it says about sending something again.
     pub replay: Replay,
     /// How many seconds apart two messages to the same person must be, where that matters.
-    pub person_pause_s: Option<u32>,
+    pub person_pause_s: Option<i64>,
     /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
     /// overrides it.
     pub requests_per_minute: Option<u32>,

@@ -60,9 +60,11 @@ impl ReceiptKey {
                 key: format!("key#{}", sha256_hex(key.0.as_bytes())),
                 lives_s: Some(KEYED_RECEIPT_S),
             },
-            None => {
-                Self { scope, key: format!("content#{fingerprint}"), lives_s: Some(CONTENT_RECEIPT_S) }
-            }
+            None => Self {
+                scope,
+                key: format!("content#{fingerprint}"),
+                lives_s: Some(CONTENT_RECEIPT_S),
+            },
         }
     }
 }

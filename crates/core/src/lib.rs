@@ -25,3 +25,4 @@ pub mod lead;
 pub mod lead_form;
 pub mod pii;
 pub mod replay;
+pub mod signature;

@@ -5,18 +5,22 @@
 
 use std::time::Duration;
 
+use funil_core::booking::{Booking, BookingStatus};
 use funil_core::clock::after;
-use funil_core::consent::{Decision, permits};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, Outcome, Reason, State, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, MessageStatus, Outcome, Reason,
+    State, settle,
 };
-use funil_core::destination::{Context, Kind, Step};
+use funil_core::destination::{Context, Kind, Slot, Step};
 use funil_core::event::Event;
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
 use funil_core::lead::Lead;
 use funil_core::pii::Text;
-use funil_store::{AlertKind, Claim, Claimed, Claiming, Due, Found, Material, StoreError, Written};
+use funil_store::{
+    AlertKind, Claim, Claimed, Claiming, Due, Found, Material, RateLimit, RateVerdict, StoreError,
+    Written,
+};
 use jiff::Timestamp;
 
 use crate::client::{self, NoAnswer};
@@ -29,6 +33,7 @@ const REQUESTS_MAX: usize = 8;
 const TRY_S_MAX: i64 = 25;
 /// No request starts with less than this left of the lease or of the function, in seconds.
 pub(crate) const REQUEST_NEEDS_S: i64 = 12;
+const _: () = assert!(TRY_S_MAX + REQUEST_NEEDS_S <= LEASE_S, "a try begins no request too late");
 /// How much of an answer that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
@@ -101,8 +106,7 @@ impl Worker {
             gate.give_back(tokens).await;
             return Ok(Handled::Settled);
         };
-        let function_ends = stop_at.min(after(now, TRY_S_MAX));
-        let ends = function_ends.min(after(now, LEASE_S));
+        let ends = after(now, TRY_S_MAX);
         let mut this_try = Try { gate, started: now, ends, replies: Vec::new(), tokens };
         let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
             tracing::warn!(
@@ -202,8 +206,14 @@ impl Worker {
         if delivery.claims > CLAIMS_MAX {
             return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
         }
-        if delivery.sending.is_some() {
-            return Ok(Some(Outcome::Unknown(Reason::MayHaveBeenSent)));
+        if delivery.sending.is_some() || delivery.doubtful_since.is_some() {
+            return Ok(Some(match delivery.message {
+                // Whatever we thought, it left.
+                Some(MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read) => {
+                    Outcome::Delivered
+                }
+                Some(MessageStatus::Failed) | None => Outcome::Unknown(Reason::MayHaveBeenSent),
+            }));
         }
         if now >= delivery.deadline {
             return Ok(Some(Outcome::Expired));
@@ -226,55 +236,65 @@ impl Worker {
                 return Ok(Some(Outcome::Released { reason: Reason::Off, after_s: BLOCKED_S }));
             }
         };
-        if stop_at < after(now, REQUEST_NEEDS_S) {
-            return Ok(Some(Outcome::Released { reason: Reason::NoTimeLeft, after_s: 1 }));
-        }
         if self.destination.kind == Kind::State
             && let Some(after_s) = self.wait_for_sibling(claim, now).await?
         {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
-        let Material { lead, event, revocations } = self.store.material(delivery).await?;
+        let Material { lead, event, revocations, booking, bookings } =
+            self.store.material(delivery).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
             (lead, event) => return Ok(Some(not_there(&lead, &event))),
         };
-        if permits(slot.purpose, &lead.consents, &revocations) == Decision::Denied {
-            return Ok(Some(Outcome::Skipped(Reason::NoConsent(slot.purpose))));
+        if let Err(purpose) = slot.permitted(&lead.consents, &revocations) {
+            return Ok(Some(Outcome::Skipped(Reason::NoConsent(purpose))));
         }
-        let context =
-            Context { lead: &lead, revocations: &revocations, event: &event, delivery, slot, now };
+        if let Some(outcome) = withdrawn(delivery, &booking) {
+            return Ok(Some(outcome));
+        }
+        let bookings = match booking {
+            Found::There(booking) => vec![booking],
+            Found::Missing | Found::NotUnderstood => bookings,
+        };
+        let context = Context {
+            lead: &lead,
+            revocations: &revocations,
+            event: &event,
+            bookings: &bookings,
+            delivery,
+            slot,
+            now,
+        };
         loop {
             let request = match adapter.next(&context, &this_try.replies) {
                 Step::Done(outcome) => return Ok(Some(outcome)),
                 Step::Send(request) => request,
             };
-            if this_try.replies.len() >= REQUESTS_MAX {
-                let reason = Reason::TooManyRequests;
-                return Ok(Some(Outcome::Retry { reason, retry_after_s: None }));
-            }
-            let left_from = after(self.shell.clock.now(), REQUEST_NEEDS_S);
-            let lease_ends = after(this_try.started, LEASE_S);
-            if left_from > stop_at.min(lease_ends) || self.shell.clock.now() >= this_try.ends {
-                let reason = Reason::NoTimeLeft;
-                return Ok(Some(if this_try.replies.is_empty() {
-                    Outcome::Released { reason, after_s: 1 }
-                } else {
-                    Outcome::Retry { reason, retry_after_s: None }
-                }));
+            let now = self.shell.clock.now();
+            if let Some(outcome) = bound(this_try.replies.len(), this_try.ends, stop_at, now) {
+                return Ok(Some(outcome));
             }
             if let Tokens::Leased(left) = &mut this_try.tokens {
-                let now = self.shell.clock.now();
                 if left.tokens == 0 || now >= left.until {
                     let after_s = next_minute(now).as_second() - now.as_second();
                     return Ok(Some(Outcome::Released { reason: Reason::OutOfTokens, after_s }));
                 }
                 left.tokens -= 1;
             }
-            if request.repeat == Repeat::Harmful
-                && self.store.mark_sending(claim).await? == Written::LeaseLost
-            {
-                return Ok(None);
+            if request.repeat == Repeat::Harmful {
+                if let Some(wait_s) = self.pause(&lead, now).await? {
+                    return Ok(Some(Outcome::Released {
+                        reason: Reason::TooSoon,
+                        after_s: wait_s,
+                    }));
+                }
+                if self.store.mark_sending(claim).await? == Written::LeaseLost {
+                    return Ok(None);
+                }
+                if let Some(outcome) = self.called_off(delivery, slot).await? {
+                    return Ok(Some(outcome));
+                }
             }
             match self.send(&request).await {
                 Ok(reply) => {
@@ -291,6 +311,39 @@ impl Worker {
                 Err(outcome) => return Ok(Some(outcome)),
             }
         }
+    }
+
+    /// For how many seconds the person has to be left alone first, where the destination asks that.
+    async fn pause(&self, lead: &Lead, now: Timestamp) -> Result<Option<i64>, StoreError> {
+        let (Some(pause_s), Some(phone)) = (self.destination.person_pause_s, &lead.latest.phone)
+        else {
+            return Ok(None);
+        };
+        let digest = self.hash_key.digest("phone", &phone.alias_text());
+        let one = RateLimit { calls: 1, window_s: pause_s };
+        Ok(match self.store.rate(self.destination.name, &digest, one, now).await? {
+            RateVerdict::Passes => None,
+            RateVerdict::Refused { retry_after_s } => Some(i64::from(retry_after_s).max(1)),
+        })
+    }
+
+    /// What a message about a booking ends with if the booking, or the person's consent, was withdrawn
+    /// while we were at it: whoever withdraws sees `sending` or is seen here.
+    async fn called_off(
+        &self,
+        delivery: &Delivery,
+        slot: &Slot,
+    ) -> Result<Option<Outcome>, StoreError> {
+        if delivery.booking.is_none() {
+            return Ok(None);
+        }
+        let now = self.store.material(delivery).await?;
+        if let Some(outcome) = withdrawn(delivery, &now.booking) {
+            return Ok(Some(outcome));
+        }
+        let Found::There(lead) = &now.lead else { return Ok(None) };
+        let refused = slot.permitted(&lead.consents, &now.revocations).err();
+        Ok(refused.map(|purpose| Outcome::Skipped(Reason::NoConsent(purpose))))
     }
 
     async fn send(&self, request: &Request) -> Result<Reply, Outcome> {
@@ -334,6 +387,35 @@ impl Worker {
     }
 }
 
+/// How a try ends that has made so many requests and may not begin another one.
+fn bound(requests: usize, ends: Timestamp, stop_at: Timestamp, now: Timestamp) -> Option<Outcome> {
+    if requests >= REQUESTS_MAX {
+        return Some(Outcome::Retry { reason: Reason::TooManyRequests, retry_after_s: None });
+    }
+    let too_late = after(now, REQUEST_NEEDS_S) > stop_at || now >= ends;
+    let reason = Reason::NoTimeLeft;
+    too_late.then_some(match requests {
+        0 => Outcome::Released { reason, after_s: 1 },
+        _ => Outcome::Retry { reason, retry_after_s: None },
+    })
+}
+
+/// How a delivery about a booking ends, where that booking does not stand.
+const fn withdrawn(delivery: &Delivery, booking: &Found<Booking>) -> Option<Outcome> {
+    if delivery.booking.is_none() {
+        return None;
+    }
+    match booking {
+        Found::There(booking) if booking.status.stands() => None,
+        Found::There(booking) => Some(Outcome::Skipped(Reason::Withdrawn(booking.status))),
+        // It was written with its deliveries: one that is gone was withdrawn for good.
+        Found::Missing => Some(Outcome::Skipped(Reason::Withdrawn(BookingStatus::Canceled))),
+        Found::NotUnderstood => {
+            Some(Outcome::Released { reason: Reason::NotUnderstood, after_s: BLOCKED_S })
+        }
+    }
+}
+
 /// What becomes of a delivery whose lead or event is gone, or written by newer code.
 const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
     match (lead, event) {
@@ -349,4 +431,24 @@ const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
 fn detail(reply: &Reply) -> Option<Text> {
     let text = reply.body.expose().trim();
     (!text.is_empty()).then(|| Text::new(text.chars().take(DETAIL_CHARS_MAX).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_has_so_many_requests_and_so_much_time() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (requests, ends_s, stops_s, expected) in [
+            (7, 1, 12, None),
+            (8, 1, 12, Some("too_many_requests")),
+            (0, 0, 12, Some("no_time_left")),
+            (0, 1, 11, Some("no_time_left")),
+        ] {
+            let outcome = bound(requests, after(now, ends_s), after(now, stops_s), now);
+            let reason = outcome.and_then(|outcome| outcome.reason()).map(|why| why.to_string());
+            assert_eq!(reason.as_deref(), expected, "{requests} {ends_s} {stops_s}");
+        }
+    }
 }

@@ -68,7 +68,7 @@ pub struct Worker {
     pub(crate) shell: Shell,
     pub(crate) request_timeout: Duration,
     requests_per_minute: Option<i64>,
-    hash_key: HashKey,
+    pub(crate) hash_key: HashKey,
 }
 
 impl std::fmt::Debug for Worker {

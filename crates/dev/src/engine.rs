@@ -64,6 +64,60 @@ pub enum EngineError {
     Ended(String),
 }
 
+/// An engine in memory without a server: it answers in the caller's own thread, so that a simulation
+/// decides itself when each call takes effect.
+pub struct Embedded(Database);
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Embedded")
+    }
+}
+
+impl Embedded {
+    /// An empty one.
+    pub fn memory() -> Result<Self, EngineError> {
+        Database::memory().map(Self).map_err(EngineError::Memory)
+    }
+
+    /// Does one operation of the service's JSON interface: the HTTP status and the body.
+    pub fn answer(&self, operation: &str, body: &str) -> (u16, String) {
+        match self.operate(operation, body) {
+            Ok(answer) => (200, answer),
+            Err(error) => (error.status_code(), error.to_json()),
+        }
+    }
+
+    fn operate(&self, operation: &str, body: &str) -> Result<String, DynoxideError> {
+        let Self(database) = self;
+        match operation {
+            "CreateTable" => written(&database.create_table(read(body)?)?),
+            "DescribeTable" => written(&database.describe_table(read(body)?)?),
+            "DescribeTimeToLive" => written(&database.describe_time_to_live(read(body)?)?),
+            "UpdateTimeToLive" => written(&database.update_time_to_live(read(body)?)?),
+            "GetItem" => written(&database.get_item(read(body)?)?),
+            "PutItem" => written(&database.put_item(read(body)?)?),
+            "UpdateItem" => written(&database.update_item(read(body)?)?),
+            "DeleteItem" => written(&database.delete_item(read(body)?)?),
+            "Query" => written(&database.query(read(body)?)?),
+            "Scan" => written(&database.scan(read(body)?)?),
+            "BatchGetItem" => written(&database.batch_get_item(read(body)?)?),
+            "TransactWriteItems" => written(&database.transact_write_items(read(body)?)?),
+            other => Err(DynoxideError::ValidationException(format!("{other} is not embedded"))),
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
+    serde_json::from_str(body)
+        .map_err(|error| DynoxideError::SerializationException(error.to_string()))
+}
+
+fn written<T: serde::Serialize>(answer: &T) -> Result<String, DynoxideError> {
+    serde_json::to_string(answer)
+        .map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
 impl Engine {
     /// Starts an engine that keeps its data in memory and forgets it when stopped.
     pub async fn memory() -> Result<Self, EngineError> {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use funil_core::amanda;
+use funil_core::booking::Booking;
 use funil_core::consent::Purpose;
 use funil_core::delivery::{Attempt, Delivery};
 use funil_core::event::EventData;
@@ -24,6 +25,7 @@ pub fn to_json(journey: &Journey) -> Value {
             "type": event.data.name(),
             "suppliedLeadId": event.supplied_lead_id,
             "decision": decision(&event.data),
+            "bookings": event.data.bookings().iter().map(|change| &change.id).collect::<Vec<_>>(),
         }));
     }
     for consent in &journey.consents {
@@ -41,13 +43,36 @@ pub fn to_json(journey: &Journey) -> Value {
     entries.extend(journey.deliveries.iter().map(delivery));
     // A stable sort: what was accepted together stays in the order event, consent, deliveries.
     entries.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
-    json!({"lead": lead(&journey.lead), "entries": entries, "unread": journey.unread})
+    let bookings: Vec<_> = journey.bookings.iter().map(booking).collect();
+    json!({
+        "lead": lead(&journey.lead),
+        "bookings": bookings,
+        "entries": entries,
+        "unread": journey.unread,
+    })
+}
+
+fn booking(booking: &Booking) -> Value {
+    let call = booking.call.as_ref();
+    json!({
+        "booking": booking.id,
+        "status": booking.status,
+        "startsAt": call.map(|call| call.starts_at),
+        "timeZone": call.and_then(|call| call.time_zone.as_ref()),
+        "bookedAt": booking.booked_at,
+    })
 }
 
 /// What a person decided about a delivery, where that is what happened.
 fn decision(data: &EventData) -> Option<Value> {
     match data {
-        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => None,
+        EventData::LeadSubmitted(_)
+        | EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_) => None,
         EventData::DeliveryReplayed(replayed) => Some(json!({
             "deliveryId": replayed.delivery_id,
             "destination": replayed.destination,
@@ -78,6 +103,9 @@ fn delivery(delivery: &Delivery) -> Value {
         "reason": delivery.reason,
         "dueAt": delivery.due_at,
         "deadline": delivery.deadline,
+        "booking": delivery.booking,
+        "message": delivery.message,
+        "doubtfulSince": delivery.doubtful_since,
         "settledAt": delivery.settled_at,
         "attempts": delivery.log.iter().map(attempt).collect::<Vec<_>>(),
     })
@@ -167,6 +195,10 @@ pub fn to_text(journey: &Journey) -> String {
         word(&score["total"]),
         word(&score["tier"])
     ));
+    for booking in shown["bookings"].as_array().into_iter().flatten() {
+        let (id, status) = (word(&booking["booking"]), word(&booking["status"]));
+        line(format!("call {}  {status}  booking {id}", word(&booking["startsAt"])));
+    }
     for entry in shown["entries"].as_array().into_iter().flatten() {
         let at = word(&entry["at"]);
         match entry["kind"].as_str() {
@@ -195,7 +227,12 @@ pub fn to_text(journey: &Journey) -> String {
             Some(_) | None => {
                 let slot = format!("{}/{}", word(&entry["destination"]), word(&entry["slot"]));
                 let (state, reason) = (word(&entry["state"]), word(&entry["reason"]));
-                line(format!("{at}  {slot:<26} {state:<10} {reason}"));
+                let due = match entry["state"].as_str() {
+                    Some("pending" | "leased") => format!("due {} ", word(&entry["dueAt"])),
+                    Some(_) | None => String::new(),
+                };
+                let message = word(&entry["message"]);
+                line(format!("{at}  {slot:<26} {state:<10} {due}{reason} {message}"));
                 for attempt in entry["attempts"].as_array().into_iter().flatten() {
                     line(format!(
                         "    {}  {:<10} {:<4} {:>6} ms  {}",

@@ -20,6 +20,8 @@ use crate::problem::{Problem, put};
 
 /// The largest body of a form, in bytes.
 pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
+/// The largest body of a webhook, in bytes.
+pub(crate) const WEBHOOK_BYTES_MAX: usize = 256 * 1024;
 /// What a form takes.
 const FORM_METHODS: &str = "POST, OPTIONS";
 /// What a monitor's function takes.
@@ -74,6 +76,17 @@ pub(crate) fn form_body(call: &HttpCall) -> Result<(Encoding, Value), Problem> {
         Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(&call.body))),
         None => Err(Problem::ContentType),
     }
+}
+
+/// The raw bytes of a webhook, which are what its provider signed.
+pub(crate) fn webhook_body(call: &HttpCall) -> Result<&[u8], Problem> {
+    if call.method != Method::POST {
+        return Err(Problem::Method("POST"));
+    }
+    if call.body.len() > WEBHOOK_BYTES_MAX {
+        return Err(Problem::TooLarge(WEBHOOK_BYTES_MAX));
+    }
+    Ok(&call.body)
 }
 
 /// The two encodings that forms have, in UTF-8 only.

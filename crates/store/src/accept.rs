@@ -277,16 +277,20 @@ impl Store {
             set.once(&name, value);
         }
         let condition = match (acceptance.lead, &acceptance.aliases.email) {
-            (LeadWrite::Known, _) | (LeadWrite::KnownOfEmail, None) => "attribute_exists(pk)",
+            (LeadWrite::Known, _) => "attribute_exists(pk)",
             (LeadWrite::OfEmail, None) => "attribute_not_exists(pk)",
+            (LeadWrite::KnownOfEmail, None) => {
+                return Err(StoreError::Unreadable { what: "lead without its e-mail" });
+            }
             (LeadWrite::OfEmail | LeadWrite::KnownOfEmail, Some(digest)) => {
                 set.always("email_digest", item::s(digest.as_str()));
                 set.values.insert(":email".to_owned(), item::s(digest.as_str()));
-                if acceptance.lead == LeadWrite::KnownOfEmail {
-                    "email_digest = :email"
-                } else {
-                    "attribute_not_exists(pk) OR email_digest = :email \
-                     OR attribute_not_exists(email_digest)"
+                match acceptance.lead {
+                    LeadWrite::KnownOfEmail => "email_digest = :email",
+                    // A new lead has no digest yet.
+                    LeadWrite::OfEmail | LeadWrite::Known => {
+                        "attribute_not_exists(email_digest) OR email_digest = :email"
+                    }
                 }
             }
         };
@@ -450,7 +454,9 @@ impl SetExpression {
         self.parts.push(format!("#n{index} = if_not_exists(#n{index}, :v{index})"));
     }
 
-    pub(crate) fn finish(self) -> (String, HashMap<String, String>, HashMap<String, AttributeValue>) {
+    pub(crate) fn finish(
+        self,
+    ) -> (String, HashMap<String, String>, HashMap<String, AttributeValue>) {
         (format!("SET {}", self.parts.join(", ")), self.names, self.values)
     }
 }

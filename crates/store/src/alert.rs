@@ -155,7 +155,7 @@ impl Store {
                 .table_name(&*self.table)
                 .set_key(Some(item::keys(pk, sk)))
                 .update_expression("SET due_sk = :later")
-                .condition_expression("attribute_exists(due_pk) AND due_sk <= :now")
+                .condition_expression("due_sk <= :now")
                 .expression_attribute_values(":later", item::s(key::time(after(now, SENDING_S))))
                 .expression_attribute_values(":now", item::s(key::time(now)))
                 .return_values(ReturnValue::AllNew)

@@ -117,11 +117,8 @@ impl Store {
             policy_version: None,
             evidence: ConsentEvidence { form: form.to_owned(), ..ConsentEvidence::default() },
         };
-        let proof = item::item(
-            (key::lead(lead), key::revocation(at, purpose, form)),
-            "consent",
-            &record,
-        )?;
+        let proof =
+            item::item((key::lead(lead), key::revocation(at, purpose, form)), "consent", &record)?;
         let update = aws_sdk_dynamodb::types::Update::builder()
             .table_name(&*self.table)
             .set_key(Some(item::keys(key::lead(lead), key::LEAD)))

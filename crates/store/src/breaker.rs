@@ -95,7 +95,8 @@ impl Store {
         let taken = self
             .update_breaker(destination)
             .update_expression("SET probe_at = :next")
-            .condition_expression("attribute_exists(opened_at) AND probe_at <= :now")
+            // Only an open breaker has a time for its probe.
+            .condition_expression("probe_at <= :now")
             .expression_attribute_values(":next", item::s(key::time(after(now, probe_after_s))))
             .expression_attribute_values(":now", item::s(key::time(now)))
             .send()

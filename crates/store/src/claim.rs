@@ -87,7 +87,9 @@ pub struct Material {
     pub event: Found<Event>,
     /// What the person took back, by e-mail and by phone.
     pub revocations: Vec<Revocations>,
-    /// The booking that the delivery is about; of a lead that has booked, all of them.
+    /// The booking that the delivery is about, if it is about one.
+    pub booking: Found<Booking>,
+    /// Of a delivery about no booking in particular, those of its lead.
     pub bookings: Vec<Booking>,
 }
 
@@ -100,11 +102,11 @@ impl Store {
         lease: LeaseId,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
+        // What is settled has no due time, and what is not there has none either.
         let condition_expression = match claiming {
-            Claiming::Due => "attribute_exists(due_pk) AND due_sk <= :now",
+            Claiming::Due => "due_sk <= :now",
             Claiming::Interrupted => {
-                "attribute_exists(due_pk) AND due_sk <= :now \
-                 AND (attribute_exists(sending) OR attribute_exists(doubtful_since))"
+                "due_sk <= :now AND (attribute_exists(sending) OR attribute_exists(doubtful_since))"
             }
         };
         let result = self
@@ -140,24 +142,23 @@ impl Store {
     pub async fn material(&self, delivery: &Delivery) -> Result<Material, StoreError> {
         let lead_pk = key::lead(delivery.lead_id);
         let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
-        let mut wanted =
-            vec![
-                item::keys(lead_pk.clone(), key::LEAD),
-                item::keys(lead_pk.clone(), event_sk.clone()),
-            ];
+        let mut wanted = vec![
+            item::keys(lead_pk.clone(), key::LEAD),
+            item::keys(lead_pk.clone(), event_sk.clone()),
+        ];
         let aliases = [("email", &delivery.email_digest), ("phone", &delivery.phone_digest)];
         for (kind, digest) in aliases {
             if let Some(digest) = digest {
                 wanted.push(item::keys(key::alias(kind, digest), key::CONSENT));
             }
         }
-        let mut material =
-            Material {
-                lead: Found::Missing,
-                event: Found::Missing,
-                revocations: Vec::new(),
-                bookings: Vec::new(),
-            };
+        let mut material = Material {
+            lead: Found::Missing,
+            event: Found::Missing,
+            revocations: Vec::new(),
+            booking: Found::Missing,
+            bookings: Vec::new(),
+        };
         if let Some(id) = &delivery.booking {
             wanted.push(item::keys(lead_pk.clone(), key::booking(id)));
         }
@@ -167,7 +168,7 @@ impl Store {
                 Some(key::CONSENT) => material.revocations.push(item::to_revocations(&found)),
                 Some(sk) if sk == event_sk => material.event = item::to_event(found).into(),
                 Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {
-                    material.bookings.extend(booking::to_booking(found).ok());
+                    material.booking = booking::to_booking(found).into();
                 }
                 Some(_) | None => {}
             }

@@ -73,7 +73,10 @@ pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-pub(crate) fn read<T: for<'de> Deserialize<'de>>(item: Item, what: &'static str) -> Result<T, StoreError> {
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(
+    item: Item,
+    what: &'static str,
+) -> Result<T, StoreError> {
     if number(&item, "v").is_none_or(|version| version > i64::from(VERSION)) {
         return Err(StoreError::Unreadable { what });
     }

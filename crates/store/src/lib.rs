@@ -36,8 +36,8 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use accept::{Acceptance, Accepted, ConsentEvidence, LeadWrite, Receipt, StoredAnswer};
-pub use alias::Alias;
 pub use alert::{Alert, AlertKind};
+pub use alias::Alias;
 pub use backfill::{EventsPage, ScanPosition};
 pub use claim::{Claim, Claimed, Claiming, Found, Material, Written};
 pub use connect::AwsConfig;

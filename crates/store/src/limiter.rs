@@ -20,7 +20,8 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Leases `tokens` requests of the present minute, if the destination's limit still has them.
+    /// Leases `tokens` requests of the present minute, if the destination's limit still has them; a
+    /// worker asks for no more than `per_minute`.
     pub async fn lease_requests(
         &self,
         destination: &str,
@@ -44,8 +45,7 @@ impl Store {
             .expression_attribute_values(":left", item::n(per_minute - tokens))
             .send()
             .await;
-        let leased = condition(leased)?.is_some() && tokens <= per_minute;
-        Ok(leased.then(|| Lease { tokens, until: after(minute, 60) }))
+        Ok(condition(leased)?.map(|_| Lease { tokens, until: after(minute, 60) }))
     }
 
     /// Gives unused tokens back to their minute.

@@ -144,7 +144,7 @@ impl Deliver {
         let mut hurried = Vec::new();
         for delivery in store.deliveries_of(lead_id, self.destination.name).await? {
             let key = DeliveryKey::from(&delivery);
-            if delivery.state.is_open() && store.hurry(&key, now).await? {
+            if store.hurry(&key, now).await? {
                 hurried.push(key);
             }
         }

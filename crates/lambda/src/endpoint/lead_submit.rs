@@ -17,8 +17,8 @@ use funil_core::idempotency::{IdempotencyKey, ReceiptKey};
 use funil_core::lead::LeadChanges;
 use funil_core::lead_form::{Honeypot, LeadForm};
 use funil_store::{
-    Acceptance, Accepted, ConsentEvidence, Quarantined, RateLimit, RateVerdict, Receipt, Shell,
-    StoreError, StoredAnswer,
+    Acceptance, Accepted, ConsentEvidence, LeadWrite, Quarantined, RateLimit, RateVerdict, Receipt,
+    Shell, StoreError, StoredAnswer,
 };
 use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -120,7 +120,7 @@ impl LeadSubmit {
             }
             (Accepted::KeyReused, _) => Err(Problem::KeyReused),
             // Nobody can supply an id derived from another's e-mail, so it cannot be taken.
-            (Accepted::OtherEmail, _) => {
+            (Accepted::OtherEmail | Accepted::NoSuchLead | Accepted::Overtaken, _) => {
                 Err(StoreError::Unreadable { what: "derived lead" }.into())
             }
         }
@@ -197,11 +197,14 @@ impl LeadSubmit {
         let acceptance = Acceptance {
             receipt: &receipt,
             event: &event,
+            lead: LeadWrite::OfEmail,
             changes: &changes,
             consent: &consent,
             evidence: &submission.evidence,
             aliases: &submission.aliases,
+            other_aliases: &[],
             deliveries: &deliveries,
+            withdrawn: &[],
         };
         let accepted = self.site.store.accept(&acceptance, now, &*self.site.shell.entropy).await?;
         if accepted == Accepted::Kept {

@@ -1,0 +1,252 @@
+//! What stands before the table, the providers and the doorbell of a simulation: one socket through
+//! which every call of every process goes.
+//!
+//! Owns when a call takes effect, what goes wrong with it, and which process dies at it; all of it is
+//! drawn. It must not know what must hold: it tells `watch.rs` what happened.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use funil_dev::engine::Embedded;
+use funil_dev::providers::Providers;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+use tokio::sync::{Notify, mpsc};
+
+use super::chance::Chance;
+use super::quiet::Quiet;
+use super::watch::{ProviderCall, Watch};
+use crate::proxy::closed;
+
+/// What goes wrong now: one call in so many, or none where it is zero.
+#[derive(Default)]
+pub(super) struct Weather {
+    /// The table throttles, conflicts, fails or loses an answer.
+    pub(super) table: AtomicU64,
+    /// A process dies at a call.
+    pub(super) crash: AtomicU64,
+    /// A call is slow.
+    pub(super) slow: AtomicU64,
+    /// How many may still die.
+    pub(super) lives: AtomicU64,
+}
+
+/// The front.
+pub(super) struct Front {
+    pub(super) engine: Embedded,
+    pub(super) providers: Providers,
+    pub(super) chance: Chance,
+    pub(super) quiet: Quiet,
+    pub(super) watch: Arc<Mutex<Watch>>,
+    pub(super) weather: Weather,
+    /// One per process: it dies when this is told.
+    pub(super) deaths: Vec<Arc<Notify>>,
+    /// Who was rung.
+    pub(super) rung: mpsc::UnboundedSender<String>,
+}
+
+/// When a process dies at a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Death {
+    Before,
+    After,
+}
+
+/// What a table call meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TableFault {
+    Throttled,
+    Conflict,
+    InProgress,
+    ServerError,
+    LostBefore,
+    LostAfter,
+    Late,
+}
+
+impl Front {
+    /// Listens until the runtime ends.
+    pub(super) fn listen(self: Arc<Self>, listener: UnixListener) {
+        let router = self.providers.router().layer(from_fn_with_state(Arc::clone(&self), pass));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    }
+
+    fn drawn(&self, level: &AtomicU64) -> bool {
+        match level.load(Ordering::Relaxed) {
+            0 => false,
+            times => self.chance.once_in(times),
+        }
+    }
+
+    fn death(&self, process: usize) -> Option<Death> {
+        // The first process is the one who looks, and does not die.
+        if process == 0 || !self.drawn(&self.weather.crash) {
+            return None;
+        }
+        let lives = &self.weather.lives;
+        lives
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .ok()?;
+        Some(if self.chance.once_in(2) { Death::Before } else { Death::After })
+    }
+
+    /// Kills a process; its call never comes back.
+    async fn kill(&self, process: usize) -> Response {
+        self.watch.lock().unwrap().died(process);
+        self.deaths[process].notify_waiters();
+        futures::future::pending().await
+    }
+
+    async fn wait(&self, usual_ms: u64, slow_ms: u64) {
+        let most = if self.drawn(&self.weather.slow) { slow_ms } else { usual_ms };
+        tokio::time::sleep(Duration::from_millis(1 + self.chance.below(most))).await;
+        self.quiet.disturb();
+    }
+
+    fn table_fault(&self, process: usize, operation: &str) -> Option<TableFault> {
+        if process == 0 || !self.drawn(&self.weather.table) {
+            return None;
+        }
+        let fault = self.chance.of(&[
+            TableFault::Throttled,
+            TableFault::Conflict,
+            TableFault::InProgress,
+            TableFault::ServerError,
+            TableFault::LostBefore,
+            TableFault::LostAfter,
+            TableFault::Late,
+        ]);
+        match (fault, operation) {
+            (TableFault::Conflict, "TransactWriteItems" | "UpdateItem" | "PutItem")
+            | (TableFault::InProgress, "TransactWriteItems")
+            | (
+                TableFault::Throttled
+                | TableFault::ServerError
+                | TableFault::LostBefore
+                | TableFault::LostAfter
+                | TableFault::Late,
+                _,
+            ) => Some(fault),
+            (TableFault::Conflict | TableFault::InProgress, _) => Some(TableFault::Throttled),
+        }
+    }
+
+    async fn table(&self, process: usize, operation: &str, body: &str) -> Response {
+        let death = self.death(process);
+        let fault = self.table_fault(process, operation);
+        self.wait(8, 1_500).await;
+        if fault == Some(TableFault::Late) {
+            // After its caller has given up and tried again.
+            tokio::time::sleep(Duration::from_millis(2_500 + self.chance.below(3_000))).await;
+        }
+        let refused = match fault {
+            Some(TableFault::Throttled) => Some(refusal("ProvisionedThroughputExceededException")),
+            Some(TableFault::InProgress) => Some(refusal("TransactionInProgressException")),
+            Some(TableFault::Conflict) if operation == "TransactWriteItems" => {
+                let reasons = json!([{"Code": "TransactionConflict", "Message": "x"}]);
+                let mut told = refusal("TransactionCanceledException");
+                told.1["CancellationReasons"] = reasons;
+                Some(told)
+            }
+            Some(TableFault::Conflict) => Some(refusal("TransactionConflictException")),
+            Some(TableFault::ServerError) => {
+                Some((500, json!({"__type": "InternalServerError", "message": "x"})))
+            }
+            Some(TableFault::LostBefore | TableFault::LostAfter | TableFault::Late) | None => None,
+        };
+        if death == Some(Death::Before) {
+            return self.kill(process).await;
+        }
+        if let Some((status, told)) = refused {
+            self.watch.lock().unwrap().refused(process, operation, body, &told);
+            return answer(status, told.to_string());
+        }
+        if fault == Some(TableFault::LostBefore) {
+            self.watch.lock().unwrap().refused(process, operation, body, &json!("lost"));
+            return closed();
+        }
+        let (status, told) = self.engine.answer(operation, body);
+        self.watch.lock().unwrap().table(process, operation, body, status, &told);
+        if death == Some(Death::After) {
+            return self.kill(process).await;
+        }
+        if fault == Some(TableFault::LostAfter) {
+            return closed();
+        }
+        self.wait(4, 400).await;
+        answer(status, told)
+    }
+
+    async fn provider(&self, process: usize, request: Request, next: Next) -> Response {
+        let death = self.death(process);
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, 1 << 20).await.unwrap();
+        self.wait(200, 4_000).await;
+        if death == Some(Death::Before) {
+            return self.kill(process).await;
+        }
+        let call = ProviderCall {
+            process,
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        };
+        self.watch.lock().unwrap().provider_called(&call, &self.providers);
+        let answer = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+        self.quiet.disturb();
+        if death == Some(Death::After) {
+            return self.kill(process).await;
+        }
+        self.wait(200, 4_000).await;
+        // A body that ends in an error is a connection that closes: its caller sees no status.
+        let whole = answer.body().size_hint().exact();
+        let seen = whole.map(|_| answer.status().as_u16());
+        // A page is no answer of an API: something before the provider turned the call away.
+        let page = answer.headers().get("content-type").is_some_and(|kind| kind == "text/html");
+        let turned_away = seen.is_some_and(|status| status >= 400 || page);
+        self.watch.lock().unwrap().provider_answered(&call, seen, turned_away);
+        answer
+    }
+}
+
+async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    front.quiet.disturb();
+    let process = header(&request, "x-process").parse().unwrap();
+    let target = header(&request, "x-amz-target");
+    let answer = if let Some((_, operation)) = target.split_once('.') {
+        let operation = operation.to_owned();
+        let body = to_bytes(request.into_body(), 1 << 22).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let front = Arc::clone(&front);
+        // On its own, so that it takes effect even when its caller has gone.
+        let call = async move { front.table(process, &operation, &body).await };
+        tokio::spawn(call).await.unwrap()
+    } else if let Some(function) = request.uri().path().strip_prefix("/ring/") {
+        front.rung.send(function.to_owned()).unwrap();
+        StatusCode::ACCEPTED.into_response()
+    } else {
+        front.provider(process, request, next).await
+    };
+    front.quiet.disturb();
+    answer
+}
+
+fn refusal(kind: &str) -> (u16, Value) {
+    let kind = format!("com.amazonaws.dynamodb.v20120810#{kind}");
+    (400, json!({"__type": kind, "message": "as drawn"}))
+}
+
+fn answer(status: u16, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
+}
+
+fn header(request: &Request, name: &str) -> String {
+    request.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+}
