@@ -326,6 +326,9 @@ function succeed({ leadId, amandaScore, tier }) {
   $("tier").textContent = title;
   $("tier-text").textContent = text;
   $("journey").href = `/stage?lead=${encodeURIComponent(leadId)}`;
+  // The questionnaire asks for the e-mail again; this browser knows it.
+  save("funil.email", { leadId, email: form.elements.email.value.trim() });
+  $("questionnaire").href = `/questionario?lead_id=${encodeURIComponent(leadId)}`;
   $("dialog-title").textContent = "Recebemos, obrigado!";
   form.hidden = true;
   $("done").hidden = false;

@@ -25,7 +25,7 @@ const BEHAVIOURS = [
   ["garbage", "Lixo", "Responde algo que não se entende."],
   ["status:401", "401", "Recusa a credencial (401)."],
 ];
-const PURPOSES = { contact: "contato", marketing: "marketing", analytics: "estatísticas", ads: "anúncios", whatsapp: "WhatsApp" };
+const PURPOSES = { contact: "contato", marketing_email: "marketing", analytics: "estatísticas", ads: "anúncios", whatsapp: "WhatsApp" };
 const DECISIONS = { granted: ["concedido", "good"], denied: ["negado", ""] };
 const HOW = { explicit: "explícito", assumed: "presumido", contract: "pelo pedido", revoked: "revogado" };
 const TIERS = { high: ["alto", "good"], medium: ["médio", "wait"], low: ["baixo", ""] };
@@ -75,7 +75,7 @@ const took = (ms) => (ms >= 1000 ? `${(ms / 1000).toLocaleString("pt-BR", { maxi
 
 // Countdowns tick by themselves between two polls.
 function dueText(dueAt) {
-  const left = timeOf(dueAt) - Date.now();
+  const left = timeOf(dueAt) - stageNow();
   return left > 0 ? `próxima tentativa em ${span(left)}` : "próxima tentativa a qualquer momento";
 }
 setInterval(() => {
@@ -162,7 +162,8 @@ function drawLead(lead) {
       h("div", {},
         h("h3", {}, lead.name ?? "Sem nome"),
         h("p", {}, [lead.email, lead.phone].filter(Boolean).join(" · "))),
-      h("div", { class: "score" }, h("b", {}, scoreTotal(score) ?? "—"), " Amanda Score ", score.tier && chip([`nível ${tier}`, tone]))),
+      h("div", { class: "score" }, h("b", {}, scoreTotal(score) ?? "—"), " Amanda Score ", score.tier && chip([`nível ${tier}`, tone]),
+        lead.readinessScore && h("p", {}, h("b", {}, scoreTotal(lead.readinessScore)), " prontidão"))),
     h("dl", { class: "facts" },
       fact("etapa", code(lead.stage)),
       fact("versão", code(lead.version)),
@@ -204,6 +205,7 @@ function drawDelivery(d) {
       h("h4", {}, d.destination, d.slot && h("span", {}, ` · ${d.slot}`)),
       chip(known(STATES, d.state))),
     d.reason && h("p", {}, "motivo: ", code(d.reason)),
+    d.message && h("p", { class: "t-soft" }, `mensagem ${MESSAGES[d.message] ?? d.message}`),
     open && d.state !== "leased" && d.dueAt && h("p", { class: "next", "data-due": d.dueAt }, dueText(d.dueAt)),
     open && d.deadline && h("p", { class: "t-soft" }, "desiste se passar de ", clock(d.deadline)),
     !open && d.settledAt && h("p", { class: "t-soft" }, "encerrada às ", clock(d.settledAt)),
@@ -259,12 +261,105 @@ function drawJourney(journey, fingerprint) {
   announce(deliveries);
   redraw("journey", fingerprint, () => [
     drawLead(journey.lead ?? {}),
+    drawCalls(list(journey.bookings)),
+    drawChat(list(journey.messages), journey.lead?.leadId),
     entries.length
       ? h("ol", { class: "line", "aria-label": "Linha do tempo" }, grouped(entries).map(drawGroup))
       : empty("Este lead ainda não tem acontecimentos."),
   ]);
   const newest = Math.max(0, ...entries.map((e) => timeOf(e.at) || 0));
-  return deliveries.some((d) => OPEN_STATES.has(d.state)) || Date.now() - newest < FRESH_MS;
+  return deliveries.some((d) => OPEN_STATES.has(d.state)) || stageNow() - newest < FRESH_MS;
+}
+
+/* ---------- clock ---------- */
+
+let clockTold = null;
+let clockTrouble = "";
+let clockMoving = false;
+
+async function moveClock(body) {
+  if (clockMoving) return;
+  clockMoving = true;
+  drawClock();
+  try {
+    clockTold = await send("/stage/clock", body);
+    clockTrouble = "";
+  } catch (error) {
+    clockTrouble = error.message || "O palco não respondeu.";
+  }
+  clockMoving = false;
+  drawClock();
+  poll();
+}
+
+async function send(path, body) {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(30_000),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(text.trim());
+  return text ? JSON.parse(text) : null;
+}
+
+function drawClock() {
+  if (!clockTold) return;
+  const { now, aheadS, movable, nextDue } = clockTold;
+  redraw("clock", JSON.stringify([clockTold, clockTrouble, clockMoving]), () => {
+    const button = (label, body, able = true) =>
+      h("button", { type: "button", "data-focus": label, disabled: clockMoving || !able, onclick: () => moveClock(body) }, label);
+    return [
+      h("span", {}, aheadS ? "Relógio adiantado: " : "Relógio: ", clock(now)),
+      movable && button("+1 h", { aheadS: 3600 }),
+      movable && button("+1 dia", { aheadS: 86_400 }),
+      movable && button("até a próxima entrega", { toNextDue: {} }, Boolean(nextDue)),
+      clockTrouble && h("span", { class: "bad", role: "alert" }, clockTrouble),
+    ];
+  });
+}
+
+async function pollClock() {
+  clockTold = (await get("/stage/clock")).data ?? null;
+  drawClock();
+}
+
+// The stage's time, which may be ahead of the browser's.
+const stageNow = () => Date.now() + (clockTold?.aheadS ?? 0) * 1000;
+
+/* ---------- calls and messages ---------- */
+
+const CALLS = {
+  booked: ["marcada", "good"],
+  canceled: ["cancelada", ""],
+  rescheduled: ["remarcada", ""],
+  no_show: ["não compareceu", "bad"],
+};
+const MESSAGES = { sent: "enviada", delivered: "entregue", read: "lida", failed: "falhou" };
+
+function drawCalls(bookings) {
+  return bookings.length > 0 && h("ul", { class: "card calls", "aria-label": "Chamadas marcadas" }, bookings.map((b) =>
+    h("li", {}, "Chamada em ", clock(b.startsAt), chip(known(CALLS, b.status)), h("a", { href: "/agenda" }, "mudar na agenda"))));
+}
+
+// What the simulated WhatsApp got for this lead: the template's name and its texts.
+function drawChat(messages, leadId) {
+  return messages.length > 0 && h("section", { class: "card chat", "aria-label": "Mensagens no WhatsApp" },
+    h("h3", {}, "WhatsApp"),
+    h("ul", {}, messages.map((m) => h("li", {},
+      h("p", {}, list(m.parameters).join(" · ")),
+      h("small", {}, `${m.template} `, clock(m.at), m.status ? ` · ${MESSAGES[m.status] ?? m.status}` : "")))),
+    h("p", { class: "calls" }, h("button", { type: "button", "data-focus": "parar", onclick: () => optOut(leadId) }, "Responder PARAR")));
+}
+
+async function optOut(leadId) {
+  try {
+    await send("/stage/whatsapp", { leadId, text: "PARAR" });
+  } catch {
+    /* the next poll shows what became of it */
+  }
+  poll();
 }
 
 /* ---------- providers ---------- */
@@ -395,7 +490,7 @@ async function poll() {
   const leads = pollLeads();
   // With no lead chosen the newest is the one to show, so the list comes first.
   if (!selected) await leads.catch(() => {});
-  const results = await Promise.allSettled([leads, pollJourney(), pollProviders()]);
+  const results = await Promise.allSettled([leads, pollJourney(), pollProviders(), pollClock()]);
   if (mine !== round) return; // a newer round took over
   const lost = results.some((r) => r.status === "rejected");
   $("link").classList.toggle("lost", lost);

@@ -4,6 +4,8 @@
 //! providers under `/simulated`, and the table's engine for whoever speaks DynamoDB to `/`. Nothing
 //! here is deployed, and nothing here decides anything: it wires what the other crates are.
 
+mod calendar;
+mod clock;
 mod console;
 mod environment;
 mod functions_route;
@@ -83,6 +85,9 @@ pub enum StageError {
 /// What the stage's routes share.
 struct Shared {
     store: Store,
+    clock: Arc<clock::MovedClock>,
+    calendar: calendar::Calendar,
+    environment: StageEnvironment,
     shell: Shell,
     providers: Providers,
     leads: leads::Leads,
@@ -123,6 +128,9 @@ impl Stage {
         let engine = Engine::open(options.data.join("table.sqlite")).await?;
         let environment = StageEnvironment::new(address, options.functions_at.as_ref(), overrides);
         let shell = funil_lambda::shell();
+        let clock = Arc::new(clock::MovedClock::new(Arc::clone(&shell.clock)));
+        let told: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);
+        let shell = Shell { clock: told, ..shell };
         let env = environment.with_engine(&engine.endpoint());
         let store = Self::store(&env, &shell)?;
         store.create_table(&environment.hash_key()?, Stream::Off).await?;
@@ -139,6 +147,9 @@ impl Stage {
             .map_err(|source| StageError::Data { path: options.data.clone(), source })?;
         let shared = Arc::new(Shared {
             store,
+            clock,
+            calendar: calendar::Calendar::default(),
+            environment: environment.clone(),
             shell,
             providers,
             leads,
@@ -199,9 +210,17 @@ impl Stage {
 fn routes(shared: Arc<Shared>) -> Router {
     let simulated = shared.providers.router();
     Router::new()
-        .route("/", get(async || asset("text/html", include_str!("../assets/landing.html"))))
+        .route("/", get(async || html(include_str!("../assets/landing.html"))))
         .route("/", post(engine))
-        .route("/stage", get(async || asset("text/html", include_str!("../assets/stage.html"))))
+        .route("/questionario", get(async || html(include_str!("../assets/questionnaire.html"))))
+        .route(
+            "/preparacao-chamada",
+            get(async || html(include_str!("../assets/preparation.html"))),
+        )
+        .route("/agenda", get(async || html(include_str!("../assets/calendar.html"))))
+        .route("/stage/calendar", get(calendar::list).post(calendar::act))
+        .route("/stage/clock", get(clock::show).post(clock::shift))
+        .route("/stage", get(async || html(include_str!("../assets/stage.html"))))
         .route("/assets/{file}", get(assets))
         .route("/stage/leads", get(console::leads))
         .route("/stage/journey/{lead_id}", get(console::journey))
@@ -220,10 +239,16 @@ async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Respo
     match file.as_str() {
         "landing.css" => asset("text/css", include_str!("../assets/landing.css")),
         "landing.js" => asset("text/javascript", include_str!("../assets/landing.js")),
+        "calendar.js" => asset("text/javascript", include_str!("../assets/calendar.js")),
+        "questionnaire.js" => asset("text/javascript", include_str!("../assets/questionnaire.js")),
         "stage.css" => asset("text/css", include_str!("../assets/stage.css")),
         "stage.js" => asset("text/javascript", include_str!("../assets/stage.js")),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+fn html(page: &'static str) -> Response {
+    asset("text/html", page)
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {

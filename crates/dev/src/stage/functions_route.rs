@@ -1,6 +1,6 @@
 //! The functions on the stage's port: in its own process, or passed on to where they run.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::front_door;
 
 /// How long a function may take, in seconds, as when deployed.
 const TIME_S: i64 = 60;
+/// How long `dispatch` may take to answer a ring.
+const RING: Duration = Duration::from_secs(10);
 
 /// Where functions are.
 const PREFIXES: [&str; 2] = ["/api/", "/.netlify/functions/"];
@@ -32,17 +34,54 @@ pub(super) async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let path: Vec<&str> = PREFIXES
-        .iter()
-        .find_map(|prefix| uri.path().strip_prefix(prefix))
-        .map(|path| path.split('/').collect())
-        .unwrap_or_default();
-    let name = path.first().copied().unwrap_or_default();
+    let rest = PREFIXES.iter().find_map(|prefix| uri.path().strip_prefix(prefix));
+    let call = Call {
+        path: rest.unwrap_or_default().split('/').map(str::to_owned).collect(),
+        whole_path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        method,
+        headers,
+        body,
+        caller: caller.ip(),
+    };
+    let name = call.path.first().cloned().unwrap_or_default();
+    let answered = pass(&shared, call).await;
+    if name == "lead-submit" && answered.status().is_success() {
+        let (parts, body) = answered.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+        note_lead(&shared, &body);
+        return Response::from_parts(parts, body.into());
+    }
+    answered
+}
+
+/// An HTTP call of a function.
+pub(super) struct Call {
+    /// The function's name, and what follows it.
+    pub(super) path: Vec<String>,
+    /// The path as it was called.
+    pub(super) whole_path: String,
+    /// The query, without its question mark.
+    pub(super) query: String,
+    /// How.
+    pub(super) method: Method,
+    /// With these headers.
+    pub(super) headers: HeaderMap,
+    /// And this body.
+    pub(super) body: Bytes,
+    /// By whom.
+    pub(super) caller: IpAddr,
+}
+
+/// Passes a call to its function, in this process or where the functions run.
+pub(super) async fn pass(shared: &Shared, call: Call) -> Response {
+    let name = call.path.first().map(String::as_str).unwrap_or_default();
     let (status, headers, body) = if let Some(base) = &shared.functions_at {
-        let mut url = endpoint(base, &path);
-        url.set_query(uri.query());
-        let mut request = shared.shell.http.request(method, url).body(body);
-        for (name, value) in &headers {
+        let segments: Vec<&str> = call.path.iter().map(String::as_str).collect();
+        let mut url = endpoint(base, &segments);
+        url.set_query((!call.query.is_empty()).then_some(&*call.query));
+        let mut request = shared.shell.http.request(call.method, url).body(call.body);
+        for (name, value) in &call.headers {
             if name != header::HOST && name != header::CONTENT_LENGTH {
                 request = request.header(name, value);
             }
@@ -61,13 +100,13 @@ pub(super) async fn call(
         let Some(function) = shared.functions.iter().find(|known| known.name == name) else {
             return StatusCode::NOT_FOUND.into_response();
         };
-        let query = uri.query().unwrap_or_default();
-        let event = front_door::event(&method, uri.path(), query, &headers, &body, caller.ip());
+        let Call { whole_path, query, method, headers, body, caller, .. } = &call;
+        let event = front_door::event(method, whole_path, query, headers, body, *caller);
         let stop_at = after(shared.shell.clock.now(), TIME_S);
         let function = function.clone();
         // Its own task: like a deployed function it goes on when the caller hangs up.
         let answered = tokio::spawn(async move { function.invoke(event, stop_at).await });
-        if is_ring(name, &method, &body) {
+        if is_ring(name, method, body) {
             return StatusCode::ACCEPTED.into_response();
         }
         match answered.await {
@@ -75,9 +114,6 @@ pub(super) async fn call(
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };
-    if name == "lead-submit" && status.is_success() {
-        note_lead(&shared, &body);
-    }
     let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
@@ -105,19 +141,21 @@ pub(super) async fn sweep(shared: Arc<Shared>, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
-        if let Some(base) = &shared.functions_at {
-            let url = endpoint(base, &["dispatch"]);
-            let ring = shared.shell.http.post(url).bearer_auth(shared.token.expose());
-            if ring.timeout(every).send().await.is_err() {
-                tracing::debug!("dispatch did not answer the stage's ring");
-            }
-        } else {
-            let dispatch = shared.functions.iter().find(|known| known.name == "dispatch");
-            if let Some(dispatch) = dispatch {
-                let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-                let stop_at = after(shared.shell.clock.now(), TIME_S);
-                dispatch.invoke(event, stop_at).await;
-            }
+        sweep_once(&shared).await;
+    }
+}
+
+/// Looks for what is due.
+pub(super) async fn sweep_once(shared: &Shared) {
+    if let Some(base) = &shared.functions_at {
+        let url = endpoint(base, &["dispatch"]);
+        let ring = shared.shell.http.post(url).bearer_auth(shared.token.expose());
+        if ring.timeout(RING).send().await.is_err() {
+            tracing::debug!("dispatch did not answer the stage's ring");
         }
+    } else if let Some(dispatch) = shared.functions.iter().find(|known| known.name == "dispatch") {
+        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        let stop_at = after(shared.shell.clock.now(), TIME_S);
+        dispatch.invoke(event, stop_at).await;
     }
 }

@@ -1,0 +1,109 @@
+"use strict";
+// A stand-in for Calendly's page: books, moves and cancels. What a visitor typed
+// reaches the page only as textContent.
+
+const $ = (id) => document.getElementById(id);
+const query = new URLSearchParams(location.search);
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const DAY_MS = 86_400_000;
+const when = (date) => date.toLocaleString("pt-BR", { weekday: "long", day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
+
+function element(tag, props, ...kids) {
+  const el = Object.assign(document.createElement(tag), props);
+  el.append(...kids);
+  return el;
+}
+
+async function ask(path, body) {
+  const request = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(path, { ...request, cache: "no-store", signal: AbortSignal.timeout(15_000) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(text);
+  return JSON.parse(text);
+}
+
+// The stage's clock may be ahead of the browser's.
+let now = new Date();
+function slots() {
+  const times = [];
+  for (let day = 1; day <= 7; day += 1) {
+    for (const hour of [10, 15]) {
+      const at = new Date(now.getTime() + day * DAY_MS);
+      at.setHours(hour, hour === 15 ? 30 : 0, 0, 0);
+      times.push(at);
+    }
+  }
+  return times;
+}
+
+function fill(select) {
+  select.replaceChildren(...slots().map((at) => element("option", { value: at.toISOString() }, when(at))));
+  // The day after tomorrow: both reminders are still ahead.
+  select.selectedIndex = 2;
+}
+
+function told(answer) {
+  const bad = answer.webhooks.filter((w) => w.status !== 200);
+  $("status").textContent = bad.length
+    ? `O Funil respondeu ${bad.map((w) => w.status).join(", ")}.`
+    : "Pronto: o Funil recebeu o webhook. Veja as mensagens no palco.";
+}
+
+async function act(body) {
+  $("alert").hidden = true;
+  $("status").textContent = "Enviando…";
+  try {
+    told(await ask("/stage/calendar", body));
+  } catch (error) {
+    $("status").textContent = "";
+    $("alert").textContent = `Não deu certo: ${error.message || "sem resposta do palco"}`;
+    $("alert").hidden = false;
+  }
+  await draw();
+}
+
+const STATUS = { active: "marcada", canceled: "cancelada", no_show: "não compareceu" };
+function row(booking) {
+  const start = new Date(booking.startsAt);
+  const button = (label, body) => {
+    const el = element("button", { type: "button", className: "plain" }, label);
+    el.addEventListener("click", () => act(body()));
+    return el;
+  };
+  const parts = [element("strong", {}, when(start)), ` · ${booking.name} · ${STATUS[booking.status] ?? booking.status}`];
+  if (booking.status === "active") {
+    const later = new Date(start.getTime() + DAY_MS);
+    parts.push(
+      element("br", {}),
+      button("Passar para um dia depois", () => ({ reschedule: { id: booking.id, startsAt: later.toISOString() } })),
+      button("Cancelar", () => ({ cancel: { id: booking.id } })),
+      button("Não compareceu", () => ({ noShow: { id: booking.id } })),
+    );
+  }
+  return element("li", {}, ...parts);
+}
+
+async function draw() {
+  const { bookings } = await ask("/stage/calendar");
+  $("booked").replaceChildren(bookings.length ? element("ul", {}, ...bookings.map(row)) : element("p", { className: "hint" }, "Nada marcado."));
+}
+
+async function start() {
+  try {
+    now = new Date((await ask("/stage/clock")).now);
+  } catch {
+    /* the browser's clock will do */
+  }
+  fill($("slot"));
+  $("name").value = query.get("name") ?? "";
+  $("email").value = query.get("email") ?? "";
+  $("book").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const data = new FormData(event.target);
+    const leadId = query.get("utm_content") || undefined;
+    act({ book: { startsAt: data.get("slot"), name: data.get("name"), email: data.get("email"), leadId, timeZone: ZONE } });
+  });
+  await draw();
+}
+
+start();

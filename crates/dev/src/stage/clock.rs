@@ -1,0 +1,123 @@
+//! The stage's clock: the real one, which a person may move ahead to watch what is due later.
+//!
+//! It only moves forward, and only what runs in the stage's process goes by it. A restart takes it
+//! back to the real time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use funil_core::clock::{Clock, after};
+use funil_core::destination;
+use funil_store::StoreError;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Shared, functions_route};
+
+/// How far one move goes at most, in seconds: 60 days.
+const MOVE_S_MAX: i64 = 60 * 24 * 60 * 60;
+
+/// A clock that was moved ahead.
+pub(super) struct MovedClock {
+    real: Arc<dyn Clock>,
+    ahead_s: AtomicI64,
+}
+
+impl MovedClock {
+    pub(super) fn new(real: Arc<dyn Clock>) -> Self {
+        Self { real, ahead_s: AtomicI64::new(0) }
+    }
+
+    fn move_ahead(&self, seconds: i64) {
+        self.ahead_s.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    fn ahead_s(&self) -> i64 {
+        self.ahead_s.load(Ordering::Relaxed)
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> Timestamp {
+        after(self.real.now(), self.ahead_s())
+    }
+}
+
+/// Where to move it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) enum Move {
+    /// By so many seconds.
+    AheadS(i64),
+    /// To the next thing that is due.
+    ToNextDue {},
+}
+
+/// What time it is on the stage.
+pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
+    match told(&shared).await {
+        Ok(told) => Json(told).into_response(),
+        Err(error) => table_failed(&error),
+    }
+}
+
+/// Moves the clock, and looks for what is due then.
+pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<Move>) -> Response {
+    if shared.functions_at.is_some() {
+        let why = "The functions run in processes of their own, whose clock is the real one.\n";
+        return (StatusCode::CONFLICT, why).into_response();
+    }
+    let seconds = match wanted {
+        Move::AheadS(seconds) => seconds,
+        Move::ToNextDue {} => match next_due(&shared).await {
+            // Due times have milliseconds: a second more is past any of them.
+            Ok(Some(at)) => at.as_second() - shared.clock.now().as_second() + 1,
+            Ok(None) => return (StatusCode::CONFLICT, "Nothing is due later.\n").into_response(),
+            Err(error) => return table_failed(&error),
+        },
+    };
+    if !(1..=MOVE_S_MAX).contains(&seconds) {
+        let why = "The clock moves ahead by 1 second to 60 days.\n";
+        return (StatusCode::UNPROCESSABLE_ENTITY, why).into_response();
+    }
+    shared.clock.move_ahead(seconds);
+    functions_route::sweep_once(&shared).await;
+    show(State(shared)).await
+}
+
+async fn told(shared: &Shared) -> Result<Value, StoreError> {
+    Ok(json!({
+        "now": shared.clock.now(),
+        "aheadS": shared.clock.ahead_s(),
+        "movable": shared.functions_at.is_none(),
+        "nextDue": next_due(shared).await?,
+    }))
+}
+
+/// When the next delivery is due that is not due yet.
+async fn next_due(shared: &Shared) -> Result<Option<Timestamp>, StoreError> {
+    let now = shared.clock.now();
+    let mut next: Option<Timestamp> = None;
+    for destination in destination::ALL {
+        for due in shared.store.due(destination.name, Timestamp::MAX, DUE_LOOKED_AT).await? {
+            if due.due_at > now {
+                next = Some(next.map_or(due.due_at, |next| next.min(due.due_at)));
+                break;
+            }
+        }
+    }
+    Ok(next)
+}
+
+/// How many due deliveries are looked at for the next one in the future.
+const DUE_LOOKED_AT: i32 = 100;
+
+fn table_failed(error: &StoreError) -> Response {
+    tracing::error!(error = %error, "the table failed");
+    StatusCode::SERVICE_UNAVAILABLE.into_response()
+}
