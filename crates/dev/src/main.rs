@@ -107,6 +107,9 @@ struct StageArguments {
     /// Functions that run elsewhere, such as <http://127.0.0.1:9000/lambda-url>.
     #[arg(long)]
     functions_at: Option<Url>,
+    /// Where alerts go, in the shape of Slack's incoming webhooks; without it they are log lines.
+    #[arg(long)]
+    alerts_to: Option<Url>,
 }
 
 #[tokio::main]
@@ -149,6 +152,7 @@ async fn stage(arguments: StageArguments, env: &Env) -> Result<ExitCode, Failure
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
         data: arguments.data.clone(),
         functions_at: arguments.functions_at,
+        alerts_to: arguments.alerts_to,
     };
     let stage = Stage::start(&options, env).await?;
     let address = stage.address();

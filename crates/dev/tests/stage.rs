@@ -14,7 +14,7 @@ const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 async fn start(data: &Path) -> Stage {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let options =
-        StageOptions { listen, data: data.to_owned(), functions_at: None };
+        StageOptions { listen, data: data.to_owned(), functions_at: None, alerts_to: None };
     Stage::start(&options, &Env::default()).await.unwrap()
 }
 
@@ -93,5 +93,31 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     let stage = start(data.path()).await;
     assert_eq!(delivered(&settled_journey(&stage).await).len(), expected.len());
     assert_eq!(get(&stage, "/stage/leads").await["leads"][0]["leadId"], LEAD);
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_stage_takes_rates_and_limits_from_the_process_and_never_credentials() {
+    let data = tempfile::tempdir().unwrap();
+    let given: Env = [
+        ("CRM_REQUESTS_PER_MINUTE", "10"),
+        ("BACKLOG_ALERT_SECONDS", "60"),
+        ("MONITORING_WEBHOOK_URL", "https://hooks.example.com/of-a-real-channel"),
+        ("CRM_API_KEY", "of-a-real-account"),
+    ]
+    .into_iter()
+    .collect();
+    let options = StageOptions {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        data: data.path().to_owned(),
+        functions_at: None,
+        alerts_to: Some("http://127.0.0.1:9/alerts".parse().unwrap()),
+    };
+    let stage = Stage::start(&options, &given).await.unwrap();
+    let env = stage.environment().env();
+    assert_eq!(env.get("CRM_REQUESTS_PER_MINUTE"), Some("10"));
+    assert_eq!(env.get("BACKLOG_ALERT_SECONDS"), Some("60"));
+    assert_eq!(env.get("MONITORING_WEBHOOK_URL"), Some("http://127.0.0.1:9/alerts"));
+    assert_ne!(env.get("CRM_API_KEY"), Some("of-a-real-account"));
     stage.stop().await.unwrap();
 }
