@@ -28,7 +28,8 @@ async fn get(stage: &Stage, path: &str) -> Value {
 /// The journey once nothing is pending any more.
 async fn settled_journey(stage: &Stage) -> Value {
     let mut journey = Value::Null;
-    for _ in 0..5_000 {
+    // Two workers that meet at one lead may wait for a lease of a minute.
+    for _ in 0..30_000 {
         journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
         let open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
         if !journey["entries"].as_array().unwrap().iter().any(open) {
