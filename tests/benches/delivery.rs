@@ -84,6 +84,7 @@ async fn one_destination(crm: &str) {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data: data.path().to_owned(),
         functions_at: None,
+        alerts_to: None,
     };
     let overrides: Env = [("DESTINATIONS", "crm,ga4,segment")].into_iter().collect();
     let stage = Stage::start(&options, &overrides).await.unwrap();

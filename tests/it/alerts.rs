@@ -155,6 +155,7 @@ async fn a_doubt_stays_one_when_its_destination_is_taken_off() {
 async fn a_breaker_that_stays_open_is_told_once() {
     let world = world("segment").await;
     world.providers.behave("segment", Behaviour::Status(401));
+    world.pass(7 * 60);
     world.submit(&lead_body()).await;
     for _ in 0..8 {
         world.drain().await;
@@ -163,8 +164,9 @@ async fn a_breaker_that_stays_open_is_told_once() {
     }
     assert!(world.calls("segment").len() > 4, "it was probed");
     let all = told(&world);
-    let refused = all.iter().filter(|text| text.contains("segment refuses us"));
-    assert_eq!(refused.count(), 1, "{all:?}");
+    let refused: Vec<_> = all.iter().filter(|text| text.contains("segment refuses us")).collect();
+    assert_eq!(refused.len(), 1, "{all:?}");
+    assert!(refused[0].contains("since 12:07 UTC"), "not since its quarter began: {refused:?}");
     world.providers.behave("segment", Behaviour::Normal);
     world.advance(jiff::SignedDuration::from_mins(10)).await;
     world.finish().await;

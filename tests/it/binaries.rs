@@ -8,25 +8,34 @@
 
 mod logs;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::IntoFuture as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use funil_core::clock::after;
+use axum::Router;
 use funil_core::config::Env;
-use funil_core::delivery::{LEASE_S, State};
+use funil_core::delivery::State;
 use funil_core::hash::HashKey;
-use funil_core::id::{LeadId, LeaseId};
+use funil_core::id::LeadId;
 use funil_dev::engine::Engine;
 use funil_dev::providers::{Behaviour, Providers};
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
-use funil_store::{AwsConfig, Claimed, Claiming, DeliveryKey, Shell, Store, Stream, Written};
+use funil_store::{AwsConfig, DeliveryKey, Shell, Store, Stream};
 use futures::future::join_all;
+use http::{StatusCode, Uri};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 const DELIVERY_FUNCTIONS: [&str; 4] = ["crm-sync", "mailerlite-sync", "ga4-events", "segment-sync"];
+const FUNCTIONS_OF_PROVIDERS: [(&str, &str); 4] = [
+    ("crm-sync", "crm"),
+    ("mailerlite-sync", "mailerlite"),
+    ("ga4-events", "ga4"),
+    ("segment-sync", "segment"),
+];
 const TIME_S: u64 = 60;
 
 /// Nobody listens there.
@@ -84,8 +93,40 @@ impl Place {
         FunctionProcess::start(&binary(function), env, Lines::Kept).await.unwrap()
     }
 
-    async fn delivery(&self, lead_id: LeadId, destination: &str) -> funil_core::delivery::Delivery {
-        self.store.deliveries_of(lead_id, destination).await.unwrap().pop().unwrap()
+    /// Runs every function that was rung, each in a process of its own.
+    async fn answer_rings(&self, rung: &Mutex<BTreeSet<String>>) {
+        let functions = std::mem::take(&mut *rung.lock().unwrap());
+        for function in functions {
+            let mut process = self.start(&function).await;
+            process.invoke(ring(), TIME_S).await.unwrap();
+            process.kill().await;
+        }
+    }
+
+    /// Lets the minute pass that a lease holds, without anybody waiting: what is open is due.
+    async fn end_leases(&self, lead_id: LeadId) {
+        let journey = self.store.journey(lead_id).await.unwrap().unwrap();
+        for delivery in journey.deliveries.iter().filter(|open| open.state.is_open()) {
+            let key = DeliveryKey::from(delivery);
+            let update = json!({
+                "TableName": "funil",
+                "Key": {"pk": {"S": format!("LEAD#{lead_id}")}, "sk": {"S": key.sk}},
+                "UpdateExpression": "SET due_sk = :now",
+                "ExpressionAttributeValues": {
+                    ":now": {"S": funil_store::key_time(self.shell.clock.now())},
+                },
+            });
+            let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/us-east-1/dynamodb/aws4_request, \
+                             SignedHeaders=host, Signature=0";
+            let request = self.shell.http.post(&self.env["AWS_ENDPOINT_URL_DYNAMODB"]);
+            let request = request
+                .header("x-amz-target", "DynamoDB_20120810.UpdateItem")
+                .header("content-type", "application/x-amz-json-1.0")
+                .header("x-amz-date", "20310505T120000Z")
+                .header("authorization", signature);
+            let answer = request.body(update.to_string()).send().await.unwrap();
+            assert!(answer.status().is_success(), "{answer:?}");
+        }
     }
 }
 
@@ -183,47 +224,72 @@ async fn a_lead_goes_through_the_real_binaries_whatever_platform_hands_it_over()
     }
 }
 
+/// Where functions are rung: notes whom, and answers at once.
+async fn doorbell() -> (String, Arc<Mutex<BTreeSet<String>>>) {
+    let rung = Arc::new(Mutex::new(BTreeSet::new()));
+    let noted = Arc::clone(&rung);
+    let note = move |uri: Uri| {
+        noted.lock().unwrap().insert(uri.path().trim_start_matches('/').to_owned());
+        std::future::ready(StatusCode::ACCEPTED)
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, Router::new().fallback(note)).into_future());
+    (url, rung)
+}
+
 #[tokio::test]
-async fn a_killed_worker_leaves_its_delivery_to_the_next_one() {
-    let place = Place::new().await;
+async fn functions_killed_in_the_middle_of_their_work_are_swept_after() {
+    let mut place = Place::new().await;
+    let (url, rung) = doorbell().await;
+    place.env.insert("DOORBELL_URL".to_owned(), url);
     let lead_id = LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap();
     let body = json!({
         "leadId": lead_id, "name": "Ana", "email": "ana@example.com", "businessType": "consultoria",
+        "consent": {"marketing": true, "analytics": true},
     });
     let mut intake = place.start("lead-submit").await;
     assert_eq!(intake.invoke(shape("http-v2", &body), TIME_S).await.unwrap()["statusCode"], 200);
 
-    place.providers.behave("crm", Behaviour::Hang);
-    let mut first = place.start("crm-sync").await;
-    tokio::select! {
-        _ = first.invoke(ring(), TIME_S) => panic!("it ended while the CRM hung"),
-        () = place.providers.until_received("crm", 1) => {}
+    // Each is killed while its provider, which may have acted, has not answered yet.
+    for (function, provider) in FUNCTIONS_OF_PROVIDERS {
+        place.providers.behave(provider, Behaviour::HangAfterEffect);
+        let mut process = place.start(function).await;
+        tokio::select! {
+            _ = process.invoke(ring(), TIME_S) => panic!("{function} ended while {provider} hung"),
+            () = place.providers.until_received(provider, 1) => {}
+        }
+        process.kill().await;
+        let ended = process.invoke(ring(), TIME_S).await;
+        assert!(matches!(&ended, Err(InvocationError::Ended { .. })), "{function}: {ended:?}");
+        place.providers.behave(provider, Behaviour::Normal);
     }
-    first.kill().await;
-    let ended = first.invoke(ring(), TIME_S).await;
-    assert!(matches!(&ended, Err(InvocationError::Ended { .. })), "{ended:?}");
-    place.providers.behave("crm", Behaviour::Normal);
+    place.providers.release_hung();
 
-    let held = place.delivery(lead_id, "crm").await;
-    assert_eq!((held.state, held.claims), (State::Leased, 1));
-    // The lease holds until its end and not a second longer. Nobody waits a minute here: a worker
-    // of that later time takes it and gives it back, due now.
-    let key = DeliveryKey::from(&held);
-    let now = place.shell.clock.now();
-    let lease = || LeaseId::random(&*place.shell.entropy);
-    assert_eq!(
-        place.store.claim(&key, Claiming::Due, lease(), now).await.unwrap(),
-        Claimed::NotDue
-    );
-    let later = place.store.claim(&key, Claiming::Due, lease(), after(now, LEASE_S)).await.unwrap();
-    let Claimed::Ours(claim) = later else { panic!("the lease never ends") };
-    assert_eq!(place.store.release_unread(&claim, now).await.unwrap(), Written::Yes);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    let mut dispatch = place.start("dispatch").await;
+    // While the leases hold, a sweep finds nobody's work in their hands to do again.
+    for _ in 0..4 {
+        dispatch.invoke(schedule.clone(), TIME_S).await.unwrap();
+        place.answer_rings(&rung).await;
+        place.end_leases(lead_id).await;
+    }
 
-    let mut second = place.start("crm-sync").await;
-    let drained = second.invoke(ring(), TIME_S).await.unwrap();
-    assert_eq!(drained, json!({"settled": 1}));
-    assert_eq!(place.delivery(lead_id, "crm").await.state, State::Delivered);
+    for delivery in place.store.journey(lead_id).await.unwrap().unwrap().deliveries {
+        let expected = match delivery.destination.as_str() {
+            "ga4" => State::Unknown,
+            _ => State::Delivered,
+        };
+        assert_eq!(delivery.state, expected, "{delivery:?}");
+    }
     assert_eq!(place.providers.crm_contact_count(), 1);
+    assert_eq!(place.providers.crm_triggers(&lead_id.to_string()).values().sum::<u32>(), 1);
+    assert_eq!(place.providers.received("ga4").len(), 1, "never called again");
+    assert_eq!(place.providers.segment_messages().len(), 2);
+    let mut groups: Vec<_> =
+        place.providers.group_joins().into_iter().map(|join| join.group).collect();
+    groups.sort();
+    assert_eq!(groups, ["11", "22"]);
 }
 
 #[tokio::test]

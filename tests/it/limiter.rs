@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use funil_core::delivery::State;
 use funil_core::id::LeaseId;
-use funil_delivery::Patience;
+use funil_delivery::{Patience, Worker};
 use funil_dev::providers::Behaviour;
 use funil_store::Claiming;
 use serde_json::{Value, json};
@@ -82,17 +82,18 @@ async fn one_worker_may_use_the_whole_minute() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_runs_short_is_released_and_spends_nothing() {
-    let world = one_lead_at("1").await;
-    world.drain().await;
-    assert_eq!(world.calls("crm").len(), 1, "one a minute");
-    let delivery = world.delivery(lead(), "crm").await;
-    assert_eq!((delivery.state, delivery.attempts), (State::Pending, 0));
-    assert_eq!(delivery.reason.as_deref(), Some("out_of_tokens"));
-    world.pass(60);
-    let faster = world.worker_with("crm", &[("CRM_REQUESTS_PER_MINUTE", "60")]);
-    faster.drain(Patience::None, world.stop_at()).await.unwrap();
-    world.expect_calls("crm", 1 + 2);
+async fn a_rate_below_what_one_delivery_may_need_is_refused_at_the_start() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    let connect = |per_minute: &str| {
+        let env = world.env(&[("CRM_REQUESTS_PER_MINUTE", per_minute)]);
+        Worker::connect("crm", &env, world.shell()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for wrong in ["7", "1", "0", "-1", "8.5", "many"] {
+        let error = connect(wrong).unwrap_err();
+        assert!(error.contains("CRM_REQUESTS_PER_MINUTE"), "{wrong}: {error}");
+        assert!(error.contains('8'), "{wrong}: {error}");
+    }
+    connect("8").unwrap();
     world.finish().await;
 }
 
@@ -110,6 +111,7 @@ async fn the_tokens_of_a_minute_end_with_it() {
     futures::join!(drain, slow).0.unwrap();
     assert_eq!(world.calls("crm").len(), 1, "the second request is the next minute's");
     let delivery = world.delivery(lead(), "crm").await;
+    assert_eq!((delivery.state, delivery.attempts), (State::Pending, 0), "it spends nothing");
     assert_eq!(delivery.reason.as_deref(), Some("out_of_tokens"));
     world.pass(60);
     world.drain().await;

@@ -1,6 +1,7 @@
 //! What a person does with deliveries that ended: looks, sends again, settles, backfills.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::Parser;
 use funil_core::clock::after;
@@ -15,6 +16,7 @@ use funil_lambda::replay::{self as decided, Judged};
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::world::{CALLER, Deployment, EMAIL, Plan, SERVICE_TOKEN, World, lead, lead_body};
 
@@ -269,6 +271,26 @@ async fn ga4_that_may_have_been_sent_needs_a_word_and_is_refused_after_72_hours(
         }
         world.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_replay_revives_no_more_a_second_than_was_said() {
+    let world = only("crm").start().await;
+    world.expect_calls("crm", 5);
+    world.providers.behave("crm", Behaviour::Status(400));
+    for number in 1..=5 {
+        let ip = format!("203.0.113.{number}");
+        assert_eq!(world.submit_from(&ip, &another(number)).await.status, 200);
+    }
+    world.drain().await;
+    let begun = Instant::now();
+    let done = dead(&world, "replay --yes --per-second 20").await.unwrap();
+    assert!(done.contains("5 replayed."), "{done}");
+    assert!(begun.elapsed() >= Duration::from_millis(4 * 50), "{:?}", begun.elapsed());
+    world.providers.behave("crm", Behaviour::Normal);
+    world.expect_calls("crm", 5 + 2 * 5);
+    world.drain().await;
+    world.finish().await;
 }
 
 #[tokio::test]

@@ -416,7 +416,8 @@ impl World {
         }
     }
 
-    fn env(&self, overrides: &[(&str, &str)]) -> Env {
+    /// The variables of every function, with some changed.
+    pub fn env(&self, overrides: &[(&str, &str)]) -> Env {
         let overrides = overrides.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         self.variables.clone().into_iter().chain(overrides).collect()
     }

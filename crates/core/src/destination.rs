@@ -141,6 +141,11 @@ impl PartialEq for Destination {
 impl Eq for Destination {}
 
 impl Destination {
+    /// The variable that sets its rate.
+    pub fn requests_per_minute_variable(&self) -> String {
+        format!("{}_REQUESTS_PER_MINUTE", self.name.to_ascii_uppercase())
+    }
+
     /// A slot by its name.
     pub fn slot(&self, name: &str) -> Option<&'static Slot> {
         self.slots.iter().find(|slot| slot.name == name)

@@ -108,7 +108,7 @@ impl Alerts {
 /// What a person reads: what happened, how often, and what to do.
 fn sentence(site: &str, alert: &Alert, news: i64) -> String {
     let to = &alert.destination;
-    let since = alert.since.strftime("%H:%M UTC");
+    let since = alert.first_at.strftime("%H:%M UTC");
     let what = match alert.kind {
         AlertKind::Dead => format!(
             "{news} × a delivery to {to} was given up since {since}. \

@@ -117,7 +117,7 @@ impl<'w> Gate<'w> {
     /// Tokens for one delivery, or `None` where this minute has none left.
     pub(crate) async fn tokens(&self, now: Timestamp) -> Result<Option<Tokens>, StoreError> {
         let Some(per_minute) = self.requests_per_minute else { return Ok(Some(Tokens::Unlimited)) };
-        let needed = TOKENS_PER_DELIVERY.min(per_minute);
+        let needed = TOKENS_PER_DELIVERY;
         let mut state = self.state.lock().await;
         if state.spent_until.is_some_and(|until| now < until) {
             return Ok(None);

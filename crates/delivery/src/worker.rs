@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::attempt::{Handled, REQUEST_NEEDS_S};
 use crate::client::REQUEST_TIMEOUT;
-use crate::gate::Gate;
+use crate::gate::{Gate, TOKENS_PER_DELIVERY};
 
 /// How many deliveries one worker has under way.
 const CONCURRENCY: usize = 32;
@@ -112,12 +112,16 @@ impl Worker {
         self
     }
 
-    /// The rate of the destination: its variable, else what its registration says.
+    /// The rate of the destination: its variable, else what its registration says. A rate below what
+    /// one delivery may need is refused, because such a delivery would be released for ever.
     fn rate(destination: &Destination, settings: &mut Settings<'_>) -> Option<i64> {
-        let name = format!("{}_REQUESTS_PER_MINUTE", destination.name.to_ascii_uppercase());
+        let name = destination.requests_per_minute_variable();
         match settings.optional(&name).map(str::parse::<u32>) {
-            Some(Ok(rate)) if rate > 0 => Some(i64::from(rate)),
-            Some(_) => settings.problem(format!("{name} must be a whole number above zero.")),
+            Some(Ok(rate)) if i64::from(rate) >= TOKENS_PER_DELIVERY => Some(i64::from(rate)),
+            Some(_) => settings.problem(format!(
+                "{name} must be a whole number of at least {TOKENS_PER_DELIVERY}, which one delivery \
+                 may need."
+            )),
             None => destination.requests_per_minute.map(i64::from),
         }
     }

@@ -15,6 +15,7 @@ use funil_core::replay::Safety;
 use funil_lambda::replay::{Candidates, Judged, Selection, is_ended, replay, settle};
 use funil_store::{Shell, Store, key_time};
 use jiff::Timestamp;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::progress;
 
@@ -288,7 +289,7 @@ async fn replay_all(
         return Ok(());
     }
     let bar = progress::bar(allowed.len(), "replaying");
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / arguments.per_second.max(1));
+    let mut ticks = pace(arguments.per_second);
     let mut replayed = 0;
     for judged in allowed {
         ticks.tick().await;
@@ -301,6 +302,14 @@ async fn replay_all(
     bar.finish_and_clear();
     writeln!(out, "{replayed} replayed. The next schedule delivers them.")?;
     Ok(())
+}
+
+/// Ticks so many times a second at most.
+fn pace(per_second: u32) -> Interval {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
+    // What a slow table held up would otherwise follow at once, over the cap.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn settle_one(
@@ -316,4 +325,23 @@ async fn settle_one(
     }
     writeln!(out, "{name} is settled as {}.", verdict.name())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_slow_table_held_up_is_not_made_up_for_at_once() {
+        let mut ticks = pace(10);
+        ticks.tick().await;
+        advance(Duration::from_secs(5)).await;
+        let begun = Instant::now();
+        for _ in 0..11 {
+            ticks.tick().await;
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
 }

@@ -57,12 +57,21 @@ enum Command {
     },
     /// Deliveries that wait for a person: list, show, replay, settle.
     Dead {
+        /// The local stage whose table is meant where the environment has no credentials.
+        #[arg(long, global = true, default_value = "http://127.0.0.1:8888")]
+        stage: Url,
         #[command(subcommand)]
         command: DeadCommand,
     },
     /// Plan deliveries for what was accepted while a destination was off. A dry run unless you say
     /// --yes.
-    Backfill(BackfillArguments),
+    Backfill {
+        /// The local stage whose table is meant where the environment has no credentials.
+        #[arg(long, default_value = "http://127.0.0.1:8888")]
+        stage: Url,
+        #[command(flatten)]
+        arguments: BackfillArguments,
+    },
     /// The table.
     Table {
         #[command(subcommand)]
@@ -98,6 +107,9 @@ struct StageArguments {
     /// Functions that run elsewhere, such as <http://127.0.0.1:9000/lambda-url>.
     #[arg(long)]
     functions_at: Option<Url>,
+    /// Where alerts go, in the shape of Slack's incoming webhooks; without it they are log lines.
+    #[arg(long)]
+    alerts_to: Option<Url>,
 }
 
 #[tokio::main]
@@ -111,8 +123,10 @@ async fn main() -> ExitCode {
         Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
         Some(Command::Journey { lead_id, stage }) => print_journey(&lead_id, &stage, &env).await,
         Some(Command::Stats { log }) => stats(&log),
-        Some(Command::Dead { command }) => dead_deliveries(command, &env).await,
-        Some(Command::Backfill(arguments)) => plan_missing(&arguments, &env).await,
+        Some(Command::Dead { stage, command }) => dead_deliveries(command, &stage, &env).await,
+        Some(Command::Backfill { stage, arguments }) => {
+            plan_missing(&arguments, &stage, &env).await
+        }
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }
@@ -138,6 +152,7 @@ async fn stage(arguments: StageArguments, env: &Env) -> Result<ExitCode, Failure
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
         data: arguments.data.clone(),
         functions_at: arguments.functions_at,
+        alerts_to: arguments.alerts_to,
     };
     let stage = Stage::start(&options, env).await?;
     let address = stage.address();
@@ -233,14 +248,22 @@ fn stats(log: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn dead_deliveries(command: DeadCommand, env: &Env) -> Result<ExitCode, Failure> {
-    let (store, shell) = (store(&default_stage()?, env)?, funil_lambda::shell());
+async fn dead_deliveries(
+    command: DeadCommand,
+    stage: &Url,
+    env: &Env,
+) -> Result<ExitCode, Failure> {
+    let (store, shell) = (store(stage, env)?, funil_lambda::shell());
     dead::run(command, &store, &shell, &mut std::io::stdout()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn plan_missing(arguments: &BackfillArguments, env: &Env) -> Result<ExitCode, Failure> {
-    let (store, shell) = (store(&default_stage()?, env)?, funil_lambda::shell());
+async fn plan_missing(
+    arguments: &BackfillArguments,
+    stage: &Url,
+    env: &Env,
+) -> Result<ExitCode, Failure> {
+    let (store, shell) = (store(stage, env)?, funil_lambda::shell());
     // Without it, as on the local stage, revocations at an alias could not be found.
     let hash_key = env.get("HASH_KEY").unwrap_or(if is_local(env) { STAGE_HASH_KEY } else { "" });
     let hash_key = HashKey::new(hash_key).ok_or("Set HASH_KEY to that of the table.")?;
@@ -251,11 +274,6 @@ async fn plan_missing(arguments: &BackfillArguments, env: &Env) -> Result<ExitCo
 /// Whether the environment names no credentials: the local stage's table is meant.
 fn is_local(env: &Env) -> bool {
     env.get("AWS_ACCESS_KEY_ID").is_none() && env.get("FUNIL_AWS_ACCESS_KEY_ID").is_none()
-}
-
-/// Where the local stage is unless it is told otherwise.
-fn default_stage() -> Result<Url, Failure> {
-    Ok("http://127.0.0.1:8888".parse()?)
 }
 
 /// The table that the environment names; without credentials, that of the local stage at `stage`.
@@ -302,4 +320,24 @@ async fn invoke(function: &str, event: &Path, env: &Env) -> Result<ExitCode, Fai
     let answer = funil_dev::invoke(function, event, env.variables()).await?;
     say(&mut std::io::stdout(), &format!("{answer:#}\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_and_backfill_find_a_stage_that_listens_elsewhere() {
+        let elsewhere = "http://127.0.0.1:9911";
+        for words in ["dead list", "dead replay --yes", "backfill --destination crm"] {
+            let words = ["funil"].into_iter().chain(words.split(' '));
+            let words = words.chain(["--stage", elsewhere]);
+            let Some(Command::Dead { stage, .. } | Command::Backfill { stage, .. }) =
+                Cli::try_parse_from(words).unwrap().command
+            else {
+                panic!("another command")
+            };
+            assert_eq!(stage.as_str(), format!("{elsewhere}/"));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// A bar of so many steps.
 pub(crate) fn bar(steps: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(steps).unwrap_or(u64::MAX));
-    let style = "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}";
+    let style = "{msg} {wide_bar} {pos}/{len}, {eta} to go";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
@@ -16,10 +16,11 @@ pub(crate) fn bar(steps: usize, what: &'static str) -> ProgressBar {
 
 /// A count of what nobody knows the end of.
 pub(crate) fn spinner(what: &'static str) -> ProgressBar {
-    let spinner = ProgressBar::new_spinner();
+    // The message goes first: the first tick draws at once.
+    let spinner = ProgressBar::new_spinner().with_message(what);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos} {elapsed}") {
         spinner.set_style(style);
     }
     spinner.enable_steady_tick(Duration::from_millis(200));
-    spinner.with_message(what)
+    spinner
 }

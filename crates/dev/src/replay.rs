@@ -69,7 +69,8 @@ pub struct Replayed {
     pub lead_id: Option<LeadId>,
 }
 
-/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`.
+/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`, and to the path
+/// below it that the sample names.
 pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, ReplayError> {
     let owned = || path.to_owned();
     let text = std::fs::read(path).map_err(|source| ReplayError::Read { path: owned(), source })?;
@@ -81,7 +82,9 @@ pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, Re
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let function = folder.ok_or_else(|| ReplayError::NoFunction { path: owned() })?.to_owned();
 
-    let mut url = endpoint(to, &[&function]);
+    let asked = call.path.split('/').skip_while(|segment| *segment != function);
+    let below: Vec<&str> = asked.skip(1).filter(|segment| !segment.is_empty()).collect();
+    let mut url = endpoint(&endpoint(to, &[&function]), &below);
     if !call.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&call.query);
     }

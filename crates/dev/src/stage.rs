@@ -50,6 +50,8 @@ pub struct StageOptions {
     pub data: PathBuf,
     /// Functions that run elsewhere, such as under `cargo lambda watch`: the base of their addresses.
     pub functions_at: Option<Url>,
+    /// Where alerts go, as `MONITORING_WEBHOOK_URL`; without it they are log lines.
+    pub alerts_to: Option<Url>,
 }
 
 /// Why a stage did not start.
@@ -126,7 +128,7 @@ impl Stage {
             .local_addr()
             .map_err(|source| StageError::Listen { address: options.listen, source })?;
         let engine = Engine::open(options.data.join("table.sqlite")).await?;
-        let environment = StageEnvironment::new(address, options.functions_at.as_ref(), overrides);
+        let environment = StageEnvironment::new(address, options, overrides);
         let shell = funil_lambda::shell();
         let clock = Arc::new(clock::MovedClock::new(Arc::clone(&shell.clock)));
         let told: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);

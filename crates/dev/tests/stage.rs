@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use funil_core::config::Env;
+use funil_dev::replay::replay;
 use funil_dev::stage::{Stage, StageOptions};
 use serde_json::{Value, json};
 
@@ -12,7 +13,8 @@ const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 
 async fn start(data: &Path) -> Stage {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = StageOptions { listen, data: data.to_owned(), functions_at: None };
+    let options =
+        StageOptions { listen, data: data.to_owned(), functions_at: None, alerts_to: None };
     Stage::start(&options, &Env::default()).await.unwrap()
 }
 
@@ -25,14 +27,16 @@ async fn get(stage: &Stage, path: &str) -> Value {
 
 /// The journey once nothing is pending any more.
 async fn settled_journey(stage: &Stage) -> Value {
-    for _ in 0..5_000 {
-        let journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
+    let mut journey = Value::Null;
+    // Two workers that meet at one lead may wait for a lease of a minute.
+    for _ in 0..30_000 {
+        journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
         let open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
         if !journey["entries"].as_array().unwrap().iter().any(open) {
             return journey;
         }
     }
-    panic!("the deliveries did not settle");
+    panic!("the deliveries did not settle: {journey:#}");
 }
 
 fn delivered(journey: &Value) -> Vec<String> {
@@ -80,10 +84,41 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
         let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
     }
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/dispatch/replay.json");
+    let api = format!("http://{}/api", stage.address()).parse().unwrap();
+    let sent = replay(Path::new(sample), &api, &funil_lambda::shell()).await.unwrap();
+    let answer: Value = serde_json::from_str(&sent.body).unwrap();
+    assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
     stage.stop().await.unwrap();
 
     let stage = start(data.path()).await;
     assert_eq!(delivered(&settled_journey(&stage).await).len(), expected.len());
     assert_eq!(get(&stage, "/stage/leads").await["leads"][0]["leadId"], LEAD);
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_stage_takes_rates_and_limits_from_the_process_and_never_credentials() {
+    let data = tempfile::tempdir().unwrap();
+    let given: Env = [
+        ("CRM_REQUESTS_PER_MINUTE", "10"),
+        ("BACKLOG_ALERT_SECONDS", "60"),
+        ("MONITORING_WEBHOOK_URL", "https://hooks.example.com/of-a-real-channel"),
+        ("CRM_API_KEY", "of-a-real-account"),
+    ]
+    .into_iter()
+    .collect();
+    let options = StageOptions {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        data: data.path().to_owned(),
+        functions_at: None,
+        alerts_to: Some("http://127.0.0.1:9/alerts".parse().unwrap()),
+    };
+    let stage = Stage::start(&options, &given).await.unwrap();
+    let env = stage.environment().env();
+    assert_eq!(env.get("CRM_REQUESTS_PER_MINUTE"), Some("10"));
+    assert_eq!(env.get("BACKLOG_ALERT_SECONDS"), Some("60"));
+    assert_eq!(env.get("MONITORING_WEBHOOK_URL"), Some("http://127.0.0.1:9/alerts"));
+    assert_ne!(env.get("CRM_API_KEY"), Some("of-a-real-account"));
     stage.stop().await.unwrap();
 }

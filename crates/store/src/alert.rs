@@ -61,6 +61,8 @@ pub struct Alert {
     pub kind: AlertKind,
     /// The beginning of its quarter of an hour.
     pub since: Timestamp,
+    /// When it happened first in that quarter.
+    pub first_at: Timestamp,
     /// How often it happened so far.
     pub count: i64,
     /// How many of those a message has told of.
@@ -91,7 +93,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let set = "SET v = :v, #type = :type, destination = :destination, kind = :kind, \
                    due_pk = if_not_exists(due_pk, :due), due_sk = if_not_exists(due_sk, :now), \
-                   expires_at = :expires";
+                   first_at = if_not_exists(first_at, :now), expires_at = :expires";
         let set = match example {
             Some(_) => format!("{set}, example = if_not_exists(example, :example)"),
             None => set.to_owned(),
@@ -217,10 +219,13 @@ impl Store {
 
 fn read(found: &Item) -> Option<Alert> {
     let name = item::text(found, "kind")?;
+    let since = item::text(found, "sk")?.parse().ok()?;
     Some(Alert {
         destination: item::text(found, "destination")?.to_owned(),
         kind: AlertKind::ALL.into_iter().find(|kind| kind.name() == name)?,
-        since: item::text(found, "sk")?.parse().ok()?,
+        since,
+        // Older code did not write it.
+        first_at: item::text(found, "first_at").and_then(|at| at.parse().ok()).unwrap_or(since),
         count: item::number(found, "count")?,
         told: item::number(found, "told").unwrap_or(0),
         example: item::text(found, "example").map(str::to_owned),

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use funil_core::config::{Env, Secret};
 use funil_core::destination;
-use url::Url;
+
+use super::StageOptions;
 
 /// The stage's table.
 pub const TABLE: &str = "funil";
@@ -29,7 +30,8 @@ pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
 
 /// What the process's environment may change on the stage. Never credentials: a real account's would
 /// send a demonstration to real people.
-const OVERRIDES: [&str; 6] = [
+const OVERRIDES: [&str; 7] = [
+    "BACKLOG_ALERT_SECONDS",
     "CONSENT_WHEN_ABSENT",
     "CRM_BASE_TAGS",
     "CRM_KIND",
@@ -43,9 +45,9 @@ const OVERRIDES: [&str; 6] = [
 pub struct StageEnvironment(BTreeMap<String, String>);
 
 impl StageEnvironment {
-    pub(super) fn new(address: SocketAddr, functions_at: Option<&Url>, overrides: &Env) -> Self {
+    pub(super) fn new(address: SocketAddr, options: &StageOptions, overrides: &Env) -> Self {
         let base = format!("http://{address}");
-        let doorbell = functions_at.map_or_else(
+        let doorbell = options.functions_at.as_ref().map_or_else(
             || format!("{base}/api"),
             |url| url.as_str().trim_end_matches('/').to_owned(),
         );
@@ -75,10 +77,14 @@ impl StageEnvironment {
         }
         let names: Vec<_> = destination::ALL.iter().map(|destination| destination.name).collect();
         variables.insert("DESTINATIONS".to_owned(), names.join(","));
-        for name in OVERRIDES {
-            if let Some(value) = overrides.get(name) {
-                variables.insert(name.to_owned(), value.to_owned());
+        let rates = destination::ALL.iter().map(|one| one.requests_per_minute_variable());
+        for name in OVERRIDES.into_iter().map(str::to_owned).chain(rates) {
+            if let Some(value) = overrides.get(&name) {
+                variables.insert(name, value.to_owned());
             }
+        }
+        if let Some(url) = &options.alerts_to {
+            variables.insert("MONITORING_WEBHOOK_URL".to_owned(), url.to_string());
         }
         Self(variables)
     }
