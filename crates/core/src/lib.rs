@@ -24,5 +24,6 @@ pub mod json;
 pub mod lead;
 pub mod lead_form;
 pub mod pii;
+pub mod provider;
 pub mod replay;
 pub mod signature;

@@ -5,6 +5,7 @@
 //! the tests all call it the same way. This crate is the shell: clock, randomness and environment
 //! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
 
+mod booking;
 pub mod doorbell;
 mod endpoint;
 mod function;
