@@ -22,6 +22,7 @@ mod telemetry;
 pub mod totals;
 pub mod trigger;
 
+pub use endpoint::calendar_webhook::function as calendar_webhook;
 pub use endpoint::deliver::function as delivery_function;
 pub use endpoint::dispatch::function as dispatch;
 pub use endpoint::health::function as health;

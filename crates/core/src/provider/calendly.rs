@@ -57,8 +57,8 @@ pub struct Notice {
     pub named: Vec<LeadId>,
     /// Who booked, where the call tells.
     pub invitee: Option<Invitee>,
-    /// When they booked, where the call tells.
-    pub booked_at: Option<Timestamp>,
+    /// When they booked, as far as the call tells.
+    pub booked_at: Timestamp,
     /// What happened.
     pub data: EventData,
 }
@@ -109,24 +109,19 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     let address = text(payload, "invitee").or_else(|| text(payload, "uri"));
     let booking = address.and_then(invitee_id).ok_or(NotUnderstood("without_invitee"))?;
     let invitee = invitee(payload);
-    let told_at = time(payload, "created_at");
+    let booked_at = time(payload, "created_at").unwrap_or(occurred_at);
     let instead_of = text(payload, "old_invitee").and_then(invitee_id);
     let mut bookings = vec![booking.clone()];
-    let mut booked_at = invitee.as_ref().and(told_at);
     let id = EventId::of_provider(NAME, &format!("{name}:{booking}:{occurred_at}"));
     let data = match name {
         "invitee.created" => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
-            let at = told_at.unwrap_or(occurred_at);
-            booked_at = Some(at);
             bookings.extend(instead_of.clone());
             let call = call(payload, booking)?;
-            EventData::CallBooked(Box::new(CallBooked { call, invitee, booked_at: at, instead_of }))
+            EventData::CallBooked(Box::new(CallBooked { call, invitee, booked_at, instead_of }))
         }
         "invitee.canceled" => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
-            let at = told_at.unwrap_or(occurred_at);
-            booked_at = Some(at);
             let moved = payload.get("rescheduled") == Some(&Value::Bool(true));
             let cancellation = payload.get("cancellation").unwrap_or(&Value::Null);
             let by =
@@ -134,7 +129,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
             EventData::CallCanceled(Box::new(CallCanceled {
                 call: call(payload, booking)?,
                 invitee,
-                booked_at: at,
+                booked_at,
                 withdrawal: if moved { Withdrawal::Rescheduled } else { Withdrawal::Canceled },
                 by: by.map(str::to_owned),
                 reason: personal(cancellation, "reason", WORDS_CHARS_MAX),
