@@ -307,6 +307,12 @@ mod tests {
     }
 
     #[test]
+    fn a_questionnaire_updates_state_and_is_told_to_analytics() {
+        let everywhere = ["crm/lead", "mailerlite/profile", "ga4/event", "segment/event"];
+        assert_eq!(planned(&samples::questionnaire(), None), everywhere);
+    }
+
+    #[test]
     fn a_sync_is_planned_for_its_destination_alone() {
         assert_eq!(planned(&samples::sync("crm"), None), ["crm/lead"]);
         assert_eq!(planned(&samples::sync("mailerlite"), None), ["mailerlite/profile"]);

@@ -28,6 +28,7 @@ pub use endpoint::dispatch::function as dispatch;
 pub use endpoint::health::function as health;
 pub use endpoint::lead_submit::function as lead_submit;
 pub use endpoint::metrics::function as metrics;
+pub use endpoint::questionnaire_submit::function as questionnaire_submit;
 pub use function::Function;
 pub use run::run;
 pub use system::{process_environment, shell};

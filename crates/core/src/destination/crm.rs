@@ -16,6 +16,7 @@ use crate::event::{Event, EventData};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::lead::Lead;
 use crate::pii::Text;
+use crate::questionnaire::Responses;
 use crate::replay::Replay;
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
@@ -34,7 +35,9 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("CRM_API_KEY", "local-crm")],
     slots: &[LEAD],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![(&LEAD).into()],
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::SyncRequested(_) => vec![(&LEAD).into()],
         EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
@@ -273,7 +276,8 @@ fn automation(event: &Event) -> Option<&'static str> {
             Some("high_priority_follow_up")
         }
         EventData::LeadSubmitted(_) => Some("standard_nurture"),
-        EventData::CallBooked(_)
+        EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
         | EventData::SequenceRequested(_)
@@ -341,6 +345,11 @@ fn custom_fields(lead: &Lead) -> Value {
         "work_hours_daily": text(latest.work_hours_daily.as_ref()),
         "main_struggle": text(latest.main_struggle.as_ref()),
         "source_section": text(latest.source_section.as_ref()),
+        "transformation_score": latest.readiness_score.as_ref().map(|score| score.total),
+        "transformation_score_breakdown": latest.readiness_score.as_ref().map(|score| &score.breakdown),
+        "transformation_score_rules": latest.readiness_score.as_ref().map(|score| &score.rules),
+        "questionnaire_responses": latest.responses.as_ref().map(Responses::expose),
+        "booking_url": lead.booking_field(),
         "stage": lead.stage().name(),
     })
 }
@@ -366,7 +375,9 @@ fn without_nulls(value: Value) -> Value {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted, sync};
+    use super::super::samples::{
+        adapter, conversation, lead, qualified, questionnaire, reply, submitted, sync,
+    };
     use super::*;
 
     fn crm(kind: &str) -> Box<dyn Adapter> {
@@ -404,6 +415,28 @@ mod tests {
     fn leads_upserts_and_then_triggers() {
         let replies = [reply(409, &Value::Null), reply(201, &Value::Null)];
         assert_snapshot!(talk("leads", &submitted(), &replies));
+    }
+
+    #[test]
+    fn a_questionnaire_brings_its_score_its_answers_and_the_link() {
+        let ok = || reply(200, &json!({"id": "1"}));
+        let found = reply(200, &json!({"contacts": [{"id": "7"}]}));
+        for (kind, replies) in
+            [("webhook", vec![ok()]), ("contacts", vec![found, ok()]), ("leads", vec![ok()])]
+        {
+            let shown =
+                conversation(&*crm(kind), ("crm", "lead"), &questionnaire(), &qualified(), &replies);
+            assert_snapshot!(format!("questionnaire_{kind}"), shown);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_no_longer_earned_is_emptied() {
+        let mut lead = qualified();
+        lead.latest.booking_url = None;
+        assert_eq!(custom_fields(&lead)["booking_url"], "");
+        lead.latest.readiness_score = None;
+        assert_eq!(custom_fields(&lead)["booking_url"], Value::Null, "nobody was ever asked");
     }
 
     #[test]

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::attribution::Attribution;
 use crate::config::{Secret, Settings};
 use crate::consent::{Decision, Purpose, permits};
 use crate::delivery::{Doubt, Outcome, Reason};
-use crate::event::{Event, EventData, LeadSubmitted};
+use crate::event::{Event, EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
@@ -40,7 +41,9 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("GA4_API_SECRET", "local-ga4"), ("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![(&EVENT).into()],
+        EventData::LeadSubmitted(_) | EventData::QuestionnaireCompleted(_) => {
+            vec![(&EVENT).into()]
+        }
         EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
@@ -81,10 +84,22 @@ impl Adapter for Ga4 {
         if let Some(reply) = so_far.first() {
             return Step::judged(reply);
         }
-        let EventData::LeadSubmitted(submitted) = &context.event.data else {
-            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        let body = match &context.event.data {
+            EventData::LeadSubmitted(submitted) => generate_lead(context, submitted),
+            EventData::QuestionnaireCompleted(completed) => {
+                questionnaire_completed(context, completed)
+            }
+            EventData::CallBooked(_)
+            | EventData::CallCanceled(_)
+            | EventData::CallMissed(_)
+            | EventData::SequenceRequested(_)
+            | EventData::SequenceWithdrawn(_)
+            | EventData::SyncRequested(_)
+            | EventData::DeliveryReplayed(_)
+            | EventData::DeliverySettled(_) => {
+                return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+            }
         };
-        let body = generate_lead(context, submitted);
         match limits::check(&body) {
             Ok(()) => Step::send(Request::harmful(Method::Post, self.url(), Some(body))),
             Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
@@ -114,7 +129,22 @@ fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
         }
     }
     let event = json!({"name": "generate_lead", "params": params});
-    envelope(context, &client_id(context.event, submitted), &event)
+    envelope(context, &client_id(context.event, Some(&form.attribution)), &event)
+}
+
+/// The visit in which the lead was made is over, so there is no session, but the browser is the same.
+fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
+    let event = json!({
+        "name": "questionnaire_completed",
+        "params": {
+            "engagement_time_msec": 100,
+            "lead_id": context.lead.id,
+            "transformation_score": completed.score.total,
+            "next_step": completed.next_step.name(),
+        },
+    });
+    let first_touch = context.lead.facts.first_touch.as_ref();
+    envelope(context, &client_id(context.event, first_touch), &event)
 }
 
 fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
@@ -132,8 +162,8 @@ fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
 }
 
 /// The browser's client id; without one, a stable pseudo id of the lead, never of the time.
-fn client_id(event: &Event, submitted: &LeadSubmitted) -> String {
-    let browser = submitted.form.attribution.ga_client_id.as_ref();
+fn client_id(event: &Event, touch: Option<&Attribution>) -> String {
+    let browser = touch.and_then(|touch| touch.ga_client_id.as_ref());
     match browser.filter(|id| id.expose().split_once('.').is_some_and(|(a, b)| all_digits(a) && all_digits(b))) {
         Some(id) => id.expose().clone(),
         None => pseudo_client_id(event.lead_id),
@@ -170,8 +200,11 @@ fn option(text: Option<&Text>) -> Option<&str> {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted};
+    use super::super::samples::{
+        adapter, conversation, lead, qualified, questionnaire, reply, submitted,
+    };
     use super::*;
+    use crate::lead::Lead;
 
     fn ga4() -> Box<dyn Adapter> {
         adapter("ga4", &[("GA4_MEASUREMENT_ID", "G-TEST"), ("GA4_API_SECRET", "s3cr3t")])
@@ -184,6 +217,18 @@ mod tests {
     #[test]
     fn a_submission_is_a_generate_lead() {
         assert_snapshot!(talk(&submitted(), &[reply(204, &Value::Null)]));
+    }
+
+    #[test]
+    fn a_questionnaire_is_an_event_of_the_browser_that_came_first() {
+        let talk = |lead: &Lead| {
+            let replies = [reply(204, &Value::Null)];
+            conversation(&*ga4(), ("ga4", "event"), &questionnaire(), lead, &replies)
+        };
+        assert_snapshot!(talk(&qualified()));
+        let mut unseen = qualified();
+        unseen.facts.first_touch = None;
+        assert!(talk(&unseen).contains(&pseudo_client_id(unseen.id)), "made from an invitee");
     }
 
     #[test]

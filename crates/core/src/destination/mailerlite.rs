@@ -24,7 +24,7 @@ use crate::replay::Replay;
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
 /// Newsletters and offers.
 static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
-/// Fields alone, for a sync that was asked for.
+/// Fields alone, for the questionnaire's answers and for a sync that was asked for.
 static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
 
 pub(super) static DESTINATION: Destination = Destination {
@@ -49,7 +49,9 @@ pub(super) static DESTINATION: Destination = Destination {
     ],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
-        EventData::SyncRequested(_) => vec![(&PROFILE).into()],
+        EventData::QuestionnaireCompleted(_) | EventData::SyncRequested(_) => {
+            vec![(&PROFILE).into()]
+        }
         EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
@@ -118,6 +120,10 @@ impl MailerLite {
         put("traffic_source", text(latest.traffic_source.as_ref()));
         put("signup_date", lead.facts.submitted_at.map(local_time));
         put("stage", Some(lead.stage().name().to_owned()));
+        put("questionnaire_completed", lead.facts.questionnaire_at.map(|_| "yes".to_owned()));
+        let readiness = latest.readiness_score.as_ref();
+        put("transformation_score", readiness.map(|score| score.total.to_string()));
+        put("booking_url", lead.booking_field());
         if context.slot == &QUESTIONNAIRE {
             let mut url = endpoint(&self.site, &["questionario"]);
             url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
@@ -201,8 +207,11 @@ fn local_time(at: Timestamp) -> String {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted, sync};
+    use super::super::samples::{
+        adapter, conversation, lead, qualified, questionnaire, reply, submitted, sync,
+    };
     use super::*;
+    use crate::lead::Lead;
 
     fn mailerlite() -> Box<dyn Adapter> {
         let groups = r#"{"questionnaire":"101","marketing":"102"}"#;
@@ -244,6 +253,17 @@ mod tests {
         let shown = talk("profile", &replies);
         assert!(shown.ends_with("=> delivered"), "{shown}");
         assert!(!shown.contains("/groups/"), "{shown}");
+    }
+
+    #[test]
+    fn a_questionnaire_writes_its_fields_and_joins_nothing() {
+        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
+        let slot = ("mailerlite", "profile");
+        let talk = |lead: &Lead| conversation(&*mailerlite(), slot, &questionnaire(), lead, &replies);
+        assert_snapshot!(talk(&qualified()));
+        let mut fallen = qualified();
+        fallen.latest.booking_url = None;
+        assert!(talk(&fallen).contains(r#""booking_url": """#), "a link no longer earned is emptied");
     }
 
     #[test]

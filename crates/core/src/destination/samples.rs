@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 
 use super::{Adapter, Context, Step};
 use crate::amanda;
+use crate::booking_link::booking_link;
 use crate::config::Env;
 use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::delivery::Delivery;
-use crate::event::{Event, EventData, LeadSubmitted, SyncRequested};
+use crate::event::{Event, EventData, LeadSubmitted, QuestionnaireCompleted, SyncRequested};
 use crate::exchange::{Reply, Request};
 use crate::id::LeadId;
 use crate::lead::{Lead, LeadChanges};
 use crate::lead_form::LeadForm;
 use crate::pii::Text;
+use crate::questionnaire::{NextStep, QuestionnaireForm};
+use crate::readiness;
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
@@ -54,6 +57,39 @@ pub(crate) fn submitted() -> Event {
     let score = amanda::score(&form.answers());
     let data = LeadSubmitted { form, score, client_score: None };
     event(EventData::LeadSubmitted(Box::new(data)), "form:lead-submit:1")
+}
+
+/// An answered questionnaire that leads to a booking.
+pub(super) fn questionnaire() -> Event {
+    let form = QuestionnaireForm::parse(&json!({
+        "leadId": lead_id(), "email": "ana@example.com",
+        "responses": {
+            "commitment": 9, "urgency": "30-dias", "investmentRange": "5000-10000",
+            "weeklyHours": 5, "mainGoal": "Trabalhar menos.", "team": "3 pessoas",
+        },
+    }))
+    .unwrap();
+    let score = readiness::score(|question| form.answer(question));
+    let page = "https://calendly.com/ana/call?month=2026-11".parse().unwrap();
+    let data = QuestionnaireCompleted {
+        next_step: NextStep::of(score.total, 60),
+        booking_url: Some(booking_link(&page, form.lead_id, &form.email)),
+        score,
+        form,
+    };
+    event(EventData::QuestionnaireCompleted(Box::new(data)), "form:questionnaire-submit:1")
+}
+
+/// The lead that [`questionnaire`] leaves.
+pub(super) fn qualified() -> Lead {
+    let EventData::QuestionnaireCompleted(completed) = questionnaire().data else { unreachable!() };
+    let changes = LeadChanges::of_questionnaire(&completed, time("2026-11-21T12:00:00.000Z"));
+    let mut lead = lead();
+    lead.latest.readiness_score = changes.latest.readiness_score;
+    lead.latest.responses = changes.latest.responses;
+    lead.latest.booking_url = changes.latest.booking_url;
+    lead.facts.questionnaire_at = changes.facts.questionnaire_at;
+    lead
 }
 
 /// A sync of one destination.

@@ -13,9 +13,10 @@ use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::config::{Secret, Settings};
 use crate::consent::Purpose;
 use crate::delivery::{Doubt, Outcome, Reason};
-use crate::event::{EventData, LeadSubmitted};
+use crate::event::{EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
+use crate::readiness;
 use crate::replay::Replay;
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
@@ -34,7 +35,9 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
     slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![(&EVENT).into()],
+        EventData::LeadSubmitted(_) | EventData::QuestionnaireCompleted(_) => {
+            vec![(&EVENT).into()]
+        }
         EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
@@ -72,10 +75,23 @@ impl Adapter for Segment {
             }
             return Step::judged(reply);
         }
-        let EventData::LeadSubmitted(submitted) = &context.event.data else {
-            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        let track = match &context.event.data {
+            EventData::LeadSubmitted(submitted) => lead_submitted(context, submitted),
+            EventData::QuestionnaireCompleted(completed) => {
+                questionnaire_completed(context, completed)
+            }
+            EventData::CallBooked(_)
+            | EventData::CallCanceled(_)
+            | EventData::CallMissed(_)
+            | EventData::SequenceRequested(_)
+            | EventData::SequenceWithdrawn(_)
+            | EventData::SyncRequested(_)
+            | EventData::DeliveryReplayed(_)
+            | EventData::DeliverySettled(_) => {
+                return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+            }
         };
-        let items = [identify(context), track(context, submitted)];
+        let items = [identify(context), track];
         if items.iter().any(|item| item.to_string().len() > ITEM_BYTES_MAX) {
             return Step::Done(Outcome::Rejected(Reason::Limit("item_too_large")));
         }
@@ -105,7 +121,7 @@ fn identify(context: &Context<'_>) -> Value {
     })
 }
 
-fn track(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
+fn lead_submitted(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
     let form = &submitted.form;
     let properties = present([
         ("amandaScore", Some(Value::from(submitted.score.total))),
@@ -129,14 +145,33 @@ fn track(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
         ("url", text(touch.page_url.as_ref())),
         ("referrer", text(touch.referrer.as_ref())),
     ]);
+    let mut call = track(context, "Lead Submitted", properties);
+    call["context"] = json!({"campaign": campaign, "page": page});
+    call
+}
+
+/// The questions that count; what a person wrote freely stays with the CRM.
+fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
+    let mut properties = present([
+        ("transformationScore", Some(Value::from(completed.score.total))),
+        ("nextStep", Some(Value::from(completed.next_step.name()))),
+    ]);
+    for criterion in readiness::criteria() {
+        if let Some(answer) = completed.form.answer(criterion.field) {
+            properties.insert(criterion.field.to_owned(), json!(answer));
+        }
+    }
+    track(context, "Questionnaire Completed", properties)
+}
+
+fn track(context: &Context<'_>, event: &str, properties: Map<String, Value>) -> Value {
     json!({
         "type": "track",
-        "event": "Lead Submitted",
+        "event": event,
         "messageId": format!("{}:track", context.delivery.id),
         "userId": context.lead.id,
         "timestamp": context.event.occurred_at,
         "properties": properties,
-        "context": {"campaign": campaign, "page": page},
     })
 }
 
@@ -152,7 +187,9 @@ fn present<const N: usize>(entries: [(&str, Option<Value>); N]) -> Map<String, V
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted};
+    use super::super::samples::{
+        adapter, conversation, lead, qualified, questionnaire, reply, submitted,
+    };
     use super::*;
 
     fn talk(replies: &[Reply]) -> String {
@@ -163,6 +200,15 @@ mod tests {
     #[test]
     fn a_submission_is_identify_and_track_in_one_batch() {
         assert_snapshot!(talk(&[reply(200, &json!({"success": true}))]));
+    }
+
+    #[test]
+    fn a_questionnaire_is_tracked_with_the_answers_that_count() {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        let slot = ("segment", "event");
+        let replies = [reply(200, &json!({"success": true}))];
+        let shown = conversation(&*segment, slot, &questionnaire(), &qualified(), &replies);
+        assert_snapshot!(shown);
     }
 
     #[test]
