@@ -91,6 +91,23 @@ impl EventData {
         }
     }
 
+    /// Whether a call that was to take place will not, or did not: no word that is taken back, and not
+    /// the old half of a move.
+    pub const fn is_lost_call(&self) -> bool {
+        match self {
+            Self::CallCanceled(canceled) => matches!(canceled.withdrawal, Withdrawal::Canceled),
+            Self::CallMissed(missed) => matches!(missed.attendance, Attendance::Missed),
+            Self::LeadSubmitted(_)
+            | Self::QuestionnaireCompleted(_)
+            | Self::CallBooked(_)
+            | Self::SequenceRequested(_)
+            | Self::SequenceWithdrawn(_)
+            | Self::SyncRequested(_)
+            | Self::DeliveryReplayed(_)
+            | Self::DeliverySettled(_) => false,
+        }
+    }
+
     /// What it says about bookings: a booking that stands for another one withdraws that one.
     pub fn bookings(&self) -> Vec<BookingChange> {
         match self {
@@ -200,6 +217,18 @@ pub struct CallBooked {
     /// The booking that this one stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<BookingId>,
+}
+
+impl CallBooked {
+    /// Whether the person booked, or moved what they had booked.
+    pub const fn kind(&self) -> &'static str {
+        if self.instead_of.is_none() { "new" } else { "moved" }
+    }
+
+    /// How many whole days lie between the booking and the call.
+    pub fn days_ahead(&self) -> i64 {
+        self.call.starts_at.duration_since(self.booked_at).as_hours().max(0) / 24
+    }
 }
 
 /// Why a booking no longer stands.

@@ -41,13 +41,13 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("GA4_API_SECRET", "local-ga4"), ("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) | EventData::QuestionnaireCompleted(_) => {
-            vec![(&EVENT).into()]
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_) => vec![(&EVENT).into()],
+        EventData::CallCanceled(_) | EventData::CallMissed(_) => {
+            event.data.is_lost_call().then(|| (&EVENT).into()).into_iter().collect()
         }
-        EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
+        EventData::SequenceRequested(_)
         | EventData::SequenceWithdrawn(_)
         | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
@@ -89,10 +89,20 @@ impl Adapter for Ga4 {
             EventData::QuestionnaireCompleted(completed) => {
                 questionnaire_completed(context, completed)
             }
-            EventData::CallBooked(_)
-            | EventData::CallCanceled(_)
-            | EventData::CallMissed(_)
-            | EventData::SequenceRequested(_)
+            EventData::CallBooked(booked) => call(
+                context,
+                "call_scheduled",
+                &[
+                    ("booking_kind", booked.kind().into()),
+                    ("days_ahead", booked.days_ahead().into()),
+                ],
+            ),
+            EventData::CallCanceled(canceled) => {
+                let by = canceled.by.as_deref().unwrap_or("unknown");
+                call(context, "call_canceled", &[("canceled_by", by.into())])
+            }
+            EventData::CallMissed(_) => call(context, "call_no_show", &[]),
+            EventData::SequenceRequested(_)
             | EventData::SequenceWithdrawn(_)
             | EventData::SyncRequested(_)
             | EventData::DeliveryReplayed(_)
@@ -132,17 +142,28 @@ fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
     envelope(context, &client_id(context.event, Some(&form.attribution)), &event)
 }
 
-/// The visit in which the lead was made is over, so there is no session, but the browser is the same.
 fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
-    let event = json!({
-        "name": "questionnaire_completed",
-        "params": {
-            "engagement_time_msec": 100,
-            "lead_id": context.lead.id,
-            "transformation_score": completed.score.total,
-            "next_step": completed.next_step.name(),
-        },
-    });
+    let params = [
+        ("transformation_score", completed.score.total.into()),
+        ("next_step", completed.next_step.name().into()),
+    ];
+    later(context, "questionnaire_completed", &params)
+}
+
+/// Something about a booked call.
+fn call(context: &Context<'_>, name: &str, params: &[(&str, Value)]) -> Value {
+    let source = option(context.lead.latest.traffic_source.as_ref());
+    let source = source.map(|source| ("lead_source", source.into()));
+    later(context, name, &params.iter().cloned().chain(source).collect::<Vec<_>>())
+}
+
+/// The visit in which the lead was made is over, so there is no session, but the browser is the same.
+fn later(context: &Context<'_>, name: &str, params: &[(&str, Value)]) -> Value {
+    let mut all = json!({"engagement_time_msec": 100, "lead_id": context.lead.id});
+    for (name, value) in params {
+        all[*name] = value.clone();
+    }
+    let event = json!({"name": name, "params": all});
     let first_touch = context.lead.facts.first_touch.as_ref();
     envelope(context, &client_id(context.event, first_touch), &event)
 }
@@ -201,9 +222,11 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, conversation, lead, qualified, questionnaire, reply, submitted,
+        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, reply,
+        submitted,
     };
     use super::*;
+    use crate::event::{Attendance, Withdrawal};
     use crate::lead::Lead;
 
     fn ga4() -> Box<dyn Adapter> {
@@ -229,6 +252,20 @@ mod tests {
         let mut unseen = qualified();
         unseen.facts.first_touch = None;
         assert!(talk(&unseen).contains(&pseudo_client_id(unseen.id)), "made from an invitee");
+    }
+
+    #[test]
+    fn what_becomes_of_a_call_is_told_but_for_a_move_s_old_half() {
+        let answered = [reply(204, &Value::Null)];
+        assert_snapshot!("call_scheduled", talk(&booked(), &answered));
+        assert_snapshot!("call_canceled", talk(&canceled(), &answered));
+        assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed), &answered));
+        let mut moved = canceled();
+        let EventData::CallCanceled(half) = &mut moved.data else { unreachable!() };
+        half.withdrawal = Withdrawal::Rescheduled;
+        for untold in [moved, missed(Attendance::MissedTakenBack)] {
+            assert_eq!((DESTINATION.plan)(&untold), []);
+        }
     }
 
     #[test]

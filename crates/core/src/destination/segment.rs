@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::booking::Call;
 use crate::config::{Secret, Settings};
 use crate::consent::Purpose;
 use crate::delivery::{Doubt, Outcome, Reason};
-use crate::event::{EventData, LeadSubmitted, QuestionnaireCompleted};
+use crate::event::{CallBooked, CallCanceled, EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
 use crate::readiness;
@@ -35,13 +36,13 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
     slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) | EventData::QuestionnaireCompleted(_) => {
-            vec![(&EVENT).into()]
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_) => vec![(&EVENT).into()],
+        EventData::CallCanceled(_) | EventData::CallMissed(_) => {
+            event.data.is_lost_call().then(|| (&EVENT).into()).into_iter().collect()
         }
-        EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
+        EventData::SequenceRequested(_)
         | EventData::SequenceWithdrawn(_)
         | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
@@ -80,10 +81,13 @@ impl Adapter for Segment {
             EventData::QuestionnaireCompleted(completed) => {
                 questionnaire_completed(context, completed)
             }
-            EventData::CallBooked(_)
-            | EventData::CallCanceled(_)
-            | EventData::CallMissed(_)
-            | EventData::SequenceRequested(_)
+            EventData::CallBooked(booked) => call_scheduled(context, booked),
+            EventData::CallCanceled(canceled) => call_canceled(context, canceled),
+            EventData::CallMissed(missed) => {
+                let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
+                track(context, "Call No-Show", properties)
+            }
+            EventData::SequenceRequested(_)
             | EventData::SequenceWithdrawn(_)
             | EventData::SyncRequested(_)
             | EventData::DeliveryReplayed(_)
@@ -164,6 +168,31 @@ fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompl
     track(context, "Questionnaire Completed", properties)
 }
 
+fn call_scheduled(context: &Context<'_>, booked: &CallBooked) -> Value {
+    let mut properties = call(&booked.call);
+    properties.insert("bookingKind".to_owned(), booked.kind().into());
+    properties.insert("daysAhead".to_owned(), booked.days_ahead().into());
+    track(context, "Call Scheduled", properties)
+}
+
+/// Why a person called off is theirs to tell and ours to read, not analytics.
+fn call_canceled(context: &Context<'_>, canceled: &CallCanceled) -> Value {
+    let mut properties = call(&canceled.call);
+    if let Some(by) = &canceled.by {
+        properties.insert("canceledBy".to_owned(), by.as_str().into());
+    }
+    track(context, "Call Canceled", properties)
+}
+
+fn call(call: &Call) -> Map<String, Value> {
+    present([
+        ("bookingId", Some(call.booking.as_str().into())),
+        ("title", call.title.as_deref().map(Value::from)),
+        ("startsAt", Some(json!(call.starts_at))),
+        ("timeZone", call.time_zone.as_deref().map(Value::from)),
+    ])
+}
+
 fn track(context: &Context<'_>, event: &str, properties: Map<String, Value>) -> Value {
     json!({
         "type": "track",
@@ -188,9 +217,11 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, conversation, lead, qualified, questionnaire, reply, submitted,
+        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, reply,
+        submitted,
     };
     use super::*;
+    use crate::event::{Attendance, Event};
 
     fn talk(replies: &[Reply]) -> String {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
@@ -209,6 +240,19 @@ mod tests {
         let replies = [reply(200, &json!({"success": true}))];
         let shown = conversation(&*segment, slot, &questionnaire(), &qualified(), &replies);
         assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn what_becomes_of_a_call_is_tracked() {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        let talk = |event: &Event| {
+            let replies = [reply(200, &json!({"success": true}))];
+            conversation(&*segment, ("segment", "event"), event, &lead(), &replies)
+        };
+        assert_snapshot!("call_scheduled", talk(&booked()));
+        assert_snapshot!("call_canceled", talk(&canceled()));
+        assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed)));
+        assert_eq!((DESTINATION.plan)(&missed(Attendance::MissedTakenBack)), []);
     }
 
     #[test]

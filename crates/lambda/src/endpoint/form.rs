@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use funil_core::config::{IntakeConfig, Settings};
 use funil_core::consent::{ConsentChanges, FormConsent, Purpose};
@@ -40,8 +39,6 @@ use crate::site::Site;
 use crate::trigger::Trigger;
 
 const RATE: RateLimit = RateLimit { calls: 10, window_s: 60 };
-/// How long intake gives its ring; a ring only saves time.
-const RING: Duration = Duration::from_millis(50);
 
 /// What is a form's own.
 pub(crate) trait Form: Clone + Send + Sync + 'static {
@@ -291,10 +288,7 @@ impl Intake {
     }
 
     async fn ring(&self) {
-        let Some(doorbell) = &self.doorbell else { return };
-        if let Err(error) = doorbell.ring_within(&self.site.shell, "dispatch", RING).await {
-            tracing::debug!(error = %error, "dispatch was not rung; the schedule will find the lead");
-        }
+        Doorbell::announce(self.doorbell.as_ref(), &self.site.shell).await;
     }
 }
 
