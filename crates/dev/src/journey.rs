@@ -67,6 +67,7 @@ fn booking(booking: &Booking) -> Value {
 fn decision(data: &EventData) -> Option<Value> {
     match data {
         EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
         | EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)

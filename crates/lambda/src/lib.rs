@@ -5,6 +5,7 @@
 //! the tests all call it the same way. This crate is the shell: clock, randomness and environment
 //! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
 
+mod booking;
 pub mod doorbell;
 mod endpoint;
 mod function;
@@ -21,11 +22,13 @@ mod telemetry;
 pub mod totals;
 pub mod trigger;
 
+pub use endpoint::calendar_webhook::function as calendar_webhook;
 pub use endpoint::deliver::function as delivery_function;
 pub use endpoint::dispatch::function as dispatch;
 pub use endpoint::health::function as health;
 pub use endpoint::lead_submit::function as lead_submit;
 pub use endpoint::metrics::function as metrics;
+pub use endpoint::questionnaire_submit::function as questionnaire_submit;
 pub use function::Function;
 pub use run::run;
 pub use system::{process_environment, shell};

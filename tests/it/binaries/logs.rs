@@ -179,7 +179,7 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
     let mut dispatch = place.start("dispatch").await;
     assert_eq!(dispatch.invoke(ring(), TIME_S).await.unwrap(), json!({"rung": []}), "{when}");
     let intake = Written::of(intake, "lead-submit", &when).await;
-    assert_eq!(intake.count(r#""message":"accepted a lead""#), 1, "{:?}", intake.lines);
+    assert_eq!(intake.count(r#""message":"accepted a submission""#), 1, "{:?}", intake.lines);
     assert_eq!(intake.counted("Accepted"), 1, "{:?}", intake.lines);
     let dispatch = Written::of(dispatch, "dispatch", &when).await;
     assert_eq!(dispatch.count("a ring failed"), 4, "{:?}", dispatch.lines);
