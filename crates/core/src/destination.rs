@@ -28,7 +28,7 @@ macro_rules! destinations {
     };
 }
 
-destinations! { crm, mailerlite, ga4, segment }
+destinations! { crm, mailerlite, ga4, segment, whatsapp }
 
 /// What a delivery brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,5 +24,7 @@ pub mod json;
 pub mod lead;
 pub mod lead_form;
 pub mod pii;
+pub mod provider;
+pub mod pt_br;
 pub mod replay;
 pub mod signature;

@@ -95,7 +95,7 @@ impl Store {
             let mut log = delivery.log.clone();
             log.push(Attempt {
                 at: now,
-                outcome: format!("told_{}", word.status.name()),
+                outcome: word.status.told().to_owned(),
                 status: None,
                 duration_ms: 0,
                 reason: reason.clone(),

@@ -9,7 +9,9 @@ use crate::amanda;
 use crate::config::Env;
 use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::delivery::Delivery;
-use crate::event::{Event, EventData, LeadSubmitted, SyncRequested};
+use crate::booking::{BookingId, Call, Place};
+use crate::contact::Email;
+use crate::event::{CallBooked, Event, EventData, Invitee, LeadSubmitted, SyncRequested};
 use crate::exchange::{Reply, Request};
 use crate::id::LeadId;
 use crate::lead::{Lead, LeadChanges};
@@ -54,6 +56,29 @@ pub(crate) fn submitted() -> Event {
     let score = amanda::score(&form.answers());
     let data = LeadSubmitted { form, score, client_score: None };
     event(EventData::LeadSubmitted(Box::new(data)), "form:lead-submit:1")
+}
+
+/// A booking of a call three days later, whose link is still being made.
+pub(crate) fn booked() -> Event {
+    let call = Call {
+        booking: BookingId::parse("invitee-1").unwrap(),
+        calendar_event: Some(BookingId::parse("calendar-event-1").unwrap()),
+        title: Some("Chamada de diagnóstico".to_owned()),
+        starts_at: time("2026-11-24T18:30:00.000Z"),
+        ends_at: Some(time("2026-11-24T19:15:00.000Z")),
+        time_zone: Some("America/Sao_Paulo".to_owned()),
+        place: Place::BeingMade { url: None },
+        cancel_url: None,
+        reschedule_url: None,
+    };
+    let invitee = Invitee {
+        email: Email::parse("ana@example.com").unwrap(),
+        name: Some(Text::from("Ana do Convite")),
+        phone: None,
+    };
+    let booked_at = time("2026-11-21T11:59:58.000Z");
+    let data = CallBooked { call, invitee, booked_at, instead_of: None };
+    event(EventData::CallBooked(Box::new(data)), "calendly:invitee-1")
 }
 
 /// A sync of one destination.
