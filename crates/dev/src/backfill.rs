@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use clap::Args;
+use funil_core::delivery::Delivery;
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::Event;
 use funil_core::hash::HashKey;
