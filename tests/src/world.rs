@@ -35,6 +35,8 @@ pub(crate) const BEGINNING: &str = "2031-05-05T12:00:00Z";
 pub const HASH_KEY: &str = "hash-key-of-the-tests";
 /// The site's `SERVICE_TOKEN`.
 pub const SERVICE_TOKEN: &str = "service-token-of-the-tests";
+/// The site's `CALENDLY_SIGNING_KEY`.
+pub const CALENDLY_KEY: &str = "calendly-key-of-the-tests";
 /// The caller of a submission that says nothing else.
 pub const CALLER: &str = "203.0.113.10";
 /// The lead of [`lead_body`].
@@ -349,6 +351,7 @@ pub(crate) fn environment(
         ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", engine.to_owned()),
         ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
+        ("CALENDLY_SIGNING_KEY", CALENDLY_KEY.to_owned()),
         ("CRM_BASE_URL", base("crm")),
         ("CRM_API_KEY", "crm-key".to_owned()),
         ("MAILERLITE_BASE_URL", base("mailerlite")),

@@ -25,6 +25,7 @@ pub fn all_with_request_timeout(
 ) -> Result<Vec<Function>, ConfigError> {
     let mut made = vec![
         funil_lambda::lead_submit(env, shell),
+        funil_lambda::calendar_webhook(env, shell),
         dispatch(env, shell),
         funil_lambda::health(env, shell),
         funil_lambda::metrics(env, shell),

@@ -1,5 +1,6 @@
 //! The endpoints: what each function does with its trigger.
 
+pub(crate) mod calendar_webhook;
 pub(crate) mod deliver;
 pub(crate) mod dispatch;
 pub(crate) mod health;

@@ -5,6 +5,7 @@
 //! the tests all call it the same way. This crate is the shell: clock, randomness and environment
 //! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
 
+mod booking;
 pub mod doorbell;
 mod endpoint;
 mod function;
@@ -21,6 +22,7 @@ mod telemetry;
 pub mod totals;
 pub mod trigger;
 
+pub use endpoint::calendar_webhook::function as calendar_webhook;
 pub use endpoint::deliver::function as delivery_function;
 pub use endpoint::dispatch::function as dispatch;
 pub use endpoint::health::function as health;

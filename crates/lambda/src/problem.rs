@@ -39,6 +39,8 @@ pub(crate) enum Problem {
     },
     /// No valid service token.
     Unauthorised,
+    /// A webhook without its provider's signature.
+    Unsigned,
     /// There is no such lead.
     NoSuchLead,
     /// The destination is not listed in `DESTINATIONS`.
@@ -64,7 +66,7 @@ impl Problem {
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Unauthorised | Self::Unsigned => StatusCode::UNAUTHORIZED,
             Self::NoSuchLead => StatusCode::NOT_FOUND,
             Self::DestinationOff => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -85,6 +87,7 @@ impl Problem {
             Self::TooLarge(_) => "body_too_large",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unauthorised => "unauthorized",
+            Self::Unsigned => "not_signed",
             Self::NoSuchLead => "lead_not_found",
             Self::DestinationOff => "destination_off",
             Self::Unavailable => "unavailable",
@@ -165,6 +168,16 @@ impl Problem {
                 ("A service token is needed", "Send Authorization: Bearer with a SERVICE_TOKEN."),
                 ("Falta um token de serviço", "Envie Authorization: Bearer com um SERVICE_TOKEN."),
             ),
+            Self::Unsigned => (
+                (
+                    "The signature is missing or not valid",
+                    "Sign the raw body with the configured key, at the present time.",
+                ),
+                (
+                    "A assinatura falta ou não é válida",
+                    "Assine o corpo com a chave configurada, no horário atual.",
+                ),
+            ),
             Self::NoSuchLead => (
                 ("There is no such lead", "Check the leadId."),
                 ("Este lead não existe", "Confira o leadId."),
@@ -232,6 +245,7 @@ impl Problem {
             | Self::KeyReused
             | Self::ContentType
             | Self::TooLarge(_)
+            | Self::Unsigned
             | Self::NoSuchLead
             | Self::DestinationOff => {}
         }

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::{NotSigned, NotUnderstood, Verified};
 use crate::config::Secret;
 use crate::contact::Phone;
 use crate::delivery::MessageStatus;
@@ -15,6 +16,8 @@ use crate::json;
 use crate::pii::Text;
 use crate::signature;
 
+/// The provider's name: of its receipts and quarantine.
+pub const NAME: &str = "whatsapp";
 /// The header of the signature.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 /// What a person writes who wants no more messages.
@@ -22,11 +25,16 @@ const OPT_OUTS: [&str; 3] = ["parar", "sair", "stop"];
 /// The longest challenge of a handshake that is answered, in characters; Meta's are numbers.
 const CHALLENGE_CHARS_MAX: usize = 200;
 
-/// Whether the body was signed with one of the app's secrets. Meta signs the bytes that it sends, in
+/// Checks the signature of a call by any of the app's secrets. Meta signs the bytes that it sends, in
 /// which it has escaped what is not ASCII: never a JSON made again.
-pub fn is_signed(secrets: &[Secret], body: &[u8], header: &str) -> bool {
-    let hex = header.trim().strip_prefix("sha256=").unwrap_or_default();
-    signature::is_signed(secrets, &[body], hex)
+pub fn verify<'b>(
+    body: &'b [u8],
+    header: Option<&str>,
+    secrets: &[Secret],
+) -> Result<Verified<'b>, NotSigned> {
+    let hex = header.and_then(|header| header.trim().strip_prefix("sha256="));
+    let signed = hex.is_some_and(|hex| signature::is_signed(secrets, &[body], hex));
+    if signed { Ok(Verified(body)) } else { Err(NotSigned) }
 }
 
 /// The header's value for a body, as Meta makes it.
@@ -106,11 +114,11 @@ pub struct Words {
     pub unreadable: usize,
 }
 
-/// Reads an authentic call; `None` where it is none that we understand.
-pub fn parse(body: &[u8]) -> Option<Words> {
-    let body = json::parse(body).ok()?;
+/// Reads an authentic call.
+pub fn parse(Verified(body): Verified<'_>) -> Result<Words, NotUnderstood> {
+    let body = json::parse(body).map_err(|_| NotUnderstood("not_json"))?;
     if body.get("object").and_then(Value::as_str) != Some("whatsapp_business_account") {
-        return None;
+        return Err(NotUnderstood("unknown_object"));
     }
     let mut words = Words::default();
     for entry in words.list(&body, "entry") {
@@ -121,7 +129,7 @@ pub fn parse(body: &[u8]) -> Option<Words> {
             }
         }
     }
-    Some(words)
+    Ok(words)
 }
 
 impl Words {
@@ -268,8 +276,12 @@ mod tests {
         let expected = "sha256=02fe0c96d28c59ddb7cf81eff0ca05809b360ba73b63c28210b5906a0a107d1f";
         let keys = [Secret::new("another"), Secret::new("app_secret_123")];
         assert_eq!(sign(&keys[1], body), expected);
+        let is_signed = |keys: &[Secret], body: &[u8], header: &str| {
+            verify(body, Some(header), keys).is_ok()
+        };
         assert!(is_signed(&keys, body, expected));
         assert!(is_signed(&keys, body, &format!(" {expected} ")));
+        assert!(verify(body, None, &keys).is_err());
         let spaced = br#"{"object": "whatsapp_business_account", "entry": []}"#;
         assert!(!is_signed(&keys, spaced, expected), "the same JSON in other bytes");
         for header in ["", "sha256=", &expected[7..], &expected.replace("sha256", "sha1")] {
@@ -316,7 +328,7 @@ mod tests {
             "object": "whatsapp_business_account",
             "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
         });
-        parse(body.to_string().as_bytes()).unwrap()
+        parse(Verified(body.to_string().as_bytes())).unwrap()
     }
 
     #[test]
@@ -408,9 +420,9 @@ mod tests {
     #[test]
     fn what_is_not_a_call_of_whatsapp_is_not_understood() {
         for body in [&b""[..], b"[]", b"{\"object\":\"page\",\"entry\":[]}", b"\xff", b"null"] {
-            assert_eq!(parse(body), None);
+            assert!(parse(Verified(body)).is_err());
         }
-        let empty = parse(br#"{"object":"whatsapp_business_account"}"#).unwrap();
+        let empty = parse(Verified(br#"{"object":"whatsapp_business_account"}"#)).unwrap();
         assert_eq!(empty, Words::default());
     }
 
@@ -423,7 +435,7 @@ mod tests {
             {"changes": [null, {"field": "messages", "value": {"messages": "no", "errors": [
                 {"code": 130_429}]}}, good, {"field": "account_update", "value": {}}]},
         ]});
-        let words = parse(body.to_string().as_bytes()).unwrap();
+        let words = parse(Verified(body.to_string().as_bytes())).unwrap();
         assert_eq!((words.statuses.len(), words.unreadable), (1, 2));
         assert_eq!(words.errors, [130_429]);
     }
@@ -431,7 +443,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            drop(parse(&body));
+            drop(parse(Verified(&body)));
         }
     }
 }

@@ -1,0 +1,513 @@
+//! Calendly's webhooks (`provider-apis.md` §4): verified, and read into events about a booking.
+//!
+//! Owns Calendly's header, its event names and the shape of its payloads; tolerant of what is absent
+//! or null, because only the invitee, the time and the e-mail matter. Must not know how a lead is
+//! found among those that exist.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{NotSigned, NotUnderstood, Verified};
+use crate::booking::{BookingId, Call, Place};
+use crate::config::Secret;
+use crate::contact::{Email, Phone};
+use crate::event::{
+    Attendance, CallBooked, CallCanceled, CallMissed, EventData, Invitee, Withdrawal,
+};
+use crate::id::{EventId, LeadId};
+use crate::json;
+use crate::pii::Text;
+use crate::signature;
+
+/// The provider's name: of its receipts, events and quarantine.
+pub const NAME: &str = "calendly";
+/// The header that holds the signature: `t=<unix seconds>,v1=<hex>`.
+pub const SIGNATURE_HEADER: &str = "calendly-webhook-signature";
+/// How far a signature's time may lie from ours, in seconds: three minutes, as Calendly's
+/// documentation has it for the past.
+pub const TOLERANCE_S: i64 = 180;
+
+const NAME_CHARS_MAX: usize = 200;
+const TITLE_CHARS_MAX: usize = 200;
+const WORDS_CHARS_MAX: usize = 500;
+const URL_CHARS_MAX: usize = 2000;
+/// How many lead ids a booking may name.
+const NAMED_MAX: usize = 10;
+
+/// What a call says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// Something about a booking.
+    Booking(Box<Notice>),
+    /// An event that is nothing to us, by its name.
+    Other(String),
+}
+
+/// A word about a booking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The event's identity: its name, the invitee and the time, which Calendly repeats when it tries
+    /// again, because it sends no id of its own.
+    pub id: EventId,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The bookings that it is about: its own, then the one that it stands for.
+    pub bookings: Vec<BookingId>,
+    /// The lead ids that came along with the booking link, most trusted first.
+    pub named: Vec<LeadId>,
+    /// Who booked, where the call tells.
+    pub invitee: Option<Invitee>,
+    /// When they booked, as far as the call tells.
+    pub booked_at: Timestamp,
+    /// What happened.
+    pub data: EventData,
+}
+
+/// Checks the signature of a call over its raw body by any of `keys`, and that it is of now.
+pub fn verify<'b>(
+    body: &'b [u8],
+    header: Option<&str>,
+    keys: &[Secret],
+    now: Timestamp,
+) -> Result<Verified<'b>, NotSigned> {
+    let parts =
+        || header.unwrap_or_default().split(',').filter_map(|part| part.trim().split_once('='));
+    let time = parts().find(|(name, _)| *name == "t").map(|(_, time)| time).ok_or(NotSigned)?;
+    let at: i64 = time.parse().map_err(|_| NotSigned)?;
+    if now.as_second().abs_diff(at) > TOLERANCE_S.unsigned_abs() {
+        return Err(NotSigned);
+    }
+    let signed = [time.as_bytes(), b".", body];
+    let signatures = parts().filter(|(name, _)| *name == "v1");
+    let valid =
+        signatures.fold(false, |valid, (_, hex)| valid | signature::is_signed(keys, &signed, hex));
+    if valid { Ok(Verified(body)) } else { Err(NotSigned) }
+}
+
+/// The header for a body, as Calendly would send it: for samples and tests.
+pub fn sign(body: &[u8], key: &Secret, now: Timestamp) -> String {
+    let time = now.as_second().to_string();
+    format!("t={time},v1={}", signature::sign(key, &[time.as_bytes(), b".", body]))
+}
+
+/// Reads a call.
+pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
+    let body = json::parse(body).map_err(|_| NotUnderstood("invalid_json"))?;
+    let name = text(&body, "event").ok_or(NotUnderstood("without_event"))?;
+    let known = [
+        "invitee.created",
+        "invitee.canceled",
+        "invitee_no_show.created",
+        "invitee_no_show.deleted",
+    ];
+    if !known.contains(&name) {
+        return Ok(Parsed::Other(event_name(name)));
+    }
+    let payload = body.get("payload").ok_or(NotUnderstood("without_payload"))?;
+    let occurred_at = time(&body, "created_at").ok_or(NotUnderstood("without_created_at"))?;
+    // A no-show is told of as the invitee, or as a resource of its own that names the invitee.
+    let address = text(payload, "invitee").or_else(|| text(payload, "uri"));
+    let booking = address.and_then(invitee_id).ok_or(NotUnderstood("without_invitee"))?;
+    let invitee = invitee(payload);
+    let booked_at = time(payload, "created_at").unwrap_or(occurred_at);
+    let instead_of = text(payload, "old_invitee").and_then(invitee_id);
+    let mut bookings = vec![booking.clone()];
+    let id = EventId::of_provider(NAME, &format!("{name}:{booking}:{occurred_at}"));
+    let data = match name {
+        "invitee.created" => {
+            let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
+            bookings.extend(instead_of.clone());
+            let call = call(payload, booking)?;
+            EventData::CallBooked(Box::new(CallBooked { call, invitee, booked_at, instead_of }))
+        }
+        "invitee.canceled" => {
+            let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
+            let moved = payload.get("rescheduled") == Some(&Value::Bool(true));
+            let cancellation = payload.get("cancellation").unwrap_or(&Value::Null);
+            let by =
+                text(cancellation, "canceler_type").filter(|by| ["host", "invitee"].contains(by));
+            EventData::CallCanceled(Box::new(CallCanceled {
+                call: call(payload, booking)?,
+                invitee,
+                booked_at,
+                withdrawal: if moved { Withdrawal::Rescheduled } else { Withdrawal::Canceled },
+                by: by.map(str::to_owned),
+                reason: personal(cancellation, "reason", WORDS_CHARS_MAX),
+            }))
+        }
+        _ => EventData::CallMissed(CallMissed {
+            booking,
+            attendance: if name == "invitee_no_show.created" {
+                Attendance::Missed
+            } else {
+                Attendance::MissedTakenBack
+            },
+        }),
+    };
+    let named = named(payload);
+    Ok(Parsed::Booking(Box::new(Notice {
+        id,
+        occurred_at,
+        bookings,
+        named,
+        invitee,
+        booked_at,
+        data,
+    })))
+}
+
+/// The name of an event that we do not know, as far as it can stand in a log.
+fn event_name(name: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    name.chars().filter(plain).take(60).collect()
+}
+
+/// The last part of `https://api.calendly.com/scheduled_events/<event>/invitees/<invitee>`.
+fn invitee_id(address: &str) -> Option<BookingId> {
+    let (_, id) = address.rsplit_once("/invitees/")?;
+    BookingId::parse(id).ok()
+}
+
+fn invitee(payload: &Value) -> Option<Invitee> {
+    let email = Email::parse(text(payload, "email")?).ok()?;
+    let whole = || {
+        let parts = ["first_name", "last_name"].map(|part| text(payload, part));
+        let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Some(cut(&name, NAME_CHARS_MAX)).filter(|_| !name.is_empty())
+    };
+    let name = personal(payload, "name", NAME_CHARS_MAX).or_else(whole);
+    let reminder = text(payload, "text_reminder_number").and_then(|text| Phone::parse(text).ok());
+    let answered = || answers(payload).find_map(|(question, answer)| phone(question, answer));
+    Some(Invitee { email, name, phone: reminder.or_else(answered) })
+}
+
+/// An answer that is a phone: its question asks for one, or it is written with its country. Any number
+/// might be one otherwise, a CPF too, and a message must not reach a stranger.
+fn phone(question: &str, answer: &str) -> Option<Phone> {
+    let question = question.to_lowercase();
+    let words = ["phone", "fone", "celular", "whats", "zap", "contato", "telem"];
+    let asked = words.iter().any(|word| question.contains(word));
+    if asked || answer.starts_with('+') { Phone::parse(answer).ok() } else { None }
+}
+
+fn answers(payload: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let entries = payload.get("questions_and_answers").and_then(Value::as_array);
+    entries.into_iter().flatten().filter_map(|entry| {
+        Some((text(entry, "question").unwrap_or_default(), text(entry, "answer")?))
+    })
+}
+
+/// The lead ids in `utm_content`, in `salesforce_uuid`, and in the answers, each once.
+fn named(payload: &Value) -> Vec<LeadId> {
+    let tracking = payload.get("tracking").unwrap_or(&Value::Null);
+    let tracked =
+        ["utm_content", "salesforce_uuid"].into_iter().filter_map(|name| text(tracking, name));
+    let mut named = Vec::new();
+    for text in tracked.chain(answers(payload).map(|(_, answer)| answer)) {
+        let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+        for id in words.filter(|word| word.len() >= 32).filter_map(|word| LeadId::parse(word).ok())
+        {
+            if !named.contains(&id) && named.len() < NAMED_MAX {
+                named.push(id);
+            }
+        }
+    }
+    named
+}
+
+fn call(payload: &Value, booking: BookingId) -> Result<Call, NotUnderstood> {
+    let scheduled = payload.get("scheduled_event").unwrap_or(&Value::Null);
+    let starts_at = time(scheduled, "start_time").ok_or(NotUnderstood("without_start_time"))?;
+    let event = text(scheduled, "uri").or_else(|| text(payload, "event"));
+    let calendar_event =
+        event.and_then(|uri| uri.rsplit('/').next()).and_then(|id| BookingId::parse(id).ok());
+    let zone = text(payload, "timezone").filter(|zone| is_zone_name(zone));
+    Ok(Call {
+        booking,
+        calendar_event,
+        title: text(scheduled, "name").map(|name| name.chars().take(TITLE_CHARS_MAX).collect()),
+        starts_at,
+        ends_at: time(scheduled, "end_time"),
+        time_zone: zone.map(str::to_owned),
+        place: place(scheduled.get("location").unwrap_or(&Value::Null)),
+        cancel_url: link(payload, "cancel_url"),
+        reschedule_url: link(payload, "reschedule_url"),
+    })
+}
+
+/// Whether a text has the form of an IANA name; whether the zone exists is asked when it is used.
+fn is_zone_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+'))
+}
+
+/// Where the call is: conferences have a `join_url` and the `status` of its making, the others have
+/// words, which may be an address of the host's own room.
+fn place(location: &Value) -> Place {
+    let url = link(location, "join_url");
+    let kind = text(location, "type").unwrap_or_default();
+    match (text(location, "status"), url) {
+        (Some("initiated" | "processing"), url) => Place::BeingMade { url },
+        (_, Some(url)) => Place::Link { url },
+        (None, None) if kind.ends_with("conference") || kind == "zoom" => {
+            Place::BeingMade { url: None }
+        }
+        (_, None) => {
+            match (link(location, "location"), personal(location, "location", WORDS_CHARS_MAX)) {
+                (Some(url), _) => Place::Link { url },
+                (None, Some(words)) => Place::Words { words },
+                (None, None) => Place::Unsaid,
+            }
+        }
+    }
+}
+
+/// A field's text, trimmed; absent, null and blank are the same.
+fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
+    object.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn time(object: &Value, name: &str) -> Option<Timestamp> {
+    text(object, name)?.parse().ok()
+}
+
+fn cut(text: &str, chars_max: usize) -> Text {
+    Text::new(text.chars().take(chars_max).collect())
+}
+
+fn personal(object: &Value, name: &str, chars_max: usize) -> Option<Text> {
+    text(object, name).map(|text| cut(text, chars_max))
+}
+
+/// An address on the web; one too long to be true is none.
+fn link(object: &Value, name: &str) -> Option<Text> {
+    let text = text(object, name)?;
+    let is_link = text.starts_with("https://") || text.starts_with("http://");
+    (is_link && text.len() <= URL_CHARS_MAX && !text.contains(char::is_whitespace))
+        .then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const KEY: &str = "5mEzn9C-I28UtwOjZJtFoob0sAAFZ95GbZkqj4y3i0I";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// The vector of `provider-apis.md` §4; Calendly publishes none.
+    #[test]
+    fn the_vector_is_verified_and_nothing_near_it_is() {
+        let body = r#"{"created_at":"2020-11-23T17:51:19.000000Z","event":"invitee.created","payload":{"email":"test@example.com","name":"João"}}"#.as_bytes();
+        let hex = "e386fbc64bb70a9bd0ddfbdae0de13498673111eeef16b8358efa2f1e11bbd2f";
+        let keys = [Secret::new("the next one"), Secret::new(KEY)];
+        let header = format!("t=1700000000,v1={hex}");
+        let verify = |header: &str, now| verify(body, Some(header), &keys, at(now)).map(drop);
+        assert_eq!(sign(body, &keys[1], at(1_700_000_000)), header);
+        for now in [1_700_000_000, 1_700_000_180, 1_699_999_820] {
+            assert_eq!(verify(&header, now), Ok(()), "{now}");
+        }
+        for now in [1_700_000_181, 1_699_999_819, 0] {
+            assert_eq!(verify(&header, now), Err(NotSigned), "{now}");
+        }
+        let other = "0".repeat(64);
+        for (header, expected) in [
+            (format!("t=1700000000, v1={other}, v1={hex}"), Ok(())),
+            (format!("v1={hex},t=1700000000"), Ok(())),
+            (format!("t=1700000001,v1={hex}"), Err(NotSigned)),
+            (format!("t=1700000000,v1={other}"), Err(NotSigned)),
+            (format!("t=1700000000,v0={hex}"), Err(NotSigned)),
+            (format!("t=,v1={hex}"), Err(NotSigned)),
+            (format!("v1={hex}"), Err(NotSigned)),
+            (String::new(), Err(NotSigned)),
+        ] {
+            assert_eq!(verify(&header, 1_700_000_000), expected, "{header}");
+        }
+        assert_eq!(super::verify(body, None, &keys, at(1_700_000_000)).map(drop), Err(NotSigned));
+        let changed = [body, b" "].concat();
+        let changed = super::verify(&changed, Some(&header), &keys, at(1_700_000_000));
+        assert_eq!(changed.map(drop), Err(NotSigned));
+    }
+
+    fn body(event: &str, more: &Value) -> Value {
+        let mut payload = json!({
+            "uri": "https://api.calendly.com/scheduled_events/EV1/invitees/INV1",
+            "email": "Ana@Example.com", "name": "Ana Exemplo", "timezone": "America/Sao_Paulo",
+            "created_at": "2031-05-05T11:59:00.000000Z", "text_reminder_number": null,
+            "questions_and_answers": null, "tracking": null, "cancellation": null,
+            "scheduled_event": {
+                "uri": "https://api.calendly.com/scheduled_events/EV1",
+                "name": "Chamada", "start_time": "2031-05-08T17:00:00.000000Z",
+                "end_time": "2031-05-08T17:45:00.000000Z", "location": null,
+            },
+        });
+        for (name, value) in more.as_object().unwrap() {
+            payload[name] = value.clone();
+        }
+        json!({"event": event, "created_at": "2031-05-05T11:59:01.000000Z", "payload": payload})
+    }
+
+    fn read(body: &Value) -> Result<Parsed, NotUnderstood> {
+        parse(Verified(body.to_string().as_bytes()))
+    }
+
+    fn notice(event: &str, more: &Value) -> Notice {
+        match read(&body(event, more)).unwrap() {
+            Parsed::Booking(notice) => *notice,
+            Parsed::Other(name) => panic!("{name}"),
+        }
+    }
+
+    fn booked(more: &Value) -> CallBooked {
+        match notice("invitee.created", more).data {
+            EventData::CallBooked(booked) => *booked,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_booking_is_read() {
+        let notice = notice("invitee.created", &json!({}));
+        let id = "calendly:invitee.created:INV1:2031-05-05T11:59:01Z";
+        assert_eq!(notice.id.as_str(), id);
+        assert_eq!(notice.named, []);
+        let booked = booked(
+            &json!({"old_invitee": "https://api.calendly.com/scheduled_events/E/invitees/OLD"}),
+        );
+        assert_eq!(booked.instead_of.unwrap().as_str(), "OLD");
+        assert_eq!(booked.call.calendar_event.unwrap().as_str(), "EV1");
+        assert_eq!(booked.invitee.email.as_str(), "ana@example.com");
+        assert_eq!(booked.booked_at.to_string(), "2031-05-05T11:59:00Z");
+        assert_eq!(booked.call.starts_at.to_string(), "2031-05-08T17:00:00Z");
+        assert_eq!(booked.call.time_zone.as_deref(), Some("America/Sao_Paulo"));
+    }
+
+    #[test]
+    fn every_kind_of_place_is_read() {
+        let link = |url: &str| Place::Link { url: url.into() };
+        let made = |url: Option<&str>| Place::BeingMade { url: url.map(Text::from) };
+        let words = |words: &str| Place::Words { words: words.into() };
+        let meet = "https://meet.example.com/abc";
+        for (location, expected) in [
+            (json!(null), Place::Unsaid),
+            (json!({"type": "custom", "location": null}), Place::Unsaid),
+            (
+                json!({"type": "physical", "location": "Rua das Flores 12"}),
+                words("Rua das Flores 12"),
+            ),
+            (
+                json!({"type": "outbound_call", "location": "+55 11 98765-4321"}),
+                words("+55 11 98765-4321"),
+            ),
+            (json!({"type": "custom", "location": meet}), link(meet)),
+            (json!({"type": "zoom", "status": "pushed", "join_url": meet}), link(meet)),
+            (json!({"type": "zoom", "join_url": meet}), link(meet)),
+            (
+                json!({"type": "google_conference", "status": "processing", "join_url": meet}),
+                made(Some(meet)),
+            ),
+            (json!({"type": "google_conference", "status": "initiated"}), made(None)),
+            (json!({"type": "zoom"}), made(None)),
+            (json!({"type": "zoom", "status": "failed"}), Place::Unsaid),
+        ] {
+            let more = json!({"scheduled_event": {"start_time": "2031-05-08T17:00:00Z", "location": location}});
+            assert!(booked(&more).call.place == expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_lead_is_named_by_tracking_and_by_answers() {
+        let [one, other, third] =
+            [1, 2, 3].map(|n| format!("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b1{n}"));
+        let notice = notice(
+            "invitee.created",
+            &json!({
+                "tracking": {"utm_content": one.to_uppercase(), "salesforce_uuid": other},
+                "questions_and_answers": [
+                    {"question": "Código", "answer": format!("https://x.example/?lead={third}&a=1"), "position": 0},
+                    {"question": "De novo", "answer": one, "position": 1},
+                    {"question": "Vazio", "answer": null},
+                ],
+            }),
+        );
+        let named: Vec<_> = notice.named.iter().map(ToString::to_string).collect();
+        assert_eq!(named, [one, other, third]);
+    }
+
+    #[test]
+    fn a_phone_is_the_reminder_s_or_an_answer_that_was_asked_for() {
+        let answer = |question: &str, answer: &str| json!({"questions_and_answers": [{"question": question, "answer": answer}]});
+        for (more, expected) in [
+            (json!({"text_reminder_number": "+1 404-555-1234"}), Some("+14045551234")),
+            (answer("Seu WhatsApp", "(11) 98765-4321"), Some("+5511987654321")),
+            (answer("Outro", "+55 11 98765-4321"), Some("+5511987654321")),
+            (answer("CPF", "11987654321"), None),
+            (answer("Telefone", "depois"), None),
+        ] {
+            let phone = booked(&more).invitee.phone;
+            assert_eq!(phone.as_ref().map(Phone::as_str), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_cancellation_and_a_move_differ() {
+        let canceled = |more: &Value| match notice("invitee.canceled", more).data {
+            EventData::CallCanceled(canceled) => *canceled,
+            other => panic!("{other:?}"),
+        };
+        let said =
+            canceled(&json!({"cancellation": {"canceler_type": "invitee", "reason": "Viagem"}}));
+        assert_eq!(said.withdrawal, Withdrawal::Canceled);
+        assert_eq!(said.by.as_deref(), Some("invitee"));
+        assert_eq!(canceled(&json!({"rescheduled": true})).withdrawal, Withdrawal::Rescheduled);
+    }
+
+    #[test]
+    fn a_no_show_is_read_in_both_shapes() {
+        let address = "https://api.calendly.com/scheduled_events/EV1/invitees/INV1";
+        let own =
+            json!({"uri": "https://api.calendly.com/invitee_no_shows/NS1", "invitee": address});
+        for payload in [own, json!({"uri": address, "email": "ana@example.com"})] {
+            for (name, attendance) in [
+                ("invitee_no_show.created", Attendance::Missed),
+                ("invitee_no_show.deleted", Attendance::MissedTakenBack),
+            ] {
+                let body = json!({"event": name, "created_at": "2031-05-08T18:00:00Z", "payload": payload});
+                let Ok(Parsed::Booking(notice)) = read(&body) else { panic!("{body}") };
+                let booking = BookingId::parse("INV1").unwrap();
+                assert_eq!(notice.data, EventData::CallMissed(CallMissed { booking, attendance }));
+                assert_eq!(notice.invitee.is_some(), payload.get("email").is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_and_what_is_not_understood() {
+        let other = json!({"event": "routing_form_submission.created", "payload": {}});
+        assert_eq!(read(&other), Ok(Parsed::Other("routing_form_submission.created".to_owned())));
+        let strange = json!({"event": "ana@example.com <b>\n"});
+        assert_eq!(read(&strange), Ok(Parsed::Other("anaexample.comb".to_owned())));
+        assert_eq!(parse(Verified(b"{")), Err(NotUnderstood("invalid_json")));
+        let without = |name: &str| {
+            let mut body = body("invitee.created", &json!({}));
+            body["payload"][name] = Value::Null;
+            read(&body)
+        };
+        for (name, expected) in [
+            ("uri", "without_invitee"),
+            ("email", "without_email"),
+            ("scheduled_event", "without_start_time"),
+        ] {
+            assert_eq!(without(name), Err(NotUnderstood(expected)));
+        }
+        assert!(without("timezone").is_ok() && without("created_at").is_ok());
+        let mut body = body("invitee.created", &json!({}));
+        body["created_at"] = "yesterday".into();
+        assert_eq!(read(&body), Err(NotUnderstood("without_created_at")));
+        assert_eq!(read(&json!([])), Err(NotUnderstood("without_event")));
+    }
+}
