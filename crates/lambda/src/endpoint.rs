@@ -7,3 +7,4 @@ pub(crate) mod health;
 pub(crate) mod lead_submit;
 pub(crate) mod metrics;
 mod watch;
+pub(crate) mod whatsapp_webhook;

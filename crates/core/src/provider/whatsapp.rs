@@ -16,7 +16,7 @@ use crate::json;
 use crate::pii::Text;
 use crate::signature;
 
-/// The provider's name: of its receipts and quarantine.
+/// The provider's name: of its receipts and quarantine, and of the destination that it tells of.
 pub const NAME: &str = "whatsapp";
 /// The header of the signature.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
