@@ -6,5 +6,6 @@ pub(crate) mod dispatch;
 pub(crate) mod health;
 pub(crate) mod lead_submit;
 pub(crate) mod metrics;
+mod sequence;
 mod watch;
 pub(crate) mod whatsapp_webhook;
