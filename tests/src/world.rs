@@ -37,6 +37,8 @@ pub const HASH_KEY: &str = "hash-key-of-the-tests";
 pub const SERVICE_TOKEN: &str = "service-token-of-the-tests";
 /// The site's `CALENDLY_SIGNING_KEY`.
 pub const CALENDLY_KEY: &str = "calendly-key-of-the-tests";
+/// The site's `WHATSAPP_APP_SECRET`.
+pub const WHATSAPP_APP_SECRET: &str = "whatsapp-app-secret";
 /// The caller of a submission that says nothing else.
 pub const CALLER: &str = "203.0.113.10";
 /// The lead of [`lead_body`].
@@ -44,7 +46,7 @@ pub const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 /// The e-mail of [`lead_body`].
 pub const EMAIL: &str = "ana@example.com";
 /// The providers that have an interface.
-const PROVIDERS: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
+const PROVIDERS: [&str; 5] = ["crm", "mailerlite", "ga4", "segment", "whatsapp"];
 /// Nobody is later than this.
 const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
 
@@ -362,6 +364,11 @@ pub(crate) fn environment(
         ("GA4_API_SECRET", "ga4-secret".to_owned()),
         ("SEGMENT_BASE_URL", base("segment")),
         ("SEGMENT_WRITE_KEY", "segment-key".to_owned()),
+        ("WHATSAPP_BASE_URL", base("whatsapp")),
+        ("WHATSAPP_ACCESS_TOKEN", "whatsapp-token".to_owned()),
+        ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
+        ("WHATSAPP_APP_SECRET", WHATSAPP_APP_SECRET.to_owned()),
+        ("WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token".to_owned()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

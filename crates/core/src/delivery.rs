@@ -207,6 +207,16 @@ impl MessageStatus {
         }
     }
 
+    /// The name of the attempt that notes it.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Sent => "told_sent",
+            Self::Delivered => "told_delivered",
+            Self::Read => "told_read",
+            Self::Failed => "told_failed",
+        }
+    }
+
     /// Reads a name of [`MessageStatus::name`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)
@@ -322,6 +332,8 @@ pub enum Reason {
     Limit(&'static str),
     /// The person did not agree to this purpose, or took it back.
     NoConsent(Purpose),
+    /// The person gave no phone number.
+    NoPhone,
     /// The provider says that the person left.
     Unsubscribed,
     /// This deployment is not production.
@@ -368,6 +380,7 @@ impl fmt::Display for Reason {
             Self::Answer(what) => write!(f, "answer_{what}"),
             Self::Limit(what) => write!(f, "limit_{what}"),
             Self::NoConsent(purpose) => write!(f, "no_consent_{}", purpose.name()),
+            Self::NoPhone => f.write_str("no_phone"),
             Self::Unsubscribed => f.write_str("unsubscribed"),
             Self::OutsideProduction => f.write_str("outside_production"),
             Self::Off => f.write_str("off"),

@@ -73,6 +73,12 @@ pub enum Fault {
     OutOfRange(i64, i64),
     /// Not a moment of RFC 3339.
     Time,
+    /// No time zone's IANA name.
+    TimeZone,
+    /// No http or https address.
+    Url,
+    /// Not 1 to 64 letters, digits, `-` and `_`.
+    BookingId,
     /// Not one of the names there are.
     Choice,
     /// Not `<lead>/<delivery>`.
@@ -95,6 +101,9 @@ impl Fault {
             Self::Uuid => "invalid_uuid",
             Self::OutOfRange(..) => "out_of_range",
             Self::Time => "invalid_time",
+            Self::TimeZone => "unknown_time_zone",
+            Self::Url => "invalid_url",
+            Self::BookingId => "invalid_booking_id",
             Self::Choice => "unknown_choice",
             Self::DeliveryName => "invalid_delivery",
             Self::TooMany(_) => "too_many",
@@ -138,6 +147,12 @@ impl Fault {
             }
             (Self::Time, Locale::En) => "Send a time such as 2026-11-21T12:00:00Z.".into(),
             (Self::Time, Locale::PtBr) => "Envie um horário como 2026-11-21T12:00:00Z.".into(),
+            (Self::TimeZone, Locale::En) => "Send a time zone such as America/Sao_Paulo.".into(),
+            (Self::TimeZone, Locale::PtBr) => "Envie um fuso como America/Sao_Paulo.".into(),
+            (Self::Url, Locale::En) => "Send an http or https address.".into(),
+            (Self::Url, Locale::PtBr) => "Envie um endereço http ou https.".into(),
+            (Self::BookingId, Locale::En) => "Use 1 to 64 letters, digits, - and _.".into(),
+            (Self::BookingId, Locale::PtBr) => "Use de 1 a 64 letras, dígitos, - e _.".into(),
             (Self::Choice, Locale::En) => "Use one of the documented values.".into(),
             (Self::Choice, Locale::PtBr) => "Use um dos valores documentados.".into(),
             (Self::DeliveryName, Locale::En) => "Send <lead>/<delivery>.".into(),

@@ -26,6 +26,7 @@ pub mod lead;
 pub mod lead_form;
 pub mod pii;
 pub mod provider;
+pub mod pt_br;
 pub mod questionnaire;
 pub mod readiness;
 pub mod replay;

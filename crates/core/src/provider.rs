@@ -4,6 +4,7 @@
 //! `parse(verified)` into our own types. Must not know how anything is kept or answered.
 
 pub mod calendly;
+pub mod whatsapp;
 
 /// The signature is missing, wrong, or of another time. It never says which, so that nobody learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::clock::after;
-use crate::delivery::{Delivery, Outcome, Reason};
+use crate::delivery::{Delivery, MessageStatus, Outcome, Reason};
 use crate::destination::Destination;
 use crate::event::{Event, EventData};
 
@@ -103,6 +103,9 @@ pub fn replay_safety(
     {
         return Safety::TooLate(format!("{name} takes no event older than {hours} hours."));
     }
+    if planned_end(destination, delivery, event).is_some_and(|ends| now >= ends) {
+        return Safety::TooLate("What it is about is over.".to_owned());
+    }
     let Some(perhaps_sent_at) = perhaps_sent_at(delivery) else { return Safety::Safe };
     match (destination.replay.repeats)(&event.data) {
         Repeats::Recognised => Safety::Safe,
@@ -119,17 +122,31 @@ pub fn replay_safety(
 }
 
 /// The deadline of a delivery that is sent again from `now` on: a fresh one, but never past what the
-/// destination takes.
-pub fn replay_deadline(destination: &Destination, event: &Event, now: Timestamp) -> Timestamp {
+/// destination takes, nor past what the message is about.
+pub fn replay_deadline(
+    destination: &Destination,
+    delivery: &Delivery,
+    event: &Event,
+    now: Timestamp,
+) -> Timestamp {
     let fresh = after(now, destination.deadline_h * 3600);
-    destination.replay.ends(event).map_or(fresh, |ends| ends.min(fresh))
+    let ends = [destination.replay.ends(event), planned_end(destination, delivery, event)];
+    ends.into_iter().flatten().fold(fresh, Timestamp::min)
+}
+
+/// The end that the destination planned for the delivery by itself: a reminder's is its call's start.
+fn planned_end(destination: &Destination, delivery: &Delivery, event: &Event) -> Option<Timestamp> {
+    let planned = (destination.plan)(event);
+    planned.iter().find(|planned| planned.slot.name == delivery.slot)?.deadline
 }
 
 /// When it may first have been sent without our knowing; `None` where every try got an answer or
-/// reached nobody.
+/// reached nobody, or the provider said since that it did not arrive.
 fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
     let unknown = Outcome::Unknown(Reason::MayHaveBeenSent).name();
-    let doubtful = delivery.log.iter().find(|attempt| attempt.outcome == unknown);
+    let failed = MessageStatus::Failed.told();
+    let since = delivery.log.iter().rposition(|attempt| attempt.outcome == failed).unwrap_or(0);
+    let doubtful = delivery.log[since..].iter().find(|attempt| attempt.outcome == unknown);
     let may_have_been_sent = Reason::MayHaveBeenSent.to_string();
     doubtful.map(|attempt| attempt.at).or_else(|| {
         let says_so = delivery.reason.as_deref() == Some(&may_have_been_sent);
@@ -187,6 +204,29 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_sent_again_once_it_is_known_not_to_have_arrived_and_while_the_call_is_ahead() {
+        let event = samples::booked();
+        let whatsapp = destination::find("whatsapp").unwrap();
+        // The call is 78.5 hours after its booking.
+        for (outcomes, hours, expected) in [
+            (&["rejected"][..], 1, "safe"),
+            (&["delivered", "told_failed"][..], 1, "safe"),
+            (&["unknown", "told_failed"][..], 78, "safe"),
+            (&["unknown", "told_failed"][..], 79, "too_late"),
+            (&["unknown", "unknown"][..], 1, "would_duplicate"),
+            (&["unknown", "told_failed", "unknown"][..], 1, "would_duplicate"),
+        ] {
+            let mut delivery = delivery(&event, "whatsapp", outcomes);
+            delivery.slot = "welcome".to_owned();
+            let now = hours_later(&event, hours);
+            let safety = replay_safety(whatsapp, &delivery, &event, now);
+            assert_eq!(safety.name(), expected, "{outcomes:?} after {hours} h");
+            let starts_at = event.data.call().unwrap().starts_at;
+            assert_eq!(replay_deadline(whatsapp, &delivery, &event, now), starts_at);
+        }
+    }
+
+    #[test]
     fn a_reason_alone_says_that_it_may_have_been_sent() {
         let event = samples::submitted();
         let mut delivery = delivery(&event, "ga4", &[]);
@@ -218,7 +258,10 @@ mod tests {
     fn a_replayed_delivery_has_a_fresh_deadline_but_never_past_what_is_taken() {
         let event = samples::submitted();
         let now = hours_later(&event, 48);
-        let deadline = |name| replay_deadline(destination::find(name).unwrap(), &event, now);
+        let deadline = |name| {
+            let delivery = delivery(&event, name, &[]);
+            replay_deadline(destination::find(name).unwrap(), &delivery, &event, now)
+        };
         assert_eq!(deadline("crm"), after(now, 14 * 24 * 3600));
         assert_eq!(deadline("ga4"), hours_later(&event, 72));
     }

@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use clap::Args;
+use funil_core::delivery::Delivery;
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::Event;
 use funil_core::hash::HashKey;
@@ -101,11 +102,17 @@ async fn backfill(
 ) -> Result<(), StoreError> {
     done.events += 1;
     let destination = arguments.destination;
+    let ends = |delivery: &Delivery| {
+        delivery.deadline.min(replay_deadline(destination, delivery, event, now))
+    };
     let mut missing = Vec::new();
     for delivery in plan(event, &[destination], None, &AliasDigests::default()) {
+        let due_at = delivery.due_at.unwrap_or(now);
+        // A reminder: it is sent at its time or not at all.
+        let has_time_of_its_own = due_at > delivery.accepted_at;
         if store.is_planned(&delivery).await? {
             done.there += 1;
-        } else if now >= delivery.deadline.min(replay_deadline(destination, event, now)) {
+        } else if now >= ends(&delivery) || has_time_of_its_own && due_at < now {
             done.too_late += 1;
         } else {
             missing.push(delivery);
@@ -117,8 +124,8 @@ async fn backfill(
     let Some(lead) = store.lead(event.lead_id).await? else { return Ok(()) };
     let aliases = AliasDigests::of(&lead.latest, hash_key);
     for mut delivery in missing {
-        delivery.due_at = Some(now);
-        delivery.deadline = delivery.deadline.min(replay_deadline(destination, event, now));
+        delivery.due_at = Some(delivery.due_at.map_or(now, |due_at| due_at.max(now)));
+        delivery.deadline = ends(&delivery);
         delivery.email_digest.clone_from(&aliases.email);
         delivery.phone_digest.clone_from(&aliases.phone);
         if !arguments.yes || store.plan_missing(&delivery).await? {

@@ -30,6 +30,7 @@ pub fn all_with_request_timeout(
         dispatch(env, shell),
         funil_lambda::health(env, shell),
         funil_lambda::metrics(env, shell),
+        funil_lambda::whatsapp_webhook(env, shell),
     ];
     for destination in destination::ALL {
         made.push(Worker::connect(destination.name, env, shell).and_then(|worker| {

@@ -1,4 +1,4 @@
-//! Simulated CRM, `MailerLite`, GA4 and Segment, for the local stage and the end-to-end tests.
+//! Simulated CRM, `MailerLite`, GA4, Segment and WhatsApp, for the local stage and the end-to-end tests.
 //!
 //! Owns the one world they live in: what each received, how each behaves from call to call, and
 //! the effects its interface would have had. Any other name is a provider that records and
@@ -14,6 +14,7 @@ mod journal;
 mod mailerlite;
 mod received;
 mod segment;
+mod whatsapp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -28,6 +29,7 @@ pub use behaviour::{Behaviour, UnknownBehaviour};
 pub use ga4::Ga4Event;
 pub use mailerlite::GroupJoin;
 pub use received::Received;
+pub use whatsapp::{WhatsAppMessage, inbound as whatsapp_inbound};
 
 use call::{Call, Reply};
 use journal::{Entry, Journal};
@@ -36,7 +38,7 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers with an interface of their own here.
-const SIMULATED: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
+const SIMULATED: [&str; 5] = ["crm", "mailerlite", "ga4", "segment", "whatsapp"];
 
 /// The simulated providers; clones are the same ones.
 #[derive(Clone)]
@@ -69,6 +71,7 @@ struct World {
     mailerlite: mailerlite::MailerLite,
     ga4: ga4::Ga4,
     segment: segment::Segment,
+    whatsapp: whatsapp::WhatsApp,
     journal: Option<Journal>,
 }
 
@@ -254,6 +257,7 @@ impl World {
             "mailerlite" => self.mailerlite.answer(&call),
             "ga4" => self.ga4.answer(&call),
             "segment" => self.segment.answer(&call),
+            "whatsapp" => self.whatsapp.answer(&call),
             _ => Reply::json(200, json!({}), "recorded"),
         }
     }

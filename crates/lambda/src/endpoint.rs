@@ -8,4 +8,6 @@ pub(crate) mod health;
 pub(crate) mod lead_submit;
 pub(crate) mod metrics;
 pub(crate) mod questionnaire_submit;
+mod sequence;
 mod watch;
+pub(crate) mod whatsapp_webhook;

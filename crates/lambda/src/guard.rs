@@ -131,11 +131,16 @@ pub(crate) fn header(call: &HttpCall, name: HeaderName) -> Option<&str> {
 pub(crate) fn authorised(call: &HttpCall, tokens: &[Secret]) -> Result<(), Problem> {
     let header = header(call, AUTHORIZATION).unwrap_or_default();
     let (scheme, given) = header.split_once(' ').unwrap_or_default();
-    let given = given.trim().as_bytes();
-    let valid = tokens
-        .iter()
-        .fold(false, |valid, token| valid | bool::from(token.expose().as_bytes().ct_eq(given)));
+    let valid = is_one_of(given.trim(), tokens);
     if valid && scheme.eq_ignore_ascii_case("bearer") { Ok(()) } else { Err(Problem::Unauthorised) }
+}
+
+/// Whether a text is one of the secrets, compared in constant time.
+pub(crate) fn is_one_of(given: &str, secrets: &[Secret]) -> bool {
+    let given = given.as_bytes();
+    secrets
+        .iter()
+        .fold(false, |is_one, secret| is_one | bool::from(secret.expose().as_bytes().ct_eq(given)))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod system;
 mod telemetry;
 pub mod totals;
 pub mod trigger;
+mod webhook;
 
 pub use endpoint::calendar_webhook::function as calendar_webhook;
 pub use endpoint::deliver::function as delivery_function;
@@ -29,6 +30,7 @@ pub use endpoint::health::function as health;
 pub use endpoint::lead_submit::function as lead_submit;
 pub use endpoint::metrics::function as metrics;
 pub use endpoint::questionnaire_submit::function as questionnaire_submit;
+pub use endpoint::whatsapp_webhook::function as whatsapp_webhook;
 pub use function::Function;
 pub use run::run;
 pub use system::{process_environment, shell};

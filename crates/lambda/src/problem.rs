@@ -41,6 +41,10 @@ pub(crate) enum Problem {
     Unauthorised,
     /// A webhook without its provider's signature.
     Unsigned,
+    /// A handshake that does not know the configured token.
+    WrongVerifyToken,
+    /// The booking is known as another call.
+    BookingKnown,
     /// There is no such lead.
     NoSuchLead,
     /// The destination is not listed in `DESTINATIONS`.
@@ -67,8 +71,9 @@ impl Problem {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorised | Self::Unsigned => StatusCode::UNAUTHORIZED,
+            Self::WrongVerifyToken => StatusCode::FORBIDDEN,
             Self::NoSuchLead => StatusCode::NOT_FOUND,
-            Self::DestinationOff => StatusCode::CONFLICT,
+            Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -88,6 +93,8 @@ impl Problem {
             Self::RateLimited { .. } => "rate_limited",
             Self::Unauthorised => "unauthorized",
             Self::Unsigned => "not_signed",
+            Self::WrongVerifyToken => "wrong_verify_token",
+            Self::BookingKnown => "booking_known",
             Self::NoSuchLead => "lead_not_found",
             Self::DestinationOff => "destination_off",
             Self::Unavailable => "unavailable",
@@ -178,6 +185,20 @@ impl Problem {
                     "Assine o corpo com a chave configurada, no horário atual.",
                 ),
             ),
+            Self::WrongVerifyToken => (
+                ("The verify token is not the configured one", "Check hub.verify_token."),
+                ("O token de verificação não é o configurado", "Confira hub.verify_token."),
+            ),
+            Self::BookingKnown => (
+                (
+                    "This booking is known as another call",
+                    "Withdraw it with DELETE, and plan the new call under another bookingId.",
+                ),
+                (
+                    "Este agendamento já existe com outra chamada",
+                    "Retire-o com DELETE e planeje a nova chamada com outro bookingId.",
+                ),
+            ),
             Self::NoSuchLead => (
                 ("There is no such lead", "Check the leadId and, where one is sent, the e-mail."),
                 ("Este lead não existe", "Confira o leadId e, se houver, o e-mail."),
@@ -246,6 +267,8 @@ impl Problem {
             | Self::ContentType
             | Self::TooLarge(_)
             | Self::Unsigned
+            | Self::WrongVerifyToken
+            | Self::BookingKnown
             | Self::NoSuchLead
             | Self::DestinationOff => {}
         }

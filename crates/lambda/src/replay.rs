@@ -180,7 +180,7 @@ pub async fn replay(
         reason: delivery.reason.clone(),
     });
     let told = decision(shell, &judged.ended, data, now);
-    let deadline = replay_deadline(destination, event, now);
+    let deadline = replay_deadline(destination, delivery, event, now);
     store.revive(delivery, deadline, &told, &*shell.entropy).await
 }
 

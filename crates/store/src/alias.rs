@@ -3,7 +3,7 @@
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use funil_core::clock::Entropy;
-use funil_core::consent::{Decision, Grant, How, Purpose};
+use funil_core::consent::{Decision, Grant, How, Purpose, Revocations};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
@@ -66,6 +66,23 @@ impl Store {
         let put = self.client.put_item().table_name(&*self.table).set_item(Some(alias));
         put.send().await.map_err(|error| StoreError::of("PutItem", &error))?;
         Ok(())
+    }
+
+    /// What the person behind an alias took back.
+    pub async fn revocations_of(
+        &self,
+        (kind, digest): Alias<'_>,
+    ) -> Result<Revocations, StoreError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&*self.table)
+            .set_key(Some(item::keys(key::alias(kind, digest), key::CONSENT)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("GetItem", &error))?;
+        Ok(found.item.as_ref().map(item::to_revocations).unwrap_or_default())
     }
 
     /// Notes that the person behind an alias took back a purpose. An older word never replaces a

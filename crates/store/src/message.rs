@@ -23,6 +23,8 @@ pub struct MessageWord {
     pub status: MessageStatus,
     /// The provider's code where it failed.
     pub code: Option<u32>,
+    /// When it happened, by the provider's clock.
+    pub at: Option<Timestamp>,
 }
 
 /// What became of a word.
@@ -48,7 +50,7 @@ impl Store {
             let Some(delivery) = found.map(|found| found.delivery) else {
                 return Ok(Heard::Unknown);
             };
-            if !word.status.is_news(delivery.message) {
+            if !word.status.is_news(delivery.message) || is_of_an_earlier_message(word, &delivery) {
                 return Ok(Heard::Old);
             }
             // Its worker is about to write that it was taken, which a failure must not lose against.
@@ -95,7 +97,7 @@ impl Store {
             let mut log = delivery.log.clone();
             log.push(Attempt {
                 at: now,
-                outcome: format!("told_{}", word.status.name()),
+                outcome: word.status.told().to_owned(),
                 status: None,
                 duration_ms: 0,
                 reason: reason.clone(),
@@ -131,6 +133,14 @@ impl Store {
             .await;
         Ok(condition(written)?.is_some())
     }
+}
+
+/// Whether the word is about a message that failed before its delivery was sent again: a provider
+/// repeats its words for days.
+fn is_of_an_earlier_message(word: MessageWord, delivery: &Delivery) -> bool {
+    let failed = MessageStatus::Failed.told();
+    let last = delivery.log.iter().rfind(|attempt| attempt.outcome == failed);
+    last.zip(word.at).is_some_and(|(failure, at)| at <= failure.at)
 }
 
 /// How a word ends a delivery, if it does: what left was sent, whatever we thought; what failed is

@@ -19,6 +19,9 @@ pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
 /// The stage's `CALENDLY_SIGNING_KEY`, with which samples are signed.
 pub const CALENDLY_SIGNING_KEY: &str = "local-stage-calendly-key";
 
+/// The stage's `WHATSAPP_APP_SECRET`, with which `funil replay` signs samples.
+pub const STAGE_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
+
 /// The custom fields that somebody has to make in a real MailerLite account.
 pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
     "lead_id",
@@ -68,6 +71,8 @@ impl StageEnvironment {
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),
             ("THANK_YOU_URL", format!("{base}/stage")),
+            ("WHATSAPP_APP_SECRET", STAGE_WHATSAPP_APP_SECRET.to_owned()),
+            ("WHATSAPP_VERIFY_TOKEN", "local-stage-verify-token".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

@@ -1,4 +1,5 @@
-//! The delivery functions: `crm-sync`, `mailerlite-sync`, `ga4-events`, `segment-sync`.
+//! The delivery functions: `crm-sync`, `mailerlite-sync`, `ga4-events`, `segment-sync`,
+//! `whatsapp-automation`.
 //!
 //! A ring and a schedule drain what is due. An authorised `POST {leadId}` brings one lead up to date:
 //! with a sync of its own where the destination holds state, else by making its pending deliveries
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
+use crate::endpoint::sequence;
 use crate::function::Answer;
 use crate::guard;
 use crate::http_answer::HttpAnswer;
@@ -88,25 +90,31 @@ impl Deliver {
     }
 
     async fn call(&self, call: &HttpCall, stop_at: Timestamp) -> Result<HttpAnswer, Problem> {
-        if call.method != Method::POST {
-            return Err(Problem::Method("POST"));
+        let takes_sequences = sequence::are_of(self.destination);
+        let withdraws = takes_sequences && call.method == Method::DELETE;
+        if call.method != Method::POST && !withdraws {
+            return Err(Problem::Method(if takes_sequences { "POST, DELETE" } else { "POST" }));
         }
         guard::authorised(call, &self.site.config.service_tokens)?;
-        if call.body.is_empty() {
+        if call.body.is_empty() && !withdraws {
             let settled = (self.work)(None, stop_at).await?;
             return Ok(json_answer(StatusCode::OK, &json!({"settled": settled})));
         }
         let (_, body) = guard::form_body(call)?;
+        if withdraws {
+            self.site.store.ready(&self.site.config.hash_key).await?;
+            return sequence::withdraw(&self.site, &body).await;
+        }
+        if takes_sequences && sequence::is_asked_for(&body) {
+            return self.plan_sequence(&body, stop_at).await;
+        }
         let mut fields = Fields::of(&body);
         let lead_id = fields.lead_id("leadId").or_else(|| {
             fields.required_text("leadId", 100);
             None
         });
         let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
-        self.site.store.ready(&self.site.config.hash_key).await?;
-        if !self.site.config.destinations.contains(&self.destination) {
-            return Err(Problem::DestinationOff);
-        }
+        self.ready().await?;
         let lead = self.site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
         let deliveries = match self.destination.kind {
             Kind::State => self.sync(&lead, stop_at).await?,
@@ -114,6 +122,27 @@ impl Deliver {
         };
         let deliveries: Vec<Value> = deliveries.iter().map(shown).collect();
         Ok(json_answer(StatusCode::OK, &json!({"leadId": lead_id, "deliveries": deliveries})))
+    }
+
+    /// The table is ours and the destination is on.
+    async fn ready(&self) -> Result<(), Problem> {
+        self.site.store.ready(&self.site.config.hash_key).await?;
+        let is_on = self.site.config.destinations.contains(&self.destination);
+        if is_on { Ok(()) } else { Err(Problem::DestinationOff) }
+    }
+
+    /// Plans the messages about a call and sends what is due now.
+    async fn plan_sequence(&self, body: &Value, stop_at: Timestamp) -> Result<HttpAnswer, Problem> {
+        self.ready().await?;
+        let sequence = sequence::request(&self.site, body).await?;
+        if let Err(problem) = self.deliver(sequence.lead_id, sequence.due, stop_at).await {
+            // It is kept: the schedule sends what we could not.
+            tracing::warn!(
+                ?problem,
+                "the sequence is planned, and nothing of it could be sent now"
+            );
+        }
+        Ok(sequence.answer)
     }
 
     /// Accepts a sync of this destination, delivers it, and tells where it stands.

@@ -1,0 +1,617 @@
+//! WhatsApp, Cloud API (`provider-apis.md` §5).
+//!
+//! An event destination: template messages about a booked call, each counted back from the call's
+//! start. The API takes no key of ours, so a send is harmful to repeat, and one without an answer is
+//! settled by its status (`biz_opaque_callback_data` names the delivery) or by a person. Who the
+//! person is comes from the lead; where and when the call is, from its booking as it stands.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
+use crate::booking::{Call, Place};
+use crate::clock::after;
+use crate::config::{Secret, Settings};
+use crate::consent::Purpose;
+use crate::delivery::{Doubt, Outcome, Reason, judge};
+use crate::event::{Event, EventData};
+use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::id::DeliveryName;
+use crate::pt_br;
+use crate::replay::{Repeats, Replay};
+
+/// What the person gets when the call is booked.
+static WELCOME: Slot = about_a_call("welcome");
+/// The day before.
+static REMINDER_24H: Slot = about_a_call("reminder_24h");
+/// Shortly before.
+static REMINDER_2H: Slot = about_a_call("reminder_2h");
+
+/// A message about a booked call needs no consent to WhatsApp, only that it was not refused.
+const fn about_a_call(name: &'static str) -> Slot {
+    Slot::new(name, Purpose::Contact).unless_refused(Purpose::Whatsapp)
+}
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: "whatsapp",
+    function: "whatsapp-automation",
+    kind: Kind::Event,
+    deadline_h: 14 * 24,
+    doubt: Doubt::NeedsPerson,
+    replay: Replay { repeats: |_| Repeats::Counted, too_old_h: None },
+    // Error 131056, the pair rate limit: about one message in 6 s to one number.
+    person_pause_s: Some(6),
+    requests_per_minute: None,
+    base_url_variable: "WHATSAPP_BASE_URL",
+    local_path: "",
+    local_variables: &[
+        ("WHATSAPP_ACCESS_TOKEN", "local-whatsapp"),
+        ("WHATSAPP_PHONE_NUMBER_ID", "100000000000001"),
+    ],
+    slots: &[
+        WELCOME,
+        REMINDER_24H,
+        REMINDER_2H,
+    ],
+    plan,
+    connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),
+};
+
+/// One of the messages about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    Welcome,
+    Reminder24h,
+    Reminder2h,
+}
+
+impl Message {
+    const ALL: [Self; 3] = [Self::Welcome, Self::Reminder24h, Self::Reminder2h];
+
+    const fn slot(self) -> &'static Slot {
+        match self {
+            Self::Welcome => &WELCOME,
+            Self::Reminder24h => &REMINDER_24H,
+            Self::Reminder2h => &REMINDER_2H,
+        }
+    }
+
+    /// The name of its template where none is configured.
+    const fn template(self) -> &'static str {
+        match self {
+            Self::Welcome => "welcome_booking_confirmation",
+            Self::Reminder24h => "call_reminder_24h",
+            Self::Reminder2h => "call_reminder_2h",
+        }
+    }
+
+    /// When it is due, counted back from the call; `None` where that is past.
+    fn due_at(self, call: &Call, accepted_at: Timestamp) -> Option<Timestamp> {
+        let before_start = |hours: i64| after(call.starts_at, -hours * 3600);
+        let due_at = match self {
+            Self::Welcome => accepted_at,
+            Self::Reminder24h => before_start(24),
+            Self::Reminder2h => before_start(2),
+        };
+        (due_at >= accepted_at && accepted_at < call.starts_at).then_some(due_at)
+    }
+}
+
+fn plan(event: &Event) -> Vec<Planned> {
+    let Some(call) = event.data.call() else { return Vec::new() };
+    let planned = Message::ALL.into_iter().filter_map(|message| {
+        Some(Planned {
+            slot: message.slot(),
+            due_at: Some(message.due_at(call, event.accepted_at)?),
+            deadline: Some(call.starts_at),
+            booking: Some(call.booking.clone()),
+        })
+    });
+    planned.collect()
+}
+
+struct WhatsApp {
+    messages_url: Url,
+    token: Secret,
+    site: Url,
+    templates: BTreeMap<String, String>,
+    language: String,
+    calendly: Option<Calendly>,
+}
+
+/// The calendar, which is asked for a link that was still being made when the call was booked.
+struct Calendly {
+    base: Url,
+    token: Secret,
+}
+
+impl WhatsApp {
+    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+        let base = settings.url("WHATSAPP_BASE_URL", Some("https://graph.facebook.com"));
+        let version = settings.optional("WHATSAPP_API_VERSION").unwrap_or("v25.0");
+        let is_version = version.strip_prefix('v').is_some_and(|number| {
+            number.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !number.is_empty()
+        });
+        if !is_version {
+            settings.problem::<()>("WHATSAPP_API_VERSION must be a version such as v25.0.");
+        }
+        let number = settings.required("WHATSAPP_PHONE_NUMBER_ID").and_then(|id| {
+            if id.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Some(id);
+            }
+            settings.problem("WHATSAPP_PHONE_NUMBER_ID must be the number's id, which is digits.")
+        });
+        let token = settings.secret("WHATSAPP_ACCESS_TOKEN");
+        let site = settings.url("SITE_URL", None);
+        let templates = templates(settings);
+        let language = settings.optional("WHATSAPP_LANGUAGE").unwrap_or("pt_BR").to_owned();
+        let calendly_base = settings.url("CALENDLY_BASE_URL", Some("https://api.calendly.com"));
+        let calendly_token = settings.optional("CALENDLY_API_TOKEN").map(Secret::new);
+        let calendly = calendly_base?;
+        Some(Self {
+            messages_url: endpoint(&base?, &[version, number?, "messages"]),
+            token: token?,
+            site: site?,
+            templates: templates?,
+            language,
+            calendly: calendly_token.map(|token| Calendly { base: calendly, token }),
+        })
+    }
+
+    /// Asks for the link of a call that had none when it was booked. Only a first attempt asks: a
+    /// calendar that does not answer must not cost the reminder.
+    fn link_request(&self, context: &Context<'_>, message: Message, call: &Call) -> Option<Request> {
+        let calendly = self.calendly.as_ref()?;
+        let missing = match call.place {
+            Place::BeingMade { .. } | Place::Unsaid => true,
+            Place::Link { .. } | Place::Words { .. } => false,
+        };
+        if message != Message::Reminder2h || !missing || context.delivery.attempts > 0 {
+            return None;
+        }
+        let event = call.calendar_event.as_ref()?;
+        let url = endpoint(&calendly.base, &["scheduled_events", event.as_str()]);
+        let bearer = format!("Bearer {}", calendly.token.expose());
+        Some(Request::safe(Method::Get, url, None).header("authorization", bearer))
+    }
+
+    fn preparation_url(&self, context: &Context<'_>) -> String {
+        let mut url = endpoint(&self.site, &["preparacao-chamada"]);
+        url.query_pairs_mut().append_pair("lead_id", &context.lead.id.to_string());
+        url.into()
+    }
+
+    /// Where the call is, as far as anybody knows.
+    fn place(&self, context: &Context<'_>, call: &Call, found: Option<String>) -> String {
+        let known = match &call.place {
+            Place::Link { url } | Place::BeingMade { url: Some(url) } => Some(url.expose()),
+            Place::Words { words } => Some(words.expose()),
+            Place::BeingMade { url: None } | Place::Unsaid => None,
+        };
+        found
+            .or_else(|| known.and_then(|text| parameter(text)))
+            .unwrap_or_else(|| self.preparation_url(context))
+    }
+
+    fn send(
+        &self,
+        context: &Context<'_>,
+        (message, call): (Message, &Call),
+        to: &str,
+        link: Option<String>,
+    ) -> Step {
+        let starts_at = call.starts_at.to_zoned(call.zone());
+        let parameters = match message {
+            Message::Welcome => vec![
+                name(context),
+                pt_br::day_and_time(&starts_at),
+                self.preparation_url(context),
+            ],
+            Message::Reminder24h => vec![name(context), pt_br::time(&starts_at)],
+            Message::Reminder2h => {
+                vec![name(context), pt_br::time(&starts_at), self.place(context, call, link)]
+            }
+        };
+        let parameters: Vec<Value> =
+            parameters.iter().map(|text| json!({"type": "text", "text": text})).collect();
+        let template = self.templates.get(message.slot().name).map(String::as_str);
+        let delivery = context.delivery;
+        let callback = DeliveryName { lead_id: delivery.lead_id, delivery_id: delivery.id };
+        let body = json!({
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            "to": to.trim_start_matches('+'),
+            "type": "template",
+            "template": {
+                "name": template.unwrap_or(message.template()),
+                "language": {"code": self.language},
+                "components": [{"type": "body", "parameters": parameters}],
+            },
+            "biz_opaque_callback_data": callback.to_string(),
+        });
+        let bearer = format!("Bearer {}", self.token.expose());
+        let request = Request::harmful(Method::Post, self.messages_url.clone(), Some(body));
+        Step::send(request.header("authorization", bearer))
+    }
+}
+
+/// Reads `WHATSAPP_TEMPLATES`: names of templates by slot, where they are not the usual ones.
+fn templates(settings: &mut Settings<'_>) -> Option<BTreeMap<String, String>> {
+    let Some(text) = settings.optional("WHATSAPP_TEMPLATES") else { return Some(BTreeMap::new()) };
+    let names: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
+    let known = |name: &String| Message::ALL.iter().any(|message| message.slot().name == name);
+    let named = |name: &String| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let names = names.filter(|names| names.keys().all(known) && names.values().all(named));
+    names.or_else(|| {
+        settings.problem(
+            "WHATSAPP_TEMPLATES must be JSON with names of templates for welcome, reminder_24h and \
+             reminder_2h.",
+        )
+    })
+}
+
+impl Adapter for WhatsApp {
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        let message = Message::ALL.into_iter().find(|message| message.slot() == context.slot);
+        let booked = context.bookings.first().and_then(|booking| booking.call.as_ref());
+        let Some((message, call)) = message.zip(booked.or(context.event.data.call())) else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        };
+        let Some(phone) = &context.lead.latest.phone else {
+            return Step::Done(Outcome::Skipped(Reason::NoPhone));
+        };
+        let (link, so_far) = match (self.link_request(context, message, call), so_far) {
+            (Some(request), []) => return Step::send(request),
+            (Some(_), [found, so_far @ ..]) => (join_url(found), so_far),
+            (None, so_far) => (None, so_far),
+        };
+        match so_far.first() {
+            Some(reply) => Step::Done(judged(reply)),
+            None => self.send(context, (message, call), phone.as_str(), link),
+        }
+    }
+}
+
+/// The link in Calendly's answer (`resource.location.join_url`), if it is one.
+fn join_url(reply: &Reply) -> Option<String> {
+    let body = reply.json();
+    let text = body.pointer("/resource/location/join_url")?.as_str()?;
+    let url = Url::parse(text.trim()).ok()?;
+    (reply.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
+}
+
+/// How to address the person: by the lead's name, else the invitee's, else as one would a stranger.
+fn name(context: &Context<'_>) -> String {
+    let invitee = match &context.event.data {
+        EventData::CallBooked(booked) => booked.invitee.name.as_ref(),
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => None,
+    };
+    let names = [context.lead.latest.name.as_ref(), invitee];
+    let given = names.into_iter().flatten().find_map(|name| parameter(name.expose()));
+    given.unwrap_or_else(|| "tudo bem".to_owned())
+}
+
+/// A text as a template takes it: on one line, without tabs or runs of spaces, not empty.
+fn parameter(text: &str) -> Option<String> {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// How long to leave a number, or an account, that was sent too much, in seconds.
+const MUCH_LATER_S: u32 = 6 * 60 * 60;
+/// How long WhatsApp asks to wait where it held a message back for its users' sake, in seconds.
+const NEXT_DAY_S: u32 = 24 * 60 * 60;
+/// The pair rate limit's pause, in seconds.
+const PAIR_S: u32 = 6;
+
+/// Judges the answer to a message: by the API's own code where there is one.
+fn judged(reply: &Reply) -> Outcome {
+    let body = reply.json();
+    let code = body.pointer("/error/code").and_then(Value::as_u64);
+    if let Some(code) = code.and_then(|code| u32::try_from(code).ok()) {
+        return by_code(code, reply);
+    }
+    let id = body.pointer("/messages/0/id").and_then(Value::as_str);
+    match id {
+        Some(id) if reply.succeeded() && !id.is_empty() => Outcome::Delivered,
+        // Something took it: sending again could be a second message.
+        Some(_) | None if reply.succeeded() => {
+            Outcome::Unknown(Reason::Answer("without_message_id"))
+        }
+        Some(_) | None => judge(reply),
+    }
+}
+
+/// The classes of `provider-apis.md` §5 ("branch on `code`, not on titles or HTTP status").
+fn by_code(code: u32, reply: &Reply) -> Outcome {
+    let reason = Reason::Failed(code);
+    let retry = |at_least_s: Option<u32>| Outcome::Retry {
+        reason,
+        retry_after_s: reply.retry_after_s.max(at_least_s),
+    };
+    match code {
+        1 | 2 | 4 | 17 | 613 | 80007 | 130_429 | 131_000 | 131_016 | 131_057 | 133_004 => {
+            retry(None)
+        }
+        131_056 => retry(Some(PAIR_S)),
+        131_049 => retry(Some(NEXT_DAY_S)),
+        368 | 130_472 | 131_048 => retry(Some(MUCH_LATER_S)),
+        0 | 3 | 10 | 33 | 190 | 200..=299 | 131_005 | 131_031 | 131_042 | 131_045 | 133_010 => {
+            Outcome::Blocked(reason)
+        }
+        100
+        | 131_008
+        | 131_009
+        | 131_026
+        | 131_047
+        | 131_050..=131_053
+        | 132_000
+        | 132_001
+        | 132_005
+        | 132_007
+        | 132_012
+        | 132_015
+        | 132_016
+        | 132_068
+        | 132_069 => Outcome::Rejected(reason),
+        // A code that nobody listed says less than its status.
+        _ => match judge(reply) {
+            Outcome::Rejected(_) => Outcome::Rejected(reason),
+            judged @ (Outcome::Retry { .. } | Outcome::Blocked(_)) => judged,
+            Outcome::Delivered
+            | Outcome::Skipped(_)
+            | Outcome::Expired
+            | Outcome::Unknown(_)
+            | Outcome::Released { .. } => Outcome::Unknown(reason),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{adapter, booked, conversation, lead, reply};
+    use super::*;
+    use crate::booking::BookingId;
+    use crate::pii::Text;
+
+    const VARIABLES: [(&str, &str); 2] =
+        [("WHATSAPP_PHONE_NUMBER_ID", "106540352242922"), ("WHATSAPP_ACCESS_TOKEN", "t0ken")];
+
+    fn whatsapp(more: &[(&str, &str)]) -> Box<dyn Adapter> {
+        let variables: Vec<_> = VARIABLES.iter().chain(more).copied().collect();
+        adapter("whatsapp", &variables)
+    }
+
+    fn talk(slot: &str, event: &Event, replies: &[Reply]) -> String {
+        let more = [("CALENDLY_API_TOKEN", "calendly-t0ken")];
+        conversation(&*whatsapp(&more), ("whatsapp", slot), event, &lead(), replies)
+    }
+
+    fn sent() -> Reply {
+        reply(200, &json!({"messaging_product": "whatsapp", "messages": [{"id": "wamid.x"}]}))
+    }
+
+    fn call_of(event: &mut Event) -> &mut Call {
+        let EventData::CallBooked(booked) = &mut event.data else { unreachable!() };
+        &mut booked.call
+    }
+
+    #[test]
+    fn the_three_messages_about_a_call() {
+        let mut event = booked();
+        call_of(&mut event).place = Place::Link { url: Text::from("https://zoom.us/j/123") };
+        assert_snapshot!("whatsapp_welcome", talk("welcome", &event, &[sent()]));
+        assert_snapshot!("whatsapp_reminder_24h", talk("reminder_24h", &event, &[sent()]));
+        assert_snapshot!("whatsapp_reminder_2h", talk("reminder_2h", &event, &[sent()]));
+    }
+
+    #[test]
+    fn a_link_that_was_still_being_made_is_asked_for() {
+        let location = json!({"type": "google_conference", "status": "pushed",
+            "join_url": "https://meet.google.com/abc-defg-hij"});
+        let found = reply(200, &json!({"resource": {"location": location}}));
+        assert_snapshot!(talk("reminder_2h", &booked(), &[found, sent()]));
+        let early = "https://calendly.com/events/1/google_meet";
+        for (place, answer, expected) in [
+            (Place::BeingMade { url: Some(Text::from(early)) }, reply(404, &Value::Null), early),
+            (Place::Unsaid, reply(500, &Value::Null), "/preparacao-chamada?lead_id="),
+            (
+                Place::BeingMade { url: None },
+                reply(200, &json!({"resource": {"location": {"join_url": "javascript:1"}}})),
+                "/preparacao-chamada?lead_id=",
+            ),
+        ] {
+            let mut event = booked();
+            call_of(&mut event).place = place;
+            let shown = talk("reminder_2h", &event, &[answer, sent()]);
+            assert!(shown.contains(expected) && shown.ends_with("=> delivered"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_link_that_is_known_or_cannot_be() {
+        let words = || Place::Words { words: Text::from("  +55 11 3333-4444\n(ramal  2)\t") };
+        let mut event = booked();
+        call_of(&mut event).place = words();
+        let shown = talk("reminder_2h", &event, &[sent()]);
+        assert!(shown.contains("\"+55 11 3333-4444 (ramal 2)\""), "{shown}");
+        let mut event = booked();
+        call_of(&mut event).calendar_event = None;
+        assert!(talk("reminder_2h", &event, &[sent()]).ends_with("=> delivered"));
+        for slot in ["welcome", "reminder_24h"] {
+            assert!(talk(slot, &booked(), &[sent()]).ends_with("=> delivered"));
+        }
+        let without_token = whatsapp(&[]);
+        let shown = conversation(
+            &*without_token,
+            ("whatsapp", "reminder_2h"),
+            &booked(),
+            &lead(),
+            &[sent()],
+        );
+        assert!(shown.contains("/preparacao-chamada?lead_id="), "{shown}");
+    }
+
+    #[test]
+    fn a_person_without_a_phone_is_left_alone_and_one_without_a_name_is_greeted() {
+        let mut person = lead();
+        person.latest.name = Some(Text::from(" \n\t "));
+        let show = |event: &Event, person: &crate::lead::Lead| {
+            conversation(&*whatsapp(&[]), ("whatsapp", "welcome"), event, person, &[])
+        };
+        assert!(show(&booked(), &person).contains("\"Ana do Convite\""));
+        let mut event = booked();
+        let EventData::CallBooked(call) = &mut event.data else { unreachable!() };
+        call.invitee.name = None;
+        assert!(show(&event, &person).contains("\"tudo bem\""));
+        person.latest.name = Some(Text::from("Ana\n\tMaria    de   Souza "));
+        assert!(show(&event, &person).contains("\"Ana Maria de Souza\""));
+        person.latest.phone = None;
+        assert_eq!(show(&event, &person), "=> skipped no_phone");
+    }
+
+    #[test]
+    fn templates_and_language_are_configurable() {
+        let more = [
+            ("WHATSAPP_TEMPLATES", r#"{"welcome":"bem_vinda_v2"}"#),
+            ("WHATSAPP_LANGUAGE", "pt_PT"),
+            ("WHATSAPP_API_VERSION", "v26.0"),
+            ("WHATSAPP_BASE_URL", "https://waba.example/graph"),
+        ];
+        let show = |slot| {
+            conversation(&*whatsapp(&more), ("whatsapp", slot), &booked(), &lead(), &[])
+        };
+        let shown = show("welcome");
+        for expected in
+            ["bem_vinda_v2", "pt_PT", "https://waba.example/graph/v26.0/106540352242922/messages"]
+        {
+            assert!(shown.contains(expected), "{shown}");
+        }
+        assert!(show("reminder_24h").contains("call_reminder_24h"));
+    }
+
+    #[test]
+    fn what_is_configured_wrongly_is_named() {
+        for (name, value) in [
+            ("WHATSAPP_TEMPLATES", r#"{"wellcome":"x"}"#),
+            ("WHATSAPP_TEMPLATES", r#"{"welcome":""}"#),
+            ("WHATSAPP_API_VERSION", "25"),
+            ("WHATSAPP_PHONE_NUMBER_ID", "+55 11"),
+        ] {
+            let env: crate::config::Env = VARIABLES
+                .into_iter()
+                .chain([("SITE_URL", "https://example.com"), (name, value)])
+                .collect();
+            let mut settings = env.settings();
+            let connected = (DESTINATION.connect)(&mut settings);
+            let problem = settings.finish(connected.map(|_| ())).unwrap_err();
+            assert!(problem.to_string().contains(name), "{name}={value}: {problem}");
+        }
+    }
+
+    #[test]
+    fn answers_are_judged_by_the_apis_own_code() {
+        let classes: [(&[u32], &str); 5] = [
+            (
+                &[1, 2, 4, 17, 613, 80007, 130_429, 131_000, 131_016, 131_056, 131_057, 133_004],
+                "retry",
+            ),
+            (&[131_048, 131_049, 368, 130_472], "retry"),
+            (
+                &[0, 3, 10, 190, 200, 299, 33, 131_005, 131_031, 131_042, 131_045, 133_010],
+                "blocked",
+            ),
+            (
+                &[
+                    100, 131_008, 131_009, 131_026, 131_047, 131_050, 131_051, 131_052, 131_053,
+                    132_000, 132_001, 132_005, 132_007, 132_012, 132_015, 132_016, 132_068, 132_069,
+                ],
+                "rejected",
+            ),
+            (&[999_999], "rejected"),
+        ];
+        for (codes, expected) in classes {
+            for code in codes {
+                let body = json!({"error": {"code": code, "error_data": {"details": "x"}}});
+                // Its status may be any.
+                let outcome = judged(&reply(400, &body));
+                let told = format!("failed_{code}");
+                assert_eq!(outcome.name(), expected, "{code}");
+                assert_eq!(outcome.reason().map(|why| why.to_string()), Some(told));
+            }
+        }
+        let wait = |code: u32, asked: Option<u32>| {
+            let body = json!({"error": {"code": code}});
+            match judged(&Reply { retry_after_s: asked, ..reply(400, &body) }) {
+                Outcome::Retry { retry_after_s, .. } => retry_after_s,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wait(131_049, None), Some(24 * 3600));
+        assert_eq!(wait(131_056, Some(2)), Some(6));
+        assert_eq!(wait(130_429, Some(90)), Some(90));
+        assert_eq!(wait(131_048, None), Some(6 * 3600));
+    }
+
+    #[test]
+    fn only_an_answer_with_a_messages_id_is_a_success() {
+        for (status, body, expected) in [
+            (200, json!({"messages": [{"id": "wamid.x", "message_status": "accepted"}]}), "delivered"),
+            (200, json!({"messages": [{"id": ""}]}), "unknown"),
+            (200, json!({"messages": []}), "unknown"),
+            (200, json!({}), "unknown"),
+            (200, json!({"error": {"code": 131_056}}), "retry"),
+            (400, json!({}), "rejected"),
+            (401, json!({}), "blocked"),
+            (500, json!({}), "retry"),
+            (503, json!({"error": {"code": 999_999}}), "retry"),
+            (429, Value::Null, "retry"),
+        ] {
+            assert_eq!(judged(&reply(status, &body)).name(), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn what_is_past_is_not_planned_and_everything_ends_with_the_calls_start() {
+        let starts_at = call_of(&mut booked()).starts_at;
+        let hours = |hours: i64| after(starts_at, -hours * 3600);
+        for (accepted_at, expected) in [
+            (hours(72), vec![("welcome", 72), ("reminder_24h", 24), ("reminder_2h", 2)]),
+            (hours(24), vec![("welcome", 24), ("reminder_24h", 24), ("reminder_2h", 2)]),
+            (after(hours(24), 1), vec![("welcome", 24), ("reminder_2h", 2)]),
+            (after(hours(2), 1), vec![("welcome", 2)]),
+            (after(starts_at, -1), vec![("welcome", 0)]),
+            (starts_at, vec![]),
+        ] {
+            let mut event = booked();
+            event.accepted_at = accepted_at;
+            let planned = plan(&event);
+            let names: Vec<_> = planned.iter().map(|planned| planned.slot.name).collect();
+            let wanted: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names, wanted, "{accepted_at}");
+            for (planned, (name, before)) in planned.iter().zip(expected) {
+                let due_at = if name == "welcome" { accepted_at } else { hours(before) };
+                assert_eq!(planned.due_at, Some(due_at), "{name}");
+                assert_eq!(planned.deadline, Some(starts_at));
+                assert_eq!(planned.booking, Some(BookingId::parse("invitee-1").unwrap()));
+                assert_eq!(planned.slot.unless_refused, Some(Purpose::Whatsapp));
+            }
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! WhatsApp's webhook, Cloud API (`provider-apis.md` §5): its handshake, its signature, what it says.
+//!
+//! One call carries many entries, changes, messages and statuses; each is read by itself, so that a
+//! bad one loses no other. Every phone field may be absent: people with a username are known by their
+//! business-scoped id alone. Of what a person writes only whether it is an opt-out leaves this file.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{NotSigned, NotUnderstood, Verified};
+use crate::config::Secret;
+use crate::contact::Phone;
+use crate::delivery::MessageStatus;
+use crate::id::DeliveryName;
+use crate::json;
+use crate::pii::Text;
+use crate::signature;
+
+/// The provider's name: of its receipts and quarantine, and of the destination that it tells of.
+pub const NAME: &str = "whatsapp";
+/// The header of the signature.
+pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+/// What a person writes who wants no more messages.
+const OPT_OUTS: [&str; 3] = ["parar", "sair", "stop"];
+/// The longest challenge of a handshake that is answered, in characters; Meta's are numbers.
+const CHALLENGE_CHARS_MAX: usize = 200;
+
+/// Checks the signature of a call by any of the app's secrets. Meta signs the bytes that it sends, in
+/// which it has escaped what is not ASCII: never a JSON made again.
+pub fn verify<'b>(
+    body: &'b [u8],
+    header: Option<&str>,
+    secrets: &[Secret],
+) -> Result<Verified<'b>, NotSigned> {
+    let hex = header.and_then(|header| header.trim().strip_prefix("sha256="));
+    let signed = hex.is_some_and(|hex| signature::is_signed(secrets, &[body], hex));
+    if signed { Ok(Verified(body)) } else { Err(NotSigned) }
+}
+
+/// The header's value for a body, as Meta makes it.
+pub fn sign(secret: &Secret, body: &[u8]) -> String {
+    format!("sha256={}", signature::sign(secret, &[body]))
+}
+
+/// What a handshake asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake<'q> {
+    /// What it says to know.
+    pub token: &'q str,
+    /// What is to be answered if it does.
+    pub challenge: &'q str,
+}
+
+impl<'q> Handshake<'q> {
+    /// Reads the query of a GET; `None` where it is no handshake.
+    pub fn parse(query: &'q [(String, String)]) -> Option<Self> {
+        let value = |wanted: &str| {
+            let (_, value) = query.iter().find(|(name, _)| name == wanted)?;
+            Some(value.as_str())
+        };
+        let challenge = value("hub.challenge")?;
+        let subscribes = value("hub.mode") == Some("subscribe");
+        (subscribes && challenge.len() <= CHALLENGE_CHARS_MAX)
+            .then(|| Some(Self { token: value("hub.verify_token")?, challenge }))
+            .flatten()
+    }
+}
+
+/// Somebody as WhatsApp names them: by number, by business-scoped id, by both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Person {
+    /// Their number.
+    pub phone: Option<Phone>,
+    /// Their business-scoped id: `BR.1502576394655843`.
+    pub bsuid: Option<Text>,
+}
+
+/// How far a message has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusWord {
+    /// Our delivery, as the message carried it; `None` of a message that we did not send.
+    pub delivery: Option<DeliveryName>,
+    /// How far.
+    pub status: MessageStatus,
+    /// When, by WhatsApp's clock.
+    pub at: Option<Timestamp>,
+    /// Why it failed.
+    pub code: Option<u32>,
+    /// To whom it went.
+    pub person: Person,
+}
+
+/// A message that somebody wrote to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Who.
+    pub person: Person,
+    /// When, by WhatsApp's clock.
+    pub at: Option<Timestamp>,
+    /// Whether it says that they want no more.
+    pub opts_out: bool,
+}
+
+/// What one call says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Of messages that we sent.
+    pub statuses: Vec<StatusWord>,
+    /// Messages that people wrote.
+    pub inbound: Vec<Inbound>,
+    /// Codes of errors that belong to no message.
+    pub errors: Vec<u32>,
+    /// How many parts could not be read.
+    pub unreadable: usize,
+}
+
+/// Reads an authentic call.
+pub fn parse(Verified(body): Verified<'_>) -> Result<Words, NotUnderstood> {
+    let body = json::parse(body).map_err(|_| NotUnderstood("not_json"))?;
+    if body.get("object").and_then(Value::as_str) != Some("whatsapp_business_account") {
+        return Err(NotUnderstood("unknown_object"));
+    }
+    let mut words = Words::default();
+    for entry in words.list(&body, "entry") {
+        for change in words.list(entry, "changes") {
+            // Other fields tell of templates and of the account.
+            if text(change, "field") == Some("messages") {
+                words.read(&change["value"]);
+            }
+        }
+    }
+    Ok(words)
+}
+
+impl Words {
+    /// A member that is a list; one that is something else is a part that cannot be read.
+    fn list<'v>(&mut self, object: &'v Value, name: &str) -> &'v [Value] {
+        match object.get(name) {
+            Some(Value::Array(items)) => items,
+            None | Some(Value::Null) => &[],
+            Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                self.unreadable += 1;
+                &[]
+            }
+        }
+    }
+
+    fn read(&mut self, value: &Value) {
+        let contacts: Vec<Person> =
+            self.list(value, "contacts").iter().map(|c| person(c, "wa_id", "user_id")).collect();
+        for status in self.list(value, "statuses") {
+            match status_word(status, &contacts) {
+                Read::Word(word) => self.statuses.push(word),
+                Read::Other => {}
+                Read::Unreadable => self.unreadable += 1,
+            }
+        }
+        for message in self.list(value, "messages") {
+            if message.is_object() {
+                let person = person(message, "from", "from_user_id").completed(&contacts);
+                let opts_out = says(message).any(is_opt_out);
+                self.inbound.push(Inbound { person, at: time(message), opts_out });
+            } else {
+                self.unreadable += 1;
+            }
+        }
+        let codes = self.list(value, "errors").iter().filter_map(code);
+        self.errors.extend(codes);
+    }
+}
+
+/// What became of a part.
+enum Read {
+    Word(StatusWord),
+    /// Of a kind that tells nothing new of a message: `played`, `deleted`, `warning`.
+    Other,
+    Unreadable,
+}
+
+fn status_word(status: &Value, contacts: &[Person]) -> Read {
+    let Some(name) = text(status, "status") else { return Read::Unreadable };
+    let Some(known) = MessageStatus::parse(name) else { return Read::Other };
+    let delivery = text(status, "biz_opaque_callback_data").and_then(|text| text.parse().ok());
+    let person = person(status, "recipient_id", "recipient_user_id").completed(contacts);
+    let errors = status.get("errors").and_then(Value::as_array);
+    let code = errors.and_then(|errors| errors.iter().find_map(code));
+    Read::Word(StatusWord { delivery, status: known, at: time(status), code, person })
+}
+
+impl Person {
+    /// With what a contact of the same call says of the same person.
+    fn completed(self, contacts: &[Self]) -> Self {
+        let same = |contact: &&Self| {
+            let phone = contact.phone.is_some() && contact.phone == self.phone;
+            let bsuid = contact.bsuid.is_some() && contact.bsuid == self.bsuid;
+            phone || bsuid
+        };
+        match contacts.iter().find(same) {
+            Some(contact) => Self {
+                phone: self.phone.or_else(|| contact.phone.clone()),
+                bsuid: self.bsuid.or_else(|| contact.bsuid.clone()),
+            },
+            None => self,
+        }
+    }
+}
+
+/// Who stands in two members of an object. A number comes as digits, with its country's code.
+fn person(object: &Value, phone: &str, bsuid: &str) -> Person {
+    let phone = text(object, phone).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    Person {
+        phone: phone.and_then(|digits| Phone::parse(&format!("+{digits}")).ok()),
+        bsuid: text(object, bsuid).map(Text::from),
+    }
+}
+
+fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
+    object.get(name)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// The second in a part's `timestamp`, which is a text.
+fn time(part: &Value) -> Option<Timestamp> {
+    Timestamp::from_second(text(part, "timestamp")?.parse().ok()?).ok()
+}
+
+fn code(error: &Value) -> Option<u32> {
+    error.get("code")?.as_u64()?.try_into().ok()
+}
+
+/// What the person typed, or pressed.
+fn says(message: &Value) -> impl Iterator<Item = &str> {
+    let pointers = [
+        "/text/body",
+        "/button/text",
+        "/button/payload",
+        "/interactive/button_reply/title",
+        "/interactive/button_reply/id",
+        "/interactive/list_reply/title",
+        "/interactive/list_reply/id",
+    ];
+    pointers.into_iter().filter_map(|pointer| message.pointer(pointer)?.as_str())
+}
+
+/// Whether a text says nothing but that the person wants no more, whatever its case, accents and
+/// punctuation.
+fn is_opt_out(text: &str) -> bool {
+    let plain: String = text
+        .chars()
+        .flat_map(char::to_lowercase)
+        .filter(|c| c.is_alphanumeric() || c.is_whitespace())
+        .map(without_accent)
+        .collect();
+    OPT_OUTS.contains(&plain.trim())
+}
+
+/// A vowel without its accent; combining accents are no letters, and gone already.
+const fn without_accent(letter: char) -> char {
+    match letter {
+        'á' | 'à' | 'â' | 'ã' | 'ä' => 'a',
+        'í' | 'ì' | 'î' | 'ï' => 'i',
+        'ó' | 'ò' | 'ô' | 'õ' | 'ö' => 'o',
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_signature_is_that_of_the_raw_bytes() {
+        let body = br#"{"object":"whatsapp_business_account","entry":[]}"#;
+        let expected = "sha256=02fe0c96d28c59ddb7cf81eff0ca05809b360ba73b63c28210b5906a0a107d1f";
+        let keys = [Secret::new("another"), Secret::new("app_secret_123")];
+        assert_eq!(sign(&keys[1], body), expected);
+        let is_signed =
+            |keys: &[Secret], body: &[u8], header: &str| verify(body, Some(header), keys).is_ok();
+        assert!(is_signed(&keys, body, expected));
+        assert!(is_signed(&keys, body, &format!(" {expected} ")));
+        assert!(verify(body, None, &keys).is_err());
+        let spaced = br#"{"object": "whatsapp_business_account", "entry": []}"#;
+        assert!(!is_signed(&keys, spaced, expected), "the same JSON in other bytes");
+        for header in ["", "sha256=", &expected[7..], &expected.replace("sha256", "sha1")] {
+            assert!(!is_signed(&keys, body, header), "{header}");
+        }
+        assert!(!is_signed(&keys[..1], body, expected));
+        // Meta escapes what is not ASCII before it signs.
+        let escaped = br#"{"name":"Jo\u00e3o"}"#;
+        let signed = sign(&keys[1], escaped);
+        assert!(is_signed(&keys, escaped, &signed));
+        assert!(!is_signed(&keys, "{\"name\":\"João\"}".as_bytes(), &signed));
+    }
+
+    #[test]
+    fn a_handshake_is_read_from_its_query() {
+        let query = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let whole = [
+            ("hub.mode", "subscribe"),
+            ("hub.challenge", "1158201444"),
+            ("hub.verify_token", "t0ken"),
+        ];
+        assert_eq!(
+            Handshake::parse(&query(&whole)),
+            Some(Handshake { token: "t0ken", challenge: "1158201444" })
+        );
+        for absent in 0..3 {
+            let mut pairs = whole.to_vec();
+            pairs.remove(absent);
+            assert_eq!(Handshake::parse(&query(&pairs)), None, "{pairs:?}");
+        }
+        let other = [("hub.mode", "unsubscribe"), whole[1], whole[2]];
+        assert_eq!(Handshake::parse(&query(&other)), None);
+        let long = "1".repeat(201);
+        assert_eq!(Handshake::parse(&query(&[whole[0], ("hub.challenge", &long), whole[2]])), None);
+    }
+
+    fn call(value: &Value) -> Words {
+        let body = json!({
+            "object": "whatsapp_business_account",
+            "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
+        });
+        parse(Verified(body.to_string().as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_status_names_its_delivery_or_is_somebody_elses() {
+        let name = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11/0b0a6f1c-2f5e-8d3e-9a53-0d7a6c1f2b11";
+        let words = call(&json!({"statuses": [
+            {"id": "wamid.1", "status": "delivered", "timestamp": "1764093600",
+             "recipient_id": "5511987654321", "biz_opaque_callback_data": name},
+            {"id": "wamid.2", "status": "failed", "timestamp": 5, "recipient_id": "551187654321",
+             "biz_opaque_callback_data": "outbox:1",
+             "errors": [{"code": 131_026, "title": "Message undeliverable"}]},
+            {"id": "wamid.3", "status": "read"},
+            {"id": "wamid.4", "status": "played"},
+            {"id": "wamid.5"},
+            "status",
+        ]}));
+        assert_eq!(words.unreadable, 2);
+        let told: Vec<_> = words
+            .statuses
+            .iter()
+            .map(|word| (word.delivery.map(|d| d.to_string()), word.status, word.code))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Some(name.to_owned()), MessageStatus::Delivered, None),
+                (None, MessageStatus::Failed, Some(131_026)),
+                (None, MessageStatus::Read, None),
+            ]
+        );
+        assert_eq!(words.statuses[0].at.unwrap().as_second(), 1_764_093_600);
+        assert_eq!(words.statuses[1].at, None);
+        let phones: Vec<_> =
+            words.statuses.iter().map(|w| w.person.phone.as_ref().map(Phone::alias_text)).collect();
+        assert_eq!(phones[0], phones[1], "with and without the ninth digit");
+        assert_eq!(phones[2], None);
+    }
+
+    #[test]
+    fn somebody_is_known_by_number_by_id_or_by_both() {
+        let words = call(&json!({
+            "contacts": [
+                {"profile": {"name": "Ana"}, "wa_id": "5511987654321", "user_id": "BR.1"},
+                {"profile": {"name": "Bia"}, "user_id": "BR.2"},
+            ],
+            "messages": [
+                {"from": "5511987654321", "id": "a", "type": "text", "text": {"body": "oi"}},
+                {"from_user_id": "BR.1", "id": "b", "type": "image", "image": {}},
+                {"from_user_id": "BR.2", "id": "c", "type": "reaction"},
+                {"id": "d", "type": "system"},
+            ],
+        }));
+        let known: Vec<_> = words
+            .inbound
+            .iter()
+            .map(|message| {
+                let person = &message.person;
+                (person.phone.is_some(), person.bsuid.as_ref().map(|id| id.expose().as_str()))
+            })
+            .collect();
+        assert_eq!(
+            known,
+            [(true, Some("BR.1")), (true, Some("BR.1")), (false, Some("BR.2")), (false, None)]
+        );
+        assert_eq!(words.unreadable, 0);
+    }
+
+    #[test]
+    fn an_opt_out_is_known_however_it_is_written_and_nothing_else_is() {
+        for text in
+            ["PARAR", "parar", " Parar! ", "*SAIR*", "sair.", "Stop\n", "P\u{e1}rar", "sai\u{301}r"]
+        {
+            assert!(is_opt_out(text), "{text:?}");
+        }
+        for text in
+            ["", "não parar", "parar por favor?", "para", "stopped", "sair daqui", "s a i r"]
+        {
+            assert!(!is_opt_out(text), "{text:?}");
+        }
+        for message in [
+            json!({"type": "text", "text": {"body": "Sair"}}),
+            json!({"type": "button", "button": {"text": "Parar", "payload": "x"}}),
+            json!({"type": "button", "button": {"text": "Chega", "payload": "STOP"}}),
+            json!({"type": "interactive", "interactive": {"button_reply": {"title": "PARAR"}}}),
+            json!({"type": "interactive", "interactive": {"list_reply": {"id": "stop"}}}),
+        ] {
+            assert!(call(&json!({"messages": [message]})).inbound[0].opts_out, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_call_of_whatsapp_is_not_understood() {
+        for body in [&b""[..], b"[]", b"{\"object\":\"page\",\"entry\":[]}", b"\xff", b"null"] {
+            assert!(parse(Verified(body)).is_err());
+        }
+        let empty = parse(Verified(br#"{"object":"whatsapp_business_account"}"#)).unwrap();
+        assert_eq!(empty, Words::default());
+    }
+
+    #[test]
+    fn a_bad_part_does_not_lose_the_others() {
+        let good = json!({"field": "messages", "value": {"statuses": [{"status": "sent"}]}});
+        let body = json!({"object": "whatsapp_business_account", "entry": [
+            7,
+            {"changes": {}},
+            {"changes": [null, {"field": "messages", "value": {"messages": "no", "errors": [
+                {"code": 130_429}]}}, good, {"field": "account_update", "value": {}}]},
+        ]});
+        let words = parse(Verified(body.to_string().as_bytes())).unwrap();
+        assert_eq!((words.statuses.len(), words.unreadable), (1, 2));
+        assert_eq!(words.errors, [130_429]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(parse(Verified(&body)));
+        }
+    }
+}

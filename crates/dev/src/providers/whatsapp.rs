@@ -1,0 +1,231 @@
+//! The simulated WhatsApp Cloud API (base URL `https://graph.facebook.com`).
+//!
+//! Owns the messages taken and the pair rate: two to one number within six seconds, of which the real
+//! one refuses the second. Refuses what the real one refuses, by its codes: a wrong path, no token, a
+//! template that is none, parameters that are empty or on several lines. It must not know HTTP, nor
+//! how an answer is withheld; the status webhook that the real one would send is made by
+//! [`WhatsAppMessage::status`], for whoever signs and sends it.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Providers;
+use super::call::{Call, Reply};
+
+/// How far apart two messages to one number have to be, in milliseconds (error 131056).
+const PAIR_MS: i64 = 6_000;
+
+/// The state of the account.
+#[derive(Debug, Default)]
+pub(super) struct WhatsApp {
+    messages: Vec<WhatsAppMessage>,
+    too_fast: usize,
+}
+
+/// A message that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhatsAppMessage {
+    /// Its id, `wamid.…`.
+    pub id: String,
+    /// The number it was sent from, by its id.
+    pub phone_number_id: String,
+    /// The number it goes to: digits.
+    pub to: String,
+    /// The template's name.
+    pub template: String,
+    /// The template's language.
+    pub language: String,
+    /// The texts for the template's body, in order.
+    pub parameters: Vec<String>,
+    /// What comes back with its statuses.
+    pub callback_data: Option<String>,
+    /// When it was taken, by the clock of the providers.
+    pub at: String,
+}
+
+impl WhatsAppMessage {
+    /// The body of the webhook that tells of a status: `sent`, `delivered`, `read`, or `failed` with
+    /// a code. `at` is in seconds.
+    pub fn status(&self, status: &str, code: Option<u32>, at: i64) -> Value {
+        let mut told = json!({
+            "id": self.id,
+            "status": status,
+            "timestamp": at.to_string(),
+            "recipient_id": self.to,
+        });
+        if let Some(data) = &self.callback_data {
+            told["biz_opaque_callback_data"] = json!(data);
+        }
+        if let Some(code) = code {
+            let details = json!({"details": "Simulated."});
+            told["errors"] = json!([{
+                "code": code, "title": "Simulated failure", "error_data": details,
+            }]);
+        }
+        webhook("statuses", &told)
+    }
+
+    /// The body of the webhook that tells of the answer of the person who got this message.
+    pub fn answer(&self, text: &str, at: i64) -> Value {
+        inbound(&self.to, text, at)
+    }
+}
+
+/// The body of the webhook that tells that somebody wrote.
+pub fn inbound(from: &str, text: &str, at: i64) -> Value {
+    let message = json!({
+        "from": from,
+        "id": format!("wamid.inbound.{from}.{at}"),
+        "timestamp": at.to_string(),
+        "type": "text",
+        "text": {"body": text},
+    });
+    webhook("messages", &message)
+}
+
+fn webhook(list: &str, item: &Value) -> Value {
+    let value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "551130000000", "phone_number_id": "100000000000001"},
+        list: [item],
+    });
+    json!({
+        "object": "whatsapp_business_account",
+        "entry": [{"id": "200000000000002", "changes": [{"field": "messages", "value": value}]}],
+    })
+}
+
+/// Why a request is refused, with the API's code.
+struct Refused(u32, &'static str);
+
+impl WhatsApp {
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
+        let path = call.path();
+        let answered = match (call.method(), path.as_slice()) {
+            ("POST", [version, number, "messages"]) if is_version(version) => {
+                self.messages(call, number)
+            }
+            _ => Err(Refused(100, "Unsupported request.")),
+        };
+        match answered {
+            Ok(reply) => reply,
+            Err(Refused(code, why)) => {
+                let status = if code == 190 { 401 } else { 400 };
+                let error = json!({
+                    "message": format!("(#{code}) {why}"),
+                    "type": "OAuthException",
+                    "code": code,
+                    "error_data": {"messaging_product": "whatsapp", "details": why},
+                    "fbtrace_id": "simulated",
+                });
+                Reply::json(status, json!({"error": error}), format!("refused: {code} {why}"))
+            }
+        }
+    }
+
+    fn messages(&mut self, call: &Call<'_>, number: &str) -> Result<Reply, Refused> {
+        if !call.has_bearer() {
+            return Err(Refused(190, "Invalid OAuth access token."));
+        }
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refused(33, "The phone number id is not a number's id."));
+        }
+        let message = self.read(call, number)?;
+        let at: Option<jiff::Timestamp> = message.at.parse().ok();
+        let before = self.messages.iter().rev().find(|known| known.to == message.to);
+        let before = before.and_then(|known| known.at.parse::<jiff::Timestamp>().ok());
+        if before
+            .zip(at)
+            .is_some_and(|(before, at)| at.as_millisecond() - before.as_millisecond() < PAIR_MS)
+        {
+            self.too_fast += 1;
+            return Err(Refused(131_056, "Pair rate limit hit."));
+        }
+        let note = format!("took {} to {}", message.template, message.to);
+        let body = json!({
+            "messaging_product": "whatsapp",
+            "contacts": [{"input": message.to, "wa_id": message.to}],
+            "messages": [{"id": message.id, "message_status": "accepted"}],
+        });
+        self.messages.push(message);
+        Ok(Reply::json(200, body, note))
+    }
+
+    fn read(&self, call: &Call<'_>, number: &str) -> Result<WhatsAppMessage, Refused> {
+        let body = &call.received.body;
+        for (name, wanted) in [
+            ("messaging_product", "whatsapp"),
+            ("recipient_type", "individual"),
+            ("type", "template"),
+        ] {
+            if call.text(name) != Some(wanted) {
+                return Err(Refused(100, "messaging_product, recipient_type or type is wrong."));
+            }
+        }
+        let to = call.text("to").unwrap_or_default();
+        if !(8..=15).contains(&to.len()) || !to.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refused(131_009, "`to` is not a number with its country's code."));
+        }
+        let template = &body["template"];
+        let text =
+            |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let (Some(name), Some(language)) =
+            (text(&template["name"]), text(&template["language"]["code"]))
+        else {
+            return Err(Refused(132_001, "The template has no name or no language."));
+        };
+        Ok(WhatsAppMessage {
+            id: format!("wamid.simulated{}", self.messages.len() + 1),
+            phone_number_id: number.to_owned(),
+            to: to.to_owned(),
+            template: name,
+            language,
+            parameters: parameters(template)?,
+            callback_data: call.text("biz_opaque_callback_data").map(str::to_owned),
+            at: call.received.at.clone(),
+        })
+    }
+}
+
+/// The texts of the template's only component, its body.
+fn parameters(template: &Value) -> Result<Vec<String>, Refused> {
+    let wrong = || Refused(132_012, "The components are not one body with text parameters.");
+    let components = template["components"].as_array().ok_or_else(wrong)?;
+    let [body] = components.as_slice() else { return Err(wrong()) };
+    if body["type"] != "body" {
+        return Err(wrong());
+    }
+    let mut texts = Vec::new();
+    for parameter in body["parameters"].as_array().ok_or_else(wrong)? {
+        let text = parameter["text"].as_str().filter(|_| parameter["type"] == "text");
+        let text = text.ok_or_else(wrong)?;
+        if text.trim().is_empty() || text.contains(['\n', '\r', '\t']) || text.contains("    ") {
+            return Err(Refused(
+                132_012,
+                "A parameter is empty, has a new line or a tab, or more than four spaces in a row.",
+            ));
+        }
+        texts.push(text.to_owned());
+    }
+    Ok(texts)
+}
+
+fn is_version(segment: &str) -> bool {
+    let number = segment.strip_prefix('v').unwrap_or_default();
+    number.split_once('.').is_some_and(|(major, minor)| {
+        !major.is_empty() && [major, minor].iter().all(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    })
+}
+
+impl Providers {
+    /// The messages that WhatsApp took, in order.
+    pub fn whatsapp_messages(&self) -> Vec<WhatsAppMessage> {
+        self.read(|world| world.whatsapp.messages.clone())
+    }
+
+    /// How many messages came within six seconds of another one to the same number.
+    pub fn whatsapp_too_fast(&self) -> usize {
+        self.read(|world| world.whatsapp.too_fast)
+    }
+}

@@ -1,0 +1,56 @@
+//! What the webhooks of all providers share: the one answer to an authentic call, and keeping aside
+//! what was not understood.
+//!
+//! Must not know any provider.
+
+use funil_core::hash::sha256_hex;
+use funil_core::idempotency::ReceiptKey;
+use funil_core::provider::NotUnderstood;
+use funil_store::{Accepted, Quarantined, Receipt, StoreError, StoredAnswer};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::guard;
+use crate::http_answer::HttpAnswer;
+use crate::http_call::HttpCall;
+use crate::problem::json_answer;
+use crate::site::Site;
+
+/// The answer to every authentic call: providers read only its status.
+pub(crate) fn received() -> HttpAnswer {
+    json_answer(StatusCode::OK, &body())
+}
+
+fn body() -> Value {
+    json!({"received": true})
+}
+
+impl Site {
+    /// Keeps an authentic call whole for a person, once however often it comes.
+    pub(crate) async fn set_aside(
+        &self,
+        call: &HttpCall,
+        provider: &'static str,
+        why: NotUnderstood,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
+        tracing::warn!(provider, reason = why.0, "kept aside an authentic call for a person");
+        let quarantined = Quarantined {
+            source: provider,
+            reason: why.0,
+            content_type: guard::header(call, CONTENT_TYPE).unwrap_or_default(),
+            body: &call.body,
+            email_digest: None,
+        };
+        let key = ReceiptKey::of_provider(provider, &["aside", &sha256_hex(&call.body)]);
+        let answer = StoredAnswer {
+            status: StatusCode::OK.as_u16(),
+            headers: Vec::new(),
+            body: body().to_string(),
+        };
+        let receipt = Receipt { fingerprint: key.key.clone(), key, answer };
+        self.store.quarantine(&quarantined, &receipt, now, &*self.shell.entropy).await
+    }
+}

@@ -1,0 +1,7 @@
+//! `whatsapp-webhook`: how far messages came, and what people wrote back.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    funil_lambda::run(funil_lambda::whatsapp_webhook)
+}
