@@ -10,6 +10,7 @@ mod console;
 mod environment;
 mod functions_route;
 mod leads;
+mod messages;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,7 @@ pub struct Stage {
     environment: StageEnvironment,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    telling: JoinHandle<()>,
     engine: Option<Engine>,
 }
 
@@ -112,6 +114,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.serving.abort();
         self.sweeping.abort();
+        self.telling.abort();
     }
 }
 
@@ -167,8 +170,9 @@ impl Stage {
                 tracing::error!(error = %error, "the stage stopped serving");
             }
         });
+        let telling = tokio::spawn(messages::tell_statuses(Arc::clone(&shared)));
         let sweeping = tokio::spawn(functions_route::sweep(shared, SWEEP));
-        Ok(Self { address, environment, serving, sweeping, engine: Some(engine) })
+        Ok(Self { address, environment, serving, sweeping, telling, engine: Some(engine) })
     }
 
     fn store(env: &funil_core::config::Env, shell: &Shell) -> Result<Store, ConfigError> {
@@ -202,6 +206,7 @@ impl Stage {
     pub async fn stop(mut self) -> Result<(), StageError> {
         self.serving.abort();
         self.sweeping.abort();
+        self.telling.abort();
         match self.engine.take() {
             Some(engine) => Ok(engine.stop().await?),
             None => Ok(()),
@@ -221,6 +226,8 @@ fn routes(shared: Arc<Shared>) -> Router {
         )
         .route("/agenda", get(async || html(include_str!("../assets/calendar.html"))))
         .route("/stage/calendar", get(calendar::list).post(calendar::act))
+        .route("/stage/questions", get(console::questions))
+        .route("/stage/whatsapp", post(messages::write))
         .route("/stage/clock", get(clock::show).post(clock::shift))
         .route("/stage", get(async || html(include_str!("../assets/stage.html"))))
         .route("/assets/{file}", get(assets))

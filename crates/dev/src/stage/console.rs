@@ -7,10 +7,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use funil_core::id::LeadId;
+use funil_core::readiness::{self, Takes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, messages};
 use crate::journey;
 use crate::providers::Behaviour;
 
@@ -29,13 +30,35 @@ pub(super) async fn journey(
         return StatusCode::NOT_FOUND.into_response();
     };
     match shared.store.journey(lead_id).await {
-        Ok(Some(found)) => Json(journey::to_json(&found)).into_response(),
+        Ok(Some(found)) => {
+            let mut shown = journey::to_json(&found);
+            shown["messages"] = json!(messages::of_lead(&shared, lead_id));
+            Json(shown).into_response()
+        }
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => {
             tracing::error!(error = %error, "the journey could not be read");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
+}
+
+/// The questionnaire's questions, as the rules have them.
+pub(super) async fn questions() -> Json<Value> {
+    let questions: Vec<_> = readiness::QUESTIONS
+        .iter()
+        .map(|question| {
+            let field = question.field();
+            match question.takes {
+                Takes::Number(min, max) => json!({"field": field, "min": min, "max": max}),
+                Takes::Option => {
+                    json!({"field": field, "options": question.options().collect::<Vec<_>>()})
+                }
+                Takes::Text(length) => json!({"field": field, "length": length}),
+            }
+        })
+        .collect();
+    Json(json!({"questions": questions}))
 }
 
 pub(super) async fn providers(State(shared): State<Arc<Shared>>) -> Json<Value> {

@@ -62,6 +62,7 @@ impl StageEnvironment {
             ("AWS_ENDPOINT_URL_DYNAMODB", base.clone()),
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("CALENDLY_EVENT_URL", format!("{base}/agenda")),
             ("CALENDLY_SIGNING_KEY", CALENDLY_SIGNING_KEY.to_owned()),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
