@@ -11,6 +11,7 @@ use funil_core::delivery::{Delivery, State};
 use funil_core::event::{Event, EventData};
 use funil_core::id::LeadId;
 use funil_core::provider::calendly;
+use funil_delivery::Patience;
 use serde_json::{Value, json};
 
 use crate::calendly::{booking, canceled, created, moved, no_show, send_signed};
@@ -321,6 +322,95 @@ async fn a_missed_call_is_noted_and_taken_back() {
     let expected = ["lead_submitted", "call_booked", "call_missed", "call_missed"];
     assert_eq!(events(&world, lead()).await, expected);
     assert!(world.journey(lead()).await.bookings[0].call.is_some(), "the call is still known");
+    world.finish().await;
+}
+
+async fn with_meta() -> World {
+    let world = World::plan()
+        .with("DESTINATIONS", "crm,mailerlite,ga4,segment,meta")
+        .with("META_PIXEL_ID", "123")
+        .with("META_ACCESS_TOKEN", "token")
+        .with_provider_url("META_BASE_URL", "meta")
+        .start()
+        .await;
+    for provider in ["crm", "mailerlite", "ga4", "segment", "meta"] {
+        world.looks_at(provider);
+    }
+    world
+}
+
+async fn deliver(world: &World) {
+    world.drain().await;
+    world.worker("meta").drain(Patience::None, world.stop_at()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_call_is_told_to_everybody_who_may_hear() {
+    let world = with_meta().await;
+    let mut form = lead_body();
+    form["consent"] = json!({"marketing": true, "analytics": true, "ads": true});
+    world.submit(&form).await;
+    take(&world, &created("OLD")).await;
+    deliver(&world).await;
+    let fields = || world.providers.crm_contact(LEAD).unwrap()["custom_fields"].clone();
+    let fields_then = fields();
+    assert_eq!(fields_then["stage"], "call_scheduled");
+    assert_eq!(fields_then["call_scheduled"], true);
+    assert_eq!(fields_then["call_date"], "2031-05-08T14:00:00-03:00");
+    assert_eq!(fields_then["call_event_id"], "EVOLD");
+    assert_eq!(fields_then["call_status"], "booked");
+
+    for half in moved("OLD", "NEW") {
+        take(&world, &half).await;
+    }
+    deliver(&world).await;
+    assert_eq!(fields()["call_date"], "2031-05-09T14:00:00-03:00");
+    assert_eq!(fields()["call_status"], "booked");
+    take(&world, &no_show("NEW", "created")).await;
+    deliver(&world).await;
+    assert_eq!(fields()["call_status"], "no_show");
+    take(&world, &no_show("NEW", "deleted")).await;
+    take(&world, &canceled("NEW")).await;
+    deliver(&world).await;
+    assert_eq!(fields()["call_scheduled"], false);
+    assert_eq!(fields()["call_status"], "canceled");
+
+    let ga4: Vec<_> = world.providers.ga4_events().into_iter().map(|event| event.name).collect();
+    let told =
+        ["generate_lead", "call_scheduled", "call_scheduled", "call_no_show", "call_canceled"];
+    assert_eq!(ga4, told);
+    let messages = world.providers.segment_messages();
+    let tracked: Vec<_> = messages.iter().filter_map(|message| message["event"].as_str()).collect();
+    assert_eq!(
+        tracked,
+        ["Lead Submitted", "Call Scheduled", "Call Scheduled", "Call No-Show", "Call Canceled"]
+    );
+    let meta = world.providers.meta_events();
+    assert_eq!(meta.len(), 1, "a move is no second conversion");
+    assert_eq!(meta[0]["event_name"], "Schedule");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn who_refused_analytics_and_ads_is_told_of_to_the_crm_and_by_email_only() {
+    let world = with_meta().await;
+    let mut form = lead_body();
+    form["consent"] = json!({"marketing": false, "analytics": false, "ads": false});
+    world.submit(&form).await;
+    take(&world, &created("INV1")).await;
+    deliver(&world).await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "crm/lead delivered",
+            "crm/lead delivered",
+            "ga4/event skipped no_consent_analytics",
+            "mailerlite/profile delivered",
+            "mailerlite/questionnaire delivered",
+            "meta/schedule skipped no_consent_ads",
+            "segment/event skipped no_consent_analytics",
+        ]
+    );
     world.finish().await;
 }
 

@@ -88,6 +88,7 @@ pub fn moved(old: &str, new: &str) -> [Value; 2] {
     ended["payload"]["new_invitee"] = json!(address(new));
     let mut began = created(new);
     began["created_at"] = json!("2031-05-05T12:10:00.000000Z");
+    began["payload"]["created_at"] = json!("2031-05-05T12:09:58.000000Z");
     began["payload"]["old_invitee"] = json!(address(old));
     began["payload"]["scheduled_event"]["start_time"] = json!("2031-05-09T17:00:00.000000Z");
     [ended, began]

@@ -287,6 +287,8 @@ impl Plan {
         let providers = Providers::new(Arc::new(move || telling.now().to_string()));
         let address = providers.serve().await.unwrap();
         providers.make_fields([
+            "call_date",
+            "call_status",
             "lead_id",
             "amanda_score",
             "business_type",

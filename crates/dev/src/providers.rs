@@ -1,4 +1,4 @@
-//! Simulated CRM, `MailerLite`, GA4, Segment and WhatsApp, for the local stage and the end-to-end tests.
+//! Simulated CRM, `MailerLite`, GA4, Segment, WhatsApp and Meta, for the local stage and the tests.
 //!
 //! Owns the one world they live in: what each received, how each behaves from call to call, and
 //! the effects its interface would have had. Any other name is a provider that records and
@@ -12,6 +12,7 @@ mod ga4_limits;
 mod http;
 mod journal;
 mod mailerlite;
+mod meta;
 mod received;
 mod segment;
 mod whatsapp;
@@ -38,7 +39,7 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers with an interface of their own here.
-const SIMULATED: [&str; 5] = ["crm", "mailerlite", "ga4", "segment", "whatsapp"];
+const SIMULATED: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"];
 
 /// The simulated providers; clones are the same ones.
 #[derive(Clone)]
@@ -72,6 +73,7 @@ struct World {
     ga4: ga4::Ga4,
     segment: segment::Segment,
     whatsapp: whatsapp::WhatsApp,
+    meta: meta::Meta,
     journal: Option<Journal>,
 }
 
@@ -258,6 +260,7 @@ impl World {
             "ga4" => self.ga4.answer(&call),
             "segment" => self.segment.answer(&call),
             "whatsapp" => self.whatsapp.answer(&call),
+            "meta" => self.meta.answer(&call),
             _ => Reply::json(200, json!({}), "recorded"),
         }
     }

@@ -1,13 +1,17 @@
-//! Sending sample events to running functions.
+//! Sending sample events to running functions, signed as their providers sign.
 
 use std::path::{Path, PathBuf};
 
+use funil_core::config::{Env, Secret};
 use funil_core::exchange::endpoint;
 use funil_core::id::LeadId;
+use funil_core::provider::calendly;
 use funil_lambda::trigger::{Trigger, TriggerError};
 use funil_store::Shell;
 use serde_json::Value;
 use url::Url;
+
+use crate::stage::STAGE_CALENDLY_KEY;
 
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +74,14 @@ pub struct Replayed {
 }
 
 /// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`, and to the path
-/// below it that the sample names.
-pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, ReplayError> {
+/// below it that the sample names. A provider's is
+/// signed now, by the key that `env` has, else by the stage's.
+pub async fn replay(
+    path: &Path,
+    to: &Url,
+    env: &Env,
+    shell: &Shell,
+) -> Result<Replayed, ReplayError> {
     let owned = || path.to_owned();
     let text = std::fs::read(path).map_err(|source| ReplayError::Read { path: owned(), source })?;
     let event: Value = serde_json::from_slice(&text)
@@ -88,6 +98,8 @@ pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, Re
     if !call.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&call.query);
     }
+    let sent: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+    let signature = signature(&function, &call.body, env, shell);
     let mut request = shell.http.request(call.method, url.clone()).body(call.body);
     for (name, value) in &call.headers {
         let hop = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::ACCEPT_ENCODING];
@@ -95,10 +107,33 @@ pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, Re
             request = request.header(name, value);
         }
     }
+    if let Some((name, value)) = signature {
+        request = request.header(name, value);
+    }
     let answer = request.send().await.map_err(|_| ReplayError::NoAnswer { url: url.clone() })?;
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(|_| ReplayError::NoAnswer { url })?;
     let json: Value = serde_json::from_str(&body).unwrap_or_default();
-    let lead_id = json["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
+    // A webhook is answered without the lead's id, but a booking may name it.
+    let named = json["leadId"].as_str().or(sent["payload"]["tracking"]["utm_content"].as_str());
+    let lead_id = named.and_then(|text| LeadId::parse(text).ok());
     Ok(Replayed { function, status, body, lead_id })
+}
+
+/// The header by which a provider's call is known, for a function that asks for one.
+fn signature(
+    function: &str,
+    body: &[u8],
+    env: &Env,
+    shell: &Shell,
+) -> Option<(&'static str, String)> {
+    let now = shell.clock.now();
+    match function {
+        "calendar-webhook" => {
+            let key = env.settings().list("CALENDLY_SIGNING_KEY").first().copied();
+            let key = Secret::new(key.unwrap_or(STAGE_CALENDLY_KEY));
+            Some((calendly::SIGNATURE_HEADER, calendly::sign(body, &key, now)))
+        }
+        _ => None,
+    }
 }

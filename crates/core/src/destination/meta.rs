@@ -277,7 +277,10 @@ mod tests {
             assert_eq!(hash(&letters(name)), expected, "{name}");
         }
         assert_eq!(letters("D'Ávila"), "dávila");
-        assert_eq!(hash("lead_0001"), "734c472e566edce0daa9607a07c331d4e79746fb81d70c255f7711e9d037dd6f");
+        assert_eq!(
+            hash("lead_0001"),
+            "734c472e566edce0daa9607a07c331d4e79746fb81d70c255f7711e9d037dd6f"
+        );
     }
 
     #[test]

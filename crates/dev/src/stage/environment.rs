@@ -17,13 +17,15 @@ pub const TABLE: &str = "funil";
 pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The stage's `CALENDLY_SIGNING_KEY`, with which samples are signed.
-pub const CALENDLY_SIGNING_KEY: &str = "local-stage-calendly-key";
+pub const STAGE_CALENDLY_KEY: &str = "local-stage-calendly-key";
 
 /// The stage's `WHATSAPP_APP_SECRET`, with which `funil replay` signs samples.
 pub const STAGE_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
 
 /// The custom fields that somebody has to make in a real MailerLite account.
-pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
+pub(super) const MAILERLITE_FIELDS: [&str; 10] = [
+    "call_date",
+    "call_status",
     "lead_id",
     "amanda_score",
     "business_type",
@@ -63,7 +65,7 @@ impl StageEnvironment {
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("CALENDLY_EVENT_URL", format!("{base}/agenda")),
-            ("CALENDLY_SIGNING_KEY", CALENDLY_SIGNING_KEY.to_owned()),
+            ("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY.to_owned()),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
