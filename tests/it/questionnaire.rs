@@ -457,3 +457,28 @@ async fn an_accepted_questionnaire_costs_two_round_trips() {
     assert_eq!(calls, expected.into());
     world.finish().await;
 }
+
+#[tokio::test]
+async fn the_samples_are_answered_as_their_names_say() {
+    let world =
+        World::plan().with("DESTINATIONS", "none").with("CALENDLY_EVENT_URL", PAGE).start().await;
+    let sample = |name: &str| -> Value {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let path = root.join("events").join(name).with_extension("json");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    for (name, status, shown) in [
+        ("lead-submit/high-score", 200, "\"tier\":\"high\""),
+        ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
+        ("questionnaire-submit/high-score", 200, "\"nextStep\":\"calendar_booking\""),
+        ("questionnaire-submit/low-score", 200, "\"nextStep\":\"nurture\""),
+        ("questionnaire-submit/invalid-fields", 422, "responses.weeklyHours"),
+        ("questionnaire-submit/wrong-email", 404, "lead_not_found"),
+    ] {
+        let function = name.split('/').next().unwrap();
+        let answer = world.invoke(function, sample(name)).await;
+        assert_eq!(answer["statusCode"], status, "{name}: {answer}");
+        assert!(answer["body"].as_str().unwrap().contains(shown), "{name}: {answer}");
+    }
+    world.finish().await;
+}
