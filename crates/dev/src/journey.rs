@@ -187,12 +187,13 @@ fn readiness_score(lead: &Lead) -> Option<Value> {
 
 /// What one question brought.
 fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -> Value {
-    json!({
+    let mut row = json!({
         "criterion": criterion.field,
-        "answer": answer,
         "points": breakdown.get(criterion.field),
         "max": criterion.points_max(),
-    })
+    });
+    row["answer"] = answer.unwrap_or_default();
+    row
 }
 
 /// The journey as lines for a terminal.
@@ -217,9 +218,9 @@ pub fn to_text(journey: &Journey) -> String {
         word(&score["total"]),
         word(&score["tier"])
     ));
-    let readiness = &lead["readinessScore"];
-    if readiness.is_object() {
-        let (total, link) = (word(&readiness["total"]), word(&lead["bookingUrl"]));
+    let questionnaire = &lead["readinessScore"];
+    if questionnaire.is_object() {
+        let (total, link) = (word(&questionnaire["total"]), word(&lead["bookingUrl"]));
         line(format!("questionnaire score {total}  {link}"));
     }
     for booking in shown["bookings"].as_array().into_iter().flatten() {

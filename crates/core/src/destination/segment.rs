@@ -145,7 +145,7 @@ fn lead_submitted(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
         ("url", text(touch.page_url.as_ref())),
         ("referrer", text(touch.referrer.as_ref())),
     ]);
-    let mut call = track(context, "Lead Submitted", properties);
+    let mut call = track(context, "Lead Submitted", &properties);
     call["context"] = json!({"campaign": campaign, "page": page});
     call
 }
@@ -161,10 +161,10 @@ fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompl
             properties.insert(criterion.field.to_owned(), json!(answer));
         }
     }
-    track(context, "Questionnaire Completed", properties)
+    track(context, "Questionnaire Completed", &properties)
 }
 
-fn track(context: &Context<'_>, event: &str, properties: Map<String, Value>) -> Value {
+fn track(context: &Context<'_>, event: &str, properties: &Map<String, Value>) -> Value {
     json!({
         "type": "track",
         "event": event,
