@@ -69,7 +69,7 @@ pub struct Replayed {
     pub status: u16,
     /// The body.
     pub body: String,
-    /// The lead that the answer names.
+    /// The lead that the answer names, or the call that it accepts.
     pub lead_id: Option<LeadId>,
 }
 
@@ -92,6 +92,7 @@ pub async fn replay(
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let function = folder.ok_or_else(|| ReplayError::NoFunction { path: owned() })?.to_owned();
 
+    let said = lead_in(&call.body);
     let asked = call.path.split('/').skip_while(|segment| *segment != function);
     let below: Vec<&str> = asked.skip(1).filter(|segment| !segment.is_empty()).collect();
     let mut url = endpoint(&endpoint(to, &[&function]), &below);
@@ -113,10 +114,8 @@ pub async fn replay(
     let answer = request.send().await.map_err(|_| ReplayError::NoAnswer { url: url.clone() })?;
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(|_| ReplayError::NoAnswer { url })?;
-    let json: Value = serde_json::from_str(&body).unwrap_or_default();
-    // A webhook is answered without the lead's id, but a booking may name it.
-    let named = json["leadId"].as_str().or(sent["payload"]["tracking"]["utm_content"].as_str());
-    let lead_id = named.and_then(|text| LeadId::parse(text).ok());
+    // An accepted call about a known lead need not be answered with its id; a booking may name it.
+    let lead_id = lead_in(body.as_bytes()).or(said.filter(|_| (200..300).contains(&status)));
     Ok(Replayed { function, status, body, lead_id })
 }
 
@@ -136,4 +135,10 @@ fn signature(
         }
         _ => None,
     }
+}
+
+fn lead_in(body: &[u8]) -> Option<LeadId> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let named = json["leadId"].as_str().or(json["payload"]["tracking"]["utm_content"].as_str());
+    LeadId::parse(named?).ok()
 }

@@ -86,7 +86,8 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     }
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/dispatch/replay.json");
     let api = format!("http://{}/api", stage.address()).parse().unwrap();
-    let sent = replay(Path::new(sample), &api, &Env::default(), &funil_lambda::shell()).await.unwrap();
+    let sent =
+        replay(Path::new(sample), &api, &Env::default(), &funil_lambda::shell()).await.unwrap();
     let answer: Value = serde_json::from_str(&sent.body).unwrap();
     assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
     stage.stop().await.unwrap();

@@ -23,7 +23,7 @@ pub const STAGE_CALENDLY_KEY: &str = "local-stage-calendly-key";
 pub const STAGE_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
 
 /// The custom fields that somebody has to make in a real MailerLite account.
-pub(super) const MAILERLITE_FIELDS: [&str; 10] = [
+pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
     "call_date",
     "call_status",
     "lead_id",
@@ -34,12 +34,16 @@ pub(super) const MAILERLITE_FIELDS: [&str; 10] = [
     "stage",
     "questionnaire_url",
     "questionnaire_deadline",
+    "questionnaire_completed",
+    "transformation_score",
+    "booking_url",
 ];
 
 /// What the process's environment may change on the stage. Never credentials: a real account's would
 /// send a demonstration to real people.
-const OVERRIDES: [&str; 7] = [
+const OVERRIDES: [&str; 8] = [
     "BACKLOG_ALERT_SECONDS",
+    "BOOKING_THRESHOLD",
     "CONSENT_WHEN_ABSENT",
     "CRM_BASE_TAGS",
     "CRM_KIND",
