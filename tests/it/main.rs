@@ -19,6 +19,7 @@ mod delivery;
 mod dispatch;
 mod dynamodb_errors;
 mod faults;
+mod funnel;
 mod health;
 mod idempotency;
 mod intake;

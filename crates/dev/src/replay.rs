@@ -99,7 +99,6 @@ pub async fn replay(
     if !call.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&call.query);
     }
-    let sent: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     let signature = signature(&function, &call.body, env, shell);
     let mut request = shell.http.request(call.method, url.clone()).body(call.body);
     for (name, value) in &call.headers {
