@@ -135,11 +135,7 @@ pub fn replay_deadline(
 }
 
 /// The end that the destination planned for the delivery by itself: a reminder's is its call's start.
-fn planned_end(
-    destination: &Destination,
-    delivery: &Delivery,
-    event: &Event,
-) -> Option<Timestamp> {
+fn planned_end(destination: &Destination, delivery: &Delivery, event: &Event) -> Option<Timestamp> {
     let planned = (destination.plan)(event);
     planned.iter().find(|planned| planned.slot.name == delivery.slot)?.deadline
 }

@@ -138,9 +138,9 @@ pub(crate) fn authorised(call: &HttpCall, tokens: &[Secret]) -> Result<(), Probl
 /// Whether a text is one of the secrets, compared in constant time.
 pub(crate) fn is_one_of(given: &str, secrets: &[Secret]) -> bool {
     let given = given.as_bytes();
-    secrets.iter().fold(false, |is_one, secret| {
-        is_one | bool::from(secret.expose().as_bytes().ct_eq(given))
-    })
+    secrets
+        .iter()
+        .fold(false, |is_one, secret| is_one | bool::from(secret.expose().as_bytes().ct_eq(given)))
 }
 
 #[cfg(test)]

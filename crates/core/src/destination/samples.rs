@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Adapter, Context, Step};
 use crate::amanda;
+use crate::booking::{BookingId, Call, Place};
 use crate::config::Env;
 use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
-use crate::delivery::Delivery;
-use crate::booking::{BookingId, Call, Place};
 use crate::contact::Email;
+use crate::delivery::Delivery;
 use crate::event::{CallBooked, Event, EventData, Invitee, LeadSubmitted, SyncRequested};
 use crate::exchange::{Reply, Request};
 use crate::id::LeadId;

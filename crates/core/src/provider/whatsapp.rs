@@ -276,9 +276,8 @@ mod tests {
         let expected = "sha256=02fe0c96d28c59ddb7cf81eff0ca05809b360ba73b63c28210b5906a0a107d1f";
         let keys = [Secret::new("another"), Secret::new("app_secret_123")];
         assert_eq!(sign(&keys[1], body), expected);
-        let is_signed = |keys: &[Secret], body: &[u8], header: &str| {
-            verify(body, Some(header), keys).is_ok()
-        };
+        let is_signed =
+            |keys: &[Secret], body: &[u8], header: &str| verify(body, Some(header), keys).is_ok();
         assert!(is_signed(&keys, body, expected));
         assert!(is_signed(&keys, body, &format!(" {expected} ")));
         assert!(verify(body, None, &keys).is_err());
@@ -317,10 +316,7 @@ mod tests {
         let other = [("hub.mode", "unsubscribe"), whole[1], whole[2]];
         assert_eq!(Handshake::parse(&query(&other)), None);
         let long = "1".repeat(201);
-        assert_eq!(
-            Handshake::parse(&query(&[whole[0], ("hub.challenge", &long), whole[2]])),
-            None
-        );
+        assert_eq!(Handshake::parse(&query(&[whole[0], ("hub.challenge", &long), whole[2]])), None);
     }
 
     fn call(value: &Value) -> Words {
@@ -403,7 +399,9 @@ mod tests {
         {
             assert!(is_opt_out(text), "{text:?}");
         }
-        for text in ["", "não parar", "parar por favor?", "para", "stopped", "sair daqui", "s a i r"] {
+        for text in
+            ["", "não parar", "parar por favor?", "para", "stopped", "sair daqui", "s a i r"]
+        {
             assert!(!is_opt_out(text), "{text:?}");
         }
         for message in [

@@ -135,9 +135,10 @@ impl WhatsApp {
         let at: Option<jiff::Timestamp> = message.at.parse().ok();
         let before = self.messages.iter().rev().find(|known| known.to == message.to);
         let before = before.and_then(|known| known.at.parse::<jiff::Timestamp>().ok());
-        if before.zip(at).is_some_and(|(before, at)| {
-            at.as_millisecond() - before.as_millisecond() < PAIR_MS
-        }) {
+        if before
+            .zip(at)
+            .is_some_and(|(before, at)| at.as_millisecond() - before.as_millisecond() < PAIR_MS)
+        {
             self.too_fast += 1;
             return Err(Refused(131_056, "Pair rate limit hit."));
         }
@@ -153,9 +154,11 @@ impl WhatsApp {
 
     fn read(&self, call: &Call<'_>, number: &str) -> Result<WhatsAppMessage, Refused> {
         let body = &call.received.body;
-        for (name, wanted) in
-            [("messaging_product", "whatsapp"), ("recipient_type", "individual"), ("type", "template")]
-        {
+        for (name, wanted) in [
+            ("messaging_product", "whatsapp"),
+            ("recipient_type", "individual"),
+            ("type", "template"),
+        ] {
             if call.text(name) != Some(wanted) {
                 return Err(Refused(100, "messaging_product, recipient_type or type is wrong."));
             }
@@ -165,7 +168,8 @@ impl WhatsApp {
             return Err(Refused(131_009, "`to` is not a number with its country's code."));
         }
         let template = &body["template"];
-        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let text =
+            |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let (Some(name), Some(language)) =
             (text(&template["name"]), text(&template["language"]["code"]))
         else {

@@ -9,6 +9,7 @@ mod log;
 mod mailerlite;
 mod segment;
 mod server;
+mod whatsapp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

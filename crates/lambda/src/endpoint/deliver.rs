@@ -137,7 +137,10 @@ impl Deliver {
         let sequence = sequence::request(&self.site, body).await?;
         if let Err(problem) = self.deliver(sequence.lead_id, sequence.due, stop_at).await {
             // It is kept: the schedule sends what we could not.
-            tracing::warn!(?problem, "the sequence is planned, and nothing of it could be sent now");
+            tracing::warn!(
+                ?problem,
+                "the sequence is planned, and nothing of it could be sent now"
+            );
         }
         Ok(sequence.answer)
     }

@@ -194,7 +194,8 @@ async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(
     let data = EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.clone() });
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
     // Withdrawing twice does no harm, so nobody needs to know this call again.
-    let key = ReceiptKey { lives_s: Some(CONTENT_RECEIPT_S), ..ReceiptKey::of_provider(NAME, &[&name]) };
+    let key =
+        ReceiptKey { lives_s: Some(CONTENT_RECEIPT_S), ..ReceiptKey::of_provider(NAME, &[&name]) };
     let receipt = Receipt {
         key,
         fingerprint: String::new(),
@@ -209,14 +210,7 @@ async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(
 }
 
 fn event(lead: &Lead, id: EventId, data: EventData, now: Timestamp) -> Event {
-    Event {
-        id,
-        lead_id: lead.id,
-        occurred_at: now,
-        accepted_at: now,
-        supplied_lead_id: None,
-        data,
-    }
+    Event { id, lead_id: lead.id, occurred_at: now, accepted_at: now, supplied_lead_id: None, data }
 }
 
 async fn accept(

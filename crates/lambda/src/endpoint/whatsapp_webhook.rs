@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use funil_core::config::{ConfigError, Env, Secret};
-use funil_core::contact::Phone;
 use funil_core::consent::{Purpose, Revocations, refused};
+use funil_core::contact::Phone;
 use funil_core::delivery::{Reason, State};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
@@ -54,9 +54,11 @@ pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
         settings.problem::<()>("Set WHATSAPP_APP_SECRET.");
     }
     let verify_token = settings.secret("WHATSAPP_VERIFY_TOKEN");
-    let endpoint = site
-        .zip(verify_token)
-        .map(|(site, verify_token)| WhatsAppWebhook { site, secrets, verify_token });
+    let endpoint = site.zip(verify_token).map(|(site, verify_token)| WhatsAppWebhook {
+        site,
+        secrets,
+        verify_token,
+    });
     let endpoint = settings.finish(endpoint)?;
     Ok(Function::new(NAME, move |trigger, _| {
         let endpoint = endpoint.clone();
@@ -157,7 +159,8 @@ impl WhatsAppWebhook {
     /// Learns that a number and a business-scoped id are one person's: their leads are found by
     /// either from now on, and what was taken back under the id counts for the number too.
     async fn introduce(&self, person: &Person, now: Timestamp) -> Result<(), StoreError> {
-        let (Some(phone), Some(bsuid)) = (self.phone_digest(person.phone.as_ref()), self.bsuid_digest(person))
+        let (Some(phone), Some(bsuid)) =
+            (self.phone_digest(person.phone.as_ref()), self.bsuid_digest(person))
         else {
             return Ok(());
         };
@@ -187,14 +190,17 @@ impl WhatsAppWebhook {
         // A clock that is ahead must not outweigh what the person agrees to later.
         let at = message.at.unwrap_or(now).min(now);
         let mut ids: BTreeSet<LeadId> = BTreeSet::new();
-        let mut phones: BTreeSet<Digest> = self.phone_digest(message.person.phone.as_ref()).into_iter().collect();
+        let mut phones: BTreeSet<Digest> =
+            self.phone_digest(message.person.phone.as_ref()).into_iter().collect();
         if let Some(bsuid) = self.bsuid_digest(&message.person) {
             store.revoke(BSUID, &bsuid, Purpose::Whatsapp, at).await?;
             let by_bsuid = store.leads_of((BSUID, &bsuid)).await?;
             if phones.is_empty() {
                 // Their numbers, so that a lead made tomorrow with one of them is left alone too.
                 let leads = store.known_leads(&by_bsuid).await?;
-                phones.extend(leads.iter().filter_map(|lead| self.phone_digest(lead.latest.phone.as_ref())));
+                phones.extend(
+                    leads.iter().filter_map(|lead| self.phone_digest(lead.latest.phone.as_ref())),
+                );
             }
             ids.extend(by_bsuid);
         }
