@@ -24,6 +24,7 @@ mod idempotency;
 mod intake;
 mod lead;
 mod limiter;
+mod questionnaire;
 mod replay;
 mod shapes;
 mod simulation;

@@ -69,7 +69,7 @@ pub struct Replayed {
     pub status: u16,
     /// The body.
     pub body: String,
-    /// The lead that the answer names.
+    /// The lead that the answer names, or the call that it accepts.
     pub lead_id: Option<LeadId>,
 }
 
@@ -91,11 +91,11 @@ pub async fn replay(
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let function = folder.ok_or_else(|| ReplayError::NoFunction { path: owned() })?.to_owned();
 
+    let said = lead_in(&call.body);
     let mut url = endpoint(to, &[&function]);
     if !call.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&call.query);
     }
-    let sent: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     let signature = signature(&function, &call.body, env, shell);
     let mut request = shell.http.request(call.method, url.clone()).body(call.body);
     for (name, value) in &call.headers {
@@ -110,11 +110,15 @@ pub async fn replay(
     let answer = request.send().await.map_err(|_| ReplayError::NoAnswer { url: url.clone() })?;
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(|_| ReplayError::NoAnswer { url })?;
-    let json: Value = serde_json::from_str(&body).unwrap_or_default();
-    // A webhook is answered without the lead's id, but a booking may name it.
-    let named = json["leadId"].as_str().or(sent["payload"]["tracking"]["utm_content"].as_str());
-    let lead_id = named.and_then(|text| LeadId::parse(text).ok());
+    // An accepted call about a known lead need not be answered with its id.
+    let lead_id = lead_in(body.as_bytes()).or(said.filter(|_| (200..300).contains(&status)));
     Ok(Replayed { function, status, body, lead_id })
+}
+
+fn lead_in(body: &[u8]) -> Option<LeadId> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let of_booking = || json["payload"]["tracking"]["utm_content"].as_str();
+    LeadId::parse(json["leadId"].as_str().or_else(of_booking)?).ok()
 }
 
 /// The header by which a provider's call is known, for a function that asks for one.

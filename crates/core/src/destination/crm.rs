@@ -18,6 +18,7 @@ use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::lead::Lead;
 use crate::pii::Text;
 use crate::questionnaire::Responses;
+use crate::readiness::QUESTIONS;
 use crate::replay::Replay;
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
@@ -352,7 +353,7 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "transformation_score": latest.readiness_score.as_ref().map(|score| score.total),
         "transformation_score_breakdown": latest.readiness_score.as_ref().map(|score| &score.breakdown),
         "transformation_score_rules": latest.readiness_score.as_ref().map(|score| &score.rules),
-        "questionnaire_responses": latest.responses.as_ref().map(Responses::expose),
+        "questionnaire_responses": latest.responses.as_ref().map(all_responses),
         "booking_url": lead.booking_field(),
         "call_scheduled": booking.map(|booking| booking.status.stands()),
         "call_date": call.map(|call| call.local_start().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
@@ -360,6 +361,14 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "call_status": booking.map(|booking| booking.status.name()),
         "stage": lead.stage().name(),
     })
+}
+
+/// The answers, and nothing for each known question without one: a CRM may merge what it gets into
+/// what it has, and an answer that the score did not count must not stay.
+fn all_responses(responses: &Responses) -> Map<String, Value> {
+    let unanswered = QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
+    let answered = responses.expose().iter().map(|(name, answer)| (name.clone(), json!(answer)));
+    unanswered.chain(answered).collect()
 }
 
 fn text(text: Option<&Text>) -> Option<&str> {

@@ -85,7 +85,7 @@ impl Adapter for Segment {
             EventData::CallCanceled(canceled) => call_canceled(context, canceled),
             EventData::CallMissed(missed) => {
                 let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
-                track(context, "Call No-Show", properties)
+                track(context, "Call No-Show", &properties)
             }
             EventData::SequenceRequested(_)
             | EventData::SequenceWithdrawn(_)
@@ -149,7 +149,7 @@ fn lead_submitted(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
         ("url", text(touch.page_url.as_ref())),
         ("referrer", text(touch.referrer.as_ref())),
     ]);
-    let mut call = track(context, "Lead Submitted", properties);
+    let mut call = track(context, "Lead Submitted", &properties);
     call["context"] = json!({"campaign": campaign, "page": page});
     call
 }
@@ -165,14 +165,14 @@ fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompl
             properties.insert(criterion.field.to_owned(), json!(answer));
         }
     }
-    track(context, "Questionnaire Completed", properties)
+    track(context, "Questionnaire Completed", &properties)
 }
 
 fn call_scheduled(context: &Context<'_>, booked: &CallBooked) -> Value {
     let mut properties = call(&booked.call);
     properties.insert("bookingKind".to_owned(), booked.kind().into());
     properties.insert("daysAhead".to_owned(), booked.days_ahead().into());
-    track(context, "Call Scheduled", properties)
+    track(context, "Call Scheduled", &properties)
 }
 
 /// Why a person called off is theirs to tell and ours to read, not analytics.
@@ -181,7 +181,7 @@ fn call_canceled(context: &Context<'_>, canceled: &CallCanceled) -> Value {
     if let Some(by) = &canceled.by {
         properties.insert("canceledBy".to_owned(), by.as_str().into());
     }
-    track(context, "Call Canceled", properties)
+    track(context, "Call Canceled", &properties)
 }
 
 fn call(call: &Call) -> Map<String, Value> {
@@ -193,7 +193,7 @@ fn call(call: &Call) -> Map<String, Value> {
     ])
 }
 
-fn track(context: &Context<'_>, event: &str, properties: Map<String, Value>) -> Value {
+fn track(context: &Context<'_>, event: &str, properties: &Map<String, Value>) -> Value {
     json!({
         "type": "track",
         "event": event,

@@ -19,7 +19,7 @@ pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
 pub const STAGE_CALENDLY_KEY: &str = "local-stage-calendly-key";
 
 /// The custom fields that somebody has to make in a real MailerLite account.
-pub(super) const MAILERLITE_FIELDS: [&str; 10] = [
+pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
     "call_date",
     "call_status",
     "lead_id",
@@ -30,11 +30,16 @@ pub(super) const MAILERLITE_FIELDS: [&str; 10] = [
     "stage",
     "questionnaire_url",
     "questionnaire_deadline",
+    "questionnaire_completed",
+    "transformation_score",
+    "booking_url",
 ];
 
 /// What the process's environment may change on the stage. Never credentials: a real account's would
 /// send a demonstration to real people.
-const OVERRIDES: [&str; 6] = [
+const OVERRIDES: [&str; 8] = [
+    "BOOKING_THRESHOLD",
+    "CALENDLY_EVENT_URL",
     "CONSENT_WHEN_ABSENT",
     "CRM_BASE_TAGS",
     "CRM_KIND",
@@ -59,6 +64,7 @@ impl StageEnvironment {
             ("AWS_ENDPOINT_URL_DYNAMODB", base.clone()),
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("CALENDLY_EVENT_URL", "https://calendly.com/exemplo/chamada".to_owned()),
             ("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY.to_owned()),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
