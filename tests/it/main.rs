@@ -5,12 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 
-use funil_tests::{proxy, world};
+use funil_tests::{calendly, proxy, world};
 
 mod alerts;
 mod attacks;
 mod binaries;
 mod breaker;
+mod calendar;
 mod capacity;
 mod conditions;
 mod crm;
@@ -23,6 +24,7 @@ mod idempotency;
 mod intake;
 mod lead;
 mod limiter;
+mod questionnaire;
 mod replay;
 mod shapes;
 mod simulation;

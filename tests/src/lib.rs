@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics where a test fails")]
 
+pub mod calendly;
 pub mod proxy;
 pub mod simulation;
 pub mod world;

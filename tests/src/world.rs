@@ -81,6 +81,18 @@ pub fn lead_body() -> Value {
     })
 }
 
+/// What the lead of [`lead_body`] answers to the questionnaire: 76 points.
+pub fn questionnaire_body() -> Value {
+    json!({
+        "leadId": LEAD,
+        "email": EMAIL,
+        "responses": {
+            "commitment": 9, "urgency": "30-dias", "investmentRange": "5000-10000",
+            "weeklyHours": 5, "previousAttempts": "curso", "mainGoal": "Trabalhar menos.",
+        },
+    })
+}
+
 /// The lead of [`lead_body`], parsed.
 pub fn lead() -> LeadId {
     LeadId::parse(LEAD).unwrap()
@@ -241,6 +253,27 @@ impl Deployment {
         self.submit_with(&[], body).await
     }
 
+    /// Answers the questionnaire as the page does.
+    pub async fn answer_questionnaire(&self, body: &Value) -> Answer {
+        self.answer_questionnaire_with(&[], body).await
+    }
+
+    /// Answers the questionnaire with more headers.
+    pub async fn answer_questionnaire_with(
+        &self,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        self.post("questionnaire-submit", headers, body).await
+    }
+
+    /// Posts JSON with more headers.
+    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend(headers);
+        self.call(function, Method::POST, &all, body.to_string().as_bytes()).await
+    }
+
     /// Submits a lead from another address.
     pub async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
         let headers = [("content-type", "application/json")];
@@ -249,9 +282,7 @@ impl Deployment {
 
     /// Submits a lead with more headers.
     pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let mut all = vec![("content-type", "application/json")];
-        all.extend(headers);
-        self.call("lead-submit", Method::POST, &all, body.to_string().as_bytes()).await
+        self.post("lead-submit", headers, body).await
     }
 }
 
@@ -295,6 +326,8 @@ impl Plan {
         let providers = Providers::new(Arc::new(move || telling.now().to_string()));
         let address = providers.serve().await.unwrap();
         providers.make_fields([
+            "call_date",
+            "call_status",
             "lead_id",
             "amanda_score",
             "business_type",
@@ -303,6 +336,9 @@ impl Plan {
             "stage",
             "questionnaire_url",
             "questionnaire_deadline",
+            "questionnaire_completed",
+            "transformation_score",
+            "booking_url",
         ]);
         let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));
         let mut variables = environment(&table, &engine().await, address);

@@ -5,50 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An answer as the form sent it: a number, or one of the form's options.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Answer {
-    /// `12`
-    Number(i64),
-    /// `10000-30000`
-    Text(String),
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[pii]")
-    }
-}
-
-impl Answer {
-    /// The answer as text, for destinations.
-    pub fn text(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-
-    /// The number in it, if it is one: `12`, `12h`, `R$ 15.000,00`.
-    fn number(&self) -> Option<i64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(text) => {
-                let text = text.trim().trim_start_matches("R$").trim_end_matches('h').trim();
-                let whole = text.split(',').next().unwrap_or_default();
-                let mut groups = whole.split('.');
-                let first = groups.next().unwrap_or_default();
-                // Dots part thousands only where three digits follow each; else they part decimals.
-                if groups.clone().all(|group| group.len() == 3) {
-                    whole.replace('.', "").parse().ok()
-                } else {
-                    first.parse().ok()
-                }
-            }
-        }
-    }
-}
+use crate::scoring::{self, Answer, Breakdown, Criterion, band};
 
 /// What a lead answered to the four questions that count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,37 +20,27 @@ pub struct Answers {
     pub main_struggle: Option<Answer>,
 }
 
-/// One question and its bands.
-pub struct Criterion {
-    /// The field of the form.
-    pub field: &'static str,
-    answer: fn(&Answers) -> Option<&Answer>,
-    /// From best to worst; what matches none takes no points.
-    pub bands: &'static [Band],
-}
-
-/// Points for the answers that fall into it.
-pub struct Band {
-    /// What it is worth.
-    pub points: u8,
-    /// The form's options that fall into it.
-    pub options: &'static [&'static str],
-    /// Numbers from here on fall into it.
-    pub at_least: Option<i64>,
+impl Answers {
+    /// The answer to a question, by the field of the form.
+    fn to(&self, field: &str) -> Option<&Answer> {
+        let answer = match field {
+            "businessType" => &self.business_type,
+            "monthlyRevenue" => &self.monthly_revenue,
+            "workHoursDaily" => &self.work_hours_daily,
+            "mainStruggle" => &self.main_struggle,
+            _ => &None,
+        };
+        answer.as_ref()
+    }
 }
 
 /// The version of [`CRITERIA`], kept with every score.
 pub const VERSION: &str = "amanda-2026-11";
 
-const fn band(points: u8, options: &'static [&'static str], at_least: Option<i64>) -> Band {
-    Band { points, options, at_least }
-}
-
 /// The rules. Unknown answers and missing ones take the lowest band: no points.
 pub const CRITERIA: [Criterion; 4] = [
     Criterion {
         field: "businessType",
-        answer: |answers| answers.business_type.as_ref(),
         bands: &[
             band(20, &["servicos", "consultoria", "saude", "educacao", "mentoria"], None),
             band(15, &["beleza", "tecnologia", "advocacia", "arquitetura"], None),
@@ -102,7 +49,6 @@ pub const CRITERIA: [Criterion; 4] = [
     },
     Criterion {
         field: "monthlyRevenue",
-        answer: |answers| answers.monthly_revenue.as_ref(),
         bands: &[
             band(35, &["acima-100000"], Some(100_000)),
             band(30, &["50000-100000"], Some(50_000)),
@@ -113,7 +59,6 @@ pub const CRITERIA: [Criterion; 4] = [
     },
     Criterion {
         field: "workHoursDaily",
-        answer: |answers| answers.work_hours_daily.as_ref(),
         bands: &[
             band(25, &["acima-14"], Some(14)),
             band(22, &["12-14"], Some(12)),
@@ -123,7 +68,6 @@ pub const CRITERIA: [Criterion; 4] = [
     },
     Criterion {
         field: "mainStruggle",
-        answer: |answers| answers.main_struggle.as_ref(),
         bands: &[
             band(20, &["tempo"], None),
             band(18, &["equipe"], None),
@@ -172,44 +116,16 @@ pub struct AmandaScore {
     /// The band of the total.
     pub tier: Tier,
     /// Points per question, by the field of the form.
-    pub breakdown: std::collections::BTreeMap<String, u8>,
+    pub breakdown: Breakdown,
     /// The rules that made it.
     pub rules: String,
 }
 
 /// Scores the answers by [`CRITERIA`].
 pub fn score(answers: &Answers) -> AmandaScore {
-    let breakdown: std::collections::BTreeMap<_, _> = CRITERIA
-        .iter()
-        .map(|criterion| (criterion.field.to_owned(), points(criterion, answers)))
-        .collect();
+    let breakdown = scoring::breakdown(&CRITERIA, |field| answers.to(field));
     let total = breakdown.values().sum();
     AmandaScore { total, tier: Tier::of(total), breakdown, rules: VERSION.to_owned() }
-}
-
-fn points(criterion: &Criterion, answers: &Answers) -> u8 {
-    let Some(answer) = (criterion.answer)(answers) else { return 0 };
-    let option = plain(answer.text().trim());
-    let number = answer.number();
-    let matching = criterion.bands.iter().find(|band| {
-        band.options.contains(&option.as_str())
-            || band.at_least.zip(number).is_some_and(|(least, number)| number >= least)
-    });
-    matching.map_or(0, |band| band.points)
-}
-
-/// Lower case and without accents, as the options are written.
-fn plain(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let accented = "áàâãäéèêíóôõöúüç";
-    let without = "aaaaaeeeioooouuc";
-    lower
-        .chars()
-        .map(|c| {
-            let position = accented.chars().position(|known| known == c);
-            position.and_then(|position| without.chars().nth(position)).unwrap_or(c)
-        })
-        .collect()
 }
 
 /// By how much a client's own score may differ from ours before it is flagged.
@@ -238,8 +154,6 @@ impl ClientScore {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
     #[expect(clippy::unnecessary_wraps, reason = "answers are optional")]
@@ -308,17 +222,7 @@ mod tests {
     #[test]
     fn the_document_shows_these_rules() {
         let document = include_str!("../../../docs/amanda-score.md");
-        let mut rows = format!("Rules version: `{VERSION}`\n\n");
-        rows.push_str("| question | points | options | or a number from |\n|---|---|---|---|\n");
-        for criterion in &CRITERIA {
-            for band in criterion.bands {
-                let from = band.at_least.map_or_else(|| "-".to_owned(), |least| least.to_string());
-                let options = band.options.join(", ");
-                writeln!(rows, "| `{}` | {} | {options} | {from} |", criterion.field, band.points)
-                    .unwrap();
-            }
-            writeln!(rows, "| `{}` | 0 | anything else | - |", criterion.field).unwrap();
-        }
+        let rows = scoring::documented::rules(VERSION, &CRITERIA);
         assert!(document.contains(&rows), "docs/amanda-score.md should hold:\n\n{rows}");
     }
 }

@@ -4,8 +4,8 @@
 //! cancellation that arrives before its booking stays one. Must not know who keeps the calendar, nor
 //! what is sent about a call.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::pii::{self, Text};
@@ -118,6 +118,11 @@ impl Call {
     pub fn zone(&self) -> TimeZone {
         let told = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
         told.or_else(|| TimeZone::get(USUAL_ZONE).ok()).unwrap_or(TimeZone::UTC)
+    }
+
+    /// When it begins, by the invitee's clock.
+    pub fn local_start(&self) -> Zoned {
+        self.starts_at.to_zoned(self.zone())
     }
 }
 

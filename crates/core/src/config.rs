@@ -124,6 +124,14 @@ impl<'e> Settings<'e> {
         }
     }
 
+    /// An address that may be absent; `None` if it is there and no address.
+    pub fn optional_url(&mut self, name: &str) -> Option<Option<Url>> {
+        match self.env.get(name) {
+            Some(_) => self.url(name, None).map(Some),
+            None => Some(None),
+        }
+    }
+
     /// A list separated by commas.
     pub fn list(&self, name: &str) -> Vec<&'e str> {
         let items = self.env.get(name).unwrap_or_default().split(',').map(str::trim);
@@ -262,15 +270,37 @@ impl IntakeConfig {
                 break;
             }
         }
-        let thank_you_url = match settings.optional("THANK_YOU_URL") {
-            Some(_) => Some(settings.url("THANK_YOU_URL", None)?),
-            None => None,
-        };
+        let thank_you_url = settings.optional_url("THANK_YOU_URL");
         Some(Self {
             consent_when_absent: purposes?,
-            thank_you_url,
+            thank_you_url: thank_you_url?,
             client_ip_header: settings.optional("CLIENT_IP_HEADER").map(str::to_ascii_lowercase),
         })
+    }
+}
+
+/// From which readiness score on a lead is asked to book, where `BOOKING_THRESHOLD` says nothing.
+const BOOKING_THRESHOLD: u8 = 60;
+
+/// What comes after the questionnaire.
+#[derive(Clone, Debug)]
+pub struct BookingConfig {
+    /// `BOOKING_THRESHOLD`: from which readiness score on a lead is asked to book a call.
+    pub threshold: u8,
+    /// `CALENDLY_EVENT_URL`: the page where calls are booked.
+    pub page: Option<Url>,
+}
+
+impl BookingConfig {
+    /// Reads them.
+    pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let threshold = match settings.optional("BOOKING_THRESHOLD").map(str::parse) {
+            None => Some(BOOKING_THRESHOLD),
+            Some(Ok(score @ 0..=100)) => Some(score),
+            Some(_) => settings.problem("BOOKING_THRESHOLD must be a whole number from 0 to 100."),
+        };
+        let page = settings.optional_url("CALENDLY_EVENT_URL");
+        Some(Self { threshold: threshold?, page: page? })
     }
 }
 
@@ -310,5 +340,23 @@ mod tests {
         assert_eq!(config.cors_origins, ["https://example.com", "https://www.example.com"]);
         assert_eq!(config.environment, Environment::Other);
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn the_booking_threshold_is_a_score() {
+        let booking = |variables: &[(&str, &str)]| {
+            let env: Env = variables.iter().copied().collect();
+            let mut settings = env.settings();
+            let config = BookingConfig::read(&mut settings);
+            settings.finish(config).map(|config| config.threshold)
+        };
+        assert_eq!(booking(&[]), Ok(60));
+        assert_eq!(booking(&[("BOOKING_THRESHOLD", "0")]), Ok(0));
+        assert_eq!(booking(&[("BOOKING_THRESHOLD", "100")]), Ok(100));
+        for wrong in ["101", "-1", "59.5", "high", "256"] {
+            let error = booking(&[("BOOKING_THRESHOLD", wrong)]).unwrap_err().to_string();
+            assert!(error.contains("BOOKING_THRESHOLD"), "{error}");
+        }
+        assert!(booking(&[("CALENDLY_EVENT_URL", "calendly.com/x")]).is_err());
     }
 }

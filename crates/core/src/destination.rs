@@ -28,7 +28,9 @@ macro_rules! destinations {
     };
 }
 
-destinations! { crm, mailerlite, ga4, segment, whatsapp }
+destinations! { crm, mailerlite, ga4, segment, meta, whatsapp }
+
+mod graph;
 
 /// What a delivery brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +261,7 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Attendance;
 
     #[test]
     fn names_and_functions_are_unique_and_slots_too() {
@@ -304,6 +307,27 @@ mod tests {
             policy_version: None,
         };
         assert_eq!(planned(&event, Some(&denied)), ["crm/lead", "mailerlite/questionnaire"]);
+    }
+
+    #[test]
+    fn a_questionnaire_updates_state_and_is_told_to_analytics() {
+        let everywhere = ["crm/lead", "mailerlite/profile", "ga4/event", "segment/event"];
+        assert_eq!(planned(&samples::questionnaire(), None), everywhere);
+    }
+
+    #[test]
+    fn what_becomes_of_a_call_is_planned_where_it_matters() {
+        let state = ["crm/lead", "mailerlite/profile"];
+        let told = [&state[..], &["ga4/event", "segment/event"]].concat();
+        let of_calls = |event: &Event| {
+            let planned = planned(event, None);
+            planned.into_iter().filter(|one| !one.starts_with("whatsapp/")).collect::<Vec<_>>()
+        };
+        let booked = [&told[..], &["meta/schedule"]].concat();
+        assert_eq!(of_calls(&samples::booked()), booked);
+        assert_eq!(of_calls(&samples::canceled()), told);
+        assert_eq!(of_calls(&samples::missed(Attendance::Missed)), told);
+        assert_eq!(of_calls(&samples::missed(Attendance::MissedTakenBack)), state);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::contact::{Email, Phone};
 use crate::id::{DeliveryId, EventId, LeadId};
 use crate::lead_form::LeadForm;
 use crate::pii::{self, Text};
+use crate::questionnaire::{NextStep, QuestionnaireForm};
+use crate::readiness::ReadinessScore;
 
 /// Something that happened to a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Event {
 pub enum EventData {
     /// Somebody submitted the landing page's form.
     LeadSubmitted(Box<LeadSubmitted>),
+    /// A lead answered the questionnaire.
+    QuestionnaireCompleted(Box<QuestionnaireCompleted>),
     /// Somebody booked a call.
     CallBooked(Box<CallBooked>),
     /// A booked call was called off, or moved.
@@ -59,6 +63,7 @@ impl EventData {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::LeadSubmitted(_) => "lead_submitted",
+            Self::QuestionnaireCompleted(_) => "questionnaire_completed",
             Self::CallBooked(_) => "call_booked",
             Self::CallCanceled(_) => "call_canceled",
             Self::CallMissed(_) => "call_missed",
@@ -76,12 +81,30 @@ impl EventData {
             Self::CallBooked(booked) => Some(&booked.call),
             Self::SequenceRequested(requested) => Some(&requested.call),
             Self::LeadSubmitted(_)
+            | Self::QuestionnaireCompleted(_)
             | Self::CallCanceled(_)
             | Self::CallMissed(_)
             | Self::SequenceWithdrawn(_)
             | Self::SyncRequested(_)
             | Self::DeliveryReplayed(_)
             | Self::DeliverySettled(_) => None,
+        }
+    }
+
+    /// Whether a call that was to take place will not, or did not: no word that is taken back, and not
+    /// the old half of a move.
+    pub const fn is_lost_call(&self) -> bool {
+        match self {
+            Self::CallCanceled(canceled) => matches!(canceled.withdrawal, Withdrawal::Canceled),
+            Self::CallMissed(missed) => matches!(missed.attendance, Attendance::Missed),
+            Self::LeadSubmitted(_)
+            | Self::QuestionnaireCompleted(_)
+            | Self::CallBooked(_)
+            | Self::SequenceRequested(_)
+            | Self::SequenceWithdrawn(_)
+            | Self::SyncRequested(_)
+            | Self::DeliveryReplayed(_)
+            | Self::DeliverySettled(_) => false,
         }
     }
 
@@ -134,6 +157,7 @@ impl EventData {
                 status: StatusChange::Set(BookingStatus::Canceled),
             }],
             Self::LeadSubmitted(_)
+            | Self::QuestionnaireCompleted(_)
             | Self::SyncRequested(_)
             | Self::DeliveryReplayed(_)
             | Self::DeliverySettled(_) => Vec::new(),
@@ -151,6 +175,20 @@ pub struct LeadSubmitted {
     /// The client's own score, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<ClientScore>,
+}
+
+/// The questionnaire, scored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionnaireCompleted {
+    /// What was submitted.
+    pub form: QuestionnaireForm,
+    /// Our score of it.
+    pub score: ReadinessScore,
+    /// What it leads to.
+    pub next_step: NextStep,
+    /// The link to book a call, where it leads to one.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub booking_url: Option<Text>,
 }
 
 /// Who booked, as the calendar knows them.
@@ -179,6 +217,18 @@ pub struct CallBooked {
     /// The booking that this one stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<BookingId>,
+}
+
+impl CallBooked {
+    /// Whether the person booked, or moved what they had booked.
+    pub const fn kind(&self) -> &'static str {
+        if self.instead_of.is_none() { "new" } else { "moved" }
+    }
+
+    /// How many whole days lie between the booking and the call.
+    pub fn days_ahead(&self) -> i64 {
+        self.call.starts_at.duration_since(self.booked_at).as_hours().max(0) / 24
+    }
 }
 
 /// Why a booking no longer stands.

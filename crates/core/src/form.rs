@@ -6,12 +6,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::amanda::Answer;
+use crate::consent::{Decision, FormConsent, Purpose};
 use crate::contact::{Email, Phone};
+use crate::hash::sha256_hex;
 use crate::id::LeadId;
+use crate::json::canonical;
 use crate::pii::Text;
+use crate::scoring::Answer;
 
 /// The language of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -312,6 +316,12 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// A lead id, which has to be there.
+    pub fn required_lead_id(&mut self, name: &str) -> Option<LeadId> {
+        self.required_text(name, 100)?;
+        self.lead_id(name)
+    }
+
     /// An option of the form or a number: both are read where either may come.
     pub fn answer(&mut self, name: &str, chars_max: usize) -> Option<Answer> {
         match self.value(name)? {
@@ -375,6 +385,30 @@ impl<'v> Fields<'v> {
         parse(text).or_else(|| self.fail(name, fault))
     }
 
+    /// One of the form's options, as `find` writes it.
+    pub fn choice(
+        &mut self,
+        name: &str,
+        find: impl FnOnce(&str) -> Option<&'static str>,
+    ) -> Option<Answer> {
+        self.parsed(name, Fault::Choice, find).map(|option| Answer::Text(option.to_owned()))
+    }
+
+    /// Whatever was answered: numbers as such, all else as text that is cut to `chars_max`.
+    pub fn anything(&self, name: &str, chars_max: usize) -> Option<Answer> {
+        let value = self.value(name)?;
+        if let Some(number) = value.as_i64() {
+            return Some(Answer::Number(number));
+        }
+        let text = value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned());
+        (!text.is_empty()).then(|| Answer::Text(text.chars().take(chars_max).collect()))
+    }
+
+    /// The names of all fields.
+    pub fn names(&self) -> impl Iterator<Item = &'v String> + use<'v> {
+        self.object.into_iter().flat_map(Map::keys)
+    }
+
     /// A list of at most `most` texts that `parse` makes something of; empty where there is none.
     pub fn each<T>(
         &mut self,
@@ -420,6 +454,48 @@ impl<'v> Fields<'v> {
         Some(value)
     }
 
+    /// A nested object that has to be there, with one to `most` fields that are filled in.
+    pub fn required_object<T>(
+        &mut self,
+        name: &str,
+        most: usize,
+        read: impl FnOnce(&mut Fields<'v>) -> T,
+    ) -> Option<T> {
+        let filled = |value: &Value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => true,
+        };
+        let Some(value) = self.value(name) else { return self.fail(name, Fault::Required) };
+        match value.as_object().map(|object| object.values().filter(|v| filled(v)).count()) {
+            Some(0) => self.fail(name, Fault::Required),
+            Some(count) if count > most => self.fail(name, Fault::TooMany(most)),
+            Some(_) | None => self.object(name, read),
+        }
+    }
+
+    /// The boxes of a form, where it has any.
+    pub fn consent(&mut self, name: &str) -> Option<FormConsent> {
+        self.object(name, |fields| {
+            let boxes = [
+                ("marketing", Purpose::MarketingEmail),
+                ("analytics", Purpose::Analytics),
+                ("ads", Purpose::Ads),
+                ("whatsapp", Purpose::Whatsapp),
+            ];
+            let answers = boxes
+                .into_iter()
+                .filter_map(|(name, purpose)| {
+                    let ticked = fields.flag(name)?;
+                    Some((purpose, if ticked { Decision::Granted } else { Decision::Denied }))
+                })
+                .collect();
+            let policy_version =
+                fields.text("policyVersion", 100).map(|text| text.expose().clone());
+            FormConsent { answers, policy_version }
+        })
+    }
+
     /// Hands out what was read if no field had a fault.
     pub fn finish<T>(self, form: Option<T>) -> Result<T, FieldErrors> {
         match form {
@@ -427,6 +503,12 @@ impl<'v> Fields<'v> {
             Some(_) | None => Err(FieldErrors(self.errors)),
         }
     }
+}
+
+/// The fingerprint of a form: its fields in canonical order.
+pub(crate) fn fingerprint(form: &impl Serialize) -> String {
+    let value = serde_json::to_value(form).unwrap_or(Value::Object(Map::new()));
+    sha256_hex(&canonical(&value))
 }
 
 /// Whether a number with decimals lies outside the range: 100.9 is more than 100.

@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::amanda::{AmandaScore, ClientScore};
 use crate::attribution::Attribution;
+use crate::booking_link::with_name;
 use crate::consent::Consents;
 use crate::contact::{Email, Phone};
-use crate::event::{Invitee, LeadSubmitted};
+use crate::event::{Invitee, LeadSubmitted, QuestionnaireCompleted};
 use crate::id::LeadId;
 use crate::pii::{self, Text};
+use crate::questionnaire::Responses;
+use crate::readiness::ReadinessScore;
 
 /// Everything known of a person, as of now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,15 @@ pub struct LeadLatest {
     /// The client's own score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<ClientScore>,
+    /// How ready the questionnaire's answers say they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness_score: Option<ReadinessScore>,
+    /// The questionnaire's answers.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub responses: Option<Responses>,
+    /// The link to book a call, where the score leads to one; without the name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub booking_url: Option<Text>,
 }
 
 /// What is written once and stays.
@@ -114,6 +126,18 @@ impl Stage {
 }
 
 impl Lead {
+    /// What a destination's field for the link to book a call holds: the link with the name filled
+    /// in, nothing where the questionnaire earned none, so that an earlier one goes. Absent where
+    /// there was no questionnaire.
+    pub fn booking_field(&self) -> Option<String> {
+        self.latest.readiness_score.as_ref()?;
+        let link = self.latest.booking_url.as_ref().map(|link| match &self.latest.name {
+            Some(name) => with_name(link, name),
+            None => link.clone(),
+        });
+        Some(link.map(|link| link.expose().clone()).unwrap_or_default())
+    }
+
     /// The furthest stage that the facts tell of.
     pub const fn stage(&self) -> Stage {
         let facts = &self.facts;
@@ -157,6 +181,22 @@ impl LeadChanges {
         }
     }
 
+    /// What an answered questionnaire says about its lead. A link that an earlier one earned goes with
+    /// the score that earned it.
+    pub fn of_questionnaire(completed: &QuestionnaireCompleted, occurred_at: Timestamp) -> Self {
+        Self {
+            latest: LeadLatest {
+                readiness_score: Some(completed.score.clone()),
+                responses: Some(completed.form.responses.clone()),
+                booking_url: completed.booking_url.clone(),
+                ..LeadLatest::default()
+            },
+            facts: LeadFacts { questionnaire_at: Some(occurred_at), ..LeadFacts::default() },
+            removed: completed.booking_url.is_none().then_some("booking_url").into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// What a submitted form says about its lead.
     pub fn of_submission(submitted: &LeadSubmitted, occurred_at: Timestamp) -> Self {
         let form = &submitted.form;
@@ -182,6 +222,7 @@ impl LeadChanges {
                 traffic_source: form.traffic_source.clone(),
                 amanda_score: Some(submitted.score.clone()),
                 client_score: submitted.client_score,
+                ..LeadLatest::default()
             },
             facts: LeadFacts {
                 submitted_at: Some(occurred_at),

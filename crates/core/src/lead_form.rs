@@ -4,17 +4,16 @@
 //! nothing of HTTP or of the table.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::amanda::{Answer, Answers};
+use crate::amanda::Answers;
 use crate::attribution::{Attribution, Utm};
-use crate::consent::{Decision, FormConsent, Purpose};
+use crate::consent::FormConsent;
 use crate::contact::{Email, Phone};
-use crate::form::{FieldErrors, Fields};
-use crate::hash::sha256_hex;
+use crate::form::{FieldErrors, Fields, fingerprint};
 use crate::id::LeadId;
-use crate::json::canonical;
 use crate::pii::{self, Text};
+use crate::scoring::Answer;
 
 /// A submission, read and valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +99,7 @@ impl LeadForm {
         let source_section = fields.text_cut("sourceSection", 100);
         let traffic_source = fields.text_cut("trafficSource", 100);
         let attribution = Self::attribution(&mut fields);
-        let consent = fields.object("consent", Self::consent);
+        let consent = fields.consent("consent");
         let form = name.zip(email).zip(business_type).map(|((name, email), business_type)| Self {
             lead_id,
             name,
@@ -138,24 +137,6 @@ impl LeadForm {
         }
     }
 
-    fn consent(fields: &mut Fields<'_>) -> FormConsent {
-        let boxes = [
-            ("marketing", Purpose::MarketingEmail),
-            ("analytics", Purpose::Analytics),
-            ("ads", Purpose::Ads),
-            ("whatsapp", Purpose::Whatsapp),
-        ];
-        let answers = boxes
-            .into_iter()
-            .filter_map(|(name, purpose)| {
-                let ticked = fields.flag(name)?;
-                Some((purpose, if ticked { Decision::Granted } else { Decision::Denied }))
-            })
-            .collect();
-        let policy_version = fields.text("policyVersion", 100).map(|text| text.expose().clone());
-        FormConsent { answers, policy_version }
-    }
-
     /// The answers that the Amanda score is made of.
     pub fn answers(&self) -> Answers {
         let text = |text: &Text| Answer::Text(text.expose().clone());
@@ -172,8 +153,7 @@ impl LeadForm {
     pub fn fingerprint(&self) -> String {
         let mut form = self.clone();
         form.attribution.ga_session_id = None;
-        let value = serde_json::to_value(&form).unwrap_or(Value::Object(Map::new()));
-        sha256_hex(&canonical(&value))
+        fingerprint(&form)
     }
 }
 
@@ -182,6 +162,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::consent::Purpose;
 
     fn body() -> Value {
         json!({

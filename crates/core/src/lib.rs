@@ -7,6 +7,7 @@
 pub mod amanda;
 pub mod attribution;
 pub mod booking;
+pub mod booking_link;
 pub mod breaker;
 pub mod clock;
 pub mod config;
@@ -26,5 +27,8 @@ pub mod lead_form;
 pub mod pii;
 pub mod provider;
 pub mod pt_br;
+pub mod questionnaire;
+pub mod readiness;
 pub mod replay;
+pub mod scoring;
 pub mod signature;

@@ -153,8 +153,17 @@ function scoreTotal(score) {
   return score && typeof score === "object" ? score.total : score;
 }
 
+function drawBreakdown(score) {
+  return list(score.breakdown).length
+    ? h("table", {}, h("tbody", {}, list(score.breakdown).map((row) => h("tr", {},
+        h("th", { scope: "row" }, row.criterion, h("small", {}, row.answer ?? "sem resposta")),
+        h("td", { class: "num" }, `${row.points} de ${row.max}`)))))
+    : h("p", { class: "t-soft" }, "Sem detalhamento.");
+}
+
 function drawLead(lead) {
   const score = lead.amandaScore ?? {};
+  const readiness = lead.readinessScore;
   const [tier, tone] = known(TIERS, score.tier);
   const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
   return h("div", { class: "card lead" },
@@ -168,13 +177,12 @@ function drawLead(lead) {
       fact("versão", code(lead.version)),
       fact("regras", code(score.rulesVersion)),
       lead.clientScore !== undefined && lead.clientScore !== null && fact("nota dita pelo navegador", code(scoreTotal(lead.clientScore))),
+      readiness && fact("nota do questionário", code(readiness.total)),
+      lead.bookingUrl && fact("link da chamada", code(lead.bookingUrl)),
       fact("leadId", code(lead.leadId))),
     h("div", { class: "lead-parts" },
-      h("div", {}, h("h4", {}, "De onde vem a nota"), list(score.breakdown).length
-        ? h("table", {}, h("tbody", {}, list(score.breakdown).map((row) => h("tr", {},
-            h("th", { scope: "row" }, row.criterion, h("small", {}, row.answer ?? "sem resposta")),
-            h("td", { class: "num" }, `${row.points} de ${row.max}`)))))
-        : h("p", { class: "t-soft" }, "Sem detalhamento.")),
+      h("div", {}, h("h4", {}, "De onde vem a nota"), drawBreakdown(score)),
+      readiness && h("div", {}, h("h4", {}, "De onde vem a nota do questionário"), drawBreakdown(readiness)),
       h("div", {}, h("h4", {}, "Consentimento"), list(lead.consent).length
         ? h("table", {}, h("tbody", {}, list(lead.consent).map((c) => h("tr", {},
             h("th", { scope: "row" }, PURPOSES[c.purpose] ?? c.purpose, h("small", {}, HOW[c.how] ?? c.how ?? "")),

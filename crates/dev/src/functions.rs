@@ -26,6 +26,7 @@ pub fn all_with_request_timeout(
     let mut made = vec![
         funil_lambda::lead_submit(env, shell),
         funil_lambda::calendar_webhook(env, shell),
+        funil_lambda::questionnaire_submit(env, shell),
         dispatch(env, shell),
         funil_lambda::health(env, shell),
         funil_lambda::metrics(env, shell),

@@ -10,7 +10,9 @@ use funil_core::consent::Purpose;
 use funil_core::delivery::{Attempt, Delivery};
 use funil_core::event::EventData;
 use funil_core::lead::Lead;
-use funil_core::pii::Text;
+use funil_core::pii::{Pii, Text};
+use funil_core::readiness;
+use funil_core::scoring::{Breakdown, Criterion};
 use funil_store::Journey;
 use serde_json::{Value, json};
 
@@ -67,6 +69,7 @@ fn booking(booking: &Booking) -> Value {
 fn decision(data: &EventData) -> Option<Value> {
     match data {
         EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
         | EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
@@ -140,6 +143,8 @@ fn lead(lead: &Lead) -> Value {
         "stage": lead.stage().name(),
         "amandaScore": score(lead),
         "clientScore": latest.client_score,
+        "readinessScore": readiness_score(lead),
+        "bookingUrl": lead.booking_field().filter(|link| !link.is_empty()),
         "consent": consent,
         "version": lead.version,
     })
@@ -148,29 +153,47 @@ fn lead(lead: &Lead) -> Value {
 fn score(lead: &Lead) -> Option<Value> {
     let latest = &lead.latest;
     let score = latest.amanda_score.as_ref()?;
-    let breakdown: Vec<_> = amanda::CRITERIA
-        .iter()
-        .map(|criterion| {
-            let answer = match criterion.field {
-                "businessType" => &latest.business_type,
-                "monthlyRevenue" => &latest.monthly_revenue,
-                "workHoursDaily" => &latest.work_hours_daily,
-                _ => &latest.main_struggle,
-            };
-            json!({
-                "criterion": criterion.field,
-                "answer": answer.as_ref().map(Text::expose),
-                "points": score.breakdown.get(criterion.field),
-                "max": criterion.bands.first().map(|best| best.points),
-            })
-        })
-        .collect();
+    let breakdown = amanda::CRITERIA.iter().map(|criterion| {
+        let answer = match criterion.field {
+            "businessType" => &latest.business_type,
+            "monthlyRevenue" => &latest.monthly_revenue,
+            "workHoursDaily" => &latest.work_hours_daily,
+            _ => &latest.main_struggle,
+        };
+        points(criterion, &score.breakdown, answer.as_ref().map(|text| json!(text.expose())))
+    });
     Some(json!({
         "total": score.total,
         "tier": score.tier,
         "rulesVersion": score.rules,
-        "breakdown": breakdown,
+        "breakdown": breakdown.collect::<Vec<_>>(),
     }))
+}
+
+fn readiness_score(lead: &Lead) -> Option<Value> {
+    let score = lead.latest.readiness_score.as_ref()?;
+    let responses = lead.latest.responses.as_ref().map(Pii::expose);
+    let breakdown = readiness::criteria().map(|criterion| {
+        let answer = responses.and_then(|responses| responses.get(criterion.field));
+        points(criterion, &score.breakdown, answer.map(|answer| json!(answer)))
+    });
+    Some(json!({
+        "total": score.total,
+        "rulesVersion": score.rules,
+        "breakdown": breakdown.collect::<Vec<_>>(),
+        "responses": responses,
+    }))
+}
+
+/// What one question brought.
+fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -> Value {
+    let mut row = json!({
+        "criterion": criterion.field,
+        "points": breakdown.get(criterion.field),
+        "max": criterion.points_max(),
+    });
+    row["answer"] = answer.unwrap_or_default();
+    row
 }
 
 /// The journey as lines for a terminal.
@@ -195,6 +218,11 @@ pub fn to_text(journey: &Journey) -> String {
         word(&score["total"]),
         word(&score["tier"])
     ));
+    let questionnaire = &lead["readinessScore"];
+    if questionnaire.is_object() {
+        let (total, link) = (word(&questionnaire["total"]), word(&lead["bookingUrl"]));
+        line(format!("questionnaire score {total}  {link}"));
+    }
     for booking in shown["bookings"].as_array().into_iter().flatten() {
         let (id, status) = (word(&booking["booking"]), word(&booking["status"]));
         line(format!("call {}  {status}  booking {id}", word(&booking["startsAt"])));

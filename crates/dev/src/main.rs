@@ -161,7 +161,7 @@ async fn replay_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, 
     let shell = funil_lambda::shell();
     let mut code = ExitCode::SUCCESS;
     for path in files {
-        let replayed = match replay::replay(path, to, &shell).await {
+        let replayed = match replay::replay(path, to, env, &shell).await {
             Ok(replayed) => replayed,
             Err(error) => {
                 say(&mut std::io::stderr(), &format!("{error}\n"));

@@ -1,4 +1,5 @@
-//! Simulated CRM, `MailerLite`, GA4, Segment and WhatsApp, for the local stage and the end-to-end tests.
+//! Simulated CRM, `MailerLite`, GA4, Segment, Meta and WhatsApp, for the local stage and the end-to-end
+//! tests.
 //!
 //! Owns the one world they live in: what each received, how each behaves from call to call, and
 //! the effects its interface would have had. Any other name is a provider that records and
@@ -12,6 +13,7 @@ mod ga4_limits;
 mod http;
 mod journal;
 mod mailerlite;
+mod meta;
 mod received;
 mod segment;
 mod whatsapp;
@@ -38,7 +40,7 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers with an interface of their own here.
-const SIMULATED: [&str; 5] = ["crm", "mailerlite", "ga4", "segment", "whatsapp"];
+const SIMULATED: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp"];
 
 /// The simulated providers; clones are the same ones.
 #[derive(Clone)]
@@ -71,6 +73,7 @@ struct World {
     mailerlite: mailerlite::MailerLite,
     ga4: ga4::Ga4,
     segment: segment::Segment,
+    meta: meta::Meta,
     whatsapp: whatsapp::WhatsApp,
     journal: Option<Journal>,
 }
@@ -257,6 +260,7 @@ impl World {
             "mailerlite" => self.mailerlite.answer(&call),
             "ga4" => self.ga4.answer(&call),
             "segment" => self.segment.answer(&call),
+            "meta" => self.meta.answer(&call),
             "whatsapp" => self.whatsapp.answer(&call),
             _ => Reply::json(200, json!({}), "recorded"),
         }

@@ -1,13 +1,17 @@
-//! Sending sample events to running functions.
+//! Sending sample events to running functions, signed as their providers sign.
 
 use std::path::{Path, PathBuf};
 
+use funil_core::config::{Env, Secret};
 use funil_core::exchange::endpoint;
 use funil_core::id::LeadId;
+use funil_core::provider::{calendly, whatsapp};
 use funil_lambda::trigger::{Trigger, TriggerError};
 use funil_store::Shell;
 use serde_json::Value;
 use url::Url;
+
+use crate::stage::{STAGE_CALENDLY_KEY, STAGE_WHATSAPP_APP_SECRET};
 
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +69,18 @@ pub struct Replayed {
     pub status: u16,
     /// The body.
     pub body: String,
-    /// The lead that the answer names.
+    /// The lead that the answer names, or the call that it accepts.
     pub lead_id: Option<LeadId>,
 }
 
-/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`.
-pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, ReplayError> {
+/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`. A provider's is
+/// signed now, by the key that `env` has, else by the stage's.
+pub async fn replay(
+    path: &Path,
+    to: &Url,
+    env: &Env,
+    shell: &Shell,
+) -> Result<Replayed, ReplayError> {
     let owned = || path.to_owned();
     let text = std::fs::read(path).map_err(|source| ReplayError::Read { path: owned(), source })?;
     let event: Value = serde_json::from_slice(&text)
@@ -81,10 +91,12 @@ pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, Re
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let function = folder.ok_or_else(|| ReplayError::NoFunction { path: owned() })?.to_owned();
 
+    let said = lead_in(&call.body);
     let mut url = endpoint(to, &[&function]);
     if !call.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&call.query);
     }
+    let signature = signature(&function, &call.body, env, shell);
     let mut request = shell.http.request(call.method, url.clone()).body(call.body);
     for (name, value) in &call.headers {
         let hop = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::ACCEPT_ENCODING];
@@ -92,10 +104,44 @@ pub async fn replay(path: &Path, to: &Url, shell: &Shell) -> Result<Replayed, Re
             request = request.header(name, value);
         }
     }
+    if let Some((name, value)) = signature {
+        request = request.header(name, value);
+    }
     let answer = request.send().await.map_err(|_| ReplayError::NoAnswer { url: url.clone() })?;
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(|_| ReplayError::NoAnswer { url })?;
-    let json: Value = serde_json::from_str(&body).unwrap_or_default();
-    let lead_id = json["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
+    // An accepted call about a known lead need not be answered with its id.
+    let lead_id = lead_in(body.as_bytes()).or(said.filter(|_| (200..300).contains(&status)));
     Ok(Replayed { function, status, body, lead_id })
+}
+
+fn lead_in(body: &[u8]) -> Option<LeadId> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let of_booking = || json["payload"]["tracking"]["utm_content"].as_str();
+    LeadId::parse(json["leadId"].as_str().or_else(of_booking)?).ok()
+}
+
+/// The header by which a provider's call is known, for a function that asks for one.
+fn signature(
+    function: &str,
+    body: &[u8],
+    env: &Env,
+    shell: &Shell,
+) -> Option<(&'static str, String)> {
+    let now = shell.clock.now();
+    let key = |name: &str, of_the_stage: &str| {
+        Secret::new(env.settings().list(name).first().copied().unwrap_or(of_the_stage))
+    };
+    match function {
+        "calendar-webhook" => {
+            let key = key("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY);
+            Some((calendly::SIGNATURE_HEADER, calendly::sign(body, &key, now)))
+        }
+        // The handshake has no body, and is known by its token.
+        "whatsapp-webhook" if !body.is_empty() => {
+            let key = key("WHATSAPP_APP_SECRET", STAGE_WHATSAPP_APP_SECRET);
+            Some((whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, body)))
+        }
+        _ => None,
+    }
 }

@@ -17,6 +17,9 @@ use url::Url;
 /// How long a ring may take; the work behind it goes on without us.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long an intake function gives its ring; a ring only saves time.
+const INTAKE_PATIENCE: Duration = Duration::from_millis(50);
+
 /// A ring that did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RingError {
@@ -86,8 +89,16 @@ impl Doorbell {
         self.ring_within(shell, function, PATIENCE).await
     }
 
+    /// Tells `dispatch` that something was accepted, where there is a doorbell.
+    pub(crate) async fn announce(doorbell: Option<&Self>, shell: &Shell) {
+        let Some(doorbell) = doorbell else { return };
+        if let Err(error) = doorbell.ring_within(shell, "dispatch", INTAKE_PATIENCE).await {
+            tracing::debug!(error = %error, "dispatch was not rung; the schedule will find what is due");
+        }
+    }
+
     /// Rings `function` and comes back within `patience`.
-    pub async fn ring_within(
+    async fn ring_within(
         &self,
         shell: &Shell,
         function: &'static str,

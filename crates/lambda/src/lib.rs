@@ -29,6 +29,7 @@ pub use endpoint::dispatch::function as dispatch;
 pub use endpoint::health::function as health;
 pub use endpoint::lead_submit::function as lead_submit;
 pub use endpoint::metrics::function as metrics;
+pub use endpoint::questionnaire_submit::function as questionnaire_submit;
 pub use endpoint::whatsapp_webhook::function as whatsapp_webhook;
 pub use function::Function;
 pub use run::run;

@@ -200,8 +200,8 @@ impl Problem {
                 ),
             ),
             Self::NoSuchLead => (
-                ("There is no such lead", "Check the leadId."),
-                ("Este lead não existe", "Confira o leadId."),
+                ("There is no such lead", "Check the leadId and, where one is sent, the e-mail."),
+                ("Este lead não existe", "Confira o leadId e, se houver, o e-mail."),
             ),
             Self::DestinationOff => (
                 ("This destination is off", "List it in DESTINATIONS on all functions."),

@@ -14,7 +14,11 @@ const KEY: &str = "qzidempotencykey-0123";
 const EMAIL: &str = "qzlocal.part@qzdomain.example";
 
 /// What must not be found: everything that a person, or a browser, told.
-const PERSONAL: [&str; 40] = [
+const PERSONAL: [&str; 44] = [
+    "qzquestion",
+    "qzanswer",
+    "qzgoal",
+    "qzlinkname",
     "qzname",
     "qzsurname",
     "qzlocal",
@@ -76,6 +80,17 @@ fn marked_body() -> Value {
             "policyVersion": "qzpolicy",
         },
         "unknown": "qzunknown",
+    })
+}
+
+/// The same lead's answers, with a question and a name of the page's own.
+fn marked_questionnaire() -> Value {
+    json!({
+        "leadId": LEAD_ID, "email": EMAIL, "name": "Qzlinkname",
+        "responses": {
+            "commitment": 9, "urgency": "imediata", "investmentRange": "acima-10000",
+            "mainGoal": "qzgoal: menos horas", "qzquestion": "qzanswer",
+        },
     })
 }
 
@@ -176,16 +191,25 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
     let mut intake = place.start("lead-submit").await;
     let answer = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
     assert_eq!(answer["statusCode"], 200, "{when}: {answer}");
+    let mut questionnaire = None;
+    // A breaker that opens at once leaves open how many more of the lead's messages are tried.
+    if !blocked {
+        let mut process = place.start("questionnaire-submit").await;
+        let answers = call(&marked_questionnaire().to_string());
+        let answer = process.invoke(answers, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{when}: {answer}");
+        questionnaire = Some(Written::of(process, "questionnaire-submit", &when).await);
+    }
     let mut dispatch = place.start("dispatch").await;
     assert_eq!(dispatch.invoke(ring(), TIME_S).await.unwrap(), json!({"rung": []}), "{when}");
     let intake = Written::of(intake, "lead-submit", &when).await;
-    assert_eq!(intake.count(r#""message":"accepted a lead""#), 1, "{:?}", intake.lines);
+    assert_eq!(intake.count(r#""message":"accepted a submission""#), 1, "{:?}", intake.lines);
     assert_eq!(intake.counted("Accepted"), 1, "{:?}", intake.lines);
     let dispatch = Written::of(dispatch, "dispatch", &when).await;
     assert_eq!(dispatch.count("a ring failed"), 4, "{:?}", dispatch.lines);
 
     // The first refusal opens the breaker: the second message is not tried.
-    let messages = if blocked { [1, 1, 1, 1] } else { [1, 2, 1, 1] };
+    let messages = if blocked { [1, 1, 1, 1] } else { [2, 3, 2, 2] };
     let deliveries = DELIVERY_FUNCTIONS.into_iter().zip(messages).map(|(function, messages)| {
         let (place, when) = (&place, &when);
         async move {
@@ -202,7 +226,7 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
             written
         }
     });
-    [intake, dispatch].into_iter().chain(join_all(deliveries).await).collect()
+    [intake, dispatch].into_iter().chain(questionnaire).chain(join_all(deliveries).await).collect()
 }
 
 const SETTLED: &str = r#""message":"settled "#;
@@ -211,18 +235,19 @@ const SETTLED: &str = r#""message":"settled "#;
 async fn without_table(mut place: Place, name: &str, value: &str) -> Vec<Written> {
     place.env.insert(name.to_owned(), value.to_owned());
     let place = &place;
-    let others = ["lead-submit", "dispatch", "health", "metrics"];
+    let others = ["lead-submit", "questionnaire-submit", "dispatch", "health", "metrics"];
     let functions = others.into_iter().chain(DELIVERY_FUNCTIONS);
     join_all(functions.map(|function| async move {
         let event = match function {
             "lead-submit" => call(&marked_body().to_string()),
+            "questionnaire-submit" => call(&marked_questionnaire().to_string()),
             "health" | "metrics" => authorised_get(),
             _ => ring(),
         };
         let mut process = place.start(function).await;
         let answer = process.invoke(event, TIME_S).await.unwrap();
         match function {
-            "lead-submit" | "health" | "metrics" => {
+            "lead-submit" | "questionnaire-submit" | "health" | "metrics" => {
                 assert_eq!(answer["statusCode"], 503, "{answer}");
                 assert_nothing_in(function, &answer.to_string());
             }
@@ -288,6 +313,34 @@ async fn refused(place: Place) -> Vec<Written> {
     let answer = intake.invoke(marked_body(), TIME_S).await.unwrap();
     assert_eq!(answer, json!({"error": "lead-submit takes HTTP calls only"}));
 
+    let good = marked_questionnaire().to_string();
+    let mut wrong = marked_questionnaire();
+    wrong["leadId"] = json!("qzwrong");
+    wrong["responses"]["commitment"] = json!("qzwrong");
+    wrong["responses"]["urgency"] = json!("qzwrong");
+    wrong["responses"]["mainGoal"] = json!("qzgoal".repeat(400));
+    let mut stranger = marked_questionnaire();
+    stranger["email"] = json!("qzwrong@qzdomain.example");
+    let mut robot = marked_questionnaire();
+    robot["website"] = json!("https://qzhoneypot.example");
+    let mut questionnaire = place.start("questionnaire-submit").await;
+    for (what, event, status) in [
+        ("wrong answers", call(&wrong.to_string()), 422),
+        ("torn JSON", call(&good[..good.len() / 2]), 400),
+        ("another's e-mail", call(&stranger.to_string()), 404),
+        ("good answers", call(&good), 200),
+        ("the same answers again", call(&good), 200),
+        (
+            "a robot's answers",
+            with(call(&robot.to_string()), "idempotency-key", "qzunknown-2"),
+            200,
+        ),
+    ] {
+        let answer = questionnaire.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
+        assert_nothing_in(what, &answer.to_string());
+    }
+
     let token = format!("Bearer {}", "qsservicetoken0123456789");
     let sync = json!({"leadId": LEAD_ID, "email": EMAIL}).to_string();
     let mut crm = place.start("crm-sync").await;
@@ -307,7 +360,9 @@ async fn refused(place: Place) -> Vec<Written> {
     assert_eq!(intake.counted("Duplicates"), 1, "{:?}", intake.lines);
     let crm = Written::of(crm, "crm-sync", "refusing").await;
     assert_eq!(crm.count(SETTLED), 1, "{:?}", crm.lines);
-    vec![intake, crm]
+    let questionnaire = Written::of(questionnaire, "questionnaire-submit", "refusing").await;
+    assert_eq!(questionnaire.counted("Accepted"), 1, "{:?}", questionnaire.lines);
+    vec![intake, questionnaire, crm]
 }
 
 #[tokio::test]

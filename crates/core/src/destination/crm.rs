@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::booking::{self, Booking};
 use crate::config::{Secret, Settings};
 use crate::consent::{Decision, Purpose, permits};
 use crate::delivery::{Doubt, Outcome, Reason, judge};
@@ -16,6 +17,8 @@ use crate::event::{Event, EventData};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::lead::Lead;
 use crate::pii::Text;
+use crate::questionnaire::Responses;
+use crate::readiness::QUESTIONS;
 use crate::replay::Replay;
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
@@ -34,11 +37,13 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("CRM_API_KEY", "local-crm")],
     slots: &[LEAD],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) | EventData::SyncRequested(_) => vec![(&LEAD).into()],
-        EventData::CallBooked(_)
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
+        | EventData::SyncRequested(_) => vec![(&LEAD).into()],
+        EventData::SequenceRequested(_)
         | EventData::SequenceWithdrawn(_)
         | EventData::DeliveryReplayed(_)
         | EventData::DeliverySettled(_) => Vec::new(),
@@ -104,7 +109,7 @@ impl Crm {
     fn webhook(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
         let post = |body| self.request(Method::Post, self.base.clone(), Some(body));
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(self.webhook_lead(context.lead)));
+            return Step::send(post(self.webhook_lead(context)));
         };
         if !accepted(upserted) {
             return refused(upserted);
@@ -115,7 +120,8 @@ impl Crm {
         })
     }
 
-    fn webhook_lead(&self, lead: &Lead) -> Value {
+    fn webhook_lead(&self, context: &Context<'_>) -> Value {
+        let lead = context.lead;
         let latest = &lead.latest;
         without_nulls(json!({
             "external_id": lead.id,
@@ -123,7 +129,7 @@ impl Crm {
             "email": latest.email.as_ref().map(super::super::contact::Email::as_str),
             "phone": latest.phone.as_ref().map(super::super::contact::Phone::as_str),
             "source": text(latest.traffic_source.as_ref()),
-            "custom_fields": custom_fields(lead),
+            "custom_fields": custom_fields(lead, context.bookings),
             "tags": self.tags(lead),
         }))
     }
@@ -142,7 +148,7 @@ impl Crm {
         };
         let Some(contact) = contact else {
             let [created, rest @ ..] = rest else {
-                let body = self.webhook_lead(context.lead);
+                let body = self.webhook_lead(context);
                 return Step::send(self.request(Method::Post, contacts.clone(), Some(body)));
             };
             if created.status == 409 {
@@ -170,7 +176,7 @@ impl Crm {
     fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Reply]) -> Step {
         let [updated, rest @ ..] = so_far else {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = self.webhook_lead(context.lead);
+            let body = self.webhook_lead(context);
             return Step::send(self.request(Method::Put, url, Some(body)));
         };
         if !accepted(updated) {
@@ -231,7 +237,7 @@ impl Crm {
             "message": text(latest.main_struggle.as_ref()),
             "marketing_consent": marketing,
             "attribution": attribution,
-            "custom_fields": custom_fields(lead),
+            "custom_fields": custom_fields(lead, context.bookings),
             "tags": self.tags(lead),
             "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
         }))
@@ -273,7 +279,8 @@ fn automation(event: &Event) -> Option<&'static str> {
             Some("high_priority_follow_up")
         }
         EventData::LeadSubmitted(_) => Some("standard_nurture"),
-        EventData::CallBooked(_)
+        EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
         | EventData::SequenceRequested(_)
@@ -330,8 +337,10 @@ fn id_text(id: Option<&Value>) -> Option<String> {
     }
 }
 
-fn custom_fields(lead: &Lead) -> Value {
+fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
     let latest = &lead.latest;
+    let booking = booking::current(bookings);
+    let call = booking.and_then(|booking| booking.call.as_ref());
     json!({
         "amanda_match_score": latest.amanda_score.as_ref().map(|score| score.total),
         "amanda_score_breakdown": latest.amanda_score.as_ref().map(|score| &score.breakdown),
@@ -341,8 +350,25 @@ fn custom_fields(lead: &Lead) -> Value {
         "work_hours_daily": text(latest.work_hours_daily.as_ref()),
         "main_struggle": text(latest.main_struggle.as_ref()),
         "source_section": text(latest.source_section.as_ref()),
+        "transformation_score": latest.readiness_score.as_ref().map(|score| score.total),
+        "transformation_score_breakdown": latest.readiness_score.as_ref().map(|score| &score.breakdown),
+        "transformation_score_rules": latest.readiness_score.as_ref().map(|score| &score.rules),
+        "questionnaire_responses": latest.responses.as_ref().map(all_responses),
+        "booking_url": lead.booking_field(),
+        "call_scheduled": booking.map(|booking| booking.status.stands()),
+        "call_date": call.map(|call| call.local_start().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
+        "call_event_id": call.map(|call| call.calendar_event.as_ref().unwrap_or(&call.booking)),
+        "call_status": booking.map(|booking| booking.status.name()),
         "stage": lead.stage().name(),
     })
+}
+
+/// The answers, and nothing for each known question without one: a CRM may merge what it gets into
+/// what it has, and an answer that the score did not count must not stay.
+fn all_responses(responses: &Responses) -> Map<String, Value> {
+    let unanswered = QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
+    let answered = responses.expose().iter().map(|(name, answer)| (name.clone(), json!(answer)));
+    unanswered.chain(answered).collect()
 }
 
 fn text(text: Option<&Text>) -> Option<&str> {
@@ -366,7 +392,10 @@ fn without_nulls(value: Value) -> Value {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted, sync};
+    use super::super::samples::{
+        adapter, booked, bookings, canceled, conversation, conversation_with, lead, qualified,
+        questionnaire, reply, submitted, sync,
+    };
     use super::*;
 
     fn crm(kind: &str) -> Box<dyn Adapter> {
@@ -404,6 +433,52 @@ mod tests {
     fn leads_upserts_and_then_triggers() {
         let replies = [reply(409, &Value::Null), reply(201, &Value::Null)];
         assert_snapshot!(talk("leads", &submitted(), &replies));
+    }
+
+    #[test]
+    fn a_questionnaire_brings_its_score_its_answers_and_the_link() {
+        let ok = || reply(200, &json!({"id": "1"}));
+        let found = reply(200, &json!({"contacts": [{"id": "7"}]}));
+        for (kind, replies) in
+            [("webhook", vec![ok()]), ("contacts", vec![found, ok()]), ("leads", vec![ok()])]
+        {
+            let shown =
+                conversation(&*crm(kind), ("crm", "lead"), &questionnaire(), &qualified(), &replies);
+            assert_snapshot!(format!("questionnaire_{kind}"), shown);
+        }
+    }
+
+    #[test]
+    fn a_booked_call_is_brought_with_its_date() {
+        let ok = || reply(200, &json!({"id": "1"}));
+        let found = reply(200, &json!({"contacts": [{"id": "7"}]}));
+        for (kind, replies) in
+            [("webhook", vec![ok()]), ("contacts", vec![found, ok()]), ("leads", vec![ok()])]
+        {
+            let bookings = bookings(&[&booked()]);
+            let slot = ("crm", "lead");
+            let shown =
+                conversation_with(&bookings, &*crm(kind), slot, &booked(), &lead(), &replies);
+            assert_snapshot!(format!("booked_{kind}"), shown);
+        }
+    }
+
+    #[test]
+    fn the_fields_of_a_call_follow_its_booking() {
+        let fields = custom_fields(&lead(), &bookings(&[&booked(), &canceled()]));
+        assert_eq!(fields["call_scheduled"], false);
+        assert_eq!(fields["call_status"], "canceled");
+        assert_eq!(fields["call_date"], "2026-11-24T15:30:00-03:00");
+        assert_eq!(custom_fields(&lead(), &[])["call_status"], Value::Null, "nothing was booked");
+    }
+
+    #[test]
+    fn a_link_that_is_no_longer_earned_is_emptied() {
+        let mut lead = qualified();
+        lead.latest.booking_url = None;
+        assert_eq!(custom_fields(&lead, &[])["booking_url"], "");
+        lead.latest.readiness_score = None;
+        assert_eq!(custom_fields(&lead, &[])["booking_url"], Value::Null, "nobody was ever asked");
     }
 
     #[test]

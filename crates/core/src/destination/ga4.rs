@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::attribution::Attribution;
 use crate::config::{Secret, Settings};
 use crate::consent::{Decision, Purpose, permits};
 use crate::delivery::{Doubt, Outcome, Reason};
-use crate::event::{Event, EventData, LeadSubmitted};
+use crate::event::{Event, EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
@@ -40,11 +41,13 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("GA4_API_SECRET", "local-ga4"), ("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![(&EVENT).into()],
-        EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_) => vec![(&EVENT).into()],
+        EventData::CallCanceled(_) | EventData::CallMissed(_) => {
+            event.data.is_lost_call().then(|| (&EVENT).into()).into_iter().collect()
+        }
+        EventData::SequenceRequested(_)
         | EventData::SequenceWithdrawn(_)
         | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
@@ -81,10 +84,32 @@ impl Adapter for Ga4 {
         if let Some(reply) = so_far.first() {
             return Step::judged(reply);
         }
-        let EventData::LeadSubmitted(submitted) = &context.event.data else {
-            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        let body = match &context.event.data {
+            EventData::LeadSubmitted(submitted) => generate_lead(context, submitted),
+            EventData::QuestionnaireCompleted(completed) => {
+                questionnaire_completed(context, completed)
+            }
+            EventData::CallBooked(booked) => call(
+                context,
+                "call_scheduled",
+                &[
+                    ("booking_kind", booked.kind().into()),
+                    ("days_ahead", booked.days_ahead().into()),
+                ],
+            ),
+            EventData::CallCanceled(canceled) => {
+                let by = canceled.by.as_deref().unwrap_or("unknown");
+                call(context, "call_canceled", &[("canceled_by", by.into())])
+            }
+            EventData::CallMissed(_) => call(context, "call_no_show", &[]),
+            EventData::SequenceRequested(_)
+            | EventData::SequenceWithdrawn(_)
+            | EventData::SyncRequested(_)
+            | EventData::DeliveryReplayed(_)
+            | EventData::DeliverySettled(_) => {
+                return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+            }
         };
-        let body = generate_lead(context, submitted);
         match limits::check(&body) {
             Ok(()) => Step::send(Request::harmful(Method::Post, self.url(), Some(body))),
             Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
@@ -114,7 +139,33 @@ fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
         }
     }
     let event = json!({"name": "generate_lead", "params": params});
-    envelope(context, &client_id(context.event, submitted), &event)
+    envelope(context, &client_id(context.event, Some(&form.attribution)), &event)
+}
+
+fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
+    let params = [
+        ("transformation_score", completed.score.total.into()),
+        ("next_step", completed.next_step.name().into()),
+    ];
+    later(context, "questionnaire_completed", &params)
+}
+
+/// Something about a booked call.
+fn call(context: &Context<'_>, name: &str, params: &[(&str, Value)]) -> Value {
+    let source = option(context.lead.latest.traffic_source.as_ref());
+    let source = source.map(|source| ("lead_source", source.into()));
+    later(context, name, &params.iter().cloned().chain(source).collect::<Vec<_>>())
+}
+
+/// The visit in which the lead was made is over, so there is no session, but the browser is the same.
+fn later(context: &Context<'_>, name: &str, params: &[(&str, Value)]) -> Value {
+    let mut all = json!({"engagement_time_msec": 100, "lead_id": context.lead.id});
+    for (name, value) in params {
+        all[*name] = value.clone();
+    }
+    let event = json!({"name": name, "params": all});
+    let first_touch = context.lead.facts.first_touch.as_ref();
+    envelope(context, &client_id(context.event, first_touch), &event)
 }
 
 fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
@@ -132,8 +183,8 @@ fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
 }
 
 /// The browser's client id; without one, a stable pseudo id of the lead, never of the time.
-fn client_id(event: &Event, submitted: &LeadSubmitted) -> String {
-    let browser = submitted.form.attribution.ga_client_id.as_ref();
+fn client_id(event: &Event, touch: Option<&Attribution>) -> String {
+    let browser = touch.and_then(|touch| touch.ga_client_id.as_ref());
     match browser.filter(|id| id.expose().split_once('.').is_some_and(|(a, b)| all_digits(a) && all_digits(b))) {
         Some(id) => id.expose().clone(),
         None => pseudo_client_id(event.lead_id),
@@ -170,8 +221,13 @@ fn option(text: Option<&Text>) -> Option<&str> {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted};
+    use super::super::samples::{
+        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, reply,
+        submitted,
+    };
     use super::*;
+    use crate::event::{Attendance, Withdrawal};
+    use crate::lead::Lead;
 
     fn ga4() -> Box<dyn Adapter> {
         adapter("ga4", &[("GA4_MEASUREMENT_ID", "G-TEST"), ("GA4_API_SECRET", "s3cr3t")])
@@ -184,6 +240,32 @@ mod tests {
     #[test]
     fn a_submission_is_a_generate_lead() {
         assert_snapshot!(talk(&submitted(), &[reply(204, &Value::Null)]));
+    }
+
+    #[test]
+    fn a_questionnaire_is_an_event_of_the_browser_that_came_first() {
+        let talk = |lead: &Lead| {
+            let replies = [reply(204, &Value::Null)];
+            conversation(&*ga4(), ("ga4", "event"), &questionnaire(), lead, &replies)
+        };
+        assert_snapshot!(talk(&qualified()));
+        let mut unseen = qualified();
+        unseen.facts.first_touch = None;
+        assert!(talk(&unseen).contains(&pseudo_client_id(unseen.id)), "made from an invitee");
+    }
+
+    #[test]
+    fn what_becomes_of_a_call_is_told_but_for_a_move_s_old_half() {
+        let answered = [reply(204, &Value::Null)];
+        assert_snapshot!("call_scheduled", talk(&booked(), &answered));
+        assert_snapshot!("call_canceled", talk(&canceled(), &answered));
+        assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed), &answered));
+        let mut moved = canceled();
+        let EventData::CallCanceled(half) = &mut moved.data else { unreachable!() };
+        half.withdrawal = Withdrawal::Rescheduled;
+        for untold in [moved, missed(Attendance::MissedTakenBack)] {
+            assert_eq!((DESTINATION.plan)(&untold), []);
+        }
     }
 
     #[test]

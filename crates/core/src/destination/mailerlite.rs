@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, tz};
+use jiff::{Timestamp, Zoned, tz};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::booking;
 use crate::clock::after;
 use crate::config::{Secret, Settings};
 use crate::consent::Purpose;
@@ -24,7 +25,8 @@ use crate::replay::Replay;
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
 /// Newsletters and offers.
 static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
-/// Fields alone, for a sync that was asked for.
+/// Fields alone, for the questionnaire's answers, for what becomes of a call, and for a sync that was
+/// asked for.
 static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
 
 pub(super) static DESTINATION: Destination = Destination {
@@ -49,11 +51,12 @@ pub(super) static DESTINATION: Destination = Destination {
     ],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
-        EventData::SyncRequested(_) => vec![(&PROFILE).into()],
-        EventData::CallBooked(_)
+        EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_)
         | EventData::CallCanceled(_)
         | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
+        | EventData::SyncRequested(_) => vec![(&PROFILE).into()],
+        EventData::SequenceRequested(_)
         | EventData::SequenceWithdrawn(_)
         | EventData::DeliveryReplayed(_)
         | EventData::DeliverySettled(_) => Vec::new(),
@@ -118,6 +121,17 @@ impl MailerLite {
         put("traffic_source", text(latest.traffic_source.as_ref()));
         put("signup_date", lead.facts.submitted_at.map(local_time));
         put("stage", Some(lead.stage().name().to_owned()));
+        put("questionnaire_completed", lead.facts.questionnaire_at.map(|_| "yes".to_owned()));
+        let readiness = latest.readiness_score.as_ref();
+        put("transformation_score", readiness.map(|score| score.total.to_string()));
+        put("booking_url", lead.booking_field());
+        let booking = booking::current(context.bookings);
+        // A date that no longer stands is emptied, so that no automation counts back from it.
+        put("call_date", booking.map(|booking| {
+            let call = booking.call.as_ref().filter(|_| booking.status.stands());
+            call.map(|call| field_time(&call.local_start())).unwrap_or_default()
+        }));
+        put("call_status", booking.map(|booking| booking.status.name().to_owned()));
         if context.slot == &QUESTIONNAIRE {
             let mut url = endpoint(&self.site, &["questionario"]);
             url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
@@ -191,18 +205,26 @@ impl Subscriber {
     }
 }
 
-/// A time as MailerLite's fields take it and the reader of an e-mail knows it.
+/// A time as the reader of an e-mail knows it, where nothing says where they are.
 fn local_time(at: Timestamp) -> String {
-    let zone = tz::get!("America/Sao_Paulo");
-    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    field_time(&at.to_zoned(tz::get!("America/Sao_Paulo")))
+}
+
+/// A time as MailerLite's fields take it.
+fn field_time(at: &Zoned) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted, sync};
+    use super::super::samples::{
+        adapter, booked, bookings, canceled, conversation, conversation_with, lead, qualified,
+        questionnaire, reply, submitted, sync,
+    };
     use super::*;
+    use crate::lead::Lead;
 
     fn mailerlite() -> Box<dyn Adapter> {
         let groups = r#"{"questionnaire":"101","marketing":"102"}"#;
@@ -244,6 +266,31 @@ mod tests {
         let shown = talk("profile", &replies);
         assert!(shown.ends_with("=> delivered"), "{shown}");
         assert!(!shown.contains("/groups/"), "{shown}");
+    }
+
+    #[test]
+    fn a_questionnaire_writes_its_fields_and_joins_nothing() {
+        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
+        let slot = ("mailerlite", "profile");
+        let talk = |lead: &Lead| conversation(&*mailerlite(), slot, &questionnaire(), lead, &replies);
+        assert_snapshot!(talk(&qualified()));
+        let mut fallen = qualified();
+        fallen.latest.booking_url = None;
+        assert!(talk(&fallen).contains(r#""booking_url": """#), "a link no longer earned is emptied");
+    }
+
+    #[test]
+    fn a_call_writes_its_date_and_a_cancellation_empties_it() {
+        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
+        let talk = |events: &[&crate::event::Event]| {
+            let slot = ("mailerlite", "profile");
+            let bookings = bookings(events);
+            conversation_with(&bookings, &*mailerlite(), slot, events[0], &lead(), &replies)
+        };
+        assert_snapshot!(talk(&[&booked()]));
+        let shown = talk(&[&booked(), &canceled()]);
+        assert!(shown.contains(r#""call_date": """#), "{shown}");
+        assert!(shown.contains(r#""call_status": "canceled""#), "{shown}");
     }
 
     #[test]

@@ -6,17 +6,23 @@ use serde_json::{Value, json};
 
 use super::{Adapter, Context, Step};
 use crate::amanda;
-use crate::booking::{BookingId, Call, Place};
+use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, StatusChange};
+use crate::booking_link::booking_link;
 use crate::config::Env;
 use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::contact::Email;
 use crate::delivery::Delivery;
-use crate::event::{CallBooked, Event, EventData, Invitee, LeadSubmitted, SyncRequested};
+use crate::event::{
+    Attendance, CallBooked, CallCanceled, CallMissed, Event, EventData, Invitee, LeadSubmitted,
+    QuestionnaireCompleted, SyncRequested, Withdrawal,
+};
 use crate::exchange::{Reply, Request};
 use crate::id::LeadId;
 use crate::lead::{Lead, LeadChanges};
 use crate::lead_form::LeadForm;
 use crate::pii::Text;
+use crate::questionnaire::{NextStep, QuestionnaireForm};
+use crate::readiness;
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
@@ -58,6 +64,39 @@ pub(crate) fn submitted() -> Event {
     event(EventData::LeadSubmitted(Box::new(data)), "form:lead-submit:1")
 }
 
+/// An answered questionnaire that leads to a booking.
+pub(super) fn questionnaire() -> Event {
+    let form = QuestionnaireForm::parse(&json!({
+        "leadId": lead_id(), "email": "ana@example.com",
+        "responses": {
+            "commitment": 9, "urgency": "30-dias", "investmentRange": "5000-10000",
+            "weeklyHours": 5, "mainGoal": "Trabalhar menos.", "team": "3 pessoas",
+        },
+    }))
+    .unwrap();
+    let score = readiness::score(|question| form.answer(question));
+    let page = "https://calendly.com/ana/call?month=2026-11".parse().unwrap();
+    let data = QuestionnaireCompleted {
+        next_step: NextStep::of(score.total, 60),
+        booking_url: Some(booking_link(&page, form.lead_id, &form.email)),
+        score,
+        form,
+    };
+    event(EventData::QuestionnaireCompleted(Box::new(data)), "form:questionnaire-submit:1")
+}
+
+/// The lead that [`questionnaire`] leaves.
+pub(super) fn qualified() -> Lead {
+    let EventData::QuestionnaireCompleted(completed) = questionnaire().data else { unreachable!() };
+    let changes = LeadChanges::of_questionnaire(&completed, time("2026-11-21T12:00:00.000Z"));
+    let mut lead = lead();
+    lead.latest.readiness_score = changes.latest.readiness_score;
+    lead.latest.responses = changes.latest.responses;
+    lead.latest.booking_url = changes.latest.booking_url;
+    lead.facts.questionnaire_at = changes.facts.questionnaire_at;
+    lead
+}
+
 /// A booking of a call three days later, whose link is still being made.
 pub(crate) fn booked() -> Event {
     let call = Call {
@@ -79,6 +118,46 @@ pub(crate) fn booked() -> Event {
     let booked_at = time("2026-11-21T11:59:58.000Z");
     let data = CallBooked { call, invitee, booked_at, instead_of: None };
     event(EventData::CallBooked(Box::new(data)), "calendly:invitee-1")
+}
+
+/// The end of [`booked`]'s booking.
+pub(super) fn canceled() -> Event {
+    let EventData::CallBooked(booked) = booked().data else { unreachable!() };
+    let CallBooked { call, invitee, booked_at, .. } = *booked;
+    let data = CallCanceled {
+        call,
+        invitee,
+        booked_at,
+        withdrawal: Withdrawal::Canceled,
+        by: Some("invitee".to_owned()),
+        reason: Some(Text::from("Viagem")),
+    };
+    event(EventData::CallCanceled(Box::new(data)), "calendly:canceled-1")
+}
+
+/// A word about whether the person came to [`booked`]'s call.
+pub(super) fn missed(attendance: Attendance) -> Event {
+    let data = CallMissed { booking: BookingId::parse("invitee-1").unwrap(), attendance };
+    event(EventData::CallMissed(data), "calendly:missed-1")
+}
+
+/// The bookings that events leave, one after the other.
+pub(super) fn bookings(events: &[&Event]) -> Vec<Booking> {
+    let mut left: Vec<Booking> = Vec::new();
+    for change in events.iter().flat_map(|event| event.data.bookings()) {
+        let index = left.iter().position(|known| known.id == change.id).unwrap_or_else(|| {
+            let status = BookingStatus::Booked;
+            left.push(Booking { id: change.id, status, call: None, booked_at: None });
+            left.len() - 1
+        });
+        let booking = &mut left[index];
+        booking.call = change.call.or(booking.call.take());
+        booking.booked_at = change.booked_at.or(booking.booked_at);
+        if let StatusChange::Set(status) = change.status {
+            booking.status = status;
+        }
+    }
+    left
 }
 
 /// A sync of one destination.
@@ -116,6 +195,18 @@ pub(super) fn reply(status: u16, body: &Value) -> Reply {
 /// the end, for a snapshot.
 pub(super) fn conversation(
     adapter: &dyn Adapter,
+    slot: (&str, &str),
+    event: &Event,
+    lead: &Lead,
+    replies: &[Reply],
+) -> String {
+    conversation_with(&[], adapter, slot, event, lead, replies)
+}
+
+/// The same, of a lead that booked.
+pub(super) fn conversation_with(
+    bookings: &[Booking],
+    adapter: &dyn Adapter,
     (destination, slot): (&str, &str),
     event: &Event,
     lead: &Lead,
@@ -126,7 +217,7 @@ pub(super) fn conversation(
     let slot = registered.slot(slot).unwrap();
     let now = time("2026-11-21T12:00:05.000Z");
     let context =
-        Context { lead, revocations: &[], event, bookings: &[], delivery: &delivery, slot, now };
+        Context { lead, revocations: &[], event, bookings, delivery: &delivery, slot, now };
     let mut shown = String::new();
     for count in 0..=replies.len() {
         match adapter.next(&context, &replies[..count]) {

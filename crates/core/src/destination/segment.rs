@@ -10,12 +10,14 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::booking::Call;
 use crate::config::{Secret, Settings};
 use crate::consent::Purpose;
 use crate::delivery::{Doubt, Outcome, Reason};
-use crate::event::{EventData, LeadSubmitted};
+use crate::event::{CallBooked, CallCanceled, EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
+use crate::readiness;
 use crate::replay::Replay;
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
@@ -34,11 +36,13 @@ pub(super) static DESTINATION: Destination = Destination {
     local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
     slots: &[EVENT],
     plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![(&EVENT).into()],
-        EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_) => vec![(&EVENT).into()],
+        EventData::CallCanceled(_) | EventData::CallMissed(_) => {
+            event.data.is_lost_call().then(|| (&EVENT).into()).into_iter().collect()
+        }
+        EventData::SequenceRequested(_)
         | EventData::SequenceWithdrawn(_)
         | EventData::SyncRequested(_)
         | EventData::DeliveryReplayed(_)
@@ -72,10 +76,26 @@ impl Adapter for Segment {
             }
             return Step::judged(reply);
         }
-        let EventData::LeadSubmitted(submitted) = &context.event.data else {
-            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        let track = match &context.event.data {
+            EventData::LeadSubmitted(submitted) => lead_submitted(context, submitted),
+            EventData::QuestionnaireCompleted(completed) => {
+                questionnaire_completed(context, completed)
+            }
+            EventData::CallBooked(booked) => call_scheduled(context, booked),
+            EventData::CallCanceled(canceled) => call_canceled(context, canceled),
+            EventData::CallMissed(missed) => {
+                let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
+                track(context, "Call No-Show", &properties)
+            }
+            EventData::SequenceRequested(_)
+            | EventData::SequenceWithdrawn(_)
+            | EventData::SyncRequested(_)
+            | EventData::DeliveryReplayed(_)
+            | EventData::DeliverySettled(_) => {
+                return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+            }
         };
-        let items = [identify(context), track(context, submitted)];
+        let items = [identify(context), track];
         if items.iter().any(|item| item.to_string().len() > ITEM_BYTES_MAX) {
             return Step::Done(Outcome::Rejected(Reason::Limit("item_too_large")));
         }
@@ -105,7 +125,7 @@ fn identify(context: &Context<'_>) -> Value {
     })
 }
 
-fn track(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
+fn lead_submitted(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
     let form = &submitted.form;
     let properties = present([
         ("amandaScore", Some(Value::from(submitted.score.total))),
@@ -129,14 +149,58 @@ fn track(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
         ("url", text(touch.page_url.as_ref())),
         ("referrer", text(touch.referrer.as_ref())),
     ]);
+    let mut call = track(context, "Lead Submitted", &properties);
+    call["context"] = json!({"campaign": campaign, "page": page});
+    call
+}
+
+/// The questions that count; what a person wrote freely stays with the CRM.
+fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
+    let mut properties = present([
+        ("transformationScore", Some(Value::from(completed.score.total))),
+        ("nextStep", Some(Value::from(completed.next_step.name()))),
+    ]);
+    for criterion in readiness::criteria() {
+        if let Some(answer) = completed.form.answer(criterion.field) {
+            properties.insert(criterion.field.to_owned(), json!(answer));
+        }
+    }
+    track(context, "Questionnaire Completed", &properties)
+}
+
+fn call_scheduled(context: &Context<'_>, booked: &CallBooked) -> Value {
+    let mut properties = call(&booked.call);
+    properties.insert("bookingKind".to_owned(), booked.kind().into());
+    properties.insert("daysAhead".to_owned(), booked.days_ahead().into());
+    track(context, "Call Scheduled", &properties)
+}
+
+/// Why a person called off is theirs to tell and ours to read, not analytics.
+fn call_canceled(context: &Context<'_>, canceled: &CallCanceled) -> Value {
+    let mut properties = call(&canceled.call);
+    if let Some(by) = &canceled.by {
+        properties.insert("canceledBy".to_owned(), by.as_str().into());
+    }
+    track(context, "Call Canceled", &properties)
+}
+
+fn call(call: &Call) -> Map<String, Value> {
+    present([
+        ("bookingId", Some(call.booking.as_str().into())),
+        ("title", call.title.as_deref().map(Value::from)),
+        ("startsAt", Some(json!(call.starts_at))),
+        ("timeZone", call.time_zone.as_deref().map(Value::from)),
+    ])
+}
+
+fn track(context: &Context<'_>, event: &str, properties: &Map<String, Value>) -> Value {
     json!({
         "type": "track",
-        "event": "Lead Submitted",
+        "event": event,
         "messageId": format!("{}:track", context.delivery.id),
         "userId": context.lead.id,
         "timestamp": context.event.occurred_at,
         "properties": properties,
-        "context": {"campaign": campaign, "page": page},
     })
 }
 
@@ -152,8 +216,12 @@ fn present<const N: usize>(entries: [(&str, Option<Value>); N]) -> Map<String, V
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, conversation, lead, reply, submitted};
+    use super::super::samples::{
+        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, reply,
+        submitted,
+    };
     use super::*;
+    use crate::event::{Attendance, Event};
 
     fn talk(replies: &[Reply]) -> String {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
@@ -163,6 +231,28 @@ mod tests {
     #[test]
     fn a_submission_is_identify_and_track_in_one_batch() {
         assert_snapshot!(talk(&[reply(200, &json!({"success": true}))]));
+    }
+
+    #[test]
+    fn a_questionnaire_is_tracked_with_the_answers_that_count() {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        let slot = ("segment", "event");
+        let replies = [reply(200, &json!({"success": true}))];
+        let shown = conversation(&*segment, slot, &questionnaire(), &qualified(), &replies);
+        assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn what_becomes_of_a_call_is_tracked() {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        let talk = |event: &Event| {
+            let replies = [reply(200, &json!({"success": true}))];
+            conversation(&*segment, ("segment", "event"), event, &lead(), &replies)
+        };
+        assert_snapshot!("call_scheduled", talk(&booked()));
+        assert_snapshot!("call_canceled", talk(&canceled()));
+        assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed)));
+        assert_eq!((DESTINATION.plan)(&missed(Attendance::MissedTakenBack)), []);
     }
 
     #[test]

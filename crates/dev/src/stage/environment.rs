@@ -16,13 +16,15 @@ pub const TABLE: &str = "funil";
 pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The stage's `CALENDLY_SIGNING_KEY`, with which samples are signed.
-pub const CALENDLY_SIGNING_KEY: &str = "local-stage-calendly-key";
+pub const STAGE_CALENDLY_KEY: &str = "local-stage-calendly-key";
 
 /// The stage's `WHATSAPP_APP_SECRET`, with which `funil replay` signs samples.
 pub const STAGE_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
 
 /// The custom fields that somebody has to make in a real MailerLite account.
-pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
+pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
+    "call_date",
+    "call_status",
     "lead_id",
     "amanda_score",
     "business_type",
@@ -31,11 +33,16 @@ pub(super) const MAILERLITE_FIELDS: [&str; 8] = [
     "stage",
     "questionnaire_url",
     "questionnaire_deadline",
+    "questionnaire_completed",
+    "transformation_score",
+    "booking_url",
 ];
 
 /// What the process's environment may change on the stage. Never credentials: a real account's would
 /// send a demonstration to real people.
-const OVERRIDES: [&str; 6] = [
+const OVERRIDES: [&str; 8] = [
+    "BOOKING_THRESHOLD",
+    "CALENDLY_EVENT_URL",
     "CONSENT_WHEN_ABSENT",
     "CRM_BASE_TAGS",
     "CRM_KIND",
@@ -60,7 +67,10 @@ impl StageEnvironment {
             ("AWS_ENDPOINT_URL_DYNAMODB", base.clone()),
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-            ("CALENDLY_SIGNING_KEY", CALENDLY_SIGNING_KEY.to_owned()),
+            ("CALENDLY_EVENT_URL", "https://calendly.com/exemplo/chamada".to_owned()),
+            ("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY.to_owned()),
+            ("CALENDLY_API_TOKEN", "local-calendly".to_owned()),
+            ("CALENDLY_BASE_URL", format!("{base}/simulated/calendly")),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),

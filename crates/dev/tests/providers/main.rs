@@ -7,6 +7,7 @@ mod crm;
 mod ga4;
 mod log;
 mod mailerlite;
+mod meta;
 mod segment;
 mod server;
 mod whatsapp;

@@ -4,8 +4,6 @@
 //! one. Calls no provider, and answers no 4xx to an authentic call: Calendly switches a subscription
 //! off that fails for a day (`provider-apis.md` §4).
 
-use std::time::Duration;
-
 use funil_core::config::{ConfigError, Env, Secret};
 use funil_core::consent::ConsentChanges;
 use funil_core::destination::AliasDigests;
@@ -38,8 +36,6 @@ const SIGNATURE: HeaderName = HeaderName::from_static(calendly::SIGNATURE_HEADER
 const NAME: &str = "calendar-webhook";
 /// Under which a booking's lead is found again.
 const INVITEE: &str = "calendly_invitee";
-/// How long intake gives its ring; a ring only saves time.
-const RING: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 struct CalendarWebhook {
@@ -89,24 +85,24 @@ impl CalendarWebhook {
         let accepted = match calendly::parse(verified) {
             Ok(Parsed::Other(event)) => {
                 tracing::info!(function = NAME, event, "an event that is nothing to us");
-                return Ok(answer(&received()));
+                return Ok(json_answer(StatusCode::OK, &received()));
             }
             Ok(Parsed::Booking(notice)) => self.keep(call, &notice, now).await?,
             Err(why) => self.set_aside(call, why, now).await?,
         };
         match accepted {
             Accepted::Kept => {
-                self.ring().await;
-                Ok(answer(&received()))
+                Doorbell::announce(self.doorbell.as_ref(), &self.site.shell).await;
+                Ok(json_answer(StatusCode::OK, &received()))
             }
-            Accepted::Replayed(stored) => {
+            Accepted::Replayed(_) => {
                 tracing::info!(
                     function = NAME,
                     Duplicates = 1,
                     at_ms = now.as_millisecond(),
                     "answered a repeated call from its receipt"
                 );
-                Ok(answer(&stored))
+                Ok(json_answer(StatusCode::OK, &received()))
             }
             // Nothing is kept, and Calendly calls again: by then the lead is what it is, and the
             // message that a worker held is settled.
@@ -234,13 +230,6 @@ impl CalendarWebhook {
         let receipt = receipt(&format!("aside:{}", sha256_hex(&call.body)));
         self.site.store.quarantine(&quarantined, &receipt, now, &*self.site.shell.entropy).await
     }
-
-    async fn ring(&self) {
-        let Some(doorbell) = &self.doorbell else { return };
-        if let Err(error) = doorbell.ring_within(&self.site.shell, "dispatch", RING).await {
-            tracing::debug!(error = %error, "dispatch was not rung; the schedule will find the event");
-        }
-    }
 }
 
 /// On whom a call is written, and what.
@@ -258,18 +247,15 @@ struct Whose {
 /// may come with a newer picture of the booking.
 fn receipt(name: &str) -> Receipt {
     let key = ReceiptKey::of_provider(calendly::NAME, &[name]);
-    Receipt { fingerprint: key.key.clone(), key, answer: received() }
+    let answer = StoredAnswer {
+        status: StatusCode::OK.as_u16(),
+        headers: Vec::new(),
+        body: received().to_string(),
+    };
+    Receipt { fingerprint: key.key.clone(), key, answer }
 }
 
 /// The answer to every authentic call: Calendly reads only its status.
-fn received() -> StoredAnswer {
-    let body = json!({"received": true}).to_string();
-    StoredAnswer { status: StatusCode::OK.as_u16(), headers: Vec::new(), body }
-}
-
-fn answer(stored: &StoredAnswer) -> HttpAnswer {
-    let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
-    let mut answer = json_answer(status, &Value::Null);
-    answer.body = stored.body.clone().into();
-    answer
+fn received() -> Value {
+    json!({"received": true})
 }

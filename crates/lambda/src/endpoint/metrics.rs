@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::Function;
-use crate::endpoint::lead_submit;
+use crate::endpoint::{lead_submit, questionnaire_submit};
 use crate::function::Answer;
 use crate::guard;
 use crate::http_answer::HttpAnswer;
@@ -23,7 +23,7 @@ use crate::trigger::Trigger;
 const NAME: &str = "metrics";
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Who keeps calls aside.
-const SOURCES: [&str; 1] = [lead_submit::NAME];
+const SOURCES: [&str; 2] = [lead_submit::NAME, questionnaire_submit::NAME];
 
 #[derive(Clone)]
 struct Metrics {

@@ -1,0 +1,329 @@
+//! Meta, Conversions API (`provider-apis.md` §7).
+//!
+//! An event destination: a `Schedule` for each new booking, of people who agreed to ads. A booking
+//! that replaces another is no second conversion, so a move sends nothing. The delivery's id is the
+//! `event_id` by which Meta drops a repetition for 48 hours. No browser is at hand when a calendar
+//! calls, so the event is `system_generated` and carries no address or agent; the browser's ids of the
+//! first touch tie it to the click. Everything that names the person is hashed, normalised as Meta's
+//! documentation says.
+
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
+use crate::clock::after;
+use crate::config::{Secret, Settings};
+use crate::consent::Purpose;
+use crate::delivery::{Doubt, Outcome, Reason, judge};
+use crate::event::{Event, EventData};
+use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::hash::sha256_hex;
+use crate::lead::Lead;
+use crate::pii::Text;
+use crate::replay::{Repeats, Replay};
+
+static SCHEDULE: Slot = Slot::new("schedule", Purpose::Ads);
+
+/// An older event makes Meta refuse the whole request.
+const TAKEN_H: i64 = 7 * 24;
+/// For how long Meta knows an `event_id` again.
+const RECOGNISED_H: i64 = 48;
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: "meta",
+    function: "meta-events",
+    kind: Kind::Event,
+    deadline_h: TAKEN_H,
+    doubt: Doubt::Never,
+    replay: Replay {
+        repeats: |_| Repeats::RecognisedFor { hours: RECOGNISED_H },
+        too_old_h: Some(TAKEN_H),
+    },
+    person_pause_s: None,
+    requests_per_minute: None,
+    base_url_variable: "META_BASE_URL",
+    local_path: "",
+    local_variables: &[("META_ACCESS_TOKEN", "local-meta"), ("META_PIXEL_ID", "1000000000000001")],
+    slots: &[SCHEDULE],
+    plan,
+    connect: |settings| Some(Box::new(Meta::connect(settings)?)),
+};
+
+fn plan(event: &Event) -> Vec<Planned> {
+    match &event.data {
+        EventData::CallBooked(booked) if booked.instead_of.is_none() => {
+            let deadline = after(event.occurred_at, TAKEN_H * 3600);
+            vec![Planned { deadline: Some(deadline), ..Planned::from(&SCHEDULE) }]
+        }
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_)
+        | EventData::DeliveryReplayed(_)
+        | EventData::DeliverySettled(_) => Vec::new(),
+    }
+}
+
+struct Meta {
+    events_url: Url,
+    token: Secret,
+    test_event_code: Option<String>,
+}
+
+impl Meta {
+    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+        let base = settings.url("META_BASE_URL", Some("https://graph.facebook.com"));
+        let version = graph::version(settings, "META_API_VERSION");
+        let token = settings.secret("META_ACCESS_TOKEN");
+        let pixel = settings.required("META_PIXEL_ID").and_then(|pixel| {
+            let is_id = pixel.bytes().all(|byte| byte.is_ascii_digit());
+            if is_id { Some(pixel) } else { settings.problem("META_PIXEL_ID must be a number.") }
+        });
+        let test_event_code = settings.optional("META_TEST_EVENT_CODE").map(str::to_owned);
+        let events_url = endpoint(&base?, &[version?, pixel?, "events"]);
+        Some(Self { events_url, token: token?, test_event_code })
+    }
+}
+
+impl Adapter for Meta {
+    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+        if let Some(reply) = so_far.first() {
+            return Step::Done(judged(reply));
+        }
+        let EventData::CallBooked(_) = &context.event.data else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        };
+        let event = json!({
+            "event_name": "Schedule",
+            "event_time": context.event.occurred_at.as_second(),
+            "event_id": context.delivery.id.to_string(),
+            "action_source": "system_generated",
+            "user_data": user_data(context.lead),
+        });
+        let mut body = json!({"data": [event]});
+        if let Some(code) = &self.test_event_code {
+            body["test_event_code"] = Value::from(code.as_str());
+        }
+        Step::send(
+            Request::safe(Method::Post, self.events_url.clone(), Some(body))
+                .header("authorization", format!("Bearer {}", self.token.expose())),
+        )
+    }
+}
+
+/// Who the person is, hashed but for the browser's own ids.
+fn user_data(lead: &Lead) -> Map<String, Value> {
+    let latest = &lead.latest;
+    let words: Vec<&str> =
+        latest.name.iter().flat_map(|name| name.expose().split_whitespace()).collect();
+    let last = (words.len() > 1).then(|| words.last()).flatten();
+    let hashed = [
+        ("em", latest.email.as_ref().map(|email| email.as_str().to_owned())),
+        ("ph", latest.phone.as_ref().map(|phone| digits(phone.as_str()))),
+        ("fn", words.first().map(|word| letters(word))),
+        ("ln", last.map(|word| letters(word))),
+        ("external_id", Some(lead.id.to_string())),
+    ];
+    let hashed = hashed.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|value| !value.is_empty())?;
+        Some((name.to_owned(), json!([sha256_hex(value.as_bytes())])))
+    });
+    let touch = lead.facts.first_touch.as_ref();
+    let ids = [
+        ("fbc", touch.and_then(|touch| touch.fbc.as_ref())),
+        ("fbp", touch.and_then(|touch| touch.fbp.as_ref())),
+    ];
+    let ids = ids.into_iter().filter_map(|(name, id)| {
+        Some((name.to_owned(), Value::from(id.filter(|id| is_browser_id(id))?.expose().as_str())))
+    });
+    hashed.chain(ids).collect()
+}
+
+fn digits(phone: &str) -> String {
+    phone.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// A name in lower case without punctuation or spaces, with its accents.
+fn letters(name: &str) -> String {
+    name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+/// `fb.<subdomain index>.<milliseconds>.<id>`: Meta refuses a request for an id of another form, and
+/// what a browser claims is anything.
+fn is_browser_id(id: &Text) -> bool {
+    let parts: Vec<&str> = id.expose().splitn(4, '.').collect();
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match parts.as_slice() {
+        ["fb", index, at, rest] => {
+            number(index)
+                && number(at)
+                && !rest.is_empty()
+                && rest.bytes().all(|byte| byte.is_ascii_graphic())
+        }
+        _ => false,
+    }
+}
+
+/// Judges by the API's own code where there is one (`provider-apis.md` §5 and §7).
+fn judged(reply: &Reply) -> Outcome {
+    let answer = reply.json();
+    let Some(code) = graph::error_code(&answer) else {
+        return match judge(reply) {
+            Outcome::Delivered if answer["events_received"].as_u64().unwrap_or_default() == 0 => {
+                let reason = Reason::Answer("without_events_received");
+                Outcome::Retry { reason, retry_after_s: None }
+            }
+            judged => judged,
+        };
+    };
+    let reason = Reason::Failed(code);
+    let retry = Outcome::Retry { reason, retry_after_s: reply.retry_after_s };
+    match code {
+        // The token, or what it may do: somebody has to put it right.
+        3 | 10 | 190 | 200..=299 => Outcome::Blocked(reason),
+        1 | 2 | 4 | 17 | 32 | 613 | 80_000..=80_014 => retry,
+        _ if graph::is_transient(&answer) => retry,
+        100 => Outcome::Rejected(reason),
+        // A code that nobody listed says less than its status.
+        _ => match judge(reply) {
+            Outcome::Rejected(_) => Outcome::Rejected(reason),
+            Outcome::Delivered => retry,
+            judged @ (Outcome::Retry { .. }
+            | Outcome::Blocked(_)
+            | Outcome::Skipped(_)
+            | Outcome::Expired
+            | Outcome::Unknown(_)
+            | Outcome::Released { .. }) => judged,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::samples::{adapter, booked, canceled, conversation, lead, reply};
+    use super::*;
+    use crate::booking::BookingId;
+    use crate::contact::{Email, Phone};
+
+    fn talk(more: &[(&str, &str)], replies: &[Reply]) -> String {
+        let variables = [("META_PIXEL_ID", "1234567890"), ("META_ACCESS_TOKEN", "t0ken")];
+        let variables: Vec<_> = variables.iter().chain(more).copied().collect();
+        let meta = adapter("meta", &variables);
+        conversation(&*meta, ("meta", "schedule"), &booked(), &lead(), replies)
+    }
+
+    #[test]
+    fn a_booking_is_a_schedule_of_a_hashed_person() {
+        let taken = [reply(200, &json!({"events_received": 1, "messages": []}))];
+        assert_snapshot!(talk(&[], &taken));
+        let more = [("META_TEST_EVENT_CODE", "TEST123"), ("META_API_VERSION", "v26.0")];
+        let shown = talk(&more, &taken);
+        assert!(shown.contains("https://graph.facebook.com/v26.0/1234567890/events"), "{shown}");
+        assert!(shown.contains(r#""test_event_code": "TEST123""#), "{shown}");
+    }
+
+    #[test]
+    fn a_move_and_an_end_are_no_conversion() {
+        let mut moved = booked();
+        let EventData::CallBooked(booking) = &mut moved.data else { unreachable!() };
+        booking.instead_of = Some(BookingId::parse("OLD").unwrap());
+        assert_eq!(plan(&moved), []);
+        assert_eq!(plan(&canceled()), []);
+        let planned = plan(&booked());
+        assert_eq!(planned[0].deadline.unwrap().to_string(), "2026-11-28T12:00:00Z");
+    }
+
+    /// The vectors of `provider-apis.md` §7: Meta's documentation, and where it is silent its SDKs.
+    #[test]
+    fn a_person_is_hashed_as_meta_does_it() {
+        let of = |name: &str, email: &str, phone: &str| {
+            let mut lead = lead();
+            lead.latest.name = Some(Text::from(name));
+            lead.latest.email = Some(Email::parse(email).unwrap());
+            lead.latest.phone = Some(Phone::parse(phone).unwrap());
+            user_data(&lead)
+        };
+        let someone = of("João Conceição", "John_Smith@gmail.com", "+1 650 555 1212");
+        for (field, expected) in [
+            ("em", "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"),
+            ("fn", "d147147c3dcbe0ac2756b42297dd7f013f8b2fa6178e209c3f74dc7d752243ef"),
+            ("ln", "01984f463a1681c5827b11a006db945028014d595133776dd6b6a68cd06260fd"),
+        ] {
+            assert_eq!(someone[field], json!([expected]), "{field}");
+        }
+        let hash = |text: &str| sha256_hex(text.as_bytes());
+        let phone = "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176";
+        assert_eq!(hash(&digits("+16505551212")), phone);
+        let email = "  Maria.Silva+teste@Exemplo.com.BR ";
+        let brazilian = of("Valéry", email, "(11) 98765-4321");
+        for (field, expected) in [
+            ("em", "234148f6ee7a5064112e597463087c3a7a7383e27dad89fd8996300c9861ee37"),
+            ("ph", "029c7290f14c4516673508635f0519db95f7daf42057fd0e4ad1de84c5408a66"),
+            ("fn", "08e1996b5dd49e62a4b4c010d44e4345592a863bb9f8e3976219bac29417149c"),
+        ] {
+            assert_eq!(brazilian[field], json!([expected]), "{field}");
+        }
+        assert_eq!(brazilian.get("ln"), None);
+        for (name, expected) in [
+            ("Mary", "6915771be1c5aa0c886870b6951b03d7eafc121fea0e80a5ea83beb7c449f4ec"),
+            ("정", "8fa8cd9c440be61d0151429310034083132b35975c4bea67fdd74158eb51db14"),
+        ] {
+            assert_eq!(hash(&letters(name)), expected, "{name}");
+        }
+        assert_eq!(letters("D'Ávila"), "dávila");
+        assert_eq!(
+            hash("lead_0001"),
+            "734c472e566edce0daa9607a07c331d4e79746fb81d70c255f7711e9d037dd6f"
+        );
+    }
+
+    #[test]
+    fn an_id_that_no_browser_of_meta_made_is_left_out() {
+        for (id, expected) in [
+            ("fb.1.1596403881668.1116446470", true),
+            ("fb.1.1554763741205.AbCdEf_gh-1.2", true),
+            ("fb.1.1554763741205.", false),
+            ("fb.x.1554763741205.1", false),
+            ("fb.1.1.a b", false),
+            ("ana@example.com", false),
+            ("", false),
+        ] {
+            assert_eq!(is_browser_id(&Text::from(id)), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_answer_ends_as_it_should() {
+        let error = |code: u32| json!({"error": {"code": code, "message": "x"}});
+        let passing = json!({"error": {"code": 99, "is_transient": true}});
+        for (answer, expected) in [
+            (reply(200, &json!({"events_received": 0})), "=> retry answer_without_events_received"),
+            (reply(200, &json!("<html>")), "=> retry answer_without_events_received"),
+            (reply(400, &error(190)), "=> blocked failed_190"),
+            (reply(403, &error(200)), "=> blocked failed_200"),
+            (reply(400, &error(299)), "=> blocked failed_299"),
+            (reply(403, &error(10)), "=> blocked failed_10"),
+            (reply(400, &error(100)), "=> rejected failed_100"),
+            (reply(500, &error(1)), "=> retry failed_1"),
+            (reply(400, &error(4)), "=> retry failed_4"),
+            (reply(400, &error(32)), "=> retry failed_32"),
+            (reply(400, &error(613)), "=> retry failed_613"),
+            (reply(400, &error(80_004)), "=> retry failed_80004"),
+            (reply(400, &passing), "=> retry failed_99"),
+            (reply(400, &error(99)), "=> rejected failed_99"),
+            (reply(200, &error(99)), "=> retry failed_99"),
+            (reply(503, &Value::Null), "=> retry http_503"),
+            (reply(401, &Value::Null), "=> blocked http_401"),
+            (reply(400, &Value::Null), "=> rejected http_400"),
+        ] {
+            let shown = talk(&[], std::slice::from_ref(&answer));
+            assert!(shown.ends_with(expected), "{expected} for {answer:?}");
+        }
+    }
+}

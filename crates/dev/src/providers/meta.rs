@@ -1,0 +1,130 @@
+//! The simulated Meta Conversions API (base URL `https://graph.facebook.com`).
+//!
+//! Owns the events kept, and that one `event_id` of a name counts once. As the real one it refuses a
+//! whole request for one event that is not valid. It must not know HTTP, nor how an answer is withheld.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::Providers;
+use super::call::{Call, Reply};
+
+const EVENTS_MAX: usize = 1_000;
+const TAKEN: SignedDuration = SignedDuration::from_hours(7 * 24);
+const ACTION_SOURCES: [&str; 9] = [
+    "website",
+    "app",
+    "email",
+    "phone_call",
+    "chat",
+    "physical_store",
+    "system_generated",
+    "business_messaging",
+    "other",
+];
+/// What has to be hashed before it is sent.
+const HASHED: [&str; 10] = ["em", "ph", "fn", "ln", "ge", "db", "ct", "st", "zp", "country"];
+/// What is sent as it is, or hashed as one likes.
+const PLAIN: [&str; 7] =
+    ["external_id", "client_ip_address", "client_user_agent", "fbc", "fbp", "lead_id", "page_id"];
+
+/// The state of all pixels.
+#[derive(Debug, Default)]
+pub(super) struct Meta {
+    events: Vec<Value>,
+    /// Names and ids.
+    seen: BTreeSet<(String, String)>,
+}
+
+impl Meta {
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
+        let path = call.path();
+        let ("POST", [version, pixel, "events"]) = (call.method(), path.as_slice()) else {
+            return error(404, 2500, "Unknown path components");
+        };
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !version.starts_with('v') || !digits(pixel) {
+            return error(400, 100, "Unsupported request");
+        }
+        if !call.has_bearer() {
+            return error(401, 190, "Invalid OAuth access token.");
+        }
+        let data = call.object().and_then(|body| body.get("data")).and_then(Value::as_array);
+        let Some(events) = data.filter(|events| (1..=EVENTS_MAX).contains(&events.len())) else {
+            return error(400, 100, "Invalid parameter: data");
+        };
+        if let Some(wrong) = events.iter().find_map(|event| fault(event, &call.received.at)) {
+            return error(400, 100, wrong);
+        }
+        let notes: Vec<String> = events.iter().map(|event| self.keep(event)).collect();
+        let answer = json!({
+            "events_received": events.len(), "messages": [], "fbtrace_id": "simulated",
+        });
+        Reply::json(200, answer, notes.join(", "))
+    }
+
+    fn keep(&mut self, event: &Value) -> String {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        let (name, id) = (text("event_name"), text("event_id"));
+        if !id.is_empty() && !self.seen.insert((name.clone(), id.clone())) {
+            return format!("duplicate event_id {id} ignored");
+        }
+        self.events.push(event.clone());
+        format!("kept {name}")
+    }
+}
+
+/// What makes Meta refuse an event.
+fn fault(event: &Value, now: &str) -> Option<&'static str> {
+    if event["event_name"].as_str().is_none_or(str::is_empty) {
+        return Some("Invalid parameter: event_name");
+    }
+    if event["action_source"].as_str().is_none_or(|source| !ACTION_SOURCES.contains(&source)) {
+        return Some("Invalid parameter: action_source");
+    }
+    let at = event["event_time"].as_i64().and_then(|second| Timestamp::from_second(second).ok());
+    let now: Option<Timestamp> = now.parse().ok();
+    match at.zip(now) {
+        Some((at, now)) if now.duration_since(at) <= TAKEN => {}
+        Some(_) | None => return Some("Invalid parameter: event_time"),
+    }
+    match event["user_data"].as_object() {
+        Some(user) if !user.is_empty() => user_fault(user),
+        Some(_) | None => Some("Invalid parameter: user_data"),
+    }
+}
+
+fn user_fault(user: &Map<String, Value>) -> Option<&'static str> {
+    user.iter().find_map(|(name, value)| {
+        let values = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        if HASHED.contains(&name.as_str()) {
+            return (!values.iter().all(is_sha256)).then_some("A customer parameter is not hashed");
+        }
+        let is_browser_id = |value: &Value| value.as_str().is_some_and(|id| id.starts_with("fb."));
+        match name.as_str() {
+            "fbc" | "fbp" if !is_browser_id(value) => Some("Invalid parameter: fbc or fbp"),
+            known if PLAIN.contains(&known) => None,
+            _ => Some("Unexpected key in user_data"),
+        }
+    })
+}
+
+fn is_sha256(value: &Value) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    value.as_str().is_some_and(|text| text.len() == 64 && text.bytes().all(hex))
+}
+
+/// The body of every error of the Graph API.
+fn error(status: u16, code: u32, message: &str) -> Reply {
+    let error = json!({"message": message, "type": "OAuthException", "code": code});
+    Reply::json(status, json!({"error": error}), format!("refused: {message}"))
+}
+
+impl Providers {
+    /// The events Meta kept, in order, with repeats left out.
+    pub fn meta_events(&self) -> Vec<Value> {
+        self.read(|world| world.meta.events.clone())
+    }
+}

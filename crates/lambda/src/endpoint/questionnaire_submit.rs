@@ -1,0 +1,115 @@
+//! `questionnaire-submit`: the questionnaire of a lead who is known. Validates, scores, updates the
+//! lead, answers with the next step.
+//!
+//! What it shares with other forms is in [`super::form`]. The answer holds nothing that the caller did
+//! not send: who knows no more than a lead's id and e-mail must not learn the name, so the link to
+//! book a call has a name only where the call brought one. CRM and MailerLite get it with the lead's.
+
+use funil_core::booking_link::{booking_link, with_name};
+use funil_core::config::{BookingConfig, ConfigError, Env};
+use funil_core::contact::{Email, Phone};
+use funil_core::event::{EventData, QuestionnaireCompleted};
+use funil_core::form::FieldErrors;
+use funil_core::lead::LeadChanges;
+use funil_core::pii::Text;
+use funil_core::questionnaire::{NextStep, QuestionnaireForm};
+use funil_core::readiness;
+use funil_store::{Accepted, LeadWrite, Shell, StoreError, StoredAnswer};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::form::{self, Effect, Form, Intake, Submission};
+use crate::Function;
+
+pub(crate) const NAME: &str = "questionnaire-submit";
+
+#[derive(Clone)]
+struct QuestionnaireSubmit {
+    intake: Intake,
+    booking: BookingConfig,
+}
+
+/// Configures the function.
+pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+    let mut settings = env.settings();
+    let intake = Intake::read(&mut settings, shell);
+    let booking = BookingConfig::read(&mut settings);
+    let endpoint = intake.zip(booking);
+    let endpoint = endpoint.map(|(intake, booking)| QuestionnaireSubmit { intake, booking });
+    settings.finish(endpoint).map(form::function)
+}
+
+impl Form for QuestionnaireSubmit {
+    const NAME: &'static str = NAME;
+    type Content = QuestionnaireCompleted;
+
+    fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    fn read(&self, body: &Value) -> Result<QuestionnaireCompleted, FieldErrors> {
+        let form = QuestionnaireForm::parse(body)?;
+        let score = readiness::score(|question| form.answer(question));
+        let next_step = NextStep::of(score.total, self.booking.threshold);
+        let page = match next_step {
+            NextStep::CalendarBooking => self.booking.page.as_ref(),
+            NextStep::Nurture => None,
+        };
+        let booking_url = page.map(|page| booking_link(page, form.lead_id, &form.email));
+        Ok(QuestionnaireCompleted { form, score, next_step, booking_url })
+    }
+
+    fn person(content: &QuestionnaireCompleted) -> (&Email, Option<&Phone>) {
+        (&content.form.email, None)
+    }
+
+    fn fingerprint(content: &QuestionnaireCompleted) -> String {
+        content.form.fingerprint()
+    }
+
+    fn answer(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredAnswer {
+        let completed = &submission.content;
+        let mut body = json!({
+            "success": true,
+            "transformationScore": completed.score.total,
+            "nextStep": completed.next_step.name(),
+        });
+        let link = named_link(completed);
+        if let Some(link) = &link {
+            body["bookingUrl"] = json!(link.expose());
+        }
+        // Where a plain form goes to a page at all, whoever may book goes to book.
+        let thank_you = self.intake.config.thank_you_url.as_ref();
+        let booking = link.and_then(|link| Url::parse(link.expose()).ok());
+        submission.answer(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
+    }
+
+    /// Keeps it on the lead, who has to be there under this e-mail. Without boxes of its own it
+    /// changes no consent but that to be contacted: the lead's own form said what it said.
+    async fn keep(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+        let completed = &submission.content;
+        let effect = Effect {
+            lead_id: completed.form.lead_id,
+            supplied_lead_id: None,
+            lead: LeadWrite::KnownOfEmail,
+            data: EventData::QuestionnaireCompleted(Box::new(completed.clone())),
+            changes: LeadChanges::of_questionnaire(completed, submission.now),
+            consent: completed.form.consent.as_ref(),
+            consent_when_absent: &[],
+            answer: self.answer(submission),
+        };
+        self.intake.accept(submission, effect).await
+    }
+}
+
+/// The link to book a call, with the name that the call brought.
+fn named_link(completed: &QuestionnaireCompleted) -> Option<Text> {
+    let link = completed.booking_url.as_ref()?;
+    Some(match &completed.form.name {
+        Some(name) => with_name(link, name),
+        None => link.clone(),
+    })
+}
