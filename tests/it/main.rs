@@ -30,3 +30,5 @@ mod replay;
 mod shapes;
 mod simulation;
 mod tidy;
+mod whatsapp;
+mod whatsapp_webhook;

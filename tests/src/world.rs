@@ -228,6 +228,14 @@ impl Deployment {
         self.call_from(CALLER, function, method, headers, body).await
     }
 
+    /// Asks a function for something, with a query.
+    pub async fn get(&self, function: &str, query: &str) -> Answer {
+        let path = format!("/{function}");
+        let ip: IpAddr = CALLER.parse().unwrap();
+        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
+        Answer::of(&self.invoke(function, event).await)
+    }
+
     /// Calls a function as one who knows the service token does.
     pub async fn authorised(&self, function: &str, body: &Value) -> Answer {
         self.authorised_as(SERVICE_TOKEN, function, body).await

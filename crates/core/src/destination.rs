@@ -28,7 +28,7 @@ macro_rules! destinations {
     };
 }
 
-destinations! { crm, mailerlite, ga4, segment, whatsapp, meta }
+destinations! { crm, mailerlite, ga4, segment, meta, whatsapp }
 
 mod graph;
 

@@ -1,4 +1,5 @@
-//! Simulated CRM, `MailerLite`, GA4, Segment, WhatsApp and Meta, for the local stage and the tests.
+//! Simulated CRM, `MailerLite`, GA4, Segment, Meta and WhatsApp, for the local stage and the end-to-end
+//! tests.
 //!
 //! Owns the one world they live in: what each received, how each behaves from call to call, and
 //! the effects its interface would have had. Any other name is a provider that records and
@@ -39,7 +40,7 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers with an interface of their own here.
-const SIMULATED: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"];
+const SIMULATED: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp"];
 
 /// The simulated providers; clones are the same ones.
 #[derive(Clone)]
@@ -72,8 +73,8 @@ struct World {
     mailerlite: mailerlite::MailerLite,
     ga4: ga4::Ga4,
     segment: segment::Segment,
-    whatsapp: whatsapp::WhatsApp,
     meta: meta::Meta,
+    whatsapp: whatsapp::WhatsApp,
     journal: Option<Journal>,
 }
 
@@ -259,8 +260,8 @@ impl World {
             "mailerlite" => self.mailerlite.answer(&call),
             "ga4" => self.ga4.answer(&call),
             "segment" => self.segment.answer(&call),
-            "whatsapp" => self.whatsapp.answer(&call),
             "meta" => self.meta.answer(&call),
+            "whatsapp" => self.whatsapp.answer(&call),
             _ => Reply::json(200, json!({}), "recorded"),
         }
     }

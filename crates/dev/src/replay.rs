@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use funil_core::config::{Env, Secret};
 use funil_core::exchange::endpoint;
 use funil_core::id::LeadId;
-use funil_core::provider::calendly;
+use funil_core::provider::{calendly, whatsapp};
 use funil_lambda::trigger::{Trigger, TriggerError};
 use funil_store::Shell;
 use serde_json::Value;
 use url::Url;
 
-use crate::stage::STAGE_CALENDLY_KEY;
+use crate::stage::{STAGE_CALENDLY_KEY, STAGE_WHATSAPP_APP_SECRET};
 
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,12 @@ pub async fn replay(
     Ok(Replayed { function, status, body, lead_id })
 }
 
+fn lead_in(body: &[u8]) -> Option<LeadId> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let of_booking = || json["payload"]["tracking"]["utm_content"].as_str();
+    LeadId::parse(json["leadId"].as_str().or_else(of_booking)?).ok()
+}
+
 /// The header by which a provider's call is known, for a function that asks for one.
 fn signature(
     function: &str,
@@ -126,18 +132,19 @@ fn signature(
     shell: &Shell,
 ) -> Option<(&'static str, String)> {
     let now = shell.clock.now();
+    let key = |name: &str, of_the_stage: &str| {
+        Secret::new(env.settings().list(name).first().copied().unwrap_or(of_the_stage))
+    };
     match function {
         "calendar-webhook" => {
-            let key = env.settings().list("CALENDLY_SIGNING_KEY").first().copied();
-            let key = Secret::new(key.unwrap_or(STAGE_CALENDLY_KEY));
+            let key = key("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY);
             Some((calendly::SIGNATURE_HEADER, calendly::sign(body, &key, now)))
+        }
+        // The handshake has no body, and is known by its token.
+        "whatsapp-webhook" if !body.is_empty() => {
+            let key = key("WHATSAPP_APP_SECRET", STAGE_WHATSAPP_APP_SECRET);
+            Some((whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, body)))
         }
         _ => None,
     }
-}
-
-fn lead_in(body: &[u8]) -> Option<LeadId> {
-    let json: Value = serde_json::from_slice(body).ok()?;
-    let named = json["leadId"].as_str().or(json["payload"]["tracking"]["utm_content"].as_str());
-    LeadId::parse(named?).ok()
 }

@@ -35,7 +35,9 @@ use crate::engine::{Engine, EngineError};
 use crate::functions;
 use crate::providers::Providers;
 
-pub use environment::{STAGE_CALENDLY_KEY, STAGE_HASH_KEY, StageEnvironment, TABLE};
+pub use environment::{
+    STAGE_CALENDLY_KEY, STAGE_HASH_KEY, STAGE_WHATSAPP_APP_SECRET, StageEnvironment, TABLE,
+};
 
 /// How often the stage looks for what is due; a deployment does so each minute.
 const SWEEP: Duration = Duration::from_secs(10);

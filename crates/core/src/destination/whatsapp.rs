@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
 use crate::booking::{Call, Place};
 use crate::clock::after;
 use crate::config::{Secret, Settings};
@@ -131,13 +131,7 @@ struct Calendly {
 impl WhatsApp {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("WHATSAPP_BASE_URL", Some("https://graph.facebook.com"));
-        let version = settings.optional("WHATSAPP_API_VERSION").unwrap_or("v25.0");
-        let is_version = version.strip_prefix('v').is_some_and(|number| {
-            number.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !number.is_empty()
-        });
-        if !is_version {
-            settings.problem::<()>("WHATSAPP_API_VERSION must be a version such as v25.0.");
-        }
+        let version = graph::version(settings, "WHATSAPP_API_VERSION");
         let number = settings.required("WHATSAPP_PHONE_NUMBER_ID").and_then(|id| {
             if id.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Some(id);
@@ -152,7 +146,7 @@ impl WhatsApp {
         let calendly_token = settings.optional("CALENDLY_API_TOKEN").map(Secret::new);
         let calendly = calendly_base?;
         Some(Self {
-            messages_url: endpoint(&base?, &[version, number?, "messages"]),
+            messages_url: endpoint(&base?, &[version?, number?, "messages"]),
             token: token?,
             site: site?,
             templates: templates?,
@@ -321,8 +315,7 @@ const PAIR_S: u32 = 6;
 /// Judges the answer to a message: by the API's own code where there is one.
 fn judged(reply: &Reply) -> Outcome {
     let body = reply.json();
-    let code = body.pointer("/error/code").and_then(Value::as_u64);
-    if let Some(code) = code.and_then(|code| u32::try_from(code).ok()) {
+    if let Some(code) = graph::error_code(&body) {
         return by_code(code, reply);
     }
     let id = body.pointer("/messages/0/id").and_then(Value::as_str);

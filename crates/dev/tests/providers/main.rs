@@ -10,6 +10,7 @@ mod mailerlite;
 mod meta;
 mod segment;
 mod server;
+mod whatsapp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
