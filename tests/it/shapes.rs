@@ -113,9 +113,11 @@ async fn every_shape_at_every_function_gets_a_sane_answer() {
             (_, Kind::Http) => {
                 assert!(is_an_http_answer(event, &answer), "{told}");
                 let expected = match (function, &**name) {
-                    ("lead-submit", "get-v2") => 405,
-                    ("lead-submit", "options-preflight-v2") => 204,
+                    ("lead-submit" | "questionnaire-submit", "get-v2") => 405,
+                    ("lead-submit" | "questionnaire-submit", "options-preflight-v2") => 204,
                     ("lead-submit", _) | ("health", "get-v2") => 200,
+                    // The samples are of the other form.
+                    ("questionnaire-submit", _) => 422,
                     ("metrics", "get-v2") => 401,
                     ("health" | "metrics", _) | (_, "get-v2" | "options-preflight-v2") => 405,
                     _ => 401,
@@ -123,7 +125,7 @@ async fn every_shape_at_every_function_gets_a_sane_answer() {
                 assert_eq!(answer["statusCode"], expected, "{told}");
             }
             (
-                "lead-submit" | "health" | "metrics",
+                "lead-submit" | "questionnaire-submit" | "health" | "metrics",
                 Kind::Stream | Kind::Schedule | Kind::Direct,
             ) => {
                 let error = format!("{function} takes HTTP calls only");
