@@ -58,6 +58,7 @@ funil_destination_enabled{destination="segment"} 0
 # HELP funil_quarantined_calls Calls kept aside for a person. Counted up to 100.
 # TYPE funil_quarantined_calls gauge
 funil_quarantined_calls{source="lead-submit"} 1
+funil_quarantined_calls{source="questionnaire-submit"} 0
 "#;
 
 /// How a destination stands.
