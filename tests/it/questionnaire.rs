@@ -61,6 +61,11 @@ async fn a_ready_lead_is_answered_with_the_link_to_book() {
     let journey = world.journey(lead()).await;
     assert_eq!(journey.lead.stage().name(), "questionnaire_complete");
     assert_eq!(journey.lead.facts.questionnaire_at, Some(world.now()));
+    let shown = funil_dev::journey::to_json(&journey);
+    assert_eq!(shown["lead"]["readinessScore"]["total"], 76);
+    let first = json!({"criterion": "commitment", "answer": 9, "points": 30, "max": 30});
+    assert_eq!(shown["lead"]["readinessScore"]["breakdown"][0], first);
+    assert!(funil_dev::journey::to_text(&journey).contains("questionnaire score 76  https://"));
     let score = journey.lead.latest.readiness_score.unwrap();
     assert_eq!((score.total, score.rules.as_str()), (76, readiness::VERSION));
     assert_eq!((score.breakdown["commitment"], score.breakdown["decisionMaker"]), (30, 0));

@@ -220,8 +220,8 @@ pub fn to_text(journey: &Journey) -> String {
     ));
     let questionnaire = &lead["readinessScore"];
     if questionnaire.is_object() {
-        let (total, link) = (word(&questionnaire["total"]), word(&lead["bookingUrl"]));
-        line(format!("questionnaire score {total}  {link}"));
+        let (total, booking) = (word(&questionnaire["total"]), word(&lead["bookingUrl"]));
+        line(format!("questionnaire score {total}  {booking}"));
     }
     for booking in shown["bookings"].as_array().into_iter().flatten() {
         let (id, status) = (word(&booking["booking"]), word(&booking["status"]));
