@@ -39,6 +39,7 @@ const SECRETS: [(&str, &str); 9] = [
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
     ("AWS_SECRET_ACCESS_KEY", "qssecretaccesskey/0123456789+x"),
     ("AWS_SESSION_TOKEN", "qssessiontoken0123456789"),
+    ("CALENDLY_SIGNING_KEY", "qscalendlykey0123456789"),
     ("CRM_API_KEY", "qscrmkey0123456789"),
     ("MAILERLITE_API_KEY", "qsmailerlitekey0123456789"),
     ("GA4_API_SECRET", "qsga4secret0123456789"),

@@ -5,7 +5,6 @@
 
 use funil_core::config::{ConfigError, Env};
 use funil_core::provider::calendly;
-use funil_core::provider::calendly;
 use funil_store::{Counted, Shell};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
