@@ -42,12 +42,13 @@ const TIME_S: u64 = 60;
 const CLOSED: &str = "http://127.0.0.1:1";
 
 /// The credentials: each a text of its own, to be looked for in the logs.
-const SECRETS: [(&str, &str); 9] = [
+const SECRETS: [(&str, &str); 10] = [
     ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
     ("HASH_KEY", "qshashkey0123456789"),
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
     ("AWS_SECRET_ACCESS_KEY", "qssecretaccesskey/0123456789+x"),
     ("AWS_SESSION_TOKEN", "qssessiontoken0123456789"),
+    ("CALENDLY_SIGNING_KEY", "qscalendlykey0123456789"),
     ("CRM_API_KEY", "qscrmkey0123456789"),
     ("MAILERLITE_API_KEY", "qsmailerlitekey0123456789"),
     ("GA4_API_SECRET", "qsga4secret0123456789"),

@@ -5,6 +5,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use funil_core::config::Secret;
+use funil_core::provider::calendly;
 
 use super::*;
 
@@ -362,7 +364,43 @@ async fn refused(place: Place) -> Vec<Written> {
     assert_eq!(crm.count(SETTLED), 1, "{:?}", crm.lines);
     let questionnaire = Written::of(questionnaire, "questionnaire-submit", "refusing").await;
     assert_eq!(questionnaire.counted("Accepted"), 1, "{:?}", questionnaire.lines);
-    vec![intake, questionnaire, crm]
+    vec![intake, questionnaire, crm, booked(&place).await]
+}
+
+/// Calendly's calls about the same person, understood and not.
+async fn booked(place: &Place) -> Written {
+    let mut good = crate::calendly::created("INV1");
+    good["payload"]["email"] = json!(EMAIL);
+    good["payload"]["name"] = json!("Qzname Qzsurname");
+    good["payload"]["text_reminder_number"] = json!("+55 11 97531-8642");
+    good["payload"]["tracking"]["utm_content"] = json!("qzutmcontent");
+    good["payload"]["questions_and_answers"] =
+        json!([{"question": "qzquestion", "answer": "qzanswer", "position": 0}]);
+    good["payload"]["scheduled_event"]["location"]["join_url"] = json!("https://qzpage.example/1");
+    let mut strange = good.clone();
+    strange["payload"]["uri"] = json!("qzwrong");
+    let mut other = good.clone();
+    other["event"] = json!("contact.created");
+    let key = Secret::new(&*place.env["CALENDLY_SIGNING_KEY"]);
+    let mut process = place.start("calendar-webhook").await;
+    for (what, body) in [
+        ("a booking", good.to_string()),
+        ("the same again", good.to_string()),
+        ("a booking of nobody", strange.to_string()),
+        ("another event", other.to_string()),
+        ("torn JSON", good.to_string()[..200].to_owned()),
+    ] {
+        let signature = calendly::sign(body.as_bytes(), &key, place.shell.clock.now());
+        let event = with(call(&body), calendly::SIGNATURE_HEADER, &signature);
+        let answer = process.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{what}: {answer}");
+        assert_nothing_in(what, &answer.to_string());
+    }
+    let unsigned = process.invoke(call(&good.to_string()), TIME_S).await.unwrap();
+    assert_eq!(unsigned["statusCode"], 401, "{unsigned}");
+    let written = Written::of(process, "calendar-webhook", "refusing").await;
+    assert_eq!(written.counted("Accepted"), 1, "{:?}", written.lines);
+    written
 }
 
 #[tokio::test]
