@@ -70,7 +70,9 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     found.sort();
     assert_eq!(found, expected);
     for provider in get(&stage, "/stage/providers").await["providers"].as_array().unwrap() {
-        assert_ne!(provider["received"].as_array().unwrap().len(), 0, "{}", provider["name"]);
+        let name = provider["name"].as_str().unwrap();
+        let told = expected.iter().any(|slot| slot.starts_with(name));
+        assert_eq!(!provider["received"].as_array().unwrap().is_empty(), told, "{name}");
     }
     for path in ["api/dispatch/replay", ".netlify/functions/dispatch/replay"] {
         let url = format!("http://{}/{path}", stage.address());
