@@ -323,7 +323,7 @@ impl Worker {
         let one = RateLimit { calls: 1, window_s: pause_s };
         Ok(match self.store.rate(self.destination.name, &digest, one, now).await? {
             RateVerdict::Passes => None,
-            RateVerdict::Refused { retry_after_s } => Some(i64::from(retry_after_s).max(1)),
+            RateVerdict::Refused { retry_after_s } => Some(retry_after_s.max(1)),
         })
     }
 

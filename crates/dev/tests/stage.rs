@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use funil_core::config::Env;
+use funil_dev::replay::replay;
 use funil_dev::stage::{Stage, StageOptions};
 use serde_json::{Value, json};
 
@@ -71,8 +72,8 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     assert_eq!(found, expected);
     for provider in get(&stage, "/stage/providers").await["providers"].as_array().unwrap() {
         let name = provider["name"].as_str().unwrap();
-        let told = expected.iter().any(|slot| slot.starts_with(name));
-        assert_eq!(!provider["received"].as_array().unwrap().is_empty(), told, "{name}");
+        let called = !provider["received"].as_array().unwrap().is_empty();
+        assert_eq!(called, expected.iter().any(|slot| slot.starts_with(name)), "{name}");
     }
     for path in ["api/dispatch/replay", ".netlify/functions/dispatch/replay"] {
         let url = format!("http://{}/{path}", stage.address());
@@ -87,5 +88,35 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     let stage = start(data.path()).await;
     assert_eq!(delivered(&settled_journey(&stage).await).len(), expected.len());
     assert_eq!(get(&stage, "/stage/leads").await["leads"][0]["leadId"], LEAD);
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_of_calendly_are_signed_as_they_are_replayed() {
+    let data = tempfile::tempdir().unwrap();
+    let stage = start(data.path()).await;
+    let to = format!("http://{}/api", stage.address()).parse().unwrap();
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let shell = funil_lambda::shell();
+    for (sample, status) in [
+        ("lead-submit/high-score.json", 200),
+        ("calendar-webhook/created.json", 200),
+        ("calendar-webhook/rescheduled-2-new.json", 200),
+        ("calendar-webhook/rescheduled-1-old.json", 200),
+        ("calendar-webhook/canceled.json", 200),
+        ("calendar-webhook/no-show.json", 200),
+        ("calendar-webhook/other-event.json", 200),
+    ] {
+        let replayed = replay(&events.join(sample), &to, &Env::default(), &shell).await.unwrap();
+        assert_eq!(replayed.status, status, "{sample}: {}", replayed.body);
+    }
+    let another: Env = [("CALENDLY_SIGNING_KEY", "another key")].into_iter().collect();
+    let sample = events.join("calendar-webhook/created.json");
+    assert_eq!(replay(&sample, &to, &another, &shell).await.unwrap().status, 401);
+    let journey = get(&stage, "/stage/journey/3a6f0c52-7d0e-4f0b-9f57-0c9b6a1d2e01").await;
+    let shown = journey.to_string();
+    for event in ["call_booked", "call_canceled", "call_missed"] {
+        assert!(shown.contains(event), "{event} in {shown}");
+    }
     stage.stop().await.unwrap();
 }

@@ -176,14 +176,8 @@ impl Problem {
                 ("Falta um token de serviço", "Envie Authorization: Bearer com um SERVICE_TOKEN."),
             ),
             Self::Unsigned => (
-                (
-                    "The signature is missing or not valid",
-                    "Sign the raw body with the configured key, at the present time.",
-                ),
-                (
-                    "A assinatura falta ou não é válida",
-                    "Assine o corpo com a chave configurada, no horário atual.",
-                ),
+                ("The signature is missing or wrong", "Sign the raw body, at the present time."),
+                ("A assinatura falta ou está errada", "Assine o corpo, no horário atual."),
             ),
             Self::WrongVerifyToken => (
                 ("The verify token is not the configured one", "Check hub.verify_token."),

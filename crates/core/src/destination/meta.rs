@@ -172,13 +172,13 @@ fn is_browser_id(id: &Text) -> bool {
 fn judged(reply: &Reply) -> Outcome {
     let answer = reply.json();
     let Some(code) = graph::error_code(&answer) else {
-        return match judge(reply) {
-            Outcome::Delivered if answer["events_received"].as_u64().unwrap_or_default() == 0 => {
-                let reason = Reason::Answer("without_events_received");
-                Outcome::Retry { reason, retry_after_s: None }
-            }
-            judged => judged,
-        };
+        let judged = judge(reply);
+        let taken = answer["events_received"].as_u64().is_some_and(|count| count > 0);
+        if judged == Outcome::Delivered && !taken {
+            let reason = Reason::Answer("without_events_received");
+            return Outcome::Retry { reason, retry_after_s: None };
+        }
+        return judged;
     };
     let reason = Reason::Failed(code);
     let retry = Outcome::Retry { reason, retry_after_s: reply.retry_after_s };

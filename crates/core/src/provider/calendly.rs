@@ -363,10 +363,8 @@ mod tests {
     }
 
     fn booked(more: &Value) -> CallBooked {
-        match notice("invitee.created", more).data {
-            EventData::CallBooked(booked) => *booked,
-            other => panic!("{other:?}"),
-        }
+        let EventData::CallBooked(booked) = notice("invitee.created", more).data else { panic!() };
+        *booked
     }
 
     #[test]
@@ -455,9 +453,11 @@ mod tests {
 
     #[test]
     fn a_cancellation_and_a_move_differ() {
-        let canceled = |more: &Value| match notice("invitee.canceled", more).data {
-            EventData::CallCanceled(canceled) => *canceled,
-            other => panic!("{other:?}"),
+        let canceled = |more: &Value| {
+            let EventData::CallCanceled(said) = notice("invitee.canceled", more).data else {
+                panic!("{more}")
+            };
+            *said
         };
         let said =
             canceled(&json!({"cancellation": {"canceler_type": "invitee", "reason": "Viagem"}}));
