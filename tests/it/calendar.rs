@@ -79,7 +79,7 @@ async fn messages(world: &World, id: LeadId) -> Vec<String> {
 async fn run_out(world: World) {
     world.pass(72 * 3600);
     let worker = world.worker_with("whatsapp", &[("DESTINATIONS", "whatsapp")]);
-    worker.drain(funil_delivery::Patience::None, world.stop_at()).await.unwrap();
+    worker.drain(Patience::None, world.stop_at()).await.unwrap();
     world.finish().await;
 }
 
