@@ -32,6 +32,7 @@ funil_pending_deliveries{destination="mailerlite"} 2
 funil_pending_deliveries{destination="ga4"} 1
 funil_pending_deliveries{destination="segment"} 0
 funil_pending_deliveries{destination="meta"} 0
+funil_pending_deliveries{destination="whatsapp"} 0
 # HELP funil_dead_deliveries Deliveries that wait for a person. Counted up to 1000.
 # TYPE funil_dead_deliveries gauge
 funil_dead_deliveries{destination="crm"} 1
@@ -39,6 +40,7 @@ funil_dead_deliveries{destination="mailerlite"} 0
 funil_dead_deliveries{destination="ga4"} 0
 funil_dead_deliveries{destination="segment"} 0
 funil_dead_deliveries{destination="meta"} 0
+funil_dead_deliveries{destination="whatsapp"} 0
 # HELP funil_oldest_due_age_seconds For how long the oldest due delivery has been due. 0 where nothing is due.
 # TYPE funil_oldest_due_age_seconds gauge
 funil_oldest_due_age_seconds{destination="crm"} 0
@@ -46,6 +48,7 @@ funil_oldest_due_age_seconds{destination="mailerlite"} 90
 funil_oldest_due_age_seconds{destination="ga4"} 8?
 funil_oldest_due_age_seconds{destination="segment"} 0
 funil_oldest_due_age_seconds{destination="meta"} 0
+funil_oldest_due_age_seconds{destination="whatsapp"} 0
 # HELP funil_breaker_open 1 while the breaker is open or probing: at most one delivery is sent, to see.
 # TYPE funil_breaker_open gauge
 funil_breaker_open{destination="crm"} 0
@@ -53,6 +56,7 @@ funil_breaker_open{destination="mailerlite"} 1
 funil_breaker_open{destination="ga4"} 0
 funil_breaker_open{destination="segment"} 0
 funil_breaker_open{destination="meta"} 0
+funil_breaker_open{destination="whatsapp"} 0
 # HELP funil_destination_enabled 1 where the destination is listed in DESTINATIONS.
 # TYPE funil_destination_enabled gauge
 funil_destination_enabled{destination="crm"} 1
@@ -60,11 +64,13 @@ funil_destination_enabled{destination="mailerlite"} 1
 funil_destination_enabled{destination="ga4"} 1
 funil_destination_enabled{destination="segment"} 0
 funil_destination_enabled{destination="meta"} 0
+funil_destination_enabled{destination="whatsapp"} 0
 # HELP funil_quarantined_calls Calls kept aside for a person. Counted up to 100.
 # TYPE funil_quarantined_calls gauge
 funil_quarantined_calls{source="lead-submit"} 1
 funil_quarantined_calls{source="questionnaire-submit"} 0
 funil_quarantined_calls{source="calendly"} 0
+funil_quarantined_calls{source="whatsapp"} 0
 "#;
 
 /// How a destination stands.

@@ -119,13 +119,19 @@ async fn every_shape_at_every_function_gets_a_sane_answer() {
                     // The samples are of the other form.
                     ("questionnaire-submit", _) => 422,
                     ("metrics", "get-v2") => 401,
+                    ("whatsapp-webhook", "get-v2") => 403,
                     ("health" | "metrics", _) | (_, "get-v2" | "options-preflight-v2") => 405,
                     _ => 401,
                 };
                 assert_eq!(answer["statusCode"], expected, "{told}");
             }
             (
-                "lead-submit" | "questionnaire-submit" | "calendar-webhook" | "health" | "metrics",
+                "lead-submit"
+                | "questionnaire-submit"
+                | "calendar-webhook"
+                | "whatsapp-webhook"
+                | "health"
+                | "metrics",
                 Kind::Stream | Kind::Schedule | Kind::Direct,
             ) => {
                 let error = format!("{function} takes HTTP calls only");

@@ -298,7 +298,7 @@ async fn a_table_that_is_down_has_meta_call_again() {
 #[tokio::test]
 #[ignore = "needs FUNIL_FIXTURES"]
 async fn metas_own_sample_is_taken_as_it_is() {
-    let folder = std::env::var("FUNIL_FIXTURES").unwrap();
+    let folder = std::env::var_os("FUNIL_FIXTURES").unwrap();
     let path = Path::new(&folder).join("whatsapp/webhook.messages.inbound_text.json");
     let body: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let world = whatsapp().start().await;

@@ -102,6 +102,7 @@ impl Problem {
     }
 
     /// The title and the detail, in English and in Portuguese.
+    #[expect(clippy::too_many_lines, reason = "one sentence for each problem, in two languages")]
     fn words(&self, locale: Locale) -> (String, String) {
         let (en, pt) = match self {
             Self::Json(JsonError::Syntax) => (

@@ -236,11 +236,11 @@ impl WhatsApp {
 fn templates(settings: &mut Settings<'_>) -> Option<BTreeMap<String, String>> {
     let Some(text) = settings.optional("WHATSAPP_TEMPLATES") else { return Some(BTreeMap::new()) };
     let names: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
-    let known = |name: &String| Message::ALL.iter().any(|message| message.slot().name == name);
-    let named = |name: &String| {
+    let is_slot = |name: &String| Message::ALL.iter().any(|message| message.slot().name == name);
+    let is_template = |name: &String| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
-    let names = names.filter(|names| names.keys().all(known) && names.values().all(named));
+    let names = names.filter(|names| names.keys().all(is_slot) && names.values().all(is_template));
     names.or_else(|| {
         settings.problem(
             "WHATSAPP_TEMPLATES must be JSON with names of templates for welcome, reminder_24h and \
@@ -551,10 +551,9 @@ mod tests {
         }
         let wait = |code: u32, asked: Option<u32>| {
             let body = json!({"error": {"code": code}});
-            match judged(&Reply { retry_after_s: asked, ..reply(400, &body) }) {
-                Outcome::Retry { retry_after_s, .. } => retry_after_s,
-                other => panic!("{other:?}"),
-            }
+            let outcome = judged(&Reply { retry_after_s: asked, ..reply(400, &body) });
+            let Outcome::Retry { retry_after_s, .. } = outcome else { panic!("{outcome:?}") };
+            retry_after_s
         };
         assert_eq!(wait(131_049, None), Some(24 * 3600));
         assert_eq!(wait(131_056, Some(2)), Some(6));

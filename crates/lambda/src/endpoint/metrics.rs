@@ -4,7 +4,7 @@
 //! remembers anything. Calls no provider.
 
 use funil_core::config::{ConfigError, Env};
-use funil_core::provider::calendly;
+use funil_core::provider::{calendly, whatsapp};
 use funil_store::{Counted, Shell};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
@@ -24,7 +24,8 @@ use crate::trigger::Trigger;
 const NAME: &str = "metrics";
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Who keeps calls aside.
-const SOURCES: [&str; 3] = [lead_submit::NAME, questionnaire_submit::NAME, calendly::NAME];
+const SOURCES: [&str; 4] =
+    [lead_submit::NAME, questionnaire_submit::NAME, calendly::NAME, whatsapp::NAME];
 
 #[derive(Clone)]
 struct Metrics {
