@@ -334,13 +334,7 @@ async fn a_missed_call_is_noted_and_taken_back() {
 }
 
 async fn with_meta() -> World {
-    let world = World::plan()
-        .with("DESTINATIONS", "crm,mailerlite,ga4,segment,meta")
-        .with("META_PIXEL_ID", "123")
-        .with("META_ACCESS_TOKEN", "token")
-        .with_provider_url("META_BASE_URL", "meta")
-        .start()
-        .await;
+    let world = World::plan().with("DESTINATIONS", "crm,mailerlite,ga4,segment,meta").start().await;
     for provider in ["crm", "mailerlite", "ga4", "segment", "meta"] {
         world.looks_at(provider);
     }

@@ -46,7 +46,7 @@ pub const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 /// The e-mail of [`lead_body`].
 pub const EMAIL: &str = "ana@example.com";
 /// The providers that have an interface.
-const PROVIDERS: [&str; 5] = ["crm", "mailerlite", "ga4", "segment", "whatsapp"];
+const PROVIDERS: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"];
 /// Nobody is later than this.
 const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
 
@@ -408,6 +408,9 @@ pub(crate) fn environment(
         ("GA4_API_SECRET", "ga4-secret".to_owned()),
         ("SEGMENT_BASE_URL", base("segment")),
         ("SEGMENT_WRITE_KEY", "segment-key".to_owned()),
+        ("META_BASE_URL", base("meta")),
+        ("META_PIXEL_ID", "123".to_owned()),
+        ("META_ACCESS_TOKEN", "meta-token".to_owned()),
         ("WHATSAPP_BASE_URL", base("whatsapp")),
         ("WHATSAPP_ACCESS_TOKEN", "whatsapp-token".to_owned()),
         ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
