@@ -33,7 +33,7 @@ const TIME_S: u64 = 60;
 const CLOSED: &str = "http://127.0.0.1:1";
 
 /// The credentials: each a text of its own, to be looked for in the logs.
-const SECRETS: [(&str, &str); 9] = [
+const SECRETS: [(&str, &str); 10] = [
     ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
     ("HASH_KEY", "qshashkey0123456789"),
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
