@@ -165,7 +165,7 @@ async fn whoever_booked_and_is_nobodys_lead_becomes_one() {
     let contact = journey.lead.consents.contact.unwrap();
     assert_eq!((contact.decision, contact.how), (Decision::Granted, How::Contract));
     assert_eq!(journey.lead.consents.analytics, None);
-    assert_eq!(journey.consents[0].form, "calendly");
+    assert_eq!(journey.consents[0].form, "calendar-webhook");
     let mut aliases: Vec<_> = world
         .items("ALIAS#")
         .await

@@ -33,7 +33,7 @@ pub(crate) struct BookingWord<'a> {
     pub(crate) changes: &'a LeadChanges,
     /// What the person agreed to by it.
     pub(crate) consent: &'a ConsentChanges,
-    /// The form or provider that proves it.
+    /// The function that was told.
     pub(crate) told_by: &'static str,
     /// The answer to keep, and under which key.
     pub(crate) receipt: &'a Receipt,
@@ -81,7 +81,7 @@ impl Site {
                 Accepted::Kept => {
                     let (event, deliveries) = (&word.event.id, deliveries.len());
                     tracing::info!(
-                        source = word.told_by,
+                        function = word.told_by,
                         lead = %word.event.lead_id,
                         event = %event,
                         deliveries,

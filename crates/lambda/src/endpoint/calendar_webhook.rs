@@ -148,7 +148,7 @@ impl CalendarWebhook {
             lead: whose.write,
             changes: &whose.changes,
             consent: &consent,
-            told_by: calendly::NAME,
+            told_by: NAME,
             receipt: &receipt,
             aliases: &whose.aliases,
             other_aliases: &other_aliases,
