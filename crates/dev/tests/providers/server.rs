@@ -19,7 +19,10 @@ async fn a_provider_nobody_wrote_answers_and_is_recorded() {
     let shown = serde_json::to_value(&received).unwrap();
     assert_eq!(shown["query"]["access_token"], "***");
     assert_eq!(shown["headers"]["authorization"], "Bearer ***");
-    assert_eq!(caller.providers.names(), ["crm", "mailerlite", "ga4", "segment", "meta", "brevo"]);
+    assert_eq!(
+        caller.providers.names(),
+        ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "brevo"]
+    );
 }
 
 #[tokio::test]
