@@ -11,7 +11,7 @@ use funil_core::delivery::{
     BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, MessageStatus, Outcome, Reason,
     State, settle,
 };
-use funil_core::destination::{Context, Kind, Slot, Step};
+use funil_core::destination::{Adapter, Context, Kind, Slot, Step};
 use funil_core::event::Event;
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
@@ -266,8 +266,21 @@ impl Worker {
             slot,
             now,
         };
+        self.send_all(claim, &context, &**adapter, this_try, stop_at).await
+    }
+
+    /// Sends request after request, as the adapter has it, until it is over.
+    async fn send_all(
+        &self,
+        claim: &Claim,
+        context: &Context<'_>,
+        adapter: &dyn Adapter,
+        this_try: &mut Try<'_>,
+        stop_at: Timestamp,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let delivery = context.delivery;
         loop {
-            let request = match adapter.next(&context, &this_try.replies) {
+            let request = match adapter.next(context, &this_try.replies) {
                 Step::Done(outcome) => return Ok(Some(outcome)),
                 Step::Send(request) => request,
             };
@@ -283,7 +296,7 @@ impl Worker {
                 left.tokens -= 1;
             }
             if request.repeat == Repeat::Harmful {
-                if let Some(wait_s) = self.pause(&lead, now).await? {
+                if let Some(wait_s) = self.pause(context.lead, now).await? {
                     return Ok(Some(Outcome::Released {
                         reason: Reason::TooSoon,
                         after_s: wait_s,
@@ -292,7 +305,7 @@ impl Worker {
                 if self.store.mark_sending(claim).await? == Written::LeaseLost {
                     return Ok(None);
                 }
-                if let Some(outcome) = self.called_off(delivery, slot).await? {
+                if let Some(outcome) = self.called_off(delivery, context.slot).await? {
                     return Ok(Some(outcome));
                 }
             }

@@ -27,6 +27,18 @@ fn body() -> Value {
     json!({"received": true})
 }
 
+/// The receipt of a call, by what it is known by; its content is not compared, because the same word
+/// may come with newer circumstances.
+pub(crate) fn receipt(provider: &str, call: &[&str]) -> Receipt {
+    let key = ReceiptKey::of_provider(provider, call);
+    let answer = StoredAnswer {
+        status: StatusCode::OK.as_u16(),
+        headers: Vec::new(),
+        body: body().to_string(),
+    };
+    Receipt { fingerprint: key.key.clone(), key, answer }
+}
+
 impl Site {
     /// Keeps an authentic call whole for a person, once however often it comes.
     pub(crate) async fn set_aside(
@@ -44,13 +56,7 @@ impl Site {
             body: &call.body,
             email_digest: None,
         };
-        let key = ReceiptKey::of_provider(provider, &["aside", &sha256_hex(&call.body)]);
-        let answer = StoredAnswer {
-            status: StatusCode::OK.as_u16(),
-            headers: Vec::new(),
-            body: body().to_string(),
-        };
-        let receipt = Receipt { fingerprint: key.key.clone(), key, answer };
+        let receipt = receipt(provider, &["aside", &sha256_hex(&call.body)]);
         self.store.quarantine(&quarantined, &receipt, now, &*self.shell.entropy).await
     }
 }

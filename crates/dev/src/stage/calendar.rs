@@ -110,7 +110,9 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<Value> {
 pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(act): Json<Act>) -> Response {
     let now = shared.shell.clock.now();
     let webhooks = match act {
-        Act::Book(wish) => shared.calendar.book(wish, now, &mut || shared.shell.entropy.uuid_v4()),
+        Act::Book(wish) => {
+            Some(shared.calendar.book(wish, now, &mut || shared.shell.entropy.uuid_v4()))
+        }
         Act::Cancel { id } => shared.calendar.end(id, Status::Canceled, now),
         Act::NoShow { id } => shared.calendar.end(id, Status::NoShow, now),
         Act::Reschedule { id, starts_at } => {
@@ -156,7 +158,7 @@ impl Calendar {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn book(&self, wish: Wish, now: Timestamp, id: &mut dyn FnMut() -> Uuid) -> Option<Vec<Value>> {
+    fn book(&self, wish: Wish, now: Timestamp, id: &mut dyn FnMut() -> Uuid) -> Vec<Value> {
         let invitee = Invitee {
             id: id(),
             event: id(),
@@ -173,7 +175,7 @@ impl Calendar {
         };
         let webhook = webhook("invitee.created", &invitee, now);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(invitee);
-        Some(vec![webhook])
+        vec![webhook]
     }
 
     fn end(&self, id: Uuid, status: Status, now: Timestamp) -> Option<Vec<Value>> {

@@ -8,18 +8,15 @@ use funil_core::config::{ConfigError, Env, Secret};
 use funil_core::consent::ConsentChanges;
 use funil_core::destination::AliasDigests;
 use funil_core::event::Event;
-use funil_core::hash::{Digest, sha256_hex};
+use funil_core::hash::Digest;
 use funil_core::id::LeadId;
-use funil_core::idempotency::ReceiptKey;
 use funil_core::lead::{Lead, LeadChanges, LeadLatest};
 use funil_core::pii::Text;
 use funil_core::provider::NotUnderstood;
 use funil_core::provider::calendly::{self, Notice, Parsed};
-use funil_store::{Accepted, LeadWrite, Quarantined, Receipt, Shell, StoreError, StoredAnswer};
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, StatusCode};
+use funil_store::{Accepted, LeadWrite, Shell, StoreError};
+use http::HeaderName;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::Function;
 use crate::booking::BookingWord;
@@ -28,9 +25,10 @@ use crate::function::Answer;
 use crate::guard;
 use crate::http_answer::HttpAnswer;
 use crate::http_call::HttpCall;
-use crate::problem::{Problem, json_answer};
+use crate::problem::Problem;
 use crate::site::Site;
 use crate::trigger::Trigger;
+use crate::webhook::{receipt, received};
 
 const SIGNATURE: HeaderName = HeaderName::from_static(calendly::SIGNATURE_HEADER);
 const NAME: &str = "calendar-webhook";
@@ -85,15 +83,15 @@ impl CalendarWebhook {
         let accepted = match calendly::parse(verified) {
             Ok(Parsed::Other(event)) => {
                 tracing::info!(function = NAME, event, "an event that is nothing to us");
-                return Ok(json_answer(StatusCode::OK, &received()));
+                return Ok(received());
             }
             Ok(Parsed::Booking(notice)) => self.keep(call, &notice, now).await?,
-            Err(why) => self.set_aside(call, why, now).await?,
+            Err(why) => self.site.set_aside(call, calendly::NAME, why, now).await?,
         };
         match accepted {
             Accepted::Kept => {
                 Doorbell::announce(self.doorbell.as_ref(), &self.site.shell).await;
-                Ok(json_answer(StatusCode::OK, &received()))
+                Ok(received())
             }
             Accepted::Replayed(_) => {
                 tracing::info!(
@@ -102,7 +100,7 @@ impl CalendarWebhook {
                     at_ms = now.as_millisecond(),
                     "answered a repeated call from its receipt"
                 );
-                Ok(json_answer(StatusCode::OK, &received()))
+                Ok(received())
             }
             // Nothing is kept, and Calendly calls again: by then the lead is what it is, and the
             // message that a worker held is settled.
@@ -124,7 +122,8 @@ impl CalendarWebhook {
     ) -> Result<Accepted, StoreError> {
         let lead = self.find(notice).await?;
         let Some(whose) = self.whose(notice, lead.as_ref()) else {
-            return self.set_aside(call, NotUnderstood("of_nobody_known"), now).await;
+            let why = NotUnderstood("of_nobody_known");
+            return self.site.set_aside(call, calendly::NAME, why, now).await;
         };
         let event = Event {
             id: notice.id.clone(),
@@ -142,7 +141,7 @@ impl CalendarWebhook {
             .collect();
         let consent = notice.invitee.as_ref().map(|_| ConsentChanges::of_booking(now));
         let consent = consent.unwrap_or_default();
-        let receipt = receipt(notice.id.as_str());
+        let receipt = receipt(calendly::NAME, &[notice.id.as_str()]);
         let word = BookingWord {
             event: &event,
             lead: whose.write,
@@ -207,29 +206,6 @@ impl CalendarWebhook {
             aliases,
         })
     }
-
-    /// An authentic call that cannot be taken is kept whole for a person.
-    async fn set_aside(
-        &self,
-        call: &HttpCall,
-        why: NotUnderstood,
-        now: Timestamp,
-    ) -> Result<Accepted, StoreError> {
-        tracing::warn!(
-            function = NAME,
-            reason = why.0,
-            "kept aside an authentic call for a person"
-        );
-        let quarantined = Quarantined {
-            source: calendly::NAME,
-            reason: why.0,
-            content_type: guard::header(call, CONTENT_TYPE).unwrap_or_default(),
-            body: &call.body,
-            email_digest: None,
-        };
-        let receipt = receipt(&format!("aside:{}", sha256_hex(&call.body)));
-        self.site.store.quarantine(&quarantined, &receipt, now, &*self.site.shell.entropy).await
-    }
 }
 
 /// On whom a call is written, and what.
@@ -241,21 +217,4 @@ struct Whose {
     aliases: AliasDigests,
     /// All of them.
     person: AliasDigests,
-}
-
-/// The receipt of a call, by what it is known by; its content is not compared, because the same word
-/// may come with a newer picture of the booking.
-fn receipt(name: &str) -> Receipt {
-    let key = ReceiptKey::of_provider(calendly::NAME, &[name]);
-    let answer = StoredAnswer {
-        status: StatusCode::OK.as_u16(),
-        headers: Vec::new(),
-        body: received().to_string(),
-    };
-    Receipt { fingerprint: key.key.clone(), key, answer }
-}
-
-/// The answer to every authentic call: Calendly reads only its status.
-fn received() -> Value {
-    json!({"received": true})
 }
