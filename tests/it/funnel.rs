@@ -264,7 +264,7 @@ async fn a_message_without_an_answer_is_never_sent_twice_and_found_by_its_status
             assert_eq!(templates(&world), [WELCOME, DAY_BEFORE, HOURS_BEFORE], "{hangs} {told}");
             let deliveries = world.store.deliveries_of(lead(), "whatsapp").await.unwrap();
             let dead = deliveries.iter().filter(|one| one.state == State::Dead).count();
-            let expected = if told { 0 } else { 1 };
+            let expected = usize::from(!told);
             assert_eq!(dead, expected, "{hangs} {told}: {deliveries:?}");
             world.providers.release_hung();
             end(world).await;
