@@ -16,6 +16,11 @@ const LINK: &str = "https://calendly.com/ana/call?month=2031-05&email=ana%40exam
                     &utm_content=6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 const PORTUGUESE: (&str, &str) = ("accept-language", "pt-BR,pt;q=0.9,en;q=0.8");
 
+/// The link with the lead's name.
+fn named_link() -> String {
+    format!("{LINK}&name=Ana%20Exemplo")
+}
+
 /// A world in which the lead is there and nothing of it is open.
 async fn with_lead(destinations: &str) -> World {
     let world = World::plan()
@@ -52,7 +57,7 @@ async fn a_ready_lead_is_answered_with_the_link_to_book() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let expected = json!({
         "success": true, "transformationScore": 76, "nextStep": "calendar_booking",
-        "bookingUrl": LINK,
+        "bookingUrl": named_link(),
     });
     assert_eq!(answer.json(), expected);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -105,7 +110,7 @@ async fn every_kind_of_crm_gets_the_stage_the_score_and_the_answers() {
         let mut responses = questionnaire_body()["responses"].clone();
         responses["decisionMaker"] = json!("");
         assert_eq!(fields["questionnaire_responses"], responses);
-        assert_eq!(fields["booking_url"], format!("{LINK}&name=Ana%20Exemplo"));
+        assert_eq!(fields["booking_url"], named_link());
         assert_eq!(fields["amanda_match_score"], 76, "the lead is brought whole");
         let triggers = world.providers.crm_triggers(LEAD);
         assert_eq!(triggers, [("standard_nurture".to_owned(), 1)].into(), "of the form alone");
@@ -124,7 +129,7 @@ async fn mailerlite_gets_its_fields_and_joins_nothing_more() {
         ("questionnaire_completed", "yes"),
         ("transformation_score", "76"),
         ("stage", "questionnaire_complete"),
-        ("booking_url", &format!("{LINK}&name=Ana%20Exemplo")),
+        ("booking_url", &named_link()),
     ] {
         assert_eq!(fields[name], value, "{name}");
     }
@@ -247,11 +252,12 @@ async fn an_unknown_lead_and_another_email_are_the_same_answer() {
 }
 
 #[tokio::test]
-async fn who_knows_only_id_and_email_learns_nothing_else() {
+async fn the_answer_tells_of_the_lead_the_name_in_the_link_and_nothing_else() {
     let world = with_lead("crm").await;
     let answer = world.answer_questionnaire(&questionnaire_body()).await;
+    assert_eq!(answer.json()["bookingUrl"], named_link());
     let shown = String::from_utf8(answer.body.to_vec()).unwrap();
-    for known in ["Ana", "Exemplo", "98765", "consultoria", "instagram"] {
+    for known in ["98765", "consultoria", "instagram"] {
         assert!(!shown.contains(known), "{known} in {shown}");
     }
     // A page that knows the name may say it: it comes back in the link and changes nothing.
@@ -359,7 +365,7 @@ async fn a_plain_html_form_is_understood_and_goes_on_to_a_page() {
     world.pass(600);
     let site = world.deployment(&[("THANK_YOU_URL", "https://www.example.com/obrigado")]);
     let answer = site.call("questionnaire-submit", Method::POST, &html, body.as_bytes()).await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some(LINK)));
+    assert_eq!((answer.status, answer.header("location")), (303, Some(&*named_link())));
     let short = format!("leadId={LEAD}&email=ana%40example.com&responses[commitment]=5");
     let answer = site.call("questionnaire-submit", Method::POST, &html, short.as_bytes()).await;
     let thanks = Some("https://www.example.com/obrigado");
@@ -430,7 +436,10 @@ async fn it_guards_its_door_as_every_form_does() {
     robot["website"] = json!("https://spam.example");
     let person = world.answer_questionnaire(&questionnaire_body()).await;
     let robot = world.answer_questionnaire(&robot).await;
-    assert_eq!((robot.status, &robot.body), (200, &person.body), "a robot gets the usual answer");
+    assert_eq!(person.json()["bookingUrl"], named_link());
+    let mut usual = person.json();
+    usual["bookingUrl"] = json!(LINK);
+    assert_eq!((robot.status, robot.json()), (200, usual), "as usual, without anybody's name");
     assert_eq!(world.items("QUARANTINE#questionnaire-submit").await.len(), 1);
     assert_eq!(world.journey(lead()).await.events.len(), 2);
 

@@ -1,9 +1,9 @@
 //! `questionnaire-submit`: the questionnaire of a lead who is known. Validates, scores, updates the
 //! lead, answers with the next step.
 //!
-//! What it shares with other forms is in [`super::form`]. The answer holds nothing that the caller did
-//! not send: who knows no more than a lead's id and e-mail must not learn the name, so the link to
-//! book a call has a name only where the call brought one. CRM and MailerLite get it with the lead's.
+//! What it shares with other forms is in [`super::form`]. The link to book a call is filled in with the
+//! name that the call brought, else with the lead's, which costs one read where a link is earned; it
+//! leaves only in an answer to the lead's own e-mail, because no other is kept.
 
 use funil_core::booking_link::{booking_link, with_name};
 use funil_core::config::{BookingConfig, ConfigError, Env};
@@ -68,20 +68,7 @@ impl Form for QuestionnaireSubmit {
     }
 
     fn answer(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredAnswer {
-        let completed = &submission.content;
-        let mut body = json!({
-            "success": true,
-            "transformationScore": completed.score.total,
-            "nextStep": completed.next_step.name(),
-        });
-        let link = named_link(completed);
-        if let Some(link) = &link {
-            body["bookingUrl"] = json!(link.expose());
-        }
-        // Where a plain form goes to a page at all, whoever may book goes to book.
-        let thank_you = self.intake.config.thank_you_url.as_ref();
-        let booking = link.and_then(|link| Url::parse(link.expose()).ok());
-        submission.answer(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
+        self.answer_to(submission, submission.content.form.name.as_ref())
     }
 
     /// Keeps it on the lead, who has to be there under this e-mail. Without boxes of its own it
@@ -91,6 +78,7 @@ impl Form for QuestionnaireSubmit {
         submission: &Submission<QuestionnaireCompleted>,
     ) -> Result<(Accepted, StoredAnswer), StoreError> {
         let completed = &submission.content;
+        let name = self.name(completed).await?;
         let effect = Effect {
             lead_id: completed.form.lead_id,
             supplied_lead_id: None,
@@ -99,17 +87,45 @@ impl Form for QuestionnaireSubmit {
             changes: LeadChanges::of_questionnaire(completed, submission.now),
             consent: completed.form.consent.as_ref(),
             consent_when_absent: &[],
-            answer: self.answer(submission),
+            answer: self.answer_to(submission, name.as_ref()),
         };
         self.intake.accept(submission, effect).await
     }
 }
 
-/// The link to book a call, with the name that the call brought.
-fn named_link(completed: &QuestionnaireCompleted) -> Option<Text> {
-    let link = completed.booking_url.as_ref()?;
-    Some(match &completed.form.name {
-        Some(name) => with_name(link, name),
-        None => link.clone(),
-    })
+impl QuestionnaireSubmit {
+    /// The answer to somebody of this name.
+    fn answer_to(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+        name: Option<&Text>,
+    ) -> StoredAnswer {
+        let completed = &submission.content;
+        let mut body = json!({
+            "success": true,
+            "transformationScore": completed.score.total,
+            "nextStep": completed.next_step.name(),
+        });
+        let link = completed.booking_url.as_ref().map(|link| match name {
+            Some(name) => with_name(link, name),
+            None => link.clone(),
+        });
+        if let Some(link) = &link {
+            body["bookingUrl"] = json!(link.expose());
+        }
+        // Where a plain form goes to a page at all, whoever may book goes to book.
+        let thank_you = self.intake.config.thank_you_url.as_ref();
+        let booking = link.and_then(|link| Url::parse(link.expose()).ok());
+        submission.answer(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
+    }
+
+    /// Whom the link is for: the name that the call brought, else the lead's.
+    async fn name(&self, completed: &QuestionnaireCompleted) -> Result<Option<Text>, StoreError> {
+        let form = &completed.form;
+        if form.name.is_some() || completed.booking_url.is_none() {
+            return Ok(form.name.clone());
+        }
+        let lead = self.intake.site.store.lead(form.lead_id).await?;
+        Ok(lead.and_then(|lead| lead.latest.name))
+    }
 }
