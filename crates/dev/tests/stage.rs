@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use funil_core::clock::after;
 use funil_core::config::Env;
 use funil_dev::replay::replay;
 use funil_dev::stage::{Stage, StageOptions};
@@ -153,5 +154,87 @@ async fn samples_of_calendly_are_signed_as_they_are_replayed() {
     for event in ["call_booked", "call_canceled", "call_missed"] {
         assert!(shown.contains(event), "{event} in {shown}");
     }
+    stage.stop().await.unwrap();
+}
+
+async fn post(stage: &Stage, path: &str, body: &Value) -> (u16, Value) {
+    let url = format!("http://{}{path}", stage.address());
+    let request = funil_lambda::shell().http.post(url).header("content-type", "application/json");
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+}
+
+/// The templates that WhatsApp got for the lead, once there are so many.
+async fn templates(stage: &Stage, count: usize) -> Vec<String> {
+    for _ in 0..5_000 {
+        let journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
+        let messages = journey["messages"].as_array().unwrap();
+        if messages.len() >= count {
+            let names = messages.iter().map(|one| one["template"].as_str().unwrap().to_owned());
+            return names.collect();
+        }
+    }
+    panic!("the messages did not come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves() {
+    let data = tempfile::tempdir().unwrap();
+    let stage = start(data.path()).await;
+    let form = json!({
+        "leadId": LEAD, "name": "Ana Exemplo", "email": "ana@example.com",
+        "phone": "(11) 98765-4321", "businessType": "consultoria",
+        "consent": {"marketing": true, "analytics": true, "whatsapp": true, "ads": true}
+    });
+    assert_eq!(post(&stage, "/api/lead-submit", &form).await.0, 200);
+    let responses =
+        json!({"commitment": 10, "urgency": "imediata", "investmentRange": "5000-10000"});
+    let answers = json!({"leadId": LEAD, "email": "ana@example.com", "responses": responses});
+    let (status, answer) = post(&stage, "/api/questionnaire-submit", &answers).await;
+    assert_eq!((status, &answer["nextStep"]), (200, &json!("calendar_booking")), "{answer}");
+    let page = format!("http://{}/agenda?", stage.address());
+    assert!(answer["bookingUrl"].as_str().unwrap().starts_with(&page), "{answer}");
+
+    let now: jiff::Timestamp =
+        get(&stage, "/stage/clock").await["now"].as_str().unwrap().parse().unwrap();
+    let starts_at = after(now, 60 * 3600);
+    let wish = json!({
+        "startsAt": starts_at, "name": "Ana", "email": "ana@example.com", "leadId": LEAD,
+        "timeZone": "America/Sao_Paulo",
+    });
+    let (_, told) = post(&stage, "/stage/calendar", &json!({"book": wish})).await;
+    assert_eq!(told["webhooks"], json!([{"event": "invitee.created", "status": 200}]));
+    assert_eq!(templates(&stage, 1).await, ["welcome_booking_confirmation"]);
+
+    for (count, last) in [(2, "call_reminder_24h"), (3, "call_reminder_2h")] {
+        // Deliveries that stepped back for a moment may come first.
+        for _ in 0..10 {
+            let due = get(&stage, "/stage/clock").await["nextDue"].clone();
+            let (status, told) = post(&stage, "/stage/clock", &json!({"toNextDue": {}})).await;
+            assert_eq!(status, 200, "{told}");
+            if due.as_str().unwrap().parse::<jiff::Timestamp>().unwrap() > after(now, 3600) {
+                break;
+            }
+        }
+        assert_eq!(templates(&stage, count).await.last().unwrap(), last);
+    }
+    let id = get(&stage, "/stage/calendar").await["bookings"][0]["id"].clone();
+    let moved = json!({"reschedule": {"id": id, "startsAt": after(starts_at, 86_400)}});
+    let (_, told) = post(&stage, "/stage/calendar", &moved).await;
+    let both = ["invitee.canceled", "invitee.created"];
+    assert_eq!(told["webhooks"], json!(both.map(|event| json!({"event": event, "status": 200}))));
+    let (_, told) =
+        post(&stage, "/stage/whatsapp", &json!({"leadId": LEAD, "text": "Parar!"})).await;
+    assert_eq!(told, json!({"status": 200}));
+    let journey = settled_journey(&stage).await;
+    let reminders: Vec<_> = journey["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["reason"] == "no_consent_whatsapp")
+        .collect();
+    assert!(!reminders.is_empty(), "{journey}");
+    assert_eq!(post(&stage, "/stage/clock", &json!({"aheadS": -1})).await.0, 422);
     stage.stop().await.unwrap();
 }
