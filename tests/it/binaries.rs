@@ -42,7 +42,7 @@ const TIME_S: u64 = 60;
 const CLOSED: &str = "http://127.0.0.1:1";
 
 /// The credentials: each a text of its own, to be looked for in the logs.
-const SECRETS: [(&str, &str); 10] = [
+const SECRETS: [(&str, &str); 13] = [
     ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
     ("HASH_KEY", "qshashkey0123456789"),
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
@@ -53,6 +53,9 @@ const SECRETS: [(&str, &str); 10] = [
     ("MAILERLITE_API_KEY", "qsmailerlitekey0123456789"),
     ("GA4_API_SECRET", "qsga4secret0123456789"),
     ("SEGMENT_WRITE_KEY", "qssegmentkey0123456789"),
+    ("WHATSAPP_ACCESS_TOKEN", "qswhatsapptoken0123456789"),
+    ("WHATSAPP_APP_SECRET", "qswhatsappsecret0123456789"),
+    ("WHATSAPP_VERIFY_TOKEN", "qsverifytoken0123456789"),
 ];
 
 fn binary(function: &str) -> PathBuf {
@@ -92,6 +95,12 @@ impl Place {
     async fn start(&self, function: &str) -> FunctionProcess {
         let env = self.env.clone();
         FunctionProcess::start(&binary(function), env, Lines::Kept).await.unwrap()
+    }
+
+    /// How many deliveries of a lead stand so.
+    async fn delivery_count(&self, lead_id: &str, state: State) -> usize {
+        let journey = self.store.journey(LeadId::parse(lead_id).unwrap()).await.unwrap().unwrap();
+        journey.deliveries.iter().filter(|delivery| delivery.state == state).count()
     }
 
     /// Runs every function that was rung, each in a process of its own.
@@ -136,6 +145,7 @@ fn environment(engine: &str, table: &str, providers: SocketAddr) -> BTreeMap<Str
     let mailerlite = Providers::base_url(providers, "mailerlite");
     let ga4 = Providers::base_url(providers, "ga4");
     let segment = Providers::base_url(providers, "segment");
+    let whatsapp = Providers::base_url(providers, "whatsapp");
     let plain = [
         ("TABLE_NAME", table),
         ("AWS_REGION", "us-east-1"),
@@ -149,6 +159,8 @@ fn environment(engine: &str, table: &str, providers: SocketAddr) -> BTreeMap<Str
         ("MAILERLITE_BASE_URL", &mailerlite),
         ("MAILERLITE_GROUPS", r#"{"questionnaire":"11","marketing":"22"}"#),
         ("GA4_BASE_URL", &ga4),
+        ("WHATSAPP_BASE_URL", &whatsapp),
+        ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922"),
         ("GA4_MEASUREMENT_ID", "G-EXAMPLE"),
         ("SEGMENT_BASE_URL", &segment),
         ("LOG_LEVEL", "trace"),

@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use funil_core::config::Secret;
-use funil_core::provider::calendly;
+use funil_core::provider::{calendly, whatsapp};
 
 use super::*;
 
@@ -367,6 +367,64 @@ async fn refused(place: Place) -> Vec<Written> {
     vec![intake, questionnaire, crm, booked(&place).await]
 }
 
+/// Messages to the same person that WhatsApp refuses, and what they write back.
+async fn messaged(mut place: Place) -> Vec<Written> {
+    place.env.insert("DESTINATIONS".to_owned(), "whatsapp".to_owned());
+    place.providers.behave(
+        "whatsapp",
+        Behaviour::StatusWith {
+            status: 400,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: json!({"error": {"code": 131_026, "message": "5511975318642 qzname"}})
+                .to_string(),
+        },
+    );
+    let mut intake = place.start("lead-submit").await;
+    let answer = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let token = format!("Bearer {}", "qsservicetoken0123456789");
+    let starts_at = funil_core::clock::after(place.shell.clock.now(), 48 * 3600);
+    let link = "https://qzpage.example/1";
+    let plan = json!({"leadId": LEAD_ID, "startTime": starts_at, "joinUrl": link}).to_string();
+    let mut automation = place.start("whatsapp-automation").await;
+    for (what, token, status) in [("a wrong token", "Bearer qztoken", 401), ("a plan", &token, 200)]
+    {
+        let event = with(call(&plan), "authorization", token);
+        let answer = automation.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
+        assert_nothing_in(what, &answer.to_string());
+    }
+    assert_eq!(place.delivery_count(LEAD_ID, State::Dead).await, 1, "WhatsApp refused it");
+
+    let at = place.shell.clock.now().as_second();
+    let inbound = funil_dev::providers::whatsapp_inbound;
+    let key = Secret::new(&*place.env["WHATSAPP_APP_SECRET"]);
+    let mut webhook = place.start("whatsapp-webhook").await;
+    for (what, body) in [
+        ("a question", inbound("5511975318642", "qzquestion", at).to_string()),
+        ("an opt-out", inbound("551175318642", "Parar!", at + 60).to_string()),
+        ("torn JSON", inbound("5511975318642", "qzanswer", at).to_string()[..150].to_owned()),
+    ] {
+        let signature = whatsapp::sign(&key, body.as_bytes());
+        let event = with(call(&body), whatsapp::SIGNATURE_HEADER, &signature);
+        let answer = webhook.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{what}: {answer}");
+    }
+    let unsigned = inbound("5511975318642", "qzwrong", at).to_string();
+    assert_eq!(webhook.invoke(call(&unsigned), TIME_S).await.unwrap()["statusCode"], 401);
+    assert_eq!(
+        place.delivery_count(LEAD_ID, State::Skipped).await,
+        2,
+        "nothing is queued any more"
+    );
+    let processes = [
+        (intake, "lead-submit"),
+        (automation, "whatsapp-automation"),
+        (webhook, "whatsapp-webhook"),
+    ];
+    join_all(processes.map(|(process, whose)| Written::of(process, whose, "messaging"))).await
+}
+
 /// Calendly's calls about the same person, understood and not.
 async fn booked(place: &Place) -> Written {
     let mut good = crate::calendly::created("INV1");
@@ -435,6 +493,7 @@ async fn no_line_of_any_log_holds_anything_personal_or_secret() {
     written.extend(without_table(place("funil-away").await, endpoint, CLOSED).await);
     written.extend(without_table(place("funil-gone").await, "TABLE_NAME", "gone").await);
     written.extend(refused(place("funil-refused").await).await);
+    written.extend(messaged(place("funil-messaged").await).await);
 
     for written in &written {
         written.is_a_whole_log();

@@ -3,24 +3,21 @@
 //! The webhooks have the shape of Calendly's (`provider-apis.md` §4) and go to `calendar-webhook` as
 //! any caller's do. Bookings live in memory. It must not know what Funil does with them.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use funil_core::clock::after;
 use funil_core::config::Secret;
-use funil_core::signature;
+use funil_core::provider::calendly;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Shared;
-use super::functions_route::{Call, pass};
+use super::{Shared, functions_route};
 
 /// The function that Calendly calls.
 const WEBHOOK: &str = "calendar-webhook";
@@ -131,26 +128,11 @@ pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(act): Json<Act>)
 }
 
 /// Calls `calendar-webhook` with a signature of now.
-async fn send(shared: &Shared, webhook: &Value, now: Timestamp) -> StatusCode {
-    let body = webhook.to_string();
+async fn send(shared: &Shared, told: &Value, now: Timestamp) -> StatusCode {
+    let body = told.to_string();
     let key = Secret::new(shared.environment.variable("CALENDLY_SIGNING_KEY"));
-    let at = now.as_second().to_string();
-    let signed = signature::sign(&key, &[at.as_bytes(), b".", body.as_bytes()]);
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(value) = HeaderValue::from_str(&format!("t={at},v1={signed}")) {
-        headers.insert("calendly-webhook-signature", value);
-    }
-    let call = Call {
-        path: vec![WEBHOOK.to_owned()],
-        whole_path: format!("/api/{WEBHOOK}"),
-        query: String::new(),
-        method: Method::POST,
-        headers,
-        body: Bytes::from(body),
-        caller: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    pass(shared, call).await.status()
+    let signature = calendly::sign(body.as_bytes(), &key, now);
+    functions_route::webhook(shared, WEBHOOK, calendly::SIGNATURE_HEADER, &signature, body).await
 }
 
 impl Calendar {

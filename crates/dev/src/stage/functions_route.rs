@@ -1,11 +1,11 @@
 //! The functions on the stage's port: in its own process, or passed on to where they run.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use funil_core::clock::after;
@@ -71,6 +71,31 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     /// By whom.
     pub(super) caller: IpAddr,
+}
+
+/// Calls a function as a provider does that signs what it says. Answers with its status.
+pub(super) async fn webhook(
+    shared: &Shared,
+    function: &str,
+    header_name: &'static str,
+    signature: &str,
+    body: String,
+) -> StatusCode {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(value) = HeaderValue::from_str(signature) {
+        headers.insert(header_name, value);
+    }
+    let call = Call {
+        path: vec![function.to_owned()],
+        whole_path: format!("/api/{function}"),
+        query: String::new(),
+        method: Method::POST,
+        headers,
+        body: Bytes::from(body),
+        caller: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    pass(shared, call).await.status()
 }
 
 /// Passes a call to its function, in this process or where the functions run.

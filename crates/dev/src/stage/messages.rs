@@ -3,23 +3,21 @@
 //!
 //! It must not know what Funil does with them.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use funil_core::config::Secret;
 use funil_core::id::LeadId;
-use funil_core::signature;
+use funil_core::provider::whatsapp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::functions_route::{Call, pass};
+use super::functions_route::webhook;
 use crate::providers::{WhatsAppMessage, whatsapp_inbound};
 
 /// The function that Meta calls.
@@ -85,23 +83,15 @@ pub(super) async fn tell_statuses(shared: Arc<Shared>) {
     }
 }
 
-async fn send(shared: &Shared, webhook: &Value) -> StatusCode {
-    let body = webhook.to_string();
+async fn send(shared: &Shared, told: &Value) -> StatusCode {
+    let body = told.to_string();
     let secret = Secret::new(shared.environment.variable("WHATSAPP_APP_SECRET"));
-    let signed = signature::sign(&secret, &[body.as_bytes()]);
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(value) = HeaderValue::from_str(&format!("sha256={signed}")) {
-        headers.insert("x-hub-signature-256", value);
-    }
-    let call = Call {
-        path: vec![WEBHOOK.to_owned()],
-        whole_path: format!("/api/{WEBHOOK}"),
-        query: String::new(),
-        method: Method::POST,
-        headers,
-        body: Bytes::from(body),
-        caller: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    pass(shared, call).await.status()
+    webhook(
+        shared,
+        WEBHOOK,
+        whatsapp::SIGNATURE_HEADER,
+        &whatsapp::sign(&secret, body.as_bytes()),
+        body,
+    )
+    .await
 }
