@@ -6,12 +6,12 @@ use std::time::Duration;
 use funil_core::booking::{BookingId, Call, Place};
 use funil_core::clock::after;
 use funil_core::config::Secret;
-use funil_core::consent::ConsentChanges;
+use funil_core::consent::{ConsentChanges, Purpose};
 use funil_core::contact::Email;
-use funil_core::delivery::{Delivery, MessageStatus, State};
+use funil_core::delivery::{Delivery, MessageStatus, Reason, State};
 use funil_core::destination::{AliasDigests, plan};
 use funil_core::event::{CallBooked, Event, EventData, Invitee, Operator};
-use funil_core::id::{DeliveryName, EventId, LeadId};
+use funil_core::id::{DeliveryName, EventId, LeadId, LeaseId};
 use funil_core::idempotency::ReceiptKey;
 use funil_core::lead::LeadChanges;
 use funil_core::pii::Text;
@@ -19,7 +19,10 @@ use funil_core::provider::whatsapp::sign;
 use funil_delivery::Patience;
 use funil_dev::providers::{Behaviour, WhatsAppMessage};
 use funil_lambda::replay::{Judged, replay};
-use funil_store::{Acceptance, Accepted, LeadWrite, Receipt, StoredAnswer, TablePatience};
+use funil_store::{
+    Acceptance, Accepted, Claimed, Claiming, DeliveryKey, LeadWrite, Receipt, StoredAnswer,
+    TablePatience,
+};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -551,4 +554,46 @@ async fn the_link_of_the_call_is_asked_for_and_a_calendar_that_fails_costs_no_re
         world.providers.release_hung();
         end(world).await;
     }
+}
+
+#[tokio::test]
+async fn a_message_about_a_call_that_is_off_costs_the_person_no_pause() {
+    let world = with_lead(whatsapp()).await;
+    let answer = call_in(&world, lead(), 20).await.json();
+    // The booking is off, and its withdrawal did not see the reminder.
+    let booking = answer["bookingId"].as_str().unwrap();
+    let off = json!({
+        "Key": {"pk": {"S": format!("LEAD#{LEAD}")}, "sk": {"S": format!("BOOKING#{booking}")}},
+        "UpdateExpression": "SET #status = :off",
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {":off": {"S": "canceled"}},
+    });
+    world.ask_table("UpdateItem", off).await;
+    for rate in world.items("RATE#whatsapp").await {
+        let keys = json!({"Key": {"pk": rate["pk"], "sk": rate["sk"]}});
+        world.ask_table("DeleteItem", keys).await;
+    }
+    world.advance(SignedDuration::from_hours(20)).await;
+    let reminder = slot(&world, lead(), "reminder_2h").await;
+    assert_eq!(reminder.reason.as_deref(), Some("booking_canceled"));
+    assert_eq!(world.items("RATE#whatsapp").await, [Value::Null; 0]);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn what_a_worker_holds_is_not_withdrawn_out_of_its_hands() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 20).await;
+    world.pass(18 * 3600);
+    let reminder = slot(&world, lead(), "reminder_2h").await;
+    let key = DeliveryKey::from(&reminder);
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    assert!(matches!(claimed, Claimed::Ours(_)));
+    let reason = Reason::NoConsent(Purpose::Whatsapp);
+    let withdrawn = world.store.withdraw(&key, reason, world.now(), world.entropy()).await;
+    assert!(!withdrawn.unwrap());
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.lease_id, Some(lease));
+    world.advance(SignedDuration::from_mins(5)).await;
+    end(world).await;
 }
