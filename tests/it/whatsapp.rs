@@ -275,6 +275,25 @@ async fn a_message_without_an_answer_is_settled_by_its_status() {
 }
 
 #[tokio::test]
+async fn a_message_that_whatsapp_tells_of_though_it_answered_with_an_error_is_not_sent_again() {
+    let world = with_lead(whatsapp()).await;
+    world.providers.script("whatsapp", [Behaviour::Status(503), Behaviour::Normal]);
+    call_in(&world, lead(), 1).await;
+    let welcome = slot(&world, lead(), "welcome").await;
+    assert_eq!(welcome.state, State::Pending);
+    let name = format!("{LEAD}/{}", welcome.id);
+    let status = json!({"id": "wamid.1", "status": "delivered", "biz_opaque_callback_data": name});
+    let value = json!({"statuses": [status]});
+    let body = json!({"object": "whatsapp_business_account",
+        "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]});
+    assert_eq!(tell(&world, &body).await.status, 200);
+    world.advance(SignedDuration::from_mins(2)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
+    assert_eq!(world.calls("whatsapp").len(), 1);
+    end(world).await;
+}
+
+#[tokio::test]
 async fn a_message_nobody_tells_of_is_dead_after_ten_minutes_and_settled_all_the_same() {
     let world = unanswered(Behaviour::HangAfterEffect).await;
     world.advance(SignedDuration::from_mins(9)).await;
