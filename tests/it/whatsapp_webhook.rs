@@ -195,6 +195,23 @@ async fn what_was_taken_back_under_an_id_counts_for_the_number_it_turns_out_to_h
 }
 
 #[tokio::test]
+async fn a_status_tells_whose_an_id_is_where_it_tells_no_number() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 30).await;
+    let mut status = world.providers.whatsapp_messages()[0].status("read", None, 1);
+    let told = status.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
+    told.as_object_mut().unwrap().remove("recipient_id");
+    told["recipient_user_id"] = json!("BR.9");
+    assert_eq!(tell(&world, &status).await.status, 200);
+    world.pass(60);
+    let stop = written("parar", &world, &json!({"from_user_id": "BR.9"}), &json!([]));
+    assert_eq!(tell(&world, &stop).await.status, 200);
+    assert!(is_revoked(&world, lead()).await);
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.state, State::Skipped);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn statuses_move_forward_only_and_foreign_ones_are_nobodys() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 1).await;

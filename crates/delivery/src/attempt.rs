@@ -206,14 +206,14 @@ impl Worker {
         if delivery.claims > CLAIMS_MAX {
             return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
         }
+        // Whatever we thought, or were answered, it left.
+        if let Some(MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read) =
+            delivery.message
+        {
+            return Ok(Some(Outcome::Delivered));
+        }
         if delivery.sending.is_some() || delivery.doubtful_since.is_some() {
-            return Ok(Some(match delivery.message {
-                // Whatever we thought, it left.
-                Some(MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read) => {
-                    Outcome::Delivered
-                }
-                Some(MessageStatus::Failed) | None => Outcome::Unknown(Reason::MayHaveBeenSent),
-            }));
+            return Ok(Some(Outcome::Unknown(Reason::MayHaveBeenSent)));
         }
         if now >= delivery.deadline {
             return Ok(Some(Outcome::Expired));

@@ -118,6 +118,7 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
     let now = site.shell.clock.now();
     let lead = site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     let known = site.store.booking(lead_id, &call.booking).await?;
+    let is_withdrawn = known.as_ref().is_some_and(|known| !known.status.stands());
     if known.and_then(|known| known.call).is_some_and(|known| known != call) {
         return Err(Problem::BookingKnown);
     }
@@ -126,7 +127,9 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
     let name = format!("{lead_id}:{booking}");
     let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
     let person = AliasDigests::of(&lead.latest, &site.config.hash_key);
-    let planned = plan(&event, &site.config.destinations, None, &person);
+    let mut planned = plan(&event, &site.config.destinations, None, &person);
+    // Nobody is sent a message about a withdrawn call, so an answer must not promise one.
+    planned.retain(|_| !is_withdrawn);
     let messages: Vec<Value> = planned
         .iter()
         .map(|d| json!({"deliveryId": d.id, "slot": d.slot, "dueAt": d.due_at}))
@@ -154,8 +157,11 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
             Ok(Sequence { answer: json_answer(StatusCode::OK, &answer), lead_id, due })
         }
         Accepted::Replayed(stored) => {
-            let mut answer = json_answer(StatusCode::OK, &Value::Null);
-            answer.body = stored.body.into();
+            // What was stored before the withdrawal names messages that will not come.
+            let mut answer = json_answer(StatusCode::OK, &answer);
+            if !is_withdrawn {
+                answer.body = stored.body.into();
+            }
             put(&mut answer.headers, HeaderName::from_static("idempotency-replayed"), "true");
             Ok(Sequence { answer, lead_id, due: Vec::new() })
         }

@@ -5,7 +5,7 @@
 //! no receipt: what could not be kept is answered 503, and Meta sends the whole call again. Nothing
 //! else that people write is kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use funil_core::config::{ConfigError, Env, Secret};
 use funil_core::consent::{Purpose, Revocations, refused};
@@ -136,13 +136,18 @@ impl WhatsAppWebhook {
             tracing::warn!(code, "WhatsApp tells of an error that belongs to no message");
         }
         let mut taken = Taken::All;
-        let people = words.statuses.iter().map(|word| &word.person);
-        let people = people.chain(words.inbound.iter().map(|message| &message.person));
-        let mut introduced: Vec<&Person> = Vec::new();
+        let mut people = match self.recipients(&words.statuses).await {
+            Ok(people) => people,
+            Err(error) => {
+                taken = taken.and(Err(error))?;
+                Vec::new()
+            }
+        };
+        people.extend(words.inbound.iter().map(|message| message.person.clone()));
+        let mut introduced: HashSet<Person> = HashSet::new();
         for person in people {
-            if !introduced.contains(&person) {
-                introduced.push(person);
-                let done = self.introduce(person, now).await;
+            if introduced.insert(person.clone()) {
+                let done = self.introduce(&person, now).await;
                 taken = taken.and(done.map(|()| Taken::All))?;
             }
         }
@@ -154,6 +159,23 @@ impl WhatsAppWebhook {
             taken = taken.and(self.hear(word, now).await)?;
         }
         Ok(taken)
+    }
+
+    /// To whom the messages of these statuses went. Of somebody with a username a status tells the
+    /// business-scoped id alone; the message went to the number of its lead.
+    async fn recipients(&self, statuses: &[StatusWord]) -> Result<Vec<Person>, StoreError> {
+        let lead_of = |word: &StatusWord| {
+            let by_id_alone = word.person.phone.is_none() && word.person.bsuid.is_some();
+            word.delivery.filter(|_| by_id_alone).map(|delivery| delivery.lead_id)
+        };
+        let ids: Vec<LeadId> = statuses.iter().filter_map(lead_of).collect();
+        let leads = self.site.store.known_leads(&ids).await?;
+        let completed = statuses.iter().map(|word| {
+            let lead = lead_of(word).and_then(|id| leads.iter().find(|lead| lead.id == id));
+            let phone = lead.and_then(|lead| lead.latest.phone.clone());
+            Person { phone: word.person.phone.clone().or(phone), bsuid: word.person.bsuid.clone() }
+        });
+        Ok(completed.collect())
     }
 
     /// Learns that a number and a business-scoped id are one person's: their leads are found by
