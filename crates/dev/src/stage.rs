@@ -135,7 +135,10 @@ impl Stage {
         let engine = Engine::open(options.data.join("table.sqlite")).await?;
         let environment = StageEnvironment::new(address, options, overrides);
         let shell = funil_lambda::shell();
-        let clock = Arc::new(clock::MovedClock::new(Arc::clone(&shell.clock)));
+        let clock = Arc::new(clock::MovedClock::open(
+            Arc::clone(&shell.clock),
+            options.data.join("clock-ahead-s"),
+        ));
         let told: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);
         let shell = Shell { clock: told, ..shell };
         let env = environment.with_engine(&engine.endpoint());

@@ -1,8 +1,10 @@
 //! The stage's clock: the real one, which a person may move ahead to watch what is due later.
 //!
-//! It only moves forward, and only what runs in the stage's process goes by it. A restart takes it
-//! back to the real time.
+//! It only moves forward, and only what runs in the stage's process goes by it. How far it was moved
+//! is kept beside the table: what the table holds was written by that time, and its rates too.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -26,15 +28,20 @@ const MOVE_S_MAX: i64 = 60 * 24 * 60 * 60;
 pub(super) struct MovedClock {
     real: Arc<dyn Clock>,
     ahead_s: AtomicI64,
+    kept: PathBuf,
 }
 
 impl MovedClock {
-    pub(super) fn new(real: Arc<dyn Clock>) -> Self {
-        Self { real, ahead_s: AtomicI64::new(0) }
+    /// As far ahead as the file `kept` says; not at all where there is none.
+    pub(super) fn open(real: Arc<dyn Clock>, kept: PathBuf) -> Self {
+        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+        let ahead_s = text.trim().parse().unwrap_or(0);
+        Self { real, ahead_s: AtomicI64::new(ahead_s), kept }
     }
 
-    fn move_ahead(&self, seconds: i64) {
-        self.ahead_s.fetch_add(seconds, Ordering::Relaxed);
+    fn move_ahead(&self, seconds: i64) -> io::Result<()> {
+        let ahead_s = self.ahead_s.fetch_add(seconds, Ordering::Relaxed) + seconds;
+        std::fs::write(&self.kept, format!("{ahead_s}\n"))
     }
 
     fn ahead_s(&self) -> i64 {
@@ -85,7 +92,9 @@ pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<
         let why = "The clock moves ahead by 1 second to 60 days.\n";
         return (StatusCode::UNPROCESSABLE_ENTITY, why).into_response();
     }
-    shared.clock.move_ahead(seconds);
+    if let Err(error) = shared.clock.move_ahead(seconds) {
+        tracing::error!(error = %error, "a restart will not know how far the clock was moved");
+    }
     functions_route::sweep_once(&shared).await;
     show(State(shared)).await
 }
