@@ -354,7 +354,9 @@ impl Worker {
         if let Some(outcome) = withdrawn(delivery, &now.booking) {
             return Ok(Some(outcome));
         }
-        let Found::There(lead) = &now.lead else { return Ok(None) };
+        let Found::There(lead) = &now.lead else {
+            return Ok(Some(not_there(&now.lead, &now.event)));
+        };
         let refused = slot.permitted(&lead.consents, &now.revocations).err();
         Ok(refused.map(|purpose| Outcome::Skipped(Reason::NoConsent(purpose))))
     }

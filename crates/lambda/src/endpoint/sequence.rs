@@ -27,6 +27,8 @@ use crate::site::Site;
 
 /// The destination whose messages these are.
 const DESTINATION: &str = "whatsapp";
+/// The function that is asked, by which what is accepted is counted.
+const FUNCTION: &str = "whatsapp-automation";
 /// The scope of receipts and events.
 const NAME: &str = "sequence";
 const URL_CHARS_MAX: usize = 2000;
@@ -231,7 +233,7 @@ async fn accept(
         lead: LeadWrite::Known,
         changes: &LeadChanges::default(),
         consent: &ConsentChanges::default(),
-        told_by: NAME,
+        told_by: FUNCTION,
         receipt,
         aliases: &AliasDigests::default(),
         other_aliases: &[],
