@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use funil_core::config::Env;
+use funil_core::settings::Env;
 use funil_delivery::Patience;
-use funil_dev::stage::{Stage, StageOptions};
+use funil_dev::server::{Stage, StageOptions};
 use funil_tests::world::{World, lead_body};
 use jiff::Timestamp;
 use serde_json::{Value, json};

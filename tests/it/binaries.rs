@@ -16,13 +16,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use funil_core::config::Env;
 use funil_core::delivery::State;
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
-use funil_dev::engine::Engine;
-use funil_dev::providers::{Behaviour, Providers};
+use funil_core::settings::Env;
+use funil_dev::emulator::Engine;
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
+use funil_dev::simulated::{Behaviour, Providers};
 use funil_store::{AwsConfig, DeliveryKey, Shell, Store, Stream};
 use futures::future::join_all;
 use http::{StatusCode, Uri};
@@ -59,7 +59,7 @@ const SECRETS: [(&str, &str); 13] = [
 ];
 
 fn binary(function: &str) -> PathBuf {
-    funil_dev::binary(function).unwrap_or_else(|_| {
+    funil_dev::cli::binary(function).unwrap_or_else(|_| {
         panic!("{function} is not built: run `cargo test --workspace`, which builds every function")
     })
 }
@@ -173,9 +173,9 @@ fn environment(engine: &str, table: &str, providers: SocketAddr) -> BTreeMap<Str
         .collect()
 }
 
-/// An event of `events/shapes` with another body.
+/// An event of `events/payload-formats` with another body.
 fn shape(name: &str, body: &Value) -> Value {
-    let path = format!("{}/../events/shapes/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../events/payload-formats/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let mut event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     event["body"] = Value::from(body.to_string());
     event
@@ -339,13 +339,13 @@ async fn one_event_gets_its_answer_from_a_process_of_its_own() {
     let mut env = environment(CLOSED, "funil", nowhere);
     env.insert("LOG_LEVEL".to_owned(), "error".to_owned());
     let preflight = shape("options-preflight-v2", &Value::Null);
-    let answer = funil_dev::invoke("lead-submit", preflight, env).await.unwrap();
+    let answer = funil_dev::cli::invoke("lead-submit", preflight, env).await.unwrap();
     assert_eq!(answer["statusCode"], 204, "{answer}");
 
-    let error = funil_dev::invoke("lead-submit", json!({}), []).await.unwrap_err().to_string();
+    let error = funil_dev::cli::invoke("lead-submit", json!({}), []).await.unwrap_err().to_string();
     assert!(error.starts_with("the function ended before it answered (exit status: 1"), "{error}");
     for name in ["fax-sync", "../lead-submit", ""] {
-        let error = funil_dev::invoke(name, json!({}), []).await.unwrap_err().to_string();
+        let error = funil_dev::cli::invoke(name, json!({}), []).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("there is no {name} in /")), "{error}");
     }
 }

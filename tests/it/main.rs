@@ -7,28 +7,11 @@
 
 use funil_tests::{calendly, proxy, world};
 
-mod alerts;
-mod attacks;
+mod accept;
 mod binaries;
-mod breaker;
-mod calendar;
-mod capacity;
-mod conditions;
-mod crm;
-mod delivery;
-mod dispatch;
-mod dynamodb_errors;
+mod bookings;
+mod deliver;
 mod faults;
-mod funnel;
-mod health;
-mod idempotency;
-mod intake;
-mod lead;
-mod limiter;
-mod questionnaire;
-mod replay;
-mod shapes;
+mod operate;
 mod simulation;
 mod tidy;
-mod whatsapp;
-mod whatsapp_webhook;

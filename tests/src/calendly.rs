@@ -4,8 +4,8 @@
 
 use funil_core::booking::BookingId;
 use funil_core::clock::Clock as _;
-use funil_core::config::Secret;
 use funil_core::provider::calendly;
+use funil_core::settings::Secret;
 use http::Method;
 use serde_json::{Value, json};
 

@@ -4,6 +4,8 @@
 //! cancellation that arrives before its booking stays one. Must not know who keeps the calendar, nor
 //! what is sent about a call.
 
+pub mod link;
+
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};

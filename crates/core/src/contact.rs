@@ -3,11 +3,16 @@
 //! Owns what counts as the same address or number (case, the Brazilian ninth digit). Must not know
 //! forms, messages or consent.
 
+pub mod attribution;
+pub mod consent;
+
 use std::str::FromStr;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
 use serde::{Deserialize, Deserializer, Serializer};
 
+use crate::hash::HashKey;
+use crate::id::LeadId;
 use crate::pii::{Pii, Stored};
 
 /// Not an address or number of the kind asked for. It never carries what was typed.
@@ -131,6 +136,14 @@ macro_rules! stored_as_text {
 stored_as_text!(Email);
 stored_as_text!(Phone);
 
+impl LeadId {
+    /// The id of somebody known only by e-mail: the same each time, and not guessable without the
+    /// site's key (UUIDv8, RFC 9562).
+    pub fn from_email(key: &HashKey, email: &Email) -> Self {
+        Self::derived(key.id_bytes("email", email.as_str()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -227,5 +240,14 @@ mod tests {
                 prop_assert_eq!(Phone::parse(phone.as_str()), Ok(phone.clone()));
             }
         }
+    }
+
+    #[test]
+    fn an_id_derived_from_an_email_is_a_stable_uuid_v8() {
+        let key = HashKey::new("0123456789abcdef").unwrap();
+        let email = Email::parse("Ana@Example.com").unwrap();
+        let id = LeadId::from_email(&key, &email);
+        assert_eq!(id, LeadId::from_email(&key, &Email::parse("ana@example.com").unwrap()));
+        assert!(id.is_derived());
     }
 }

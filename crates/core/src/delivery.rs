@@ -11,6 +11,9 @@
 //! [`settle`] is the whole retry story as one pure function. Must not know how a delivery is claimed
 //! or kept, nor any destination.
 
+pub mod breaker;
+pub mod exchange;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -18,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::booking::{BookingId, BookingStatus};
 use crate::clock::after;
-use crate::consent::Purpose;
+use crate::contact::consent::Purpose;
+use crate::delivery::exchange::Reply;
 use crate::event::Event;
-use crate::exchange::Reply;
 use crate::hash::Digest;
 use crate::id::{DeliveryId, EventId, LeadId, LeaseId};
 use crate::pii::{self, Text};

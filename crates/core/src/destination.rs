@@ -5,32 +5,41 @@
 //! is written once, in `funil-delivery`. A new destination is one new file in `destination/` and one
 //! word in [`destinations!`] below.
 
+mod crm;
+mod ga4;
+mod graph;
+mod mailerlite;
+mod meta;
+pub mod repetition;
+#[cfg(test)]
+pub(crate) mod samples;
+mod segment;
+mod whatsapp;
+
 use jiff::Timestamp;
 
 use crate::booking::{Booking, BookingId};
 use crate::clock::after;
-use crate::config::Settings;
-use crate::consent::{Consents, Decision, FormConsent, Purpose, Revocations, permits, refused};
+use crate::contact::consent::{
+    Consents, Decision, FormConsent, Purpose, Revocations, permits, refused,
+};
+use crate::delivery::exchange::{Reply, Request};
 use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
-use crate::exchange::{Reply, Request};
 use crate::hash::{Digest, HashKey};
 use crate::lead::{Lead, LeadLatest};
-use crate::replay::Replay;
+use crate::settings::Settings;
+use repetition::ReplayPolicy;
 
-/// Declares each destination's module and lists its `DESTINATION`.
-macro_rules! destinations {
-    ($($module:ident),+ $(,)?) => {
-        $(mod $module;)+
-
-        /// Every destination there is.
-        pub static ALL: &[&Destination] = &[$(&$module::DESTINATION),+];
-    };
-}
-
-destinations! { crm, mailerlite, ga4, segment, meta, whatsapp }
-
-mod graph;
+/// Every destination there is.
+pub static ALL: &[&Destination] = &[
+    &crm::DESTINATION,
+    &mailerlite::DESTINATION,
+    &ga4::DESTINATION,
+    &segment::DESTINATION,
+    &meta::DESTINATION,
+    &whatsapp::DESTINATION,
+];
 
 /// What a delivery brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +123,7 @@ pub struct Destination {
     /// What becomes of a delivery that may have been sent.
     pub doubt: Doubt,
     /// What it says about sending something again.
-    pub replay: Replay,
+    pub replay: ReplayPolicy,
     /// How many seconds apart two messages to the same person must be, where that matters.
     pub person_pause_s: Option<i64>,
     /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
@@ -259,9 +268,6 @@ pub fn plan(
     }
     deliveries
 }
-
-#[cfg(test)]
-pub(crate) mod samples;
 
 #[cfg(test)]
 mod tests {

@@ -6,14 +6,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::amanda::{AmandaScore, ClientScore};
 use crate::booking::{BookingChange, BookingId, BookingStatus, Call, StatusChange};
 use crate::contact::{Email, Phone};
+use crate::form::lead::LeadForm;
+use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::id::{DeliveryId, EventId, LeadId};
-use crate::lead_form::LeadForm;
 use crate::pii::{self, Text};
-use crate::questionnaire::{NextStep, QuestionnaireForm};
-use crate::readiness::ReadinessScore;
+use crate::score::amanda::{AmandaScore, ClientScore};
+use crate::score::readiness::ReadinessScore;
 
 /// Something that happened to a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,19 +3,22 @@
 //! Owns field errors with their codes and messages, and how plain HTML forms map to the same tree as
 //! JSON. Must not know any particular form.
 
+pub mod lead;
+pub mod questionnaire;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::consent::{Decision, FormConsent, Purpose};
+use crate::contact::consent::{Decision, FormConsent, Purpose};
 use crate::contact::{Email, Phone};
 use crate::hash::sha256_hex;
 use crate::id::LeadId;
 use crate::json::canonical;
 use crate::pii::Text;
-use crate::scoring::Answer;
+use crate::score::Answer;
 
 /// The language of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

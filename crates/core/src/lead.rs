@@ -7,16 +7,16 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::amanda::{AmandaScore, ClientScore};
-use crate::attribution::Attribution;
-use crate::booking_link::with_name;
-use crate::consent::Consents;
+use crate::booking::link::with_name;
+use crate::contact::attribution::Attribution;
+use crate::contact::consent::Consents;
 use crate::contact::{Email, Phone};
 use crate::event::{Invitee, LeadSubmitted, QuestionnaireCompleted};
+use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
 use crate::pii::{self, Text};
-use crate::questionnaire::Responses;
-use crate::readiness::ReadinessScore;
+use crate::score::amanda::{AmandaScore, ClientScore};
+use crate::score::readiness::ReadinessScore;
 
 /// Everything known of a person, as of now.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! A provider is pure, like a destination: `verify(raw bytes, header, keys, now)`, then
 //! `parse(verified)` into our own types. Must not know how anything is kept or answered.
 
+pub mod signature;
+
 pub mod calendly;
 pub mod whatsapp;
 

@@ -1,6 +1,6 @@
 //! Whether a delivery that ended may be sent again: a pure judgement, for a person who asks.
 //!
-//! What differs per destination stands in its registration ([`Replay`]); who asks, and how the table
+//! What differs per destination stands in its registration ([`ReplayPolicy`](crate::destination::repetition::ReplayPolicy)); who asks, and how the table
 //! is told, is known elsewhere.
 
 use std::fmt;
@@ -10,40 +10,8 @@ use jiff::Timestamp;
 use crate::clock::after;
 use crate::delivery::{Delivery, MessageStatus, Outcome, Reason};
 use crate::destination::Destination;
-use crate::event::{Event, EventData};
-
-/// What a destination does with something that it gets again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeats {
-    /// It knows it by a key of ours, or holds one state per lead.
-    Recognised,
-    /// It knows it for so many hours.
-    RecognisedFor {
-        /// How many.
-        hours: i64,
-    },
-    /// It counts or shows it once more.
-    Counted,
-}
-
-/// What a destination says about replays.
-#[derive(Clone, Copy, Debug)]
-pub struct Replay {
-    /// What it does with a repetition of an event.
-    pub repeats: fn(&EventData) -> Repeats,
-    /// From this age of the event on, in hours, it takes it no more.
-    pub too_old_h: Option<i64>,
-}
-
-impl Replay {
-    /// Takes a key of ours with everything, however old it is.
-    pub const RECOGNISED: Self = Self { repeats: |_| Repeats::Recognised, too_old_h: None };
-
-    /// The latest moment at which the destination takes an event.
-    fn ends(&self, event: &Event) -> Option<Timestamp> {
-        self.too_old_h.map(|hours| after(event.occurred_at, hours * 3600))
-    }
-}
+use crate::destination::repetition::Repeats;
+use crate::event::Event;
 
 /// What a replay would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +126,7 @@ fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::delivery::Attempt;
+    use crate::destination::repetition::ReplayPolicy;
     use crate::destination::{self, samples};
 
     fn hours_later(event: &Event, hours: i64) -> Timestamp {
@@ -243,7 +212,10 @@ mod tests {
     fn what_is_recognised_for_a_while_is_safe_for_that_while() {
         let segment = destination::find("segment").unwrap();
         let forgetful = Destination {
-            replay: Replay { repeats: |_| Repeats::RecognisedFor { hours: 48 }, too_old_h: None },
+            replay: ReplayPolicy {
+                repeats: |_| Repeats::RecognisedFor { hours: 48 },
+                too_old_h: None,
+            },
             ..*segment
         };
         let event = samples::submitted();

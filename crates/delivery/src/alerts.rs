@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use funil_core::clock::after;
-use funil_core::config::{ConfigError, Env, Secret, SiteConfig};
-use funil_core::exchange::{Method, Request};
+use funil_core::delivery::exchange::{Method, Request};
+use funil_core::settings::{ConfigError, Env, Secret};
+use funil_core::site::SiteConfig;
 use funil_store::{Alert, AlertKind, AwsConfig, Shell, Store, StoreError};
 use futures::future::BoxFuture;
 use serde_json::json;

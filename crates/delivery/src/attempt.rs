@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use funil_core::booking::{Booking, BookingStatus};
 use funil_core::clock::after;
+use funil_core::delivery::exchange::{Repeat, Reply, Request};
 use funil_core::delivery::{
     BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, MessageStatus, Outcome, Reason,
     State, settle,
 };
 use funil_core::destination::{Adapter, Context, Kind, Slot, Step};
 use funil_core::event::Event;
-use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
 use funil_core::lead::Lead;
 use funil_core::pii::Text;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use funil_core::exchange::{Method, Reply, Request};
+use funil_core::delivery::exchange::{Method, Reply, Request};
 use funil_core::pii::Text;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;

@@ -3,9 +3,11 @@
 //! Owns when to stop asking a destination that fails, and that no request leaves without a token
 //! where a rate is configured. Must not know what is sent.
 
-use funil_core::breaker::{Breaker, Health, PROBE_AFTER_S, Permit, health, probe_after_s};
 use funil_core::clock::after;
 use funil_core::delivery::Outcome;
+use funil_core::delivery::breaker::{
+    Breaker, Health, PROBE_AFTER_S, Permit, health, probe_after_s,
+};
 use funil_core::destination::Destination;
 use funil_store::{AlertKind, Due, Lease, Store, StoreError};
 use jiff::Timestamp;

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use funil_core::clock::after;
-use funil_core::config::{ConfigError, Env, Environment, Settings, SiteConfig};
 use funil_core::destination::{self, Adapter, Destination, Kind};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
+use funil_core::settings::{ConfigError, Env, Settings};
+use funil_core::site::{Environment, SiteConfig};
 use funil_store::{AwsConfig, DeliveryKey, Due, Shell, Store, StoreError};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use funil_core::config::{ConfigError, Env};
 use funil_core::destination;
+use funil_core::settings::{ConfigError, Env};
 use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_lambda::Function;
 use funil_store::Shell;

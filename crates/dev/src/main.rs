@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use funil_core::config::{Env, SiteConfig};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
-use funil_dev::backfill::BackfillArguments;
-use funil_dev::dead::DeadCommand;
-use funil_dev::stage::{STAGE_HASH_KEY, Stage, StageOptions};
-use funil_dev::stats::Stats;
-use funil_dev::{backfill, dead, journey, replay};
+use funil_core::settings::Env;
+use funil_core::site::SiteConfig;
+use funil_dev::cli::backfill::BackfillArguments;
+use funil_dev::cli::dead::DeadCommand;
+use funil_dev::cli::stats::Stats;
+use funil_dev::cli::{backfill, dead, journey, send};
+use funil_dev::server::{STAGE_HASH_KEY, Stage, StageOptions};
 use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
 
@@ -176,7 +177,7 @@ async fn replay_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, 
     let shell = funil_lambda::shell();
     let mut code = ExitCode::SUCCESS;
     for path in files {
-        let replayed = match replay::replay(path, to, env, &shell).await {
+        let replayed = match send::replay(path, to, env, &shell).await {
             Ok(replayed) => replayed,
             Err(error) => {
                 say(&mut std::io::stderr(), &format!("{error}\n"));
@@ -317,7 +318,7 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
 
 async fn invoke(function: &str, event: &Path, env: &Env) -> Result<ExitCode, Failure> {
     let event = serde_json::from_slice(&std::fs::read(event)?)?;
-    let answer = funil_dev::invoke(function, event, env.variables()).await?;
+    let answer = funil_dev::cli::invoke(function, event, env.variables()).await?;
     say(&mut std::io::stdout(), &format!("{answer:#}\n"));
     Ok(ExitCode::SUCCESS)
 }

@@ -5,33 +5,21 @@
 //! the tests all call it the same way. This crate is the shell: clock, randomness and environment
 //! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
 
-mod booking;
-pub mod doorbell;
-mod endpoint;
-mod function;
-mod guard;
-pub mod http_answer;
-pub mod http_call;
-mod problem;
-pub mod replay;
-mod report;
-mod run;
-mod site;
-mod system;
-mod telemetry;
-pub mod totals;
-pub mod trigger;
-mod webhook;
+mod app;
+mod http;
+pub mod intake;
+pub mod operate;
+pub mod platform;
 
-pub use endpoint::calendar_webhook::function as calendar_webhook;
-pub use endpoint::deliver::function as delivery_function;
-pub use endpoint::dispatch::function as dispatch;
-pub use endpoint::health::function as health;
-pub use endpoint::lead_submit::function as lead_submit;
-pub use endpoint::metrics::function as metrics;
-pub use endpoint::questionnaire_submit::function as questionnaire_submit;
-pub use endpoint::whatsapp_webhook::function as whatsapp_webhook;
-pub use function::Function;
-pub use run::run;
-pub use system::{process_environment, shell};
-pub use telemetry::start as start_telemetry;
+pub use intake::forms::lead_submit::function as lead_submit;
+pub use intake::forms::questionnaire_submit::function as questionnaire_submit;
+pub use intake::webhooks::calendar::function as calendar_webhook;
+pub use intake::webhooks::whatsapp::function as whatsapp_webhook;
+pub use operate::deliver::function as delivery_function;
+pub use operate::dispatch::function as dispatch;
+pub use operate::health::function as health;
+pub use operate::metrics::function as metrics;
+pub use platform::function::Function;
+pub use platform::run::run;
+pub use platform::system::{process_environment, shell};
+pub use platform::telemetry::start as start_telemetry;

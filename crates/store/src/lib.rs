@@ -8,50 +8,34 @@
     reason = "the SDK's error enums are non-exhaustive; our own never get a wildcard here"
 )]
 
-mod accept;
-mod alert;
-mod alias;
-mod backfill;
-mod booking;
-mod breaker;
-mod claim;
-mod connect;
-mod due;
-mod error;
-mod http;
-mod item;
-mod journey;
-mod key;
-mod limiter;
-mod message;
-mod meta;
-mod quarantine;
-mod rate;
-mod replay;
-mod shell;
+mod delivery;
+mod destination;
+mod intake;
+mod lead;
+mod platform;
 mod table;
 
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-pub use accept::{Acceptance, Accepted, ConsentEvidence, LeadWrite, Receipt, StoredAnswer};
-pub use alert::{Alert, AlertKind};
-pub use alias::Alias;
-pub use backfill::{EventsPage, ScanPosition};
-pub use claim::{Claim, Claimed, Claiming, Found, Material, Written};
-pub use connect::AwsConfig;
-pub use due::{Counted, DeadDelivery, DeadRange, Due, Sibling};
-pub use error::StoreError;
-pub use journey::{ConsentRecord, Journey};
-pub use key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
-pub use limiter::Lease;
-pub use message::{Heard, MessageWord};
-pub use quarantine::Quarantined;
-pub use rate::{RateLimit, RateVerdict};
-pub use replay::Ended;
-pub use shell::{Shell, TablePatience};
+pub use delivery::backfill::{EventsPage, ScanPosition};
+pub use delivery::claim::{Claim, Claimed, Claiming, Found, Material, Written};
+pub use delivery::due::{Counted, DeadDelivery, DeadRange, Due, Sibling};
+pub use delivery::message::{Heard, MessageWord};
+pub use delivery::replay::Ended;
+pub use destination::alert::{Alert, AlertKind};
+pub use destination::limiter::Lease;
+pub use intake::accept::{Acceptance, Accepted, ConsentEvidence, LeadWrite, Receipt, StoredAnswer};
+pub use intake::quarantine::Quarantined;
+pub use intake::rate::{RateLimit, RateVerdict};
+pub use lead::alias::Alias;
+pub use lead::journey::{ConsentRecord, Journey};
+pub use platform::{Shell, TablePatience};
 pub use table::Stream;
+pub use table::connect::AwsConfig;
+pub use table::error::StoreError;
+pub use table::key::{DELIVERY_PREFIX, DeliveryKey, destination_of, time as key_time};
 
 /// The table. Cheap to clone.
 #[derive(Clone, Debug)]

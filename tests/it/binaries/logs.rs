@@ -5,8 +5,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use funil_core::config::Secret;
 use funil_core::provider::{calendly, whatsapp};
+use funil_core::settings::Secret;
 
 use super::*;
 
@@ -397,7 +397,7 @@ async fn messaged(mut place: Place) -> Vec<Written> {
     assert_eq!(place.delivery_count(LEAD_ID, State::Dead).await, 1, "WhatsApp refused it");
 
     let at = place.shell.clock.now().as_second();
-    let inbound = funil_dev::providers::whatsapp_inbound;
+    let inbound = funil_dev::simulated::whatsapp_inbound;
     let key = Secret::new(&*place.env["WHATSAPP_APP_SECRET"]);
     let mut webhook = place.start("whatsapp-webhook").await;
     for (what, body) in [

@@ -1,7 +1,7 @@
 //! Each provider breaks at each of its calls, or the worker that asked dies there.
 
 use funil_delivery::Patience;
-use funil_dev::providers::Behaviour;
+use funil_dev::simulated::Behaviour;
 use jiff::SignedDuration;
 
 use super::{arrived_once, until_it_dies};

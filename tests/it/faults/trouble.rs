@@ -2,7 +2,7 @@
 //! fails on the way to it, and the blocked delivery arrives when the provider is back.
 
 use funil_delivery::Patience;
-use funil_dev::providers::Behaviour;
+use funil_dev::simulated::Behaviour;
 use futures::StreamExt as _;
 
 use super::table::{Fault, Walk, a_minute_of_dispatch, schedule};

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use funil_core::consent::Purpose;
+use funil_core::contact::consent::Purpose;
 use funil_core::id::LeadId;
 use funil_delivery::Patience;
-use funil_dev::front_door;
-use funil_dev::providers::Behaviour;
+use funil_dev::server::front_door;
+use funil_dev::simulated::Behaviour;
 use funil_store::DeliveryKey;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use funil_core::clock::{Clock, Entropy, after};
-use funil_core::config::Env;
 use funil_core::hash::HashKey;
+use funil_core::settings::Env;
 use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
-use funil_dev::engine::Embedded;
-use funil_dev::providers::Providers;
+use funil_dev::emulator::Embedded;
+use funil_dev::simulated::Providers;
 use funil_lambda::Function;
 use funil_store::{AwsConfig, Shell, Store, Stream, TablePatience};
 use http::{HeaderMap, HeaderValue};

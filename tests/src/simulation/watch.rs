@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use funil_dev::providers::Providers;
+use funil_dev::simulated::Providers;
 use serde_json::Value;
 use tokio::time::Instant;
 

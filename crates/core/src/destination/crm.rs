@@ -8,18 +8,18 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::{self, Booking};
-use crate::config::{Secret, Settings};
-use crate::consent::{Decision, Purpose, permits};
+use crate::contact::consent::{Decision, Purpose, permits};
+use crate::delivery::exchange::{Method, Reply, Request, endpoint};
 use crate::delivery::{Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
-use crate::exchange::{Method, Reply, Request, endpoint};
+use crate::form::questionnaire::Responses;
 use crate::lead::Lead;
 use crate::pii::Text;
-use crate::questionnaire::Responses;
-use crate::readiness::QUESTIONS;
-use crate::replay::Replay;
+use crate::score::readiness::QUESTIONS;
+use crate::settings::{Secret, Settings};
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
 
@@ -29,7 +29,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::State,
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
-    replay: Replay::RECOGNISED,
+    replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
@@ -158,7 +158,9 @@ impl Crm {
                     Ok(Some(contact)) => self.update_contact(context, &contact, rest),
                     // It has somebody under this e-mail whom it does not know by our id: a person
                     // has to link the two.
-                    Ok(None) => Step::Done(Outcome::Rejected(Reason::Answer("conflict_without_contact"))),
+                    Ok(None) => {
+                        Step::Done(Outcome::Rejected(Reason::Answer("conflict_without_contact")))
+                    }
                     Err(step) => step,
                 };
             }
@@ -198,7 +200,9 @@ impl Crm {
             self.request(Method::Post, endpoint(&self.base, &["leads"]), Some(body))
                 .header("x-api-version", "2023-10")
         };
-        let [upserted, rest @ ..] = so_far else { return Step::send(post(self.leads_lead(context))) };
+        let [upserted, rest @ ..] = so_far else {
+            return Step::send(post(self.leads_lead(context)));
+        };
         if !accepted(upserted) {
             return refused(upserted);
         }
@@ -222,7 +226,8 @@ impl Crm {
             attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
             attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
         }
-        let marketing = permits(Purpose::MarketingEmail, &lead.consents, context.revocations) == Decision::Granted;
+        let marketing = permits(Purpose::MarketingEmail, &lead.consents, context.revocations)
+            == Decision::Granted;
         without_nulls(json!({
             "lead_id": lead.id,
             "submission_id": context.event.id,
@@ -264,9 +269,9 @@ fn trigger(
         return Step::Done(Outcome::Delivered);
     };
     match so_far.first() {
-        None => Step::send(
-            request(trigger).header("idempotency-key", context.delivery.id.to_string()),
-        ),
+        None => {
+            Step::send(request(trigger).header("idempotency-key", context.delivery.id.to_string()))
+        }
         Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
         Some(triggered) => refused(triggered),
     }
@@ -333,7 +338,9 @@ fn id_text(id: Option<&Value>) -> Option<String> {
     match id? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
     }
 }
 
@@ -366,7 +373,8 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
 /// The answers, and nothing for each known question without one: a CRM may merge what it gets into
 /// what it has, and an answer that the score did not count must not stay.
 fn all_responses(responses: &Responses) -> Map<String, Value> {
-    let unanswered = QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
+    let unanswered =
+        QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
     let answered = responses.expose().iter().map(|(name, answer)| (name.clone(), json!(answer)));
     unanswered.chain(answered).collect()
 }
@@ -384,7 +392,9 @@ fn without_nulls(value: Value) -> Value {
                 .map(|(key, value)| (key, without_nulls(value)))
                 .collect(),
         ),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => value,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            value
+        }
     }
 }
 
@@ -442,8 +452,13 @@ mod tests {
         for (kind, replies) in
             [("webhook", vec![ok()]), ("contacts", vec![found, ok()]), ("leads", vec![ok()])]
         {
-            let shown =
-                conversation(&*crm(kind), ("crm", "lead"), &questionnaire(), &qualified(), &replies);
+            let shown = conversation(
+                &*crm(kind),
+                ("crm", "lead"),
+                &questionnaire(),
+                &qualified(),
+                &replies,
+            );
             assert_snapshot!(format!("questionnaire_{kind}"), shown);
         }
     }
@@ -494,7 +509,11 @@ mod tests {
             ("webhook", vec![reply(401, &Value::Null)], "=> blocked http_401"),
             ("webhook", vec![reply(422, &Value::Null)], "=> rejected http_422"),
             ("webhook", vec![reply(409, &Value::Null), ok()], "=> delivered"),
-            ("webhook", vec![reply(200, &json!({"success": false}))], "=> retry answer_without_success"),
+            (
+                "webhook",
+                vec![reply(200, &json!({"success": false}))],
+                "=> retry answer_without_success",
+            ),
             ("webhook", vec![ok(), reply(429, &Value::Null)], "=> retry http_429"),
             ("webhook", vec![ok(), reply(409, &Value::Null)], "=> delivered"),
             ("contacts", vec![reply(503, &Value::Null)], "=> retry http_503"),
@@ -508,7 +527,13 @@ mod tests {
             ),
             (
                 "contacts",
-                vec![none(), reply(409, &Value::Null), reply(200, &json!({"contacts": [{"id": 1}]})), ok(), ok()],
+                vec![
+                    none(),
+                    reply(409, &Value::Null),
+                    reply(200, &json!({"contacts": [{"id": 1}]})),
+                    ok(),
+                    ok(),
+                ],
                 "=> delivered",
             ),
             ("leads", vec![reply(402, &Value::Null)], "=> blocked http_402"),

@@ -10,17 +10,17 @@ mod limits;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
-use crate::attribution::Attribution;
-use crate::config::{Secret, Settings};
-use crate::consent::{Decision, Purpose, permits};
+use crate::contact::attribution::Attribution;
+use crate::contact::consent::{Decision, Purpose, permits};
+use crate::delivery::exchange::{Method, Reply, Request, endpoint};
 use crate::delivery::{Doubt, Outcome, Reason};
 use crate::event::{Event, EventData, LeadSubmitted, QuestionnaireCompleted};
-use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
 use crate::pii::Text;
-use crate::replay::{Repeats, Replay};
+use crate::settings::{Secret, Settings};
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 
@@ -33,7 +33,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: TAKEN_H,
     doubt: Doubt::Final,
-    replay: Replay { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
+    replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
     person_pause_s: None,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
@@ -185,7 +185,9 @@ fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
 /// The browser's client id; without one, a stable pseudo id of the lead, never of the time.
 fn client_id(event: &Event, touch: Option<&Attribution>) -> String {
     let browser = touch.and_then(|touch| touch.ga_client_id.as_ref());
-    match browser.filter(|id| id.expose().split_once('.').is_some_and(|(a, b)| all_digits(a) && all_digits(b))) {
+    match browser.filter(|id| {
+        id.expose().split_once('.').is_some_and(|(a, b)| all_digits(a) && all_digits(b))
+    }) {
         Some(id) => id.expose().clone(),
         None => pseudo_client_id(event.lead_id),
     }

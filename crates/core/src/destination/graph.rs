@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::config::Settings;
+use crate::settings::Settings;
 
 /// The version of a variable, which is part of every path; Meta serves each for about two years
 /// (`provider-apis.md` §5 and §7).

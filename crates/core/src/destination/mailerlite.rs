@@ -10,16 +10,16 @@ use jiff::{Timestamp, Zoned, tz};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking;
 use crate::clock::after;
-use crate::config::{Secret, Settings};
-use crate::consent::Purpose;
+use crate::contact::consent::Purpose;
+use crate::delivery::exchange::{Method, Reply, Request, endpoint};
 use crate::delivery::{Doubt, Outcome, Reason};
 use crate::event::EventData;
-use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
-use crate::replay::Replay;
+use crate::settings::{Secret, Settings};
 
 /// The questionnaire e-mail: an answer to the person's own request.
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
@@ -35,7 +35,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::State,
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
-    replay: Replay::RECOGNISED,
+    replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
@@ -44,11 +44,7 @@ pub(super) static DESTINATION: Destination = Destination {
         ("MAILERLITE_API_KEY", "local-mailerlite"),
         ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#),
     ],
-    slots: &[
-        QUESTIONNAIRE,
-        MARKETING,
-        PROFILE,
-    ],
+    slots: &[QUESTIONNAIRE, MARKETING, PROFILE],
     plan: |event| match event.data {
         EventData::LeadSubmitted(_) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
         EventData::QuestionnaireCompleted(_)
@@ -76,15 +72,16 @@ struct MailerLite {
 
 impl MailerLite {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
-        let base =
-            settings.url("MAILERLITE_BASE_URL", Some("https://connect.mailerlite.com/api"));
+        let base = settings.url("MAILERLITE_BASE_URL", Some("https://connect.mailerlite.com/api"));
         let key = settings.secret("MAILERLITE_API_KEY");
         let site = settings.url("SITE_URL", None);
         let groups = settings.required("MAILERLITE_GROUPS").and_then(|text| {
             let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
             let complete = groups.filter(|groups| {
                 [QUESTIONNAIRE.name, MARKETING.name].iter().all(|name| groups.contains_key(*name))
-                    && groups.values().all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+                    && groups
+                        .values()
+                        .all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
             });
             complete.or_else(|| {
                 settings.problem(
@@ -127,10 +124,13 @@ impl MailerLite {
         put("booking_url", lead.booking_field());
         let booking = booking::current(context.bookings);
         // A date that no longer stands is emptied, so that no automation counts back from it.
-        put("call_date", booking.map(|booking| {
-            let call = booking.call.as_ref().filter(|_| booking.status.stands());
-            call.map(|call| field_time(&call.local_start())).unwrap_or_default()
-        }));
+        put(
+            "call_date",
+            booking.map(|booking| {
+                let call = booking.call.as_ref().filter(|_| booking.status.stands());
+                call.map(|call| field_time(&call.local_start())).unwrap_or_default()
+            }),
+        );
         put("call_status", booking.map(|booking| booking.status.name().to_owned()));
         if context.slot == &QUESTIONNAIRE {
             let mut url = endpoint(&self.site, &["questionario"]);
@@ -272,11 +272,15 @@ mod tests {
     fn a_questionnaire_writes_its_fields_and_joins_nothing() {
         let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
         let slot = ("mailerlite", "profile");
-        let talk = |lead: &Lead| conversation(&*mailerlite(), slot, &questionnaire(), lead, &replies);
+        let talk =
+            |lead: &Lead| conversation(&*mailerlite(), slot, &questionnaire(), lead, &replies);
         assert_snapshot!(talk(&qualified()));
         let mut fallen = qualified();
         fallen.latest.booking_url = None;
-        assert!(talk(&fallen).contains(r#""booking_url": """#), "a link no longer earned is emptied");
+        assert!(
+            talk(&fallen).contains(r#""booking_url": """#),
+            "a link no longer earned is emptied"
+        );
     }
 
     #[test]
@@ -328,8 +332,10 @@ mod tests {
 
     #[test]
     fn groups_without_the_two_we_need_are_refused() {
-        for groups in ["", "[]", r#"{"questionnaire":"1"}"#, r#"{"questionnaire":"a","marketing":"2"}"#] {
-            let env: crate::config::Env = [
+        for groups in
+            ["", "[]", r#"{"questionnaire":"1"}"#, r#"{"questionnaire":"a","marketing":"2"}"#]
+        {
+            let env: crate::settings::Env = [
                 ("SITE_URL", "https://example.com"),
                 ("MAILERLITE_API_KEY", "k3y"),
                 ("MAILERLITE_GROUPS", groups),

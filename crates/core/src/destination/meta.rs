@@ -10,17 +10,17 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
 use crate::clock::after;
-use crate::config::{Secret, Settings};
-use crate::consent::Purpose;
+use crate::contact::consent::Purpose;
+use crate::delivery::exchange::{Method, Reply, Request, endpoint};
 use crate::delivery::{Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
-use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
 use crate::pii::Text;
-use crate::replay::{Repeats, Replay};
+use crate::settings::{Secret, Settings};
 
 static SCHEDULE: Slot = Slot::new("schedule", Purpose::Ads);
 
@@ -35,7 +35,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: TAKEN_H,
     doubt: Doubt::Never,
-    replay: Replay {
+    replay: ReplayPolicy {
         repeats: |_| Repeats::RecognisedFor { hours: RECOGNISED_H },
         too_old_h: Some(TAKEN_H),
     },

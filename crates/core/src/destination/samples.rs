@@ -5,24 +5,24 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Adapter, Context, Step};
-use crate::amanda;
+use crate::booking::link::booking_link;
 use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, StatusChange};
-use crate::booking_link::booking_link;
-use crate::config::Env;
-use crate::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::contact::Email;
+use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::delivery::Delivery;
+use crate::delivery::exchange::{Reply, Request};
 use crate::event::{
     Attendance, CallBooked, CallCanceled, CallMissed, Event, EventData, Invitee, LeadSubmitted,
     QuestionnaireCompleted, SyncRequested, Withdrawal,
 };
-use crate::exchange::{Reply, Request};
+use crate::form::lead::LeadForm;
+use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::id::LeadId;
 use crate::lead::{Lead, LeadChanges};
-use crate::lead_form::LeadForm;
 use crate::pii::Text;
-use crate::questionnaire::{NextStep, QuestionnaireForm};
-use crate::readiness;
+use crate::score::amanda;
+use crate::score::readiness;
+use crate::settings::Env;
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()

@@ -9,16 +9,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::Call;
-use crate::config::{Secret, Settings};
-use crate::consent::Purpose;
+use crate::contact::consent::Purpose;
+use crate::delivery::exchange::{Method, Reply, Request, endpoint};
 use crate::delivery::{Doubt, Outcome, Reason};
 use crate::event::{CallBooked, CallCanceled, EventData, LeadSubmitted, QuestionnaireCompleted};
-use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::pii::Text;
-use crate::readiness;
-use crate::replay::Replay;
+use crate::score::readiness;
+use crate::settings::{Secret, Settings};
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 
@@ -28,7 +28,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: 14 * 24,
     doubt: Doubt::Never,
-    replay: Replay::RECOGNISED,
+    replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",

@@ -11,17 +11,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
 use crate::booking::{Call, Place};
 use crate::clock::after;
-use crate::config::{Secret, Settings};
-use crate::consent::Purpose;
+use crate::contact::consent::Purpose;
+use crate::delivery::exchange::{Method, Reply, Request, endpoint};
 use crate::delivery::{Doubt, Outcome, Reason, judge};
 use crate::event::{Event, EventData};
-use crate::exchange::{Method, Reply, Request, endpoint};
 use crate::id::DeliveryName;
-use crate::pt_br;
-use crate::replay::{Repeats, Replay};
+use crate::settings::{Secret, Settings};
+use crate::text::pt_br;
 
 /// What the person gets when the call is booked.
 static WELCOME: Slot = about_a_call("welcome");
@@ -41,7 +41,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: 14 * 24,
     doubt: Doubt::NeedsPerson,
-    replay: Replay { repeats: |_| Repeats::Counted, too_old_h: None },
+    replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: None },
     // Error 131056, the pair rate limit: about one message in 6 s to one number.
     person_pause_s: Some(6),
     requests_per_minute: None,
@@ -51,11 +51,7 @@ pub(super) static DESTINATION: Destination = Destination {
         ("WHATSAPP_ACCESS_TOKEN", "local-whatsapp"),
         ("WHATSAPP_PHONE_NUMBER_ID", "100000000000001"),
     ],
-    slots: &[
-        WELCOME,
-        REMINDER_24H,
-        REMINDER_2H,
-    ],
+    slots: &[WELCOME, REMINDER_24H, REMINDER_2H],
     plan,
     connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),
 };
@@ -157,7 +153,12 @@ impl WhatsApp {
 
     /// Asks for the link of a call that had none when it was booked. Only a first attempt asks: a
     /// calendar that does not answer must not cost the reminder.
-    fn link_request(&self, context: &Context<'_>, message: Message, call: &Call) -> Option<Request> {
+    fn link_request(
+        &self,
+        context: &Context<'_>,
+        message: Message,
+        call: &Call,
+    ) -> Option<Request> {
         let calendly = self.calendly.as_ref()?;
         let missing = match call.place {
             Place::BeingMade { .. } | Place::Unsaid => true,
@@ -199,11 +200,9 @@ impl WhatsApp {
     ) -> Step {
         let starts_at = call.starts_at.to_zoned(call.zone());
         let parameters = match message {
-            Message::Welcome => vec![
-                name(context),
-                pt_br::day_and_time(&starts_at),
-                self.preparation_url(context),
-            ],
+            Message::Welcome => {
+                vec![name(context), pt_br::day_and_time(&starts_at), self.preparation_url(context)]
+            }
             Message::Reminder24h => vec![name(context), pt_br::time(&starts_at)],
             Message::Reminder2h => {
                 vec![name(context), pt_br::time(&starts_at), self.place(context, call, link)]
@@ -487,9 +486,8 @@ mod tests {
             ("WHATSAPP_API_VERSION", "v26.0"),
             ("WHATSAPP_BASE_URL", "https://waba.example/graph"),
         ];
-        let show = |slot| {
-            conversation(&*whatsapp(&more), ("whatsapp", slot), &booked(), &lead(), &[])
-        };
+        let show =
+            |slot| conversation(&*whatsapp(&more), ("whatsapp", slot), &booked(), &lead(), &[]);
         let shown = show("welcome");
         for expected in
             ["bem_vinda_v2", "pt_PT", "https://waba.example/graph/v26.0/106540352242922/messages"]
@@ -507,7 +505,7 @@ mod tests {
             ("WHATSAPP_API_VERSION", "25"),
             ("WHATSAPP_PHONE_NUMBER_ID", "+55 11"),
         ] {
-            let env: crate::config::Env = VARIABLES
+            let env: crate::settings::Env = VARIABLES
                 .into_iter()
                 .chain([("SITE_URL", "https://example.com"), (name, value)])
                 .collect();
@@ -533,7 +531,8 @@ mod tests {
             (
                 &[
                     100, 131_008, 131_009, 131_026, 131_047, 131_050, 131_051, 131_052, 131_053,
-                    132_000, 132_001, 132_005, 132_007, 132_012, 132_015, 132_016, 132_068, 132_069,
+                    132_000, 132_001, 132_005, 132_007, 132_012, 132_015, 132_016, 132_068,
+                    132_069,
                 ],
                 "rejected",
             ),
@@ -564,7 +563,11 @@ mod tests {
     #[test]
     fn only_an_answer_with_a_messages_id_is_a_success() {
         for (status, body, expected) in [
-            (200, json!({"messages": [{"id": "wamid.x", "message_status": "accepted"}]}), "delivered"),
+            (
+                200,
+                json!({"messages": [{"id": "wamid.x", "message_status": "accepted"}]}),
+                "delivered",
+            ),
             (200, json!({"messages": [{"id": ""}]}), "unknown"),
             (200, json!({"messages": []}), "unknown"),
             (200, json!({}), "unknown"),

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::{NotSigned, NotUnderstood, Verified};
 use crate::booking::{BookingId, Call, Place};
-use crate::config::Secret;
 use crate::contact::{Email, Phone};
 use crate::event::{
     Attendance, CallBooked, CallCanceled, CallMissed, EventData, Invitee, Withdrawal,
@@ -17,7 +16,8 @@ use crate::event::{
 use crate::id::{EventId, LeadId};
 use crate::json;
 use crate::pii::Text;
-use crate::signature;
+use crate::provider::signature;
+use crate::settings::Secret;
 
 /// The provider's name: of its receipts, events and quarantine.
 pub const NAME: &str = "calendly";

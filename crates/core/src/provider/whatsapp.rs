@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{NotSigned, NotUnderstood, Verified};
-use crate::config::Secret;
 use crate::contact::Phone;
 use crate::delivery::MessageStatus;
 use crate::id::DeliveryName;
 use crate::json;
 use crate::pii::Text;
-use crate::signature;
+use crate::provider::signature;
+use crate::settings::Secret;
 
 /// The provider's name: of its receipts and quarantine, and of the destination that it tells of.
 pub const NAME: &str = "whatsapp";

@@ -11,7 +11,45 @@ const USER_PROPERTY_NAME_CHARS_MAX: usize = 24;
 const USER_PROPERTY_VALUE_CHARS_MAX: usize = 36;
 const BODY_BYTES_MAX: usize = 130_000;
 const RESERVED_PREFIXES: [&str; 4] = ["ga_", "google_", "firebase_", "_"];
-const RESERVED_EVENTS: [&str; 37] = ["ad_activeview", "ad_click", "ad_exposure", "ad_impression", "ad_query", "ad_reward", "adunit_exposure", "app_background", "app_clear_data", "app_exception", "app_install", "app_remove", "app_store_refund", "app_store_subscription_cancel", "app_store_subscription_convert", "app_store_subscription_renew", "app_update", "app_upgrade", "dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "error", "firebase_campaign", "firebase_in_app_message_action", "firebase_in_app_message_dismiss", "firebase_in_app_message_impression", "first_open", "first_visit", "in_app_purchase", "notification_dismiss", "notification_foreground", "notification_open", "notification_receive", "os_update", "screen_view", "session_start", "user_engagement"];
+const RESERVED_EVENTS: [&str; 37] = [
+    "ad_activeview",
+    "ad_click",
+    "ad_exposure",
+    "ad_impression",
+    "ad_query",
+    "ad_reward",
+    "adunit_exposure",
+    "app_background",
+    "app_clear_data",
+    "app_exception",
+    "app_install",
+    "app_remove",
+    "app_store_refund",
+    "app_store_subscription_cancel",
+    "app_store_subscription_convert",
+    "app_store_subscription_renew",
+    "app_update",
+    "app_upgrade",
+    "dynamic_link_app_open",
+    "dynamic_link_app_update",
+    "dynamic_link_first_open",
+    "error",
+    "firebase_campaign",
+    "firebase_in_app_message_action",
+    "firebase_in_app_message_dismiss",
+    "firebase_in_app_message_impression",
+    "first_open",
+    "first_visit",
+    "in_app_purchase",
+    "notification_dismiss",
+    "notification_foreground",
+    "notification_open",
+    "notification_receive",
+    "os_update",
+    "screen_view",
+    "session_start",
+    "user_engagement",
+];
 
 /// Checks a whole request body; the error names the limit.
 pub(super) fn check(body: &Value) -> Result<(), &'static str> {
@@ -109,7 +147,10 @@ mod tests {
     }
 
     fn many(count: usize) -> Value {
-        (0..count).map(|index| (format!("p{index}"), json!(1))).collect::<serde_json::Map<_, _>>().into()
+        (0..count)
+            .map(|index| (format!("p{index}"), json!(1)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 
     #[test]
@@ -135,7 +176,10 @@ mod tests {
             (body(json!({"name": "x".repeat(41)})), Err("event_name")),
             (body(json!({"name": "session_start"})), Err("event_name_reserved")),
             (json!({"client_id": "1.2", "events": []}), Err("events_count")),
-            (json!({"client_id": "1.2", "events": vec![json!({"name": "a"}); 26]}), Err("events_count")),
+            (
+                json!({"client_id": "1.2", "events": vec![json!({"name": "a"}); 26]}),
+                Err("events_count"),
+            ),
             (json!({"client_id": "", "events": [{"name": "a"}]}), Err("client_id_missing")),
             (json!({"client_id": "1.2"}), Err("events_missing")),
             (

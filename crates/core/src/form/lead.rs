@@ -1,0 +1,247 @@
+//! The landing page's form.
+//!
+//! Owns its fields and their limits, and which of them make two submissions the same one. Knows
+//! nothing of HTTP or of the table.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::contact::attribution::{Attribution, Utm};
+use crate::contact::consent::FormConsent;
+use crate::contact::{Email, Phone};
+use crate::form::{FieldErrors, Fields, fingerprint};
+use crate::id::LeadId;
+use crate::pii::{self, Text};
+use crate::score::Answer;
+use crate::score::amanda::Answers;
+
+/// A submission, read and valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadForm {
+    /// The browser's id for this lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_id: Option<LeadId>,
+    /// Name, as the person wrote it.
+    #[serde(with = "pii::stored")]
+    pub name: Text,
+    /// E-mail.
+    #[serde(with = "pii::stored")]
+    pub email: Email,
+    /// Phone.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub phone: Option<Phone>,
+    /// What kind of business.
+    #[serde(with = "pii::stored")]
+    pub business_type: Text,
+    /// What it turns over a month, in reais or as one of the form's bands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_revenue: Option<Answer>,
+    /// Hours worked a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_hours_daily: Option<Answer>,
+    /// What hurts most.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub main_struggle: Option<Text>,
+    /// The score that the page computed, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_score: Option<u8>,
+    /// Which part of the page the form was opened from.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub source_section: Option<Text>,
+    /// Where the visit came from, in the site's words.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub traffic_source: Option<Text>,
+    /// Campaign, page and browser ids.
+    pub attribution: Attribution,
+    /// The boxes, where the form has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<FormConsent>,
+}
+
+/// Whether the field that no person sees was filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Honeypot {
+    /// Empty, as a person leaves it.
+    Empty,
+    /// Filled in: a robot did it.
+    Filled,
+}
+
+impl Honeypot {
+    /// Looks at the field `website` of a body.
+    pub fn of(body: &Value) -> Self {
+        match body.get("website") {
+            None | Some(Value::Null) => Self::Empty,
+            Some(Value::String(text)) if text.trim().is_empty() => Self::Empty,
+            Some(_) => Self::Filled,
+        }
+    }
+}
+
+const UTM_CHARS_MAX: usize = 200;
+const URL_CHARS_MAX: usize = 1000;
+const BROWSER_ID_CHARS_MAX: usize = 200;
+
+impl LeadForm {
+    /// Reads a body. Every fault is in the error.
+    pub fn parse(body: &Value) -> Result<Self, FieldErrors> {
+        let mut fields = Fields::of(body);
+        let lead_id = fields.lead_id("leadId");
+        let name = fields.required_name("name", 200);
+        let email = fields.required_email("email");
+        let phone = fields.phone("phone");
+        let business_type = fields.required_text("businessType", 100);
+        let monthly_revenue = fields.answer("monthlyRevenue", 100);
+        let work_hours_daily = fields.answer("workHoursDaily", 100);
+        let main_struggle = fields.text("mainStruggle", 2000);
+        let client_score =
+            fields.number("amandaScore", 0, 100).and_then(|score| u8::try_from(score).ok());
+        let source_section = fields.text_cut("sourceSection", 100);
+        let traffic_source = fields.text_cut("trafficSource", 100);
+        let attribution = Self::attribution(&mut fields);
+        let consent = fields.consent("consent");
+        let form = name.zip(email).zip(business_type).map(|((name, email), business_type)| Self {
+            lead_id,
+            name,
+            email,
+            phone,
+            business_type,
+            monthly_revenue,
+            work_hours_daily,
+            main_struggle,
+            client_score,
+            source_section,
+            traffic_source,
+            attribution,
+            consent,
+        });
+        fields.finish(form)
+    }
+
+    fn attribution(fields: &mut Fields<'_>) -> Attribution {
+        let utm = fields.object("utm", |utm| Utm {
+            source: utm.text_cut("source", UTM_CHARS_MAX),
+            medium: utm.text_cut("medium", UTM_CHARS_MAX),
+            campaign: utm.text_cut("campaign", UTM_CHARS_MAX),
+            term: utm.text_cut("term", UTM_CHARS_MAX),
+            content: utm.text_cut("content", UTM_CHARS_MAX),
+        });
+        Attribution {
+            utm: utm.unwrap_or_default(),
+            page_url: fields.text_cut("pageUrl", URL_CHARS_MAX),
+            referrer: fields.text_cut("referrer", URL_CHARS_MAX),
+            ga_client_id: fields.text_cut("gaClientId", BROWSER_ID_CHARS_MAX),
+            ga_session_id: fields.answer("gaSessionId", 100).map(|id| Text::new(id.text())),
+            fbp: fields.text_cut("fbp", BROWSER_ID_CHARS_MAX),
+            fbc: fields.text_cut("fbc", BROWSER_ID_CHARS_MAX),
+        }
+    }
+
+    /// The answers that the Amanda score is made of.
+    pub fn answers(&self) -> Answers {
+        let text = |text: &Text| Answer::Text(text.expose().clone());
+        Answers {
+            business_type: Some(text(&self.business_type)),
+            monthly_revenue: self.monthly_revenue.clone(),
+            work_hours_daily: self.work_hours_daily.clone(),
+            main_struggle: self.main_struggle.as_ref().map(text),
+        }
+    }
+
+    /// What makes two submissions the same one: the parsed fields without the volatile ones, in
+    /// canonical order. The honeypot is not among the fields; the GA session changes by itself.
+    pub fn fingerprint(&self) -> String {
+        let mut form = self.clone();
+        form.attribution.ga_session_id = None;
+        fingerprint(&form)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::contact::consent::Purpose;
+
+    fn body() -> Value {
+        json!({
+            "leadId": "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11", "name": " Ana Exemplo ",
+            "email": "Ana@Example.com", "phone": "(11) 8765-4321", "businessType": "consultoria",
+            "monthlyRevenue": "10000-30000", "workHoursDaily": 12, "mainStruggle": "tempo",
+            "amandaScore": 0, "utm": {"source": "ig"}, "gaSessionId": 1_763_675_000,
+            "consent": {"marketing": true, "ads": false, "policyVersion": "2026-01"},
+            "unknown": {"is": "ignored"}
+        })
+    }
+
+    #[test]
+    fn a_whole_form_is_read() {
+        let form = LeadForm::parse(&body()).unwrap();
+        assert_eq!(form.name.expose(), "Ana Exemplo");
+        assert_eq!(form.email.as_str(), "ana@example.com");
+        assert_eq!(form.phone.unwrap().as_str(), "+5511987654321");
+        assert_eq!(form.client_score, Some(0));
+        assert_eq!(form.attribution.ga_session_id.unwrap().expose(), "1763675000");
+        let consent = form.consent.unwrap();
+        assert!(consent.denies(Purpose::Ads));
+        assert!(!consent.denies(Purpose::MarketingEmail));
+        assert!(!consent.denies(Purpose::Analytics), "what was not asked was not denied");
+    }
+
+    #[test]
+    fn all_faults_come_at_once() {
+        let errors = LeadForm::parse(&json!({
+            "leadId": "no", "email": "no", "phone": "no", "amandaScore": 101,
+            "consent": {"marketing": "perhaps"}, "utm": 7
+        }))
+        .unwrap_err();
+        let fields: Vec<_> = errors.0.iter().map(|error| error.field.as_str()).collect();
+        let expected = [
+            "leadId",
+            "name",
+            "email",
+            "phone",
+            "businessType",
+            "amandaScore",
+            "utm",
+            "consent.marketing",
+        ];
+        assert_eq!(fields, expected);
+        assert!(LeadForm::parse(&json!([1])).is_err(), "a body that is no object");
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_order_spelling_and_the_session() {
+        let one = LeadForm::parse(&body()).unwrap().fingerprint();
+        let mut same = body();
+        same["email"] = json!("ana@example.com");
+        same["gaSessionId"] = json!("1763679999");
+        same["website"] = json!("");
+        same["unknown"] = json!(1);
+        assert_eq!(LeadForm::parse(&same).unwrap().fingerprint(), one);
+        let mut other = body();
+        other["mainStruggle"] = json!("equipe");
+        assert_ne!(LeadForm::parse(&other).unwrap().fingerprint(), one);
+    }
+
+    #[test]
+    fn the_honeypot_is_filled_by_anything_visible() {
+        for (body, expected) in [
+            (json!({}), Honeypot::Empty),
+            (json!({"website": " "}), Honeypot::Empty),
+            (json!({"website": null}), Honeypot::Empty),
+            (json!({"website": "http://spam.example"}), Honeypot::Filled),
+            (json!({"website": 1}), Honeypot::Filled),
+        ] {
+            assert_eq!(Honeypot::of(&body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_event_survives_the_table() {
+        let form = LeadForm::parse(&body()).unwrap();
+        let kept = serde_json::to_value(&form).unwrap();
+        assert_eq!(serde_json::from_value::<LeadForm>(kept).unwrap(), form);
+    }
+}

@@ -1,0 +1,232 @@
+//! The questionnaire: its fields and their limits, and what comes after it.
+//!
+//! Owns how answers are read, which submissions are the same one, and the step that a score leads
+//! to. Knows nothing of HTTP or of the table.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contact::Email;
+use crate::contact::consent::FormConsent;
+use crate::form::{FieldErrors, Fields, fingerprint};
+use crate::id::LeadId;
+use crate::pii::{self, Pii, Text};
+use crate::score::readiness::{QUESTIONS, Takes};
+use crate::score::{Answer, plain};
+
+/// Answers by question. The questions are personal too: a page may send any.
+pub type Responses = Pii<BTreeMap<String, Answer>>;
+
+/// A submission, read and valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionnaireForm {
+    /// Whose it says it is.
+    pub lead_id: LeadId,
+    /// E-mail, which has to be the lead's.
+    #[serde(with = "pii::stored")]
+    pub email: Email,
+    /// Name, where the page knows it: for the booking link alone.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub name: Option<Text>,
+    /// The answers.
+    #[serde(with = "pii::stored")]
+    pub responses: Responses,
+    /// The boxes, where the page has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<FormConsent>,
+}
+
+/// How many questions are taken, known or not.
+const QUESTIONS_MAX: usize = 50;
+/// From here on an unknown question is cut.
+const UNKNOWN_QUESTION_CHARS_MAX: usize = 100;
+/// From here on the answer to an unknown question is cut.
+const UNKNOWN_ANSWER_CHARS_MAX: usize = 1000;
+
+impl QuestionnaireForm {
+    /// Reads a body. Every fault is in the error.
+    pub fn parse(body: &serde_json::Value) -> Result<Self, FieldErrors> {
+        let mut fields = Fields::of(body);
+        let lead_id = fields.required_lead_id("leadId");
+        let email = fields.required_email("email");
+        let name = fields.text("name", 200);
+        let responses = fields.required_object("responses", QUESTIONS_MAX, responses);
+        let consent = fields.consent("consent");
+        let form = lead_id.zip(email).zip(responses).map(|((lead_id, email), responses)| Self {
+            lead_id,
+            email,
+            name,
+            responses,
+            consent,
+        });
+        fields.finish(form)
+    }
+
+    /// The answer to a question.
+    pub fn answer(&self, question: &str) -> Option<&Answer> {
+        self.responses.expose().get(question)
+    }
+
+    /// What makes two submissions the same one.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(self)
+    }
+}
+
+fn responses(fields: &mut Fields<'_>) -> Responses {
+    let mut read = BTreeMap::new();
+    for question in &QUESTIONS {
+        let field = question.field();
+        let answer = match question.takes {
+            Takes::Number(least, most) => fields.number(field, least, most).map(Answer::Number),
+            Takes::Option => fields.choice(field, |text| {
+                let option = plain(text);
+                question.options().find(|known| *known == option)
+            }),
+            Takes::Text(most) => {
+                fields.text(field, most).map(|text| Answer::Text(text.expose().clone()))
+            }
+        };
+        read.extend(answer.map(|answer| (field.to_owned(), answer)));
+    }
+    for name in fields.names() {
+        let question: String = name.trim().chars().take(UNKNOWN_QUESTION_CHARS_MAX).collect();
+        // A cut or trimmed name must not stand for a question that is known.
+        if question.is_empty() || QUESTIONS.iter().any(|known| known.field() == question) {
+            continue;
+        }
+        let answer = fields.anything(name, UNKNOWN_ANSWER_CHARS_MAX);
+        read.extend(answer.map(|answer| (question, answer)));
+    }
+    Pii::new(read)
+}
+
+/// What a lead does after the questionnaire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NextStep {
+    /// Books a call.
+    CalendarBooking,
+    /// Is looked after until they are ready.
+    Nurture,
+}
+
+impl NextStep {
+    /// The step that a score leads to.
+    pub const fn of(score: u8, booking_threshold: u8) -> Self {
+        if score >= booking_threshold { Self::CalendarBooking } else { Self::Nurture }
+    }
+
+    /// The name in answers and at destinations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CalendarBooking => "calendar_booking",
+            Self::Nurture => "nurture",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(responses: &Value) -> Value {
+        json!({
+            "leadId": "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11", "email": "Ana@Example.com",
+            "responses": responses,
+        })
+    }
+
+    fn read(responses: &Value) -> QuestionnaireForm {
+        QuestionnaireForm::parse(&body(responses)).unwrap()
+    }
+
+    fn faults(body: &Value) -> Vec<(String, &'static str)> {
+        let errors = QuestionnaireForm::parse(body).unwrap_err().0;
+        errors.into_iter().map(|error| (error.field, error.fault.code())).collect()
+    }
+
+    #[test]
+    fn known_answers_are_read_as_what_they_are_and_unknown_ones_are_kept() {
+        let form = read(&json!({
+            "commitment": "8", "urgency": " Imediata ", "mainGoal": " mais tempo ", "weeklyHours": 0,
+            "team": 3, "revenue": 7.5, "tools": ["crm", "agenda"], "newsletter": true, "blank": " ",
+            " commitment ": 10, "": "x",
+        }));
+        let kept: Vec<_> =
+            form.responses.expose().iter().map(|(q, a)| (q.as_str(), a.text())).collect();
+        let kept: Vec<_> = kept.iter().map(|(q, a)| (*q, a.as_str())).collect();
+        let expected = [
+            ("commitment", "8"),
+            ("mainGoal", "mais tempo"),
+            ("newsletter", "true"),
+            ("revenue", "7.5"),
+            ("team", "3"),
+            ("tools", r#"["crm","agenda"]"#),
+            ("urgency", "imediata"),
+            ("weeklyHours", "0"),
+        ];
+        assert_eq!(kept, expected);
+        assert_eq!(form.answer("team"), Some(&Answer::Number(3)));
+        let stored = serde_json::to_value(&form).unwrap();
+        assert_eq!(serde_json::from_value::<QuestionnaireForm>(stored).unwrap(), form);
+        assert!(!format!("{form:?}").contains("team"), "a question is personal too");
+    }
+
+    #[test]
+    fn all_faults_come_at_once() {
+        let wrong = json!({
+            "leadId": "no", "email": "no", "name": 7, "consent": 1,
+            "responses": {
+                "commitment": 11, "urgency": "ontem", "weeklyHours": "muitas", "mainGoal": "x".repeat(2001),
+            },
+        });
+        let expected = [
+            ("leadId", "invalid_uuid"),
+            ("email", "invalid_email"),
+            ("name", "wrong_type"),
+            ("responses.commitment", "out_of_range"),
+            ("responses.urgency", "unknown_choice"),
+            ("responses.weeklyHours", "wrong_type"),
+            ("responses.mainGoal", "too_long"),
+            ("consent", "wrong_type"),
+        ];
+        assert_eq!(faults(&wrong), expected.map(|(field, code)| (field.to_owned(), code)));
+        let missing = ["leadId", "email", "responses"].map(|field| (field.to_owned(), "required"));
+        assert_eq!(faults(&json!({})), missing);
+    }
+
+    #[test]
+    fn a_questionnaire_has_at_least_one_answer_and_not_too_many() {
+        let many = |count: usize| -> Value {
+            (0..count)
+                .map(|number| (format!("q{number}"), json!(number)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        for (responses, code) in [
+            (json!({}), "required"),
+            (json!({"commitment": "", "x": null}), "required"),
+            (json!([1]), "wrong_type"),
+            (many(51), "too_many"),
+        ] {
+            assert_eq!(faults(&body(&responses)), [("responses".to_owned(), code)]);
+        }
+        assert_eq!(read(&many(50)).responses.expose().len(), 50);
+        let long = read(&json!({"é".repeat(150): "ç".repeat(1500)}));
+        let (question, answer) = long.responses.expose().first_key_value().unwrap();
+        assert_eq!((question.chars().count(), answer.text().chars().count()), (100, 1000));
+    }
+
+    #[test]
+    fn a_score_at_the_threshold_books() {
+        for (score, threshold, name) in
+            [(60, 60, "calendar_booking"), (59, 60, "nurture"), (0, 0, "calendar_booking")]
+        {
+            assert_eq!(NextStep::of(score, threshold).name(), name);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A lead's journey for people: as JSON for the stage's page, as text for a terminal.
+//!
+//! Shows personal data, because it is shown to whoever runs the system on their own machine.
+
+use std::fmt::Write as _;
+
+use funil_core::booking::Booking;
+use funil_core::contact::consent::Purpose;
+use funil_core::delivery::{Attempt, Delivery};
+use funil_core::event::EventData;
+use funil_core::lead::Lead;
+use funil_core::pii::{Pii, Text};
+use funil_core::score::amanda;
+use funil_core::score::readiness;
+use funil_core::score::{Breakdown, Criterion};
+use funil_store::Journey;
+use serde_json::{Value, json};
+
+/// The journey as the stage's page reads it.
+pub fn to_json(journey: &Journey) -> Value {
+    let mut entries = Vec::new();
+    for event in &journey.events {
+        entries.push(json!({
+            "kind": "event",
+            "at": event.accepted_at,
+            "eventId": event.id,
+            "type": event.data.name(),
+            "suppliedLeadId": event.supplied_lead_id,
+            "decision": decision(&event.data),
+            "bookings": event.data.bookings().iter().map(|change| &change.id).collect::<Vec<_>>(),
+        }));
+    }
+    for consent in &journey.consents {
+        let changes = consent.decisions.iter().map(|(purpose, grant)| {
+            json!({"purpose": purpose, "decision": grant.decision, "how": grant.how})
+        });
+        entries.push(json!({
+            "kind": "consent",
+            "at": consent.at,
+            "form": consent.form,
+            "policyVersion": consent.policy_version,
+            "changes": changes.collect::<Vec<_>>(),
+        }));
+    }
+    entries.extend(journey.deliveries.iter().map(delivery));
+    // A stable sort: what was accepted together stays in the order event, consent, deliveries.
+    entries.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
+    let bookings: Vec<_> = journey.bookings.iter().map(booking).collect();
+    json!({
+        "lead": lead(&journey.lead),
+        "bookings": bookings,
+        "entries": entries,
+        "unread": journey.unread,
+    })
+}
+
+fn booking(booking: &Booking) -> Value {
+    let call = booking.call.as_ref();
+    json!({
+        "booking": booking.id,
+        "status": booking.status,
+        "startsAt": call.map(|call| call.starts_at),
+        "timeZone": call.and_then(|call| call.time_zone.as_ref()),
+        "bookedAt": booking.booked_at,
+    })
+}
+
+/// What a person decided about a delivery, where that is what happened.
+fn decision(data: &EventData) -> Option<Value> {
+    match data {
+        EventData::LeadSubmitted(_)
+        | EventData::QuestionnaireCompleted(_)
+        | EventData::CallBooked(_)
+        | EventData::CallCanceled(_)
+        | EventData::CallMissed(_)
+        | EventData::SequenceRequested(_)
+        | EventData::SequenceWithdrawn(_)
+        | EventData::SyncRequested(_) => None,
+        EventData::DeliveryReplayed(replayed) => Some(json!({
+            "deliveryId": replayed.delivery_id,
+            "destination": replayed.destination,
+            "slot": replayed.slot,
+            "by": replayed.by,
+            "was": replayed.reason,
+        })),
+        EventData::DeliverySettled(settled) => Some(json!({
+            "deliveryId": settled.delivery_id,
+            "destination": settled.destination,
+            "slot": settled.slot,
+            "by": settled.by,
+            "was": settled.reason,
+            "as": settled.verdict,
+        })),
+    }
+}
+
+fn delivery(delivery: &Delivery) -> Value {
+    json!({
+        "kind": "delivery",
+        "at": delivery.accepted_at,
+        "eventId": delivery.event_id,
+        "deliveryId": delivery.id,
+        "destination": delivery.destination,
+        "slot": delivery.slot,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "dueAt": delivery.due_at,
+        "deadline": delivery.deadline,
+        "booking": delivery.booking,
+        "message": delivery.message,
+        "doubtfulSince": delivery.doubtful_since,
+        "settledAt": delivery.settled_at,
+        "attempts": delivery.log.iter().map(attempt).collect::<Vec<_>>(),
+    })
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    json!({
+        "at": attempt.at,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "durationMs": attempt.duration_ms,
+        "reason": attempt.reason,
+        "detail": attempt.detail.as_ref().map(Text::expose),
+    })
+}
+
+fn lead(lead: &Lead) -> Value {
+    let latest = &lead.latest;
+    let consent: Vec<_> = Purpose::ALL
+        .into_iter()
+        .filter_map(|purpose| {
+            let grant = lead.consents.get(purpose)?;
+            let (decision, how, at) = (grant.decision, grant.how, grant.at);
+            Some(json!({"purpose": purpose, "decision": decision, "how": how, "at": at}))
+        })
+        .collect();
+    json!({
+        "leadId": lead.id,
+        "name": latest.name.as_ref().map(Text::expose),
+        "email": latest.email.as_ref().map(funil_core::contact::Email::as_str),
+        "phone": latest.phone.as_ref().map(funil_core::contact::Phone::as_str),
+        "stage": lead.stage().name(),
+        "amandaScore": score(lead),
+        "clientScore": latest.client_score,
+        "readinessScore": readiness_score(lead),
+        "bookingUrl": lead.booking_field().filter(|link| !link.is_empty()),
+        "consent": consent,
+        "version": lead.version,
+    })
+}
+
+fn score(lead: &Lead) -> Option<Value> {
+    let latest = &lead.latest;
+    let score = latest.amanda_score.as_ref()?;
+    let breakdown = amanda::CRITERIA.iter().map(|criterion| {
+        let answer = match criterion.field {
+            "businessType" => &latest.business_type,
+            "monthlyRevenue" => &latest.monthly_revenue,
+            "workHoursDaily" => &latest.work_hours_daily,
+            _ => &latest.main_struggle,
+        };
+        points(criterion, &score.breakdown, answer.as_ref().map(|text| json!(text.expose())))
+    });
+    Some(json!({
+        "total": score.total,
+        "tier": score.tier,
+        "rulesVersion": score.rules,
+        "breakdown": breakdown.collect::<Vec<_>>(),
+    }))
+}
+
+fn readiness_score(lead: &Lead) -> Option<Value> {
+    let score = lead.latest.readiness_score.as_ref()?;
+    let responses = lead.latest.responses.as_ref().map(Pii::expose);
+    let breakdown = readiness::criteria().map(|criterion| {
+        let answer = responses.and_then(|responses| responses.get(criterion.field));
+        points(criterion, &score.breakdown, answer.map(|answer| json!(answer)))
+    });
+    Some(json!({
+        "total": score.total,
+        "rulesVersion": score.rules,
+        "breakdown": breakdown.collect::<Vec<_>>(),
+        "responses": responses,
+    }))
+}
+
+/// What one question brought.
+fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -> Value {
+    let mut row = json!({
+        "criterion": criterion.field,
+        "points": breakdown.get(criterion.field),
+        "max": criterion.points_max(),
+    });
+    row["answer"] = answer.unwrap_or_default();
+    row
+}
+
+/// The journey as lines for a terminal.
+pub fn to_text(journey: &Journey) -> String {
+    let shown = to_json(journey);
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    let mut lines = String::new();
+    let mut line = |text: String| {
+        lines.push_str(text.trim_end());
+        lines.push('\n');
+    };
+    let lead = &shown["lead"];
+    let score = &lead["amandaScore"];
+    line(format!(
+        "lead {}  stage {}  score {} ({})",
+        word(&lead["leadId"]),
+        word(&lead["stage"]),
+        word(&score["total"]),
+        word(&score["tier"])
+    ));
+    let questionnaire = &lead["readinessScore"];
+    if questionnaire.is_object() {
+        let (total, booking) = (word(&questionnaire["total"]), word(&lead["bookingUrl"]));
+        line(format!("questionnaire score {total}  {booking}"));
+    }
+    for booking in shown["bookings"].as_array().into_iter().flatten() {
+        let (id, status) = (word(&booking["booking"]), word(&booking["status"]));
+        line(format!("call {}  {status}  booking {id}", word(&booking["startsAt"])));
+    }
+    for entry in shown["entries"].as_array().into_iter().flatten() {
+        let at = word(&entry["at"]);
+        match entry["kind"].as_str() {
+            Some("event") => {
+                line(format!("{at}  {}  {}", word(&entry["type"]), word(&entry["eventId"])));
+                let decision = &entry["decision"];
+                if decision.is_object() {
+                    let slot =
+                        format!("{}/{}", word(&decision["destination"]), word(&decision["slot"]));
+                    let (was, by) = (word(&decision["was"]), word(&decision["by"]));
+                    line(format!(
+                        "    {slot:<26} {:<10} was {was}, by {by}",
+                        word(&decision["as"])
+                    ));
+                }
+            }
+            Some("consent") => {
+                let mut changes = String::new();
+                for change in entry["changes"].as_array().into_iter().flatten() {
+                    let (purpose, decision) = (word(&change["purpose"]), word(&change["decision"]));
+                    write!(changes, " {purpose}={decision} ({})", word(&change["how"]))
+                        .expect("writing to a String cannot fail");
+                }
+                line(format!("{at}  consent {changes}"));
+            }
+            Some(_) | None => {
+                let slot = format!("{}/{}", word(&entry["destination"]), word(&entry["slot"]));
+                let (state, reason) = (word(&entry["state"]), word(&entry["reason"]));
+                let due = match entry["state"].as_str() {
+                    Some("pending" | "leased") => format!("due {} ", word(&entry["dueAt"])),
+                    Some(_) | None => String::new(),
+                };
+                let message = word(&entry["message"]);
+                line(format!("{at}  {slot:<26} {state:<10} {due}{reason} {message}"));
+                for attempt in entry["attempts"].as_array().into_iter().flatten() {
+                    line(format!(
+                        "    {}  {:<10} {:<4} {:>6} ms  {}",
+                        word(&attempt["at"]),
+                        word(&attempt["outcome"]),
+                        word(&attempt["status"]),
+                        word(&attempt["durationMs"]),
+                        word(&attempt["reason"])
+                    ));
+                }
+            }
+        }
+    }
+    lines
+}

@@ -1,0 +1,134 @@
+//! The variables of the local stage: fixed, harmless, and nobody's secrets.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use funil_core::destination;
+use funil_core::settings::{Env, Secret};
+
+use super::StageOptions;
+
+/// The stage's table.
+pub const TABLE: &str = "funil";
+
+/// The stage's `HASH_KEY`.
+pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
+
+/// The stage's `CALENDLY_SIGNING_KEY`, with which samples are signed.
+pub const STAGE_CALENDLY_KEY: &str = "local-stage-calendly-key";
+
+/// The stage's `WHATSAPP_APP_SECRET`, with which `funil replay` signs samples.
+pub const STAGE_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
+
+/// The custom fields that somebody has to make in a real MailerLite account.
+pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
+    "call_date",
+    "call_status",
+    "lead_id",
+    "amanda_score",
+    "business_type",
+    "traffic_source",
+    "signup_date",
+    "stage",
+    "questionnaire_url",
+    "questionnaire_deadline",
+    "questionnaire_completed",
+    "transformation_score",
+    "booking_url",
+];
+
+/// What the process's environment may change on the stage. Never credentials: a real account's would
+/// send a demonstration to real people.
+const OVERRIDES: [&str; 8] = [
+    "BACKLOG_ALERT_SECONDS",
+    "BOOKING_THRESHOLD",
+    "CONSENT_WHEN_ABSENT",
+    "CRM_BASE_TAGS",
+    "CRM_KIND",
+    "DESTINATIONS",
+    "LOG_LEVEL",
+    "THANK_YOU_URL",
+];
+
+/// The variables with which functions work on a stage.
+#[derive(Clone, Debug)]
+pub struct StageEnvironment(BTreeMap<String, String>);
+
+impl StageEnvironment {
+    pub(super) fn new(address: SocketAddr, options: &StageOptions, overrides: &Env) -> Self {
+        let base = format!("http://{address}");
+        let doorbell = options.functions_at.as_ref().map_or_else(
+            || format!("{base}/api"),
+            |url| url.as_str().trim_end_matches('/').to_owned(),
+        );
+        let mut variables: BTreeMap<String, String> = [
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", base.clone()),
+            ("AWS_REGION", "sa-east-1".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("CALENDLY_EVENT_URL", format!("{base}/agenda")),
+            ("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY.to_owned()),
+            ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
+            ("DOORBELL_URL", doorbell),
+            ("ENVIRONMENT", "local".to_owned()),
+            ("HASH_KEY", STAGE_HASH_KEY.to_owned()),
+            ("SERVICE_TOKEN", "local-stage-service-token".to_owned()),
+            ("SITE_URL", base.clone()),
+            ("TABLE_NAME", TABLE.to_owned()),
+            ("THANK_YOU_URL", format!("{base}/stage")),
+            ("WHATSAPP_APP_SECRET", STAGE_WHATSAPP_APP_SECRET.to_owned()),
+            ("WHATSAPP_VERIFY_TOKEN", "local-stage-verify-token".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for destination in destination::ALL {
+            let simulated =
+                format!("{base}/simulated/{}{}", destination.name, destination.local_path);
+            variables.insert(destination.base_url_variable.to_owned(), simulated);
+            for (name, value) in destination.local_variables {
+                variables.insert((*name).to_owned(), (*value).to_owned());
+            }
+        }
+        let names: Vec<_> = destination::ALL.iter().map(|destination| destination.name).collect();
+        variables.insert("DESTINATIONS".to_owned(), names.join(","));
+        let rates = destination::ALL.iter().map(|one| one.requests_per_minute_variable());
+        for name in OVERRIDES.into_iter().map(str::to_owned).chain(rates) {
+            if let Some(value) = overrides.get(&name) {
+                variables.insert(name, value.to_owned());
+            }
+        }
+        if let Some(url) = &options.alerts_to {
+            variables.insert("MONITORING_WEBHOOK_URL".to_owned(), url.to_string());
+        }
+        Self(variables)
+    }
+
+    pub(super) fn variable(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    pub(super) fn token(&self) -> Secret {
+        Secret::new(self.variable("SERVICE_TOKEN"))
+    }
+
+    /// As a configuration.
+    pub fn env(&self) -> Env {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    /// With the engine's own address: functions in the stage's process need no way round.
+    pub(super) fn with_engine(&self, endpoint: &str) -> Env {
+        let mut variables = self.0.clone();
+        variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.to_owned());
+        variables.into_iter().collect()
+    }
+
+    /// Writes `stage.env`, for `cargo lambda watch --env-file` and for a shell.
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
+        let lines: Vec<_> =
+            self.0.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+        std::fs::write(folder.join("stage.env"), lines.join("\n") + "\n")
+    }
+}

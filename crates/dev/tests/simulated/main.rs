@@ -1,0 +1,99 @@
+//! The simulated providers, called over real HTTP as a destination calls them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod behaviour;
+mod crm;
+mod ga4;
+mod log;
+mod mailerlite;
+mod meta;
+mod segment;
+mod server;
+mod whatsapp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use funil_dev::simulated::{Clock, Providers};
+use serde_json::Value;
+
+const NOW: &str = "2026-01-02T03:04:05.678Z";
+
+fn clock() -> Clock {
+    Arc::new(|| NOW.to_owned())
+}
+
+/// A client and the providers it calls.
+struct Caller {
+    providers: Providers,
+    address: SocketAddr,
+    client: reqwest::Client,
+}
+
+/// An answer as a test looks at it.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: reqwest::header::HeaderMap,
+    body: Value,
+}
+
+/// What a call brings besides its address.
+#[derive(Default)]
+struct Sent<'a> {
+    headers: &'a [(&'a str, &'a str)],
+    body: String,
+}
+
+impl Caller {
+    async fn new() -> Self {
+        Self::of(Providers::new(clock())).await
+    }
+
+    async fn of(providers: Providers) -> Self {
+        let address = providers.serve().await.unwrap();
+        Self { providers, address, client: client() }
+    }
+
+    /// Sends a call; an error is a call without an answer.
+    async fn send(&self, call: &str, sent: Sent<'_>) -> reqwest::Result<Answer> {
+        let (method, path) = call.split_once(' ').unwrap();
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.client.request(method.parse().unwrap(), url).body(sent.body);
+        for (name, value) in sent.headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let text = answer.text().await?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Answer { status, headers, body })
+    }
+
+    /// Sends JSON with a bearer token.
+    async fn ask(&self, call: &str, body: Value) -> Answer {
+        self.ask_with(call, body, &[("authorization", "Bearer t0ken")]).await
+    }
+
+    async fn ask_with(&self, call: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(call, Sent { headers, body }).await.unwrap()
+    }
+
+    /// The note of the last call a provider received.
+    fn note(&self, provider: &str) -> String {
+        self.providers.received(provider).pop().unwrap().note
+    }
+}
+
+fn client() -> reqwest::Client {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()
+}

@@ -1,0 +1,287 @@
+//! Answers that say no, as RFC 9457 problem details.
+//!
+//! `detail` is for the caller, in their language; it never echoes what they sent, nor anything
+//! internal. What went wrong inside is logged once, where the problem is made.
+
+use funil_core::form::{FieldErrors, Locale};
+use funil_core::json::JsonError;
+use funil_store::StoreError;
+use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::platform::response::HttpAnswer;
+
+/// What is wrong with a call.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// The body is not what its content type says.
+    Json(JsonError),
+    /// The event of the platform cannot be read as a call.
+    Unreadable,
+    /// Fields are missing or wrong.
+    Fields(FieldErrors),
+    /// The idempotency key cannot be read.
+    IdempotencyKey,
+    /// The idempotency key was used for another content.
+    KeyReused,
+    /// Another method is needed: these.
+    Method(&'static str),
+    /// Another content type or charset is needed.
+    ContentType,
+    /// The body is too large, in bytes.
+    TooLarge(usize),
+    /// Too many calls.
+    RateLimited {
+        /// When to come back, in seconds.
+        retry_after_s: i64,
+    },
+    /// No valid service token.
+    Unauthorised,
+    /// A webhook without its provider's signature.
+    Unsigned,
+    /// A handshake that does not know the configured token.
+    WrongVerifyToken,
+    /// The booking is known as another call.
+    BookingKnown,
+    /// There is no such lead.
+    NoSuchLead,
+    /// The destination is not listed in `DESTINATIONS`.
+    DestinationOff,
+    /// The table is not there, or not ours.
+    Unavailable,
+}
+
+impl From<StoreError> for Problem {
+    /// The one place where a failing table is logged on the way to an answer.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error, "the table failed; answering 503");
+        Self::Unavailable
+    }
+}
+
+impl Problem {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Json(_) | Self::Unreadable | Self::IdempotencyKey => StatusCode::BAD_REQUEST,
+            Self::Fields(_) | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unauthorised | Self::Unsigned => StatusCode::UNAUTHORIZED,
+            Self::WrongVerifyToken => StatusCode::FORBIDDEN,
+            Self::NoSuchLead => StatusCode::NOT_FOUND,
+            Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Json(JsonError::Syntax) => "invalid_json",
+            Self::Json(JsonError::DuplicateKey) => "duplicate_key",
+            Self::Json(JsonError::TooDeep) => "too_deep",
+            Self::Unreadable => "unreadable_request",
+            Self::Fields(_) => "invalid_fields",
+            Self::IdempotencyKey => "invalid_idempotency_key",
+            Self::KeyReused => "idempotency_key_reused",
+            Self::Method(_) => "method_not_allowed",
+            Self::ContentType => "unsupported_content_type",
+            Self::TooLarge(_) => "body_too_large",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unauthorised => "unauthorized",
+            Self::Unsigned => "not_signed",
+            Self::WrongVerifyToken => "wrong_verify_token",
+            Self::BookingKnown => "booking_known",
+            Self::NoSuchLead => "lead_not_found",
+            Self::DestinationOff => "destination_off",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The title and the detail, in English and in Portuguese.
+    #[expect(clippy::too_many_lines, reason = "one sentence for each problem, in two languages")]
+    fn words(&self, locale: Locale) -> (String, String) {
+        let (en, pt) = match self {
+            Self::Json(JsonError::Syntax) => (
+                ("The body is not valid JSON", "Send one JSON object in UTF-8."),
+                ("O corpo não é JSON válido", "Envie um objeto JSON em UTF-8."),
+            ),
+            Self::Json(JsonError::DuplicateKey) => (
+                ("The body names a key twice", "Send each key of an object once."),
+                ("O corpo repete uma chave", "Envie cada chave de um objeto uma só vez."),
+            ),
+            Self::Json(JsonError::TooDeep) => (
+                ("The body nests too deeply", "Send at most 32 levels of nesting."),
+                ("O corpo tem níveis demais", "Envie no máximo 32 níveis."),
+            ),
+            Self::Unreadable => (
+                ("The request cannot be read", "Send a plain HTTP request."),
+                ("A requisição não pôde ser lida", "Envie uma requisição HTTP comum."),
+            ),
+            Self::Fields(_) => (
+                ("Some fields are not valid", "Correct the fields in `errors` and send again."),
+                ("Alguns campos não são válidos", "Corrija os campos em `errors` e envie de novo."),
+            ),
+            Self::IdempotencyKey => (
+                ("The Idempotency-Key cannot be read", "Send 1 to 255 visible ASCII characters."),
+                (
+                    "A Idempotency-Key não pôde ser lida",
+                    "Envie de 1 a 255 caracteres ASCII visíveis.",
+                ),
+            ),
+            Self::KeyReused => (
+                (
+                    "This Idempotency-Key was used for another content",
+                    "Use a new key for a new submission.",
+                ),
+                (
+                    "Esta Idempotency-Key já foi usada com outro conteúdo",
+                    "Use uma chave nova para um envio novo.",
+                ),
+            ),
+            Self::Method(_) => (
+                ("This method is not allowed", "Use a method listed in the Allow header."),
+                ("Este método não é permitido", "Use um método listado no cabeçalho Allow."),
+            ),
+            Self::ContentType => (
+                (
+                    "This content type is not supported",
+                    "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
+                ),
+                (
+                    "Este tipo de conteúdo não é aceito",
+                    "Envie application/json ou application/x-www-form-urlencoded, em UTF-8.",
+                ),
+            ),
+            Self::TooLarge(bytes_max) => {
+                return match locale {
+                    Locale::En => (
+                        "The body is too large".to_owned(),
+                        format!("Send at most {bytes_max} bytes."),
+                    ),
+                    Locale::PtBr => (
+                        "O corpo é grande demais".to_owned(),
+                        format!("Envie no máximo {bytes_max} bytes."),
+                    ),
+                };
+            }
+            Self::RateLimited { .. } => (
+                ("Too many submissions", "Wait as long as Retry-After says and send again."),
+                ("Envios demais", "Aguarde o tempo de Retry-After e envie de novo."),
+            ),
+            Self::Unauthorised => (
+                ("A service token is needed", "Send Authorization: Bearer with a SERVICE_TOKEN."),
+                ("Falta um token de serviço", "Envie Authorization: Bearer com um SERVICE_TOKEN."),
+            ),
+            Self::Unsigned => (
+                ("The signature is missing or wrong", "Sign the raw body, at the present time."),
+                ("A assinatura falta ou está errada", "Assine o corpo, no horário atual."),
+            ),
+            Self::WrongVerifyToken => (
+                ("The verify token is not the configured one", "Check hub.verify_token."),
+                ("O token de verificação não é o configurado", "Confira hub.verify_token."),
+            ),
+            Self::BookingKnown => (
+                (
+                    "This booking is known as another call",
+                    "Withdraw it with DELETE, and plan the new call under another bookingId.",
+                ),
+                (
+                    "Este agendamento já existe com outra chamada",
+                    "Retire-o com DELETE e planeje a nova chamada com outro bookingId.",
+                ),
+            ),
+            Self::NoSuchLead => (
+                ("There is no such lead", "Check the leadId and, where one is sent, the e-mail."),
+                ("Este lead não existe", "Confira o leadId e, se houver, o e-mail."),
+            ),
+            Self::DestinationOff => (
+                ("This destination is off", "List it in DESTINATIONS on all functions."),
+                ("Este destino está desligado", "Liste-o em DESTINATIONS em todas as funções."),
+            ),
+            Self::Unavailable => (
+                (
+                    "Not available right now",
+                    "Send the same request again shortly; if it was kept, you get its answer.",
+                ),
+                (
+                    "Indisponível no momento",
+                    "Envie a mesma requisição de novo em instantes; se ela foi guardada, a resposta vem.",
+                ),
+            ),
+        };
+        let (title, detail) = match locale {
+            Locale::En => en,
+            Locale::PtBr => pt,
+        };
+        (title.to_owned(), detail.to_owned())
+    }
+
+    /// The answer.
+    pub(crate) fn answer(&self, locale: Locale) -> HttpAnswer {
+        let (title, detail) = self.words(locale);
+        let mut body = json!({
+            "type": format!("urn:funil:problem:{}", self.code()),
+            "title": title,
+            "status": self.status().as_u16(),
+            "detail": detail,
+            "code": self.code(),
+        });
+        if let Self::Fields(errors) = self {
+            body["errors"] = errors
+                .0
+                .iter()
+                .map(|error| {
+                    json!({
+                        "field": error.field,
+                        "code": error.fault.code(),
+                        "message": error.fault.message(locale),
+                    })
+                })
+                .collect();
+        }
+        let mut answer = json_answer(self.status(), &body);
+        answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self {
+            Self::Method(allowed) => put(&mut answer.headers, ALLOW, allowed),
+            Self::RateLimited { retry_after_s } => {
+                put(&mut answer.headers, RETRY_AFTER, &retry_after_s.to_string());
+            }
+            Self::Unavailable => put(&mut answer.headers, RETRY_AFTER, "5"),
+            Self::Unauthorised => {
+                put(&mut answer.headers, http::header::WWW_AUTHENTICATE, "Bearer");
+            }
+            Self::Json(_)
+            | Self::Unreadable
+            | Self::Fields(_)
+            | Self::IdempotencyKey
+            | Self::KeyReused
+            | Self::ContentType
+            | Self::TooLarge(_)
+            | Self::Unsigned
+            | Self::WrongVerifyToken
+            | Self::BookingKnown
+            | Self::NoSuchLead
+            | Self::DestinationOff => {}
+        }
+        answer
+    }
+}
+
+/// A JSON answer that nobody caches.
+pub(crate) fn json_answer(status: StatusCode, body: &Value) -> HttpAnswer {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    HttpAnswer { status, headers, body: body.to_string().into() }
+}
+
+/// Sets a header; a value that is none is left out.
+pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,173 @@
+//! Ringing: a call that says "drain what is due" and carries no data (design §3).
+//!
+//! By HTTP where the functions have addresses (Netlify, the local stage), by asynchronous invocation
+//! on AWS. A ring only saves time; the schedule is the guarantee, so a failed ring is logged by its
+//! caller and nothing more. It never waits for the work.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use funil_core::clock::Clock;
+use funil_core::delivery::exchange::endpoint;
+use funil_core::settings::{Secret, Settings};
+use funil_store::{AwsConfig, Shell};
+use url::Url;
+
+/// How long a ring may take; the work behind it goes on without us.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long an intake function gives its ring; a ring only saves time.
+const INTAKE_PATIENCE: Duration = Duration::from_millis(50);
+
+/// A ring that did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RingError {
+    /// Nobody there.
+    #[error("no connection to {function}; check DOORBELL_URL")]
+    NoConnection {
+        /// Whom we rang.
+        function: &'static str,
+    },
+    /// It answered with a refusal.
+    #[error("{function} answered {status} to a ring; check SERVICE_TOKEN and its deployment")]
+    Refused {
+        /// Whom we rang.
+        function: &'static str,
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// The invocation could not be signed.
+    #[error("the invocation of {function} could not be signed")]
+    Unsigned {
+        /// Whom we rang.
+        function: &'static str,
+    },
+}
+
+/// How functions are rung.
+#[derive(Clone, Debug)]
+pub enum Doorbell {
+    /// `POST <base>/<function>` with the service token.
+    Http {
+        /// `DOORBELL_URL`
+        base: Url,
+        /// The first of `SERVICE_TOKEN`.
+        token: Secret,
+    },
+    /// An asynchronous Lambda invocation of `<prefix><function>`.
+    Lambda {
+        /// `DOORBELL_FUNCTION_PREFIX`
+        prefix: String,
+        /// Region and credentials.
+        aws: AwsConfig,
+        /// Where the Lambda API is; `AWS_ENDPOINT_URL_LAMBDA` in a test.
+        api: Url,
+    },
+}
+
+impl Doorbell {
+    /// Reads which doorbell this deployment has; `None` where it has none.
+    pub fn read(
+        settings: &mut Settings<'_>,
+        aws: Option<&AwsConfig>,
+        tokens: &[Secret],
+    ) -> Option<Self> {
+        if settings.optional("DOORBELL_URL").is_some() {
+            let base = settings.url("DOORBELL_URL", None)?;
+            return Some(Self::Http { base, token: tokens.first()?.clone() });
+        }
+        let prefix = settings.optional("DOORBELL_FUNCTION_PREFIX")?.to_owned();
+        let aws = aws?.clone();
+        let default = format!("https://lambda.{}.amazonaws.com", aws.region);
+        let api = settings.url("AWS_ENDPOINT_URL_LAMBDA", Some(&default))?;
+        Some(Self::Lambda { prefix, aws, api })
+    }
+
+    /// Rings `function` and comes back at once.
+    pub async fn ring(&self, shell: &Shell, function: &'static str) -> Result<(), RingError> {
+        self.ring_within(shell, function, PATIENCE).await
+    }
+
+    /// Tells `dispatch` that something was accepted, where there is a doorbell.
+    pub(crate) async fn announce(doorbell: Option<&Self>, shell: &Shell) {
+        let Some(doorbell) = doorbell else { return };
+        if let Err(error) = doorbell.ring_within(shell, "dispatch", INTAKE_PATIENCE).await {
+            tracing::debug!(error = %error, "dispatch was not rung; the schedule will find what is due");
+        }
+    }
+
+    /// Rings `function` and comes back within `patience`.
+    async fn ring_within(
+        &self,
+        shell: &Shell,
+        function: &'static str,
+        patience: Duration,
+    ) -> Result<(), RingError> {
+        let request = match self {
+            Self::Http { base, token } => shell
+                .http
+                .post(endpoint(base, &[function]))
+                .bearer_auth(token.expose())
+                .header("content-length", "0"),
+            Self::Lambda { prefix, aws, api } => {
+                let request = invocation(api, &format!("{prefix}{function}"), aws, &*shell.clock)
+                    .ok_or(RingError::Unsigned { function })?;
+                let (parts, body) = request.into_parts();
+                shell.http.post(parts.uri.to_string()).headers(parts.headers).body(body)
+            }
+        };
+        match request.timeout(patience).send().await {
+            Ok(answer)
+                if answer.status().is_client_error() || answer.status().is_server_error() =>
+            {
+                Err(RingError::Refused { function, status: answer.status().as_u16() })
+            }
+            Ok(_) => Ok(()),
+            // The bell was heard; whoever heard it is at work.
+            Err(error) if error.is_timeout() && !error.is_connect() => Ok(()),
+            Err(_) => Err(RingError::NoConnection { function }),
+        }
+    }
+}
+
+/// The signed request of an asynchronous invocation (Lambda API reference, `Invoke`, with
+/// `X-Amz-Invocation-Type: Event`).
+pub fn invocation(
+    api: &Url,
+    function: &str,
+    aws: &AwsConfig,
+    clock: &dyn Clock,
+) -> Option<http::Request<String>> {
+    let url = endpoint(api, &["2015-03-31", "functions", function, "invocations"]);
+    let body = r#"{"ring":true}"#.to_owned();
+    let mut request = http::Request::post(url.as_str())
+        .header("content-type", "application/json")
+        .header("x-amz-invocation-type", "Event")
+        .body(body)
+        .ok()?;
+    let identity = aws.credentials().into();
+    let at_ms = u64::try_from(clock.now().as_millisecond()).ok()?;
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&aws.region)
+        .name("lambda")
+        .time(SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms))
+        .settings(SigningSettings::default())
+        .build()
+        .ok()?
+        .into();
+    let headers = request.headers().iter();
+    let headers: Vec<(&str, &str)> =
+        headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    let signable = SignableRequest::new(
+        "POST",
+        url.as_str(),
+        headers.into_iter(),
+        SignableBody::Bytes(request.body().as_bytes()),
+    )
+    .ok()?;
+    let (instructions, _) = sign(signable, &params).ok()?.into_parts();
+    instructions.apply_to_request_http1x(&mut request);
+    Some(request)
+}

@@ -1,0 +1,129 @@
+//! `lead-submit`: the landing page's form. Validates, scores, accepts, answers.
+//!
+//! What it shares with other forms is in [`crate::intake::form`].
+
+use funil_core::contact::{Email, Phone};
+use funil_core::event::{EventData, LeadSubmitted};
+use funil_core::form::FieldErrors;
+use funil_core::form::lead::LeadForm;
+use funil_core::id::LeadId;
+use funil_core::lead::LeadChanges;
+use funil_core::score::amanda::{self, AmandaScore, ClientScore};
+use funil_core::settings::{ConfigError, Env};
+use funil_store::{Accepted, LeadWrite, Shell, StoreError, StoredAnswer};
+use serde_json::{Value, json};
+
+use crate::Function;
+use crate::intake::form::{self, Effect, Form, Intake, Submission};
+
+pub(crate) const NAME: &str = "lead-submit";
+
+#[derive(Clone)]
+struct LeadSubmit {
+    intake: Intake,
+}
+
+/// Configures the function.
+pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+    let mut settings = env.settings();
+    let endpoint = Intake::read(&mut settings, shell).map(|intake| LeadSubmit { intake });
+    settings.finish(endpoint).map(form::function)
+}
+
+/// A valid submission, scored.
+struct ScoredLead {
+    form: LeadForm,
+    /// The id that it is kept under, unless that belongs to another e-mail.
+    lead_id: LeadId,
+    score: AmandaScore,
+    client_score: Option<ClientScore>,
+}
+
+impl Form for LeadSubmit {
+    const NAME: &'static str = NAME;
+    type Content = ScoredLead;
+
+    fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    fn read(&self, body: &Value) -> Result<ScoredLead, FieldErrors> {
+        let form = LeadForm::parse(body)?;
+        let score = amanda::score(&form.answers());
+        let derived = self.derived(&form);
+        // A derived id is somebody's own: whoever else sends it must not take it from them.
+        let usable = form.lead_id.filter(|id| *id == derived || !id.is_derived());
+        Ok(ScoredLead {
+            lead_id: usable.unwrap_or(derived),
+            client_score: form.client_score.map(|client| ClientScore::compare(client, score.total)),
+            score,
+            form,
+        })
+    }
+
+    fn person(content: &ScoredLead) -> (&Email, Option<&Phone>) {
+        (&content.form.email, content.form.phone.as_ref())
+    }
+
+    fn fingerprint(content: &ScoredLead) -> String {
+        content.form.fingerprint()
+    }
+
+    fn answer(&self, submission: &Submission<ScoredLead>) -> StoredAnswer {
+        self.answer_as(submission, submission.content.lead_id)
+    }
+
+    /// Keeps a lead. A supplied id that belongs to another e-mail is no error: the lead is kept under
+    /// the id derived from its own.
+    async fn keep(
+        &self,
+        submission: &Submission<ScoredLead>,
+    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+        let ScoredLead { form, lead_id, .. } = &submission.content;
+        let supplied = form.lead_id.filter(|supplied| supplied != lead_id);
+        let (accepted, answer) = self.accept(submission, *lead_id, supplied).await?;
+        if accepted != Accepted::OtherEmail {
+            return Ok((accepted, answer));
+        }
+        self.accept(submission, self.derived(form), Some(*lead_id)).await
+    }
+}
+
+impl LeadSubmit {
+    fn derived(&self, form: &LeadForm) -> LeadId {
+        LeadId::from_email(self.intake.hash(), &form.email)
+    }
+
+    fn answer_as(&self, submission: &Submission<ScoredLead>, lead_id: LeadId) -> StoredAnswer {
+        let score = &submission.content.score;
+        let body = json!({
+            "success": true,
+            "leadId": lead_id,
+            "amandaScore": score.total,
+            "tier": score.tier.name(),
+        });
+        submission.answer(&body, self.intake.config.thank_you_url.as_ref())
+    }
+
+    async fn accept(
+        &self,
+        submission: &Submission<ScoredLead>,
+        lead_id: LeadId,
+        supplied_lead_id: Option<LeadId>,
+    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+        let ScoredLead { form, score, client_score, .. } = &submission.content;
+        let data =
+            LeadSubmitted { form: form.clone(), score: score.clone(), client_score: *client_score };
+        let effect = Effect {
+            lead_id,
+            supplied_lead_id,
+            lead: LeadWrite::OfEmail,
+            changes: LeadChanges::of_submission(&data, submission.now),
+            data: EventData::LeadSubmitted(Box::new(data)),
+            consent: form.consent.as_ref(),
+            consent_when_absent: &self.intake.config.consent_when_absent,
+            answer: self.answer_as(submission, lead_id),
+        };
+        self.intake.accept(submission, effect).await
+    }
+}

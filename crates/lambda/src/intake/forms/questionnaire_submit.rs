@@ -1,0 +1,132 @@
+//! `questionnaire-submit`: the questionnaire of a lead who is known. Validates, scores, updates the
+//! lead, answers with the next step.
+//!
+//! What it shares with other forms is in [`crate::intake::form`]. The link to book a call is filled in with the
+//! name that the call brought, else with the lead's, which costs one read where a link is earned; it
+//! leaves only in an answer to the lead's own e-mail, because no other is kept.
+
+use funil_core::booking::link::{booking_link, with_name};
+use funil_core::contact::{Email, Phone};
+use funil_core::event::{EventData, QuestionnaireCompleted};
+use funil_core::form::FieldErrors;
+use funil_core::form::questionnaire::{NextStep, QuestionnaireForm};
+use funil_core::lead::LeadChanges;
+use funil_core::pii::Text;
+use funil_core::score::readiness;
+use funil_core::settings::{ConfigError, Env};
+use funil_core::site::BookingConfig;
+use funil_store::{Accepted, LeadWrite, Shell, StoreError, StoredAnswer};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::Function;
+use crate::intake::form::{self, Effect, Form, Intake, Submission};
+
+pub(crate) const NAME: &str = "questionnaire-submit";
+
+#[derive(Clone)]
+struct QuestionnaireSubmit {
+    intake: Intake,
+    booking: BookingConfig,
+}
+
+/// Configures the function.
+pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+    let mut settings = env.settings();
+    let intake = Intake::read(&mut settings, shell);
+    let booking = BookingConfig::read(&mut settings);
+    let endpoint = intake.zip(booking);
+    let endpoint = endpoint.map(|(intake, booking)| QuestionnaireSubmit { intake, booking });
+    settings.finish(endpoint).map(form::function)
+}
+
+impl Form for QuestionnaireSubmit {
+    const NAME: &'static str = NAME;
+    type Content = QuestionnaireCompleted;
+
+    fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    fn read(&self, body: &Value) -> Result<QuestionnaireCompleted, FieldErrors> {
+        let form = QuestionnaireForm::parse(body)?;
+        let score = readiness::score(|question| form.answer(question));
+        let next_step = NextStep::of(score.total, self.booking.threshold);
+        let page = match next_step {
+            NextStep::CalendarBooking => self.booking.page.as_ref(),
+            NextStep::Nurture => None,
+        };
+        let booking_url = page.map(|page| booking_link(page, form.lead_id, &form.email));
+        Ok(QuestionnaireCompleted { form, score, next_step, booking_url })
+    }
+
+    fn person(content: &QuestionnaireCompleted) -> (&Email, Option<&Phone>) {
+        (&content.form.email, None)
+    }
+
+    fn fingerprint(content: &QuestionnaireCompleted) -> String {
+        content.form.fingerprint()
+    }
+
+    fn answer(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredAnswer {
+        self.answer_to(submission, submission.content.form.name.as_ref())
+    }
+
+    /// Keeps it on the lead, who has to be there under this e-mail. Without boxes of its own it
+    /// changes no consent but that to be contacted: the lead's own form said what it said.
+    async fn keep(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+        let completed = &submission.content;
+        let name = self.name(completed).await?;
+        let effect = Effect {
+            lead_id: completed.form.lead_id,
+            supplied_lead_id: None,
+            lead: LeadWrite::KnownOfEmail,
+            data: EventData::QuestionnaireCompleted(Box::new(completed.clone())),
+            changes: LeadChanges::of_questionnaire(completed, submission.now),
+            consent: completed.form.consent.as_ref(),
+            consent_when_absent: &[],
+            answer: self.answer_to(submission, name.as_ref()),
+        };
+        self.intake.accept(submission, effect).await
+    }
+}
+
+impl QuestionnaireSubmit {
+    /// The answer to somebody of this name.
+    fn answer_to(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+        name: Option<&Text>,
+    ) -> StoredAnswer {
+        let completed = &submission.content;
+        let mut body = json!({
+            "success": true,
+            "transformationScore": completed.score.total,
+            "nextStep": completed.next_step.name(),
+        });
+        let link = completed.booking_url.as_ref().map(|link| match name {
+            Some(name) => with_name(link, name),
+            None => link.clone(),
+        });
+        if let Some(link) = &link {
+            body["bookingUrl"] = json!(link.expose());
+        }
+        // Where a plain form goes to a page at all, whoever may book goes to book.
+        let thank_you = self.intake.config.thank_you_url.as_ref();
+        let booking = link.and_then(|link| Url::parse(link.expose()).ok());
+        submission.answer(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
+    }
+
+    /// Whom the link is for: the name that the call brought, else the lead's.
+    async fn name(&self, completed: &QuestionnaireCompleted) -> Result<Option<Text>, StoreError> {
+        let form = &completed.form;
+        if form.name.is_some() || completed.booking_url.is_none() {
+            return Ok(form.name.clone());
+        }
+        let lead = self.intake.site.store.lead(form.lead_id).await?;
+        Ok(lead.and_then(|lead| lead.latest.name))
+    }
+}

@@ -1,0 +1,122 @@
+//! `POST /replay`: dead deliveries, listed, judged and sent again.
+//!
+//! A dry run unless the body says otherwise. The same as `funil dead replay`, for who has no shell.
+
+use std::collections::BTreeSet;
+
+use funil_core::destination;
+use funil_core::event::Operator;
+use funil_core::form::{Fault, FieldErrors, Fields};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Dispatch;
+use crate::http::guard;
+use crate::http::problem::{Problem, json_answer};
+use crate::operate::replay::{Candidates, Judged, Selection, replay};
+use crate::platform::request::HttpCall;
+use crate::platform::response::HttpAnswer;
+
+/// How many deliveries one call lists, where it does not say.
+const LIMIT: i64 = 100;
+/// How many it may list or name.
+const LIMIT_MAX: usize = 500;
+/// The longest reason there may be, in characters.
+const REASON_CHARS_MAX: usize = 100;
+/// Every field of the body. A misspelt filter would replay more than was meant.
+const FIELDS: [&str; 8] =
+    ["destination", "reason", "since", "until", "deliveries", "dryRun", "evenDuplicates", "limit"];
+
+/// What a body asks for.
+struct Asked {
+    selection: Selection,
+    dry_run: bool,
+    even_duplicates: bool,
+    limit: usize,
+}
+
+impl Asked {
+    fn read(body: &Value) -> Result<Self, FieldErrors> {
+        let mut fields = Fields::of(body);
+        fields.only(&FIELDS);
+        let selection = Selection {
+            destination: fields.parsed("destination", Fault::Choice, destination::find),
+            reason: fields.text("reason", REASON_CHARS_MAX).map(|reason| reason.expose().clone()),
+            since: fields.parsed("since", Fault::Time, |text| text.parse().ok()),
+            until: fields.parsed("until", Fault::Time, |text| text.parse().ok()),
+            named: fields
+                .each("deliveries", LIMIT_MAX, Fault::DeliveryName, |text| text.parse().ok()),
+        };
+        let limit_max = i64::try_from(LIMIT_MAX).unwrap_or(LIMIT);
+        let asked = Self {
+            selection,
+            dry_run: fields.flag("dryRun").unwrap_or(true),
+            even_duplicates: fields.flag("evenDuplicates").unwrap_or(false),
+            limit: usize::try_from(fields.number("limit", 1, limit_max).unwrap_or(LIMIT))
+                .unwrap_or(LIMIT_MAX),
+        };
+        fields.finish(Some(asked))
+    }
+}
+
+impl Dispatch {
+    /// Lists what is meant, and sends it again if it is to be.
+    pub(super) async fn replay(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
+        let body = if call.body.is_empty() { json!({}) } else { guard::form_body(call)?.1 };
+        if !body.is_object() {
+            return Err(Problem::Json(funil_core::json::JsonError::Syntax));
+        }
+        let asked = Asked::read(&body).map_err(Problem::Fields)?;
+        let store = &self.site.store;
+        store.ready(&self.site.config.hash_key).await?;
+        let now = self.site.shell.clock.now();
+        let mut candidates = Candidates::of(store, asked.selection, now);
+        let mut judged = Vec::new();
+        let mut more = false;
+        while let Some(one) = candidates.next().await? {
+            more = judged.len() == asked.limit;
+            if more {
+                break;
+            }
+            judged.push(one);
+        }
+        let mut shown = Vec::new();
+        let mut due = BTreeSet::new();
+        for one in &judged {
+            let replayed = !asked.dry_run
+                && replay(store, &self.site.shell, one, asked.even_duplicates, Operator::Http)
+                    .await?;
+            if replayed {
+                let delivery = &one.ended.delivery;
+                due.insert(delivery.destination.as_str());
+                tracing::info!(
+                    destination = delivery.destination,
+                    slot = delivery.slot,
+                    lead = %delivery.lead_id,
+                    delivery = %delivery.id,
+                    safety = one.safety.name(),
+                    "replayed {}", one.name()
+                );
+            }
+            shown.push(entry(one, replayed));
+        }
+        self.ring(due.into_iter().filter_map(destination::find)).await;
+        let answer = json!({"dryRun": asked.dry_run, "deliveries": shown, "more": more});
+        Ok(json_answer(StatusCode::OK, &answer))
+    }
+}
+
+fn entry(judged: &Judged, replayed: bool) -> Value {
+    let delivery = &judged.ended.delivery;
+    json!({
+        "lead": delivery.lead_id,
+        "delivery": delivery.id,
+        "destination": delivery.destination,
+        "slot": delivery.slot,
+        "reason": delivery.reason,
+        "diedAt": delivery.settled_at,
+        "safety": judged.safety.name(),
+        "why": judged.safety.reason(),
+        "replayed": replayed,
+    })
+}

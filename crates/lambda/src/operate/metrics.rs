@@ -1,0 +1,135 @@
+//! `metrics`: the backlog as gauges, in Prometheus' text format 0.0.4.
+//!
+//! Gauges only, read from the table; totals are counted from log lines, because no function
+//! remembers anything. Calls no provider.
+
+use funil_core::provider::{calendly, whatsapp};
+use funil_core::settings::{ConfigError, Env};
+use funil_store::{Counted, Shell};
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::Function;
+use crate::app::Site;
+use crate::http::guard;
+use crate::http::problem::{Problem, json_answer, put};
+use crate::intake::forms::{lead_submit, questionnaire_submit};
+use crate::operate::status::{self, DELIVERIES_MAX, QUARANTINED_MAX, Report};
+use crate::platform::function::Answer;
+use crate::platform::request::HttpCall;
+use crate::platform::response::HttpAnswer;
+use crate::platform::trigger::Trigger;
+
+const NAME: &str = "metrics";
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Who keeps calls aside.
+const SOURCES: [&str; 4] =
+    [lead_submit::NAME, questionnaire_submit::NAME, calendly::NAME, whatsapp::NAME];
+
+#[derive(Clone)]
+struct Metrics {
+    site: Site,
+}
+
+/// Configures the function.
+pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+    let mut settings = env.settings();
+    let endpoint = Site::read(&mut settings, shell).map(|site| Metrics { site });
+    let endpoint = settings.finish(endpoint)?;
+    Ok(Function::new(NAME, move |trigger, _| {
+        let endpoint = endpoint.clone();
+        async move { endpoint.handle(trigger).await }
+    }))
+}
+
+impl Metrics {
+    async fn handle(&self, trigger: Trigger) -> Answer {
+        match trigger {
+            Trigger::Http(call) => {
+                let answered = self.call(&call).await;
+                Answer::Http(
+                    answered.unwrap_or_else(|problem| problem.answer(guard::locale(&call))),
+                )
+            }
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
+        }
+    }
+
+    async fn call(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
+        guard::read_method(call)?;
+        guard::authorised(call, &self.site.config.service_tokens)?;
+        let (store, now) = (&self.site.store, self.site.shell.clock.now());
+        let counts = SOURCES.map(|source| async move {
+            Ok((source, store.quarantine_count(source, QUARANTINED_MAX).await?))
+        });
+        let ((), reports, quarantined) = futures::try_join!(
+            store.answers(&self.site.config.hash_key),
+            status::destinations(&self.site, now),
+            futures::future::try_join_all(counts),
+        )?;
+        let mut answer = json_answer(StatusCode::OK, &Value::Null);
+        put(&mut answer.headers, CONTENT_TYPE, FORMAT);
+        answer.body = if call.method == Method::HEAD {
+            bytes::Bytes::new()
+        } else {
+            text(&reports, &quarantined).into()
+        };
+        Ok(answer)
+    }
+}
+
+fn text(reports: &[Report], quarantined: &[(&str, Counted)]) -> String {
+    let by_destination = |value: fn(&Report) -> i64| {
+        reports.iter().map(|report| (report.destination.name, value(report))).collect::<Vec<_>>()
+    };
+    let by_source: Vec<_> =
+        quarantined.iter().map(|(source, counted)| (*source, i64::from(counted.count))).collect();
+    [
+        gauge(
+            "funil_pending_deliveries",
+            &format!("Deliveries still to be settled, due or not. Counted up to {DELIVERIES_MAX}."),
+            "destination",
+            &by_destination(|report| report.pending.count.into()),
+        ),
+        gauge(
+            "funil_dead_deliveries",
+            &format!("Deliveries that wait for a person. Counted up to {DELIVERIES_MAX}."),
+            "destination",
+            &by_destination(|report| report.dead.count.into()),
+        ),
+        gauge(
+            "funil_oldest_due_age_seconds",
+            "For how long the oldest due delivery has been due. 0 where nothing is due.",
+            "destination",
+            &by_destination(|report| report.oldest_due_age_s.unwrap_or(0)),
+        ),
+        gauge(
+            "funil_breaker_open",
+            "1 while the breaker is open or probing: at most one delivery is sent, to see.",
+            "destination",
+            &by_destination(|report| report.breaker.open.is_some().into()),
+        ),
+        gauge(
+            "funil_destination_enabled",
+            "1 where the destination is listed in DESTINATIONS.",
+            "destination",
+            &by_destination(|report| report.enabled.into()),
+        ),
+        gauge(
+            "funil_quarantined_calls",
+            &format!("Calls kept aside for a person. Counted up to {QUARANTINED_MAX}."),
+            "source",
+            &by_source,
+        ),
+    ]
+    .concat()
+}
+
+/// One gauge with a sample for each value of its label. Names and labels are ours: nothing in them
+/// has to be escaped.
+fn gauge(name: &str, help: &str, label: &str, samples: &[(&str, i64)]) -> String {
+    let head = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+    let samples = samples.iter().map(|(of, value)| format!("{name}{{{label}=\"{of}\"}} {value}\n"));
+    std::iter::once(head).chain(samples).collect()
+}

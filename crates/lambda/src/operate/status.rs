@@ -1,0 +1,58 @@
+//! How every destination stands, read from the table: what `health` and `metrics` tell.
+//!
+//! A handful of small queries for each destination, all at once; nothing is scanned and no provider
+//! is called. Must not know how it is shown.
+
+use funil_core::delivery::breaker::Breaker;
+use funil_core::destination::{self, Destination};
+use funil_store::{Counted, StoreError};
+use jiff::Timestamp;
+
+use crate::app::Site;
+
+/// Deliveries are counted up to here.
+pub(crate) const DELIVERIES_MAX: i32 = 1000;
+/// Calls in quarantine are counted up to here: they are read whole to be counted.
+pub(crate) const QUARANTINED_MAX: i32 = 100;
+
+/// How one destination stands.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) destination: &'static Destination,
+    /// Whether it is listed in `DESTINATIONS`.
+    pub(crate) enabled: bool,
+    pub(crate) breaker: Breaker,
+    /// For how long the oldest has been due, in seconds; nothing is due without it.
+    pub(crate) oldest_due_age_s: Option<i64>,
+    /// Still to be settled, due or not.
+    pub(crate) pending: Counted,
+    /// Waiting for a person.
+    pub(crate) dead: Counted,
+}
+
+/// Every destination of the registry, on or off: one that was turned off may have a backlog.
+pub(crate) async fn destinations(site: &Site, now: Timestamp) -> Result<Vec<Report>, StoreError> {
+    futures::future::try_join_all(destination::ALL.iter().map(|one| report(site, one, now))).await
+}
+
+async fn report(
+    site: &Site,
+    destination: &'static Destination,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let store = &site.store;
+    let (breaker, oldest, pending, dead) = futures::try_join!(
+        store.breaker(destination.name),
+        store.due(destination.name, now, 1),
+        store.pending_count(destination.name, DELIVERIES_MAX),
+        store.dead_count(destination.name, DELIVERIES_MAX),
+    )?;
+    Ok(Report {
+        destination,
+        enabled: site.config.destinations.contains(&destination),
+        breaker,
+        oldest_due_age_s: oldest.first().map(|due| now.as_second() - due.due_at.as_second()),
+        pending,
+        dead,
+    })
+}

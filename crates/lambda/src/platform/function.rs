@@ -1,0 +1,91 @@
+//! A function: one event value in, one value out.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use funil_core::form::Locale;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tracing::Instrument as _;
+
+use crate::http::problem::Problem;
+use crate::platform::request::Shape;
+use crate::platform::response::HttpAnswer;
+use crate::platform::trigger::Trigger;
+
+/// What a handler gives back.
+pub(crate) enum Answer {
+    /// To an HTTP call.
+    Http(HttpAnswer),
+    /// To a stream, a schedule or a direct invocation.
+    Value(Value),
+}
+
+impl Answer {
+    /// To whatever is no HTTP call, of a function that takes nothing else.
+    pub(crate) fn http_only(function: &str) -> Self {
+        tracing::warn!("{function} takes HTTP calls only; check what triggers it");
+        Self::Value(json!({"error": format!("{function} takes HTTP calls only")}))
+    }
+}
+
+type Handling = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Handler = dyn Fn(Trigger, Timestamp) -> Handling + Send + Sync;
+
+/// One of Funil's functions, configured and ready. Cheap to clone.
+#[derive(Clone)]
+pub struct Function {
+    /// Its name: of its binary, its folder and its path.
+    pub name: &'static str,
+    handler: Arc<Handler>,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Function({})", self.name)
+    }
+}
+
+impl Function {
+    pub(crate) fn new<F, H>(name: &'static str, handler: F) -> Self
+    where
+        F: Fn(Trigger, Timestamp) -> H + Send + Sync + 'static,
+        H: Future<Output = Answer> + Send + 'static,
+    {
+        Self {
+            name,
+            handler: Arc::new(move |trigger, stop_at| Box::pin(handler(trigger, stop_at))),
+        }
+    }
+
+    /// Handles one event of any shape. `stop_at` is when the platform ends the invocation.
+    pub async fn invoke(&self, event: Value, stop_at: Timestamp) -> Value {
+        let span = tracing::info_span!("invocation", function = self.name);
+        async {
+            match Trigger::parse(event) {
+                Ok(trigger) => {
+                    tracing::debug!(trigger = trigger.name(), "invoked");
+                    let shape = shape_of(&trigger);
+                    match (self.handler)(trigger, stop_at).await {
+                        Answer::Http(answer) => answer.into_event(shape.unwrap_or(Shape::HttpV2)),
+                        Answer::Value(value) => value,
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "an event that cannot be read was refused");
+                    Problem::Unreadable.answer(Locale::En).into_event(error.shape())
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+}
+
+fn shape_of(trigger: &Trigger) -> Option<Shape> {
+    match trigger {
+        Trigger::Http(call) => Some(call.shape),
+        Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => None,
+    }
+}

@@ -1,0 +1,215 @@
+//! The answer to an HTTP call, written in the shape that its platform expects. It must not know
+//! what is answered or why, and it prints nothing but the status.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode, header::SET_COOKIE};
+use serde_json::{Map, Value, json};
+
+use crate::platform::request::Shape;
+
+/// The answer to an HTTP call. Its `Debug` shows the status and nothing else.
+#[derive(Clone, Eq, PartialEq)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body's bytes; what is not UTF-8 travels as base64.
+    pub body: Bytes,
+}
+
+impl HttpAnswer {
+    /// Writes the answer as the value that the function returns to its platform.
+    ///
+    /// - [`Shape::RestV1`]: everything is in `multiValueHeaders`, and what came once in `headers`
+    ///   too; API Gateway merges the two without repeating a pair
+    ///   (<https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>).
+    /// - [`Shape::Netlify`]: `headers`, and only repeated names in `multiValueHeaders`, which
+    ///   Netlify has been seen to ignore (<https://github.com/netlify/cli/issues/923>).
+    /// - [`Shape::HttpV2`]: `headers`, joined as RFC 9110 §5.3 allows for all but `set-cookie`,
+    ///   which has its own list, `cookies`
+    ///   (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
+    pub fn into_event(self, shape: Shape) -> Value {
+        let status = self.status.as_u16();
+        let (body, is_base64) = match std::str::from_utf8(&self.body) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (STANDARD.encode(&self.body), true),
+        };
+        match shape {
+            Shape::RestV1 => json!({
+                "statusCode": status,
+                "headers": self.single_headers(),
+                "multiValueHeaders": self.multi_headers(|_| true),
+                "body": body,
+                "isBase64Encoded": is_base64,
+            }),
+            Shape::Netlify => json!({
+                "statusCode": status,
+                "headers": self.single_headers(),
+                "multiValueHeaders": self.multi_headers(|values| values.len() > 1),
+                "body": body,
+                "isBase64Encoded": is_base64,
+            }),
+            Shape::HttpV2 => json!({
+                "statusCode": status,
+                "headers": self.joined_headers(),
+                "cookies": self.values(&SET_COOKIE),
+                "body": body,
+                "isBase64Encoded": is_base64,
+            }),
+        }
+    }
+
+    fn single_headers(&self) -> Map<String, Value> {
+        let named = self.headers.keys().map(|name| (name, self.values(name)));
+        named
+            .filter(|(_, values)| values.len() == 1)
+            .map(|(name, values)| (name.to_string(), values.concat().into()))
+            .collect()
+    }
+
+    fn multi_headers(&self, wanted: impl Fn(&[String]) -> bool) -> Map<String, Value> {
+        let named = self.headers.keys().map(|name| (name, self.values(name)));
+        named
+            .filter(|(_, values)| wanted(values))
+            .map(|(name, values)| (name.to_string(), values.into()))
+            .collect()
+    }
+
+    fn joined_headers(&self) -> Map<String, Value> {
+        let names = self.headers.keys().filter(|name| **name != SET_COOKIE);
+        names.map(|name| (name.to_string(), self.values(name).join(", ").into())).collect()
+    }
+
+    fn values(&self, name: &HeaderName) -> Vec<String> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    }
+}
+
+impl fmt::Debug for HttpAnswer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("HttpAnswer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(headers: &[(&str, &str)], body: &[u8], shape: Shape, expected: &Value) {
+        let headers = headers.iter().map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        });
+        let mut map = HeaderMap::new();
+        headers.for_each(|(name, value)| _ = map.append(name, value));
+        let answer = HttpAnswer {
+            status: StatusCode::CREATED,
+            headers: map,
+            body: Bytes::copy_from_slice(body),
+        };
+        assert_eq!(answer.into_event(shape), *expected, "{shape:?}");
+    }
+
+    #[test]
+    fn each_shape_gets_its_headers_where_its_platform_looks_for_them() {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Vary", "origin"),
+            ("vary", "accept-language"),
+            ("Set-Cookie", "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT"),
+            ("set-cookie", "b=2"),
+        ];
+        let cookies = ["a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "b=2"];
+        let vary = ["origin", "accept-language"];
+        check(
+            &headers,
+            b"{}",
+            Shape::RestV1,
+            &json!({
+                "statusCode": 201,
+                "headers": { "content-type": "application/json" },
+                "multiValueHeaders": {
+                    "content-type": ["application/json"], "vary": vary, "set-cookie": cookies,
+                },
+                "body": "{}",
+                "isBase64Encoded": false,
+            }),
+        );
+        check(
+            &headers,
+            b"{}",
+            Shape::Netlify,
+            &json!({
+                "statusCode": 201,
+                "headers": { "content-type": "application/json" },
+                "multiValueHeaders": { "vary": vary, "set-cookie": cookies },
+                "body": "{}",
+                "isBase64Encoded": false,
+            }),
+        );
+        check(
+            &headers,
+            b"{}",
+            Shape::HttpV2,
+            &json!({
+                "statusCode": 201,
+                "headers": {
+                    "content-type": "application/json", "vary": "origin, accept-language",
+                },
+                "cookies": cookies,
+                "body": "{}",
+                "isBase64Encoded": false,
+            }),
+        );
+    }
+
+    #[test]
+    fn a_cookie_that_stands_alone_goes_where_its_platform_looks_for_it() {
+        let cookie = [("set-cookie", "a=1")];
+        let event = |headers: Value, multi: Value| {
+            json!({
+                "statusCode": 201, "headers": headers, "multiValueHeaders": multi, "body": "",
+                "isBase64Encoded": false,
+            })
+        };
+        let single = json!({ "set-cookie": "a=1" });
+        let multi = json!({ "set-cookie": ["a=1"] });
+        check(&cookie, b"", Shape::RestV1, &event(single.clone(), multi));
+        check(&cookie, b"", Shape::Netlify, &event(single, json!({})));
+        let v2 = json!({
+            "statusCode": 201, "headers": {}, "cookies": ["a=1"], "body": "",
+            "isBase64Encoded": false,
+        });
+        check(&cookie, b"", Shape::HttpV2, &v2);
+    }
+
+    #[test]
+    fn only_a_body_that_is_no_text_travels_as_base64() {
+        for shape in [Shape::RestV1, Shape::Netlify, Shape::HttpV2] {
+            let body = |body: &[u8]| {
+                let (status, headers) = (StatusCode::OK, HeaderMap::new());
+                let answer = HttpAnswer { status, headers, body: Bytes::copy_from_slice(body) };
+                let event = answer.into_event(shape);
+                (event["body"].clone(), event["isBase64Encoded"].clone())
+            };
+            assert_eq!(body(b""), (json!(""), json!(false)));
+            assert_eq!(body("Olá\0".as_bytes()), (json!("Olá\0"), json!(false)));
+            assert_eq!(body(b"\xff\xfe\xfd\0"), (json!("//79AA=="), json!(true)));
+        }
+    }
+
+    #[test]
+    fn an_answer_prints_its_status_and_nothing_else() {
+        let headers =
+            HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_static("ana@example.com"))]);
+        let answer = HttpAnswer { status: StatusCode::OK, headers, body: "ana@example.com".into() };
+        assert_eq!(format!("{answer:?}"), "HttpAnswer { status: 200, .. }");
+    }
+}

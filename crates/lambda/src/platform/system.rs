@@ -1,0 +1,42 @@
+//! The real clock, the real randomness and the real environment: nowhere else.
+
+use std::sync::Arc;
+
+use funil_core::clock::{Clock, Entropy};
+use funil_core::settings::Env;
+use funil_store::Shell;
+use jiff::Timestamp;
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the shell's clock")]
+        let now = Timestamp::now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+}
+
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        bytes
+    }
+}
+
+/// The shell of a real process.
+pub fn shell() -> Shell {
+    Shell::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+}
+
+/// The process's environment variables, those that are text.
+pub fn process_environment() -> Env {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
+    let variables = std::env::vars_os();
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

@@ -1,0 +1,48 @@
+//! Logs: JSON lines on standard output, without times (`CloudWatch` adds them). Those that count
+//! something are counted by `CloudWatch`, see [`crate::platform::totals`].
+//!
+//! `LOG_LEVEL` sets the level of our own crates. Everything else is capped at warnings, because the
+//! SDK and the HTTP client print whole requests below that, and requests hold personal data.
+
+use funil_core::settings::Env;
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::Layer;
+use tracing_subscriber::fmt::format::{Format, Json, JsonFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::platform::totals::Embedded;
+
+/// Starts logging; does nothing where it was started before.
+pub fn start(env: &Env) {
+    let level = match env.get("LOG_LEVEL").map(str::to_ascii_lowercase).as_deref() {
+        Some("trace") => LevelFilter::TRACE,
+        Some("debug") => LevelFilter::DEBUG,
+        Some("warn") => LevelFilter::WARN,
+        Some("error") => LevelFilter::ERROR,
+        Some(_) | None => LevelFilter::INFO,
+    };
+    let ours = ["funil_core", "funil_delivery", "funil_dev", "funil_lambda", "funil_store"];
+    let targets =
+        ours.into_iter().fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| {
+            targets.with_target(name, level)
+        });
+    // A second start in one process (the stage, a test) keeps the first.
+    drop(tracing_subscriber::registry().with(lines()).with(targets).try_init());
+}
+
+/// The lines themselves.
+pub(crate) fn lines<S>() -> Layer<S, JsonFields, Embedded<Format<Json, ()>>>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .without_time()
+        .map_event_format(Embedded)
+}

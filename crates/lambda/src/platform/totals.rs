@@ -1,0 +1,207 @@
+//! Totals: log lines that count something carry `CloudWatch`'s embedded metric format.
+//!
+//! A line counts by a field that bears a metric's name (`Settled = 1`) and by `at_ms`, its moment.
+//! [`Embedded`] then adds the `_aws` object that tells `CloudWatch` which of the line's members are
+//! metrics and which are dimensions
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+//! Nothing else is added, so nothing is told that the line did not tell. `funil stats` sums them.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The namespace of Funil's metrics.
+pub const NAMESPACE: &str = "Funil";
+/// Leads that were accepted, by function.
+pub const ACCEPTED: &str = "Accepted";
+/// Calls that were answered from their receipt, by function.
+pub const DUPLICATES: &str = "Duplicates";
+/// Claims that were settled, by destination and outcome.
+pub const SETTLED: &str = "Settled";
+/// How long a settled claim took, in milliseconds.
+pub const DURATION_MS: &str = "DurationMs";
+
+/// The field that holds the moment of a line.
+const AT_MS: &str = "at_ms";
+
+/// What a kind of line counts.
+struct Counting {
+    /// The field that marks such a line; it is its first metric.
+    mark: &'static str,
+    dimensions: &'static [&'static str],
+    /// Further metrics, with their units.
+    measures: &'static [(&'static str, &'static str)],
+}
+
+const COUNTING: [Counting; 3] = [
+    Counting { mark: ACCEPTED, dimensions: &["function"], measures: &[] },
+    Counting { mark: DUPLICATES, dimensions: &["function"], measures: &[] },
+    Counting {
+        mark: SETTLED,
+        dimensions: &["destination", "outcome"],
+        measures: &[(DURATION_MS, "Milliseconds")],
+    },
+];
+
+impl Counting {
+    fn of(line: &Metadata<'_>) -> Option<&'static Self> {
+        COUNTING.iter().find(|counting| line.fields().field(counting.mark).is_some())
+    }
+
+    /// The `_aws` object.
+    fn metadata(&self, at_ms: i64) -> Value {
+        let metrics = [(self.mark, "Count")].into_iter().chain(self.measures.iter().copied());
+        let metrics: Vec<Value> =
+            metrics.map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
+        json!({
+            "Timestamp": at_ms,
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [self.dimensions],
+                "Metrics": metrics,
+            }],
+        })
+    }
+}
+
+/// Writes lines as `F` does, which writes JSON objects, and adds `_aws` to those that count.
+pub(crate) struct Embedded<F>(pub(crate) F);
+
+impl<S, F> FormatEvent<S, JsonFields> for Embedded<F>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    F: FormatEvent<S, JsonFields>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut at = Moment(None);
+        let counting = Counting::of(event.metadata());
+        if counting.is_some() {
+            event.record(&mut at);
+        }
+        let Some((counting, at_ms)) = counting.zip(at.0) else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        match line.trim_end().strip_suffix('}') {
+            Some(members) => {
+                writeln!(writer, "{members},\"_aws\":{}}}", counting.metadata(at_ms))
+            }
+            None => writer.write_str(&line),
+        }
+    }
+}
+
+/// Finds the moment of a line.
+struct Moment(Option<i64>);
+
+impl Visit for Moment {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        if field.name() == AT_MS {
+            self.0 = Some(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::platform::telemetry::lines;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines that `log` writes.
+    fn written(log: impl FnOnce()) -> Vec<Value> {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let layer = lines().with_writer(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_that_counts_is_one_document_of_the_embedded_metric_format() {
+        let lines = written(|| {
+            let (destination, outcome) = ("crm", "delivered");
+            tracing::info!(
+                destination,
+                outcome,
+                reason = "a \"quoted\" }",
+                Settled = 1,
+                DurationMs = 87_u32,
+                at_ms = 1_790_000_000_123_i64,
+                "settled"
+            );
+            tracing::info!(function = "lead-submit", Accepted = 1, at_ms = 1_i64, "accepted");
+        });
+        let [settled, accepted] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(
+            settled["_aws"],
+            json!({
+                "Timestamp": 1_790_000_000_123_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "Funil",
+                    "Dimensions": [["destination", "outcome"]],
+                    "Metrics": [
+                        {"Name": "Settled", "Unit": "Count"},
+                        {"Name": "DurationMs", "Unit": "Milliseconds"},
+                    ],
+                }],
+            })
+        );
+        let members = ["destination", "outcome", "reason", "Settled", "DurationMs", "message"];
+        assert_eq!(
+            members.map(|name| settled[name].clone()),
+            [
+                json!("crm"),
+                json!("delivered"),
+                json!("a \"quoted\" }"),
+                json!(1),
+                json!(87),
+                json!("settled")
+            ]
+        );
+        let directive = &accepted["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Dimensions"], json!([["function"]]));
+        assert_eq!(directive["Metrics"], json!([{"Name": "Accepted", "Unit": "Count"}]));
+    }
+
+    #[test]
+    fn other_lines_are_left_alone() {
+        let lines = written(|| {
+            tracing::info!(destination = "crm", "answered");
+            // Without its moment a line cannot be counted.
+            tracing::info!(Settled = 1, "settled");
+        });
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.get("_aws").is_none()), "{lines:?}");
+    }
+}

@@ -1,0 +1,413 @@
+//! What started an invocation, told apart from the one JSON value that every platform hands over:
+//! an HTTP call, a batch of the table's stream, a schedule, or a direct invocation. Pure: no
+//! clock, no I/O. It must not know what a function does with its trigger, nor how an HTTP event
+//! looks inside (that is `http_call`). Nothing here prints what a person sent.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::platform::request::{HttpCall, Shape, text_at};
+
+/// What started an invocation.
+pub enum Trigger {
+    /// A call over HTTP, through API Gateway, a Function URL or Netlify.
+    Http(HttpCall),
+    /// A batch of the table's stream, in the stream's order.
+    Stream(Vec<StreamRecord>),
+    /// The clock: an `EventBridge` rule or schedule, or a Netlify schedule.
+    Schedule,
+    /// Any other JSON, which only a holder of the right to invoke the function can have sent.
+    Direct(Value),
+}
+
+/// Why an event is no trigger. Every variant is about HTTP, because only an HTTP event can be
+/// recognised and still be unreadable. None carries the event or `serde_json`'s error, whose text
+/// quotes the offending value: that may be a person's.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TriggerError {
+    /// It announces payload format 2.0 of API Gateway and does not have its fields.
+    #[error("the event is not an HTTP call in API Gateway's payload format 2.0")]
+    HttpV2,
+    /// `httpMethod` is there and is not the name of a method.
+    #[error("the event's HTTP method is not a method")]
+    Method {
+        /// How to answer it.
+        shape: Shape,
+    },
+    /// `body` is there and is not text: every platform sends a string, base64 for bytes.
+    #[error("the event's body is not text")]
+    BodyNotText {
+        /// How to answer it.
+        shape: Shape,
+    },
+    /// The event says that its body is base64, and it is not.
+    #[error("the event's body is not the base64 that it says it is")]
+    Base64 {
+        /// How to answer it.
+        shape: Shape,
+        /// Where the decoder stopped.
+        source: base64::DecodeError,
+    },
+}
+
+/// One record of a batch of the `DynamoDB` stream, as Lambda delivers it
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>). What the record lacks, or has
+/// in another type, is empty here: one odd record must not fail its batch.
+#[derive(Clone, Eq, PartialEq)]
+pub struct StreamRecord {
+    /// `dynamodb.SequenceNumber`, which names the record in [`batch_item_failures`].
+    pub sequence_number: String,
+    /// What happened to the item.
+    pub change: StreamChange,
+    /// The item's partition key.
+    pub pk: String,
+    /// The item's sort key.
+    pub sk: String,
+    /// The new image's `due_sk`: when a delivery falls due.
+    pub due_at: Option<String>,
+    /// The new image's `type`.
+    pub item_type: Option<String>,
+}
+
+/// What happened to the item of a [`StreamRecord`]: `DynamoDB`'s `eventName`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StreamChange {
+    /// The item is new.
+    Insert,
+    /// The item was there and changed.
+    Modify,
+    /// The item was deleted, by us or by its time to live.
+    Remove,
+    /// A name that this version does not know, or none.
+    Unknown,
+}
+
+impl Trigger {
+    /// What it is called in logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Stream(_) => "stream",
+            Self::Schedule => "schedule",
+            Self::Direct(_) => "direct",
+        }
+    }
+
+    /// Tells what started an invocation from the event that the platform sent.
+    ///
+    /// What looks like HTTP in any way is HTTP or an error, never [`Trigger::Direct`]: a direct
+    /// invocation has passed the platform's own authorisation, and an HTTP call has not.
+    pub fn parse(event: Value) -> Result<Self, TriggerError> {
+        if is_http_v2(&event) {
+            return HttpCall::from_v2(event).map(Self::Http);
+        }
+        if event.get("httpMethod").is_some() {
+            let call = HttpCall::from_v1(event)?;
+            return Ok(if call.is_netlify_schedule() { Self::Schedule } else { Self::Http(call) });
+        }
+        if let Some(records) = stream_records(&event) {
+            return Ok(Self::Stream(records.iter().map(StreamRecord::read).collect()));
+        }
+        if is_event_bridge_schedule(&event) {
+            return Ok(Self::Schedule);
+        }
+        Ok(Self::Direct(event))
+    }
+}
+
+impl TriggerError {
+    /// The shape in which the caller expects the answer.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Self::HttpV2 => Shape::HttpV2,
+            Self::Method { shape } | Self::BodyNotText { shape } | Self::Base64 { shape, .. } => {
+                *shape
+            }
+        }
+    }
+}
+
+/// Payload format 2.0, of API Gateway's HTTP APIs and of Function URLs: `version` says so, and
+/// the method is in `requestContext.http`
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
+/// A `requestContext` with no method anywhere (a WebSocket, say) counts too, to fail there.
+fn is_http_v2(event: &Value) -> bool {
+    let context = event.get("requestContext").filter(|context| !context.is_null());
+    let has_http = context.is_some_and(|context| context.get("http").is_some());
+    let has_method = event.get("httpMethod").is_some();
+    has_http || text_at(event, "/version") == Some("2.0") || (context.is_some() && !has_method)
+}
+
+/// The records of an event that is a batch of a `DynamoDB` stream. One record that says so is
+/// enough, because Lambda never mixes sources, and an odd one must not hide the others.
+fn stream_records(event: &Value) -> Option<&[Value]> {
+    let records = event.get("Records")?.as_array()?;
+    let of_dynamodb = |record| text_at(record, "/eventSource") == Some("aws:dynamodb");
+    records.iter().any(of_dynamodb).then_some(records)
+}
+
+/// A rule's schedule has the source `aws.events`, `EventBridge` Scheduler's default payload
+/// `aws.scheduler`; both have the same detail type
+/// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html>).
+fn is_event_bridge_schedule(event: &Value) -> bool {
+    text_at(event, "/detail-type") == Some("Scheduled Event")
+        && matches!(text_at(event, "/source"), Some("aws.events" | "aws.scheduler"))
+}
+
+impl StreamRecord {
+    fn read(record: &Value) -> Self {
+        let text = |pointer| text_at(record, pointer).map(str::to_owned);
+        Self {
+            sequence_number: text("/dynamodb/SequenceNumber").unwrap_or_default(),
+            change: StreamChange::read(text_at(record, "/eventName")),
+            pk: text("/dynamodb/Keys/pk/S").unwrap_or_default(),
+            sk: text("/dynamodb/Keys/sk/S").unwrap_or_default(),
+            due_at: text("/dynamodb/NewImage/due_sk/S"),
+            item_type: text("/dynamodb/NewImage/type/S"),
+        }
+    }
+}
+
+impl StreamChange {
+    fn read(event_name: Option<&str>) -> Self {
+        match event_name {
+            Some("INSERT") => Self::Insert,
+            Some("MODIFY") => Self::Modify,
+            Some("REMOVE") => Self::Remove,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
+/// The answer of a stream reader: the records that failed, none for a batch that went well
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>).
+/// Lambda reads the stream again from the lowest of them, and takes an empty number for the
+/// failure of the whole batch, which is right for a record that came without one.
+pub fn batch_item_failures(sequence_numbers: &[String]) -> Value {
+    let failures: Vec<Value> =
+        sequence_numbers.iter().map(|number| json!({ "itemIdentifier": number })).collect();
+    json!({ "batchItemFailures": failures })
+}
+
+/// The kind, and what is safe to log of it: a direct invocation's value may hold anything.
+impl fmt::Debug for Trigger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(call) => formatter.debug_tuple("Http").field(call).finish(),
+            Self::Stream(records) => formatter.debug_tuple("Stream").field(&records.len()).finish(),
+            Self::Schedule => formatter.write_str("Schedule"),
+            Self::Direct(_) => formatter.debug_tuple("Direct").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Without the keys: a receipt's key holds what the caller chose as its idempotency key.
+impl fmt::Debug for StreamRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("StreamRecord")
+            .field("sequence_number", &self.sequence_number)
+            .field("change", &self.change)
+            .field("item_type", &self.item_type)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kind of trigger, as a word that a table can hold.
+    fn check(event: Value, expected: &str) {
+        let original = event.clone();
+        let kind = match Trigger::parse(event) {
+            Ok(Trigger::Http(call)) => format!("http {:?}", call.shape),
+            Ok(Trigger::Stream(records)) => format!("stream of {}", records.len()),
+            Ok(Trigger::Schedule) => "schedule".to_owned(),
+            Ok(Trigger::Direct(value)) => {
+                assert_eq!(value, original, "a direct invocation keeps its whole value");
+                "direct".to_owned()
+            }
+            Err(error) => format!("error {:?}: {error}", error.shape()),
+        };
+        assert_eq!(kind, expected, "{original}");
+    }
+
+    #[test]
+    fn the_event_tells_what_started_the_invocation() {
+        let v2 = json!({ "http": { "method": "GET" } });
+        check(json!({ "version": "2.0", "requestContext": v2 }), "http HttpV2");
+        check(json!({ "requestContext": v2, "httpMethod": "GET" }), "http HttpV2");
+        check(json!({ "httpMethod": "GET", "requestContext": null }), "http Netlify");
+        check(
+            json!({ "httpMethod": "GET", "requestContext": { "identity": { "sourceIp": "::1" } } }),
+            "http RestV1",
+        );
+        check(json!({ "Records": [{ "eventSource": "aws:dynamodb" }] }), "stream of 1");
+        check(json!({ "Records": [null, { "eventSource": "aws:dynamodb" }] }), "stream of 2");
+        check(json!({ "Records": [{ "eventSource": "aws:sqs" }] }), "direct");
+        check(json!({ "Records": [] }), "direct");
+        check(json!({ "source": "aws.events", "detail-type": "Scheduled Event" }), "schedule");
+        check(json!({ "source": "aws.scheduler", "detail-type": "Scheduled Event" }), "schedule");
+        check(json!({ "source": "my.app", "detail-type": "Scheduled Event" }), "direct");
+        check(json!({ "source": "aws.events", "detail-type": "Something Else" }), "direct");
+        check(json!({ "detail-type": "Scheduled Event" }), "direct");
+        check(json!({ "ring": true }), "direct");
+    }
+
+    #[test]
+    fn json_of_any_other_form_is_a_direct_invocation() {
+        for event in [
+            json!(null),
+            json!(true),
+            json!(7),
+            json!(-1.5),
+            json!(""),
+            json!("httpMethod"),
+            json!([]),
+            json!([{ "httpMethod": "GET" }]),
+            json!({}),
+            json!({ "Records": null }),
+            json!({ "Records": {} }),
+            json!({ "Records": [1, "two", [], null] }),
+            json!({ "version": 2.0 }),
+            json!({ "version": "0", "requestContext": null }),
+        ] {
+            check(event, "direct");
+        }
+    }
+
+    /// A direct invocation is trusted, so an HTTP event that cannot be read must not become one.
+    #[test]
+    fn what_looks_like_http_is_never_a_direct_invocation() {
+        let not_v2 = "error HttpV2: the event is not an HTTP call in API Gateway's payload format \
+                      2.0";
+        check(json!({ "version": "2.0" }), not_v2);
+        check(json!({ "requestContext": {} }), not_v2);
+        check(json!({ "requestContext": { "connectionId": "a websocket's" } }), not_v2);
+        check(json!({ "requestContext": { "http": null } }), not_v2);
+        check(json!({ "requestContext": { "http": { "method": "NOT A METHOD" } } }), not_v2);
+        check(json!({ "requestContext": { "http": { "method": "POST" } }, "body": {} }), not_v2);
+
+        let no_method = "error Netlify: the event's HTTP method is not a method";
+        check(json!({ "httpMethod": null }), no_method);
+        check(json!({ "httpMethod": "" }), no_method);
+        check(json!({ "httpMethod": 1 }), no_method);
+        check(json!({ "httpMethod": "NOT A METHOD" }), no_method);
+    }
+
+    #[test]
+    fn only_netlify_can_say_that_a_call_is_its_schedule() {
+        let call = |context: Value, headers: Value| json!({ "httpMethod": "POST", "requestContext": context, "headers": headers });
+        let mark = json!({ "X-NF-Event": "Schedule" });
+        check(call(json!(null), mark.clone()), "schedule");
+        check(call(json!({}), mark.clone()), "schedule");
+        check(call(json!({ "identity": { "sourceIp": null } }), mark.clone()), "schedule");
+        check(call(json!({ "identity": { "sourceIp": "" } }), mark.clone()), "schedule");
+        check(
+            call(json!({ "identity": { "sourceIp": "192.0.2.1" } }), mark.clone()),
+            "http RestV1",
+        );
+        let console = json!({ "identity": { "sourceIp": "test-invoke-source-ip" } });
+        check(call(console, mark.clone()), "http RestV1");
+        check(call(json!({ "apiId": "a1b2c3" }), mark.clone()), "http RestV1");
+        check(call(json!({ "elb": { "targetGroupArn": "arn:" } }), mark.clone()), "http RestV1");
+        check(call(json!({ "http": { "method": "POST" } }), mark), "http HttpV2");
+
+        check(call(json!(null), json!({ "x-nf-event": "submission-created" })), "http Netlify");
+        check(call(json!(null), json!({ "x-nf-event": ["schedule", "other"] })), "http Netlify");
+        check(call(json!(null), json!({ "x-other": "schedule" })), "http Netlify");
+    }
+
+    #[test]
+    fn an_odd_stream_record_is_kept_and_empty_where_it_is_odd() {
+        let event = json!({ "Records": [
+            {
+                "eventSource": "aws:dynamodb",
+                "eventName": "INSERT",
+                "dynamodb": {
+                    "SequenceNumber": "111",
+                    "Keys": { "pk": { "S": "LEAD#1" }, "sk": { "S": "DELIVERY#crm" } },
+                    "NewImage": { "type": { "S": "delivery" }, "due_sk": { "S": "2026" } },
+                },
+            },
+            { "eventName": "INSERT", "dynamodb": {
+                "SequenceNumber": 112,
+                "Keys": { "pk": { "N": "1" }, "sk": "text" },
+                "NewImage": { "type": { "NULL": true }, "due_sk": [] },
+            } },
+            { "eventName": "RENAME", "dynamodb": { "SequenceNumber": "113", "NewImage": null } },
+            null,
+        ] });
+        let Ok(Trigger::Stream(records)) = Trigger::parse(event) else {
+            panic!("it is a stream");
+        };
+        let seen: Vec<_> = records
+            .iter()
+            .map(|record| {
+                let image = (record.due_at.as_deref(), record.item_type.as_deref());
+                (record.sequence_number.as_str(), record.change, &*record.pk, &*record.sk, image)
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (
+                    "111",
+                    StreamChange::Insert,
+                    "LEAD#1",
+                    "DELIVERY#crm",
+                    (Some("2026"), Some("delivery"))
+                ),
+                ("", StreamChange::Insert, "", "", (None, None)),
+                ("113", StreamChange::Unknown, "", "", (None, None)),
+                ("", StreamChange::Unknown, "", "", (None, None)),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_failures_of_a_batch_are_named_by_their_sequence_numbers() {
+        assert_eq!(batch_item_failures(&[]), json!({ "batchItemFailures": [] }));
+        assert_eq!(
+            batch_item_failures(&["111".to_owned(), "113".to_owned()]),
+            json!({ "batchItemFailures": [{ "itemIdentifier": "111" }, { "itemIdentifier": "113" }] })
+        );
+    }
+
+    #[test]
+    fn neither_a_trigger_nor_an_error_prints_what_a_person_sent() {
+        let secret = "ana@example.com";
+        let printed = |event: Value| match Trigger::parse(event) {
+            Ok(trigger) => format!("{trigger:?}"),
+            Err(error) => format!("{error:?} {error}"),
+        };
+        assert_eq!(printed(json!({ "email": secret })), "Direct(..)");
+        let call = json!({ "httpMethod": "PUT", "path": "/p", "body": secret,
+            "headers": { "x": secret }, "queryStringParameters": { "q": secret } });
+        assert_eq!(printed(call), "Http(HttpCall { method: PUT, path: \"/p\", .. })");
+        let records = json!([{ "eventSource": "aws:dynamodb",
+            "dynamodb": { "Keys": { "pk": { "S": secret }, "sk": { "S": secret } } } }]);
+        assert_eq!(printed(json!({ "Records": records })), "Stream(1)");
+        let Ok(Trigger::Stream(records)) = Trigger::parse(json!({ "Records": records })) else {
+            panic!("it is a stream");
+        };
+        assert_eq!(records[0].pk, secret);
+        assert!(!format!("{records:?}").contains(secret));
+
+        let context = json!({ "http": { "method": "POST" } });
+        for unreadable in [
+            json!({ "httpMethod": secret }),
+            json!({ "httpMethod": "POST", "body": { "email": secret } }),
+            json!({ "httpMethod": "POST", "body": secret, "isBase64Encoded": true }),
+            json!({ "requestContext": context, "body": { "email": secret } }),
+            json!({ "requestContext": context, "isBase64Encoded": secret }),
+            json!({ "requestContext": context, "body": secret, "isBase64Encoded": true }),
+            json!({ "requestContext": { "http": { "method": secret } } }),
+        ] {
+            assert!(Trigger::parse(unreadable.clone()).is_err(), "{unreadable}");
+            assert!(!printed(unreadable).contains(secret));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Backfill: what was accepted while a destination was off.
+//!
+//! The one scan of the table there is, for the command line alone: no index lists every event, and a
+//! function never scans. Planning twice writes once, so it may be broken off and run again.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use funil_core::delivery::Delivery;
+use funil_core::event::Event;
+use jiff::Timestamp;
+
+use crate::Store;
+use crate::table::error::StoreError;
+use crate::table::item::Item;
+use crate::table::key::DeliveryKey;
+use crate::table::{item, key};
+
+/// Where a scan goes on.
+#[derive(Clone, Debug)]
+pub struct ScanPosition(Item);
+
+/// A part of what a scan finds.
+#[derive(Clone, Debug)]
+pub struct EventsPage {
+    /// The events, in no order.
+    pub events: Vec<Event>,
+    /// How many newer code wrote, which this code cannot read.
+    pub unread: usize,
+    /// Where the next part begins; `None` at the end.
+    pub next: Option<ScanPosition>,
+}
+
+impl Store {
+    /// Part of the events accepted from `since` to `until`, both included, by a scan of the table:
+    /// for the command line, never for a function.
+    pub async fn scan_events(
+        &self,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+        from: Option<ScanPosition>,
+    ) -> Result<EventsPage, StoreError> {
+        let edge = |at: Option<Timestamp>, otherwise: Timestamp, end: &str| {
+            let time = key::time(at.unwrap_or(otherwise));
+            AttributeValue::S(format!("{}{time}{end}", key::EVENT_PREFIX))
+        };
+        let page = self
+            .client
+            .scan()
+            .table_name(&*self.table)
+            .consistent_read(true)
+            .filter_expression("sk BETWEEN :since AND :until")
+            .expression_attribute_values(":since", edge(since, Timestamp::UNIX_EPOCH, ""))
+            // `~` sorts behind every id.
+            .expression_attribute_values(":until", edge(until, Timestamp::MAX, "~"))
+            .set_exclusive_start_key(from.map(|from| from.0))
+            .send()
+            .await
+            .map_err(|error| StoreError::of("Scan", &error))?;
+        let found = page.items.unwrap_or_default();
+        let count = found.len();
+        let events: Vec<Event> =
+            found.into_iter().filter_map(|found| item::to_event(found).ok()).collect();
+        let unread = count - events.len();
+        let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(ScanPosition);
+        Ok(EventsPage { events, unread, next })
+    }
+
+    /// Whether a delivery was planned before.
+    pub async fn is_planned(&self, delivery: &Delivery) -> Result<bool, StoreError> {
+        let key = DeliveryKey::from(delivery);
+        let found = self
+            .client
+            .get_item()
+            .table_name(&*self.table)
+            .set_key(Some(item::keys(key.pk(), key.sk)))
+            .consistent_read(true)
+            .projection_expression("pk")
+            .send()
+            .await
+            .map_err(|error| StoreError::of("GetItem", &error))?;
+        Ok(found.item.is_some())
+    }
+
+    /// Plans a delivery that is not there. Answers whether it was missing.
+    pub async fn plan_missing(&self, delivery: &Delivery) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(item::of_delivery(delivery)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if was_there(&error) => Ok(false),
+            Err(error) => Err(StoreError::of("PutItem", &error)),
+        }
+    }
+}
+
+fn was_there<R>(error: &SdkError<PutItemError, R>) -> bool {
+    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
+}

@@ -1,0 +1,242 @@
+//! Finding and counting deliveries: what is due, what is dead, and what else a lead has for a
+//! destination; and counting what is in quarantine.
+//!
+//! Only reads. The indexes lag behind the table; a claim decides.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Select;
+use funil_core::delivery::Delivery;
+use funil_core::id::LeadId;
+use jiff::Timestamp;
+
+use crate::Store;
+use crate::table::error::StoreError;
+use crate::table::item::Item;
+use crate::table::key::DeliveryKey;
+use crate::table::{DEAD_INDEX, DUE_INDEX};
+use crate::table::{item, key};
+
+/// A delivery that is due, as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// Since when.
+    pub due_at: Timestamp,
+    /// After this it expires.
+    pub deadline: Option<Timestamp>,
+}
+
+/// A delivery that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadDelivery {
+    /// Where it stands.
+    pub key: DeliveryKey,
+    /// When it died.
+    pub died_at: Timestamp,
+}
+
+/// A count that stopped at its cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// So many were counted.
+    pub count: u32,
+    /// Whether there may be more: counting stopped there.
+    pub capped: bool,
+}
+
+/// Which of the dead to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadRange {
+    /// Those that died then or later.
+    pub since: Option<Timestamp>,
+    /// Those that died then or earlier.
+    pub until: Option<Timestamp>,
+    /// Those behind this one.
+    pub after: Option<DeadDelivery>,
+}
+
+/// Another delivery of the same lead and destination that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its sort key, by which the two decide who goes first.
+    pub sk: String,
+    /// When its lease ends.
+    pub lease_end: Timestamp,
+}
+
+impl Store {
+    /// What has been due for `destination`, oldest first.
+    pub async fn due(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        limit: i32,
+    ) -> Result<Vec<Due>, StoreError> {
+        let query = self
+            .query(key::due(destination))
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_pk = :pk AND due_sk <= :now")
+            .expression_attribute_values(":now", item::s(key::time(now)))
+            .limit(limit);
+        let wanted = usize::try_from(limit).unwrap_or(1);
+        let mut pages = query.into_paginator().send();
+        let mut due = Vec::new();
+        // Keys of newer code are passed over: they must not hide what this code can deliver.
+        while due.len() < wanted
+            && let Some(page) = pages.next().await
+        {
+            let page = page.map_err(|error| StoreError::of("Query", &error))?;
+            due.extend(page.items().iter().filter_map(due_delivery));
+        }
+        Ok(due)
+    }
+
+    /// What waits for a person, oldest first.
+    pub async fn dead(
+        &self,
+        destination: &str,
+        limit: i32,
+    ) -> Result<Vec<DeadDelivery>, StoreError> {
+        self.dead_within(destination, &DeadRange::default(), limit).await
+    }
+
+    /// What waits for a person within a range, oldest first; fewer than `limit` only at its end.
+    pub async fn dead_within(
+        &self,
+        destination: &str,
+        range: &DeadRange,
+        limit: i32,
+    ) -> Result<Vec<DeadDelivery>, StoreError> {
+        let dead_pk = key::dead(destination);
+        let edge = |at: Option<Timestamp>, otherwise| item::s(key::time(at.unwrap_or(otherwise)));
+        let after = range.after.as_ref().map(|last| {
+            let mut start = item::keys(last.key.pk(), last.key.sk.clone());
+            start.insert("dead_pk".to_owned(), item::s(dead_pk.clone()));
+            start.insert("dead_sk".to_owned(), item::s(key::time(last.died_at)));
+            start
+        });
+        let query = self
+            .query(dead_pk.clone())
+            .index_name(DEAD_INDEX)
+            .key_condition_expression("dead_pk = :pk AND dead_sk BETWEEN :since AND :until")
+            .expression_attribute_values(":since", edge(range.since, Timestamp::UNIX_EPOCH))
+            .expression_attribute_values(":until", edge(range.until, Timestamp::MAX))
+            .set_exclusive_start_key(after)
+            .limit(limit);
+        Ok(first_page(query).await?.iter().filter_map(dead_delivery).collect())
+    }
+
+    /// What died last.
+    pub async fn newest_dead(&self, destination: &str) -> Result<Option<DeadDelivery>, StoreError> {
+        let query = self
+            .query(key::dead(destination))
+            .index_name(DEAD_INDEX)
+            .key_condition_expression("dead_pk = :pk")
+            .scan_index_forward(false)
+            .limit(1);
+        Ok(first_page(query).await?.first().and_then(dead_delivery))
+    }
+
+    /// How many deliveries of `destination` are still to be settled, due or not: one query.
+    pub async fn pending_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
+        let query = self.query(key::due(destination)).index_name(DUE_INDEX);
+        count(query.key_condition_expression("due_pk = :pk"), cap).await
+    }
+
+    /// How many deliveries of `destination` wait for a person: one query.
+    pub async fn dead_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
+        let query = self.query(key::dead(destination)).index_name(DEAD_INDEX);
+        count(query.key_condition_expression("dead_pk = :pk"), cap).await
+    }
+
+    /// How many calls of `source` are kept aside: one query.
+    pub async fn quarantine_count(&self, source: &str, cap: i32) -> Result<Counted, StoreError> {
+        let query = self.query(key::quarantine(source));
+        count(query.key_condition_expression("pk = :pk"), cap).await
+    }
+
+    /// The lead's other deliveries for the same destination that somebody holds.
+    pub async fn leased_siblings(
+        &self,
+        delivery: &DeliveryKey,
+    ) -> Result<Vec<Sibling>, StoreError> {
+        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
+        let query = self
+            .deliveries(delivery.lead_id, destination)
+            .filter_expression("attribute_exists(lease_id)")
+            .projection_expression("sk, due_sk");
+        let found = all_pages(query).await?;
+        Ok(found
+            .iter()
+            .filter_map(|found| {
+                let sk = item::text(found, "sk")?.to_owned();
+                let lease_end = item::text(found, "due_sk")?.parse().ok()?;
+                (sk != delivery.sk).then_some(Sibling { sk, lease_end })
+            })
+            .collect())
+    }
+
+    /// The lead's deliveries for one destination, oldest first.
+    pub async fn deliveries_of(
+        &self,
+        lead_id: LeadId,
+        destination: &str,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let found = all_pages(self.deliveries(lead_id, destination)).await?;
+        Ok(found.into_iter().filter_map(|found| item::to_delivery(found).ok()).collect())
+    }
+
+    /// A query of one partition, of the table or of an index.
+    pub(crate) fn query(&self, pk: String) -> QueryFluentBuilder {
+        self.client.query().table_name(&*self.table).expression_attribute_values(":pk", item::s(pk))
+    }
+
+    fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryFluentBuilder {
+        self.query(key::lead(lead_id))
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
+    }
+}
+
+fn dead_delivery(found: &Item) -> Option<DeadDelivery> {
+    let died_at = item::text(found, "dead_sk")?.parse().ok()?;
+    Some(DeadDelivery { key: key_of(found)?, died_at })
+}
+
+fn due_delivery(found: &Item) -> Option<Due> {
+    let due_at = item::text(found, "due_sk")?.parse().ok()?;
+    let deadline = item::text(found, "deadline").and_then(|text| text.parse().ok());
+    Some(Due { key: key_of(found)?, due_at, deadline })
+}
+
+pub(crate) fn key_of(found: &Item) -> Option<DeliveryKey> {
+    DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)
+}
+
+async fn first_page(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
+    let page = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
+    Ok(page.items.unwrap_or_default())
+}
+
+/// Counts at most `cap` items, and no more than one page of 1 MB: what more there is, is not told.
+async fn count(query: QueryFluentBuilder, cap: i32) -> Result<Counted, StoreError> {
+    let page = query.select(Select::Count).limit(cap).send().await;
+    let page = page.map_err(|error| StoreError::of("Query", &error))?;
+    Ok(Counted {
+        count: u32::try_from(page.count).unwrap_or(0),
+        capped: page.last_evaluated_key.is_some(),
+    })
+}
+
+/// Every item that a query finds.
+pub(crate) async fn all_pages(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
+    let mut pages = query.into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| StoreError::of("Query", &error))?;
+        found.extend(page.items.unwrap_or_default());
+    }
+    Ok(found)
+}

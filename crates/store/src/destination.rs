@@ -1,0 +1,5 @@
+//! What the table keeps about a destination as a whole: its breaker, its rate and its alerts.
+
+pub(crate) mod alert;
+mod breaker;
+pub(crate) mod limiter;

@@ -1,0 +1,5 @@
+//! Accepting requests: the one transaction, the rate limit before it, and the quarantine.
+
+pub(crate) mod accept;
+pub(crate) mod quarantine;
+pub(crate) mod rate;

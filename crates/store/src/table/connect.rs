@@ -1,0 +1,105 @@
+//! Where the table is and with whose credentials: read from variables by us, because the SDK is used
+//! without aws-config, and Netlify reserves the SDK's own names (design §9).
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use funil_core::settings::{Secret, Settings};
+use std::time::Duration;
+use url::Url;
+
+use crate::Shell;
+use crate::Store;
+use crate::table::http::SdkClient;
+
+/// Region, endpoint and credentials of AWS.
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    /// `FUNIL_AWS_REGION`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`
+    pub region: String,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`: a local engine
+    pub dynamodb_endpoint: Option<Url>,
+    /// `FUNIL_AWS_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`
+    pub access_key_id: String,
+    /// `FUNIL_AWS_SECRET_ACCESS_KEY`, else `AWS_SECRET_ACCESS_KEY`
+    pub secret_access_key: Secret,
+    /// `FUNIL_AWS_SESSION_TOKEN`, else `AWS_SESSION_TOKEN`: of the same pair as the key
+    pub session_token: Option<Secret>,
+}
+
+impl AwsConfig {
+    /// Reads it.
+    pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let region = ["FUNIL_AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"]
+            .iter()
+            .find_map(|name| settings.optional(name));
+        if region.is_none() {
+            settings.problem::<()>("Set AWS_REGION, or FUNIL_AWS_REGION on Netlify.");
+        }
+        // Keys and token must come from one pair: Netlify's own token with our key would be refused.
+        let prefix =
+            if settings.optional("FUNIL_AWS_ACCESS_KEY_ID").is_some() { "FUNIL_" } else { "" };
+        let variable = |name: &str| settings.optional(&format!("{prefix}{name}"));
+        let access_key_id = variable("AWS_ACCESS_KEY_ID");
+        let secret_access_key = variable("AWS_SECRET_ACCESS_KEY");
+        let session_token = variable("AWS_SESSION_TOKEN");
+        if access_key_id.is_none() || secret_access_key.is_none() {
+            settings.problem::<()>(
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                 or FUNIL_AWS_ACCESS_KEY_ID and FUNIL_AWS_SECRET_ACCESS_KEY on Netlify.",
+            );
+        }
+        let endpoint = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"]
+            .into_iter()
+            .find(|name| settings.optional(name).is_some());
+        let dynamodb_endpoint = match endpoint {
+            Some(name) => Some(settings.url(name, None)?),
+            None => None,
+        };
+        Some(Self {
+            region: region?.to_owned(),
+            dynamodb_endpoint,
+            access_key_id: access_key_id?.to_owned(),
+            secret_access_key: Secret::new(secret_access_key?),
+            session_token: session_token.map(Secret::new),
+        })
+    }
+
+    /// The credentials as the SDK takes them.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(
+            &self.access_key_id,
+            self.secret_access_key.expose(),
+            self.session_token.as_ref().map(|token| token.expose().to_owned()),
+            None,
+            "environment",
+        )
+    }
+}
+
+impl Store {
+    /// A store on `table`. Touches no network.
+    pub fn connect(aws: &AwsConfig, table: &str, shell: &Shell) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(shell.table_patience.attempt)
+            .operation_timeout(shell.table_patience.call)
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_millis(400));
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(aws.region.clone()))
+            .credentials_provider(aws.credentials())
+            .retry_config(retries)
+            .timeout_config(timeouts)
+            .http_client(SdkClient(shell.http.clone()));
+        if let Some(endpoint) = &aws.dynamodb_endpoint {
+            config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
+        }
+        let client = aws_sdk_dynamodb::Client::from_conf(config.build());
+        Self::new(client, table.to_owned())
+    }
+}

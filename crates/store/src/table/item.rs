@@ -1,0 +1,271 @@
+//! Items as DynamoDB keeps them, to and from the domain's types.
+//!
+//! Every item carries `v` and `type`. Unknown fields are ignored; an unknown version, event or state
+//! is [`StoreError::Unreadable`], which a worker takes as "newer than I am". Knows no operation.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use funil_core::booking::BookingId;
+use funil_core::contact::consent::{Consents, Revocations};
+use funil_core::delivery::{Attempt, Delivery, MessageStatus, State};
+use funil_core::event::{Event, EventData};
+use funil_core::hash::Digest;
+use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
+use funil_core::lead::{Lead, LeadFacts, LeadLatest};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::table::error::StoreError;
+use crate::table::key;
+
+/// An item.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The version that this code writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(crate) fn n(number: impl Into<i64>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}
+
+/// `value` as attributes.
+pub(crate) fn attributes<T: Serialize>(value: &T, what: &'static str) -> Result<Item, StoreError> {
+    serde_dynamo::to_item(value).map_err(|_| StoreError::Unreadable { what })
+}
+
+/// One attribute.
+pub(crate) fn attribute<T: Serialize>(
+    value: &T,
+    what: &'static str,
+) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(|_| StoreError::Unreadable { what })
+}
+
+/// `value` as a whole item under its keys.
+pub(crate) fn item<T: Serialize>(
+    (pk, sk): (String, String),
+    kind: &'static str,
+    value: &T,
+) -> Result<Item, StoreError> {
+    let mut item = attributes(value, kind)?;
+    item.insert("pk".to_owned(), s(pk));
+    item.insert("sk".to_owned(), s(sk));
+    item.insert("v".to_owned(), n(VERSION));
+    item.insert("type".to_owned(), s(kind));
+    Ok(item)
+}
+
+/// The keys of an item.
+pub(crate) fn keys(pk: impl Into<String>, sk: impl Into<String>) -> Item {
+    [("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))].into()
+}
+
+pub(crate) fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(
+    item: Item,
+    what: &'static str,
+) -> Result<T, StoreError> {
+    if number(&item, "v").is_none_or(|version| version > i64::from(VERSION)) {
+        return Err(StoreError::Unreadable { what });
+    }
+    serde_dynamo::from_item(item).map_err(|_| StoreError::Unreadable { what })
+}
+
+/// An event's attributes.
+#[derive(Serialize, Deserialize)]
+struct EventRecord {
+    event_id: EventId,
+    lead_id: LeadId,
+    occurred_at: Timestamp,
+    accepted_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    supplied_lead_id: Option<LeadId>,
+    #[serde(flatten)]
+    data: EventData,
+}
+
+pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
+    let record = EventRecord {
+        event_id: event.id.clone(),
+        lead_id: event.lead_id,
+        occurred_at: event.occurred_at,
+        accepted_at: event.accepted_at,
+        supplied_lead_id: event.supplied_lead_id,
+        data: event.data.clone(),
+    };
+    item((key::lead(event.lead_id), key::event(event.accepted_at, &event.id)), "event", &record)
+}
+
+pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
+    let record: EventRecord = read(item, "event")?;
+    Ok(Event {
+        id: record.event_id,
+        lead_id: record.lead_id,
+        occurred_at: record.occurred_at,
+        accepted_at: record.accepted_at,
+        supplied_lead_id: record.supplied_lead_id,
+        data: record.data,
+    })
+}
+
+/// A lead's attributes.
+#[derive(Deserialize)]
+struct LeadRecord {
+    lead_id: LeadId,
+    version: u64,
+    #[serde(flatten)]
+    latest: LeadLatest,
+    #[serde(flatten)]
+    facts: LeadFacts,
+    #[serde(flatten)]
+    consents: Consents,
+}
+
+pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
+    let record: LeadRecord = read(item, "lead")?;
+    Ok(Lead {
+        id: record.lead_id,
+        version: record.version,
+        latest: record.latest,
+        facts: record.facts,
+        consents: record.consents,
+    })
+}
+
+/// A delivery's attributes. `due_*` and `dead_*` are the keys of the sparse indexes.
+#[derive(Serialize, Deserialize)]
+struct DeliveryRecord {
+    delivery_id: DeliveryId,
+    lead_id: LeadId,
+    event_id: EventId,
+    accepted_at: Timestamp,
+    destination: String,
+    slot: String,
+    state: State,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_pk: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_sk: Option<String>,
+    deadline: Timestamp,
+    attempts: u32,
+    claims: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_id: Option<LeaseId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sending: Option<LeaseId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    log: Vec<Attempt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    blocked: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    booking: Option<BookingId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubtful_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<MessageStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phone_digest: Option<Digest>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Where a delivery stands.
+pub(crate) fn delivery_key(delivery: &Delivery) -> key::DeliveryKey {
+    let sk = key::delivery(&delivery.destination, delivery.accepted_at, delivery.id);
+    key::DeliveryKey { lead_id: delivery.lead_id, sk }
+}
+
+pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
+    let record = DeliveryRecord {
+        delivery_id: delivery.id,
+        lead_id: delivery.lead_id,
+        event_id: delivery.event_id.clone(),
+        accepted_at: delivery.accepted_at,
+        destination: delivery.destination.clone(),
+        slot: delivery.slot.clone(),
+        state: delivery.state,
+        due_pk: delivery.due_at.map(|_| key::due(&delivery.destination)),
+        due_sk: delivery.due_at.map(key::time),
+        deadline: delivery.deadline,
+        attempts: delivery.attempts,
+        claims: delivery.claims,
+        lease_id: delivery.lease_id,
+        sending: delivery.sending,
+        log: delivery.log.clone(),
+        settled_at: delivery.settled_at,
+        reason: delivery.reason.clone(),
+        blocked: delivery.blocked,
+        booking: delivery.booking.clone(),
+        doubtful_since: delivery.doubtful_since,
+        message: delivery.message,
+        email_digest: delivery.email_digest.clone(),
+        phone_digest: delivery.phone_digest.clone(),
+    };
+    let key = delivery_key(delivery);
+    item((key.pk(), key.sk), "delivery", &record)
+}
+
+pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
+    let record: DeliveryRecord = read(item, "delivery")?;
+    Ok(Delivery {
+        id: record.delivery_id,
+        lead_id: record.lead_id,
+        event_id: record.event_id,
+        accepted_at: record.accepted_at,
+        destination: record.destination,
+        slot: record.slot,
+        state: record.state,
+        due_at: record.due_sk.and_then(|due| due.parse().ok()),
+        deadline: record.deadline,
+        attempts: record.attempts,
+        claims: record.claims,
+        lease_id: record.lease_id,
+        sending: record.sending,
+        log: record.log,
+        settled_at: record.settled_at,
+        reason: record.reason,
+        blocked: record.blocked,
+        booking: record.booking,
+        doubtful_since: record.doubtful_since,
+        message: record.message,
+        email_digest: record.email_digest,
+        phone_digest: record.phone_digest,
+    })
+}
+
+/// The attribute that holds when a purpose was revoked at an alias.
+pub(crate) fn revoked(purpose: funil_core::contact::consent::Purpose) -> String {
+    format!("revoked_{}", purpose.name())
+}
+
+pub(crate) fn to_revocations(item: &Item) -> Revocations {
+    let mut revocations = Revocations::default();
+    for purpose in funil_core::contact::consent::Purpose::ALL {
+        if let Some(at) = text(item, &revoked(purpose)) {
+            // A word that cannot be read is still a no.
+            revocations.0.insert(purpose, at.parse().unwrap_or(Timestamp::MAX));
+        }
+    }
+    revocations
+}

@@ -1,0 +1,513 @@
+//! A lead, from the form to what the four destinations hold.
+
+use funil_core::clock::after;
+use funil_core::contact::Email;
+use funil_core::contact::consent::{Decision, How, Purpose};
+use funil_core::event::EventData;
+use funil_core::id::LeadId;
+use funil_core::score::amanda::ClientScore;
+use http::Method;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::world::{EMAIL, LEAD, World, lead, lead_body};
+
+const ALL_DELIVERED: [&str; 5] = [
+    "crm/lead delivered",
+    "ga4/event delivered",
+    "mailerlite/marketing delivered",
+    "mailerlite/questionnaire delivered",
+    "segment/event delivered",
+];
+
+#[tokio::test]
+async fn a_lead_is_answered_with_its_id_and_its_score() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    let answer = world.submit(&lead_body()).await;
+    assert_eq!(answer.status, 200);
+    let expected = json!({"success": true, "leadId": LEAD, "amandaScore": 76, "tier": "medium"});
+    assert_eq!(answer.json(), expected);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("idempotency-replayed"), None);
+    assert!(world.providers.all_received().is_empty(), "no provider is called before the answer");
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ALL_DELIVERED);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_crm_holds_the_contact_and_started_its_automation_once() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let contact = world.providers.crm_contact(LEAD).unwrap();
+    assert_eq!(contact["name"], "Ana Exemplo");
+    assert_eq!(contact["email"], EMAIL);
+    assert_eq!(contact["phone"], "+5511987654321");
+    assert_eq!(contact["source"], "instagram");
+    assert_eq!(
+        contact["tags"],
+        json!(["landing_page_lead", "mentoria_seja_livre", "amanda_score_medium", "source_hero"])
+    );
+    let fields = &contact["custom_fields"];
+    assert_eq!(fields["amanda_match_score"], 76);
+    assert_eq!(fields["business_type"], "consultoria");
+    assert_eq!(fields["monthly_revenue"], "10000-30000");
+    assert_eq!(fields["work_hours_daily"], "10");
+    assert_eq!(fields["main_struggle"], "tempo");
+    assert_eq!(fields["stage"], "lead");
+    assert_eq!(world.providers.crm_triggers(LEAD), [("standard_nurture".to_owned(), 1)].into());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_lead_of_80_points_starts_the_high_priority_automation() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 2);
+    let mut body = lead_body();
+    body["monthlyRevenue"] = json!(150_000);
+    assert_eq!(world.submit(&body).await.json()["tier"], "high");
+    world.drain().await;
+    let triggers = world.providers.crm_triggers(LEAD);
+    assert_eq!(triggers, [("high_priority_follow_up".to_owned(), 1)].into());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn mailerlite_has_the_fields_before_each_group_is_joined() {
+    let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
+    world.expect_calls("mailerlite", 6);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let joins = world.providers.group_joins();
+    let mut groups: Vec<&str> = joins.iter().map(|join| join.group.as_str()).collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["101", "102"]);
+    for join in &joins {
+        assert_eq!(join.email, EMAIL);
+        assert_eq!(join.status, "active");
+        for (name, value) in [
+            ("name", "Ana Exemplo"),
+            ("phone", "+5511987654321"),
+            ("lead_id", LEAD),
+            ("amanda_score", "76"),
+            ("business_type", "consultoria"),
+            ("traffic_source", "instagram"),
+            ("stage", "lead"),
+        ] {
+            assert_eq!(join.fields[name], value, "{name} at the join of {}", join.group);
+        }
+    }
+    let questionnaire = joins.iter().find(|join| join.group == "101").unwrap();
+    assert_eq!(
+        questionnaire.fields["questionnaire_url"],
+        format!("https://www.example.com/questionario?lead_id={LEAD}")
+    );
+    // 48 hours later, as people in São Paulo read it.
+    assert_eq!(questionnaire.fields["signup_date"], "2031-05-05 09:00:00");
+    assert_eq!(questionnaire.fields["questionnaire_deadline"], "2031-05-07 09:00:00");
+    let sent_a_status = |body: &Value| body.get("status").is_some();
+    let received = world.providers.received("mailerlite");
+    assert!(!received.iter().any(|call| sent_a_status(&call.body)), "nobody is resubscribed");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn ga4_counts_one_generate_lead_of_the_browser_that_came() {
+    let world = World::plan().with("DESTINATIONS", "ga4").start().await;
+    world.expect_calls("ga4", 1);
+    let submitted_at = world.now();
+    world.submit(&lead_body()).await;
+    world.pass(3600);
+    world.drain().await;
+    let events = world.providers.ga4_events();
+    assert_eq!(events.len(), 1);
+    let event = &events[0];
+    assert_eq!(event.name, "generate_lead");
+    assert_eq!(event.client_id, "123456789.1767225600");
+    assert_eq!(event.measurement_id, "G-TEST");
+    assert_eq!(event.timestamp_micros, Some(submitted_at.as_microsecond()));
+    assert_eq!(event.params["amanda_score"], 76);
+    assert_eq!(event.params["amanda_tier"], "medium");
+    assert_eq!(event.params["lead_id"], LEAD);
+    assert_eq!(event.request["consent"]["ad_user_data"], "DENIED");
+    let sent = event.request.to_string();
+    for personal in [EMAIL, "Ana", "98765", "tempo"] {
+        assert!(!sent.contains(personal), "{personal} went to GA4");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn segment_identifies_the_person_and_tracks_the_submission() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let messages = world.providers.segment_messages();
+    let kinds: Vec<_> = messages.iter().map(|message| message["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["identify", "track"]);
+    assert_eq!(messages[0]["traits"]["email"], EMAIL);
+    assert_eq!(messages[1]["properties"]["amandaScore"], 76);
+    let delivery = world.delivery(lead(), "segment").await.id;
+    for message in &messages {
+        assert_eq!(message["userId"], LEAD);
+        let id = message["messageId"].as_str().unwrap();
+        assert!(id.starts_with(&delivery.to_string()), "its key is the delivery's");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_journey_tells_everything_that_happened() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    let accepted_at = world.now();
+    world.submit(&lead_body()).await;
+    world.pass(2);
+    world.drain().await;
+    let journey = world.journey(lead()).await;
+    assert_eq!(journey.lead.version, 1);
+    assert_eq!(journey.lead.facts.submitted_at, Some(accepted_at));
+    assert_eq!(journey.lead.latest.email, Some(Email::parse(EMAIL).unwrap()));
+    let analytics = journey.lead.consents.get(Purpose::Analytics).unwrap();
+    assert_eq!((analytics.decision, analytics.how), (Decision::Granted, How::Explicit));
+    let [event] = &journey.events[..] else { panic!("one event") };
+    assert!(event.id.as_str().starts_with("form:lead-submit:"), "{}", event.id);
+    assert_eq!((event.occurred_at, event.accepted_at), (accepted_at, accepted_at));
+    assert_eq!(event.data.name(), "lead_submitted");
+    let [consent] = &journey.consents[..] else { panic!("one consent record") };
+    assert_eq!(
+        (&*consent.form, consent.policy_version.as_deref()),
+        ("lead-submit", Some("2026-01"))
+    );
+    assert_eq!(
+        consent.decisions.keys().collect::<Vec<_>>(),
+        ["analytics", "contact", "marketing_email"]
+    );
+    for delivery in &journey.deliveries {
+        assert_eq!(delivery.event_id, event.id);
+        assert_eq!(delivery.settled_at, Some(after(accepted_at, 2)));
+        assert_eq!(delivery.attempts, 1);
+        assert_eq!(delivery.claims, 0);
+        assert_eq!((delivery.lease_id, delivery.sending, delivery.due_at), (None, None, None));
+        let [attempt] = &delivery.log[..] else { panic!("one attempt") };
+        assert_eq!((&*attempt.outcome, &attempt.reason), ("delivered", &None));
+        assert!(attempt.status.is_some_and(|status| (200..300).contains(&status)));
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn without_a_consent_object_analytics_are_assumed_and_marketing_is_skipped() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    world.expect_calls("mailerlite", 3);
+    let mut body = lead_body();
+    body.as_object_mut().unwrap().remove("consent");
+    world.submit(&body).await;
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "crm/lead delivered",
+            "ga4/event delivered",
+            "mailerlite/marketing skipped no_consent_marketing_email",
+            "mailerlite/questionnaire delivered",
+            "segment/event delivered",
+        ]
+    );
+    let joined: Vec<_> = world.providers.group_joins().into_iter().map(|join| join.group).collect();
+    assert_eq!(joined, ["101"]);
+    let analytics = *world.journey(lead()).await.lead.consents.get(Purpose::Analytics).unwrap();
+    assert_eq!((analytics.decision, analytics.how), (Decision::Granted, How::Assumed));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_site_assumes_can_be_turned_off() {
+    let world = World::plan().with("CONSENT_WHEN_ABSENT", "none").start().await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("mailerlite", 3);
+    let mut body = lead_body();
+    body.as_object_mut().unwrap().remove("consent");
+    world.submit(&body).await;
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "crm/lead delivered",
+            "ga4/event skipped no_consent_analytics",
+            "mailerlite/marketing skipped no_consent_marketing_email",
+            "mailerlite/questionnaire delivered",
+            "segment/event skipped no_consent_analytics",
+        ]
+    );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_person_denies_is_not_even_planned() {
+    let world = World::new().await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("mailerlite", 3);
+    let mut body = lead_body();
+    body["consent"] = json!({"marketing": false, "analytics": false});
+    world.submit(&body).await;
+    assert_eq!(
+        world.states(lead()).await,
+        ["crm/lead pending", "mailerlite/questionnaire pending"]
+    );
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_queued_before_a_revocation_is_skipped_after_it() {
+    let world = World::new().await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("mailerlite", 3);
+    world.submit(&lead_body()).await;
+    world.pass(1);
+    let digest = world.hash.digest("email", EMAIL);
+    for purpose in [Purpose::Analytics, Purpose::MarketingEmail] {
+        world.store.revoke("email", &digest, purpose, world.now()).await.unwrap();
+    }
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "crm/lead delivered",
+            "ga4/event skipped no_consent_analytics",
+            "mailerlite/marketing skipped no_consent_marketing_email",
+            "mailerlite/questionnaire delivered",
+            "segment/event skipped no_consent_analytics",
+        ]
+    );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_revocation_by_phone_counts_too() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    world.submit(&lead_body()).await;
+    world.pass(1);
+    // The alias of a Brazilian mobile is hashed without its ninth digit.
+    let digest = world.hash.digest("phone", "+551187654321");
+    world.store.revoke("phone", &digest, Purpose::Analytics, world.now()).await.unwrap();
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event skipped no_consent_analytics"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_revoked_and_agrees_again_is_heard() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    world.expect_calls("segment", 1);
+    let digest = world.hash.digest("email", EMAIL);
+    world.store.revoke("email", &digest, Purpose::Analytics, world.now()).await.unwrap();
+    world.pass(1);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_assumption_does_not_undo_a_revocation() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    let digest = world.hash.digest("email", EMAIL);
+    world.store.revoke("email", &digest, Purpose::Analytics, world.now()).await.unwrap();
+    world.pass(1);
+    let mut body = lead_body();
+    body.as_object_mut().unwrap().remove("consent");
+    world.submit(&body).await;
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event skipped no_consent_analytics"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn unknown_fields_are_ignored() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    let mut body = lead_body();
+    body["amandaTier"] = json!("high");
+    body["__proto__"] = json!({"admin": true});
+    body["nested"] = json!({"deeply": [1, 2, {"unknown": null}]});
+    assert_eq!(world.submit(&body).await.lead(), lead());
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ALL_DELIVERED);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_lead_without_an_id_gets_one_of_its_e_mail_alone() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut body = lead_body();
+    body.as_object_mut().unwrap().remove("leadId");
+    let first = world.submit(&body).await.lead();
+    assert_eq!(first, LeadId::from_email(&world.hash, &Email::parse(EMAIL).unwrap()));
+    world.pass(600);
+    body["name"] = json!("Ana de Novo");
+    body["email"] = json!(" ANA@example.com ");
+    assert_eq!(world.submit(&body).await.lead(), first);
+    assert_eq!(world.journey(first).await.events.len(), 2);
+    world.finish().await;
+}
+
+const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
+const FORM_BODY: &[u8] = b"name=Ana+Exemplo&email=ana%40example.com&phone=%2811%29+98765-4321\
+    &businessType=consultoria&monthlyRevenue=10000-30000&workHoursDaily=10&mainStruggle=tempo\
+    &leadId=6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11&consent%5Bmarketing%5D=on&consent.analytics=on";
+
+#[tokio::test]
+async fn a_plain_html_form_is_a_lead_too() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    let answer = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
+    assert_eq!(answer.lead(), lead());
+    assert_eq!(answer.json()["amandaScore"], 76);
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ALL_DELIVERED);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_plain_html_form_goes_on_to_the_thank_you_page() {
+    let thanks = "https://www.example.com/obrigada";
+    let world =
+        World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "none").start().await;
+    let answer = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
+    assert_eq!((answer.status, answer.header("location")), (303, Some(thanks)));
+    assert!(answer.body.is_empty());
+    let again = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
+    assert_eq!((again.status, again.header("location")), (303, Some(thanks)));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(world.journey(lead()).await.events.len(), 1);
+    let mut body = lead_body();
+    body["email"] = json!("bia@example.com");
+    body["leadId"] = Value::Null;
+    assert_eq!(world.submit(&body).await.status, 200, "a script goes nowhere");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_id_that_belongs_to_another_e_mail_is_not_taken_over() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 4);
+    world.submit(&lead_body()).await;
+    let mut body = lead_body();
+    body["email"] = json!("bia@example.com");
+    body["name"] = json!("Bia Exemplo");
+    let answer = world.submit(&body).await;
+    let bia = answer.lead();
+    assert_eq!(bia, LeadId::from_email(&world.hash, &Email::parse("bia@example.com").unwrap()));
+    let journey = world.journey(bia).await;
+    assert_eq!(journey.events[0].supplied_lead_id, Some(lead()));
+    assert_eq!(world.journey(lead()).await.events.len(), 1, "Ana's journey is hers alone");
+    let again = world.submit(&body).await;
+    assert_eq!((again.body, again.status), (answer.body, 200));
+    assert_eq!(world.journey(bia).await.events.len(), 1);
+    world.drain().await;
+    assert_eq!(world.providers.crm_contact(LEAD).unwrap()["email"], EMAIL);
+    let contact = world.providers.crm_contact(&bia.to_string()).unwrap();
+    assert_eq!(contact["email"], "bia@example.com");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_clients_own_score_is_kept_and_flagged_where_it_differs() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    for (minute, client, expected) in
+        [(0, 80, ClientScore::Agrees(80)), (1, 100, ClientScore::Differs(100))]
+    {
+        world.pass(minute * 60);
+        let mut body = lead_body();
+        body["amandaScore"] = json!(client);
+        assert_eq!(world.submit(&body).await.json()["amandaScore"], 76, "ours is the answer");
+        let journey = world.journey(lead()).await;
+        assert_eq!(journey.lead.latest.client_score, Some(expected));
+        let last = &journey.events.last().unwrap().data;
+        let EventData::LeadSubmitted(submitted) = last else { panic!("{last:?}") };
+        assert_eq!(submitted.client_score, Some(expected));
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_later_submission_brings_the_contact_up_to_date_and_keeps_the_first_touch() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 4);
+    let mut body = lead_body();
+    body["utm"] = json!({"source": "ig", "campaign": "first"});
+    let first_at = world.now();
+    world.submit(&body).await;
+    world.drain().await;
+    world.advance(SignedDuration::from_hours(1)).await;
+    body["utm"] = json!({"source": "google", "campaign": "second"});
+    body["businessType"] = json!("comercio");
+    body.as_object_mut().unwrap().remove("phone");
+    world.submit(&body).await;
+    world.drain().await;
+    let contact = world.providers.crm_contact(LEAD).unwrap();
+    assert_eq!(contact["custom_fields"]["business_type"], "comercio");
+    assert_eq!(contact["phone"], "+5511987654321", "what is not said is not lost");
+    assert_eq!(world.providers.crm_contact_count(), 1);
+    let lead = world.journey(lead()).await.lead;
+    assert_eq!(lead.version, 2);
+    assert_eq!(lead.facts.submitted_at, Some(first_at));
+    let touch = lead.facts.first_touch.unwrap();
+    assert_eq!(touch.utm.campaign.unwrap().expose(), "first");
+    // The second submission is another event: it starts the automation of its own.
+    assert_eq!(world.providers.crm_triggers(LEAD)["standard_nurture"], 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_longest_lead_of_odd_characters_arrives_everywhere() {
+    let world = World::new().await;
+    world.expect_one_lead();
+    let odd = "ção \"<b>&amp;%s ${x} \u{1F600}\u{200B}\t\n\\ ";
+    let long = |chars: usize| odd.chars().cycle().take(chars - 1).chain(['x']).collect::<String>();
+    let mut body = lead_body();
+    body["name"] = json!(long(200));
+    body["businessType"] = json!(long(100));
+    body["monthlyRevenue"] = json!(long(100));
+    body["workHoursDaily"] = json!(long(100));
+    body["mainStruggle"] = json!(long(2000));
+    for field in ["sourceSection", "trafficSource", "pageUrl", "referrer", "fbp", "fbc"] {
+        body[field] = json!(long(1500));
+    }
+    body["gaClientId"] = json!(long(300));
+    body["gaSessionId"] = json!(long(100));
+    for field in ["source", "medium", "campaign", "term", "content"] {
+        body["utm"][field] = json!(long(1500));
+    }
+    assert_eq!(world.submit(&body).await.lead(), lead());
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ALL_DELIVERED);
+    assert_eq!(world.providers.ga4_events().len(), 1, "it broke none of GA4's limits");
+    assert_eq!(world.providers.segment_messages().len(), 2);
+    let contact = world.providers.crm_contact(LEAD).unwrap();
+    assert_eq!(contact["name"], long(200).trim());
+    assert_eq!(contact["custom_fields"]["main_struggle"], long(2000).trim());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_assumed_does_not_replace_what_was_said() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    let mut body = lead_body();
+    body["consent"] = json!({"analytics": false});
+    world.submit(&body).await;
+    world.pass(1);
+    body.as_object_mut().unwrap().remove("consent");
+    world.submit(&body).await;
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event skipped no_consent_analytics"]);
+    world.finish().await;
+}

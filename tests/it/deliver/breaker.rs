@@ -1,0 +1,265 @@
+//! The breaker: a destination that fails is left alone, one worker looks whether it is back, and no
+//! lead pays for it.
+
+use funil_core::delivery::breaker::{FAILURES_TO_OPEN, PROBE_AFTER_S};
+use funil_core::delivery::{BLOCKED_S, LEASE_S, State};
+use funil_core::id::{LeadId, LeaseId};
+use funil_delivery::Patience;
+use funil_dev::simulated::Behaviour;
+use funil_store::{Claimed, Claiming};
+use serde_json::{Value, json};
+
+use crate::world::{Plan, World, lead_body};
+
+fn only(destination: &str) -> Plan {
+    World::plan().with("DESTINATIONS", destination)
+}
+
+fn somebody(number: usize) -> Value {
+    let mut body = lead_body();
+    body["leadId"] = Value::Null;
+    body["email"] = json!(format!("somebody{number}@example.com"));
+    body
+}
+
+/// So many people submit the form.
+async fn people(world: &World, count: usize) -> Vec<LeadId> {
+    let mut leads = Vec::new();
+    for number in 0..count {
+        let caller = format!("198.51.100.{number}");
+        leads.push(world.submit_from(&caller, &somebody(number)).await.lead());
+    }
+    leads
+}
+
+#[tokio::test]
+async fn after_failures_in_a_row_nothing_is_sent_until_one_worker_has_probed() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    world.providers.behave("segment", Behaviour::Status(503));
+    let leads = people(&world, 8).await;
+    world.drain().await;
+    let failed = world.calls("segment").len();
+    assert!(failed >= usize::try_from(FAILURES_TO_OPEN).unwrap(), "{failed}");
+    let breaker = world.store.breaker("segment").await.unwrap();
+    assert_eq!(breaker.open.unwrap().reason, "http_503");
+
+    // They are due again in 5 s, and stay so: nobody asks, nobody pays an attempt.
+    world.pass(30);
+    assert_eq!(world.drain().await, 0);
+    assert_eq!(world.calls("segment").len(), failed);
+
+    // A minute after it opened, one of two workers asks once.
+    world.pass(PROBE_AFTER_S);
+    let (one, other) = (world.worker("segment"), world.worker("segment"));
+    let (one, other) = tokio::join!(
+        one.drain(Patience::None, world.stop_at()),
+        other.drain(Patience::None, world.stop_at())
+    );
+    assert_eq!(one.unwrap().settled + other.unwrap().settled, 1);
+    assert_eq!(world.calls("segment").len(), failed + 1);
+
+    // Once it is back, the probe opens the way for all.
+    world.providers.behave("segment", Behaviour::Normal);
+    world.pass(PROBE_AFTER_S);
+    world.drain().await;
+    assert_eq!(world.store.breaker("segment").await.unwrap().open, None);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    for lead in leads {
+        let delivery = world.delivery(lead, "segment").await;
+        assert_eq!(delivery.state, State::Delivered);
+        assert!(delivery.attempts <= 3, "{}", delivery.attempts);
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_success_between_failures_keeps_it_closed() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    for number in 0..12 {
+        let behaviour = if number % 4 == 3 { Behaviour::Normal } else { Behaviour::Status(500) };
+        world.providers.behave("segment", behaviour);
+        world.submit_from(&format!("198.51.100.{number}"), &somebody(number)).await;
+        world.drain().await;
+        assert_eq!(world.store.breaker("segment").await.unwrap().open, None, "{number}");
+    }
+    world.providers.behave("segment", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_expired_key_over_a_weekend_kills_no_lead() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    world.providers.behave("crm", Behaviour::Status(401));
+    let leads = people(&world, 3).await;
+    for _ in 0..(72 * 2) {
+        world.drain().await;
+        world.pass(30 * 60);
+    }
+    let asked = world.calls("crm").len();
+    // The first three were under way together; from then on one probes at a time.
+    assert!(asked <= 72 * 2 + leads.len(), "{asked}");
+    for lead in &leads {
+        assert_eq!(world.delivery(*lead, "crm").await.attempts, 0, "no attempt is spent");
+    }
+    world.providers.behave("crm", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    for lead in leads {
+        assert_eq!(world.delivery(lead, "crm").await.state, State::Delivered);
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_too_late_or_interrupted_is_settled_while_it_is_open_and_nothing_is_sent() {
+    let world = only("ga4").start().await;
+    world.looks_at("ga4");
+    let leads = people(&world, 2).await;
+    // A worker dies about to send the first one's.
+    let key = world.delivery_key(leads[0], "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    world.pass(LEASE_S);
+    world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
+
+    world.drain().await;
+    assert_eq!(world.delivery(leads[0], "ga4").await.state, State::Unknown);
+    assert_eq!(world.delivery(leads[1], "ga4").await.state, State::Pending);
+    world.pass(72 * 3600);
+    world.drain().await;
+    let late = world.delivery(leads[1], "ga4").await;
+    assert_eq!((late.state, late.reason.as_deref()), (State::Dead, Some("deadline_passed")));
+    assert!(world.calls("ga4").is_empty());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    // The first one's calls are refused, everybody else's go through.
+    let refused = people(&world, 1).await[0];
+    for round in 1..=4 {
+        world.providers.script("segment", [Behaviour::Status(403)]);
+        world.drain().await;
+        if world.delivery(refused, "segment").await.state == State::Dead {
+            break;
+        }
+        assert!(round < 4, "it should have been given up");
+        // Somebody else goes through as the probe, because the blocked one is at the back.
+        let other = world
+            .submit_from(&format!("198.51.100.{}", 10 + round), &somebody(10 + round))
+            .await
+            .lead();
+        world.pass(BLOCKED_S - 1);
+        world.store.take_probe("segment", 0, world.now()).await.unwrap();
+        world.pass(1);
+        world.drain().await;
+        assert_eq!(world.delivery(other, "segment").await.state, State::Delivered);
+        world.pass(BLOCKED_S);
+    }
+    let delivery = world.delivery(refused, "segment").await;
+    assert_eq!(
+        (delivery.state, delivery.reason.as_deref(), delivery.attempts),
+        (State::Dead, Some("blocked_alone"), 1)
+    );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn while_it_is_open_a_worker_that_still_sends_keeps_its_delivery() {
+    let world = only("ga4").start().await;
+    world.looks_at("ga4");
+    let leads = people(&world, 1).await;
+    let key = world.delivery_key(leads[0], "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
+
+    // An index that lags still shows it as due.
+    let worker = world.worker("ga4");
+    assert_eq!(worker.deliver(&key, world.stop_at()).await.unwrap().settled, 0);
+    assert_eq!(world.delivery(leads[0], "ga4").await.lease_id, Some(lease));
+    world.pass(LEASE_S);
+    world.drain().await;
+    assert_eq!(world.delivery(leads[0], "ga4").await.state, State::Unknown);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn of_many_workers_at_once_one_probes() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    people(&world, 8).await;
+    world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
+    world.providers.behave("segment", Behaviour::Status(503));
+    let workers: Vec<_> = (0..8).map(|_| world.worker("segment")).collect();
+    // Connections first, so that none of them is ahead of the others.
+    let reads = (0..8).map(|_| world.store.breaker("segment"));
+    futures::future::try_join_all(reads).await.unwrap();
+    let drains = workers.iter().map(|worker| worker.drain(Patience::None, world.stop_at()));
+    futures::future::try_join_all(drains).await.unwrap();
+    assert_eq!(world.calls("segment").len(), 1);
+
+    let now = world.now();
+    assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "taken");
+    world.store.destination_succeeded("segment", now).await.unwrap();
+    world.pass(2 * PROBE_AFTER_S);
+    let now = world.now();
+    assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "closed");
+    world.providers.behave("segment", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    let lead = people(&world, 1).await[0];
+    world.pass(1);
+    let mut again = somebody(0);
+    again["mainStruggle"] = serde_json::json!("equipe");
+    world.submit(&again).await;
+    let due = world.store.due("crm", world.now(), 2).await.unwrap();
+    let version = |number: &str| {
+        serde_json::json!({
+            "Key": {"pk": {"S": format!("LEAD#{lead}")}, "sk": {"S": due[0].key.sk}},
+            "UpdateExpression": "SET v = :v",
+            "ExpressionAttributeValues": {":v": {"N": number}},
+        })
+    };
+    world.ask_table("UpdateItem", version("2")).await;
+    world.store.open_breaker("crm", "http_503", 0, world.now()).await.unwrap();
+    world.drain().await;
+    assert_eq!(world.calls("crm").len(), 2, "the other one was the probe");
+    assert_eq!(world.store.breaker("crm").await.unwrap().open, None);
+    world.ask_table("UpdateItem", version("1")).await;
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_drain_that_opens_it_sends_no_more() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    people(&world, 1).await;
+    for struggle in ["equipe", "vendas"] {
+        world.pass(1);
+        let mut again = somebody(0);
+        again["mainStruggle"] = serde_json::json!(struggle);
+        world.submit(&again).await;
+    }
+    world.providers.script("crm", [Behaviour::Status(401)]);
+    world.drain().await;
+    assert_eq!(world.calls("crm").len(), 1, "those of one lead go one after another");
+    world.advance(jiff::SignedDuration::from_mins(20)).await;
+    world.finish().await;
+}

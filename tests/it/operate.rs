@@ -1,0 +1,6 @@
+//! Operating: dispatch, alerts, health, replay.
+
+mod alerts;
+mod dispatch;
+mod health;
+mod replay;

@@ -1,0 +1,173 @@
+//! Alerts: a person is told once what happened and once how often, whatever else fails.
+
+use funil_core::delivery::State;
+use funil_core::id::LeaseId;
+use funil_dev::simulated::Behaviour;
+use funil_store::{AlertKind, Claimed, Claiming};
+use serde_json::{Value, json};
+
+use crate::world::{World, lead, lead_body};
+
+/// The monitoring webhook: a provider that nobody simulates in particular.
+const MONITORING: &str = "monitoring";
+
+async fn world(destinations: &str) -> World {
+    let world = World::plan()
+        .with("DESTINATIONS", destinations)
+        .with_provider_url("MONITORING_WEBHOOK_URL", MONITORING)
+        .start()
+        .await;
+    world.looks_at("segment");
+    world.looks_at(MONITORING);
+    world
+}
+
+fn somebody(number: usize) -> Value {
+    let mut body = lead_body();
+    body["leadId"] = Value::Null;
+    body["email"] = json!(format!("somebody{number}@example.com"));
+    body
+}
+
+/// A minute of `dispatch`.
+async fn minute(world: &World) {
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    let answer = world.invoke("dispatch", schedule).await;
+    assert!(answer.get("rung").is_some(), "{answer}");
+}
+
+fn told(world: &World) -> Vec<String> {
+    let received = world.providers.received(MONITORING);
+    received.iter().map(|call| call.body["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn many_deaths_are_told_in_two_messages() {
+    let world = world("segment").await;
+    world.providers.behave("segment", Behaviour::Status(400));
+    for number in 0..7 {
+        world.submit_from(&format!("198.51.100.{number}"), &somebody(number)).await;
+        world.drain().await;
+        minute(&world).await;
+    }
+    let first = told(&world);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(first[0].contains("1 × a delivery to segment was given up"), "{first:?}");
+    assert!(!first[0].contains("somebody"), "nothing personal: {first:?}");
+    world.pass(15 * 60);
+    minute(&world).await;
+    minute(&world).await;
+    let all = told(&world);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[1].contains("6 × a delivery to segment was given up"), "{all:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_sent_is_sent_later_and_holds_up_nothing() {
+    let world = world("segment").await;
+    world.providers.script(MONITORING, [Behaviour::Status(500), Behaviour::CloseConnection]);
+    world.providers.script("segment", [Behaviour::Status(401)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    minute(&world).await;
+    world.pass(60);
+    minute(&world).await;
+    world.pass(60);
+    minute(&world).await;
+    let all = told(&world);
+    assert_eq!(all.len(), 3, "two tries failed: {all:?}");
+    assert!(all[2].contains("segment refuses us"), "{all:?}");
+    world.advance(jiff::SignedDuration::from_mins(20)).await;
+    assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_death_that_a_crash_kept_secret_and_a_backlog_are_told() {
+    let world = world("segment").await;
+    world.submit(&lead_body()).await;
+    // Nobody works for a while.
+    world.pass(16 * 60);
+    minute(&world).await;
+    assert!(told(&world)[0].contains("has been due for too long"), "{:?}", told(&world));
+    // A worker settles and dies before it raises the alert: as if it were never raised.
+    world.providers.script("segment", [Behaviour::Status(400)]);
+    world.drain().await;
+    world.forget_alerts("segment", "dead").await;
+    minute(&world).await;
+    let all = told(&world);
+    assert!(all.last().unwrap().contains("was given up"), "{all:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_after_a_destination_is_taken_off_what_was_due_is_skipped() {
+    let world = world("segment").await;
+    world.submit(&lead_body()).await;
+    let without = world.deployment(&[("DESTINATIONS", "crm")]);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    world.pass(23 * 3600);
+    without.invoke("dispatch", schedule.clone()).await;
+    assert_eq!(world.delivery(lead(), "segment").await.state, State::Pending);
+    world.pass(3600);
+    without.invoke("dispatch", schedule).await;
+    assert_eq!(world.states(lead()).await, ["segment/event skipped off"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_late_clock_counts_while_the_quarter_s_last_message_is_sent_is_told_too() {
+    let world = world("crm").await;
+    let quarter = world.now();
+    let raise = || world.store.raise_alert("crm", AlertKind::Dead, None, quarter);
+    raise().await.unwrap();
+    world.pass(16 * 60);
+    let taken = world.store.take_alerts(world.now()).await.unwrap();
+    raise().await.unwrap();
+    world.store.alert_told(&taken[0], 1, world.now()).await.unwrap();
+    let next = world.store.take_alerts(world.now()).await.unwrap();
+    assert_eq!((next[0].count, next[0].told), (2, 1));
+    world.store.alert_told(&next[0], 2, world.now()).await.unwrap();
+    world.pass(3600);
+    assert_eq!(world.store.take_alerts(world.now()).await.unwrap(), []);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_doubt_stays_one_when_its_destination_is_taken_off() {
+    let world = world("ga4").await;
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    let without = world.deployment(&[("DESTINATIONS", "crm")]);
+    world.pass(25 * 3600);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    without.invoke("dispatch", schedule).await;
+    assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_stays_open_is_told_once() {
+    let world = world("segment").await;
+    world.providers.behave("segment", Behaviour::Status(401));
+    world.pass(7 * 60);
+    world.submit(&lead_body()).await;
+    for _ in 0..8 {
+        world.drain().await;
+        minute(&world).await;
+        world.pass(310);
+    }
+    assert!(world.calls("segment").len() > 4, "it was probed");
+    let all = told(&world);
+    let refused: Vec<_> = all.iter().filter(|text| text.contains("segment refuses us")).collect();
+    assert_eq!(refused.len(), 1, "{all:?}");
+    assert!(refused[0].contains("since 12:07 UTC"), "not since its quarter began: {refused:?}");
+    world.providers.behave("segment", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}

@@ -1,0 +1,545 @@
+//! Ringing: who is rung for what, over real HTTP and over Lambda's API; and who may ring.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use funil_core::clock::after;
+use funil_core::id::LeaseId;
+use funil_dev::server::front_door;
+use funil_dev::simulated::Behaviour;
+use funil_lambda::Function;
+use funil_store::{Claimed, Claiming, key_time};
+use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::world::{LEAD, SERVICE_TOKEN, World, lead, lead_body};
+
+const DELIVERY_FUNCTIONS: [&str; 4] = ["crm-sync", "ga4-events", "mailerlite-sync", "segment-sync"];
+
+/// A call that rang.
+#[derive(Clone, Debug)]
+struct Rung {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: String,
+}
+
+/// A street of doors that only note who rang, and answer the same to all.
+#[derive(Clone)]
+struct Street {
+    url: String,
+    rung: Arc<Mutex<Vec<Rung>>>,
+    answer: StatusCode,
+}
+
+impl Street {
+    async fn answering(status: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = StatusCode::from_u16(status).unwrap();
+        let street = Self { url, rung: Arc::default(), answer };
+        let router = Router::new().fallback(note).with_state(street.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        street
+    }
+
+    /// Who was rung since the last look, sorted.
+    fn take(&self) -> Vec<Rung> {
+        let mut rung = std::mem::take(&mut *self.rung.lock().unwrap());
+        rung.sort_by(|a, b| a.path.cmp(&b.path));
+        rung
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.take().into_iter().map(|rung| rung.path).collect()
+    }
+}
+
+async fn note(State(street): State<Street>, request: Request) -> StatusCode {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1024 * 1024).await.unwrap();
+    street.rung.lock().unwrap().push(Rung {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    });
+    street.answer
+}
+
+/// A record of the stream.
+fn record(change: &str, sk: &str, due_at: Option<Timestamp>) -> Value {
+    let mut image = json!({"type": {"S": "delivery"}});
+    if let Some(due_at) = due_at {
+        image["due_sk"] = json!({"S": key_time(due_at)});
+    }
+    json!({
+        "eventSource": "aws:dynamodb",
+        "eventName": change,
+        "dynamodb": {
+            "SequenceNumber": "1",
+            "Keys": {"pk": {"S": format!("LEAD#{LEAD}")}, "sk": {"S": sk}},
+            "NewImage": image,
+        },
+    })
+}
+
+fn delivery_of(destination: &str, number: u32) -> String {
+    format!("DELIVERY#{destination}#2031-05-05T12:00:00.000Z#{number}")
+}
+
+fn schedule() -> Value {
+    json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})
+}
+
+#[tokio::test]
+async fn a_batch_rings_each_destination_with_something_new_and_due_once() {
+    let street = Street::answering(200).await;
+    let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
+    let now = world.now();
+    let batch = json!({"Records": [
+        record("INSERT", &delivery_of("crm", 1), Some(now)),
+        record("INSERT", &delivery_of("crm", 2), Some(now)),
+        record("INSERT", &delivery_of("ga4", 1), Some(after(now, 59))),
+        record("INSERT", &delivery_of("mailerlite", 1), Some(after(now, -3600))),
+        record("INSERT", &delivery_of("segment", 1), Some(after(now, 61))),
+    ]});
+    let answer = world.invoke("dispatch", batch).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let rung = street.take();
+    let paths: Vec<&str> = rung.iter().map(|rung| rung.path.as_str()).collect();
+    assert_eq!(paths, ["/crm-sync", "/ga4-events", "/mailerlite-sync"]);
+    for ring in rung {
+        assert_eq!((ring.method, &*ring.body), (Method::POST, ""), "a ring carries no data");
+        assert_eq!(ring.headers["authorization"], format!("Bearer {SERVICE_TOKEN}"));
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_not_a_new_delivery_rings_nobody() {
+    let street = Street::answering(200).await;
+    let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
+    let now = Some(world.now());
+    let batch = json!({"Records": [
+        record("MODIFY", &delivery_of("crm", 1), now),
+        record("REMOVE", &delivery_of("crm", 1), now),
+        record("RENAME", &delivery_of("crm", 1), now),
+        record("INSERT", "EVENT#2031-05-05T12:00:00.000Z#form:lead-submit:1", now),
+        record("INSERT", "LEAD", now),
+        record("INSERT", &delivery_of("crm", 2), None),
+        record("INSERT", &delivery_of("fax", 1), now),
+        record("INSERT", "DELIVERY#", now),
+        Value::Null,
+    ]});
+    let answer = world.invoke("dispatch", batch).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    assert_eq!(street.paths(), [""; 0]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_schedule_rings_exactly_those_with_something_due() {
+    let street = Street::answering(202).await;
+    let world = World::plan()
+        .with("DOORBELL_URL", &street.url)
+        .with("DESTINATIONS", "crm,ga4")
+        .start()
+        .await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("ga4", 1);
+    let nobody = json!({"rung": []});
+    assert_eq!(world.invoke("dispatch", schedule()).await, nobody);
+    world.submit(&lead_body()).await;
+    assert_eq!(street.paths(), ["/dispatch"], "intake rings dispatch");
+
+    let both = json!({"rung": ["crm-sync", "ga4-events"]});
+    assert_eq!(world.invoke("dispatch", schedule()).await, both);
+    assert_eq!(street.paths(), ["/crm-sync", "/ga4-events"]);
+    // A ring and a call with the token mean the same.
+    assert_eq!(world.invoke("dispatch", json!({"ring": true})).await, both);
+    assert_eq!(world.authorised("dispatch", &json!({})).await.json(), both);
+    street.take();
+
+    // What somebody works on is not due, until the lease ends.
+    let key = world.delivery_key(lead(), "crm").await;
+    let claimed =
+        world.store.claim(&key, Claiming::Due, LeaseId::random(world.entropy()), world.now()).await;
+    assert!(matches!(claimed.unwrap(), Claimed::Ours(_)));
+    assert_eq!(world.invoke("dispatch", schedule()).await, json!({"rung": ["ga4-events"]}));
+    world.pass(60);
+    assert_eq!(world.invoke("dispatch", schedule()).await, both);
+    world.drain().await;
+    assert_eq!(world.invoke("dispatch", schedule()).await, nobody);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_there_never_fails_the_batch() {
+    for status in [404, 401, 500] {
+        let street = Street::answering(status).await;
+        let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
+        world.expect_one_lead();
+        assert_eq!(world.submit(&lead_body()).await.status, 200, "nor the form");
+        let batch =
+            json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
+        let answer = world.invoke("dispatch", batch).await;
+        assert_eq!(answer, json!({"batchItemFailures": []}));
+        assert_eq!(world.invoke("dispatch", schedule()).await, json!({"rung": []}));
+        world.drain().await;
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_the_door_never_fails_the_batch() {
+    // The usual world rings where nobody listens.
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 2);
+    assert_eq!(world.submit(&lead_body()).await.status, 200);
+    let batch = json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
+    assert_eq!(world.invoke("dispatch", batch).await, json!({"batchItemFailures": []}));
+    assert_eq!(world.invoke("dispatch", schedule()).await, json!({"rung": []}));
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn only_who_knows_a_service_token_may_ring() {
+    let tokens = format!("{SERVICE_TOKEN},another-token-for-rotation");
+    let world = World::plan().with("SERVICE_TOKEN", &tokens).start().await;
+    for function in ["dispatch"].into_iter().chain(DELIVERY_FUNCTIONS) {
+        let wrong_case = format!("Bearer {}", SERVICE_TOKEN.to_uppercase());
+        let basic = format!("Basic {SERVICE_TOKEN}");
+        let part = format!("Bearer {}", &SERVICE_TOKEN[..20]);
+        let both = format!("Bearer {tokens}");
+        for header in ["", "Bearer", "Bearer ", SERVICE_TOKEN, &wrong_case, &basic, &part, &both] {
+            let headers = [("authorization", header)];
+            let answer = world.call(function, Method::POST, &headers, b"").await;
+            assert_eq!(answer.status, 401, "{function}: {header}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            assert_eq!(answer.json()["code"], "unauthorized");
+        }
+        assert_eq!(world.call(function, Method::POST, &[], b"").await.status, 401);
+        let answer = world.call(function, Method::GET, &[], b"").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    }
+    for token in [SERVICE_TOKEN, "another-token-for-rotation"] {
+        let answer = world.authorised_as(token, "dispatch", &json!({})).await;
+        assert_eq!(answer.status, 200);
+    }
+    let lower = format!("bearer  {SERVICE_TOKEN} ");
+    let answer = world.call("dispatch", Method::POST, &[("authorization", &lower)], b"").await;
+    assert_eq!(answer.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn on_aws_a_ring_is_a_signed_asynchronous_invocation() {
+    let street = Street::answering(202).await;
+    let world = World::plan()
+        .with("DOORBELL_URL", "")
+        .with("DOORBELL_FUNCTION_PREFIX", "funil-prod-")
+        .with("AWS_ENDPOINT_URL_LAMBDA", &street.url)
+        .with("AWS_SESSION_TOKEN", "the-session")
+        .start()
+        .await;
+    let batch = json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
+    let answer = world.invoke("dispatch", batch).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let [ring] = &street.take()[..] else { panic!("one ring") };
+    assert_eq!(ring.method, Method::POST);
+    assert_eq!(ring.path, "/2015-03-31/functions/funil-prod-crm-sync/invocations");
+    assert_eq!(ring.headers["x-amz-invocation-type"], "Event");
+    assert_eq!(ring.headers["x-amz-date"], "20310505T120000Z");
+    assert_eq!(ring.headers["x-amz-security-token"], "the-session");
+    assert_eq!(ring.body, r#"{"ring":true}"#);
+    let authorization = ring.headers["authorization"].to_str().unwrap();
+    let scope = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20310505/sa-east-1/lambda/aws4_request, ";
+    assert!(authorization.starts_with(scope), "{authorization}");
+    for signed in ["host", "x-amz-date", "x-amz-invocation-type", "x-amz-security-token"] {
+        assert!(authorization.contains(signed), "{signed} in {authorization}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn on_aws_an_intake_rings_nobody_because_the_stream_does() {
+    let street = Street::answering(202).await;
+    let world = World::plan()
+        .with("DESTINATIONS", "crm")
+        .with("DOORBELL_URL", "")
+        .with("DOORBELL_FUNCTION_PREFIX", "funil-")
+        .with("AWS_ENDPOINT_URL_LAMBDA", &street.url)
+        .start()
+        .await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    assert_eq!(street.paths(), [""; 0]);
+    world.drain().await;
+    world.finish().await;
+}
+
+/// The functions behind a door, and what came of each call.
+#[derive(Clone)]
+struct Doors {
+    functions: Vec<Function>,
+    done: mpsc::UnboundedSender<(String, Value)>,
+    stop_at: Timestamp,
+}
+
+async fn open(State(doors): State<Doors>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1024 * 1024).await.unwrap();
+    let caller = Ipv4Addr::LOCALHOST.into();
+    let path = parts.uri.path();
+    let event = front_door::event(&parts.method, path, "", &parts.headers, &body, caller);
+    let name = path.trim_start_matches('/').to_owned();
+    let Some(function) = doors.functions.iter().find(|function| function.name == name).cloned()
+    else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    // Who rings does not wait; the work goes on all the same.
+    let work = tokio::spawn(async move {
+        let answer = function.invoke(event, doors.stop_at).await;
+        doors.done.send((name, answer.clone())).unwrap();
+        answer
+    });
+    front_door::answer(&work.await.unwrap()).into_response()
+}
+
+#[tokio::test]
+async fn a_form_alone_rings_everything_awake() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let world = World::plan().with("DOORBELL_URL", &url).start().await;
+    world.expect_one_lead();
+    let (done, mut works) = mpsc::unbounded_channel();
+    let functions = world.functions().to_vec();
+    let doors = Doors { functions, done, stop_at: world.stop_at() };
+    let router = Router::new().fallback(open).with_state(doors);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    assert_eq!(world.submit(&lead_body()).await.status, 200);
+    let mut worked = Vec::new();
+    for _ in 0..5 {
+        let (name, answer) = works.recv().await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{name}");
+        worked.push(name);
+    }
+    worked.sort();
+    let mut expected = DELIVERY_FUNCTIONS.to_vec();
+    expected.insert(1, "dispatch");
+    assert_eq!(worked, expected);
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_sync_that_is_asked_for_is_delivered_and_answered_with_its_state() {
+    for (destination, slot, calls) in [("crm", "lead", 2 + 1), ("mailerlite", "profile", 6 + 2)] {
+        let world = World::plan().with("DESTINATIONS", destination).start().await;
+        world.expect_calls(destination, calls);
+        world.submit(&lead_body()).await;
+        world.drain().await;
+        world.pass(1);
+        let function = format!("{destination}-sync");
+        let answer = world.authorised(&function, &json!({"leadId": LEAD.to_uppercase()})).await;
+        assert_eq!(answer.status, 200);
+        let shown = answer.json();
+        assert_eq!(shown["leadId"], LEAD);
+        let deliveries = shown["deliveries"].as_array().unwrap();
+        assert_eq!(deliveries.len(), 1, "that of the sync alone");
+        assert_eq!(deliveries[0]["destination"], destination);
+        assert_eq!(deliveries[0]["slot"], slot);
+        assert_eq!(deliveries[0]["state"], "delivered");
+        assert_eq!(deliveries[0]["attempts"], 1);
+        let events = world.journey(lead()).await.events;
+        assert!(events[1].id.as_str().starts_with("sync:"), "{}", events[1].id);
+        if destination == "crm" {
+            assert_eq!(world.providers.crm_triggers(LEAD)["standard_nurture"], 1);
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_says_when_it_is_due_again() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 2 + 2);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    world.providers.script("crm", [Behaviour::Status(500)]);
+    let shown = world.authorised("crm-sync", &json!({"leadId": LEAD})).await.json();
+    let delivery = &shown["deliveries"][0];
+    assert_eq!((&delivery["state"], &delivery["reason"]), (&json!("pending"), &json!("http_500")));
+    let due_at: Timestamp = delivery["dueAt"].as_str().unwrap().parse().unwrap();
+    assert!((5..=6).contains(&due_at.duration_since(world.now()).as_secs()));
+    world.pass(6);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_destination_is_asked_to_hurry() {
+    let world = World::plan().with("DESTINATIONS", "ga4,segment").start().await;
+    world.expect_calls("ga4", 2);
+    world.expect_calls("segment", 1);
+    world.providers.script("ga4", [Behaviour::Status(503)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let shown = world.authorised("ga4-events", &json!({"leadId": LEAD})).await.json();
+    assert_eq!(shown["deliveries"][0]["state"], "delivered");
+    assert_eq!(shown["deliveries"][0]["attempts"], 2);
+    // What is delivered stays delivered.
+    for function in ["ga4-events", "segment-sync"] {
+        let shown = world.authorised(function, &json!({"leadId": LEAD})).await.json();
+        assert_eq!(shown, json!({"leadId": LEAD, "deliveries": []}));
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_lead_that_is_not_there_is_not_found_and_a_call_without_one_is_told_so() {
+    let world = World::new().await;
+    for function in DELIVERY_FUNCTIONS {
+        let answer = world.authorised(function, &json!({"leadId": LEAD})).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("lead_not_found")));
+        for body in [json!({}), json!({"leadId": "no"}), json!({"leadId": null}), json!([])] {
+            let answer = world.authorised(function, &body).await;
+            assert_eq!(answer.status, 422, "{body}");
+            assert_eq!(answer.json()["errors"][0]["field"], "leadId");
+            assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 1, "{body}");
+        }
+    }
+    assert_eq!(world.items("LEAD#").await, [Value::Null; 0]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn repeated_late_and_unreadable_records_neither_double_nor_hold_up_anything() {
+    let street = Street::answering(200).await;
+    let world = World::plan()
+        .with("DOORBELL_URL", &street.url)
+        .with("DESTINATIONS", "crm,segment")
+        .start()
+        .await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    street.take();
+    let now = Some(world.now());
+    // The settlement's record is before the insertion's, each comes twice, and two are no records.
+    let batch = json!({"Records": [
+        record("MODIFY", &delivery_of("crm", 1), None),
+        json!({"eventSource": "aws:dynamodb", "eventName": "INSERT", "dynamodb": "poison"}),
+        record("INSERT", &delivery_of("crm", 1), now),
+        json!({"eventSource": "aws:dynamodb"}),
+        record("INSERT", &delivery_of("crm", 1), now),
+        record("INSERT", &delivery_of("segment", 1), now),
+    ]});
+    for settled in [2, 0, 0] {
+        assert_eq!(world.invoke("dispatch", batch.clone()).await, json!({"batchItemFailures": []}));
+        assert_eq!(street.paths(), ["/crm-sync", "/segment-sync"]);
+        assert_eq!(world.drain().await, settled, "what is settled stays so");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_function_that_answers_no_ring_holds_up_no_other() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let rung = Arc::new(Mutex::new(Vec::new()));
+    let noting = Arc::clone(&rung);
+    let router = Router::new().fallback(move |request: Request| {
+        let path = request.uri().path().to_owned();
+        noting.lock().unwrap().push(path.clone());
+        async move {
+            if path == "/crm-sync" {
+                std::future::pending::<()>().await;
+            }
+            StatusCode::OK
+        }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let world =
+        World::plan().with("DOORBELL_URL", &url).with("DESTINATIONS", "crm,segment").start().await;
+    world.expect_calls("crm", 2);
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    rung.lock().unwrap().clear();
+    let answer = world.invoke("dispatch", schedule()).await;
+    // It may be at work: a ring does not wait for it.
+    assert_eq!(answer, json!({"rung": ["crm-sync", "segment-sync"]}));
+    let mut paths = rung.lock().unwrap().clone();
+    paths.sort();
+    assert_eq!(paths, ["/crm-sync", "/segment-sync"]);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_worker_holds_cannot_be_hurried_out_of_its_hands() {
+    let world = World::plan().with("DESTINATIONS", "ga4").start().await;
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "ga4").await;
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    world.store.mark_sending(&claim).await.unwrap();
+    let shown = world.authorised("ga4-events", &json!({"leadId": LEAD})).await.json();
+    assert_eq!(shown, json!({"leadId": LEAD, "deliveries": []}));
+    assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
+    world.pass(60);
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let world = World::plan().with("DOORBELL_URL", &url).start().await;
+    world.expect_one_lead();
+    let (done, mut works) = mpsc::unbounded_channel();
+    // Nobody hears the intake's ring, as if the stream were gone.
+    let functions = world.functions().iter().filter(|function| function.name != "dispatch");
+    let stop_at = after(world.stop_at(), 24 * 3600);
+    let doors = Doors { functions: functions.cloned().collect(), done, stop_at };
+    let router = Router::new().fallback(open).with_state(doors);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    assert_eq!(world.submit(&lead_body()).await.status, 200);
+    world.pass(24 * 3600);
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" pending")));
+    let answer = world.invoke("dispatch", schedule()).await;
+    assert_eq!(answer["rung"].as_array().unwrap().len(), DELIVERY_FUNCTIONS.len());
+    for _ in DELIVERY_FUNCTIONS {
+        let (name, answer) = works.recv().await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{name}");
+    }
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_sync_of_a_destination_that_is_off_is_refused_and_not_kept() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let answer = world.authorised("mailerlite-sync", &json!({"leadId": LEAD})).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("destination_off")));
+    assert_eq!(world.journey(lead()).await.events.len(), 1);
+    world.finish().await;
+}
