@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use funil_core::settings::Env;
 use funil_delivery::Patience;
-use funil_dev::server::{Stage, StageOptions};
+use funil_dev::server::{DevServer, DevServerOptions};
 use funil_tests::world::{World, lead_body};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -80,16 +80,16 @@ async fn one_worker() {
 /// acceptance each other delivery of a lead is settled.
 async fn one_destination(crm: &str) {
     let data = tempfile::tempdir().unwrap();
-    let options = StageOptions {
+    let options = DevServerOptions {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data: data.path().to_owned(),
         functions_at: None,
         alerts_to: None,
     };
     let overrides: Env = [("DESTINATIONS", "crm,ga4,segment")].into_iter().collect();
-    let stage = Stage::start(&options, &overrides).await.unwrap();
-    let url = format!("http://{}", stage.address());
-    let http = funil_lambda::shell().http;
+    let server = DevServer::start(&options, &overrides).await.unwrap();
+    let url = format!("http://{}", server.address());
+    let http = funil_lambda::platform().http;
     let behave = format!("{url}/stage/providers/crm?behaviour={crm}");
     assert!(http.post(behave).send().await.unwrap().status().is_success());
 
@@ -123,7 +123,7 @@ async fn one_destination(crm: &str) {
     }
     println!("CRM {crm}: {PEOPLE} forms, answered {}", spread(answers));
     println!("CRM {crm}: GA4 and Segment, settled after acceptance {}", spread(settled));
-    stage.stop().await.unwrap();
+    server.stop().await.unwrap();
 }
 
 /// Median and worst.

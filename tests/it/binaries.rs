@@ -20,10 +20,10 @@ use funil_core::delivery::State;
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::Env;
-use funil_dev::emulator::Engine;
+use funil_dev::emulator::Emulator;
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
 use funil_dev::simulated::{Behaviour, Providers};
-use funil_store::{AwsConfig, DeliveryKey, Shell, Store, Stream};
+use funil_store::{AwsConfig, DeliveryKey, Platform, Store, Stream};
 use futures::future::join_all;
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
@@ -69,27 +69,27 @@ struct Place {
     env: BTreeMap<String, String>,
     providers: Providers,
     store: Store,
-    shell: Shell,
-    _engine: Arc<Engine>,
+    platform: Platform,
+    _emulator: Arc<Emulator>,
 }
 
 impl Place {
     async fn new() -> Self {
-        let engine = Engine::memory().await.unwrap();
-        Self::on(Arc::new(engine), "funil").await
+        let emulator = Emulator::memory().await.unwrap();
+        Self::on(Arc::new(emulator), "funil").await
     }
 
     /// On a table of its own in an engine that others use too.
-    async fn on(engine: Arc<Engine>, table: &str) -> Self {
+    async fn on(emulator: Arc<Emulator>, table: &str) -> Self {
         let providers = Providers::new(Arc::new(|| "2026-01-02T03:04:05.678Z".to_owned()));
         let address = providers.serve().await.unwrap();
-        let env = environment(&engine.endpoint(), table, address);
-        let shell = funil_lambda::shell();
+        let env = environment(&emulator.endpoint(), table, address);
+        let platform = funil_lambda::platform();
         let read: Env = env.clone().into_iter().collect();
         let aws = AwsConfig::read(&mut read.settings()).unwrap();
-        let store = Store::connect(&aws, table, &shell);
+        let store = Store::connect(&aws, table, &platform);
         store.create_table(&HashKey::new(&env["HASH_KEY"]).unwrap(), Stream::On).await.unwrap();
-        Self { env, providers, store, shell, _engine: engine }
+        Self { env, providers, store, platform, _emulator: emulator }
     }
 
     async fn start(&self, function: &str) -> FunctionProcess {
@@ -123,12 +123,12 @@ impl Place {
                 "Key": {"pk": {"S": format!("LEAD#{lead_id}")}, "sk": {"S": key.sk}},
                 "UpdateExpression": "SET due_sk = :now",
                 "ExpressionAttributeValues": {
-                    ":now": {"S": funil_store::key_time(self.shell.clock.now())},
+                    ":now": {"S": funil_store::key_time(self.platform.clock.now())},
                 },
             });
             let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/us-east-1/dynamodb/aws4_request, \
                              SignedHeaders=host, Signature=0";
-            let request = self.shell.http.post(&self.env["AWS_ENDPOINT_URL_DYNAMODB"]);
+            let request = self.platform.http.post(&self.env["AWS_ENDPOINT_URL_DYNAMODB"]);
             let request = request
                 .header("x-amz-target", "DynamoDB_20120810.UpdateItem")
                 .header("content-type", "application/x-amz-json-1.0")
@@ -140,7 +140,7 @@ impl Place {
     }
 }
 
-fn environment(engine: &str, table: &str, providers: SocketAddr) -> BTreeMap<String, String> {
+fn environment(emulator: &str, table: &str, providers: SocketAddr) -> BTreeMap<String, String> {
     let crm = Providers::base_url(providers, "crm");
     let mailerlite = Providers::base_url(providers, "mailerlite");
     let ga4 = Providers::base_url(providers, "ga4");
@@ -149,7 +149,7 @@ fn environment(engine: &str, table: &str, providers: SocketAddr) -> BTreeMap<Str
     let plain = [
         ("TABLE_NAME", table),
         ("AWS_REGION", "us-east-1"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", engine),
+        ("AWS_ENDPOINT_URL_DYNAMODB", emulator),
         ("SITE_URL", "https://www.example.com"),
         ("CORS_ORIGINS", "https://www.example.com"),
         ("DESTINATIONS", "crm,mailerlite,ga4,segment"),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use crate::world::{client, engine};
+use crate::world::{client, emulator};
 
 /// Operations on items: the ones that cost units.
 const COSTLY: [&str; 7] = [
@@ -110,7 +110,7 @@ struct Call {
 
 /// A proxy that keeps the bill.
 pub struct Proxy {
-    engine: String,
+    emulator: String,
     client: reqwest::Client,
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
@@ -122,7 +122,7 @@ impl Proxy {
     /// Starts one; answers where it listens, too.
     pub async fn start() -> (Arc<Self>, String) {
         let proxy = Arc::new(Self {
-            engine: engine().await,
+            emulator: emulator().await,
             client: client(),
             bill: Mutex::default(),
             fault: Mutex::default(),
@@ -205,7 +205,7 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     for name in ["host", "content-length"] {
         onward.remove(name);
     }
-    let answer = proxy.client.post(&proxy.engine).headers(onward).body(asked.to_string());
+    let answer = proxy.client.post(&proxy.emulator).headers(onward).body(asked.to_string());
     let answer = answer.send().await.unwrap();
     let status = answer.status();
     let bytes = answer.bytes().await.unwrap();

@@ -19,12 +19,12 @@ use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::Env;
 use funil_delivery::{Patience, Worker};
-use funil_dev::emulator::Engine;
+use funil_dev::emulator::Emulator;
 use funil_dev::functions;
 use funil_dev::server::front_door;
 use funil_dev::simulated::Providers;
 use funil_lambda::Function;
-use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Shell, Store, Stream, TablePatience};
+use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Platform, Store, Stream, TablePatience};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -51,17 +51,17 @@ const PROVIDERS: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp",
 /// Nobody is later than this.
 const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
 
-static ENGINE: OnceCell<Engine> = OnceCell::const_new();
+static ENGINE: OnceCell<Emulator> = OnceCell::const_new();
 static TABLES: AtomicU64 = AtomicU64::new(0);
 
 /// Where the process's engine listens.
-pub async fn engine() -> String {
-    ENGINE.get_or_init(|| async { Engine::memory().await.unwrap() }).await.endpoint()
+pub async fn emulator() -> String {
+    ENGINE.get_or_init(|| async { Emulator::memory().await.unwrap() }).await.endpoint()
 }
 
 /// A client for what a test does beside the system.
 pub fn client() -> reqwest::Client {
-    Shell::new(Arc::new(ManualClock::new()), Arc::new(CountedEntropy::default())).http
+    Platform::new(Arc::new(ManualClock::new()), Arc::new(CountedEntropy::default())).http
 }
 
 /// A lead that agrees to everything.
@@ -342,7 +342,7 @@ impl Plan {
             "booking_url",
         ]);
         let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));
-        let mut variables = environment(&table, &engine().await, address);
+        let mut variables = environment(&table, &emulator().await, address);
         for (name, value) in self.variables {
             match value {
                 Some(value) => drop(variables.insert(name, value)),
@@ -354,10 +354,10 @@ impl Plan {
         }
         let env: Env = variables.clone().into_iter().collect();
         let telling: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let shell = Shell::new(telling, Arc::new(CountedEntropy::default()));
+        let platform = Platform::new(telling, Arc::new(CountedEntropy::default()));
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings).unwrap();
-        let store = Store::connect(&aws, &table, &shell);
+        let store = Store::connect(&aws, &table, &platform);
         let hash = HashKey::new(HASH_KEY).unwrap();
         store.create_table(&hash, Stream::Off).await.unwrap();
         let mut world = World {
@@ -366,7 +366,7 @@ impl Plan {
             store,
             hash,
             variables,
-            shell,
+            platform,
             request_timeout: self.request_timeout,
             deployment: Deployment { functions: Vec::new(), clock: Arc::new(ManualClock::new()) },
             workers: Vec::new(),
@@ -382,7 +382,7 @@ impl Plan {
 /// A complete environment.
 pub(crate) fn environment(
     table: &str,
-    engine: &str,
+    emulator: &str,
     providers: SocketAddr,
 ) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
@@ -396,7 +396,7 @@ pub(crate) fn environment(
         ("AWS_REGION", "sa-east-1".to_owned()),
         ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", engine.to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", emulator.to_owned()),
         ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
         ("CALENDLY_SIGNING_KEY", CALENDLY_KEY.to_owned()),
         ("CRM_BASE_URL", base("crm")),
@@ -443,7 +443,7 @@ pub struct World {
     /// The site's key.
     pub hash: HashKey,
     variables: BTreeMap<String, String>,
-    shell: Shell,
+    platform: Platform,
     request_timeout: Duration,
     deployment: Deployment,
     workers: Vec<Worker>,
@@ -484,7 +484,7 @@ impl World {
     pub fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
         let env = self.env(overrides);
         let timeout = self.request_timeout;
-        let functions = functions::all_with_request_timeout(&env, &self.shell, timeout).unwrap();
+        let functions = functions::all_with_request_timeout(&env, &self.platform, timeout).unwrap();
         Deployment { functions, clock: Arc::clone(&self.clock) }
     }
 
@@ -495,7 +495,7 @@ impl World {
 
     /// Another worker of a destination, with other variables.
     pub fn worker_with(&self, destination: &str, overrides: &[(&str, &str)]) -> Worker {
-        let worker = Worker::connect(destination, &self.env(overrides), &self.shell).unwrap();
+        let worker = Worker::connect(destination, &self.env(overrides), &self.platform).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 
@@ -504,19 +504,19 @@ impl World {
     pub fn worker_ahead(&self, destination: &str, seconds: i64) -> Worker {
         let clock = ManualClock::new();
         clock.set(after(self.now(), seconds));
-        let shell = Shell { clock: Arc::new(clock), ..self.shell.clone() };
-        let worker = Worker::connect(destination, &self.env(&[]), &shell).unwrap();
+        let platform = Platform { clock: Arc::new(clock), ..self.platform.clone() };
+        let worker = Worker::connect(destination, &self.env(&[]), &platform).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 
     /// Gives every function and worker made from now on another patience for a table that hangs.
     pub const fn set_table_patience(&mut self, patience: TablePatience) {
-        self.shell.table_patience = patience;
+        self.platform.table_patience = patience;
     }
 
     /// The time and the randomness that the system has, for what a person does beside it.
-    pub const fn shell(&self) -> &Shell {
-        &self.shell
+    pub const fn platform(&self) -> &Platform {
+        &self.platform
     }
 
     /// Now.
@@ -539,7 +539,7 @@ impl World {
         body["TableName"] = json!(self.variables["TABLE_NAME"]);
         let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/sa-east-1/dynamodb/aws4_request, \
                          SignedHeaders=host, Signature=0";
-        let request = self.shell.http.post(engine().await).body(body.to_string()).headers(
+        let request = self.platform.http.post(emulator().await).body(body.to_string()).headers(
             [
                 ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
                 ("content-type", "application/x-amz-json-1.0".to_owned()),
@@ -576,7 +576,7 @@ impl World {
 
     /// The randomness that the system has.
     pub fn entropy(&self) -> &dyn Entropy {
-        &*self.shell.entropy
+        &*self.platform.entropy
     }
 
     /// Delivers everything that is due now, without waiting; answers how many claims were settled.
@@ -693,7 +693,7 @@ impl World {
         let event = json!({"name": "generate_lead", "params": {"lead_id": lead}});
         let body = json!({"client_id": "1.2", "events": [event]});
         // The provider may be closing connections just now.
-        drop(self.shell.http.post(url).body(body.to_string()).send().await);
+        drop(self.platform.http.post(url).body(body.to_string()).send().await);
     }
 
     /// Says how often a provider is called in all; one that nothing is said of is never called.

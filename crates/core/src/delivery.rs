@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::booking::{BookingId, BookingStatus};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
-use crate::delivery::exchange::Reply;
+use crate::delivery::exchange::Response;
 use crate::event::Event;
 use crate::hash::Digest;
 use crate::id::{DeliveryId, EventId, LeadId, LeaseId};
@@ -39,7 +39,7 @@ pub const BLOCKED_S: i64 = 5 * 60;
 /// A delivery blocked so often, while another went through after each, is itself at fault.
 pub const BLOCKED_ALONE: u32 = 3;
 /// How long a delivery that may have been sent waits for its provider's word, in seconds.
-pub const DOUBT_S: i64 = 10 * 60;
+pub const UNKNOWN_WAIT_S: i64 = 10 * 60;
 /// The name of [`Outcome::Blocked`].
 const BLOCKED: &str = "blocked";
 /// The longest `Retry-After` that is honoured, in seconds.
@@ -86,7 +86,7 @@ pub struct Delivery {
     /// The booking that it is about: it is sent only while that one stands.
     pub booking: Option<BookingId>,
     /// Since when nobody knows whether it was sent; a person decides if no word comes in time.
-    pub doubtful_since: Option<Timestamp>,
+    pub unknown_since: Option<Timestamp>,
     /// What the provider last said of the message.
     pub message: Option<MessageStatus>,
     /// How often it was blocked while another delivery of the destination went through after it.
@@ -119,7 +119,7 @@ impl Delivery {
             settled_at: None,
             reason: None,
             booking: None,
-            doubtful_since: None,
+            unknown_since: None,
             message: None,
             blocked: 0,
             email_digest: None,
@@ -211,7 +211,7 @@ impl MessageStatus {
     }
 
     /// The name of the attempt that notes it.
-    pub const fn told(self) -> &'static str {
+    pub const fn attempt_outcome(self) -> &'static str {
         match self {
             Self::Sent => "told_sent",
             Self::Delivered => "told_delivered",
@@ -407,21 +407,21 @@ impl fmt::Display for Reason {
 
 /// Judges an answer by its status (design §6). A destination looks at the body first where a success
 /// may hide a failure.
-pub fn judge(reply: &Reply) -> Outcome {
-    let reason = Reason::Status(reply.status);
-    match reply.status {
+pub fn judge(response: &Response) -> Outcome {
+    let reason = Reason::Status(response.status);
+    match response.status {
         // No API of ours answers with a page: that is a proxy, a login or a parked domain.
-        200..=299 if is_page(reply.body.expose()) => {
+        200..=299 if is_page(response.body.expose()) => {
             Outcome::Retry { reason: Reason::Answer("is_a_page"), retry_after_s: None }
         }
         200..=299 => Outcome::Delivered,
         401..=403 => Outcome::Blocked(reason),
         408 | 425 | 429 | 500..=599 => {
-            Outcome::Retry { reason, retry_after_s: reply.retry_after_s }
+            Outcome::Retry { reason, retry_after_s: response.retry_after_s }
         }
         400..=499 => Outcome::Rejected(reason),
         // Redirects are not followed, and a status nobody thought of is no reason to lose a lead.
-        _ => Outcome::Retry { reason, retry_after_s: reply.retry_after_s },
+        _ => Outcome::Retry { reason, retry_after_s: response.retry_after_s },
     }
 }
 
@@ -433,12 +433,12 @@ fn is_page(body: &str) -> bool {
 
 /// What becomes of a delivery that may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum WhenUnknown {
     /// There is none: the destination takes no harmful request.
     Never,
     /// It stays `unknown`: nobody needs to decide (GA4).
     Final,
-    /// For [`DOUBT_S`] the provider may still tell; then it is dead, and a person decides (WhatsApp).
+    /// For [`UNKNOWN_WAIT_S`] the provider may still tell; then it is dead, and a person decides (WhatsApp).
     NeedsPerson,
 }
 
@@ -457,8 +457,8 @@ pub struct Settlement {
     pub reason: Option<String>,
     /// See [`Delivery::blocked`].
     pub blocked: u32,
-    /// See [`Delivery::doubtful_since`].
-    pub doubtful_since: Option<Timestamp>,
+    /// See [`Delivery::unknown_since`].
+    pub unknown_since: Option<Timestamp>,
 }
 
 /// What was measured and read during a try.
@@ -478,7 +478,7 @@ pub struct Measured {
 pub fn settle(
     delivery: &Delivery,
     outcome: &Outcome,
-    doubt: Doubt,
+    when_unknown: WhenUnknown,
     measured: Measured,
     now: Timestamp,
     jitter: u64,
@@ -490,14 +490,14 @@ pub fn settle(
         Outcome::Rejected(_) => (State::Dead, None, spent),
         Outcome::Skipped(_) => (State::Skipped, None, delivery.attempts),
         Outcome::Expired => (State::Dead, None, delivery.attempts),
-        Outcome::Unknown(_) => match doubt {
-            Doubt::Final => (State::Unknown, None, spent),
-            Doubt::NeedsPerson if delivery.doubtful_since.is_none() => {
-                (State::Unknown, Some(later(DOUBT_S)), spent)
+        Outcome::Unknown(_) => match when_unknown {
+            WhenUnknown::Final => (State::Unknown, None, spent),
+            WhenUnknown::NeedsPerson if delivery.unknown_since.is_none() => {
+                (State::Unknown, Some(later(UNKNOWN_WAIT_S)), spent)
             }
             // The doubt itself is no further attempt.
-            Doubt::NeedsPerson => (State::Dead, None, delivery.attempts),
-            Doubt::Never => (State::Dead, None, spent),
+            WhenUnknown::NeedsPerson => (State::Dead, None, delivery.attempts),
+            WhenUnknown::Never => (State::Dead, None, spent),
         },
         Outcome::Retry { retry_after_s, .. } => {
             let wait_s = wait_s(delivery.attempts, *retry_after_s, jitter);
@@ -541,8 +541,8 @@ pub fn settle(
     }
     let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
     log.drain(..excess);
-    let doubtful_since = due_at.filter(|_| state == State::Unknown).map(|_| now);
-    Settlement { state, due_at, attempts, log, reason, blocked, doubtful_since }
+    let unknown_since = due_at.filter(|_| state == State::Unknown).map(|_| now);
+    Settlement { state, due_at, attempts, log, reason, blocked, unknown_since }
 }
 
 /// The wait before the next attempt, in seconds: the schedule's, or longer if the provider asks, and
@@ -589,8 +589,8 @@ mod tests {
         delivery
     }
 
-    fn reply(status: u16) -> Reply {
-        Reply { status, retry_after_s: None, body: Text::default() }
+    fn response(status: u16) -> Response {
+        Response { status, retry_after_s: None, body: Text::default() }
     }
 
     #[test]
@@ -614,9 +614,9 @@ mod tests {
             (599, "retry"),
             (600, "retry"),
         ] {
-            assert_eq!(judge(&reply(status)).name(), expected, "{status}");
+            assert_eq!(judge(&response(status)).name(), expected, "{status}");
         }
-        let page = Reply { body: Text::from(" <!DOCTYPE html><p>Sign in"), ..reply(200) };
+        let page = Response { body: Text::from(" <!DOCTYPE html><p>Sign in"), ..response(200) };
         assert_eq!(judge(&page).name(), "retry");
     }
 
@@ -635,7 +635,7 @@ mod tests {
     }
 
     fn settled(delivery: &Delivery, outcome: &Outcome) -> Settlement {
-        settle(delivery, outcome, Doubt::NeedsPerson, Measured::default(), now(), 0)
+        settle(delivery, outcome, WhenUnknown::NeedsPerson, Measured::default(), now(), 0)
     }
 
     #[test]
@@ -662,17 +662,17 @@ mod tests {
     #[test]
     fn doubt_is_final_or_dead_as_the_destination_says() {
         let outcome = Outcome::Unknown(Reason::MayHaveBeenSent);
-        let end = |delivery: &Delivery, doubt| {
-            settle(delivery, &outcome, doubt, Measured::default(), now(), 0)
+        let end = |delivery: &Delivery, when_unknown| {
+            settle(delivery, &outcome, when_unknown, Measured::default(), now(), 0)
         };
         let mut doubtful = delivery(0);
-        let settled = end(&doubtful, Doubt::Final);
+        let settled = end(&doubtful, WhenUnknown::Final);
         assert_eq!((settled.state, settled.due_at), (State::Unknown, None));
-        let settled = end(&doubtful, Doubt::NeedsPerson);
-        let due_at = now() + SignedDuration::from_secs(DOUBT_S);
+        let settled = end(&doubtful, WhenUnknown::NeedsPerson);
+        let due_at = now() + SignedDuration::from_secs(UNKNOWN_WAIT_S);
         assert_eq!((settled.state, settled.due_at), (State::Unknown, Some(due_at)));
-        doubtful.doubtful_since = settled.doubtful_since;
-        let settled = end(&doubtful, Doubt::NeedsPerson);
+        doubtful.unknown_since = settled.unknown_since;
+        let settled = end(&doubtful, WhenUnknown::NeedsPerson);
         assert_eq!((settled.state, settled.due_at), (State::Dead, None));
     }
 
@@ -717,10 +717,10 @@ mod tests {
         ) {
             let mut delivery = delivery(0);
             for outcome in std::iter::once(first).chain(rest) {
-                let settled = settle(&delivery, &outcome, Doubt::NeedsPerson, Measured::default(), now(), jitter);
+                let settled = settle(&delivery, &outcome, WhenUnknown::NeedsPerson, Measured::default(), now(), jitter);
                 prop_assert!(settled.attempts >= delivery.attempts, "attempts never decrease");
                 prop_assert!(settled.log.len() <= ATTEMPTS_KEPT);
-                let waits = settled.state.is_open() || settled.doubtful_since.is_some();
+                let waits = settled.state.is_open() || settled.unknown_since.is_some();
                 prop_assert_eq!(waits, settled.due_at.is_some(), "open or doubtful means due");
                 prop_assert!(settled.due_at.is_none_or(|due| due > now()), "due in the future");
                 let tried = !matches!(outcome, Outcome::Released { .. });
@@ -728,7 +728,7 @@ mod tests {
                 prop_assert!(!tried || logged == Some(outcome.name()));
                 delivery.attempts = settled.attempts;
                 delivery.log = settled.log;
-                delivery.doubtful_since = settled.doubtful_since;
+                delivery.unknown_since = settled.unknown_since;
                 if !waits {
                     break;
                 }

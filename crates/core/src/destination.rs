@@ -23,8 +23,8 @@ use crate::clock::after;
 use crate::contact::consent::{
     Consents, Decision, FormConsent, Purpose, Revocations, permits, refused,
 };
-use crate::delivery::exchange::{Reply, Request};
-use crate::delivery::{Delivery, Doubt, Outcome, Reason, judge};
+use crate::delivery::exchange::{Request, Response};
+use crate::delivery::{Delivery, Outcome, Reason, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
 use crate::lead::{Lead, LeadLatest};
@@ -121,7 +121,7 @@ pub struct Destination {
     /// How long a delivery is worth sending, in hours from its acceptance.
     pub deadline_h: i64,
     /// What becomes of a delivery that may have been sent.
-    pub doubt: Doubt,
+    pub when_unknown: WhenUnknown,
     /// What it says about sending something again.
     pub replay: ReplayPolicy,
     /// How many seconds apart two messages to the same person must be, where that matters.
@@ -171,7 +171,7 @@ pub fn find(name: &str) -> Option<&'static Destination> {
 /// A destination with its credentials.
 pub trait Adapter: Send + Sync {
     /// The next step of a delivery, given the answers so far.
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step;
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step;
 }
 
 /// Everything a delivery is made of, read after its claim.
@@ -208,8 +208,8 @@ impl Step {
     }
 
     /// Over, as the status of the answer says.
-    fn judged(reply: &Reply) -> Self {
-        Self::Done(judge(reply))
+    fn judged(response: &Response) -> Self {
+        Self::Done(judge(response))
     }
 
     /// A success that cannot be read: tried again, because a proxy's page is not the provider's word.

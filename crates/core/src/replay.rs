@@ -112,7 +112,7 @@ fn planned_end(destination: &Destination, delivery: &Delivery, event: &Event) ->
 /// reached nobody, or the provider said since that it did not arrive.
 fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
     let unknown = Outcome::Unknown(Reason::MayHaveBeenSent).name();
-    let failed = MessageStatus::Failed.told();
+    let failed = MessageStatus::Failed.attempt_outcome();
     let since = delivery.log.iter().rposition(|attempt| attempt.outcome == failed).unwrap_or(0);
     let doubtful = delivery.log[since..].iter().find(|attempt| attempt.outcome == unknown);
     let may_have_been_sent = Reason::MayHaveBeenSent.to_string();

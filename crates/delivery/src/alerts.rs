@@ -10,7 +10,7 @@ use funil_core::clock::after;
 use funil_core::delivery::exchange::{Method, Request};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_core::site::SiteConfig;
-use funil_store::{Alert, AlertKind, AwsConfig, Shell, Store, StoreError};
+use funil_store::{Alert, AlertKind, AwsConfig, Platform, Store, StoreError};
 use futures::future::BoxFuture;
 use serde_json::json;
 use url::Url;
@@ -23,14 +23,14 @@ const WORTH_TELLING_S: i64 = 24 * 60 * 60;
 /// The one who tells.
 pub struct Alerts {
     store: Store,
-    shell: Shell,
+    platform: Platform,
     webhook: Option<Secret>,
     site: String,
 }
 
 impl Alerts {
     /// Reads the configuration and connects. Touches no network.
-    pub fn connect(env: &Env, shell: &Shell) -> Result<Self, ConfigError> {
+    pub fn connect(env: &Env, platform: &Platform) -> Result<Self, ConfigError> {
         let mut settings = env.settings();
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
@@ -40,8 +40,8 @@ impl Alerts {
             None => Some(None),
         };
         let alerts = site.zip(aws).zip(webhook).map(|((site, aws), webhook)| Self {
-            store: Store::connect(&aws, &site.table, shell),
-            shell: shell.clone(),
+            store: Store::connect(&aws, &site.table, platform),
+            platform: platform.clone(),
             webhook: webhook.map(|url| Secret::new(url.to_string())),
             site: site.site_url.host_str().unwrap_or_default().to_owned(),
         });
@@ -50,12 +50,12 @@ impl Alerts {
 
     /// Tells what is due; answers how many messages went out.
     pub async fn tell(&self) -> Result<usize, StoreError> {
-        let now = self.shell.clock.now();
+        let now = self.platform.clock.now();
         let mut told = 0;
         for alert in self.store.take_alerts(now).await? {
-            let news = alert.count - alert.told;
+            let news = alert.count - alert.notified;
             if news == 0 {
-                self.store.alert_told(&alert, alert.count, now).await?;
+                self.store.alert_notified(&alert, alert.count, now).await?;
                 continue;
             }
             tracing::error!(
@@ -67,7 +67,7 @@ impl Alerts {
             );
             let late = after(alert.since, WORTH_TELLING_S) <= now;
             if self.send(&alert, news).await || late {
-                self.store.alert_told(&alert, alert.count, now).await?;
+                self.store.alert_notified(&alert, alert.count, now).await?;
                 told += 1;
             }
         }
@@ -80,11 +80,11 @@ impl Alerts {
         let Ok(url) = Url::parse(webhook.expose()) else { return true };
         let body = json!({"text": sentence(&self.site, alert, news)});
         let request = Request::safe(Method::Post, url, Some(body));
-        let now = self.shell.clock.now();
-        match client::send(&self.shell.http, &request, REQUEST_TIMEOUT, now).await {
-            Ok(reply) if reply.succeeded() => true,
-            Ok(reply) => {
-                tracing::warn!(status = reply.status, "the monitoring webhook refused an alert");
+        let now = self.platform.clock.now();
+        match client::send(&self.platform.http, &request, REQUEST_TIMEOUT, now).await {
+            Ok(response) if response.succeeded() => true,
+            Ok(response) => {
+                tracing::warn!(status = response.status, "the monitoring webhook refused an alert");
                 false
             }
             Err(_) => {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use funil_core::booking::{Booking, BookingStatus};
 use funil_core::clock::after;
-use funil_core::delivery::exchange::{Repeat, Reply, Request};
+use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, MessageStatus, Outcome, Reason,
-    State, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, MessageStatus, Outcome, Reason, State,
+    WhenUnknown, settle,
 };
 use funil_core::destination::{Adapter, Context, Kind, Slot, Step};
 use funil_core::event::Event;
@@ -18,12 +18,12 @@ use funil_core::id::LeaseId;
 use funil_core::lead::Lead;
 use funil_core::pii::Text;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, Due, Found, Material, RateLimit, RateVerdict, StoreError,
-    Written,
+    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, RateLimit, RateVerdict,
+    StoreError, Written,
 };
 use jiff::Timestamp;
 
-use crate::client::{self, NoAnswer};
+use crate::client::{self, NoResponse};
 use crate::gate::{Admission, Gate, Tokens, next_minute};
 use crate::worker::{Mode, Worker};
 
@@ -53,7 +53,7 @@ struct Try<'g> {
     gate: &'g Gate<'g>,
     started: Timestamp,
     ends: Timestamp,
-    replies: Vec<Reply>,
+    responses: Vec<Response>,
     tokens: Tokens,
 }
 
@@ -65,7 +65,7 @@ impl Worker {
         due: &Due,
         stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
-        let now = self.shell.clock.now();
+        let now = self.platform.clock.now();
         let admission = gate.admit(due, now).await;
         let tokens = match admission {
             Admission::Send | Admission::Probe => {
@@ -76,12 +76,12 @@ impl Worker {
                 tokens
             }
             // Only a harmful request leaves a delivery in doubt.
-            Admission::SettleInterrupted if self.destination.doubt == Doubt::Never => {
+            Admission::SettleInterrupted if self.destination.when_unknown == WhenUnknown::Never => {
                 return Ok(Handled::Passed);
             }
             Admission::SettleInterrupted | Admission::SettleExpired => Tokens::Unlimited,
         };
-        let lease = LeaseId::random(&*self.shell.entropy);
+        let lease = LeaseId::random(&*self.platform.entropy);
         let claiming = match admission {
             Admission::Send | Admission::Probe | Admission::SettleExpired => Claiming::Due,
             Admission::SettleInterrupted => Claiming::Interrupted,
@@ -107,7 +107,7 @@ impl Worker {
             return Ok(Handled::Settled);
         };
         let ends = after(now, TRY_S_MAX);
-        let mut this_try = Try { gate, started: now, ends, replies: Vec::new(), tokens };
+        let mut this_try = Try { gate, started: now, ends, responses: Vec::new(), tokens };
         let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
             tracing::warn!(
                 destination = self.destination.name,
@@ -128,19 +128,20 @@ impl Worker {
         outcome: &Outcome,
         this_try: &Try<'_>,
     ) -> Result<Handled, StoreError> {
-        let now = self.shell.clock.now();
+        let now = self.platform.clock.now();
         let duration = now.as_millisecond() - this_try.started.as_millisecond();
-        let last = this_try.replies.last();
+        let last = this_try.responses.last();
         let failed = last.filter(|_| *outcome != Outcome::Delivered);
         let measured = Measured {
-            status: last.map(|reply| reply.status),
+            status: last.map(|response| response.status),
             duration_ms: u32::try_from(duration).unwrap_or(0),
             detail: failed.and_then(detail),
             others_delivered_at: this_try.gate.last_success().await,
         };
         let (status, duration_ms) = (measured.status, measured.duration_ms);
-        let jitter = self.shell.entropy.number();
-        let settlement = settle(delivery, outcome, self.destination.doubt, measured, now, jitter);
+        let jitter = self.platform.entropy.number();
+        let settlement =
+            settle(delivery, outcome, self.destination.when_unknown, measured, now, jitter);
         let written = self.store.settle(claim, &settlement, now).await?;
         this_try.gate.give_back(this_try.tokens).await;
         match written {
@@ -183,7 +184,7 @@ impl Worker {
         outcome: &Outcome,
         state: State,
     ) -> Result<(), StoreError> {
-        let now = self.shell.clock.now();
+        let now = self.platform.clock.now();
         gate.note(outcome, now).await?;
         if state != State::Dead {
             return Ok(());
@@ -212,7 +213,7 @@ impl Worker {
         {
             return Ok(Some(Outcome::Delivered));
         }
-        if delivery.sending.is_some() || delivery.doubtful_since.is_some() {
+        if delivery.sending.is_some() || delivery.unknown_since.is_some() {
             return Ok(Some(Outcome::Unknown(Reason::MayHaveBeenSent)));
         }
         if now >= delivery.deadline {
@@ -241,8 +242,8 @@ impl Worker {
         {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
-        let Material { lead, event, revocations, booking, bookings } =
-            self.store.material(delivery).await?;
+        let DeliveryInputs { lead, event, revocations, booking, bookings } =
+            self.store.delivery_inputs(delivery).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
             (lead, event) => return Ok(Some(not_there(&lead, &event))),
@@ -280,12 +281,12 @@ impl Worker {
     ) -> Result<Option<Outcome>, StoreError> {
         let delivery = context.delivery;
         loop {
-            let request = match adapter.next(context, &this_try.replies) {
+            let request = match adapter.next(context, &this_try.responses) {
                 Step::Done(outcome) => return Ok(Some(outcome)),
                 Step::Send(request) => request,
             };
-            let now = self.shell.clock.now();
-            if let Some(outcome) = bound(this_try.replies.len(), this_try.ends, stop_at, now) {
+            let now = self.platform.clock.now();
+            if let Some(outcome) = bound(this_try.responses.len(), this_try.ends, stop_at, now) {
                 return Ok(Some(outcome));
             }
             if let Tokens::Leased(left) = &mut this_try.tokens {
@@ -310,16 +311,16 @@ impl Worker {
                 }
             }
             match self.send(&request).await {
-                Ok(reply) => {
+                Ok(response) => {
                     tracing::debug!(
                         destination = self.destination.name,
                         lead = %delivery.lead_id,
                         delivery = %delivery.id,
-                        request = this_try.replies.len() + 1,
-                        status = reply.status,
+                        request = this_try.responses.len() + 1,
+                        status = response.status,
                         "answered"
                     );
-                    this_try.replies.push(reply);
+                    this_try.responses.push(response);
                 }
                 Err(outcome) => return Ok(Some(outcome)),
             }
@@ -333,7 +334,7 @@ impl Worker {
             return Ok(None);
         };
         let digest = self.hash_key.digest("phone", &phone.alias_text());
-        let one = RateLimit { calls: 1, window_s: pause_s };
+        let one = RateLimit { requests: 1, window_s: pause_s };
         Ok(match self.store.rate(self.destination.name, &digest, one, now).await? {
             RateVerdict::Passes => None,
             RateVerdict::Refused { retry_after_s } => Some(retry_after_s.max(1)),
@@ -350,7 +351,7 @@ impl Worker {
         if delivery.booking.is_none() {
             return Ok(None);
         }
-        let now = self.store.material(delivery).await?;
+        let now = self.store.delivery_inputs(delivery).await?;
         if let Some(outcome) = withdrawn(delivery, &now.booking) {
             return Ok(Some(outcome));
         }
@@ -361,24 +362,24 @@ impl Worker {
         Ok(refused.map(|purpose| Outcome::Skipped(Reason::NoConsent(purpose))))
     }
 
-    async fn send(&self, request: &Request) -> Result<Reply, Outcome> {
+    async fn send(&self, request: &Request) -> Result<Response, Outcome> {
         let timeout: Duration = self.request_timeout;
-        let now = self.shell.clock.now();
-        let no_answer = match client::send(&self.shell.http, request, timeout, now).await {
-            Ok(reply) => return Ok(reply),
-            Err(no_answer) => no_answer,
+        let now = self.platform.clock.now();
+        let no_response = match client::send(&self.platform.http, request, timeout, now).await {
+            Ok(response) => return Ok(response),
+            Err(no_response) => no_response,
         };
-        let reason = match no_answer {
-            NoAnswer::Connect => Reason::Connect,
-            NoAnswer::Timeout => Reason::Timeout,
-            NoAnswer::Broken => Reason::Transport,
+        let reason = match no_response {
+            NoResponse::Connect => Reason::Connect,
+            NoResponse::Timeout => Reason::Timeout,
+            NoResponse::Broken => Reason::Transport,
         };
-        match (request.repeat, no_answer) {
+        match (request.repeat, no_response) {
             // The connection stood: the provider may have acted.
-            (Repeat::Harmful, NoAnswer::Timeout | NoAnswer::Broken) => {
+            (Repeat::Harmful, NoResponse::Timeout | NoResponse::Broken) => {
                 Err(Outcome::Unknown(reason))
             }
-            (Repeat::Harmful, NoAnswer::Connect) | (Repeat::Safe, _) => {
+            (Repeat::Harmful, NoResponse::Connect) | (Repeat::Safe, _) => {
                 Err(Outcome::Retry { reason, retry_after_s: None })
             }
         }
@@ -397,7 +398,7 @@ impl Worker {
             return Ok(None);
         }
         let before_us = held.filter(|sibling| sibling.sk < claim.key.sk).map(|s| s.lease_end).max();
-        let moment_s = 5 + i64::try_from(self.shell.entropy.number() % 5).unwrap_or(0);
+        let moment_s = 5 + i64::try_from(self.platform.entropy.number() % 5).unwrap_or(0);
         Ok(Some(before_us.map_or(moment_s, |end| (end.as_second() - now.as_second()).max(1))))
     }
 }
@@ -443,8 +444,8 @@ const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
 }
 
 /// The beginning of an answer that was no success, for a person who has to mend it.
-fn detail(reply: &Reply) -> Option<Text> {
-    let text = reply.body.expose().trim();
+fn detail(response: &Response) -> Option<Text> {
+    let text = response.body.expose().trim();
     (!text.is_empty()).then(|| Text::new(text.chars().take(DETAIL_CHARS_MAX).collect()))
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use funil_core::delivery::exchange::{Method, Reply, Request};
+use funil_core::delivery::exchange::{Method, Request, Response};
 use funil_core::pii::Text;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -13,11 +13,11 @@ use jiff::fmt::rfc2822;
 /// How long a provider may take to answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoAnswer {
+pub(crate) enum NoResponse {
     /// No connection stood: the provider has seen nothing.
     Connect,
     /// None in time.
@@ -32,7 +32,7 @@ pub(crate) async fn send(
     request: &Request,
     timeout: Duration,
     now: Timestamp,
-) -> Result<Reply, NoAnswer> {
+) -> Result<Response, NoResponse> {
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
@@ -45,30 +45,30 @@ pub(crate) async fn send(
     if let Some(body) = &request.body {
         outgoing = outgoing.header("content-type", "application/json").body(body.to_string());
     }
-    let mut response = outgoing.send().await.map_err(|error| no_answer(&error))?;
+    let mut response = outgoing.send().await.map_err(|error| no_response(&error))?;
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry_after_s = header.and_then(|text| retry_after_s(text, now));
     let mut body = Vec::new();
-    while body.len() < ANSWER_BYTES_MAX {
+    while body.len() < RESPONSE_BYTES_MAX {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => return Err(no_answer(&error)),
+            Err(error) => return Err(no_response(&error)),
         }
     }
-    body.truncate(ANSWER_BYTES_MAX);
+    body.truncate(RESPONSE_BYTES_MAX);
     let body = Text::new(String::from_utf8_lossy(&body).into_owned());
-    Ok(Reply { status, retry_after_s, body })
+    Ok(Response { status, retry_after_s, body })
 }
 
-fn no_answer(error: &reqwest::Error) -> NoAnswer {
+fn no_response(error: &reqwest::Error) -> NoResponse {
     if error.is_connect() {
-        NoAnswer::Connect
+        NoResponse::Connect
     } else if error.is_timeout() {
-        NoAnswer::Timeout
+        NoResponse::Timeout
     } else {
-        NoAnswer::Broken
+        NoResponse::Broken
     }
 }
 

@@ -172,7 +172,7 @@ impl<'w> Gate<'w> {
         let told = health(outcome);
         let mut state = self.state.lock().await;
         let breaker = match told {
-            Health::Untold => return Ok(()),
+            Health::NoEvidence => return Ok(()),
             Health::Well => {
                 if state.breaker.wants_success(now) {
                     self.store.destination_succeeded(name, now).await?;
@@ -197,7 +197,7 @@ impl<'w> Gate<'w> {
             state.mode = Mode::Waits;
             let kind = match told {
                 Health::Blocked(_) => AlertKind::Blocked,
-                Health::Well | Health::Failing(_) | Health::Untold => AlertKind::BreakerOpened,
+                Health::Well | Health::Failing(_) | Health::NoEvidence => AlertKind::BreakerOpened,
             };
             let opened = state.breaker.open.is_none();
             if opened {

@@ -14,7 +14,7 @@ use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::{ConfigError, Env, Settings};
 use funil_core::site::{Environment, SiteConfig};
-use funil_store::{AwsConfig, DeliveryKey, Due, Shell, Store, StoreError};
+use funil_store::{AwsConfig, DeliveryKey, Due, Platform, Store, StoreError};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -66,7 +66,7 @@ pub struct Worker {
     pub(crate) destination: &'static Destination,
     pub(crate) mode: Mode,
     pub(crate) store: Store,
-    pub(crate) shell: Shell,
+    pub(crate) platform: Platform,
     pub(crate) request_timeout: Duration,
     requests_per_minute: Option<i64>,
     pub(crate) hash_key: HashKey,
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Worker {
 
 impl Worker {
     /// Reads the configuration of a destination, by its name, and connects. Touches no network.
-    pub fn connect(destination: &str, env: &Env, shell: &Shell) -> Result<Self, ConfigError> {
+    pub fn connect(destination: &str, env: &Env, platform: &Platform) -> Result<Self, ConfigError> {
         let mut settings = env.settings();
         let Some(destination) = destination::find(destination) else {
             return Err(ConfigError(vec!["There is no such destination.".to_owned()]));
@@ -92,8 +92,8 @@ impl Worker {
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| Self {
             destination,
             mode,
-            store: Store::connect(&aws, &site.table, shell),
-            shell: shell.clone(),
+            store: Store::connect(&aws, &site.table, platform),
+            platform: platform.clone(),
             request_timeout: REQUEST_TIMEOUT,
             requests_per_minute,
             hash_key: site.hash_key,
@@ -158,11 +158,11 @@ impl Worker {
         let stop_at = after(stop_at, -SETTLING_NEEDS_S);
         let goes_on_until = match patience {
             Patience::None => None,
-            Patience::Waits => Some(after(self.shell.clock.now(), GOES_ON_S).min(stop_at)),
+            Patience::Waits => Some(after(self.platform.clock.now(), GOES_ON_S).min(stop_at)),
         };
         let gate = self.gate().await?;
         let drained = self.drain_through(&gate, goes_on_until, stop_at).await;
-        gate.leave(self.shell.clock.now()).await?;
+        gate.leave(self.platform.clock.now()).await?;
         drained
     }
 
@@ -175,7 +175,7 @@ impl Worker {
         let mut drained = Drained::default();
         let mut looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         loop {
-            let now = self.shell.clock.now();
+            let now = self.platform.clock.now();
             if now >= after(stop_at, -REQUEST_NEEDS_S) {
                 return Ok(drained);
             }
@@ -218,15 +218,15 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
         self.store.ready(&self.hash_key).await?;
-        let due = Due { key: key.clone(), due_at: self.shell.clock.now(), deadline: None };
+        let due = Due { key: key.clone(), due_at: self.platform.clock.now(), deadline: None };
         let gate = self.gate().await?;
         let settled = self.handle_all(&gate, vec![due], after(stop_at, -SETTLING_NEEDS_S)).await;
-        gate.leave(self.shell.clock.now()).await?;
+        gate.leave(self.platform.clock.now()).await?;
         Ok(Drained { settled })
     }
 
     async fn gate(&self) -> Result<Gate<'_>, StoreError> {
-        let now = self.shell.clock.now();
+        let now = self.platform.clock.now();
         Gate::enter(&self.store, self.destination, self.requests_per_minute, now).await
     }
 
@@ -264,7 +264,7 @@ impl Worker {
                 async move {
                     for due in lane {
                         // What cannot be sent any more is not claimed either.
-                        if self.shell.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
+                        if self.platform.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
                             return;
                         }
                         match self.handle(gate, &due, stop_at).await {

@@ -3,7 +3,7 @@
 //! Owns starting and stopping it, on a thread and a runtime of its own, so that one engine can
 //! serve every test of a process and its file is closed when `stop` returns. It is the only
 //! module that knows `dynoxide`; it must not know the table, its keys or the store: whoever
-//! wants data talks to [`Engine::endpoint`] with the real SDK.
+//! wants data talks to [`Emulator::endpoint`] with the real SDK.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,15 +20,15 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// A running engine; it stops, gracefully, when this is dropped.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Emulator {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    stopped: oneshot::Receiver<Result<(), EngineError>>,
+    stopped: oneshot::Receiver<Result<(), EmulatorError>>,
 }
 
 /// Why the engine could not start or did not serve to the end.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub enum EmulatorError {
     /// The data file could not be created, opened or read.
     #[error("the local engine cannot use the data file {}", path.display())]
     File {
@@ -76,8 +76,8 @@ impl std::fmt::Debug for Embedded {
 
 impl Embedded {
     /// An empty one.
-    pub fn memory() -> Result<Self, EngineError> {
-        Database::memory().map(Self).map_err(EngineError::Memory)
+    pub fn memory() -> Result<Self, EmulatorError> {
+        Database::memory().map(Self).map_err(EmulatorError::Memory)
     }
 
     /// Does one operation of the service's JSON interface: the HTTP status and the body.
@@ -118,24 +118,24 @@ fn written<T: serde::Serialize>(answer: &T) -> Result<String, DynoxideError> {
         .map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-impl Engine {
+impl Emulator {
     /// Starts an engine that keeps its data in memory and forgets it when stopped.
-    pub async fn memory() -> Result<Self, EngineError> {
-        Self::serve(Database::memory().map_err(EngineError::Memory)?).await
+    pub async fn memory() -> Result<Self, EmulatorError> {
+        Self::serve(Database::memory().map_err(EmulatorError::Memory)?).await
     }
 
     /// Starts an engine that keeps its data in the file `path`, creating it and its folder.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, EngineError> {
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, EmulatorError> {
         let path = path.as_ref();
         let Some(name) = path.to_str() else {
-            return Err(EngineError::Path { path: path.to_owned() });
+            return Err(EmulatorError::Path { path: path.to_owned() });
         };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
-                .map_err(|source| EngineError::Folder { path: path.to_owned(), source })?;
+                .map_err(|source| EmulatorError::Folder { path: path.to_owned(), source })?;
         }
         let database = Database::new(name)
-            .map_err(|source| EngineError::File { path: path.to_owned(), source })?;
+            .map_err(|source| EmulatorError::File { path: path.to_owned(), source })?;
         Self::serve(database).await
     }
 
@@ -145,14 +145,14 @@ impl Engine {
     }
 
     /// Stops the engine and returns when its requests are answered and its file is closed.
-    pub async fn stop(mut self) -> Result<(), EngineError> {
+    pub async fn stop(mut self) -> Result<(), EmulatorError> {
         drop(self.stop.take());
         (&mut self.stopped)
             .await
-            .unwrap_or_else(|_| Err(EngineError::Ended("its thread panicked".to_owned())))
+            .unwrap_or_else(|_| Err(EmulatorError::Ended("its thread panicked".to_owned())))
     }
 
-    async fn serve(database: Database) -> Result<Self, EngineError> {
+    async fn serve(database: Database) -> Result<Self, EmulatorError> {
         let (stop, stopping) = oneshot::channel();
         let (bound, binding) = oneshot::channel();
         let (finished, stopped) = oneshot::channel();
@@ -163,12 +163,12 @@ impl Engine {
                 // Whoever dropped the engine does not wait for this.
                 drop(finished.send(served));
             })
-            .map_err(EngineError::Serve)?;
+            .map_err(EmulatorError::Serve)?;
         let Ok(address) = binding.await else {
             // The thread ended before it was bound, and says why.
             return Err(match stopped.await {
                 Ok(Err(error)) => error,
-                Ok(Ok(())) | Err(_) => EngineError::Ended("it never started".to_owned()),
+                Ok(Ok(())) | Err(_) => EmulatorError::Ended("it never started".to_owned()),
             });
         };
         Ok(Self { address, stop: Some(stop), stopped })
@@ -181,20 +181,20 @@ fn run(
     database: Database,
     bound: oneshot::Sender<SocketAddr>,
     stopping: oneshot::Receiver<()>,
-) -> Result<(), EngineError> {
+) -> Result<(), EmulatorError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(EngineError::Serve)?;
+        .map_err(EmulatorError::Serve)?;
     runtime.block_on(async move {
         let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(EngineError::Serve)?;
-        let address = listener.local_addr().map_err(EngineError::Serve)?;
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(EmulatorError::Serve)?;
+        let address = listener.local_addr().map_err(EmulatorError::Serve)?;
         // A dropped sender and a message mean the same.
         let stop = stopping.map(drop).shared();
         let mut serving = std::pin::pin!(
             server::serve_with_shutdown(listener, database, stop.clone())
-                .map(|served| served.map_err(EngineError::Ended))
+                .map(|served| served.map_err(EmulatorError::Ended))
         );
         if bound.send(address).is_err() {
             return Ok(());
@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    async fn call(engine: &Engine, operation: &str, body: Value) -> Value {
+    async fn call(emulator: &Emulator, operation: &str, body: Value) -> Value {
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -222,7 +222,7 @@ mod tests {
             .with_no_client_auth();
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
         let answer = client
-            .post(engine.endpoint())
+            .post(emulator.endpoint())
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .header("content-type", "application/x-amz-json-1.0")
             .header("x-amz-date", "20260102T030405Z")
@@ -241,14 +241,14 @@ mod tests {
         serde_json::from_str(&text).unwrap()
     }
 
-    async fn create_table(engine: &Engine) {
+    async fn create_table(emulator: &Emulator) {
         let table = json!({
             "TableName": "funil",
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         });
-        call(engine, "CreateTable", table).await;
+        call(emulator, "CreateTable", table).await;
     }
 
     #[tokio::test]
@@ -257,43 +257,43 @@ mod tests {
         let path = folder.path().join("made/for/it/funil.db");
         let item = json!({"pk": {"S": "LEAD#1"}, "name": {"S": "x"}});
 
-        let engine = Engine::open(&path).await.unwrap();
-        assert!(engine.endpoint().starts_with("http://127.0.0.1:"));
-        create_table(&engine).await;
-        call(&engine, "PutItem", json!({"TableName": "funil", "Item": item})).await;
-        engine.stop().await.unwrap();
+        let emulator = Emulator::open(&path).await.unwrap();
+        assert!(emulator.endpoint().starts_with("http://127.0.0.1:"));
+        create_table(&emulator).await;
+        call(&emulator, "PutItem", json!({"TableName": "funil", "Item": item})).await;
+        emulator.stop().await.unwrap();
 
-        let engine = Engine::open(&path).await.unwrap();
+        let emulator = Emulator::open(&path).await.unwrap();
         let key = json!({"TableName": "funil", "Key": {"pk": {"S": "LEAD#1"}}});
-        assert_eq!(call(&engine, "GetItem", key).await["Item"], item);
-        engine.stop().await.unwrap();
+        assert_eq!(call(&emulator, "GetItem", key).await["Item"], item);
+        emulator.stop().await.unwrap();
     }
 
     #[tokio::test]
-    async fn two_engines_in_memory_share_nothing() {
-        let (one, other) = (Engine::memory().await.unwrap(), Engine::memory().await.unwrap());
+    async fn two_emulators_in_memory_share_nothing() {
+        let (one, other) = (Emulator::memory().await.unwrap(), Emulator::memory().await.unwrap());
         create_table(&one).await;
         let tables = call(&other, "ListTables", json!({})).await;
         assert_eq!(tables["TableNames"], json!([]));
     }
 
     #[tokio::test]
-    async fn a_dropped_engine_stops() {
-        let engine = Engine::memory().await.unwrap();
-        let address = engine.address;
-        let Engine { stop, stopped, .. } = engine;
+    async fn a_dropped_emulator_stops() {
+        let emulator = Emulator::memory().await.unwrap();
+        let address = emulator.address;
+        let Emulator { stop, stopped, .. } = emulator;
         drop(stop);
         stopped.await.unwrap().unwrap();
         tokio::net::TcpStream::connect(address).await.unwrap_err();
     }
 
     #[test]
-    fn an_engine_outlives_the_runtime_that_started_it() {
+    fn an_emulator_outlives_the_runtime_that_started_it() {
         let runtime = || tokio::runtime::Runtime::new().unwrap();
-        let engine = runtime().block_on(Engine::memory()).unwrap();
+        let emulator = runtime().block_on(Emulator::memory()).unwrap();
         runtime().block_on(async {
-            create_table(&engine).await;
-            engine.stop().await.unwrap();
+            create_table(&emulator).await;
+            emulator.stop().await.unwrap();
         });
     }
 
@@ -303,7 +303,7 @@ mod tests {
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "not a database, and long enough to be looked at as one ".repeat(40))
             .unwrap();
-        let error = Engine::open(&path).await.unwrap_err();
+        let error = Emulator::open(&path).await.unwrap_err();
         let message = error.to_string();
         assert!(message.starts_with("the local engine cannot use the data file /"), "{message}");
         assert!(std::error::Error::source(&error).is_some());

@@ -6,36 +6,36 @@ use funil_core::destination;
 use funil_core::settings::{ConfigError, Env};
 use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_lambda::Function;
-use funil_store::Shell;
+use funil_store::Platform;
 
 /// All functions, configured by one environment. What is wrong for any of them is in the error.
-pub fn all(env: &Env, shell: &Shell) -> Result<Vec<Function>, ConfigError> {
-    all_with_request_timeout(env, shell, REQUEST_TIMEOUT)
+pub fn all(env: &Env, platform: &Platform) -> Result<Vec<Function>, ConfigError> {
+    all_with_request_timeout(env, platform, REQUEST_TIMEOUT)
 }
 
-fn dispatch(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
-    funil_lambda::dispatch(env, shell, Alerts::connect(env, shell)?.into_work())
+fn dispatch(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
+    funil_lambda::dispatch(env, platform, Alerts::connect(env, platform)?.into_work())
 }
 
 /// The same, with another limit on how long a provider may take to answer.
 pub fn all_with_request_timeout(
     env: &Env,
-    shell: &Shell,
+    platform: &Platform,
     timeout: Duration,
 ) -> Result<Vec<Function>, ConfigError> {
     let mut made = vec![
-        funil_lambda::lead_submit(env, shell),
-        funil_lambda::calendar_webhook(env, shell),
-        funil_lambda::questionnaire_submit(env, shell),
-        dispatch(env, shell),
-        funil_lambda::health(env, shell),
-        funil_lambda::metrics(env, shell),
-        funil_lambda::whatsapp_webhook(env, shell),
+        funil_lambda::lead_submit(env, platform),
+        funil_lambda::calendar_webhook(env, platform),
+        funil_lambda::questionnaire_submit(env, platform),
+        dispatch(env, platform),
+        funil_lambda::health(env, platform),
+        funil_lambda::metrics(env, platform),
+        funil_lambda::whatsapp_webhook(env, platform),
     ];
     for destination in destination::ALL {
-        made.push(Worker::connect(destination.name, env, shell).and_then(|worker| {
+        made.push(Worker::connect(destination.name, env, platform).and_then(|worker| {
             let work = worker.with_request_timeout(timeout).into_work();
-            funil_lambda::delivery_function(destination, env, shell, work)
+            funil_lambda::delivery_function(destination, env, platform, work)
         }));
     }
     let mut functions = Vec::new();

@@ -14,7 +14,7 @@ use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
 use funil_dev::cli::stats::Stats;
 use funil_dev::cli::{backfill, dead, journey, send};
-use funil_dev::server::{STAGE_HASH_KEY, Stage, StageOptions};
+use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
 
@@ -27,15 +27,15 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    stage: StageArguments,
+    server: DevArguments,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Start the local stage (the default).
-    Stage(StageArguments),
+    Dev(DevArguments),
     /// Send sample events and print each answer and the lead's journey.
-    Replay {
+    Send {
         /// Samples, as `events/<function>/<sample>.json`.
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -49,7 +49,7 @@ enum Command {
         lead_id: String,
         /// The local stage whose table is read where the environment has no credentials.
         #[arg(long, default_value = "http://127.0.0.1:8888")]
-        stage: Url,
+        server: Url,
     },
     /// Sum the totals that a log's lines carry: accepted, duplicates, settled, durations.
     Stats {
@@ -60,7 +60,7 @@ enum Command {
     Dead {
         /// The local stage whose table is meant where the environment has no credentials.
         #[arg(long, global = true, default_value = "http://127.0.0.1:8888")]
-        stage: Url,
+        server: Url,
         #[command(subcommand)]
         command: DeadCommand,
     },
@@ -69,7 +69,7 @@ enum Command {
     Backfill {
         /// The local stage whose table is meant where the environment has no credentials.
         #[arg(long, default_value = "http://127.0.0.1:8888")]
-        stage: Url,
+        server: Url,
         #[command(flatten)]
         arguments: BackfillArguments,
     },
@@ -98,7 +98,7 @@ enum TableCommand {
 }
 
 #[derive(Args, Clone)]
-struct StageArguments {
+struct DevArguments {
     /// The stage's port.
     #[arg(long, default_value_t = 8888)]
     port: u16,
@@ -119,14 +119,14 @@ async fn main() -> ExitCode {
     funil_lambda::start_telemetry(&env);
     let cli = Cli::parse();
     let done = match cli.command {
-        None => stage(cli.stage, &env).await,
-        Some(Command::Stage(arguments)) => stage(arguments, &env).await,
-        Some(Command::Replay { files, to }) => replay_all(&files, &to, &env).await,
-        Some(Command::Journey { lead_id, stage }) => print_journey(&lead_id, &stage, &env).await,
+        None => dev(cli.server, &env).await,
+        Some(Command::Dev(arguments)) => dev(arguments, &env).await,
+        Some(Command::Send { files, to }) => send_all(&files, &to, &env).await,
+        Some(Command::Journey { lead_id, server }) => print_journey(&lead_id, &server, &env).await,
         Some(Command::Stats { log }) => stats(&log),
-        Some(Command::Dead { stage, command }) => dead_deliveries(command, &stage, &env).await,
-        Some(Command::Backfill { stage, arguments }) => {
-            plan_missing(&arguments, &stage, &env).await
+        Some(Command::Dead { server, command }) => dead_deliveries(command, &server, &env).await,
+        Some(Command::Backfill { server, arguments }) => {
+            plan_missing(&arguments, &server, &env).await
         }
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
@@ -148,54 +148,49 @@ fn say(out: &mut impl std::io::Write, text: &str) {
     drop(out.flush());
 }
 
-async fn stage(arguments: StageArguments, env: &Env) -> Result<ExitCode, Failure> {
-    let options = StageOptions {
+async fn dev(arguments: DevArguments, env: &Env) -> Result<ExitCode, Failure> {
+    let options = DevServerOptions {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
         data: arguments.data.clone(),
         functions_at: arguments.functions_at,
         alerts_to: arguments.alerts_to,
     };
-    let stage = Stage::start(&options, env).await?;
-    let address = stage.address();
+    let server = DevServer::start(&options, env).await?;
+    let address = server.address();
     let data = arguments.data.display();
     say(
         &mut std::io::stdout(),
         &format!(
-            "\nFunil's local stage\n\n  \
+            "\nFunil's dev server\n\n  \
              http://{address}/        the landing page: submit its form\n  \
              http://{address}/stage   the console: journeys and simulated providers\n\n\
              The table and what the providers received are kept in {data}.\n\
-             Variables for `cargo lambda watch` are in {data}/stage.env. Ctrl-C ends it.\n\n"
+             Variables for `cargo lambda watch` are in {data}/dev.env. Ctrl-C ends it.\n\n"
         ),
     );
     tokio::signal::ctrl_c().await?;
-    tokio::time::timeout(Duration::from_secs(10), stage.stop()).await??;
+    tokio::time::timeout(Duration::from_secs(10), server.stop()).await??;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn replay_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Failure> {
-    let shell = funil_lambda::shell();
+async fn send_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Failure> {
+    let platform = funil_lambda::platform();
     let mut code = ExitCode::SUCCESS;
     for path in files {
-        let replayed = match send::replay(path, to, env, &shell).await {
-            Ok(replayed) => replayed,
+        let sent = match send::send(path, to, env, &platform).await {
+            Ok(sent) => sent,
             Err(error) => {
                 say(&mut std::io::stderr(), &format!("{error}\n"));
                 code = ExitCode::FAILURE;
                 continue;
             }
         };
-        let shown = format!(
-            "{} -> {} {}\n{}\n",
-            path.display(),
-            replayed.function,
-            replayed.status,
-            replayed.body
-        );
+        let shown =
+            format!("{} -> {} {}\n{}\n", path.display(), sent.function, sent.status, sent.body);
         say(&mut std::io::stdout(), &shown);
-        if let Some(lead_id) = replayed.lead_id {
-            let stage = to.join("/")?;
-            if let Err(error) = show_journey(lead_id, &stage, env, Duration::from_secs(5)).await {
+        if let Some(lead_id) = sent.lead_id {
+            let server = to.join("/")?;
+            if let Err(error) = show_journey(lead_id, &server, env, Duration::from_secs(5)).await {
                 say(&mut std::io::stderr(), &format!("{error}\n"));
                 code = ExitCode::FAILURE;
             }
@@ -204,20 +199,20 @@ async fn replay_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, 
     Ok(code)
 }
 
-async fn print_journey(lead_id: &str, stage: &Url, env: &Env) -> Result<ExitCode, Failure> {
+async fn print_journey(lead_id: &str, server: &Url, env: &Env) -> Result<ExitCode, Failure> {
     let lead_id = LeadId::parse(lead_id).map_err(|_| "Give the lead's UUID.")?;
-    show_journey(lead_id, stage, env, Duration::ZERO).await?;
+    show_journey(lead_id, server, env, Duration::ZERO).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a journey, giving its deliveries a moment to happen.
 async fn show_journey(
     lead_id: LeadId,
-    stage: &Url,
+    server: &Url,
     env: &Env,
     patience: Duration,
 ) -> Result<(), Failure> {
-    let store = store(stage, env)?;
+    let store = store(server, env)?;
     let mut looks = patience.as_millis() / 250;
     loop {
         let found = store.journey(lead_id).await?;
@@ -251,24 +246,24 @@ fn stats(log: &Path) -> Result<ExitCode, Failure> {
 
 async fn dead_deliveries(
     command: DeadCommand,
-    stage: &Url,
+    server: &Url,
     env: &Env,
 ) -> Result<ExitCode, Failure> {
-    let (store, shell) = (store(stage, env)?, funil_lambda::shell());
-    dead::run(command, &store, &shell, &mut std::io::stdout()).await?;
+    let (store, platform) = (store(server, env)?, funil_lambda::platform());
+    dead::run(command, &store, &platform, &mut std::io::stdout()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn plan_missing(
     arguments: &BackfillArguments,
-    stage: &Url,
+    server: &Url,
     env: &Env,
 ) -> Result<ExitCode, Failure> {
-    let (store, shell) = (store(stage, env)?, funil_lambda::shell());
+    let (store, platform) = (store(server, env)?, funil_lambda::platform());
     // Without it, as on the local stage, revocations at an alias could not be found.
-    let hash_key = env.get("HASH_KEY").unwrap_or(if is_local(env) { STAGE_HASH_KEY } else { "" });
+    let hash_key = env.get("HASH_KEY").unwrap_or(if is_local(env) { DEV_HASH_KEY } else { "" });
     let hash_key = HashKey::new(hash_key).ok_or("Set HASH_KEY to that of the table.")?;
-    backfill::run(arguments, &hash_key, &store, &shell, &mut std::io::stdout()).await?;
+    backfill::run(arguments, &hash_key, &store, &platform, &mut std::io::stdout()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -278,7 +273,7 @@ fn is_local(env: &Env) -> bool {
 }
 
 /// The table that the environment names; without credentials, that of the local stage at `stage`.
-fn store(stage: &Url, env: &Env) -> Result<Store, Failure> {
+fn store(server: &Url, env: &Env) -> Result<Store, Failure> {
     let env: Env = if is_local(env) {
         [
             ("AWS_ACCESS_KEY_ID", "local"),
@@ -286,7 +281,7 @@ fn store(stage: &Url, env: &Env) -> Result<Store, Failure> {
             ("AWS_REGION", "sa-east-1"),
             (
                 "AWS_ENDPOINT_URL_DYNAMODB",
-                env.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or(stage.as_str()),
+                env.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or(server.as_str()),
             ),
         ]
         .into_iter()
@@ -299,7 +294,7 @@ fn store(stage: &Url, env: &Env) -> Result<Store, Failure> {
     let aws = AwsConfig::read(&mut settings);
     let aws = settings.finish(aws)?;
     let table = env.get("TABLE_NAME").unwrap_or("funil");
-    Ok(Store::connect(&aws, table, &funil_lambda::shell()))
+    Ok(Store::connect(&aws, table, &funil_lambda::platform()))
 }
 
 async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Failure> {
@@ -310,7 +305,7 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     if endpoint.is_some() {
         aws.dynamodb_endpoint = endpoint;
     }
-    let store = Store::connect(&aws, &site.table, &funil_lambda::shell());
+    let store = Store::connect(&aws, &site.table, &funil_lambda::platform());
     store.create_table(&site.hash_key, Stream::On).await?;
     say(&mut std::io::stdout(), &format!("The table {} is there.\n", site.table));
     Ok(ExitCode::SUCCESS)
@@ -332,13 +327,13 @@ mod tests {
         let elsewhere = "http://127.0.0.1:9911";
         for words in ["dead list", "dead replay --yes", "backfill --destination crm"] {
             let words = ["funil"].into_iter().chain(words.split(' '));
-            let words = words.chain(["--stage", elsewhere]);
-            let Some(Command::Dead { stage, .. } | Command::Backfill { stage, .. }) =
+            let words = words.chain(["--server", elsewhere]);
+            let Some(Command::Dead { server, .. } | Command::Backfill { server, .. }) =
                 Cli::try_parse_from(words).unwrap().command
             else {
                 panic!("another command")
             };
-            assert_eq!(stage.as_str(), format!("{elsewhere}/"));
+            assert_eq!(server.as_str(), format!("{elsewhere}/"));
         }
     }
 }

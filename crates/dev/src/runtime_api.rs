@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use process::{FunctionProcess, Lines, Watch};
 
 /// The largest answer that Lambda takes from a function, in bytes.
-const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
+const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// Why an invocation has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -199,7 +199,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(init_error))
-        .layer(axum::extract::DefaultBodyLimit::max(ANSWER_BYTES_MAX))
+        .layer(axum::extract::DefaultBodyLimit::max(RESPONSE_BYTES_MAX))
         .with_state(shared)
 }
 
@@ -272,7 +272,7 @@ mod tests {
     impl ByHand {
         fn of(api: &RuntimeApi) -> Self {
             let base = format!("http://{}/2018-06-01/runtime", api.address());
-            Self { base, http: funil_lambda::shell().http }
+            Self { base, http: funil_lambda::platform().http }
         }
 
         /// The id of the next invocation, and its event.

@@ -27,17 +27,17 @@ use bytes::Bytes;
 use funil_core::hash::HashKey;
 use funil_core::settings::{ConfigError, Secret};
 use funil_lambda::Function;
-use funil_store::{AwsConfig, Shell, Store, StoreError, Stream};
+use funil_store::{AwsConfig, Platform, Store, StoreError, Stream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::emulator::{Engine, EngineError};
+use crate::emulator::{Emulator, EmulatorError};
 use crate::functions;
 use crate::simulated::Providers;
 
 pub use environment::{
-    STAGE_CALENDLY_KEY, STAGE_HASH_KEY, STAGE_WHATSAPP_APP_SECRET, StageEnvironment, TABLE,
+    DEV_CALENDLY_KEY, DEV_HASH_KEY, DEV_WHATSAPP_APP_SECRET, DevEnvironment, TABLE,
 };
 
 /// How often the stage looks for what is due; a deployment does so each minute.
@@ -47,7 +47,7 @@ const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How a stage is set up.
 #[derive(Clone, Debug)]
-pub struct StageOptions {
+pub struct DevServerOptions {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The folder that keeps the table and what the providers received.
@@ -60,7 +60,7 @@ pub struct StageOptions {
 
 /// Why a stage did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StageError {
+pub enum DevServerError {
     /// Somebody else listens there.
     #[error("nothing can listen on {address}: {source}; choose another with --port")]
     Listen {
@@ -71,7 +71,7 @@ pub enum StageError {
     },
     /// The engine did not start.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Emulator(#[from] EmulatorError),
     /// The folder cannot be written.
     #[error("{path} cannot be written: {source}; choose another folder with --data")]
     Data {
@@ -93,27 +93,27 @@ struct Shared {
     store: Store,
     clock: Arc<clock::MovedClock>,
     calendar: calendar::Calendar,
-    environment: StageEnvironment,
-    shell: Shell,
+    environment: DevEnvironment,
+    platform: Platform,
     providers: Providers,
     leads: leads::Leads,
     functions: Vec<Function>,
     functions_at: Option<Url>,
-    engine: String,
+    emulator: String,
     token: Secret,
 }
 
 /// A running stage. Ends when it is stopped or dropped.
-pub struct Stage {
+pub struct DevServer {
     address: SocketAddr,
-    environment: StageEnvironment,
+    environment: DevEnvironment,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
     telling: JoinHandle<()>,
-    engine: Option<Engine>,
+    emulator: Option<Emulator>,
 }
 
-impl Drop for Stage {
+impl Drop for DevServer {
     fn drop(&mut self) {
         self.serving.abort();
         self.sweeping.abort();
@@ -121,52 +121,52 @@ impl Drop for Stage {
     }
 }
 
-impl Stage {
+impl DevServer {
     /// Starts everything. `overrides` are variables of the process that the stage honours.
     pub async fn start(
-        options: &StageOptions,
+        options: &DevServerOptions,
         overrides: &funil_core::settings::Env,
-    ) -> Result<Self, StageError> {
+    ) -> Result<Self, DevServerError> {
         let listener = TcpListener::bind(options.listen)
             .await
-            .map_err(|source| StageError::Listen { address: options.listen, source })?;
+            .map_err(|source| DevServerError::Listen { address: options.listen, source })?;
         let address = listener
             .local_addr()
-            .map_err(|source| StageError::Listen { address: options.listen, source })?;
-        let engine = Engine::open(options.data.join("table.sqlite")).await?;
-        let environment = StageEnvironment::new(address, options, overrides);
-        let shell = funil_lambda::shell();
+            .map_err(|source| DevServerError::Listen { address: options.listen, source })?;
+        let emulator = Emulator::open(options.data.join("table.sqlite")).await?;
+        let environment = DevEnvironment::new(address, options, overrides);
+        let platform = funil_lambda::platform();
         let clock = Arc::new(clock::MovedClock::open(
-            Arc::clone(&shell.clock),
+            Arc::clone(&platform.clock),
             options.data.join("clock-ahead-s"),
         ));
         let told: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);
-        let shell = Shell { clock: told, ..shell };
-        let env = environment.with_engine(&engine.endpoint());
-        let store = Self::store(&env, &shell)?;
+        let platform = Platform { clock: told, ..platform };
+        let env = environment.with_emulator(&emulator.endpoint());
+        let store = Self::store(&env, &platform)?;
         store.create_table(&environment.hash_key()?, Stream::Off).await?;
 
-        let providers = Self::providers(&shell, &options.data)?;
+        let providers = Self::providers(&platform, &options.data)?;
         let leads = leads::Leads::open(&options.data.join("leads.jsonl"))
-            .map_err(|source| StageError::Data { path: options.data.clone(), source })?;
+            .map_err(|source| DevServerError::Data { path: options.data.clone(), source })?;
         let functions = match options.functions_at {
             Some(_) => Vec::new(),
-            None => functions::all(&env, &shell)?,
+            None => functions::all(&env, &platform)?,
         };
         environment
             .write(&options.data)
-            .map_err(|source| StageError::Data { path: options.data.clone(), source })?;
+            .map_err(|source| DevServerError::Data { path: options.data.clone(), source })?;
         let shared = Arc::new(Shared {
             store,
             clock,
             calendar: calendar::Calendar::default(),
             environment: environment.clone(),
-            shell,
+            platform,
             providers,
             leads,
             functions,
             functions_at: options.functions_at.clone(),
-            engine: engine.endpoint(),
+            emulator: emulator.endpoint(),
             token: environment.token(),
         });
         let routes = routes(Arc::clone(&shared));
@@ -178,22 +178,22 @@ impl Stage {
         });
         let telling = tokio::spawn(messages::tell_statuses(Arc::clone(&shared)));
         let sweeping = tokio::spawn(functions_route::sweep(shared, SWEEP));
-        Ok(Self { address, environment, serving, sweeping, telling, engine: Some(engine) })
+        Ok(Self { address, environment, serving, sweeping, telling, emulator: Some(emulator) })
     }
 
-    fn store(env: &funil_core::settings::Env, shell: &Shell) -> Result<Store, ConfigError> {
+    fn store(env: &funil_core::settings::Env, platform: &Platform) -> Result<Store, ConfigError> {
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings);
         let aws = settings.finish(aws)?;
-        Ok(Store::connect(&aws, TABLE, shell))
+        Ok(Store::connect(&aws, TABLE, platform))
     }
 
-    fn providers(shell: &Shell, data: &Path) -> Result<Providers, StageError> {
-        let clock = Arc::clone(&shell.clock);
+    fn providers(platform: &Platform, data: &Path) -> Result<Providers, DevServerError> {
+        let clock = Arc::clone(&platform.clock);
         let path = data.join("providers.jsonl");
         let time = Arc::new(move || funil_store::key_time(clock.now()));
-        let providers =
-            Providers::with_log(time, &path).map_err(|source| StageError::Data { path, source })?;
+        let providers = Providers::with_log(time, &path)
+            .map_err(|source| DevServerError::Data { path, source })?;
         providers.make_fields(environment::MAILERLITE_FIELDS);
         Ok(providers)
     }
@@ -204,17 +204,17 @@ impl Stage {
     }
 
     /// The variables with which a function's binary works on this stage.
-    pub const fn environment(&self) -> &StageEnvironment {
+    pub const fn environment(&self) -> &DevEnvironment {
         &self.environment
     }
 
     /// Ends it; the table's file is closed on return.
-    pub async fn stop(mut self) -> Result<(), StageError> {
+    pub async fn stop(mut self) -> Result<(), DevServerError> {
         self.serving.abort();
         self.sweeping.abort();
         self.telling.abort();
-        match self.engine.take() {
-            Some(engine) => Ok(engine.stop().await?),
+        match self.emulator.take() {
+            Some(emulator) => Ok(emulator.stop().await?),
             None => Ok(()),
         }
     }
@@ -224,7 +224,7 @@ fn routes(shared: Arc<Shared>) -> Router {
     let simulated = shared.providers.router();
     Router::new()
         .route("/", get(async || html(include_str!("../assets/landing.html"))))
-        .route("/", post(engine))
+        .route("/", post(emulator))
         .route("/questionario", get(async || html(include_str!("../assets/questionnaire.html"))))
         .route(
             "/preparacao-chamada",
@@ -273,11 +273,11 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 }
 
 /// Speaks DynamoDB on the stage's own port, so that one address is all a function's binary needs.
-async fn engine(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn emulator(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     if !headers.contains_key("x-amz-target") {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    let mut request = shared.shell.http.post(&shared.engine).body(body);
+    let mut request = shared.platform.http.post(&shared.emulator).body(body);
     for (name, value) in &headers {
         if name != header::HOST && name != header::CONTENT_LENGTH {
             request = request.header(name, value);
@@ -296,7 +296,7 @@ async fn engine(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
 }
 
 /// The key as the store takes it.
-impl StageEnvironment {
+impl DevEnvironment {
     fn hash_key(&self) -> Result<HashKey, ConfigError> {
         HashKey::new(self.variable("HASH_KEY"))
             .ok_or_else(|| ConfigError(vec!["HASH_KEY is too short.".to_owned()]))

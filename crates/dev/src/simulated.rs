@@ -6,8 +6,8 @@
 //! answers `{}`. It must not know the system that calls it: it imports none of its crates.
 
 mod behaviour;
-mod call;
 mod crm;
+mod exchange;
 mod ga4;
 mod ga4_limits;
 mod http;
@@ -33,7 +33,7 @@ pub use mailerlite::GroupJoin;
 pub use received::Received;
 pub use whatsapp::{WhatsAppMessage, inbound as whatsapp_inbound};
 
-use call::{Call, Reply};
+use exchange::{ProviderRequest, ProviderResponse};
 use journal::{Entry, Journal};
 
 /// Tells the time in RFC 3339.
@@ -253,16 +253,16 @@ impl World {
     }
 
     /// Lets the provider apply a call and says what it answers.
-    fn apply(&mut self, received: &Received, size: usize) -> Reply {
-        let call = Call::new(received, size);
+    fn apply(&mut self, received: &Received, size: usize) -> ProviderResponse {
+        let request = ProviderRequest::new(received, size);
         match received.provider.as_str() {
-            "crm" => self.crm.answer(&call),
-            "mailerlite" => self.mailerlite.answer(&call),
-            "ga4" => self.ga4.answer(&call),
-            "segment" => self.segment.answer(&call),
-            "meta" => self.meta.answer(&call),
-            "whatsapp" => self.whatsapp.answer(&call),
-            _ => Reply::json(200, json!({}), "recorded"),
+            "crm" => self.crm.response(&request),
+            "mailerlite" => self.mailerlite.response(&request),
+            "ga4" => self.ga4.response(&request),
+            "segment" => self.segment.response(&request),
+            "meta" => self.meta.response(&request),
+            "whatsapp" => self.whatsapp.response(&request),
+            _ => ProviderResponse::json(200, json!({}), "recorded"),
         }
     }
 
@@ -270,7 +270,7 @@ impl World {
     fn file(&mut self, received: Received, size: usize, applied: bool) -> u64 {
         if self.journal.is_some() {
             let received = Box::new(received.clone());
-            self.log(&Entry::Call { received, size, applied });
+            self.log(&Entry::Request { received, size, applied });
         }
         self.last_serial += 1;
         self.received.insert(self.last_serial, received);
@@ -286,7 +286,7 @@ impl World {
     /// Does again what an entry of the file did.
     fn relive(&mut self, entry: Entry) {
         match entry {
-            Entry::Call { received, size, applied } => {
+            Entry::Request { received, size, applied } => {
                 if applied {
                     self.apply(&received, size);
                 }

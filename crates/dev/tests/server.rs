@@ -6,32 +6,32 @@ use std::path::Path;
 
 use funil_core::clock::after;
 use funil_core::settings::Env;
-use funil_dev::cli::send::replay;
-use funil_dev::server::{Stage, StageOptions};
+use funil_dev::cli::send::send;
+use funil_dev::server::{DevServer, DevServerOptions};
 use serde_json::{Value, json};
 
 const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 
-async fn start(data: &Path) -> Stage {
+async fn start(data: &Path) -> DevServer {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let options =
-        StageOptions { listen, data: data.to_owned(), functions_at: None, alerts_to: None };
-    Stage::start(&options, &Env::default()).await.unwrap()
+        DevServerOptions { listen, data: data.to_owned(), functions_at: None, alerts_to: None };
+    DevServer::start(&options, &Env::default()).await.unwrap()
 }
 
-async fn get(stage: &Stage, path: &str) -> Value {
-    let url = format!("http://{}{path}", stage.address());
-    let answer = funil_lambda::shell().http.get(url).send().await.unwrap();
+async fn get(server: &DevServer, path: &str) -> Value {
+    let url = format!("http://{}{path}", server.address());
+    let answer = funil_lambda::platform().http.get(url).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{path}");
     serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
 }
 
 /// The journey once nothing is pending any more.
-async fn settled_journey(stage: &Stage) -> Value {
+async fn settled_journey(server: &DevServer) -> Value {
     let mut journey = Value::Null;
     // Two workers that meet at one lead may wait for a lease of a minute.
     for _ in 0..30_000 {
-        journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
+        journey = get(server, &format!("/stage/journey/{LEAD}")).await;
         let open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
         if !journey["entries"].as_array().unwrap().iter().any(open) {
             return journey;
@@ -52,14 +52,14 @@ fn delivered(journey: &Value) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
-    let stage = start(data.path()).await;
+    let server = start(data.path()).await;
     let form = json!({
         "leadId": LEAD, "name": "Ana Exemplo", "email": "ana@example.com",
         "phone": "(11) 98765-4321", "businessType": "consultoria",
         "consent": {"marketing": true, "analytics": true, "policyVersion": "2026-01"}
     });
-    let http = funil_lambda::shell().http;
-    let url = format!("http://{}/api/lead-submit", stage.address());
+    let http = funil_lambda::platform().http;
+    let url = format!("http://{}/api/lead-submit", server.address());
     let request = http.post(url).header("content-type", "application/json");
     let answer = request.body(form.to_string()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -71,16 +71,16 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
         "mailerlite/questionnaire",
         "segment/event",
     ];
-    let mut found = delivered(&settled_journey(&stage).await);
+    let mut found = delivered(&settled_journey(&server).await);
     found.sort();
     assert_eq!(found, expected);
-    for provider in get(&stage, "/stage/providers").await["providers"].as_array().unwrap() {
+    for provider in get(&server, "/stage/providers").await["providers"].as_array().unwrap() {
         let name = provider["name"].as_str().unwrap();
         let called = !provider["received"].as_array().unwrap().is_empty();
         assert_eq!(called, expected.iter().any(|slot| slot.starts_with(name)), "{name}");
     }
     for path in ["api/dispatch/replay", ".netlify/functions/dispatch/replay"] {
-        let url = format!("http://{}/{path}", stage.address());
+        let url = format!("http://{}/{path}", server.address());
         assert_eq!(http.post(&url).send().await.unwrap().status(), 401, "{path}");
         let token = "local-stage-service-token";
         let answer = http.post(url).bearer_auth(token).send().await.unwrap();
@@ -88,17 +88,17 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
         assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
     }
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/dispatch/replay.json");
-    let api = format!("http://{}/api", stage.address()).parse().unwrap();
+    let api = format!("http://{}/api", server.address()).parse().unwrap();
     let sent =
-        replay(Path::new(sample), &api, &Env::default(), &funil_lambda::shell()).await.unwrap();
+        send(Path::new(sample), &api, &Env::default(), &funil_lambda::platform()).await.unwrap();
     let answer: Value = serde_json::from_str(&sent.body).unwrap();
     assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
-    stage.stop().await.unwrap();
+    server.stop().await.unwrap();
 
-    let stage = start(data.path()).await;
-    assert_eq!(delivered(&settled_journey(&stage).await).len(), expected.len());
-    assert_eq!(get(&stage, "/stage/leads").await["leads"][0]["leadId"], LEAD);
-    stage.stop().await.unwrap();
+    let server = start(data.path()).await;
+    assert_eq!(delivered(&settled_journey(&server).await).len(), expected.len());
+    assert_eq!(get(&server, "/stage/leads").await["leads"][0]["leadId"], LEAD);
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -112,28 +112,28 @@ async fn the_stage_takes_rates_and_limits_from_the_process_and_never_credentials
     ]
     .into_iter()
     .collect();
-    let options = StageOptions {
+    let options = DevServerOptions {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data: data.path().to_owned(),
         functions_at: None,
         alerts_to: Some("http://127.0.0.1:9/alerts".parse().unwrap()),
     };
-    let stage = Stage::start(&options, &given).await.unwrap();
-    let env = stage.environment().env();
+    let server = DevServer::start(&options, &given).await.unwrap();
+    let env = server.environment().env();
     assert_eq!(env.get("CRM_REQUESTS_PER_MINUTE"), Some("10"));
     assert_eq!(env.get("BACKLOG_ALERT_SECONDS"), Some("60"));
     assert_eq!(env.get("MONITORING_WEBHOOK_URL"), Some("http://127.0.0.1:9/alerts"));
     assert_ne!(env.get("CRM_API_KEY"), Some("of-a-real-account"));
-    stage.stop().await.unwrap();
+    server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn samples_of_calendly_are_signed_as_they_are_replayed() {
     let data = tempfile::tempdir().unwrap();
-    let stage = start(data.path()).await;
-    let to = format!("http://{}/api", stage.address()).parse().unwrap();
+    let server = start(data.path()).await;
+    let to = format!("http://{}/api", server.address()).parse().unwrap();
     let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
-    let shell = funil_lambda::shell();
+    let platform = funil_lambda::platform();
     for (sample, status) in [
         ("lead-submit/high-score.json", 200),
         ("calendar-webhook/created.json", 200),
@@ -143,32 +143,33 @@ async fn samples_of_calendly_are_signed_as_they_are_replayed() {
         ("calendar-webhook/no-show.json", 200),
         ("calendar-webhook/other-event.json", 200),
     ] {
-        let replayed = replay(&events.join(sample), &to, &Env::default(), &shell).await.unwrap();
+        let replayed = send(&events.join(sample), &to, &Env::default(), &platform).await.unwrap();
         assert_eq!(replayed.status, status, "{sample}: {}", replayed.body);
     }
     let another: Env = [("CALENDLY_SIGNING_KEY", "another key")].into_iter().collect();
     let sample = events.join("calendar-webhook/created.json");
-    assert_eq!(replay(&sample, &to, &another, &shell).await.unwrap().status, 401);
-    let journey = get(&stage, "/stage/journey/3a6f0c52-7d0e-4f0b-9f57-0c9b6a1d2e01").await;
+    assert_eq!(send(&sample, &to, &another, &platform).await.unwrap().status, 401);
+    let journey = get(&server, "/stage/journey/3a6f0c52-7d0e-4f0b-9f57-0c9b6a1d2e01").await;
     let shown = journey.to_string();
     for event in ["call_booked", "call_canceled", "call_missed"] {
         assert!(shown.contains(event), "{event} in {shown}");
     }
-    stage.stop().await.unwrap();
+    server.stop().await.unwrap();
 }
 
-async fn post(stage: &Stage, path: &str, body: &Value) -> (u16, Value) {
-    let url = format!("http://{}{path}", stage.address());
-    let request = funil_lambda::shell().http.post(url).header("content-type", "application/json");
+async fn post(server: &DevServer, path: &str, body: &Value) -> (u16, Value) {
+    let url = format!("http://{}{path}", server.address());
+    let request =
+        funil_lambda::platform().http.post(url).header("content-type", "application/json");
     let answer = request.body(body.to_string()).send().await.unwrap();
     let status = answer.status().as_u16();
     (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
 }
 
 /// The templates that WhatsApp got for the lead, once there are so many.
-async fn templates(stage: &Stage, count: usize) -> Vec<String> {
+async fn templates(server: &DevServer, count: usize) -> Vec<String> {
     for _ in 0..5_000 {
-        let journey = get(stage, &format!("/stage/journey/{LEAD}")).await;
+        let journey = get(server, &format!("/stage/journey/{LEAD}")).await;
         let messages = journey["messages"].as_array().unwrap();
         if messages.len() >= count {
             let names = messages.iter().map(|one| one["template"].as_str().unwrap().to_owned());
@@ -181,53 +182,53 @@ async fn templates(stage: &Stage, count: usize) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves() {
     let data = tempfile::tempdir().unwrap();
-    let stage = start(data.path()).await;
+    let server = start(data.path()).await;
     let form = json!({
         "leadId": LEAD, "name": "Ana Exemplo", "email": "ana@example.com",
         "phone": "(11) 98765-4321", "businessType": "consultoria",
         "consent": {"marketing": true, "analytics": true, "whatsapp": true, "ads": true}
     });
-    assert_eq!(post(&stage, "/api/lead-submit", &form).await.0, 200);
+    assert_eq!(post(&server, "/api/lead-submit", &form).await.0, 200);
     let responses =
         json!({"commitment": 10, "urgency": "imediata", "investmentRange": "5000-10000"});
     let answers = json!({"leadId": LEAD, "email": "ana@example.com", "responses": responses});
-    let (status, answer) = post(&stage, "/api/questionnaire-submit", &answers).await;
+    let (status, answer) = post(&server, "/api/questionnaire-submit", &answers).await;
     assert_eq!((status, &answer["nextStep"]), (200, &json!("calendar_booking")), "{answer}");
-    let page = format!("http://{}/agenda?", stage.address());
+    let page = format!("http://{}/agenda?", server.address());
     assert!(answer["bookingUrl"].as_str().unwrap().starts_with(&page), "{answer}");
 
     let now: jiff::Timestamp =
-        get(&stage, "/stage/clock").await["now"].as_str().unwrap().parse().unwrap();
+        get(&server, "/stage/clock").await["now"].as_str().unwrap().parse().unwrap();
     let starts_at = after(now, 60 * 3600);
     let wish = json!({
         "startsAt": starts_at, "name": "Ana", "email": "ana@example.com", "leadId": LEAD,
         "timeZone": "America/Sao_Paulo",
     });
-    let (_, told) = post(&stage, "/stage/calendar", &json!({"book": wish})).await;
+    let (_, told) = post(&server, "/stage/calendar", &json!({"book": wish})).await;
     assert_eq!(told["webhooks"], json!([{"event": "invitee.created", "status": 200}]));
-    assert_eq!(templates(&stage, 1).await, ["welcome_booking_confirmation"]);
+    assert_eq!(templates(&server, 1).await, ["welcome_booking_confirmation"]);
 
     for (count, last) in [(2, "call_reminder_24h"), (3, "call_reminder_2h")] {
         // Deliveries that stepped back for a moment may come first.
         for _ in 0..10 {
-            let due = get(&stage, "/stage/clock").await["nextDue"].clone();
-            let (status, told) = post(&stage, "/stage/clock", &json!({"toNextDue": {}})).await;
+            let due = get(&server, "/stage/clock").await["nextDue"].clone();
+            let (status, told) = post(&server, "/stage/clock", &json!({"toNextDue": {}})).await;
             assert_eq!(status, 200, "{told}");
             if due.as_str().unwrap().parse::<jiff::Timestamp>().unwrap() > after(now, 3600) {
                 break;
             }
         }
-        assert_eq!(templates(&stage, count).await.last().unwrap(), last);
+        assert_eq!(templates(&server, count).await.last().unwrap(), last);
     }
-    let id = get(&stage, "/stage/calendar").await["bookings"][0]["id"].clone();
+    let id = get(&server, "/stage/calendar").await["bookings"][0]["id"].clone();
     let moved = json!({"reschedule": {"id": id, "startsAt": after(starts_at, 86_400)}});
-    let (_, told) = post(&stage, "/stage/calendar", &moved).await;
+    let (_, told) = post(&server, "/stage/calendar", &moved).await;
     let both = ["invitee.canceled", "invitee.created"];
     assert_eq!(told["webhooks"], json!(both.map(|event| json!({"event": event, "status": 200}))));
     let (_, told) =
-        post(&stage, "/stage/whatsapp", &json!({"leadId": LEAD, "text": "Parar!"})).await;
+        post(&server, "/stage/whatsapp", &json!({"leadId": LEAD, "text": "Parar!"})).await;
     assert_eq!(told, json!({"status": 200}));
-    let journey = settled_journey(&stage).await;
+    let journey = settled_journey(&server).await;
     let reminders: Vec<_> = journey["entries"]
         .as_array()
         .unwrap()
@@ -235,15 +236,15 @@ async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves()
         .filter(|entry| entry["reason"] == "no_consent_whatsapp")
         .collect();
     assert!(!reminders.is_empty(), "{journey}");
-    assert_eq!(post(&stage, "/stage/clock", &json!({"aheadS": -1})).await.0, 422);
-    stage.stop().await.unwrap();
+    assert_eq!(post(&server, "/stage/clock", &json!({"aheadS": -1})).await.0, 422);
+    server.stop().await.unwrap();
 
     // The table was written by the moved clock: a restart goes on from there, and takes forms.
-    let stage = start(data.path()).await;
-    let ahead = get(&stage, "/stage/clock").await["aheadS"].as_i64().unwrap();
+    let server = start(data.path()).await;
+    let ahead = get(&server, "/stage/clock").await["aheadS"].as_i64().unwrap();
     assert!(ahead > 50 * 3600, "{ahead}");
     let mut again = form;
     again["name"] = json!("Ana Maria");
-    assert_eq!(post(&stage, "/api/lead-submit", &again).await.0, 200);
-    stage.stop().await.unwrap();
+    assert_eq!(post(&server, "/api/lead-submit", &again).await.0, 200);
+    server.stop().await.unwrap();
 }

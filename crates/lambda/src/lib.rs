@@ -21,5 +21,5 @@ pub use operate::health::function as health;
 pub use operate::metrics::function as metrics;
 pub use platform::function::Function;
 pub use platform::run::run;
-pub use platform::system::{process_environment, shell};
+pub use platform::system::{platform, process_environment};
 pub use platform::telemetry::start as start_telemetry;

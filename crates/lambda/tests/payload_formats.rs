@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use funil_lambda::platform::{
-    request::{HttpCall, Shape},
+    request::{HttpRequest, PayloadFormat},
     trigger::{StreamChange, Trigger, TriggerError},
 };
 use serde_json::{Value, json};
@@ -41,9 +41,9 @@ fn sample(name: &str) -> Value {
     samples().remove(name).unwrap_or_else(|| panic!("there is no {name}"))
 }
 
-fn call(name: &str) -> HttpCall {
+fn request(name: &str) -> HttpRequest {
     match Trigger::parse(sample(name)) {
-        Ok(Trigger::Http(call)) => call,
+        Ok(Trigger::Http(request)) => request,
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -51,10 +51,10 @@ fn call(name: &str) -> HttpCall {
 /// A file, and in one line what it must parse to; and the body, for what has one.
 fn check(name: &str, expected: &str, body: &str) {
     let (line, seen) = match Trigger::parse(sample(name)).expect(name) {
-        Trigger::Http(call) => {
-            let ip = call.client_ip.map_or("nobody".to_owned(), |ip| ip.to_string());
-            let HttpCall { shape, method, path, .. } = &call;
-            (format!("{shape:?} {method} {path} from {ip}"), call.body)
+        Trigger::Http(request) => {
+            let ip = request.client_ip.map_or("nobody".to_owned(), |ip| ip.to_string());
+            let HttpRequest { payload_format, method, path, .. } = &request;
+            (format!("{payload_format:?} {method} {path} from {ip}"), request.body)
         }
         Trigger::Stream(records) => (format!("stream of {}", records.len()), "".into()),
         Trigger::Schedule => ("schedule".to_owned(), "".into()),
@@ -105,28 +105,28 @@ fn every_posted_sample_has_the_headers_that_an_intake_reads() {
         if !expected.contains(" POST ") {
             continue;
         }
-        let call = call(name);
+        let request = request(name);
         let header = |header: &str| {
-            let values: Vec<_> = call.headers.get_all(header).iter().collect();
+            let values: Vec<_> = request.headers.get_all(header).iter().collect();
             assert_eq!(values.len(), 1, "{name}: {header}");
             values[0].to_str().unwrap().to_owned()
         };
         assert!(header("content-type").starts_with("application/"), "{name}");
         // API Gateway's REST APIs pass no length on.
-        if call.shape != Shape::RestV1 {
+        if request.payload_format != PayloadFormat::RestV1 {
             assert_eq!(header("content-length"), body.len().to_string(), "{name}");
         }
         assert!(header("accept-language").starts_with("pt-BR"), "{name}");
         assert_eq!(header("origin"), "https://www.example.com", "{name}");
         assert!(!header("host").is_empty(), "{name}");
     }
-    assert!(call("http-v2.json").headers["cookie"].to_str().unwrap().starts_with("_ga=GA1.1."));
+    assert!(request("http-v2.json").headers["cookie"].to_str().unwrap().starts_with("_ga=GA1.1."));
 }
 
 #[test]
 fn the_queries_of_the_samples_are_decoded() {
     let query = |name: &str| {
-        let pairs = call(name).query;
+        let pairs = request(name).query;
         pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" & ")
     };
     let staged = "utm_source=instagram & utm_campaign=mentoria 2026 & tag=a,b & tag=c";
@@ -226,16 +226,17 @@ fn a_null_anywhere_but_the_method_leaves_an_event_of_payload_1_a_call() {
                 "" => assert!(matches!(parsed, Ok(Trigger::Direct(Value::Null)))),
                 "/httpMethod" => assert!(matches!(parsed, Err(TriggerError::Method { .. }))),
                 _ => {
-                    let Ok(Trigger::Http(call)) = parsed else {
+                    let Ok(Trigger::Http(request)) = parsed else {
                         panic!("{name}: null at {pointer} gave {parsed:?}")
                     };
-                    assert_eq!(call.method, "POST", "{name}: null at {pointer}");
+                    assert_eq!(request.method, "POST", "{name}: null at {pointer}");
                     let lost_body = pointer == "/body";
-                    assert_eq!(call.body.is_empty(), lost_body, "{name}: null at {pointer}");
+                    assert_eq!(request.body.is_empty(), lost_body, "{name}: null at {pointer}");
                     // Without any context there is nothing left of API Gateway to see.
                     let netlify = name != "rest-v1.json" || pointer == "/requestContext";
-                    let shape = if netlify { Shape::Netlify } else { Shape::RestV1 };
-                    assert_eq!(call.shape, shape, "{name}: null at {pointer}");
+                    let payload_format =
+                        if netlify { PayloadFormat::Netlify } else { PayloadFormat::RestV1 };
+                    assert_eq!(request.payload_format, payload_format, "{name}: null at {pointer}");
                 }
             }
         });

@@ -20,18 +20,20 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use delivery::backfill::{EventsPage, ScanPosition};
-pub use delivery::claim::{Claim, Claimed, Claiming, Found, Material, Written};
+pub use delivery::claim::{Claim, Claimed, Claiming, DeliveryInputs, Found, Written};
 pub use delivery::due::{Counted, DeadDelivery, DeadRange, Due, Sibling};
-pub use delivery::message::{Heard, MessageWord};
+pub use delivery::message::{MessageUpdate, Recorded};
 pub use delivery::replay::Ended;
 pub use destination::alert::{Alert, AlertKind};
 pub use destination::limiter::Lease;
-pub use intake::accept::{Acceptance, Accepted, ConsentEvidence, LeadWrite, Receipt, StoredAnswer};
+pub use intake::accept::{
+    Acceptance, Accepted, ConsentEvidence, LeadWrite, Receipt, StoredResponse,
+};
 pub use intake::quarantine::Quarantined;
 pub use intake::rate::{RateLimit, RateVerdict};
 pub use lead::alias::Alias;
 pub use lead::journey::{ConsentRecord, Journey};
-pub use platform::{Shell, TablePatience};
+pub use platform::{Platform, TablePatience};
 pub use table::Stream;
 pub use table::connect::AwsConfig;
 pub use table::error::StoreError;

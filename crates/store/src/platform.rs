@@ -26,7 +26,7 @@ impl Default for TablePatience {
 
 /// Time, randomness and the HTTP client that DynamoDB and the providers share. Cheap to clone.
 #[derive(Clone)]
-pub struct Shell {
+pub struct Platform {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
@@ -37,7 +37,7 @@ pub struct Shell {
     pub table_patience: TablePatience,
 }
 
-impl Shell {
+impl Platform {
     /// A shell with a client of its own.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Shell {
     }
 }
 
-impl fmt::Debug for Shell {
+impl fmt::Debug for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[shell]")
     }

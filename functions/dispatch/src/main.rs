@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use funil_delivery::Alerts;
 
 fn main() -> ExitCode {
-    funil_lambda::run(|env, shell| {
-        let alerts = Alerts::connect(env, shell)?;
-        funil_lambda::dispatch(env, shell, alerts.into_work())
+    funil_lambda::run(|env, platform| {
+        let alerts = Alerts::connect(env, platform)?;
+        funil_lambda::dispatch(env, platform, alerts.into_work())
     })
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use funil_delivery::Worker;
 
 fn main() -> ExitCode {
-    funil_lambda::run(|env, shell| {
-        let worker = Worker::connect("whatsapp", env, shell)?;
-        funil_lambda::delivery_function(worker.destination(), env, shell, worker.into_work())
+    funil_lambda::run(|env, platform| {
+        let worker = Worker::connect("whatsapp", env, platform)?;
+        funil_lambda::delivery_function(worker.destination(), env, platform, worker.into_work())
     })
 }

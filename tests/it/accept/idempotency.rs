@@ -1,6 +1,6 @@
 //! The same call again, at once or later: one effect and one answer.
 
-use funil_dev::emulator::Engine;
+use funil_dev::emulator::Emulator;
 use http::HeaderMap;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ fn own_headers(answer: &Answer) -> HeaderMap {
 /// Fifty equal calls at once from five addresses.
 async fn fifty_at_once(headers: &[(&str, &str)]) {
     // An engine of its own: behind a hundred other tests, fifty calls wait longer than a form may.
-    let engine = Engine::memory().await.unwrap();
-    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &engine.endpoint()).start().await;
+    let emulator = Emulator::memory().await.unwrap();
+    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &emulator.endpoint()).start().await;
     world.expect_one_lead();
     let body = lead_body().to_string();
     let all: Vec<_> =

@@ -383,7 +383,7 @@ async fn messaged(mut place: Place) -> Vec<Written> {
     let answer = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
     assert_eq!(answer["statusCode"], 200, "{answer}");
     let token = format!("Bearer {}", "qsservicetoken0123456789");
-    let starts_at = funil_core::clock::after(place.shell.clock.now(), 48 * 3600);
+    let starts_at = funil_core::clock::after(place.platform.clock.now(), 48 * 3600);
     let link = "https://qzpage.example/1";
     let plan = json!({"leadId": LEAD_ID, "startTime": starts_at, "joinUrl": link}).to_string();
     let mut automation = place.start("whatsapp-automation").await;
@@ -396,7 +396,7 @@ async fn messaged(mut place: Place) -> Vec<Written> {
     }
     assert_eq!(place.delivery_count(LEAD_ID, State::Dead).await, 1, "WhatsApp refused it");
 
-    let at = place.shell.clock.now().as_second();
+    let at = place.platform.clock.now().as_second();
     let inbound = funil_dev::simulated::whatsapp_inbound;
     let key = Secret::new(&*place.env["WHATSAPP_APP_SECRET"]);
     let mut webhook = place.start("whatsapp-webhook").await;
@@ -448,7 +448,7 @@ async fn booked(place: &Place) -> Written {
         ("another event", other.to_string()),
         ("torn JSON", good.to_string()[..200].to_owned()),
     ] {
-        let signature = calendly::sign(body.as_bytes(), &key, place.shell.clock.now());
+        let signature = calendly::sign(body.as_bytes(), &key, place.platform.clock.now());
         let event = with(call(&body), calendly::SIGNATURE_HEADER, &signature);
         let answer = process.invoke(event, TIME_S).await.unwrap();
         assert_eq!(answer["statusCode"], 200, "{what}: {answer}");
@@ -463,7 +463,7 @@ async fn booked(place: &Place) -> Written {
 
 #[tokio::test]
 async fn no_line_of_any_log_holds_anything_personal_or_secret() {
-    let engine = Arc::new(Engine::memory().await.unwrap());
+    let emulator = Arc::new(Emulator::memory().await.unwrap());
     let echo = Behaviour::StatusWith {
         status: 422,
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
@@ -479,16 +479,16 @@ async fn no_line_of_any_log_holds_anything_personal_or_secret() {
         ("webhook", Behaviour::Garbage),
     ];
     let deliveries = ways.into_iter().enumerate().map(|(number, (crm_kind, behaviour))| {
-        let engine = Arc::clone(&engine);
+        let emulator = Arc::clone(&emulator);
         async move {
-            let mut place = Place::on(engine, &format!("funil-{number}")).await;
+            let mut place = Place::on(emulator, &format!("funil-{number}")).await;
             place.env.insert("CRM_KIND".to_owned(), crm_kind.to_owned());
             let when = format!("while a CRM of {crm_kind} and the others are told {behaviour}");
             delivered(place, when, behaviour).await
         }
     });
     let mut written: Vec<_> = join_all(deliveries).await.into_iter().flatten().collect();
-    let place = |table| Place::on(Arc::clone(&engine), table);
+    let place = |table| Place::on(Arc::clone(&emulator), table);
     let endpoint = "AWS_ENDPOINT_URL_DYNAMODB";
     written.extend(without_table(place("funil-away").await, endpoint, CLOSED).await);
     written.extend(without_table(place("funil-gone").await, "TABLE_NAME", "gone").await);

@@ -235,7 +235,7 @@ async fn who_opts_out_between_is_left_alone() {
     take(&world, &booking).await;
     until(&world, "2031-05-07T18:00:00Z").await;
     let last = world.providers.whatsapp_messages().pop().unwrap();
-    tell(&world, &last.answer(" Párar! ", world.now().as_second())).await;
+    tell(&world, &last.reply(" Párar! ", world.now().as_second())).await;
     until(&world, STARTS_AT).await;
     assert_eq!(templates(&world), [WELCOME, DAY_BEFORE]);
     assert_eq!(

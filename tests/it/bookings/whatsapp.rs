@@ -20,7 +20,7 @@ use funil_delivery::Patience;
 use funil_dev::simulated::{Behaviour, WhatsAppMessage};
 use funil_lambda::operate::replay::{Judged, replay};
 use funil_store::{
-    Acceptance, Accepted, Claimed, Claiming, DeliveryKey, LeadWrite, Receipt, StoredAnswer,
+    Acceptance, Accepted, Claimed, Claiming, DeliveryKey, LeadWrite, Receipt, StoredResponse,
     TablePatience,
 };
 use http::Method;
@@ -323,8 +323,8 @@ async fn a_doubtful_message_is_not_sent_again_by_itself() {
     let ended = judged(world.store.delivery_named(name).await.unwrap().unwrap());
     assert_eq!(ended.safety.name(), "would_duplicate");
     let by = Operator::Cli;
-    assert!(!replay(&world.store, world.shell(), &ended, false, by).await.unwrap());
-    assert!(replay(&world.store, world.shell(), &ended, true, by).await.unwrap());
+    assert!(!replay(&world.store, world.platform(), &ended, false, by).await.unwrap());
+    assert!(replay(&world.store, world.platform(), &ended, true, by).await.unwrap());
     world.drain().await;
     assert_eq!(world.providers.whatsapp_messages().len(), 1);
     end(world).await;
@@ -372,7 +372,7 @@ async fn a_message_that_fails_after_it_was_taken_is_dead_and_can_be_sent_again()
     let ended = world.store.delivery_named(name).await.unwrap().unwrap();
     let judged = Judged::new(ended, world.now());
     assert_eq!(judged.safety.name(), "safe");
-    assert!(replay(&world.store, world.shell(), &judged, false, Operator::Cli).await.unwrap());
+    assert!(replay(&world.store, world.platform(), &judged, false, Operator::Cli).await.unwrap());
     world.drain().await;
     assert_eq!(world.providers.whatsapp_messages().len(), 2);
     // Meta tells of the first one once more, then of the second.
@@ -459,7 +459,7 @@ async fn somebody_who_opts_out_while_a_message_is_in_a_workers_hands_does_not_ge
         let mut world = reminder_due().await;
         let welcome = world.providers.whatsapp_messages().remove(0);
         drain_held_at(&mut world, call, async |world: &World| {
-            let body = welcome.answer("Parar!", world.now().as_second());
+            let body = welcome.reply("Parar!", world.now().as_second());
             assert_eq!(tell(world, &body).await.status, 200);
         })
         .await;
@@ -530,9 +530,9 @@ async fn booked(world: &World, hours: i64) {
         })),
     };
     let key = ReceiptKey::of_provider("calendly", &["invitee-1"]);
-    let answer = StoredAnswer { status: 200, headers: Vec::new(), body: String::new() };
+    let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };
     let acceptance = Acceptance {
-        receipt: &Receipt { fingerprint: key.key.clone(), key, answer },
+        receipt: &Receipt { fingerprint: key.key.clone(), key, response },
         event: &event,
         lead: LeadWrite::Known,
         changes: &LeadChanges::default(),

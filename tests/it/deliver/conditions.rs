@@ -10,7 +10,7 @@ use funil_core::lead::LeadChanges;
 use funil_core::receipt::ReceiptKey;
 use funil_store::{
     Acceptance, Accepted, AlertKind, Claimed, Claiming, ConsentEvidence, DeliveryKey, LeadWrite,
-    Receipt, StoreError, StoredAnswer,
+    Receipt, StoreError, StoredResponse,
 };
 use serde_json::json;
 
@@ -40,11 +40,11 @@ async fn accept(
 ) -> Result<Accepted, StoreError> {
     let first = &world.journey(lead()).await.events[0];
     let EventData::LeadSubmitted(submitted) = &first.data else { panic!("{first:?}") };
-    let answer = StoredAnswer { status: 200, headers: Vec::new(), body: String::new() };
+    let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };
     let key =
         ReceiptKey::of_form(&world.hash, "another", &submitted.form.email, None, event.id.as_str());
     let acceptance = Acceptance {
-        receipt: &Receipt { key, fingerprint: String::new(), answer },
+        receipt: &Receipt { key, fingerprint: String::new(), response },
         event,
         lead: LeadWrite::OfEmail,
         changes: &LeadChanges::of_submission(submitted, world.now()),

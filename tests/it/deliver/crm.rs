@@ -149,7 +149,7 @@ async fn every_kind_sends_what_it_learnt_since() {
         assert_eq!(name, "Ana Corrigida", "{kind}");
         // The older delivery came later, and brought the present state all the same.
         let received = world.providers.received("crm");
-        let late = received.iter().filter(|call| call.answered != Some(503));
+        let late = received.iter().filter(|call| call.status != Some(503));
         assert!(!late.into_iter().any(|call| call.body.to_string().contains("Ana Exemplo")));
         assert_eq!(world.providers.crm_contact_count(), 1);
         world.finish().await;

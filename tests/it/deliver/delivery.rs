@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use funil_core::clock::after;
-use funil_core::delivery::{Doubt, LEASE_S, Measured, Outcome, State, settle};
+use funil_core::delivery::{LEASE_S, Measured, Outcome, State, WhenUnknown, settle};
 use funil_core::event::Operator;
 use funil_core::id::{DeliveryName, LeadId, LeaseId};
 use funil_delivery::Patience;
@@ -44,7 +44,7 @@ async fn claim(world: &World, destination: &str) -> Box<Claim> {
 async fn end(world: &World, claim: &Claim, outcome: &Outcome) -> Written {
     let delivery = claim.delivery.as_ref().unwrap();
     let measured = Measured::default();
-    let settlement = settle(delivery, outcome, Doubt::NeedsPerson, measured, world.now(), 0);
+    let settlement = settle(delivery, outcome, WhenUnknown::NeedsPerson, measured, world.now(), 0);
     world.store.settle(claim, &settlement, world.now()).await.unwrap()
 }
 
@@ -608,7 +608,7 @@ async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     let judged = Judged::new(ended, world.now());
     for revived in [true, false] {
         let by = Operator::Cli;
-        let done = replay(&world.store, world.shell(), &judged, false, by).await.unwrap();
+        let done = replay(&world.store, world.platform(), &judged, false, by).await.unwrap();
         assert_eq!(done, revived, "it is dead once");
     }
     assert_eq!(world.store.dead("crm", 10).await.unwrap(), []);

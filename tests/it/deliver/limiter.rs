@@ -86,7 +86,9 @@ async fn a_rate_below_what_one_delivery_may_need_is_refused_at_the_start() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
     let connect = |per_minute: &str| {
         let env = world.env(&[("CRM_REQUESTS_PER_MINUTE", per_minute)]);
-        Worker::connect("crm", &env, world.shell()).map(|_| ()).map_err(|error| error.to_string())
+        Worker::connect("crm", &env, world.platform())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
     for wrong in ["7", "1", "0", "-1", "8.5", "many"] {
         let error = connect(wrong).unwrap_err();

@@ -58,7 +58,7 @@ async fn a_doubt_is_in_the_journey_and_a_person_settles_it() {
     let words = ["dead", "settle", &name, "--as", "delivered"];
     let Dead { command } = Dead::try_parse_from(words).unwrap();
     let mut out = Vec::new();
-    dead::run(command, &world.store, world.shell(), &mut out).await.unwrap();
+    dead::run(command, &world.store, world.platform(), &mut out).await.unwrap();
     assert_eq!(world.states(lead()).await, ["ga4/event delivered by_person"]);
     world.finish().await;
 }

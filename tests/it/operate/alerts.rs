@@ -125,10 +125,10 @@ async fn what_a_late_clock_counts_while_the_quarter_s_last_message_is_sent_is_to
     world.pass(16 * 60);
     let taken = world.store.take_alerts(world.now()).await.unwrap();
     raise().await.unwrap();
-    world.store.alert_told(&taken[0], 1, world.now()).await.unwrap();
+    world.store.alert_notified(&taken[0], 1, world.now()).await.unwrap();
     let next = world.store.take_alerts(world.now()).await.unwrap();
-    assert_eq!((next[0].count, next[0].told), (2, 1));
-    world.store.alert_told(&next[0], 2, world.now()).await.unwrap();
+    assert_eq!((next[0].count, next[0].notified), (2, 1));
+    world.store.alert_notified(&next[0], 2, world.now()).await.unwrap();
     world.pass(3600);
     assert_eq!(world.store.take_alerts(world.now()).await.unwrap(), []);
     world.finish().await;

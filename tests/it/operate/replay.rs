@@ -43,7 +43,7 @@ async fn dead(world: &World, arguments: &str) -> Result<String, String> {
         panic!("another command")
     };
     let mut out = Vec::new();
-    let done = dead::run(command, &world.store, world.shell(), &mut out).await;
+    let done = dead::run(command, &world.store, world.platform(), &mut out).await;
     done.map_err(|error| error.to_string())?;
     Ok(String::from_utf8(out).unwrap())
 }
@@ -55,7 +55,7 @@ async fn backfilled(world: &World, arguments: &str) -> Backfilled {
         panic!("another command")
     };
     let (hash, mut out) = (&world.hash, Vec::new());
-    backfill::run(&arguments, hash, &world.store, world.shell(), &mut out).await.unwrap()
+    backfill::run(&arguments, hash, &world.store, world.platform(), &mut out).await.unwrap()
 }
 
 /// Calls `POST /replay`.
@@ -326,16 +326,16 @@ async fn a_decision_about_an_earlier_death_or_an_earlier_state_is_refused() {
     let name = name(&world, "crm").await;
     let look = async || world.store.delivery_named(name).await.unwrap().unwrap();
     let first = Judged::new(look().await, world.now());
-    let (store, shell, by) = (&world.store, world.shell(), Operator::Cli);
-    assert!(decided::replay(store, shell, &first, false, by).await.unwrap());
+    let (store, platform, by) = (&world.store, world.platform(), Operator::Cli);
+    assert!(decided::replay(store, platform, &first, false, by).await.unwrap());
     world.pass(60);
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["crm/lead dead http_400"]);
-    assert!(!decided::replay(store, shell, &first, false, by).await.unwrap(), "it died again");
+    assert!(!decided::replay(store, platform, &first, false, by).await.unwrap(), "it died again");
     // At one instant, so that only the state tells them apart.
     let second = look().await;
     for settled in [true, false] {
-        let done = decided::settle(store, shell, &second, Verdict::Skipped, by).await.unwrap();
+        let done = decided::settle(store, platform, &second, Verdict::Skipped, by).await.unwrap();
         assert_eq!(done, settled);
     }
     assert_eq!(decisions(&world).await.len(), 2);
@@ -432,9 +432,9 @@ async fn what_was_accepted_while_a_destination_was_off_is_delivered_once() {
     assert_eq!(planned.deadline, after(event.occurred_at, 72 * 3600));
     assert!(planned.email_digest.is_some() && planned.phone_digest.is_some());
     // The destination is on again.
-    let shell = world.shell();
+    let platform = world.platform();
     let worker = world.worker_with("ga4", &[("DESTINATIONS", "crm,ga4")]);
-    assert!(shell.clock.now() >= planned.due_at.unwrap());
+    assert!(platform.clock.now() >= planned.due_at.unwrap());
     worker.drain(funil_delivery::Patience::None, world.stop_at()).await.unwrap();
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "ga4/event delivered"]);
     assert_eq!(backfilled(&world, "--destination ga4 --yes").await, there);
@@ -465,7 +465,7 @@ async fn what_was_delivered_is_not_sent_again_whoever_asks() {
     let ended = world.store.delivery_named(name(&world, "crm").await).await.unwrap().unwrap();
     let judged = Judged::new(ended, world.now());
     let by = Operator::Cli;
-    assert!(!decided::replay(&world.store, world.shell(), &judged, true, by).await.unwrap());
+    assert!(!decided::replay(&world.store, world.platform(), &judged, true, by).await.unwrap());
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
     world.finish().await;
 }

@@ -39,7 +39,7 @@ pub(super) struct Weather {
 
 /// The front.
 pub(super) struct Front {
-    pub(super) engine: Embedded,
+    pub(super) emulator: Embedded,
     pub(super) providers: Providers,
     pub(super) chance: Chance,
     pub(super) quiet: Quiet,
@@ -171,7 +171,7 @@ impl Front {
             self.watch.lock().unwrap().refused(process, operation, body, &json!("lost"));
             return closed();
         }
-        let (status, told) = self.engine.answer(operation, body);
+        let (status, told) = self.emulator.answer(operation, body);
         self.watch.lock().unwrap().table(process, operation, body, status, &told);
         if death == Some(Death::After) {
             return self.kill(process).await;

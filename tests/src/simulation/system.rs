@@ -14,7 +14,7 @@ use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_dev::emulator::Embedded;
 use funil_dev::simulated::Providers;
 use funil_lambda::Function;
-use funil_store::{AwsConfig, Shell, Store, Stream, TablePatience};
+use funil_store::{AwsConfig, Platform, Store, Stream, TablePatience};
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::UnixListener;
@@ -55,7 +55,7 @@ impl Clock for SkewedClock {
 
 /// A process: it runs invocations, and all of them end when it dies.
 pub(super) struct Process {
-    pub(super) shell: Shell,
+    pub(super) platform: Platform,
     pub(super) intake: Option<Function>,
     pub(super) dispatch: Option<Function>,
     pub(super) workers: Vec<Worker>,
@@ -65,7 +65,7 @@ pub(super) struct Process {
 impl Process {
     /// When the platform ends an invocation that begins now.
     pub(super) fn stop_at(&self) -> Timestamp {
-        after(self.shell.clock.now(), 60)
+        after(self.platform.clock.now(), 60)
     }
 
     /// Runs an invocation; `None` where the process died of it or took too long.
@@ -116,7 +116,7 @@ impl System {
         let processes = 1 + INTAKES + WORKERS + 1;
         let deaths: Vec<Arc<Notify>> = (0..processes).map(|_| Arc::default()).collect();
         let front = Arc::new(Front {
-            engine: Embedded::memory().unwrap(),
+            emulator: Embedded::memory().unwrap(),
             providers,
             chance: Chance::of_seed(seed ^ 0x5eed),
             quiet,
@@ -150,7 +150,7 @@ impl System {
             let entropy: Arc<dyn Entropy> = Arc::new(Chance::of_seed(chance.next()));
             let clock = Arc::new(SkewedClock { begun, skew_ms });
             Process {
-                shell: Shell {
+                platform: Platform {
                     clock,
                     entropy,
                     http: client(&socket, number),
@@ -164,27 +164,27 @@ impl System {
         };
         let owner = process(0);
         let aws = AwsConfig::read(&mut env.settings()).unwrap();
-        let store = Store::connect(&aws, "funil", &owner.shell);
+        let store = Store::connect(&aws, "funil", &owner.platform);
         let hash = HashKey::new(HASH_KEY).unwrap();
         store.create_table(&hash, Stream::Off).await.unwrap();
         let intakes = (1..=INTAKES).map(|number| {
             let mut intake = process(number);
-            intake.intake = Some(funil_lambda::lead_submit(&env, &intake.shell).unwrap());
+            intake.intake = Some(funil_lambda::lead_submit(&env, &intake.platform).unwrap());
             Arc::new(intake)
         });
         let intakes = intakes.collect();
         let workers = (1 + INTAKES..=INTAKES + WORKERS).map(|number| {
             let mut worker = process(number);
-            worker.workers = workers_of(&env, &worker.shell);
+            worker.workers = workers_of(&env, &worker.platform);
             Arc::new(worker)
         });
         let workers = workers.collect();
         let mut dispatcher = process(processes - 1);
-        let alerts = Alerts::connect(&env, &dispatcher.shell).unwrap().into_work();
-        let dispatch = funil_lambda::dispatch(&env, &dispatcher.shell, alerts).unwrap();
+        let alerts = Alerts::connect(&env, &dispatcher.platform).unwrap().into_work();
+        let dispatch = funil_lambda::dispatch(&env, &dispatcher.platform, alerts).unwrap();
         dispatcher.dispatch = Some(dispatch);
         let mut owner = owner;
-        owner.workers = workers_of(&env, &owner.shell);
+        owner.workers = workers_of(&env, &owner.platform);
         Self {
             chance,
             front,
@@ -203,12 +203,12 @@ impl System {
 
     /// The true time.
     pub(super) fn now(&self) -> Timestamp {
-        self.owner.shell.clock.now()
+        self.owner.platform.clock.now()
     }
 }
 
-fn workers_of(env: &Env, shell: &Shell) -> Vec<Worker> {
-    let worker = |name| Worker::connect(name, env, shell).unwrap();
+fn workers_of(env: &Env, platform: &Platform) -> Vec<Worker> {
+    let worker = |name| Worker::connect(name, env, platform).unwrap();
     DESTINATIONS
         .into_iter()
         .map(|name| worker(name).with_request_timeout(REQUEST_TIMEOUT))

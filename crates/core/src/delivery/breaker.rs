@@ -107,7 +107,7 @@ pub enum Health {
     /// It refuses us as a whole.
     Blocked(Reason),
     /// Nothing: no request was made.
-    Untold,
+    NoEvidence,
 }
 
 /// Reads the destination's health from an outcome.
@@ -124,7 +124,7 @@ pub const fn health(outcome: &Outcome) -> Health {
         | Outcome::Rejected(_)
         | Outcome::Skipped(_)
         | Outcome::Expired
-        | Outcome::Released { .. } => Health::Untold,
+        | Outcome::Released { .. } => Health::NoEvidence,
     }
 }
 
@@ -144,7 +144,7 @@ const fn is_providers(reason: Reason) -> bool {
 pub const fn probe_after_s(health: Health) -> i64 {
     match health {
         Health::Blocked(_) => BLOCKED_S,
-        Health::Well | Health::Failing(_) | Health::Untold => PROBE_AFTER_S,
+        Health::Well | Health::Failing(_) | Health::NoEvidence => PROBE_AFTER_S,
     }
 }
 
@@ -185,15 +185,15 @@ mod tests {
         for (outcome, expected) in [
             (Outcome::Delivered, Health::Well),
             (Outcome::Rejected(Reason::Status(422)), Health::Well),
-            (Outcome::Rejected(Reason::KillsItsWorker), Health::Untold),
+            (Outcome::Rejected(Reason::KillsItsWorker), Health::NoEvidence),
             (retry(Reason::Status(503)), Health::Failing(Reason::Status(503))),
             (retry(Reason::Timeout), Health::Failing(Reason::Timeout)),
-            (retry(Reason::NoTimeLeft), Health::Untold),
+            (retry(Reason::NoTimeLeft), Health::NoEvidence),
             (Outcome::Unknown(Reason::Timeout), Health::Failing(Reason::Timeout)),
-            (Outcome::Unknown(Reason::MayHaveBeenSent), Health::Untold),
+            (Outcome::Unknown(Reason::MayHaveBeenSent), Health::NoEvidence),
             (Outcome::Blocked(Reason::Status(401)), Health::Blocked(Reason::Status(401))),
-            (Outcome::Skipped(Reason::Unsubscribed), Health::Untold),
-            (Outcome::Expired, Health::Untold),
+            (Outcome::Skipped(Reason::Unsubscribed), Health::NoEvidence),
+            (Outcome::Expired, Health::NoEvidence),
         ] {
             assert_eq!(health(&outcome), expected, "{outcome:?}");
         }

@@ -84,7 +84,7 @@ impl fmt::Debug for Request {
 
 /// A provider's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// `Retry-After`, in seconds from the answer.
@@ -93,7 +93,7 @@ pub struct Reply {
     pub body: Text,
 }
 
-impl Reply {
+impl Response {
     /// The body as JSON; `Null` where it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(self.body.expose()).unwrap_or(Value::Null)

@@ -12,8 +12,8 @@ use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::{self, Booking};
 use crate::contact::consent::{Decision, Purpose, permits};
-use crate::delivery::exchange::{Method, Reply, Request, endpoint};
-use crate::delivery::{Doubt, Outcome, Reason, judge};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::form::questionnaire::Responses;
 use crate::lead::Lead;
@@ -28,7 +28,7 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "crm-sync",
     kind: Kind::State,
     deadline_h: 14 * 24,
-    doubt: Doubt::Never,
+    when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     requests_per_minute: None,
@@ -106,7 +106,7 @@ impl Crm {
         tags
     }
 
-    fn webhook(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+    fn webhook(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let post = |body| self.request(Method::Post, self.base.clone(), Some(body));
         let [upserted, rest @ ..] = so_far else {
             return Step::send(post(self.webhook_lead(context)));
@@ -134,7 +134,7 @@ impl Crm {
         }))
     }
 
-    fn contacts(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+    fn contacts(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let contacts = endpoint(&self.base, &["contacts"]);
         let find = || {
             let mut url = contacts.clone();
@@ -175,7 +175,7 @@ impl Crm {
         self.update_contact(context, &contact, rest)
     }
 
-    fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Reply]) -> Step {
+    fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
         let [updated, rest @ ..] = so_far else {
             let url = endpoint(&self.base, &["contacts", id]);
             let body = self.webhook_lead(context);
@@ -187,7 +187,7 @@ impl Crm {
         self.trigger_contact(context, id, rest)
     }
 
-    fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Reply]) -> Step {
+    fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
         trigger(context, so_far, |trigger| {
             let url = endpoint(&self.base, &["contacts", id]);
             let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
@@ -195,7 +195,7 @@ impl Crm {
         })
     }
 
-    fn leads(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+    fn leads(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let post = |body| {
             self.request(Method::Post, endpoint(&self.base, &["leads"]), Some(body))
                 .header("x-api-version", "2023-10")
@@ -250,7 +250,7 @@ impl Crm {
 }
 
 impl Adapter for Crm {
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         match self.shape {
             Shape::Webhook => self.webhook(context, so_far),
             Shape::Contacts => self.contacts(context, so_far),
@@ -262,7 +262,7 @@ impl Adapter for Crm {
 /// After the upsert: the automation that the event starts, if it starts one.
 fn trigger(
     context: &Context<'_>,
-    so_far: &[Reply],
+    so_far: &[Response],
     request: impl FnOnce(&'static str) -> Request,
 ) -> Step {
     let Some(trigger) = automation(context.event) else {
@@ -296,32 +296,32 @@ fn automation(event: &Event) -> Option<&'static str> {
     }
 }
 
-fn accepted(reply: &Reply) -> bool {
-    reply.status == 409 || judge(reply) == Outcome::Delivered && !says_no(reply)
+fn accepted(response: &Response) -> bool {
+    response.status == 409 || judge(response) == Outcome::Delivered && !says_no(response)
 }
 
 /// A success whose body says otherwise.
-fn says_no(reply: &Reply) -> bool {
-    reply.json().get("success") == Some(&Value::Bool(false))
+fn says_no(response: &Response) -> bool {
+    response.json().get("success") == Some(&Value::Bool(false))
 }
 
 /// The end of a delivery whose request was not accepted.
-fn refused(reply: &Reply) -> Step {
-    if reply.succeeded() && says_no(reply) {
+fn refused(response: &Response) -> Step {
+    if response.succeeded() && says_no(response) {
         return Step::unreadable("without_success");
     }
-    Step::judged(reply)
+    Step::judged(response)
 }
 
 /// The id of the contact that a search found, if it found one.
-fn found_contact(reply: &Reply) -> Result<Option<String>, Step> {
-    if reply.status == 404 {
+fn found_contact(response: &Response) -> Result<Option<String>, Step> {
+    if response.status == 404 {
         return Ok(None);
     }
-    if !reply.succeeded() {
-        return Err(Step::judged(reply));
+    if !response.succeeded() {
+        return Err(Step::judged(response));
     }
-    let answer = reply.json();
+    let answer = response.json();
     let Some(contacts) = answer.get("contacts").and_then(Value::as_array) else {
         return Err(Step::unreadable("without_contacts"));
     };
@@ -404,7 +404,7 @@ mod tests {
 
     use super::super::samples::{
         adapter, booked, bookings, canceled, conversation, conversation_with, lead, qualified,
-        questionnaire, reply, submitted, sync,
+        questionnaire, response, submitted, sync,
     };
     use super::*;
 
@@ -413,43 +413,44 @@ mod tests {
         adapter("crm", &[("CRM_KIND", kind), ("CRM_BASE_URL", base), ("CRM_API_KEY", "k3y")])
     }
 
-    fn talk(kind: &str, event: &Event, replies: &[Reply]) -> String {
-        conversation(&*crm(kind), ("crm", "lead"), event, &lead(), replies)
+    fn talk(kind: &str, event: &Event, responses: &[Response]) -> String {
+        conversation(&*crm(kind), ("crm", "lead"), event, &lead(), responses)
     }
 
     #[test]
     fn webhook_upserts_and_then_triggers() {
-        let replies = [reply(200, &json!({"id": "1"})), reply(200, &Value::Null)];
-        assert_snapshot!(talk("webhook", &submitted(), &replies));
+        let responses = [response(200, &json!({"id": "1"})), response(200, &Value::Null)];
+        assert_snapshot!(talk("webhook", &submitted(), &responses));
     }
 
     #[test]
     fn contacts_creates_what_it_does_not_find() {
-        let replies = [
-            reply(200, &json!({"contacts": []})),
-            reply(201, &json!({"id": 7})),
-            reply(200, &Value::Null),
+        let responses = [
+            response(200, &json!({"contacts": []})),
+            response(201, &json!({"id": 7})),
+            response(200, &Value::Null),
         ];
-        assert_snapshot!(talk("contacts", &submitted(), &replies));
+        assert_snapshot!(talk("contacts", &submitted(), &responses));
     }
 
     #[test]
     fn contacts_updates_what_it_finds_and_a_sync_triggers_nothing() {
-        let replies = [reply(200, &json!({"contacts": [{"id": "c/7"}]})), reply(200, &Value::Null)];
-        assert_snapshot!(talk("contacts", &sync("crm"), &replies));
+        let responses =
+            [response(200, &json!({"contacts": [{"id": "c/7"}]})), response(200, &Value::Null)];
+        assert_snapshot!(talk("contacts", &sync("crm"), &responses));
     }
 
     #[test]
     fn leads_upserts_and_then_triggers() {
-        let replies = [reply(409, &Value::Null), reply(201, &Value::Null)];
-        assert_snapshot!(talk("leads", &submitted(), &replies));
+        let responses = [response(409, &Value::Null), response(201, &Value::Null)];
+        assert_snapshot!(talk("leads", &submitted(), &responses));
     }
 
     #[test]
     fn a_questionnaire_brings_its_score_its_answers_and_the_link() {
-        let ok = || reply(200, &json!({"id": "1"}));
-        let found = reply(200, &json!({"contacts": [{"id": "7"}]}));
-        for (kind, replies) in
+        let ok = || response(200, &json!({"id": "1"}));
+        let found = response(200, &json!({"contacts": [{"id": "7"}]}));
+        for (kind, responses) in
             [("webhook", vec![ok()]), ("contacts", vec![found, ok()]), ("leads", vec![ok()])]
         {
             let shown = conversation(
@@ -457,7 +458,7 @@ mod tests {
                 ("crm", "lead"),
                 &questionnaire(),
                 &qualified(),
-                &replies,
+                &responses,
             );
             assert_snapshot!(format!("questionnaire_{kind}"), shown);
         }
@@ -465,15 +466,15 @@ mod tests {
 
     #[test]
     fn a_booked_call_is_brought_with_its_date() {
-        let ok = || reply(200, &json!({"id": "1"}));
-        let found = reply(200, &json!({"contacts": [{"id": "7"}]}));
-        for (kind, replies) in
+        let ok = || response(200, &json!({"id": "1"}));
+        let found = response(200, &json!({"contacts": [{"id": "7"}]}));
+        for (kind, responses) in
             [("webhook", vec![ok()]), ("contacts", vec![found, ok()]), ("leads", vec![ok()])]
         {
             let bookings = bookings(&[&booked()]);
             let slot = ("crm", "lead");
             let shown =
-                conversation_with(&bookings, &*crm(kind), slot, &booked(), &lead(), &replies);
+                conversation_with(&bookings, &*crm(kind), slot, &booked(), &lead(), &responses);
             assert_snapshot!(format!("booked_{kind}"), shown);
         }
     }
@@ -498,48 +499,48 @@ mod tests {
 
     #[test]
     fn every_kind_of_answer_ends_as_it_should() {
-        let end = |kind: &str, replies: &[Reply]| {
-            let shown = talk(kind, &submitted(), replies);
+        let end = |kind: &str, responses: &[Response]| {
+            let shown = talk(kind, &submitted(), responses);
             shown.lines().last().unwrap_or_default().to_owned()
         };
-        let ok = || reply(200, &json!({}));
-        let none = || reply(200, &json!({"contacts": []}));
-        for (kind, replies, expected) in [
-            ("webhook", vec![reply(500, &Value::Null)], "=> retry http_500"),
-            ("webhook", vec![reply(401, &Value::Null)], "=> blocked http_401"),
-            ("webhook", vec![reply(422, &Value::Null)], "=> rejected http_422"),
-            ("webhook", vec![reply(409, &Value::Null), ok()], "=> delivered"),
+        let ok = || response(200, &json!({}));
+        let none = || response(200, &json!({"contacts": []}));
+        for (kind, responses, expected) in [
+            ("webhook", vec![response(500, &Value::Null)], "=> retry http_500"),
+            ("webhook", vec![response(401, &Value::Null)], "=> blocked http_401"),
+            ("webhook", vec![response(422, &Value::Null)], "=> rejected http_422"),
+            ("webhook", vec![response(409, &Value::Null), ok()], "=> delivered"),
             (
                 "webhook",
-                vec![reply(200, &json!({"success": false}))],
+                vec![response(200, &json!({"success": false}))],
                 "=> retry answer_without_success",
             ),
-            ("webhook", vec![ok(), reply(429, &Value::Null)], "=> retry http_429"),
-            ("webhook", vec![ok(), reply(409, &Value::Null)], "=> delivered"),
-            ("contacts", vec![reply(503, &Value::Null)], "=> retry http_503"),
-            ("contacts", vec![reply(200, &json!("<html>"))], "=> retry answer_without_contacts"),
-            ("contacts", vec![none(), reply(400, &Value::Null)], "=> rejected http_400"),
+            ("webhook", vec![ok(), response(429, &Value::Null)], "=> retry http_429"),
+            ("webhook", vec![ok(), response(409, &Value::Null)], "=> delivered"),
+            ("contacts", vec![response(503, &Value::Null)], "=> retry http_503"),
+            ("contacts", vec![response(200, &json!("<html>"))], "=> retry answer_without_contacts"),
+            ("contacts", vec![none(), response(400, &Value::Null)], "=> rejected http_400"),
             ("contacts", vec![none(), ok()], "=> retry answer_without_id"),
             (
                 "contacts",
-                vec![none(), reply(409, &Value::Null), none()],
+                vec![none(), response(409, &Value::Null), none()],
                 "=> rejected answer_conflict_without_contact",
             ),
             (
                 "contacts",
                 vec![
                     none(),
-                    reply(409, &Value::Null),
-                    reply(200, &json!({"contacts": [{"id": 1}]})),
+                    response(409, &Value::Null),
+                    response(200, &json!({"contacts": [{"id": 1}]})),
                     ok(),
                     ok(),
                 ],
                 "=> delivered",
             ),
-            ("leads", vec![reply(402, &Value::Null)], "=> blocked http_402"),
+            ("leads", vec![response(402, &Value::Null)], "=> blocked http_402"),
             ("leads", vec![ok(), ok()], "=> delivered"),
         ] {
-            assert_eq!(end(kind, &replies), expected, "{kind}: {replies:?}");
+            assert_eq!(end(kind, &responses), expected, "{kind}: {responses:?}");
         }
     }
 

@@ -14,8 +14,8 @@ use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Decision, Purpose, permits};
-use crate::delivery::exchange::{Method, Reply, Request, endpoint};
-use crate::delivery::{Doubt, Outcome, Reason};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::event::{Event, EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
@@ -32,7 +32,7 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "ga4-events",
     kind: Kind::Event,
     deadline_h: TAKEN_H,
-    doubt: Doubt::Final,
+    when_unknown: WhenUnknown::Final,
     replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
     person_pause_s: None,
     requests_per_minute: None,
@@ -80,9 +80,9 @@ impl Ga4 {
 }
 
 impl Adapter for Ga4 {
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
-        if let Some(reply) = so_far.first() {
-            return Step::judged(reply);
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
+        if let Some(response) = so_far.first() {
+            return Step::judged(response);
         }
         let body = match &context.event.data {
             EventData::LeadSubmitted(submitted) => generate_lead(context, submitted),
@@ -224,7 +224,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, reply,
+        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, response,
         submitted,
     };
     use super::*;
@@ -235,20 +235,20 @@ mod tests {
         adapter("ga4", &[("GA4_MEASUREMENT_ID", "G-TEST"), ("GA4_API_SECRET", "s3cr3t")])
     }
 
-    fn talk(event: &Event, replies: &[Reply]) -> String {
-        conversation(&*ga4(), ("ga4", "event"), event, &lead(), replies)
+    fn talk(event: &Event, responses: &[Response]) -> String {
+        conversation(&*ga4(), ("ga4", "event"), event, &lead(), responses)
     }
 
     #[test]
     fn a_submission_is_a_generate_lead() {
-        assert_snapshot!(talk(&submitted(), &[reply(204, &Value::Null)]));
+        assert_snapshot!(talk(&submitted(), &[response(204, &Value::Null)]));
     }
 
     #[test]
     fn a_questionnaire_is_an_event_of_the_browser_that_came_first() {
         let talk = |lead: &Lead| {
-            let replies = [reply(204, &Value::Null)];
-            conversation(&*ga4(), ("ga4", "event"), &questionnaire(), lead, &replies)
+            let responses = [response(204, &Value::Null)];
+            conversation(&*ga4(), ("ga4", "event"), &questionnaire(), lead, &responses)
         };
         assert_snapshot!(talk(&qualified()));
         let mut unseen = qualified();
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_call_is_told_but_for_a_move_s_old_half() {
-        let answered = [reply(204, &Value::Null)];
+        let answered = [response(204, &Value::Null)];
         assert_snapshot!("call_scheduled", talk(&booked(), &answered));
         assert_snapshot!("call_canceled", talk(&canceled(), &answered));
         assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed), &answered));
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn answers_are_judged_by_status() {
         for (status, expected) in [(503, "=> retry http_503"), (403, "=> blocked http_403")] {
-            assert!(talk(&submitted(), &[reply(status, &Value::Null)]).ends_with(expected));
+            assert!(talk(&submitted(), &[response(status, &Value::Null)]).ends_with(expected));
         }
     }
 

@@ -15,8 +15,8 @@ use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
-use crate::delivery::exchange::{Method, Reply, Request, endpoint};
-use crate::delivery::{Doubt, Outcome, Reason};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::event::EventData;
 use crate::pii::Text;
 use crate::settings::{Secret, Settings};
@@ -34,7 +34,7 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "mailerlite-sync",
     kind: Kind::State,
     deadline_h: 14 * 24,
-    doubt: Doubt::Never,
+    when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     requests_per_minute: Some(120),
@@ -144,7 +144,7 @@ impl MailerLite {
 }
 
 impl Adapter for MailerLite {
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let Some(email) = &context.lead.latest.email else {
             return Step::Done(Outcome::Rejected(Reason::Missing("email")));
         };
@@ -196,8 +196,8 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn of(reply: &Reply) -> Option<Self> {
-        let answer = reply.json();
+    fn of(response: &Response) -> Option<Self> {
+        let answer = response.json();
         let data = answer.get("data")?;
         let id = data.get("id")?.as_str()?.to_owned();
         let status = data.get("status").and_then(Value::as_str).unwrap_or_default();
@@ -221,7 +221,7 @@ mod tests {
 
     use super::super::samples::{
         adapter, booked, bookings, canceled, conversation, conversation_with, lead, qualified,
-        questionnaire, reply, submitted, sync,
+        questionnaire, response, submitted, sync,
     };
     use super::*;
     use crate::lead::Lead;
@@ -235,45 +235,47 @@ mod tests {
         json!({"data": {"id": "31986843064993537", "status": status}})
     }
 
-    fn talk(slot: &str, replies: &[Reply]) -> String {
+    fn talk(slot: &str, responses: &[Response]) -> String {
         let event = if slot == "profile" { sync("mailerlite") } else { submitted() };
-        conversation(&*mailerlite(), ("mailerlite", slot), &event, &lead(), replies)
+        conversation(&*mailerlite(), ("mailerlite", slot), &event, &lead(), responses)
     }
 
     #[test]
     fn the_questionnaire_slot_writes_fields_and_then_joins_its_group() {
-        let replies = [
-            reply(404, &json!({"message": "Resource not found."})),
-            reply(201, &subscriber("active")),
-            reply(200, &Value::Null),
+        let responses = [
+            response(404, &json!({"message": "Resource not found."})),
+            response(201, &subscriber("active")),
+            response(200, &Value::Null),
         ];
-        assert_snapshot!(talk("questionnaire", &replies));
+        assert_snapshot!(talk("questionnaire", &responses));
     }
 
     #[test]
     fn the_marketing_slot_has_no_questionnaire() {
-        let replies = [
-            reply(200, &subscriber("active")),
-            reply(200, &subscriber("active")),
-            reply(200, &Value::Null),
+        let responses = [
+            response(200, &subscriber("active")),
+            response(200, &subscriber("active")),
+            response(200, &Value::Null),
         ];
-        assert_snapshot!(talk("marketing", &replies));
+        assert_snapshot!(talk("marketing", &responses));
     }
 
     #[test]
     fn a_sync_joins_nothing() {
-        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
-        let shown = talk("profile", &replies);
+        let responses =
+            [response(200, &subscriber("active")), response(200, &subscriber("active"))];
+        let shown = talk("profile", &responses);
         assert!(shown.ends_with("=> delivered"), "{shown}");
         assert!(!shown.contains("/groups/"), "{shown}");
     }
 
     #[test]
     fn a_questionnaire_writes_its_fields_and_joins_nothing() {
-        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
+        let responses =
+            [response(200, &subscriber("active")), response(200, &subscriber("active"))];
         let slot = ("mailerlite", "profile");
         let talk =
-            |lead: &Lead| conversation(&*mailerlite(), slot, &questionnaire(), lead, &replies);
+            |lead: &Lead| conversation(&*mailerlite(), slot, &questionnaire(), lead, &responses);
         assert_snapshot!(talk(&qualified()));
         let mut fallen = qualified();
         fallen.latest.booking_url = None;
@@ -285,11 +287,12 @@ mod tests {
 
     #[test]
     fn a_call_writes_its_date_and_a_cancellation_empties_it() {
-        let replies = [reply(200, &subscriber("active")), reply(200, &subscriber("active"))];
+        let responses =
+            [response(200, &subscriber("active")), response(200, &subscriber("active"))];
         let talk = |events: &[&crate::event::Event]| {
             let slot = ("mailerlite", "profile");
             let bookings = bookings(events);
-            conversation_with(&bookings, &*mailerlite(), slot, events[0], &lead(), &replies)
+            conversation_with(&bookings, &*mailerlite(), slot, events[0], &lead(), &responses)
         };
         assert_snapshot!(talk(&[&booked()]));
         let shown = talk(&[&booked(), &canceled()]);
@@ -300,10 +303,10 @@ mod tests {
     #[test]
     fn nothing_resubscribes_anybody() {
         for status in ["unsubscribed", "bounced", "junk"] {
-            let shown = talk("marketing", &[reply(200, &subscriber(status))]);
+            let shown = talk("marketing", &[response(200, &subscriber(status))]);
             assert!(shown.ends_with("=> skipped unsubscribed"), "{shown}");
             assert!(!shown.contains("POST"), "{shown}");
-            let left_meanwhile = [reply(404, &Value::Null), reply(200, &subscriber(status))];
+            let left_meanwhile = [response(404, &Value::Null), response(200, &subscriber(status))];
             let shown = talk("questionnaire", &left_meanwhile);
             assert!(shown.ends_with("=> skipped unsubscribed"), "{shown}");
             assert!(!shown.contains("\"status\""), "{shown}");
@@ -312,21 +315,21 @@ mod tests {
 
     #[test]
     fn every_kind_of_answer_ends_as_it_should() {
-        let end = |replies: &[Reply]| {
-            talk("questionnaire", replies).lines().last().unwrap_or_default().to_owned()
+        let end = |responses: &[Response]| {
+            talk("questionnaire", responses).lines().last().unwrap_or_default().to_owned()
         };
-        let active = || reply(200, &subscriber("active"));
+        let active = || response(200, &subscriber("active"));
         let null = Value::Null;
-        for (replies, expected) in [
-            (vec![reply(401, &null)], "=> blocked http_401"),
-            (vec![reply(429, &null)], "=> retry http_429"),
-            (vec![reply(200, &json!("<html>"))], "=> retry answer_without_subscriber"),
-            (vec![active(), reply(422, &null)], "=> rejected http_422"),
-            (vec![active(), reply(200, &json!({}))], "=> retry answer_without_subscriber"),
-            (vec![active(), active(), reply(500, &null)], "=> retry http_500"),
-            (vec![active(), active(), reply(404, &null)], "=> rejected http_404"),
+        for (responses, expected) in [
+            (vec![response(401, &null)], "=> blocked http_401"),
+            (vec![response(429, &null)], "=> retry http_429"),
+            (vec![response(200, &json!("<html>"))], "=> retry answer_without_subscriber"),
+            (vec![active(), response(422, &null)], "=> rejected http_422"),
+            (vec![active(), response(200, &json!({}))], "=> retry answer_without_subscriber"),
+            (vec![active(), active(), response(500, &null)], "=> retry http_500"),
+            (vec![active(), active(), response(404, &null)], "=> rejected http_404"),
         ] {
-            assert_eq!(end(&replies), expected, "{replies:?}");
+            assert_eq!(end(&responses), expected, "{responses:?}");
         }
     }
 

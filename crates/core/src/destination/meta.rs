@@ -14,8 +14,8 @@ use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
-use crate::delivery::exchange::{Method, Reply, Request, endpoint};
-use crate::delivery::{Doubt, Outcome, Reason, judge};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
@@ -34,7 +34,7 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "meta-events",
     kind: Kind::Event,
     deadline_h: TAKEN_H,
-    doubt: Doubt::Never,
+    when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy {
         repeats: |_| Repeats::RecognisedFor { hours: RECOGNISED_H },
         too_old_h: Some(TAKEN_H),
@@ -90,9 +90,9 @@ impl Meta {
 }
 
 impl Adapter for Meta {
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
-        if let Some(reply) = so_far.first() {
-            return Step::Done(judged(reply));
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
+        if let Some(response) = so_far.first() {
+            return Step::Done(judged(response));
         }
         let EventData::CallBooked(_) = &context.event.data else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
@@ -169,10 +169,10 @@ fn is_browser_id(id: &Text) -> bool {
 }
 
 /// Judges by the API's own code where there is one (`provider-apis.md` §5 and §7).
-fn judged(reply: &Reply) -> Outcome {
-    let answer = reply.json();
+fn judged(response: &Response) -> Outcome {
+    let answer = response.json();
     let Some(code) = graph::error_code(&answer) else {
-        let judged = judge(reply);
+        let judged = judge(response);
         let taken = answer["events_received"].as_u64().is_some_and(|count| count > 0);
         if judged == Outcome::Delivered && !taken {
             let reason = Reason::Answer("without_events_received");
@@ -181,7 +181,7 @@ fn judged(reply: &Reply) -> Outcome {
         return judged;
     };
     let reason = Reason::Failed(code);
-    let retry = Outcome::Retry { reason, retry_after_s: reply.retry_after_s };
+    let retry = Outcome::Retry { reason, retry_after_s: response.retry_after_s };
     match code {
         // The token, or what it may do: somebody has to put it right.
         3 | 10 | 190 | 200..=299 => Outcome::Blocked(reason),
@@ -189,7 +189,7 @@ fn judged(reply: &Reply) -> Outcome {
         _ if graph::is_transient(&answer) => retry,
         100 => Outcome::Rejected(reason),
         // A code that nobody listed says less than its status.
-        _ => match judge(reply) {
+        _ => match judge(response) {
             Outcome::Rejected(_) => Outcome::Rejected(reason),
             Outcome::Delivered => retry,
             judged @ (Outcome::Retry { .. }
@@ -206,21 +206,21 @@ fn judged(reply: &Reply) -> Outcome {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, booked, canceled, conversation, lead, reply};
+    use super::super::samples::{adapter, booked, canceled, conversation, lead, response};
     use super::*;
     use crate::booking::BookingId;
     use crate::contact::{Email, Phone};
 
-    fn talk(more: &[(&str, &str)], replies: &[Reply]) -> String {
+    fn talk(more: &[(&str, &str)], responses: &[Response]) -> String {
         let variables = [("META_PIXEL_ID", "1234567890"), ("META_ACCESS_TOKEN", "t0ken")];
         let variables: Vec<_> = variables.iter().chain(more).copied().collect();
         let meta = adapter("meta", &variables);
-        conversation(&*meta, ("meta", "schedule"), &booked(), &lead(), replies)
+        conversation(&*meta, ("meta", "schedule"), &booked(), &lead(), responses)
     }
 
     #[test]
     fn a_booking_is_a_schedule_of_a_hashed_person() {
-        let taken = [reply(200, &json!({"events_received": 1, "messages": []}))];
+        let taken = [response(200, &json!({"events_received": 1, "messages": []}))];
         assert_snapshot!(talk(&[], &taken));
         let more = [("META_TEST_EVENT_CODE", "TEST123"), ("META_API_VERSION", "v26.0")];
         let shown = talk(&more, &taken);
@@ -303,24 +303,27 @@ mod tests {
         let error = |code: u32| json!({"error": {"code": code, "message": "x"}});
         let passing = json!({"error": {"code": 99, "is_transient": true}});
         for (answer, expected) in [
-            (reply(200, &json!({"events_received": 0})), "=> retry answer_without_events_received"),
-            (reply(200, &json!("<html>")), "=> retry answer_without_events_received"),
-            (reply(400, &error(190)), "=> blocked failed_190"),
-            (reply(403, &error(200)), "=> blocked failed_200"),
-            (reply(400, &error(299)), "=> blocked failed_299"),
-            (reply(403, &error(10)), "=> blocked failed_10"),
-            (reply(400, &error(100)), "=> rejected failed_100"),
-            (reply(500, &error(1)), "=> retry failed_1"),
-            (reply(400, &error(4)), "=> retry failed_4"),
-            (reply(400, &error(32)), "=> retry failed_32"),
-            (reply(400, &error(613)), "=> retry failed_613"),
-            (reply(400, &error(80_004)), "=> retry failed_80004"),
-            (reply(400, &passing), "=> retry failed_99"),
-            (reply(400, &error(99)), "=> rejected failed_99"),
-            (reply(200, &error(99)), "=> retry failed_99"),
-            (reply(503, &Value::Null), "=> retry http_503"),
-            (reply(401, &Value::Null), "=> blocked http_401"),
-            (reply(400, &Value::Null), "=> rejected http_400"),
+            (
+                response(200, &json!({"events_received": 0})),
+                "=> retry answer_without_events_received",
+            ),
+            (response(200, &json!("<html>")), "=> retry answer_without_events_received"),
+            (response(400, &error(190)), "=> blocked failed_190"),
+            (response(403, &error(200)), "=> blocked failed_200"),
+            (response(400, &error(299)), "=> blocked failed_299"),
+            (response(403, &error(10)), "=> blocked failed_10"),
+            (response(400, &error(100)), "=> rejected failed_100"),
+            (response(500, &error(1)), "=> retry failed_1"),
+            (response(400, &error(4)), "=> retry failed_4"),
+            (response(400, &error(32)), "=> retry failed_32"),
+            (response(400, &error(613)), "=> retry failed_613"),
+            (response(400, &error(80_004)), "=> retry failed_80004"),
+            (response(400, &passing), "=> retry failed_99"),
+            (response(400, &error(99)), "=> rejected failed_99"),
+            (response(200, &error(99)), "=> retry failed_99"),
+            (response(503, &Value::Null), "=> retry http_503"),
+            (response(401, &Value::Null), "=> blocked http_401"),
+            (response(400, &Value::Null), "=> rejected http_400"),
         ] {
             let shown = talk(&[], std::slice::from_ref(&answer));
             assert!(shown.ends_with(expected), "{expected} for {answer:?}");

@@ -10,7 +10,7 @@ use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, StatusChang
 use crate::contact::Email;
 use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::delivery::Delivery;
-use crate::delivery::exchange::{Reply, Request};
+use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, CallBooked, CallCanceled, CallMissed, Event, EventData, Invitee, LeadSubmitted,
     QuestionnaireCompleted, SyncRequested, Withdrawal,
@@ -186,9 +186,9 @@ pub(super) fn adapter(destination: &str, variables: &[(&str, &str)]) -> Box<dyn 
 }
 
 /// An answer.
-pub(super) fn reply(status: u16, body: &Value) -> Reply {
+pub(super) fn response(status: u16, body: &Value) -> Response {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    Reply { status, retry_after_s: None, body: Text::new(body) }
+    Response { status, retry_after_s: None, body: Text::new(body) }
 }
 
 /// Runs a delivery of `event` through `adapter` with the given answers and shows every request and
@@ -198,9 +198,9 @@ pub(super) fn conversation(
     slot: (&str, &str),
     event: &Event,
     lead: &Lead,
-    replies: &[Reply],
+    responses: &[Response],
 ) -> String {
-    conversation_with(&[], adapter, slot, event, lead, replies)
+    conversation_with(&[], adapter, slot, event, lead, responses)
 }
 
 /// The same, of a lead that booked.
@@ -210,7 +210,7 @@ pub(super) fn conversation_with(
     (destination, slot): (&str, &str),
     event: &Event,
     lead: &Lead,
-    replies: &[Reply],
+    responses: &[Response],
 ) -> String {
     let registered = super::find(destination).unwrap();
     let delivery = Delivery::planned(event, destination, slot);
@@ -219,18 +219,18 @@ pub(super) fn conversation_with(
     let context =
         Context { lead, revocations: &[], event, bookings, delivery: &delivery, slot, now };
     let mut shown = String::new();
-    for count in 0..=replies.len() {
-        match adapter.next(&context, &replies[..count]) {
+    for count in 0..=responses.len() {
+        match adapter.next(&context, &responses[..count]) {
             Step::Done(outcome) => {
-                assert_eq!(count, replies.len(), "it ended before all answers were read");
+                assert_eq!(count, responses.len(), "it ended before all answers were read");
                 let reason = outcome.reason().map(|reason| reason.to_string());
                 write!(shown, "=> {} {}", outcome.name(), reason.unwrap_or_default()).unwrap();
                 return shown.trim_end().to_owned();
             }
             Step::Send(request) => {
                 show(&mut shown, &request);
-                match replies.get(count) {
-                    Some(reply) => writeln!(shown, "<- {}\n", reply.status).unwrap(),
+                match responses.get(count) {
+                    Some(response) => writeln!(shown, "<- {}\n", response.status).unwrap(),
                     None => write!(shown, "<- ?").unwrap(),
                 }
             }

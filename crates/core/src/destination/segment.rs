@@ -13,8 +13,8 @@ use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::Call;
 use crate::contact::consent::Purpose;
-use crate::delivery::exchange::{Method, Reply, Request, endpoint};
-use crate::delivery::{Doubt, Outcome, Reason};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::event::{CallBooked, CallCanceled, EventData, LeadSubmitted, QuestionnaireCompleted};
 use crate::pii::Text;
 use crate::score::readiness;
@@ -27,7 +27,7 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "segment-sync",
     kind: Kind::Event,
     deadline_h: 14 * 24,
-    doubt: Doubt::Never,
+    when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     requests_per_minute: None,
@@ -68,13 +68,13 @@ impl Segment {
 }
 
 impl Adapter for Segment {
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
-        if let Some(reply) = so_far.first() {
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
+        if let Some(response) = so_far.first() {
             // "200 for nearly everything": an explicit refusal in the body is not a delivery.
-            if reply.succeeded() && reply.json().get("success") == Some(&Value::Bool(false)) {
+            if response.succeeded() && response.json().get("success") == Some(&Value::Bool(false)) {
                 return Step::unreadable("without_success");
             }
-            return Step::judged(reply);
+            return Step::judged(response);
         }
         let track = match &context.event.data {
             EventData::LeadSubmitted(submitted) => lead_submitted(context, submitted),
@@ -217,28 +217,28 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, reply,
+        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, response,
         submitted,
     };
     use super::*;
     use crate::event::{Attendance, Event};
 
-    fn talk(replies: &[Reply]) -> String {
+    fn talk(responses: &[Response]) -> String {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
-        conversation(&*segment, ("segment", "event"), &submitted(), &lead(), replies)
+        conversation(&*segment, ("segment", "event"), &submitted(), &lead(), responses)
     }
 
     #[test]
     fn a_submission_is_identify_and_track_in_one_batch() {
-        assert_snapshot!(talk(&[reply(200, &json!({"success": true}))]));
+        assert_snapshot!(talk(&[response(200, &json!({"success": true}))]));
     }
 
     #[test]
     fn a_questionnaire_is_tracked_with_the_answers_that_count() {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
         let slot = ("segment", "event");
-        let replies = [reply(200, &json!({"success": true}))];
-        let shown = conversation(&*segment, slot, &questionnaire(), &qualified(), &replies);
+        let responses = [response(200, &json!({"success": true}))];
+        let shown = conversation(&*segment, slot, &questionnaire(), &qualified(), &responses);
         assert_snapshot!(shown);
     }
 
@@ -246,8 +246,8 @@ mod tests {
     fn what_becomes_of_a_call_is_tracked() {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
         let talk = |event: &Event| {
-            let replies = [reply(200, &json!({"success": true}))];
-            conversation(&*segment, ("segment", "event"), event, &lead(), &replies)
+            let responses = [response(200, &json!({"success": true}))];
+            conversation(&*segment, ("segment", "event"), event, &lead(), &responses)
         };
         assert_snapshot!("call_scheduled", talk(&booked()));
         assert_snapshot!("call_canceled", talk(&canceled()));
@@ -258,10 +258,10 @@ mod tests {
     #[test]
     fn every_kind_of_answer_ends_as_it_should() {
         for (answer, expected) in [
-            (reply(200, &Value::Null), "=> delivered"),
-            (reply(200, &json!({"success": false})), "=> retry answer_without_success"),
-            (reply(400, &Value::Null), "=> rejected http_400"),
-            (reply(429, &Value::Null), "=> retry http_429"),
+            (response(200, &Value::Null), "=> delivered"),
+            (response(200, &json!({"success": false})), "=> retry answer_without_success"),
+            (response(400, &Value::Null), "=> rejected http_400"),
+            (response(429, &Value::Null), "=> retry http_429"),
         ] {
             assert!(talk(std::slice::from_ref(&answer)).ends_with(expected), "{answer:?}");
         }

@@ -16,8 +16,8 @@ use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
 use crate::booking::{Call, Place};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
-use crate::delivery::exchange::{Method, Reply, Request, endpoint};
-use crate::delivery::{Doubt, Outcome, Reason, judge};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::id::DeliveryName;
 use crate::settings::{Secret, Settings};
@@ -40,7 +40,7 @@ pub(super) static DESTINATION: Destination = Destination {
     function: "whatsapp-automation",
     kind: Kind::Event,
     deadline_h: 14 * 24,
-    doubt: Doubt::NeedsPerson,
+    when_unknown: WhenUnknown::NeedsPerson,
     replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: None },
     // Error 131056, the pair rate limit: about one message in 6 s to one number.
     person_pause_s: Some(6),
@@ -249,7 +249,7 @@ fn templates(settings: &mut Settings<'_>) -> Option<BTreeMap<String, String>> {
 }
 
 impl Adapter for WhatsApp {
-    fn next(&self, context: &Context<'_>, so_far: &[Reply]) -> Step {
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let message = Message::ALL.into_iter().find(|message| message.slot() == context.slot);
         let booked = context.bookings.first().and_then(|booking| booking.call.as_ref());
         let Some((message, call)) = message.zip(booked.or(context.event.data.call())) else {
@@ -264,18 +264,18 @@ impl Adapter for WhatsApp {
             (None, so_far) => (None, so_far),
         };
         match so_far.first() {
-            Some(reply) => Step::Done(judged(reply)),
+            Some(response) => Step::Done(judged(response)),
             None => self.send(context, (message, call), phone.as_str(), link),
         }
     }
 }
 
 /// The link in Calendly's answer (`resource.location.join_url`), if it is one.
-fn join_url(reply: &Reply) -> Option<String> {
-    let body = reply.json();
+fn join_url(response: &Response) -> Option<String> {
+    let body = response.json();
     let text = body.pointer("/resource/location/join_url")?.as_str()?;
     let url = Url::parse(text.trim()).ok()?;
-    (reply.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
+    (response.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
 }
 
 /// How to address the person: by the lead's name, else the invitee's, else as one would a stranger.
@@ -312,28 +312,28 @@ const NEXT_DAY_S: u32 = 24 * 60 * 60;
 const PAIR_S: u32 = 6;
 
 /// Judges the answer to a message: by the API's own code where there is one.
-fn judged(reply: &Reply) -> Outcome {
-    let body = reply.json();
+fn judged(response: &Response) -> Outcome {
+    let body = response.json();
     if let Some(code) = graph::error_code(&body) {
-        return by_code(code, reply);
+        return by_code(code, response);
     }
     let id = body.pointer("/messages/0/id").and_then(Value::as_str);
     match id {
-        Some(id) if reply.succeeded() && !id.is_empty() => Outcome::Delivered,
+        Some(id) if response.succeeded() && !id.is_empty() => Outcome::Delivered,
         // Something took it: sending again could be a second message.
-        Some(_) | None if reply.succeeded() => {
+        Some(_) | None if response.succeeded() => {
             Outcome::Unknown(Reason::Answer("without_message_id"))
         }
-        Some(_) | None => judge(reply),
+        Some(_) | None => judge(response),
     }
 }
 
 /// The classes of `provider-apis.md` §5 ("branch on `code`, not on titles or HTTP status").
-fn by_code(code: u32, reply: &Reply) -> Outcome {
+fn by_code(code: u32, response: &Response) -> Outcome {
     let reason = Reason::Failed(code);
     let retry = |at_least_s: Option<u32>| Outcome::Retry {
         reason,
-        retry_after_s: reply.retry_after_s.max(at_least_s),
+        retry_after_s: response.retry_after_s.max(at_least_s),
     };
     match code {
         1 | 2 | 4 | 17 | 613 | 80007 | 130_429 | 131_000 | 131_016 | 131_057 | 133_004 => {
@@ -361,7 +361,7 @@ fn by_code(code: u32, reply: &Reply) -> Outcome {
         | 132_068
         | 132_069 => Outcome::Rejected(reason),
         // A code that nobody listed says less than its status.
-        _ => match judge(reply) {
+        _ => match judge(response) {
             Outcome::Rejected(_) => Outcome::Rejected(reason),
             judged @ (Outcome::Retry { .. } | Outcome::Blocked(_)) => judged,
             Outcome::Delivered
@@ -377,7 +377,7 @@ fn by_code(code: u32, reply: &Reply) -> Outcome {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, booked, conversation, lead, reply};
+    use super::super::samples::{adapter, booked, conversation, lead, response};
     use super::*;
     use crate::booking::BookingId;
     use crate::pii::Text;
@@ -390,13 +390,13 @@ mod tests {
         adapter("whatsapp", &variables)
     }
 
-    fn talk(slot: &str, event: &Event, replies: &[Reply]) -> String {
+    fn talk(slot: &str, event: &Event, responses: &[Response]) -> String {
         let more = [("CALENDLY_API_TOKEN", "calendly-t0ken")];
-        conversation(&*whatsapp(&more), ("whatsapp", slot), event, &lead(), replies)
+        conversation(&*whatsapp(&more), ("whatsapp", slot), event, &lead(), responses)
     }
 
-    fn sent() -> Reply {
-        reply(200, &json!({"messaging_product": "whatsapp", "messages": [{"id": "wamid.x"}]}))
+    fn sent() -> Response {
+        response(200, &json!({"messaging_product": "whatsapp", "messages": [{"id": "wamid.x"}]}))
     }
 
     fn call_of(event: &mut Event) -> &mut Call {
@@ -417,15 +417,15 @@ mod tests {
     fn a_link_that_was_still_being_made_is_asked_for() {
         let location = json!({"type": "google_conference", "status": "pushed",
             "join_url": "https://meet.google.com/abc-defg-hij"});
-        let found = reply(200, &json!({"resource": {"location": location}}));
+        let found = response(200, &json!({"resource": {"location": location}}));
         assert_snapshot!(talk("reminder_2h", &booked(), &[found, sent()]));
         let early = "https://calendly.com/events/1/google_meet";
         for (place, answer, expected) in [
-            (Place::BeingMade { url: Some(Text::from(early)) }, reply(404, &Value::Null), early),
-            (Place::Unsaid, reply(500, &Value::Null), "/preparacao-chamada?lead_id="),
+            (Place::BeingMade { url: Some(Text::from(early)) }, response(404, &Value::Null), early),
+            (Place::Unsaid, response(500, &Value::Null), "/preparacao-chamada?lead_id="),
             (
                 Place::BeingMade { url: None },
-                reply(200, &json!({"resource": {"location": {"join_url": "javascript:1"}}})),
+                response(200, &json!({"resource": {"location": {"join_url": "javascript:1"}}})),
                 "/preparacao-chamada?lead_id=",
             ),
         ] {
@@ -542,7 +542,7 @@ mod tests {
             for code in codes {
                 let body = json!({"error": {"code": code, "error_data": {"details": "x"}}});
                 // Its status may be any.
-                let outcome = judged(&reply(400, &body));
+                let outcome = judged(&response(400, &body));
                 let told = format!("failed_{code}");
                 assert_eq!(outcome.name(), expected, "{code}");
                 assert_eq!(outcome.reason().map(|why| why.to_string()), Some(told));
@@ -550,7 +550,7 @@ mod tests {
         }
         let wait = |code: u32, asked: Option<u32>| {
             let body = json!({"error": {"code": code}});
-            let outcome = judged(&Reply { retry_after_s: asked, ..reply(400, &body) });
+            let outcome = judged(&Response { retry_after_s: asked, ..response(400, &body) });
             let Outcome::Retry { retry_after_s, .. } = outcome else { panic!("{outcome:?}") };
             retry_after_s
         };
@@ -578,7 +578,7 @@ mod tests {
             (503, json!({"error": {"code": 999_999}}), "retry"),
             (429, Value::Null, "retry"),
         ] {
-            assert_eq!(judged(&reply(status, &body)).name(), expected, "{status} {body}");
+            assert_eq!(judged(&response(status, &body)).name(), expected, "{status} {body}");
         }
     }
 

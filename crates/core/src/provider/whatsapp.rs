@@ -77,7 +77,7 @@ pub struct Person {
 
 /// How far a message has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusWord {
+pub struct StatusUpdate {
     /// Our delivery, as the message carried it; `None` of a message that we did not send.
     pub delivery: Option<DeliveryName>,
     /// How far.
@@ -105,7 +105,7 @@ pub struct Inbound {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     /// Of messages that we sent.
-    pub statuses: Vec<StatusWord>,
+    pub statuses: Vec<StatusUpdate>,
     /// Messages that people wrote.
     pub inbound: Vec<Inbound>,
     /// Codes of errors that belong to no message.
@@ -171,7 +171,7 @@ impl Words {
 
 /// What became of a part.
 enum Read {
-    Word(StatusWord),
+    Word(StatusUpdate),
     /// Of a kind that tells nothing new of a message: `played`, `deleted`, `warning`.
     Other,
     Unreadable,
@@ -184,7 +184,7 @@ fn status_word(status: &Value, contacts: &[Person]) -> Read {
     let person = person(status, "recipient_id", "recipient_user_id").completed(contacts);
     let errors = status.get("errors").and_then(Value::as_array);
     let code = errors.and_then(|errors| errors.iter().find_map(code));
-    Read::Word(StatusWord { delivery, status: known, at: time(status), code, person })
+    Read::Word(StatusUpdate { delivery, status: known, at: time(status), code, person })
 }
 
 impl Person {

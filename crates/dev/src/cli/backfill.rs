@@ -11,7 +11,7 @@ use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::Event;
 use funil_core::hash::HashKey;
 use funil_core::replay::replay_deadline;
-use funil_store::{Shell, Store, StoreError};
+use funil_store::{Platform, Store, StoreError};
 use jiff::Timestamp;
 
 use crate::cli::dead::{Failure, a_destination};
@@ -54,7 +54,7 @@ pub async fn run(
     arguments: &BackfillArguments,
     hash_key: &HashKey,
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     out: &mut impl Write,
 ) -> Result<Backfilled, Failure> {
     store.ready(hash_key).await?;
@@ -65,7 +65,7 @@ pub async fn run(
         let page = store.scan_events(arguments.since, arguments.until, from).await?;
         done.unread += u64::try_from(page.unread).unwrap_or(u64::MAX);
         for event in &page.events {
-            backfill(event, arguments, hash_key, store, shell.clock.now(), &mut done).await?;
+            backfill(event, arguments, hash_key, store, platform.clock.now(), &mut done).await?;
             bar.inc(1);
         }
         from = page.next;

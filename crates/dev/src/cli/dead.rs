@@ -13,7 +13,7 @@ use funil_core::id::DeliveryName;
 use funil_core::pii::Text;
 use funil_core::replay::Safety;
 use funil_lambda::operate::replay::{Candidates, Judged, Selection, is_ended, replay, settle};
-use funil_store::{Shell, Store, key_time};
+use funil_store::{Platform, Store, key_time};
 use jiff::Timestamp;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -120,19 +120,19 @@ impl Filter {
 pub async fn run(
     command: DeadCommand,
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     match command {
-        DeadCommand::List { filter, limit } => list(&filter, limit, store, shell, out).await,
-        DeadCommand::Show { delivery } => show(delivery, store, shell, out).await,
-        DeadCommand::Replay(arguments) => replay_all(&arguments, store, shell, out).await,
+        DeadCommand::List { filter, limit } => list(&filter, limit, store, platform, out).await,
+        DeadCommand::Show { delivery } => show(delivery, store, platform, out).await,
+        DeadCommand::Replay(arguments) => replay_all(&arguments, store, platform, out).await,
         DeadCommand::Settle { delivery, settled_as } => {
             let verdict = match settled_as {
                 SettledAs::Delivered => Verdict::Delivered,
                 SettledAs::Skipped => Verdict::Skipped,
             };
-            settle_one(delivery, verdict, store, shell, out).await
+            settle_one(delivery, verdict, store, platform, out).await
         }
     }
 }
@@ -141,10 +141,10 @@ async fn list(
     filter: &Filter,
     limit: usize,
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let mut candidates = Candidates::of(store, filter.selection(&[]), shell.clock.now());
+    let mut candidates = Candidates::of(store, filter.selection(&[]), platform.clock.now());
     let mut found = Vec::new();
     while found.len() < limit
         && let Some(judged) = candidates.next().await?
@@ -196,10 +196,10 @@ async fn named(name: DeliveryName, store: &Store, now: Timestamp) -> Result<Judg
 async fn show(
     name: DeliveryName,
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let judged = named(name, store, shell.clock.now()).await?;
+    let judged = named(name, store, platform.clock.now()).await?;
     let delivery = &judged.ended.delivery;
     let time = |at: Option<Timestamp>| at.map(key_time).unwrap_or_default();
     let event = judged.ended.event.as_ref();
@@ -246,11 +246,11 @@ fn one_line(text: &str) -> String {
 async fn replay_all(
     arguments: &ReplayArguments,
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let selection = arguments.filter.selection(&arguments.deliveries);
-    let mut candidates = Candidates::of(store, selection, shell.clock.now());
+    let mut candidates = Candidates::of(store, selection, platform.clock.now());
     let mut found = Vec::new();
     let looking = progress::spinner("looking");
     while let Some(judged) = candidates.next().await? {
@@ -294,7 +294,7 @@ async fn replay_all(
     for judged in allowed {
         ticks.tick().await;
         let even_duplicates = arguments.even_duplicates;
-        if replay(store, shell, judged, even_duplicates, Operator::Cli).await? {
+        if replay(store, platform, judged, even_duplicates, Operator::Cli).await? {
             replayed += 1;
         }
         bar.inc(1);
@@ -316,11 +316,11 @@ async fn settle_one(
     name: DeliveryName,
     verdict: Verdict,
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let judged = named(name, store, shell.clock.now()).await?;
-    if !settle(store, shell, &judged.ended, verdict, Operator::Cli).await? {
+    let judged = named(name, store, platform.clock.now()).await?;
+    if !settle(store, platform, &judged.ended, verdict, Operator::Cli).await? {
         return Err("Only a dead or unknown delivery can be settled.".into());
     }
     writeln!(out, "{name} is settled as {}.", verdict.name())?;

@@ -108,7 +108,7 @@ fn delivery(delivery: &Delivery) -> Value {
         "deadline": delivery.deadline,
         "booking": delivery.booking,
         "message": delivery.message,
-        "doubtfulSince": delivery.doubtful_since,
+        "doubtfulSince": delivery.unknown_since,
         "settledAt": delivery.settled_at,
         "attempts": delivery.log.iter().map(attempt).collect::<Vec<_>>(),
     })

@@ -7,15 +7,15 @@ use funil_core::id::LeadId;
 use funil_core::provider::{calendly, whatsapp};
 use funil_core::settings::{Env, Secret};
 use funil_lambda::platform::trigger::{Trigger, TriggerError};
-use funil_store::Shell;
+use funil_store::Platform;
 use serde_json::Value;
 use url::Url;
 
-use crate::server::{STAGE_CALENDLY_KEY, STAGE_WHATSAPP_APP_SECRET};
+use crate::server::{DEV_CALENDLY_KEY, DEV_WHATSAPP_APP_SECRET};
 
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
+pub enum SendError {
     /// It cannot be read.
     #[error("{path} cannot be read: {source}")]
     Read {
@@ -53,8 +53,8 @@ pub enum ReplayError {
         path: PathBuf,
     },
     /// Nobody answered.
-    #[error("{url} does not answer; start the stage with `cargo run`")]
-    NoAnswer {
+    #[error("{url} does not answer; start the dev server with `cargo run`")]
+    NoResponse {
         /// Where.
         url: Url,
     },
@@ -62,7 +62,7 @@ pub enum ReplayError {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct Sent {
     /// The function.
     pub function: String,
     /// The HTTP status.
@@ -76,21 +76,21 @@ pub struct Replayed {
 /// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`, and to the path
 /// below it that the sample names. A provider's is
 /// signed now, by the key that `env` has, else by the stage's.
-pub async fn replay(
+pub async fn send(
     path: &Path,
     to: &Url,
     env: &Env,
-    shell: &Shell,
-) -> Result<Replayed, ReplayError> {
+    platform: &Platform,
+) -> Result<Sent, SendError> {
     let owned = || path.to_owned();
-    let text = std::fs::read(path).map_err(|source| ReplayError::Read { path: owned(), source })?;
+    let text = std::fs::read(path).map_err(|source| SendError::Read { path: owned(), source })?;
     let event: Value = serde_json::from_slice(&text)
-        .map_err(|source| ReplayError::Json { path: owned(), source })?;
+        .map_err(|source| SendError::Json { path: owned(), source })?;
     let trigger =
-        Trigger::parse(event).map_err(|source| ReplayError::Event { path: owned(), source })?;
-    let Trigger::Http(call) = trigger else { return Err(ReplayError::NotHttp { path: owned() }) };
+        Trigger::parse(event).map_err(|source| SendError::Event { path: owned(), source })?;
+    let Trigger::Http(call) = trigger else { return Err(SendError::NotHttp { path: owned() }) };
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let function = folder.ok_or_else(|| ReplayError::NoFunction { path: owned() })?.to_owned();
+    let function = folder.ok_or_else(|| SendError::NoFunction { path: owned() })?.to_owned();
 
     let said = lead_in(&call.body);
     let asked = call.path.split('/').skip_while(|segment| *segment != function);
@@ -99,8 +99,8 @@ pub async fn replay(
     if !call.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&call.query);
     }
-    let signature = signature(&function, &call.body, env, shell);
-    let mut request = shell.http.request(call.method, url.clone()).body(call.body);
+    let signature = signature(&function, &call.body, env, platform);
+    let mut request = platform.http.request(call.method, url.clone()).body(call.body);
     for (name, value) in &call.headers {
         let hop = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::ACCEPT_ENCODING];
         if !hop.contains(name) && !name.as_str().starts_with("x-forwarded") {
@@ -110,12 +110,12 @@ pub async fn replay(
     if let Some((name, value)) = signature {
         request = request.header(name, value);
     }
-    let answer = request.send().await.map_err(|_| ReplayError::NoAnswer { url: url.clone() })?;
+    let answer = request.send().await.map_err(|_| SendError::NoResponse { url: url.clone() })?;
     let status = answer.status().as_u16();
-    let body = answer.text().await.map_err(|_| ReplayError::NoAnswer { url })?;
+    let body = answer.text().await.map_err(|_| SendError::NoResponse { url })?;
     // An accepted call about a known lead need not be answered with its id; a booking may name it.
     let lead_id = lead_in(body.as_bytes()).or(said.filter(|_| (200..300).contains(&status)));
-    Ok(Replayed { function, status, body, lead_id })
+    Ok(Sent { function, status, body, lead_id })
 }
 
 fn lead_in(body: &[u8]) -> Option<LeadId> {
@@ -129,20 +129,20 @@ fn signature(
     function: &str,
     body: &[u8],
     env: &Env,
-    shell: &Shell,
+    platform: &Platform,
 ) -> Option<(&'static str, String)> {
-    let now = shell.clock.now();
+    let now = platform.clock.now();
     let key = |name: &str, of_the_stage: &str| {
         Secret::new(env.settings().list(name).first().copied().unwrap_or(of_the_stage))
     };
     match function {
         "calendar-webhook" => {
-            let key = key("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY);
+            let key = key("CALENDLY_SIGNING_KEY", DEV_CALENDLY_KEY);
             Some((calendly::SIGNATURE_HEADER, calendly::sign(body, &key, now)))
         }
         // The handshake has no body, and is known by its token.
         "whatsapp-webhook" if !body.is_empty() => {
-            let key = key("WHATSAPP_APP_SECRET", STAGE_WHATSAPP_APP_SECRET);
+            let key = key("WHATSAPP_APP_SECRET", DEV_WHATSAPP_APP_SECRET);
             Some((whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, body)))
         }
         _ => None,

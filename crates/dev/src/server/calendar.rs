@@ -105,15 +105,15 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 /// Does what a person asks, and tells Funil as Calendly would. Answers what Funil said.
 pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(act): Json<Act>) -> Response {
-    let now = shared.shell.clock.now();
+    let now = shared.platform.clock.now();
     let webhooks = match act {
         Act::Book(wish) => {
-            Some(shared.calendar.book(wish, now, &mut || shared.shell.entropy.uuid_v4()))
+            Some(shared.calendar.book(wish, now, &mut || shared.platform.entropy.uuid_v4()))
         }
         Act::Cancel { id } => shared.calendar.end(id, Status::Canceled, now),
         Act::NoShow { id } => shared.calendar.end(id, Status::NoShow, now),
         Act::Reschedule { id, starts_at } => {
-            shared.calendar.shift(id, starts_at, now, &mut || shared.shell.entropy.uuid_v4())
+            shared.calendar.shift(id, starts_at, now, &mut || shared.platform.entropy.uuid_v4())
         }
     };
     let Some(webhooks) = webhooks else {

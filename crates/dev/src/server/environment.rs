@@ -8,19 +8,19 @@ use std::path::Path;
 use funil_core::destination;
 use funil_core::settings::{Env, Secret};
 
-use super::StageOptions;
+use super::DevServerOptions;
 
 /// The stage's table.
 pub const TABLE: &str = "funil";
 
 /// The stage's `HASH_KEY`.
-pub const STAGE_HASH_KEY: &str = "local-stage-hash-key";
+pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The stage's `CALENDLY_SIGNING_KEY`, with which samples are signed.
-pub const STAGE_CALENDLY_KEY: &str = "local-stage-calendly-key";
+pub const DEV_CALENDLY_KEY: &str = "local-stage-calendly-key";
 
 /// The stage's `WHATSAPP_APP_SECRET`, with which `funil replay` signs samples.
-pub const STAGE_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
+pub const DEV_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
 
 /// The custom fields that somebody has to make in a real MailerLite account.
 pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
@@ -54,10 +54,10 @@ const OVERRIDES: [&str; 8] = [
 
 /// The variables with which functions work on a stage.
 #[derive(Clone, Debug)]
-pub struct StageEnvironment(BTreeMap<String, String>);
+pub struct DevEnvironment(BTreeMap<String, String>);
 
-impl StageEnvironment {
-    pub(super) fn new(address: SocketAddr, options: &StageOptions, overrides: &Env) -> Self {
+impl DevEnvironment {
+    pub(super) fn new(address: SocketAddr, options: &DevServerOptions, overrides: &Env) -> Self {
         let base = format!("http://{address}");
         let doorbell = options.functions_at.as_ref().map_or_else(
             || format!("{base}/api"),
@@ -69,16 +69,16 @@ impl StageEnvironment {
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("CALENDLY_EVENT_URL", format!("{base}/agenda")),
-            ("CALENDLY_SIGNING_KEY", STAGE_CALENDLY_KEY.to_owned()),
+            ("CALENDLY_SIGNING_KEY", DEV_CALENDLY_KEY.to_owned()),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
-            ("HASH_KEY", STAGE_HASH_KEY.to_owned()),
+            ("HASH_KEY", DEV_HASH_KEY.to_owned()),
             ("SERVICE_TOKEN", "local-stage-service-token".to_owned()),
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),
             ("THANK_YOU_URL", format!("{base}/stage")),
-            ("WHATSAPP_APP_SECRET", STAGE_WHATSAPP_APP_SECRET.to_owned()),
+            ("WHATSAPP_APP_SECRET", DEV_WHATSAPP_APP_SECRET.to_owned()),
             ("WHATSAPP_VERIFY_TOKEN", "local-stage-verify-token".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -119,16 +119,16 @@ impl StageEnvironment {
     }
 
     /// With the engine's own address: functions in the stage's process need no way round.
-    pub(super) fn with_engine(&self, endpoint: &str) -> Env {
+    pub(super) fn with_emulator(&self, endpoint: &str) -> Env {
         let mut variables = self.0.clone();
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.to_owned());
         variables.into_iter().collect()
     }
 
-    /// Writes `stage.env`, for `cargo lambda watch --env-file` and for a shell.
+    /// Writes `dev.env`, for `cargo lambda watch --env-file` and for a shell.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let lines: Vec<_> =
             self.0.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-        std::fs::write(folder.join("stage.env"), lines.join("\n") + "\n")
+        std::fs::write(folder.join("dev.env"), lines.join("\n") + "\n")
     }
 }

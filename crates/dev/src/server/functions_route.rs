@@ -105,7 +105,7 @@ pub(super) async fn pass(shared: &Shared, call: Call) -> Response {
         let segments: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let mut url = endpoint(base, &segments);
         url.set_query((!call.query.is_empty()).then_some(&*call.query));
-        let mut request = shared.shell.http.request(call.method, url).body(call.body);
+        let mut request = shared.platform.http.request(call.method, url).body(call.body);
         for (name, value) in &call.headers {
             if name != header::HOST && name != header::CONTENT_LENGTH {
                 request = request.header(name, value);
@@ -127,7 +127,7 @@ pub(super) async fn pass(shared: &Shared, call: Call) -> Response {
         };
         let Call { whole_path, query, method, headers, body, caller, .. } = &call;
         let event = front_door::event(method, whole_path, query, headers, body, *caller);
-        let stop_at = after(shared.shell.clock.now(), TIME_S);
+        let stop_at = after(shared.platform.clock.now(), TIME_S);
         let function = function.clone();
         // Its own task: like a deployed function it goes on when the caller hangs up.
         let answered = tokio::spawn(async move { function.invoke(event, stop_at).await });
@@ -157,7 +157,7 @@ fn note_lead(shared: &Shared, body: &[u8]) {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let lead_id = answer["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
     if let Some(lead_id) = lead_id {
-        shared.leads.note(lead_id, funil_store::key_time(shared.shell.clock.now()));
+        shared.leads.note(lead_id, funil_store::key_time(shared.platform.clock.now()));
     }
 }
 
@@ -174,13 +174,13 @@ pub(super) async fn sweep(shared: Arc<Shared>, every: Duration) {
 pub(super) async fn sweep_once(shared: &Shared) {
     if let Some(base) = &shared.functions_at {
         let url = endpoint(base, &["dispatch"]);
-        let ring = shared.shell.http.post(url).bearer_auth(shared.token.expose());
+        let ring = shared.platform.http.post(url).bearer_auth(shared.token.expose());
         if ring.timeout(RING).send().await.is_err() {
             tracing::debug!("dispatch did not answer the stage's ring");
         }
     } else if let Some(dispatch) = shared.functions.iter().find(|known| known.name == "dispatch") {
         let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-        let stop_at = after(shared.shell.clock.now(), TIME_S);
+        let stop_at = after(shared.platform.clock.now(), TIME_S);
         dispatch.invoke(event, stop_at).await;
     }
 }

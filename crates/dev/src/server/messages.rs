@@ -60,7 +60,7 @@ pub(super) async fn write(
     let Some(phone) = lead.and_then(|lead| lead.latest.phone) else {
         return (StatusCode::NOT_FOUND, "This lead has no phone.\n").into_response();
     };
-    let at = shared.shell.clock.now().as_second();
+    let at = shared.platform.clock.now().as_second();
     let from = phone.as_str().trim_start_matches('+');
     let answered = send(&shared, &whatsapp_inbound(from, &written.text, at)).await;
     Json(json!({"status": answered.as_u16()})).into_response()
@@ -75,7 +75,7 @@ pub(super) async fn tell_statuses(shared: Arc<Shared>) {
         ticks.tick().await;
         for message in shared.providers.whatsapp_messages().iter().skip(told) {
             for status in STATUSES {
-                let at = shared.shell.clock.now().as_second();
+                let at = shared.platform.clock.now().as_second();
                 send(&shared, &message.status(status, None, at)).await;
             }
             told += 1;

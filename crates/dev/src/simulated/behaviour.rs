@@ -60,7 +60,7 @@ impl Behaviour {
     ];
 
     /// Whether the caller gets an answer at once.
-    pub(super) fn answers(&self) -> bool {
+    pub(super) fn responds(&self) -> bool {
         match self {
             Self::Normal
             | Self::Status(_)
@@ -91,10 +91,10 @@ impl fmt::Display for Behaviour {
             Self::Status(503) => out.write_str("fail"),
             Self::Status(status) => write!(out, "status:{status}"),
             Self::StatusWith { status, headers, body } => {
-                let answer =
+                let response =
                     Answer { status: *status, headers: headers.clone(), body: body.clone() };
-                let answer = serde_json::to_string(&answer).map_err(|_| fmt::Error)?;
-                write!(out, "answer:{answer}")
+                let response = serde_json::to_string(&response).map_err(|_| fmt::Error)?;
+                write!(out, "answer:{response}")
             }
             Self::Throttle { retry_after_s: RETRY_AFTER_S } => out.write_str("throttle"),
             Self::Throttle { retry_after_s } => write!(out, "throttle:{retry_after_s}"),
@@ -134,7 +134,7 @@ impl FromStr for Behaviour {
                     .map_err(|_| unknown()),
                 "answer" => serde_json::from_str(value)
                     .ok()
-                    .filter(|answer: &Answer| sendable(&answer.status))
+                    .filter(|response: &Answer| sendable(&response.status))
                     .map(|Answer { status, headers, body }| Self::StatusWith {
                         status,
                         headers,

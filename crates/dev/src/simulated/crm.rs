@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::Providers;
-use super::call::{Call, Reply};
+use super::exchange::{ProviderRequest, ProviderResponse};
 
 /// The state of the CRM.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Crm {
     contacts: BTreeMap<String, Contact>,
     last_id: u64,
     /// The answers given under an idempotency key.
-    answered: BTreeMap<String, Reply>,
+    responded: BTreeMap<String, ProviderResponse>,
     /// The keys whose triggers have been counted.
     triggered: BTreeSet<String>,
 }
@@ -40,53 +40,53 @@ impl Contact {
 }
 
 impl Crm {
-    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
-        if !call.has_bearer() {
-            return Reply::refusal(401, "Unauthorized.");
+    pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        if !request.has_bearer() {
+            return ProviderResponse::refusal(401, "Unauthorized.");
         }
-        match (call.method(), call.path().as_slice()) {
-            ("POST", []) => self.once(call, Self::webhook),
-            ("GET", ["contacts"]) => self.list(call),
-            ("POST", ["contacts"]) => self.create(call),
-            ("PUT" | "PATCH", ["contacts", id]) => self.update(call, id),
-            ("POST", ["leads"]) => self.once(call, Self::lead),
+        match (request.method(), request.path().as_slice()) {
+            ("POST", []) => self.once(request, Self::webhook),
+            ("GET", ["contacts"]) => self.list(request),
+            ("POST", ["contacts"]) => self.create(request),
+            ("PUT" | "PATCH", ["contacts", id]) => self.update(request, id),
+            ("POST", ["leads"]) => self.once(request, Self::lead),
             ("POST", ["leads", lead_id, "purchase"]) => {
-                self.once(call, |crm, call| crm.purchase(call, lead_id))
+                self.once(request, |crm, request| crm.purchase(request, lead_id))
             }
-            _ => Reply::refusal(404, "Not found."),
+            _ => ProviderResponse::refusal(404, "Not found."),
         }
     }
 
     /// Answers a key that was seen as it was answered, and changes nothing.
     fn once(
         &mut self,
-        call: &Call<'_>,
-        apply: impl FnOnce(&mut Self, &Call<'_>) -> Reply,
-    ) -> Reply {
-        let Some(key) = call.received.header("idempotency-key") else {
-            return apply(self, call);
+        request: &ProviderRequest<'_>,
+        apply: impl FnOnce(&mut Self, &ProviderRequest<'_>) -> ProviderResponse,
+    ) -> ProviderResponse {
+        let Some(key) = request.received.header("idempotency-key") else {
+            return apply(self, request);
         };
-        if let Some(answer) = self.answered.get(key) {
+        if let Some(response) = self.responded.get(key) {
             let note = "repeated Idempotency-Key ignored".to_owned();
-            return Reply { note, ..answer.clone() };
+            return ProviderResponse { note, ..response.clone() };
         }
-        let reply = apply(self, call);
-        if reply.is_success() {
-            self.answered.insert(key.to_owned(), reply.clone());
+        let response = apply(self, request);
+        if response.is_success() {
+            self.responded.insert(key.to_owned(), response.clone());
         }
-        reply
+        response
     }
 
-    fn webhook(&mut self, call: &Call<'_>) -> Reply {
-        let Some(external_id) = call.text("external_id") else {
-            return Reply::refusal(422, "external_id is required.");
+    fn webhook(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let Some(external_id) = request.text("external_id") else {
+            return ProviderResponse::refusal(422, "external_id is required.");
         };
-        let (id, _, note) = self.upsert(call, external_id);
-        Reply::json(200, json!({"id": id}), note)
+        let (id, _, note) = self.upsert(request, external_id);
+        ProviderResponse::json(200, json!({"id": id}), note)
     }
 
-    fn list(&self, call: &Call<'_>) -> Reply {
-        let asked = call.received.query.get("external_id");
+    fn list(&self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let asked = request.received.query.get("external_id");
         let found: Vec<Value> = self
             .contacts
             .iter()
@@ -94,74 +94,78 @@ impl Crm {
             .map(|(_, contact)| contact.shown())
             .collect();
         let note = format!("found {}", found.len());
-        Reply::json(200, json!({"contacts": found}), note)
+        ProviderResponse::json(200, json!({"contacts": found}), note)
     }
 
-    fn create(&mut self, call: &Call<'_>) -> Reply {
-        let Some(external_id) = call.text("external_id") else {
-            return Reply::refusal(422, "external_id is required.");
+    fn create(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let Some(external_id) = request.text("external_id") else {
+            return ProviderResponse::refusal(422, "external_id is required.");
         };
         if self.contacts.contains_key(external_id) {
-            return Reply::refusal(409, "A contact with this external_id exists.");
+            return ProviderResponse::refusal(409, "A contact with this external_id exists.");
         }
-        let (id, _, note) = self.upsert(call, external_id);
-        Reply::json(201, json!({"id": id}), note)
+        let (id, _, note) = self.upsert(request, external_id);
+        ProviderResponse::json(201, json!({"id": id}), note)
     }
 
-    fn update(&mut self, call: &Call<'_>, id: &str) -> Reply {
+    fn update(&mut self, request: &ProviderRequest<'_>, id: &str) -> ProviderResponse {
         let Some((external_id, _)) = self.contacts.iter().find(|(_, contact)| contact.id == id)
         else {
-            return Reply::refusal(404, "Contact not found.");
+            return ProviderResponse::refusal(404, "Contact not found.");
         };
-        if call.object().is_none() {
-            return Reply::refusal(422, "The body must be a JSON object.");
+        if request.object().is_none() {
+            return ProviderResponse::refusal(422, "The body must be a JSON object.");
         }
         let external_id = external_id.clone();
-        if call.text("external_id").is_some_and(|sent| sent != external_id) {
-            return Reply::refusal(422, "external_id cannot be changed.");
+        if request.text("external_id").is_some_and(|sent| sent != external_id) {
+            return ProviderResponse::refusal(422, "external_id cannot be changed.");
         }
-        let (id, _, note) = self.upsert(call, &external_id);
-        Reply::json(200, json!({"id": id}), note)
+        let (id, _, note) = self.upsert(request, &external_id);
+        ProviderResponse::json(200, json!({"id": id}), note)
     }
 
-    fn lead(&mut self, call: &Call<'_>) -> Reply {
-        let Some(lead_id) = call.text("lead_id") else {
-            return Reply::refusal(422, "lead_id is required.");
+    fn lead(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let Some(lead_id) = request.text("lead_id") else {
+            return ProviderResponse::refusal(422, "lead_id is required.");
         };
-        let (id, created, note) = self.upsert(call, lead_id);
+        let (id, created, note) = self.upsert(request, lead_id);
         if created {
-            Reply::json(201, json!({"id": id, "status": "created"}), note)
+            ProviderResponse::json(201, json!({"id": id, "status": "created"}), note)
         } else {
-            Reply::json(200, json!({"id": id, "status": "updated"}), note)
+            ProviderResponse::json(200, json!({"id": id, "status": "updated"}), note)
         }
     }
 
-    fn purchase(&mut self, call: &Call<'_>, lead_id: &str) -> Reply {
-        let Some(transaction) = call.object().and_then(|body| body.get("transaction")) else {
-            return Reply::refusal(422, "transaction is required.");
+    fn purchase(&mut self, request: &ProviderRequest<'_>, lead_id: &str) -> ProviderResponse {
+        let Some(transaction) = request.object().and_then(|body| body.get("transaction")) else {
+            return ProviderResponse::refusal(422, "transaction is required.");
         };
         let Some(contact) = self.contacts.get_mut(lead_id) else {
-            return Reply::refusal(404, "Lead not found.");
+            return ProviderResponse::refusal(404, "Lead not found.");
         };
         contact.purchases.push(transaction.clone());
-        let stage = call.text("stage").unwrap_or("customer");
+        let stage = request.text("stage").unwrap_or("customer");
         contact.fields.insert("stage".to_owned(), Value::from(stage));
         let note =
             format!("recorded purchase {} of contact {}", contact.purchases.len(), contact.id);
-        Reply::json(200, json!({"id": contact.id, "status": stage}), note)
+        ProviderResponse::json(200, json!({"id": contact.id, "status": stage}), note)
     }
 
     /// Merges the body into the contact and starts its automations. Returns its id, whether it
     /// is new, and the note.
-    fn upsert(&mut self, call: &Call<'_>, external_id: &str) -> (String, bool, String) {
+    fn upsert(
+        &mut self,
+        request: &ProviderRequest<'_>,
+        external_id: &str,
+    ) -> (String, bool, String) {
         let created = !self.contacts.contains_key(external_id);
         let contact = self.contacts.entry(external_id.to_owned()).or_default();
         if created {
             self.last_id += 1;
             contact.id = self.last_id.to_string();
         }
-        let body = call.object().cloned().unwrap_or_default();
-        let first = call
+        let body = request.object().cloned().unwrap_or_default();
+        let first = request
             .received
             .header("idempotency-key")
             .is_none_or(|key| self.triggered.insert(key.to_owned()));

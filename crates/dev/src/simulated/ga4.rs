@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Providers;
-use super::call::{Call, Reply};
+use super::exchange::{ProviderRequest, ProviderResponse};
 use super::ga4_limits::{Broken, broken};
 
 /// The state of all properties.
@@ -40,28 +40,28 @@ pub struct Ga4Event {
 }
 
 impl Ga4 {
-    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
-        match (call.method(), call.path().as_slice()) {
-            ("POST", ["mp", "collect"]) => Reply::empty(204, self.collect(call)),
+    pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        match (request.method(), request.path().as_slice()) {
+            ("POST", ["mp", "collect"]) => ProviderResponse::empty(204, self.collect(request)),
             ("POST", ["debug", "mp", "collect"]) => {
-                let found: Vec<Value> = broken(call).iter().map(Broken::shown).collect();
+                let found: Vec<Value> = broken(request).iter().map(Broken::shown).collect();
                 let note = format!("{} validation messages", found.len());
-                Reply::json(200, json!({"validationMessages": found}), note)
+                ProviderResponse::json(200, json!({"validationMessages": found}), note)
             }
-            _ => Reply::empty(404, "refused: no such endpoint"),
+            _ => ProviderResponse::empty(404, "refused: no such endpoint"),
         }
     }
 
-    fn collect(&mut self, call: &Call<'_>) -> String {
-        let query = |name| call.received.query.get(name).filter(|value| !value.is_empty());
+    fn collect(&mut self, request: &ProviderRequest<'_>) -> String {
+        let query = |name| request.received.query.get(name).filter(|value| !value.is_empty());
         let (Some(measurement_id), Some(_)) = (query("measurement_id"), query("api_secret")) else {
             return "dropped in silence: measurement_id or api_secret is missing".to_owned();
         };
-        if let Some(first) = broken(call).first() {
+        if let Some(first) = broken(request).first() {
             return format!("dropped in silence: {first}");
         }
-        let request = &call.received.body;
-        let events = request["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let body = &request.received.body;
+        let events = body["events"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut notes = Vec::new();
         for event in events {
             let name = event["name"].as_str().unwrap_or_default();
@@ -74,13 +74,13 @@ impl Ga4 {
             notes.push(format!("kept {name}"));
             self.events.push(Ga4Event {
                 measurement_id: measurement_id.clone(),
-                client_id: call.text("client_id").unwrap_or_default().to_owned(),
+                client_id: request.text("client_id").unwrap_or_default().to_owned(),
                 name: name.to_owned(),
                 params: event["params"].clone(),
                 timestamp_micros: event["timestamp_micros"]
                     .as_i64()
-                    .or_else(|| request["timestamp_micros"].as_i64()),
-                request: request.clone(),
+                    .or_else(|| body["timestamp_micros"].as_i64()),
+                request: body.clone(),
             });
         }
         notes.join(", ")

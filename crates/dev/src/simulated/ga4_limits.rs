@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::call::Call;
+use super::exchange::ProviderRequest;
 
 const EVENTS_MAX: usize = 25;
 const PARAMS_MAX: usize = 25;
@@ -66,15 +66,15 @@ impl fmt::Display for Broken {
 }
 
 /// Everything in a request that breaks the protocol; empty for a good one.
-pub(super) fn broken(call: &Call<'_>) -> Vec<Broken> {
-    let Some(body) = call.object() else {
+pub(super) fn broken(request: &ProviderRequest<'_>) -> Vec<Broken> {
+    let Some(body) = request.object() else {
         return vec![Broken::new("", "VALUE_INVALID", "The body must be a JSON object.")];
     };
     let mut found = Vec::new();
-    if call.size >= BODY_BYTES_MAX {
+    if request.size >= BODY_BYTES_MAX {
         found.push(Broken::new("", "EXCEEDED_MAX_ENTITIES", "The body must be under 130 kB."));
     }
-    if call.text("client_id").is_none() {
+    if request.text("client_id").is_none() {
         found.push(Broken::new("client_id", "VALUE_REQUIRED", "Required, a text."));
     }
     let events = body.get("events").and_then(Value::as_array).map(Vec::as_slice);
@@ -93,7 +93,7 @@ pub(super) fn broken(call: &Call<'_>) -> Vec<Broken> {
         check_user_properties(properties, &mut found);
     }
     if body.get("validation_behavior").and_then(Value::as_str) == Some("ENFORCE_RECOMMENDATIONS") {
-        check_age(call, body, &mut found);
+        check_age(request, body, &mut found);
     }
     found
 }
@@ -180,10 +180,10 @@ fn check_user_properties(properties: &Map<String, Value>, found: &mut Vec<Broken
     }
 }
 
-fn check_age(call: &Call<'_>, body: &Map<String, Value>, found: &mut Vec<Broken>) {
+fn check_age(request: &ProviderRequest<'_>, body: &Map<String, Value>, found: &mut Vec<Broken>) {
     let (Some(micros), Ok(now)) = (
         body.get("timestamp_micros").and_then(Value::as_i64),
-        call.received.at.parse::<jiff::Timestamp>(),
+        request.received.at.parse::<jiff::Timestamp>(),
     ) else {
         return;
     };

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::oneshot;
 
-use super::call::{Body, Reply};
+use super::exchange::{Body, ProviderResponse};
 use super::{Behaviour, Providers, Received, Shared};
 
 /// No interface here takes more.
@@ -31,13 +31,13 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What becomes of a call.
 enum Outcome {
-    Answer(Reply),
+    Answer(ProviderResponse),
     Close,
     /// Wait, then answer or, without an answer, close.
     Hold {
         released: OwnedNotified,
         serial: u64,
-        late: Option<Reply>,
+        late: Option<ProviderResponse>,
     },
 }
 
@@ -84,7 +84,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             match late {
                 Some(reply) => {
                     if let Some(received) = shared.lock().received.get_mut(&serial) {
-                        received.answered = Some(reply.status);
+                        received.status = Some(reply.status);
                     }
                     respond(reply)
                 }
@@ -110,13 +110,13 @@ impl Shared {
         } else {
             let reply = world.apply(&received, size);
             received.note.clone_from(&reply.note);
-            if !behaviour.answers() {
+            if !behaviour.responds() {
                 received.note.push_str("; told to answer nothing");
             }
             let applied = reply.is_success();
             (reply, applied)
         };
-        received.answered = behaviour.answers().then_some(reply.status);
+        received.status = behaviour.responds().then_some(reply.status);
         let serial = world.file(received, size, applied);
         drop(world);
         self.arrived.notify_waiters();
@@ -134,7 +134,7 @@ impl Shared {
 }
 
 /// The answer of a behaviour that applies nothing; none where the provider itself answers.
-fn told(behaviour: &Behaviour) -> Option<Reply> {
+fn told(behaviour: &Behaviour) -> Option<ProviderResponse> {
     let message = |status: u16| {
         StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason())
     };
@@ -142,9 +142,9 @@ fn told(behaviour: &Behaviour) -> Option<Reply> {
         Behaviour::Normal | Behaviour::HangAfterEffect | Behaviour::CloseAfterEffect => None,
         Behaviour::Status(status) => {
             let body = json!({"message": message(*status).unwrap_or("Told to.")});
-            Some(Reply::json(*status, body, format!("answer {status}")))
+            Some(ProviderResponse::json(*status, body, format!("answer {status}")))
         }
-        Behaviour::StatusWith { status, headers, body } => Some(Reply {
+        Behaviour::StatusWith { status, headers, body } => Some(ProviderResponse {
             status: *status,
             headers: headers.clone(),
             body: Some(Body::Text(body.clone())),
@@ -153,7 +153,8 @@ fn told(behaviour: &Behaviour) -> Option<Reply> {
         Behaviour::Throttle { retry_after_s } => {
             // MailerLite's body, and the headers of MailerLite and of Segment.
             let body = json!({"message": "Too Many Attempts."});
-            let mut reply = Reply::json(429, body, format!("throttle for {retry_after_s} s"));
+            let mut reply =
+                ProviderResponse::json(429, body, format!("throttle for {retry_after_s} s"));
             let seconds = retry_after_s.to_string();
             reply.headers = vec![
                 ("retry-after".to_owned(), seconds.clone()),
@@ -163,14 +164,14 @@ fn told(behaviour: &Behaviour) -> Option<Reply> {
             ];
             Some(reply)
         }
-        Behaviour::Garbage => Some(Reply {
+        Behaviour::Garbage => Some(ProviderResponse {
             status: 200,
             headers: vec![("content-type".to_owned(), "text/html".to_owned())],
             body: Some(Body::Text("<html><body>Welcome to nginx!</body></html>".to_owned())),
             note: "answer garbage".to_owned(),
         }),
-        Behaviour::Hang => Some(Reply::empty(200, "hang")),
-        Behaviour::CloseConnection => Some(Reply::empty(200, "close the connection")),
+        Behaviour::Hang => Some(ProviderResponse::empty(200, "hang")),
+        Behaviour::CloseConnection => Some(ProviderResponse::empty(200, "close the connection")),
     }
 }
 
@@ -205,12 +206,12 @@ fn read(parts: &Parts, bytes: &Bytes, at: String) -> Received {
         query,
         headers,
         body,
-        answered: None,
+        status: None,
         note: String::new(),
     }
 }
 
-fn respond(reply: Reply) -> Response {
+fn respond(reply: ProviderResponse) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match reply.body {
         Some(Body::Json(body)) => {

@@ -16,7 +16,8 @@ use super::received::Received;
 #[serde(rename_all = "camelCase")]
 pub(super) enum Entry {
     /// A call.
-    Call {
+    #[serde(rename = "call")]
+    Request {
         received: Box<Received>,
         /// The body's length as it came.
         size: usize,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Providers;
-use super::call::{Call, Reply};
+use super::exchange::{ProviderRequest, ProviderResponse};
 
 /// The fields every account has; others exist once `POST /fields` made them.
 const FIELDS: [&str; 8] =
@@ -63,32 +63,39 @@ pub struct GroupJoin {
 }
 
 impl MailerLite {
-    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
-        if !call.has_bearer() {
-            return Reply::refusal(401, "Unauthenticated.");
+    pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        if !request.has_bearer() {
+            return ProviderResponse::refusal(401, "Unauthenticated.");
         }
-        match (call.method(), call.path().as_slice()) {
+        match (request.method(), request.path().as_slice()) {
             ("GET", ["subscribers", who]) => match self.find(who) {
-                Some(at) => Reply::json(200, json!({"data": self.shown(at)}), "found"),
+                Some(at) => ProviderResponse::json(200, json!({"data": self.shown(at)}), "found"),
                 None => not_found(),
             },
-            ("POST", ["subscribers"]) => self.upsert(call),
-            ("DELETE", ["subscribers", who]) => self.remove(who, Reply::empty(204, "deleted")),
-            ("POST", ["subscribers", who, "forget"]) => {
-                self.remove(who, Reply::json(200, json!({"message": "Forgotten."}), "forgotten"))
+            ("POST", ["subscribers"]) => self.upsert(request),
+            ("DELETE", ["subscribers", who]) => {
+                self.remove(who, ProviderResponse::empty(204, "deleted"))
             }
-            ("POST", ["subscribers", who, "groups", group]) => self.join(call, who, group),
+            ("POST", ["subscribers", who, "forget"]) => self.remove(
+                who,
+                ProviderResponse::json(200, json!({"message": "Forgotten."}), "forgotten"),
+            ),
+            ("POST", ["subscribers", who, "groups", group]) => self.join(request, who, group),
             ("DELETE", ["subscribers", who, "groups", group]) => self.leave(who, group),
             ("GET", ["fields"]) => {
                 let fields: Vec<Value> =
                     self.field_names().map(|key| json!({"key": key, "name": key})).collect();
-                Reply::json(200, json!({"data": fields}), "listed the fields")
+                ProviderResponse::json(200, json!({"data": fields}), "listed the fields")
             }
-            ("POST", ["fields"]) => match call.text("name") {
+            ("POST", ["fields"]) => match request.text("name") {
                 Some(name) => {
                     self.make_field(name);
                     let field = json!({"key": name, "name": name});
-                    Reply::json(201, json!({"data": field}), format!("made the field {name}"))
+                    ProviderResponse::json(
+                        201,
+                        json!({"data": field}),
+                        format!("made the field {name}"),
+                    )
                 }
                 None => invalid("name", "The name field is required."),
             },
@@ -113,15 +120,15 @@ impl MailerLite {
         })
     }
 
-    fn upsert(&mut self, call: &Call<'_>) -> Reply {
-        let Some(email) = call.text("email") else {
+    fn upsert(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let Some(email) = request.text("email") else {
             return invalid("email", "The email field is required.");
         };
         if !is_email(email) {
             return invalid("email", "The email must be a valid email address.");
         }
         let empty = Map::new();
-        let body = call.object().unwrap_or(&empty);
+        let body = request.object().unwrap_or(&empty);
         let status = body.get("status").map(|status| status.as_str().unwrap_or_default());
         if status.is_some_and(|status| !STATUSES.contains(&status)) {
             return invalid("status", "The selected status is invalid.");
@@ -131,7 +138,7 @@ impl MailerLite {
             Some(Ok(groups)) => groups,
             Some(Err(refusal)) => return refusal,
         };
-        let at = day_and_time(&call.received.at);
+        let at = day_and_time(&request.received.at);
         let found = self.find(email);
         let index = found.unwrap_or(self.subscribers.len());
         if found.is_none() {
@@ -169,27 +176,27 @@ impl MailerLite {
             subscriber.become_status(status, &at);
         }
         for group in groups {
-            notes.push(self.enter(index, &group, &call.received.at));
+            notes.push(self.enter(index, &group, &request.received.at));
         }
         let status = if found.is_some() { 200 } else { 201 };
-        Reply::json(status, json!({"data": self.shown(index)}), notes.join(", "))
+        ProviderResponse::json(status, json!({"data": self.shown(index)}), notes.join(", "))
     }
 
-    fn join(&mut self, call: &Call<'_>, who: &str, group: &str) -> Reply {
+    fn join(&mut self, request: &ProviderRequest<'_>, who: &str, group: &str) -> ProviderResponse {
         let Some(index) = self.find(who).filter(|_| is_group_id(group)) else {
             return not_found();
         };
-        let note = self.enter(index, group, &call.received.at);
-        Reply::json(200, json!({"data": shown_group(group)}), note)
+        let note = self.enter(index, group, &request.received.at);
+        ProviderResponse::json(200, json!({"data": shown_group(group)}), note)
     }
 
-    fn leave(&mut self, who: &str, group: &str) -> Reply {
+    fn leave(&mut self, who: &str, group: &str) -> ProviderResponse {
         let Some(index) = self.find(who).filter(|_| is_group_id(group)) else {
             return not_found();
         };
         let was_in = self.subscribers[index].groups.remove(group);
         let verb = if was_in { "left" } else { "was not in" };
-        Reply::empty(204, format!("{verb} group {group}"))
+        ProviderResponse::empty(204, format!("{verb} group {group}"))
     }
 
     /// Puts a subscriber into a group and says so.
@@ -208,7 +215,7 @@ impl MailerLite {
         format!("joined group {group}")
     }
 
-    fn remove(&mut self, who: &str, done: Reply) -> Reply {
+    fn remove(&mut self, who: &str, done: ProviderResponse) -> ProviderResponse {
         let Some(index) = self.find(who) else {
             return not_found();
         };
@@ -296,13 +303,13 @@ fn shown_group(id: &str) -> Value {
     json!({"id": id, "name": format!("Group {id}")})
 }
 
-fn not_found() -> Reply {
-    Reply::refusal(404, "Resource not found.")
+fn not_found() -> ProviderResponse {
+    ProviderResponse::refusal(404, "Resource not found.")
 }
 
-fn invalid(field: &str, message: &str) -> Reply {
+fn invalid(field: &str, message: &str) -> ProviderResponse {
     let body = json!({"message": message, "errors": {field: [message]}});
-    Reply::json(422, body, format!("refused: {message}"))
+    ProviderResponse::json(422, body, format!("refused: {message}"))
 }
 
 /// A group's id is a number, in text; a name is not one.
@@ -310,7 +317,7 @@ fn is_group_id(group: &str) -> bool {
     !group.is_empty() && group.bytes().all(|digit| digit.is_ascii_digit())
 }
 
-fn group_ids(groups: &Value) -> Result<Vec<String>, Reply> {
+fn group_ids(groups: &Value) -> Result<Vec<String>, ProviderResponse> {
     let Some(groups) = groups.as_array() else {
         return Err(invalid("groups", "The groups must be an array."));
     };

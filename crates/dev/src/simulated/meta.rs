@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::Providers;
-use super::call::{Call, Reply};
+use super::exchange::{ProviderRequest, ProviderResponse};
 
 const EVENTS_MAX: usize = 1_000;
 const TAKEN: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -39,30 +39,30 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
-        let path = call.path();
-        let ("POST", [version, pixel, "events"]) = (call.method(), path.as_slice()) else {
+    pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let path = request.path();
+        let ("POST", [version, pixel, "events"]) = (request.method(), path.as_slice()) else {
             return error(404, 2500, "Unknown path components");
         };
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         if !version.starts_with('v') || !digits(pixel) {
             return error(400, 100, "Unsupported request");
         }
-        if !call.has_bearer() {
+        if !request.has_bearer() {
             return error(401, 190, "Invalid OAuth access token.");
         }
-        let data = call.object().and_then(|body| body.get("data")).and_then(Value::as_array);
+        let data = request.object().and_then(|body| body.get("data")).and_then(Value::as_array);
         let Some(events) = data.filter(|events| (1..=EVENTS_MAX).contains(&events.len())) else {
             return error(400, 100, "Invalid parameter: data");
         };
-        if let Some(wrong) = events.iter().find_map(|event| fault(event, &call.received.at)) {
+        if let Some(wrong) = events.iter().find_map(|event| fault(event, &request.received.at)) {
             return error(400, 100, wrong);
         }
         let notes: Vec<String> = events.iter().map(|event| self.keep(event)).collect();
-        let answer = json!({
+        let response = json!({
             "events_received": events.len(), "messages": [], "fbtrace_id": "simulated",
         });
-        Reply::json(200, answer, notes.join(", "))
+        ProviderResponse::json(200, response, notes.join(", "))
     }
 
     fn keep(&mut self, event: &Value) -> String {
@@ -117,9 +117,9 @@ fn is_sha256(value: &Value) -> bool {
 }
 
 /// The body of every error of the Graph API.
-fn error(status: u16, code: u32, message: &str) -> Reply {
+fn error(status: u16, code: u32, message: &str) -> ProviderResponse {
     let error = json!({"message": message, "type": "OAuthException", "code": code});
-    Reply::json(status, json!({"error": error}), format!("refused: {message}"))
+    ProviderResponse::json(status, json!({"error": error}), format!("refused: {message}"))
 }
 
 impl Providers {

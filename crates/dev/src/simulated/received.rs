@@ -46,7 +46,8 @@ pub struct Received {
     #[serde(serialize_with = "masked_body")]
     pub body: Value,
     /// The status answered; none where no answer was sent.
-    pub answered: Option<u16>,
+    #[serde(rename = "answered")]
+    pub status: Option<u16>,
     /// What it changed, or why it changed nothing.
     pub note: String,
 }
@@ -109,7 +110,7 @@ mod tests {
             query: text(&[("api_secret", "s3cret"), ("measurement_id", "G-1")]),
             headers: text(&[("authorization", "Bearer s3cret"), ("accept", "*/*")]),
             body: json!({"writeKey": "s3cret", "events": []}),
-            answered: Some(204),
+            status: Some(204),
             note: "kept 0 events".to_owned(),
         };
         let shown = serde_json::to_value(&received).unwrap();

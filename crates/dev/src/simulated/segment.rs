@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Providers;
-use super::call::{Call, Reply};
+use super::exchange::{ProviderRequest, ProviderResponse};
 
 const BATCH_BYTES_MAX: usize = 500 * 1024;
 const BATCH_MESSAGES_MAX: usize = 2_500;
@@ -24,48 +24,49 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
-        let path = call.path();
+    pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let path = request.path();
         // The version stands in the base URL of some clients and in the path of others.
         let path = path.strip_prefix(&["v1"]).unwrap_or(&path);
-        match (call.method(), path) {
-            ("POST", ["batch"]) => self.batch(call),
+        match (request.method(), path) {
+            ("POST", ["batch"]) => self.batch(request),
             ("POST", [kind @ ("identify" | "track" | "page" | "screen" | "group" | "alias")]) => {
-                self.single(call, kind)
+                self.single(request, kind)
             }
-            _ => Reply::refusal(404, "Not found."),
+            _ => ProviderResponse::refusal(404, "Not found."),
         }
     }
 
-    fn batch(&mut self, call: &Call<'_>) -> Reply {
-        let messages = call.object().and_then(|body| body.get("batch")).and_then(Value::as_array);
+    fn batch(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let messages =
+            request.object().and_then(|body| body.get("batch")).and_then(Value::as_array);
         let Some(messages) = messages else {
-            return Reply::refusal(400, "The body must be a JSON object with a batch.");
+            return ProviderResponse::refusal(400, "The body must be a JSON object with a batch.");
         };
-        if call.size > BATCH_BYTES_MAX {
-            return Reply::refusal(400, "The batch is over 500 KB.");
+        if request.size > BATCH_BYTES_MAX {
+            return ProviderResponse::refusal(400, "The batch is over 500 KB.");
         }
         if messages.iter().any(|message| message.to_string().len() > MESSAGE_BYTES_MAX) {
-            return Reply::refusal(400, "A message of the batch is over 32 KB.");
+            return ProviderResponse::refusal(400, "A message of the batch is over 32 KB.");
         }
         if messages.len() > BATCH_MESSAGES_MAX {
             return accepted("dropped in silence: over 2,500 messages".to_owned());
         }
-        if !has_write_key(call) {
+        if !has_write_key(request) {
             return accepted(NO_WRITE_KEY.to_owned());
         }
         let notes: Vec<String> = messages.iter().map(|message| self.keep(message)).collect();
         accepted(notes.join(", "))
     }
 
-    fn single(&mut self, call: &Call<'_>, kind: &str) -> Reply {
-        let Some(body) = call.object() else {
-            return Reply::refusal(400, "The body must be a JSON object.");
+    fn single(&mut self, request: &ProviderRequest<'_>, kind: &str) -> ProviderResponse {
+        let Some(body) = request.object() else {
+            return ProviderResponse::refusal(400, "The body must be a JSON object.");
         };
-        if call.size > MESSAGE_BYTES_MAX {
-            return Reply::refusal(400, "The message is over 32 KB.");
+        if request.size > MESSAGE_BYTES_MAX {
+            return ProviderResponse::refusal(400, "The message is over 32 KB.");
         }
-        if !has_write_key(call) {
+        if !has_write_key(request) {
             return accepted(NO_WRITE_KEY.to_owned());
         }
         let mut message = body.clone();
@@ -99,13 +100,13 @@ impl Segment {
 
 const NO_WRITE_KEY: &str = "dropped in silence: no write key";
 
-fn accepted(note: String) -> Reply {
-    Reply::json(200, json!({"success": true}), note)
+fn accepted(note: String) -> ProviderResponse {
+    ProviderResponse::json(200, json!({"success": true}), note)
 }
 
-fn has_write_key(call: &Call<'_>) -> bool {
-    call.text("writeKey").is_some()
-        || call.received.header("authorization").is_some_and(|value| value.starts_with("Basic "))
+fn has_write_key(request: &ProviderRequest<'_>) -> bool {
+    request.text("writeKey").is_some()
+        || request.received.header("authorization").is_some_and(|value| value.starts_with("Basic "))
 }
 
 impl Providers {

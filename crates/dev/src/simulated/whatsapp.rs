@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Providers;
-use super::call::{Call, Reply};
+use super::exchange::{ProviderRequest, ProviderResponse};
 
 /// How far apart two messages to one number have to be, in milliseconds (error 131056).
 const PAIR_MS: i64 = 6_000;
@@ -67,7 +67,7 @@ impl WhatsAppMessage {
     }
 
     /// The body of the webhook that tells of the answer of the person who got this message.
-    pub fn answer(&self, text: &str, at: i64) -> Value {
+    pub fn reply(&self, text: &str, at: i64) -> Value {
         inbound(&self.to, text, at)
     }
 }
@@ -100,16 +100,16 @@ fn webhook(list: &str, item: &Value) -> Value {
 struct Refused(u32, &'static str);
 
 impl WhatsApp {
-    pub(super) fn answer(&mut self, call: &Call<'_>) -> Reply {
-        let path = call.path();
-        let answered = match (call.method(), path.as_slice()) {
+    pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let path = request.path();
+        let responded = match (request.method(), path.as_slice()) {
             ("POST", [version, number, "messages"]) if is_version(version) => {
-                self.messages(call, number)
+                self.messages(request, number)
             }
             _ => Err(Refused(100, "Unsupported request.")),
         };
-        match answered {
-            Ok(reply) => reply,
+        match responded {
+            Ok(response) => response,
             Err(Refused(code, why)) => {
                 let status = if code == 190 { 401 } else { 400 };
                 let error = json!({
@@ -119,19 +119,27 @@ impl WhatsApp {
                     "error_data": {"messaging_product": "whatsapp", "details": why},
                     "fbtrace_id": "simulated",
                 });
-                Reply::json(status, json!({"error": error}), format!("refused: {code} {why}"))
+                ProviderResponse::json(
+                    status,
+                    json!({"error": error}),
+                    format!("refused: {code} {why}"),
+                )
             }
         }
     }
 
-    fn messages(&mut self, call: &Call<'_>, number: &str) -> Result<Reply, Refused> {
-        if !call.has_bearer() {
+    fn messages(
+        &mut self,
+        request: &ProviderRequest<'_>,
+        number: &str,
+    ) -> Result<ProviderResponse, Refused> {
+        if !request.has_bearer() {
             return Err(Refused(190, "Invalid OAuth access token."));
         }
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Refused(33, "The phone number id is not a number's id."));
         }
-        let message = self.read(call, number)?;
+        let message = self.read(request, number)?;
         let at: Option<jiff::Timestamp> = message.at.parse().ok();
         let before = self.messages.iter().rev().find(|known| known.to == message.to);
         let before = before.and_then(|known| known.at.parse::<jiff::Timestamp>().ok());
@@ -149,21 +157,25 @@ impl WhatsApp {
             "messages": [{"id": message.id, "message_status": "accepted"}],
         });
         self.messages.push(message);
-        Ok(Reply::json(200, body, note))
+        Ok(ProviderResponse::json(200, body, note))
     }
 
-    fn read(&self, call: &Call<'_>, number: &str) -> Result<WhatsAppMessage, Refused> {
-        let body = &call.received.body;
+    fn read(
+        &self,
+        request: &ProviderRequest<'_>,
+        number: &str,
+    ) -> Result<WhatsAppMessage, Refused> {
+        let body = &request.received.body;
         for (name, wanted) in [
             ("messaging_product", "whatsapp"),
             ("recipient_type", "individual"),
             ("type", "template"),
         ] {
-            if call.text(name) != Some(wanted) {
+            if request.text(name) != Some(wanted) {
                 return Err(Refused(100, "messaging_product, recipient_type or type is wrong."));
             }
         }
-        let to = call.text("to").unwrap_or_default();
+        let to = request.text("to").unwrap_or_default();
         if !(8..=15).contains(&to.len()) || !to.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Refused(131_009, "`to` is not a number with its country's code."));
         }
@@ -182,8 +194,8 @@ impl WhatsApp {
             template: name,
             language,
             parameters: parameters(template)?,
-            callback_data: call.text("biz_opaque_callback_data").map(str::to_owned),
-            at: call.received.at.clone(),
+            callback_data: request.text("biz_opaque_callback_data").map(str::to_owned),
+            at: request.received.at.clone(),
         })
     }
 }

@@ -18,7 +18,7 @@ async fn a_status_is_answered_and_nothing_applied() {
         caller.providers.behave("crm", Behaviour::Status(status));
         assert_eq!(caller.send("POST /crm", lead()).await.unwrap().status, status);
         let received = caller.providers.received("crm").pop().unwrap();
-        assert_eq!(received.answered, Some(status));
+        assert_eq!(received.status, Some(status));
         assert_eq!(received.note, format!("told to answer {status}"));
     }
     assert_eq!(caller.providers.crm_contact("l1"), None);
@@ -29,18 +29,18 @@ async fn an_exact_answer_is_sent_as_it_was_said() {
     let caller = Caller::new().await;
     let behaviour = r#"answer:{"status":422,"headers":[["x-request-id","7"]],"body":"{\"a\":1}"}"#;
     caller.providers.behave("whatsapp", behaviour.parse().unwrap());
-    let answer = caller.ask("POST /whatsapp/v1/messages", json!({})).await;
-    assert_eq!((answer.status, answer.body), (422, json!({"a": 1})));
-    assert_eq!(answer.headers["x-request-id"], "7");
+    let response = caller.ask("POST /whatsapp/v1/messages", json!({})).await;
+    assert_eq!((response.status, response.body), (422, json!({"a": 1})));
+    assert_eq!(response.headers["x-request-id"], "7");
 }
 
 #[tokio::test]
 async fn a_throttle_says_how_long() {
     let caller = Caller::new().await;
     caller.providers.behave("mailerlite", Behaviour::Throttle { retry_after_s: 17 });
-    let answer = caller.ask("POST /mailerlite/subscribers", json!({"email": "a@ex.com"})).await;
-    assert_eq!((answer.status, answer.body), (429, json!({"message": "Too Many Attempts."})));
-    assert_eq!(answer.headers["retry-after"], "17");
+    let response = caller.ask("POST /mailerlite/subscribers", json!({"email": "a@ex.com"})).await;
+    assert_eq!((response.status, response.body), (429, json!({"message": "Too Many Attempts."})));
+    assert_eq!(response.headers["retry-after"], "17");
     assert_eq!(caller.providers.subscriber("a@ex.com"), None);
 }
 
@@ -48,8 +48,8 @@ async fn a_throttle_says_how_long() {
 async fn garbage_is_a_success_that_is_no_json_and_changes_nothing() {
     let caller = Caller::new().await;
     caller.providers.behave("crm", Behaviour::Garbage);
-    let answer = caller.send("POST /crm", lead()).await.unwrap();
-    assert!(answer.status == 200 && answer.body.is_string());
+    let response = caller.send("POST /crm", lead()).await.unwrap();
+    assert!(response.status == 200 && response.body.is_string());
     assert_eq!(caller.providers.crm_contact("l1"), None);
 }
 
@@ -64,7 +64,7 @@ async fn a_closed_connection_gives_no_answer_and_the_effect_it_was_told() {
         // Not even a status line arrived.
         assert!(error.is_request() && error.status().is_none(), "{error:?}");
         assert_eq!(caller.providers.crm_contact("l1").is_some(), applied);
-        assert_eq!(caller.providers.received("crm").pop().unwrap().answered, None);
+        assert_eq!(caller.providers.received("crm").pop().unwrap().status, None);
     }
     assert_eq!(caller.providers.received("crm").len(), 2);
 }
@@ -79,8 +79,8 @@ async fn a_hanging_call_applies_nothing_and_ends_when_the_behaviour_changes() {
         caller.providers.behave("ga4", Behaviour::Garbage);
         caller.providers.behave("crm", Behaviour::Normal);
     };
-    let (answer, ()) = tokio::join!(caller.send("POST /crm", lead()), release);
-    answer.unwrap_err();
+    let (response, ()) = tokio::join!(caller.send("POST /crm", lead()), release);
+    response.unwrap_err();
     assert_eq!(caller.providers.crm_contact("l1"), None);
     assert_eq!(caller.providers.received("crm")[0].note, "told to hang");
     assert_eq!(caller.send("POST /crm", lead()).await.unwrap().status, 200);
@@ -93,12 +93,12 @@ async fn a_call_that_hangs_after_its_effect_answers_late_when_released() {
     let release = async {
         caller.providers.until_received("crm", 1).await;
         assert!(caller.providers.crm_contact("l1").is_some());
-        assert_eq!(caller.providers.received("crm")[0].answered, None);
+        assert_eq!(caller.providers.received("crm")[0].status, None);
         caller.providers.release_hung();
     };
-    let (answer, ()) = tokio::join!(caller.send("POST /crm", lead()), release);
-    assert_eq!(answer.unwrap().body, json!({"id": "1"}));
-    assert_eq!(caller.providers.received("crm")[0].answered, Some(200));
+    let (response, ()) = tokio::join!(caller.send("POST /crm", lead()), release);
+    assert_eq!(response.unwrap().body, json!({"id": "1"}));
+    assert_eq!(caller.providers.received("crm")[0].status, Some(200));
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_client_that_gives_up_on_a_hanging_call_leaves_it_unanswered() {
     let caller = Caller::new().await;
     caller.providers.behave("crm", Behaviour::HangAfterEffect);
     tokio::select! {
-        answer = caller.send("POST /crm", lead()) => panic!("{answer:?}"),
+        response = caller.send("POST /crm", lead()) => panic!("{response:?}"),
         () = caller.providers.until_received("crm", 1) => {}
     }
     caller.providers.behave("crm", Behaviour::Normal);

@@ -10,8 +10,8 @@ const NULL: serde_json::Value = serde_json::Value::Null;
 async fn a_call_without_a_bearer_token_is_refused() {
     let caller = Caller::new().await;
     for headers in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "Basic YTpi")]] {
-        let answer = caller.ask_with("POST /crm", json!({"external_id": "l1"}), headers).await;
-        assert_eq!(answer.status, 401);
+        let response = caller.ask_with("POST /crm", json!({"external_id": "l1"}), headers).await;
+        assert_eq!(response.status, 401);
     }
     assert_eq!(caller.providers.crm_contact_count(), 0);
 }
@@ -38,8 +38,8 @@ async fn a_repeated_idempotency_key_changes_nothing_and_answers_the_same() {
     let headers = [("authorization", "Bearer t"), ("idempotency-key", "k1")];
     let body = |name: &str| json!({"external_id": "l1", "name": name, "automation_triggers": ["welcome", "sales"]});
     for name in ["A", "B"] {
-        let answer = caller.ask_with("POST /crm", body(name), &headers).await;
-        assert_eq!((answer.status, answer.body), (200, json!({"id": "1"})));
+        let response = caller.ask_with("POST /crm", body(name), &headers).await;
+        assert_eq!((response.status, response.body), (200, json!({"id": "1"})));
     }
     assert_eq!(caller.note("crm"), "repeated Idempotency-Key ignored");
     assert_eq!(caller.providers.crm_contact("l1").unwrap()["name"], "A");
@@ -55,13 +55,13 @@ async fn contacts_are_found_created_once_and_updated_by_id() {
     let caller = Caller::new().await;
     let find = "GET /crm/contacts?external_id=l%201";
     assert_eq!(caller.ask(find, NULL).await.body, json!({"contacts": []}));
-    let answer = caller.ask("POST /crm/contacts", json!({"external_id": "l 1", "a": 1})).await;
-    assert_eq!((answer.status, answer.body), (201, json!({"id": "1"})));
+    let response = caller.ask("POST /crm/contacts", json!({"external_id": "l 1", "a": 1})).await;
+    assert_eq!((response.status, response.body), (201, json!({"id": "1"})));
     let again = caller.ask("POST /crm/contacts", json!({"external_id": "l 1", "a": 2})).await;
     assert_eq!(again.status, 409);
     for (method, field) in [("PUT", "b"), ("PATCH", "c")] {
-        let call = format!("{method} /crm/contacts/1");
-        assert_eq!(caller.ask(&call, json!({field: 2})).await.status, 200);
+        let request = format!("{method} /crm/contacts/1");
+        assert_eq!(caller.ask(&request, json!({field: 2})).await.status, 200);
     }
     assert_eq!(caller.ask("PUT /crm/contacts/7", json!({})).await.status, 404);
     assert_eq!(
@@ -86,17 +86,17 @@ async fn triggers_sent_with_an_update_count_once_per_key() {
 async fn leads_are_upserted_by_lead_id_and_buy() {
     let caller = Caller::new().await;
     let lead = json!({"lead_id": "l1", "contact": {"email": "a@ex.com"}});
-    let answer = caller.ask("POST /crm/leads", lead.clone()).await;
-    assert_eq!((answer.status, answer.body), (201, json!({"id": "1", "status": "created"})));
-    let answer = caller.ask("POST /crm/leads", lead).await;
-    assert_eq!((answer.status, answer.body), (200, json!({"id": "1", "status": "updated"})));
+    let response = caller.ask("POST /crm/leads", lead.clone()).await;
+    assert_eq!((response.status, response.body), (201, json!({"id": "1", "status": "created"})));
+    let response = caller.ask("POST /crm/leads", lead).await;
+    assert_eq!((response.status, response.body), (200, json!({"id": "1", "status": "updated"})));
 
     let purchase = json!({"lead_id": "l1", "transaction": {"id": "pi_1", "value": 10}});
     let headers = [("authorization", "Bearer t"), ("idempotency-key", "pi_1")];
     for _ in 0..2 {
-        let call = "POST /crm/leads/l1/purchase";
-        let answer = caller.ask_with(call, purchase.clone(), &headers).await;
-        assert_eq!(answer.body, json!({"id": "1", "status": "customer"}));
+        let request = "POST /crm/leads/l1/purchase";
+        let response = caller.ask_with(request, purchase.clone(), &headers).await;
+        assert_eq!(response.body, json!({"id": "1", "status": "customer"}));
     }
     assert_eq!(caller.providers.crm_purchases("l1"), [json!({"id": "pi_1", "value": 10})]);
     assert_eq!(caller.providers.crm_contact("l1").unwrap()["stage"], "customer");

@@ -20,9 +20,9 @@ fn purchase(transaction_id: &str) -> Value {
 #[tokio::test]
 async fn an_event_is_kept_and_the_answer_is_empty() {
     let caller = Caller::new().await;
-    let answer =
+    let response =
         caller.ask_with(COLLECT, body("generate_lead", &json!({"session_id": "1"})), &[]).await;
-    assert_eq!((answer.status, answer.body), (204, json!("")));
+    assert_eq!((response.status, response.body), (204, json!("")));
     assert_eq!(caller.note("ga4"), "kept generate_lead");
     let event = caller.providers.ga4_events().pop().unwrap();
     assert_eq!((event.measurement_id.as_str(), event.client_id.as_str()), ("G-1", "1.2"));
@@ -34,12 +34,12 @@ async fn what_is_wrong_is_dropped_in_silence() {
     let caller = Caller::new().await;
     let sent = Sent { headers: &[], body: "{".to_owned() };
     assert_eq!(caller.send(COLLECT, sent).await.unwrap().status, 204);
-    for (call, body) in [
+    for (request, body) in [
         (COLLECT, body("_bad", &json!({}))),
         (COLLECT, json!({"events": [{"name": "a"}]})),
         ("POST /ga4/mp/collect?measurement_id=G-1", body("a", &json!({}))),
     ] {
-        assert_eq!(caller.ask_with(call, body, &[]).await.status, 204);
+        assert_eq!(caller.ask_with(request, body, &[]).await.status, 204);
         assert!(caller.note("ga4").starts_with("dropped in silence: "));
     }
     assert!(caller.providers.ga4_events().is_empty());
@@ -121,9 +121,9 @@ async fn the_debug_endpoint_names_what_is_wrong_and_keeps_nothing() {
         (strict(now - 73 * hour), Some(("timestamp_micros", "VALUE_OUT_OF_BOUNDS"))),
     ];
     for (body, expected) in cases {
-        let answer = caller.ask_with("POST /ga4/debug/mp/collect", body.clone(), &[]).await;
-        assert_eq!(answer.status, 200);
-        let found: Vec<(&str, &str)> = answer.body["validationMessages"]
+        let response = caller.ask_with("POST /ga4/debug/mp/collect", body.clone(), &[]).await;
+        assert_eq!(response.status, 200);
+        let found: Vec<(&str, &str)> = response.body["validationMessages"]
             .as_array()
             .unwrap()
             .iter()

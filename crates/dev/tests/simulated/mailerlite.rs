@@ -7,8 +7,8 @@ use super::Caller;
 #[tokio::test]
 async fn a_call_without_a_key_is_refused_as_mailerlite_does() {
     let caller = Caller::new().await;
-    let answer = caller.ask_with("GET /mailerlite/subscribers/1", Value::Null, &[]).await;
-    assert_eq!((answer.status, answer.body), (401, json!({"message": "Unauthenticated."})));
+    let response = caller.ask_with("GET /mailerlite/subscribers/1", Value::Null, &[]).await;
+    assert_eq!((response.status, response.body), (401, json!({"message": "Unauthenticated."})));
 }
 
 #[tokio::test]
@@ -18,19 +18,19 @@ async fn an_upsert_creates_then_updates_and_destroys_nothing() {
         "email": "Ana+x@ex.com", "fields": {"name": "Ana", "phone": "1"},
         "groups": ["11"], "ip_address": "1.2.3.4",
     });
-    let answer = caller.ask("POST /mailerlite/subscribers", first).await;
-    assert_eq!(answer.status, 201);
-    let id = answer.body["data"]["id"].as_str().unwrap().to_owned();
+    let response = caller.ask("POST /mailerlite/subscribers", first).await;
+    assert_eq!(response.status, 201);
+    let id = response.body["data"]["id"].as_str().unwrap().to_owned();
     let second = json!({"email": "ana+x@ex.com", "fields": {"phone": "2"}, "groups": ["12"]});
     assert_eq!(caller.ask("POST /mailerlite/subscribers", second).await.status, 200);
 
     let unknown = caller.ask("GET /mailerlite/subscribers/b%40ex.com", Value::Null).await;
     assert_eq!((unknown.status, unknown.body), (404, json!({"message": "Resource not found."})));
     for who in [id.as_str(), "ana%2Bx%40ex.com", "Ana+x@ex.com"] {
-        let answer = caller.ask(&format!("GET /mailerlite/subscribers/{who}"), Value::Null).await;
-        assert_eq!(answer.status, 200);
+        let response = caller.ask(&format!("GET /mailerlite/subscribers/{who}"), Value::Null).await;
+        assert_eq!(response.status, 200);
         assert_eq!(
-            answer.body["data"],
+            response.body["data"],
             json!({
                 "id": id, "email": "Ana+x@ex.com", "status": "active", "source": "api",
                 "sent": 0, "opens_count": 0, "clicks_count": 0, "open_rate": 0, "click_rate": 0,
@@ -60,10 +60,10 @@ async fn a_bad_upsert_is_refused_with_its_field() {
         (json!({"email": "a@ex.com", "groups": "11"}), "groups"),
         (json!({"email": "a@ex.com", "groups": ["11", "leads"]}), "groups.1"),
     ] {
-        let answer = caller.ask("POST /mailerlite/subscribers", body).await;
-        assert_eq!(answer.status, 422);
-        assert!(answer.body["message"].is_string());
-        assert!(answer.body["errors"][field][0].is_string(), "{:?}", answer.body);
+        let response = caller.ask("POST /mailerlite/subscribers", body).await;
+        assert_eq!(response.status, 422);
+        assert!(response.body["message"].is_string());
+        assert!(response.body["errors"][field][0].is_string(), "{:?}", response.body);
     }
     assert_eq!(caller.providers.subscriber("a@ex.com"), None);
 }
@@ -96,8 +96,8 @@ async fn joining_a_group_starts_an_automation_once_with_the_fields_of_that_momen
     let join = "POST /mailerlite/subscribers/a%40ex.com/groups/11";
     assert_eq!(caller.ask(join, Value::Null).await.status, 404);
     upsert("before").await;
-    let answer = caller.ask(join, Value::Null).await;
-    assert_eq!((answer.status, &answer.body["data"]["id"]), (200, &json!("11")));
+    let response = caller.ask(join, Value::Null).await;
+    assert_eq!((response.status, &response.body["data"]["id"]), (200, &json!("11")));
     assert_eq!(caller.note("mailerlite"), "joined group 11");
     upsert("after").await;
     caller.ask(join, Value::Null).await;
@@ -110,8 +110,8 @@ async fn joining_a_group_starts_an_automation_once_with_the_fields_of_that_momen
     assert_eq!(caller.ask(&leave, Value::Null).await.status, 204);
     caller.ask(join, Value::Null).await;
     assert_eq!(caller.providers.group_joins()[1].fields["name"], "after");
-    for call in [join.replace("11", "leads"), leave.replace("a%40", "b%40")] {
-        assert_eq!(caller.ask(&call, Value::Null).await.status, 404);
+    for request in [join.replace("11", "leads"), leave.replace("a%40", "b%40")] {
+        assert_eq!(caller.ask(&request, Value::Null).await.status, 404);
     }
 }
 
@@ -137,12 +137,12 @@ async fn a_status_sent_for_somebody_who_left_is_remembered() {
 async fn a_deleted_subscriber_is_gone_and_comes_back_as_another() {
     let caller = Caller::new().await;
     let mut ids = Vec::new();
-    for call in ["DELETE /mailerlite/subscribers/", "POST /mailerlite/subscribers/"] {
+    for request in ["DELETE /mailerlite/subscribers/", "POST /mailerlite/subscribers/"] {
         let body = json!({"email": "a@ex.com"});
         let created = caller.ask("POST /mailerlite/subscribers", body).await.body;
         let id = created["data"]["id"].as_str().unwrap().to_owned();
-        let forget = if call.starts_with("POST") { "/forget" } else { "" };
-        let gone = caller.ask(&format!("{call}{id}{forget}"), Value::Null).await.status;
+        let forget = if request.starts_with("POST") { "/forget" } else { "" };
+        let gone = caller.ask(&format!("{request}{id}{forget}"), Value::Null).await.status;
         assert!((200..300).contains(&gone));
         assert_eq!(caller.providers.subscriber("a@ex.com"), None);
         ids.push(id);

@@ -57,28 +57,28 @@ impl Caller {
     }
 
     /// Sends a call; an error is a call without an answer.
-    async fn send(&self, call: &str, sent: Sent<'_>) -> reqwest::Result<Answer> {
-        let (method, path) = call.split_once(' ').unwrap();
+    async fn send(&self, request: &str, sent: Sent<'_>) -> reqwest::Result<Answer> {
+        let (method, path) = request.split_once(' ').unwrap();
         let url = format!("http://{}{path}", self.address);
         let mut request = self.client.request(method.parse().unwrap(), url).body(sent.body);
         for (name, value) in sent.headers {
             request = request.header(*name, *value);
         }
-        let answer = request.send().await?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let text = answer.text().await?;
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Ok(Answer { status, headers, body })
     }
 
     /// Sends JSON with a bearer token.
-    async fn ask(&self, call: &str, body: Value) -> Answer {
-        self.ask_with(call, body, &[("authorization", "Bearer t0ken")]).await
+    async fn ask(&self, request: &str, body: Value) -> Answer {
+        self.ask_with(request, body, &[("authorization", "Bearer t0ken")]).await
     }
 
-    async fn ask_with(&self, call: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
+    async fn ask_with(&self, request: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.send(call, Sent { headers, body }).await.unwrap()
+        self.send(request, Sent { headers, body }).await.unwrap()
     }
 
     /// The note of the last call a provider received.

@@ -18,8 +18,8 @@ fn event(id: &str) -> Value {
 async fn an_event_counts_once_by_its_id() {
     let caller = Caller::new().await;
     for id in ["1", "1", "2"] {
-        let answer = caller.ask(EVENTS, json!({"data": [event(id)]})).await;
-        assert_eq!((answer.status, &answer.body["events_received"]), (200, &json!(1)));
+        let response = caller.ask(EVENTS, json!({"data": [event(id)]})).await;
+        assert_eq!((response.status, &response.body["events_received"]), (200, &json!(1)));
     }
     let kept: Vec<Value> =
         caller.providers.meta_events().iter().map(|event| event["event_id"].clone()).collect();
@@ -41,8 +41,12 @@ async fn one_event_that_is_not_valid_discards_all() {
     ] {
         let mut wrong = event("1");
         wrong[name] = value;
-        let answer = caller.ask(EVENTS, json!({"data": [event("2"), wrong]})).await;
-        assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(100)), "{name}");
+        let response = caller.ask(EVENTS, json!({"data": [event("2"), wrong]})).await;
+        assert_eq!(
+            (response.status, &response.body["error"]["code"]),
+            (400, &json!(100)),
+            "{name}"
+        );
     }
     assert_eq!(caller.ask(EVENTS, json!({"data": []})).await.status, 400);
     let nobody = caller.ask_with(EVENTS, json!({"data": [event("1")]}), &[]).await;

@@ -17,14 +17,14 @@ fn track(message_id: &str, extra: &str) -> Value {
 async fn a_message_counts_once_whichever_way_it_comes() {
     let caller = Caller::new().await;
     let identify = json!({"userId": "l1", "messageId": "m1", "traits": {}, "writeKey": "key"});
-    for (call, body) in [
+    for (request, body) in [
         ("POST /segment/v1/identify", identify),
         ("POST /segment/v1/batch", json!({"batch": [track("m1", ""), track("m2", "")]})),
         ("POST /segment/batch", json!({"batch": [track("m2", "")]})),
         ("POST /segment/track", track("m3", "")),
     ] {
-        let answer = caller.ask_with(call, body, KEY).await;
-        assert_eq!((answer.status, answer.body), (200, json!({"success": true})));
+        let response = caller.ask_with(request, body, KEY).await;
+        assert_eq!((response.status, response.body), (200, json!({"success": true})));
     }
     let kept = caller.providers.segment_messages();
     let kept: Vec<(&str, &str)> = kept
@@ -41,13 +41,13 @@ async fn a_message_counts_once_whichever_way_it_comes() {
 async fn what_is_too_large_or_no_json_is_refused() {
     let caller = Caller::new().await;
     let item = |bytes: usize| track("m", &"x".repeat(bytes));
-    for (call, body) in [
+    for (request, body) in [
         ("POST /segment/v1/batch", json!({"batch": [item(33_000)]})),
         ("POST /segment/v1/batch", json!({"batch": vec![item(30_000); 18]})),
         ("POST /segment/v1/batch", json!([])),
         ("POST /segment/v1/track", item(33_000)),
     ] {
-        assert_eq!(caller.ask_with(call, body, KEY).await.status, 400);
+        assert_eq!(caller.ask_with(request, body, KEY).await.status, 400);
     }
     let sent = Sent { headers: KEY, body: "{".to_owned() };
     assert_eq!(caller.send("POST /segment/v1/track", sent).await.unwrap().status, 400);
@@ -64,8 +64,8 @@ async fn what_is_unusable_is_dropped_in_silence() {
         (json!({"userId": "l1"}), KEY),
         (track(&"m".repeat(101), ""), KEY),
     ] {
-        let answer = caller.ask_with("POST /segment/v1/track", body, headers).await;
-        assert_eq!(answer.status, 200);
+        let response = caller.ask_with("POST /segment/v1/track", body, headers).await;
+        assert_eq!(response.status, 200);
         assert!(caller.note("segment").contains("dropped in silence"));
     }
     let many = json!({"batch": vec![json!({"userId": "l1"}); 2501]});

@@ -9,8 +9,8 @@ use super::{Caller, NOW, Sent, clock};
 #[tokio::test]
 async fn a_provider_nobody_wrote_answers_and_is_recorded() {
     let caller = Caller::new().await;
-    let answer = caller.ask("PUT /brevo/v3/contacts/1?a=b%20c&access_token=s", json!([1])).await;
-    assert_eq!((answer.status, answer.body), (200, json!({})));
+    let response = caller.ask("PUT /brevo/v3/contacts/1?a=b%20c&access_token=s", json!([1])).await;
+    assert_eq!((response.status, response.body), (200, json!({})));
     let received = caller.providers.received("brevo").pop().unwrap();
     assert_eq!((received.method.as_str(), received.path.as_str()), ("PUT", "/v3/contacts/1"));
     assert_eq!(received.query["a"], "b c");
@@ -45,8 +45,8 @@ async fn the_routes_can_be_nested_under_a_prefix() {
     tokio::spawn(async move { axum::serve(listener, router).await });
     let caller = Caller { providers, address, client: super::client() };
     for base in ["/providers/crm", "/providers/crm/"] {
-        let answer = caller.ask(&format!("POST {base}"), json!({"external_id": "l1"})).await;
-        assert_eq!(answer.body, json!({"id": "1"}));
+        let response = caller.ask(&format!("POST {base}"), json!({"external_id": "l1"})).await;
+        assert_eq!(response.body, json!({"id": "1"}));
     }
     caller.ask("GET /providers/crm/contacts?external_id=l1", json!(null)).await;
     let received = caller.providers.received("crm").pop().unwrap();

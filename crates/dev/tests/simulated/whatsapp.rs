@@ -26,10 +26,10 @@ fn message(to: &str, parameters: &[&str]) -> Value {
 #[tokio::test]
 async fn a_template_message_is_taken_and_remembered() {
     let caller = Caller::new().await;
-    let answer = caller.ask(SEND, message("5511987654321", &["Ana", "15h"])).await;
-    assert_eq!(answer.status, 200);
+    let response = caller.ask(SEND, message("5511987654321", &["Ana", "15h"])).await;
+    assert_eq!(response.status, 200);
     let taken = caller.providers.whatsapp_messages();
-    assert_eq!(answer.body["messages"][0]["id"], taken[0].id);
+    assert_eq!(response.body["messages"][0]["id"], taken[0].id);
     assert_eq!(taken[0].parameters, ["Ana", "15h"]);
     assert_eq!(taken[0].callback_data.as_deref(), Some("lead/delivery"));
     let told = taken[0].status("failed", Some(131_026), 1_764_093_600);
@@ -48,7 +48,7 @@ async fn what_breaks_its_rules_is_refused_by_its_code() {
         *body.pointer_mut(pointer).unwrap() = value;
         body
     };
-    for (call, body, code) in [
+    for (request, body, code) in [
         ("POST /whatsapp/106540352242922/messages", good(), 100),
         ("POST /whatsapp/v25.0/number/messages", good(), 33),
         ("GET /whatsapp/v25.0/106540352242922/messages", Value::Null, 100),
@@ -61,8 +61,12 @@ async fn what_breaks_its_rules_is_refused_by_its_code() {
         (SEND, message("5511987654321", &["a\nb"]), 132_012),
         (SEND, message("5511987654321", &["a     b"]), 132_012),
     ] {
-        let answer = caller.ask(call, body).await;
-        assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(code)), "{call}");
+        let response = caller.ask(request, body).await;
+        assert_eq!(
+            (response.status, &response.body["error"]["code"]),
+            (400, &json!(code)),
+            "{request}"
+        );
     }
     let anonymous = caller.ask_with(SEND, good(), &[]).await;
     assert_eq!((anonymous.status, &anonymous.body["error"]["code"]), (401, &json!(190)));

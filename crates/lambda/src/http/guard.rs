@@ -15,8 +15,8 @@ use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
 use crate::http::problem::{Problem, put};
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 
 /// The largest body of a form, in bytes.
 pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -38,25 +38,25 @@ pub(crate) enum Encoding {
 
 /// The answer that a form's method already decides: OPTIONS is answered, POST goes on (`None`),
 /// everything else is refused.
-pub(crate) fn form_method(call: &HttpCall) -> Option<Result<HttpAnswer, Problem>> {
-    if call.method == Method::POST {
+pub(crate) fn form_method(request: &HttpRequest) -> Option<Result<HttpResponse, Problem>> {
+    if request.method == Method::POST {
         return None;
     }
-    if call.method == Method::OPTIONS {
+    if request.method == Method::OPTIONS {
         let mut headers = HeaderMap::new();
         put(&mut headers, http::header::ALLOW, FORM_METHODS);
         put(&mut headers, ACCESS_CONTROL_ALLOW_METHODS, FORM_METHODS);
         put(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, "content-type, idempotency-key");
         put(&mut headers, ACCESS_CONTROL_MAX_AGE, "86400");
         let body = bytes::Bytes::new();
-        return Some(Ok(HttpAnswer { status: StatusCode::NO_CONTENT, headers, body }));
+        return Some(Ok(HttpResponse { status: StatusCode::NO_CONTENT, headers, body }));
     }
     Some(Err(Problem::Method(FORM_METHODS)))
 }
 
 /// Lets only a call through that reads.
-pub(crate) fn read_method(call: &HttpCall) -> Result<(), Problem> {
-    if call.method == Method::GET || call.method == Method::HEAD {
+pub(crate) fn read_method(request: &HttpRequest) -> Result<(), Problem> {
+    if request.method == Method::GET || request.method == Method::HEAD {
         Ok(())
     } else {
         Err(Problem::Method(READ_METHODS))
@@ -64,29 +64,29 @@ pub(crate) fn read_method(call: &HttpCall) -> Result<(), Problem> {
 }
 
 /// Reads a form's body.
-pub(crate) fn form_body(call: &HttpCall) -> Result<(Encoding, Value), Problem> {
-    if call.body.len() > FORM_BYTES_MAX {
+pub(crate) fn form_body(request: &HttpRequest) -> Result<(Encoding, Value), Problem> {
+    if request.body.len() > FORM_BYTES_MAX {
         return Err(Problem::TooLarge(FORM_BYTES_MAX));
     }
-    match encoding(header(call, CONTENT_TYPE).unwrap_or_default()) {
+    match encoding(header(request, CONTENT_TYPE).unwrap_or_default()) {
         Some(Encoding::Json) => {
-            let body = json::parse(&call.body).map_err(Problem::Json)?;
+            let body = json::parse(&request.body).map_err(Problem::Json)?;
             Ok((Encoding::Json, body))
         }
-        Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(&call.body))),
+        Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(&request.body))),
         None => Err(Problem::ContentType),
     }
 }
 
 /// The raw bytes of a webhook, which are what its provider signed.
-pub(crate) fn webhook_body(call: &HttpCall) -> Result<&[u8], Problem> {
-    if call.method != Method::POST {
+pub(crate) fn webhook_body(request: &HttpRequest) -> Result<&[u8], Problem> {
+    if request.method != Method::POST {
         return Err(Problem::Method("POST"));
     }
-    if call.body.len() > WEBHOOK_BYTES_MAX {
+    if request.body.len() > WEBHOOK_BYTES_MAX {
         return Err(Problem::TooLarge(WEBHOOK_BYTES_MAX));
     }
-    Ok(&call.body)
+    Ok(&request.body)
 }
 
 /// The two encodings that forms have, in UTF-8 only.
@@ -107,29 +107,29 @@ fn encoding(content_type: &str) -> Option<Encoding> {
 }
 
 /// Adds what a browser on one of the site's own origins needs to read the answer.
-pub(crate) fn allow_origin(call: &HttpCall, origins: &[String], answer: &mut HttpAnswer) {
-    put(&mut answer.headers, VARY, "Origin, Accept-Language");
-    let Some(origin) = header(call, ORIGIN) else { return };
+pub(crate) fn allow_origin(request: &HttpRequest, origins: &[String], response: &mut HttpResponse) {
+    put(&mut response.headers, VARY, "Origin, Accept-Language");
+    let Some(origin) = header(request, ORIGIN) else { return };
     if origins.iter().any(|allowed| allowed == origin) {
-        put(&mut answer.headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        put(&mut response.headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         let exposed = "Idempotency-Replayed, Retry-After";
-        put(&mut answer.headers, ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        put(&mut response.headers, ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
 }
 
 /// The language of the answer.
-pub(crate) fn locale(call: &HttpCall) -> Locale {
-    Locale::from_accept_language(header(call, ACCEPT_LANGUAGE))
+pub(crate) fn locale(request: &HttpRequest) -> Locale {
+    Locale::from_accept_language(header(request, ACCEPT_LANGUAGE))
 }
 
 /// A header as text.
-pub(crate) fn header(call: &HttpCall, name: HeaderName) -> Option<&str> {
-    call.headers.get(name)?.to_str().ok()
+pub(crate) fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+    request.headers.get(name)?.to_str().ok()
 }
 
 /// Whether the call carries one of the service tokens, compared in constant time.
-pub(crate) fn authorised(call: &HttpCall, tokens: &[Secret]) -> Result<(), Problem> {
-    let header = header(call, AUTHORIZATION).unwrap_or_default();
+pub(crate) fn authorised(request: &HttpRequest, tokens: &[Secret]) -> Result<(), Problem> {
+    let header = header(request, AUTHORIZATION).unwrap_or_default();
     let (scheme, given) = header.split_once(' ').unwrap_or_default();
     let valid = is_one_of(given.trim(), tokens);
     if valid && scheme.eq_ignore_ascii_case("bearer") { Ok(()) } else { Err(Problem::Unauthorised) }

@@ -11,7 +11,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::platform::response::HttpAnswer;
+use crate::platform::response::HttpResponse;
 
 /// What is wrong with a call.
 #[derive(Debug)]
@@ -221,7 +221,7 @@ impl Problem {
     }
 
     /// The answer.
-    pub(crate) fn answer(&self, locale: Locale) -> HttpAnswer {
+    pub(crate) fn response(&self, locale: Locale) -> HttpResponse {
         let (title, detail) = self.words(locale);
         let mut body = json!({
             "type": format!("urn:funil:problem:{}", self.code()),
@@ -243,16 +243,16 @@ impl Problem {
                 })
                 .collect();
         }
-        let mut answer = json_answer(self.status(), &body);
-        answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut response = json_response(self.status(), &body);
+        response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::Method(allowed) => put(&mut answer.headers, ALLOW, allowed),
+            Self::Method(allowed) => put(&mut response.headers, ALLOW, allowed),
             Self::RateLimited { retry_after_s } => {
-                put(&mut answer.headers, RETRY_AFTER, &retry_after_s.to_string());
+                put(&mut response.headers, RETRY_AFTER, &retry_after_s.to_string());
             }
-            Self::Unavailable => put(&mut answer.headers, RETRY_AFTER, "5"),
+            Self::Unavailable => put(&mut response.headers, RETRY_AFTER, "5"),
             Self::Unauthorised => {
-                put(&mut answer.headers, http::header::WWW_AUTHENTICATE, "Bearer");
+                put(&mut response.headers, http::header::WWW_AUTHENTICATE, "Bearer");
             }
             Self::Json(_)
             | Self::Unreadable
@@ -267,16 +267,16 @@ impl Problem {
             | Self::NoSuchLead
             | Self::DestinationOff => {}
         }
-        answer
+        response
     }
 }
 
 /// A JSON answer that nobody caches.
-pub(crate) fn json_answer(status: StatusCode, body: &Value) -> HttpAnswer {
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> HttpResponse {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    HttpAnswer { status, headers, body: body.to_string().into() }
+    HttpResponse { status, headers, body: body.to_string().into() }
 }
 
 /// Sets a header; a value that is none is left out.

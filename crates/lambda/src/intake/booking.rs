@@ -24,7 +24,7 @@ const LOOKS: usize = 3;
 
 /// A call that tells of a booking.
 #[derive(Debug)]
-pub(crate) struct BookingWord<'a> {
+pub(crate) struct BookingUpdate<'a> {
     /// What happened.
     pub(crate) event: &'a Event,
     /// Which lead it may change.
@@ -53,7 +53,7 @@ impl Site {
     /// kept then, so the caller is to come again.
     pub(crate) async fn accept_booking(
         &self,
-        word: &BookingWord<'_>,
+        word: &BookingUpdate<'_>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
         let evidence = ConsentEvidence { form: word.told_by.to_owned(), ..Default::default() };
@@ -75,7 +75,7 @@ impl Site {
                 deliveries: &deliveries,
                 withdrawn: &withdrawn,
             };
-            accepted = self.store.accept(&acceptance, now, &*self.shell.entropy).await?;
+            accepted = self.store.accept(&acceptance, now, &*self.platform.entropy).await?;
             match accepted {
                 Accepted::Overtaken => {}
                 Accepted::Kept => {
@@ -92,7 +92,7 @@ impl Site {
                     );
                     break;
                 }
-                Accepted::Replayed(_)
+                Accepted::Duplicate(_)
                 | Accepted::KeyReused
                 | Accepted::OtherEmail
                 | Accepted::NoSuchLead => break,

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4;
 use funil_core::clock::Clock;
 use funil_core::delivery::exchange::endpoint;
 use funil_core::settings::{Secret, Settings};
-use funil_store::{AwsConfig, Shell};
+use funil_store::{AwsConfig, Platform};
 use url::Url;
 
 /// How long a ring may take; the work behind it goes on without us.
@@ -85,14 +85,14 @@ impl Doorbell {
     }
 
     /// Rings `function` and comes back at once.
-    pub async fn ring(&self, shell: &Shell, function: &'static str) -> Result<(), RingError> {
-        self.ring_within(shell, function, PATIENCE).await
+    pub async fn ring(&self, platform: &Platform, function: &'static str) -> Result<(), RingError> {
+        self.ring_within(platform, function, PATIENCE).await
     }
 
     /// Tells `dispatch` that something was accepted, where there is a doorbell.
-    pub(crate) async fn announce(doorbell: Option<&Self>, shell: &Shell) {
+    pub(crate) async fn announce(doorbell: Option<&Self>, platform: &Platform) {
         let Some(doorbell) = doorbell else { return };
-        if let Err(error) = doorbell.ring_within(shell, "dispatch", INTAKE_PATIENCE).await {
+        if let Err(error) = doorbell.ring_within(platform, "dispatch", INTAKE_PATIENCE).await {
             tracing::debug!(error = %error, "dispatch was not rung; the schedule will find what is due");
         }
     }
@@ -100,28 +100,29 @@ impl Doorbell {
     /// Rings `function` and comes back within `patience`.
     async fn ring_within(
         &self,
-        shell: &Shell,
+        platform: &Platform,
         function: &'static str,
         patience: Duration,
     ) -> Result<(), RingError> {
         let request = match self {
-            Self::Http { base, token } => shell
+            Self::Http { base, token } => platform
                 .http
                 .post(endpoint(base, &[function]))
                 .bearer_auth(token.expose())
                 .header("content-length", "0"),
             Self::Lambda { prefix, aws, api } => {
-                let request = invocation(api, &format!("{prefix}{function}"), aws, &*shell.clock)
-                    .ok_or(RingError::Unsigned { function })?;
+                let request =
+                    invocation(api, &format!("{prefix}{function}"), aws, &*platform.clock)
+                        .ok_or(RingError::Unsigned { function })?;
                 let (parts, body) = request.into_parts();
-                shell.http.post(parts.uri.to_string()).headers(parts.headers).body(body)
+                platform.http.post(parts.uri.to_string()).headers(parts.headers).body(body)
             }
         };
         match request.timeout(patience).send().await {
-            Ok(answer)
-                if answer.status().is_client_error() || answer.status().is_server_error() =>
+            Ok(response)
+                if response.status().is_client_error() || response.status().is_server_error() =>
             {
-                Err(RingError::Refused { function, status: answer.status().as_u16() })
+                Err(RingError::Refused { function, status: response.status().as_u16() })
             }
             Ok(_) => Ok(()),
             // The bell was heard; whoever heard it is at work.

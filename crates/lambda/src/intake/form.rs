@@ -20,8 +20,8 @@ use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_core::settings::Settings;
 use funil_core::site::IntakeConfig;
 use funil_store::{
-    Acceptance, Accepted, ConsentEvidence, LeadWrite, Quarantined, RateLimit, RateVerdict, Receipt,
-    Shell, StoreError, StoredAnswer,
+    Acceptance, Accepted, ConsentEvidence, LeadWrite, Platform, Quarantined, RateLimit,
+    RateVerdict, Receipt, StoreError, StoredResponse,
 };
 use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -32,14 +32,14 @@ use url::Url;
 use crate::Function;
 use crate::app::Site;
 use crate::http::guard::{self, Encoding};
-use crate::http::problem::{Problem, json_answer, put};
+use crate::http::problem::{Problem, json_response, put};
 use crate::intake::doorbell::Doorbell;
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
-const RATE: RateLimit = RateLimit { calls: 10, window_s: 60 };
+const RATE: RateLimit = RateLimit { requests: 10, window_s: 60 };
 
 /// What is a form's own.
 pub(crate) trait Form: Clone + Send + Sync + 'static {
@@ -57,12 +57,12 @@ pub(crate) trait Form: Clone + Send + Sync + 'static {
     /// What makes two submissions the same one.
     fn fingerprint(content: &Self::Content) -> String;
     /// The usual answer, which a robot gets too.
-    fn answer(&self, submission: &Submission<Self::Content>) -> StoredAnswer;
+    fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
     /// Keeps it, with [`Intake::accept`].
     fn keep(
         &self,
         submission: &Submission<Self::Content>,
-    ) -> impl Future<Output = Result<(Accepted, StoredAnswer), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(Accepted, StoredResponse), StoreError>> + Send;
 }
 
 /// What all forms work with.
@@ -97,7 +97,7 @@ pub(crate) struct Effect<'a> {
     pub(crate) consent: Option<&'a FormConsent>,
     /// What it means that there are none.
     pub(crate) consent_when_absent: &'a [Purpose],
-    pub(crate) answer: StoredAnswer,
+    pub(crate) response: StoredResponse,
 }
 
 /// The function of a form.
@@ -106,56 +106,58 @@ pub(crate) fn function<F: Form>(form: F) -> Function {
         let form = form.clone();
         async move {
             match trigger {
-                Trigger::Http(call) => Answer::Http(answer(&form, &call).await),
+                Trigger::Http(request) => Response::Http(response(&form, &request).await),
                 Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                    Answer::http_only(F::NAME)
+                    Response::http_only(F::NAME)
                 }
             }
         }
     })
 }
 
-async fn answer<F: Form>(form: &F, call: &HttpCall) -> HttpAnswer {
-    let locale = guard::locale(call);
-    let answered = match guard::form_method(call) {
-        Some(answered) => answered,
-        None => submit(form, call).await,
+async fn response<F: Form>(form: &F, request: &HttpRequest) -> HttpResponse {
+    let locale = guard::locale(request);
+    let responded = match guard::form_method(request) {
+        Some(responded) => responded,
+        None => submit(form, request).await,
     };
-    let mut answer = answered.unwrap_or_else(|problem| problem.answer(locale));
-    guard::allow_origin(call, &form.intake().site.config.cors_origins, &mut answer);
-    answer
+    let mut response = responded.unwrap_or_else(|problem| problem.response(locale));
+    guard::allow_origin(request, &form.intake().site.config.cors_origins, &mut response);
+    response
 }
 
-async fn submit<F: Form>(form: &F, call: &HttpCall) -> Result<HttpAnswer, Problem> {
-    let (encoding, body) = guard::form_body(call)?;
-    let key = idempotency_key(call)?;
+async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let (encoding, body) = guard::form_body(request)?;
+    let key = idempotency_key(request)?;
     let content = form.read(&body).map_err(Problem::Fields)?;
     let intake = form.intake();
-    let now = intake.site.shell.clock.now();
-    let caller = intake.caller(call, now);
+    let now = intake.site.platform.clock.now();
+    let caller = intake.caller(request, now);
     intake.pass(F::NAME, &caller, now).await?;
 
     let submission =
-        Submission::new::<F>(intake, call, content, key.as_ref(), encoding, caller, now);
-    let (accepted, answer) = match Honeypot::of(&body) {
+        Submission::new::<F>(intake, request, content, key.as_ref(), encoding, caller, now);
+    let (accepted, response) = match Honeypot::of(&body) {
         Honeypot::Empty => form.keep(&submission).await?,
-        Honeypot::Filled => intake.set_aside(&submission, form.answer(&submission), call).await?,
+        Honeypot::Filled => {
+            intake.set_aside(&submission, form.response(&submission), request).await?
+        }
     };
     match accepted {
         Accepted::Kept => {
             intake.ring().await;
-            Ok(http_answer(&answer))
+            Ok(http_response(&response))
         }
-        Accepted::Replayed(stored) => {
+        Accepted::Duplicate(stored) => {
             tracing::info!(
                 function = F::NAME,
                 Duplicates = 1,
                 at_ms = now.as_millisecond(),
                 "answered a repeated submission from its receipt"
             );
-            let mut answer = http_answer(&stored);
-            put(&mut answer.headers, HeaderName::from_static("idempotency-replayed"), "true");
-            Ok(answer)
+            let mut response = http_response(&stored);
+            put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
+            Ok(response)
         }
         Accepted::KeyReused => Err(Problem::KeyReused),
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
@@ -166,8 +168,8 @@ async fn submit<F: Form>(form: &F, call: &HttpCall) -> Result<HttpAnswer, Proble
     }
 }
 
-fn idempotency_key(call: &HttpCall) -> Result<Option<IdempotencyKey>, Problem> {
-    let mut values = call.headers.get_all("idempotency-key").iter();
+fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = request.headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
     match (key, values.next()) {
@@ -178,8 +180,8 @@ fn idempotency_key(call: &HttpCall) -> Result<Option<IdempotencyKey>, Problem> {
 
 impl Intake {
     /// Reads the configuration of a form's function.
-    pub(crate) fn read(settings: &mut Settings<'_>, shell: &Shell) -> Option<Self> {
-        let site = Site::read(settings, shell);
+    pub(crate) fn read(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
+        let site = Site::read(settings, platform);
         let config = IntakeConfig::read(settings);
         let doorbell = site
             .as_ref()
@@ -209,13 +211,13 @@ impl Intake {
     }
 
     /// Who calls, as a digest: callers whose address the platform does not tell share one limit.
-    fn caller(&self, call: &HttpCall, now: Timestamp) -> Digest {
+    fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
         let proxied = self.config.client_ip_header.as_ref().and_then(|name| {
-            let text = call.headers.get(name.as_str())?.to_str().ok()?;
+            let text = request.headers.get(name.as_str())?.to_str().ok()?;
             // Proxies append: only the last value is the proxy's own word.
             text.rsplit(',').next()?.trim().parse().ok()
         });
-        let ip: Option<IpAddr> = proxied.or(call.client_ip);
+        let ip: Option<IpAddr> = proxied.or(request.client_ip);
         let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
         self.hash().monthly_digest(now, "ip", &ip)
     }
@@ -225,8 +227,8 @@ impl Intake {
         &self,
         submission: &Submission<C>,
         effect: Effect<'_>,
-    ) -> Result<(Accepted, StoredAnswer), StoreError> {
-        let (now, entropy) = (submission.now, &*self.site.shell.entropy);
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
+        let (now, entropy) = (submission.now, &*self.site.platform.entropy);
         let event = Event {
             id: EventId::form(submission.form, now, entropy),
             lead_id: effect.lead_id,
@@ -238,7 +240,7 @@ impl Intake {
         let (explicit, aliases) = (effect.consent, &submission.aliases);
         let consent = ConsentChanges::of_form(explicit, effect.consent_when_absent, now);
         let deliveries = plan(&event, &self.site.config.destinations, explicit, aliases);
-        let receipt = submission.receipt(effect.answer);
+        let receipt = submission.receipt(effect.response);
         let acceptance = Acceptance {
             receipt: &receipt,
             event: &event,
@@ -263,40 +265,40 @@ impl Intake {
                 "accepted a submission"
             );
         }
-        Ok((accepted, receipt.answer))
+        Ok((accepted, receipt.response))
     }
 
     /// A robot gets the usual answer, and its submission is kept for a person to look at.
     async fn set_aside<C>(
         &self,
         submission: &Submission<C>,
-        answer: StoredAnswer,
-        call: &HttpCall,
-    ) -> Result<(Accepted, StoredAnswer), StoreError> {
-        let mut receipt = submission.receipt(answer);
+        response: StoredResponse,
+        request: &HttpRequest,
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
+        let mut receipt = submission.receipt(response);
         // Apart from real receipts: a person whose browser filled the trap sends the same again.
         receipt.key.scope = format!("{}#aside", receipt.key.scope);
         let quarantined = Quarantined {
             source: submission.form,
             reason: "honeypot",
-            content_type: guard::header(call, CONTENT_TYPE).unwrap_or_default(),
-            body: &call.body,
+            content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
+            body: &request.body,
             email_digest: submission.aliases.email.as_ref(),
         };
-        let (now, entropy) = (submission.now, &*self.site.shell.entropy);
+        let (now, entropy) = (submission.now, &*self.site.platform.entropy);
         let accepted = self.site.store.quarantine(&quarantined, &receipt, now, entropy).await?;
-        Ok((accepted, receipt.answer))
+        Ok((accepted, receipt.response))
     }
 
     async fn ring(&self) {
-        Doorbell::announce(self.doorbell.as_ref(), &self.site.shell).await;
+        Doorbell::announce(self.doorbell.as_ref(), &self.site.platform).await;
     }
 }
 
 impl<C: Send + Sync> Submission<C> {
     fn new<F: Form<Content = C>>(
         intake: &Intake,
-        call: &HttpCall,
+        request: &HttpRequest,
         content: C,
         key: Option<&IdempotencyKey>,
         encoding: Encoding,
@@ -306,7 +308,7 @@ impl<C: Send + Sync> Submission<C> {
         let hash = intake.hash();
         let (email, phone) = F::person(&content);
         let fingerprint = F::fingerprint(&content);
-        let agent = guard::header(call, USER_AGENT);
+        let agent = guard::header(request, USER_AGENT);
         let receipt_of = |scope: &str| ReceiptKey::of_form(hash, scope, email, key, &fingerprint);
         Self {
             aliases: AliasDigests {
@@ -334,14 +336,14 @@ impl<C: Send + Sync> Submission<C> {
 
 impl<C> Submission<C> {
     /// The answer: JSON, or the page that a browser which posted a plain form goes to, by GET.
-    pub(crate) fn answer(&self, body: &Value, page: Option<&Url>) -> StoredAnswer {
+    pub(crate) fn response(&self, body: &Value, page: Option<&Url>) -> StoredResponse {
         match (self.encoding, page) {
-            (Encoding::UrlEncoded, Some(page)) => StoredAnswer {
+            (Encoding::UrlEncoded, Some(page)) => StoredResponse {
                 status: StatusCode::SEE_OTHER.as_u16(),
                 headers: vec![(LOCATION.as_str().to_owned(), page.to_string())],
                 body: String::new(),
             },
-            (Encoding::Json | Encoding::UrlEncoded, _) => StoredAnswer {
+            (Encoding::Json | Encoding::UrlEncoded, _) => StoredResponse {
                 status: StatusCode::OK.as_u16(),
                 headers: Vec::new(),
                 body: body.to_string(),
@@ -350,8 +352,8 @@ impl<C> Submission<C> {
     }
 
     /// Where the answer is kept.
-    fn receipt(&self, answer: StoredAnswer) -> Receipt {
-        Receipt { key: self.receipt_key.clone(), fingerprint: self.fingerprint.clone(), answer }
+    fn receipt(&self, response: StoredResponse) -> Receipt {
+        Receipt { key: self.receipt_key.clone(), fingerprint: self.fingerprint.clone(), response }
     }
 }
 
@@ -366,16 +368,16 @@ fn subscriber(ip: IpAddr) -> String {
     }
 }
 
-fn http_answer(stored: &StoredAnswer) -> HttpAnswer {
+fn http_response(stored: &StoredResponse) -> HttpResponse {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
-    let mut answer = json_answer(status, &Value::Null);
-    answer.body = stored.body.clone().into();
+    let mut response = json_response(status, &Value::Null);
+    response.body = stored.body.clone().into();
     for (name, value) in &stored.headers {
         if let (Ok(name), Ok(value)) =
             (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
         {
-            answer.headers.insert(name, value);
+            response.headers.insert(name, value);
         }
     }
-    answer
+    response
 }

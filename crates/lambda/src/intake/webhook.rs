@@ -6,7 +6,7 @@
 use funil_core::hash::sha256_hex;
 use funil_core::provider::NotUnderstood;
 use funil_core::receipt::ReceiptKey;
-use funil_store::{Accepted, Quarantined, Receipt, StoreError, StoredAnswer};
+use funil_store::{Accepted, Quarantined, Receipt, StoreError, StoredResponse};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use crate::app::Site;
 use crate::http::guard;
-use crate::http::problem::json_answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::http::problem::json_response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 
 /// The answer to every authentic call: providers read only its status.
-pub(crate) fn received() -> HttpAnswer {
-    json_answer(StatusCode::OK, &body())
+pub(crate) fn received() -> HttpResponse {
+    json_response(StatusCode::OK, &body())
 }
 
 fn body() -> Value {
@@ -29,21 +29,21 @@ fn body() -> Value {
 
 /// The receipt of a call, by what it is known by; its content is not compared, because the same word
 /// may come with newer circumstances.
-pub(crate) fn receipt(provider: &str, call: &[&str]) -> Receipt {
-    let key = ReceiptKey::of_provider(provider, call);
-    let answer = StoredAnswer {
+pub(crate) fn receipt(provider: &str, request: &[&str]) -> Receipt {
+    let key = ReceiptKey::of_provider(provider, request);
+    let response = StoredResponse {
         status: StatusCode::OK.as_u16(),
         headers: Vec::new(),
         body: body().to_string(),
     };
-    Receipt { fingerprint: key.key.clone(), key, answer }
+    Receipt { fingerprint: key.key.clone(), key, response }
 }
 
 impl Site {
     /// Keeps an authentic call whole for a person, once however often it comes.
     pub(crate) async fn set_aside(
         &self,
-        call: &HttpCall,
+        request: &HttpRequest,
         provider: &'static str,
         why: NotUnderstood,
         now: Timestamp,
@@ -52,11 +52,11 @@ impl Site {
         let quarantined = Quarantined {
             source: provider,
             reason: why.0,
-            content_type: guard::header(call, CONTENT_TYPE).unwrap_or_default(),
-            body: &call.body,
+            content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
+            body: &request.body,
             email_digest: None,
         };
-        let receipt = receipt(provider, &["aside", &sha256_hex(&call.body)]);
-        self.store.quarantine(&quarantined, &receipt, now, &*self.shell.entropy).await
+        let receipt = receipt(provider, &["aside", &sha256_hex(&request.body)]);
+        self.store.quarantine(&quarantined, &receipt, now, &*self.platform.entropy).await
     }
 }

@@ -15,7 +15,7 @@ use funil_core::form::Fields;
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::Lead;
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{DeliveryKey, Shell, StoreError};
+use funil_store::{DeliveryKey, Platform, StoreError};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -24,11 +24,11 @@ use serde_json::{Value, json};
 use crate::Function;
 use crate::app::Site;
 use crate::http::guard;
-use crate::http::problem::{Problem, json_answer};
+use crate::http::problem::{Problem, json_response};
 use crate::operate::sequence;
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{Trigger, batch_item_failures};
 
 /// One delivery, or everything that is due; answers how many were settled.
@@ -47,7 +47,7 @@ struct Deliver {
 pub fn function<W>(
     destination: &'static Destination,
     env: &Env,
-    shell: &Shell,
+    platform: &Platform,
     work: W,
 ) -> Result<Function, ConfigError>
 where
@@ -57,7 +57,7 @@ where
         + 'static,
 {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, shell);
+    let site = Site::read(&mut settings, platform);
     let endpoint = site.map(|site| Deliver { site, destination, work: Arc::new(work) });
     let endpoint = settings.finish(endpoint)?;
     Ok(Function::new(destination.function, move |trigger, stop_at| {
@@ -67,40 +67,44 @@ where
 }
 
 impl Deliver {
-    async fn handle(&self, trigger: Trigger, stop_at: Timestamp) -> Answer {
+    async fn handle(&self, trigger: Trigger, stop_at: Timestamp) -> Response {
         match trigger {
-            Trigger::Http(call) => {
-                let answered = self.call(&call, stop_at).await;
-                Answer::Http(
-                    answered.unwrap_or_else(|problem| problem.answer(guard::locale(&call))),
+            Trigger::Http(request) => {
+                let responded = self.request(&request, stop_at).await;
+                Response::Http(
+                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request))),
                 )
             }
             Trigger::Schedule | Trigger::Direct(_) => match (self.work)(None, stop_at).await {
-                Ok(settled) => Answer::Value(json!({"settled": settled})),
+                Ok(settled) => Response::Value(json!({"settled": settled})),
                 Err(error) => {
                     tracing::error!(error = %error, "the table failed; what is due stays due");
-                    Answer::Value(json!({"error": "the table failed"}))
+                    Response::Value(json!({"error": "the table failed"}))
                 }
             },
             Trigger::Stream(_) => {
                 tracing::warn!("only dispatch reads the stream; take it off this function");
-                Answer::Value(batch_item_failures(&[]))
+                Response::Value(batch_item_failures(&[]))
             }
         }
     }
 
-    async fn call(&self, call: &HttpCall, stop_at: Timestamp) -> Result<HttpAnswer, Problem> {
+    async fn request(
+        &self,
+        request: &HttpRequest,
+        stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
         let takes_sequences = sequence::are_of(self.destination);
-        let withdraws = takes_sequences && call.method == Method::DELETE;
-        if call.method != Method::POST && !withdraws {
+        let withdraws = takes_sequences && request.method == Method::DELETE;
+        if request.method != Method::POST && !withdraws {
             return Err(Problem::Method(if takes_sequences { "POST, DELETE" } else { "POST" }));
         }
-        guard::authorised(call, &self.site.config.service_tokens)?;
-        if call.body.is_empty() && !withdraws {
+        guard::authorised(request, &self.site.config.service_tokens)?;
+        if request.body.is_empty() && !withdraws {
             let settled = (self.work)(None, stop_at).await?;
-            return Ok(json_answer(StatusCode::OK, &json!({"settled": settled})));
+            return Ok(json_response(StatusCode::OK, &json!({"settled": settled})));
         }
-        let (_, body) = guard::form_body(call)?;
+        let (_, body) = guard::form_body(request)?;
         if withdraws {
             self.site.store.ready(&self.site.config.hash_key).await?;
             return sequence::withdraw(&self.site, &body).await;
@@ -121,7 +125,7 @@ impl Deliver {
             Kind::Event => self.hurry(lead_id, stop_at).await?,
         };
         let deliveries: Vec<Value> = deliveries.iter().map(shown).collect();
-        Ok(json_answer(StatusCode::OK, &json!({"leadId": lead_id, "deliveries": deliveries})))
+        Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "deliveries": deliveries})))
     }
 
     /// The table is ours and the destination is on.
@@ -132,7 +136,11 @@ impl Deliver {
     }
 
     /// Plans the messages about a call and sends what is due now.
-    async fn plan_sequence(&self, body: &Value, stop_at: Timestamp) -> Result<HttpAnswer, Problem> {
+    async fn plan_sequence(
+        &self,
+        body: &Value,
+        stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
         self.ready().await?;
         let sequence = sequence::request(&self.site, body).await?;
         if let Err(problem) = self.deliver(sequence.lead_id, sequence.due, stop_at).await {
@@ -142,13 +150,13 @@ impl Deliver {
                 "the sequence is planned, and nothing of it could be sent now"
             );
         }
-        Ok(sequence.answer)
+        Ok(sequence.response)
     }
 
     /// Accepts a sync of this destination, delivers it, and tells where it stands.
     async fn sync(&self, lead: &Lead, stop_at: Timestamp) -> Result<Vec<Delivery>, Problem> {
-        let now = self.site.shell.clock.now();
-        let entropy = &*self.site.shell.entropy;
+        let now = self.site.platform.clock.now();
+        let entropy = &*self.site.platform.entropy;
         let data = SyncRequested { destination: self.destination.name.to_owned() };
         let event = Event {
             id: EventId::sync(now, entropy),
@@ -169,7 +177,7 @@ impl Deliver {
     /// Makes the lead's pending deliveries due now, and delivers them.
     async fn hurry(&self, lead_id: LeadId, stop_at: Timestamp) -> Result<Vec<Delivery>, Problem> {
         let store = &self.site.store;
-        let now = self.site.shell.clock.now();
+        let now = self.site.platform.clock.now();
         let mut hurried = Vec::new();
         for delivery in store.deliveries_of(lead_id, self.destination.name).await? {
             let key = DeliveryKey::from(&delivery);
@@ -187,7 +195,7 @@ impl Deliver {
         stop_at: Timestamp,
     ) -> Result<Vec<Delivery>, Problem> {
         // The caller waits: half of the function's time, and the rest belongs to the schedule.
-        let stop_at = stop_at.min(after(self.site.shell.clock.now(), 30));
+        let stop_at = stop_at.min(after(self.site.platform.clock.now(), 30));
         for key in &keys {
             (self.work)(Some(key.clone()), stop_at).await?;
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{DELIVERY_PREFIX, Shell, StoreError, destination_of, key_time};
+use funil_store::{DELIVERY_PREFIX, Platform, StoreError, destination_of, key_time};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -21,10 +21,10 @@ use super::housekeeping;
 use crate::Function;
 use crate::app::Site;
 use crate::http::guard;
-use crate::http::problem::{Problem, json_answer};
+use crate::http::problem::{Problem, json_response};
 use crate::intake::doorbell::Doorbell;
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
 use crate::platform::trigger::{StreamChange, StreamRecord, Trigger, batch_item_failures};
 
 const NAME: &str = "dispatch";
@@ -46,12 +46,12 @@ struct Dispatch {
 }
 
 /// Configures the function; `tell` sends the alerts that are due.
-pub fn function<T>(env: &Env, shell: &Shell, tell: T) -> Result<Function, ConfigError>
+pub fn function<T>(env: &Env, platform: &Platform, tell: T) -> Result<Function, ConfigError>
 where
     T: Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
 {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, shell);
+    let site = Site::read(&mut settings, platform);
     let doorbell = site.as_ref().and_then(|site| {
         let tokens = &site.config.service_tokens;
         let doorbell = Doorbell::read(&mut settings, Some(&site.aws), tokens);
@@ -77,46 +77,46 @@ where
 }
 
 impl Dispatch {
-    async fn handle(&self, trigger: Trigger) -> Answer {
+    async fn handle(&self, trigger: Trigger) -> Response {
         match trigger {
-            Trigger::Http(call) => {
-                let answered = self.call(&call).await;
-                Answer::Http(
-                    answered.unwrap_or_else(|problem| problem.answer(guard::locale(&call))),
+            Trigger::Http(request) => {
+                let responded = self.request(&request).await;
+                Response::Http(
+                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request))),
                 )
             }
-            Trigger::Stream(records) => Answer::Value(self.stream(&records).await),
+            Trigger::Stream(records) => Response::Value(self.stream(&records).await),
             Trigger::Schedule | Trigger::Direct(_) => match self.ring_due().await {
                 Ok(rung) => {
                     self.look_after().await;
-                    Answer::Value(json!({"rung": rung}))
+                    Response::Value(json!({"rung": rung}))
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "the table failed; nothing was rung");
-                    Answer::Value(json!({"error": "the table failed"}))
+                    Response::Value(json!({"error": "the table failed"}))
                 }
             },
         }
     }
 
-    async fn call(
+    async fn request(
         &self,
-        call: &HttpCall,
-    ) -> Result<crate::platform::response::HttpAnswer, Problem> {
-        if call.method != Method::POST {
+        request: &HttpRequest,
+    ) -> Result<crate::platform::response::HttpResponse, Problem> {
+        if request.method != Method::POST {
             return Err(Problem::Method("POST"));
         }
-        guard::authorised(call, &self.site.config.service_tokens)?;
-        if call.path.trim_end_matches('/').rsplit('/').next() == Some("replay") {
-            return self.replay(call).await;
+        guard::authorised(request, &self.site.config.service_tokens)?;
+        if request.path.trim_end_matches('/').rsplit('/').next() == Some("replay") {
+            return self.replay(request).await;
         }
         let rung = self.ring_due().await?;
-        Ok(json_answer(StatusCode::OK, &json!({"rung": rung})))
+        Ok(json_response(StatusCode::OK, &json!({"rung": rung})))
     }
 
     /// Rings, once, each destination with a new delivery that is due within a minute.
     async fn stream(&self, records: &[StreamRecord]) -> Value {
-        let soon = key_time(after(self.site.shell.clock.now(), SOON_S));
+        let soon = key_time(after(self.site.platform.clock.now(), SOON_S));
         let due: BTreeSet<&str> = records
             .iter()
             .filter(|record| match record.change {
@@ -133,7 +133,7 @@ impl Dispatch {
     /// Rings every destination of the registry that has something due.
     async fn ring_due(&self) -> Result<Vec<&'static str>, StoreError> {
         self.site.store.ready(&self.site.config.hash_key).await?;
-        let now = self.site.shell.clock.now();
+        let now = self.site.platform.clock.now();
         let looks = destination::ALL.iter().map(|destination| async move {
             (*destination, self.site.store.due(destination.name, now, 1).await)
         });
@@ -167,7 +167,7 @@ impl Dispatch {
         destinations: impl Iterator<Item = &'static Destination>,
     ) -> Vec<&'static str> {
         let rings = destinations.map(|destination| async move {
-            match self.doorbell.ring(&self.site.shell, destination.function).await {
+            match self.doorbell.ring(&self.site.platform, destination.function).await {
                 Ok(()) => Some(destination.function),
                 Err(error) => {
                     tracing::warn!(error = %error, "a ring failed; the next schedule rings again");

@@ -6,7 +6,7 @@
 
 use funil_core::delivery::breaker::Condition;
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Counted, Shell, StoreError};
+use funil_store::{Counted, Platform, StoreError};
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::Function;
 use crate::app::Site;
 use crate::http::guard;
-use crate::http::problem::{Problem, json_answer};
+use crate::http::problem::{Problem, json_response};
 use crate::operate::status::{self, Report};
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
 const NAME: &str = "health";
@@ -30,9 +30,9 @@ struct Health {
 }
 
 /// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let endpoint = Site::read(&mut settings, shell).map(|site| Health { site });
+    let endpoint = Site::read(&mut settings, platform).map(|site| Health { site });
     let endpoint = settings.finish(endpoint)?;
     Ok(Function::new(NAME, move |trigger, _| {
         let endpoint = endpoint.clone();
@@ -41,35 +41,37 @@ pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
 }
 
 impl Health {
-    async fn handle(&self, trigger: Trigger) -> Answer {
+    async fn handle(&self, trigger: Trigger) -> Response {
         match trigger {
-            Trigger::Http(call) => {
-                let answered = self.call(&call).await;
-                let mut answer =
-                    answered.unwrap_or_else(|problem| problem.answer(guard::locale(&call)));
-                if call.method == Method::HEAD {
-                    answer.body.clear();
+            Trigger::Http(request) => {
+                let responded = self.request(&request).await;
+                let mut response =
+                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request)));
+                if request.method == Method::HEAD {
+                    response.body.clear();
                 }
-                Answer::Http(answer)
+                Response::Http(response)
             }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
+                Response::http_only(NAME)
+            }
         }
     }
 
-    async fn call(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
-        guard::read_method(call)?;
+    async fn request(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        guard::read_method(request)?;
         // Who shows a token wants the detail: a wrong one is told, not passed over.
-        let told = if call.headers.contains_key(AUTHORIZATION) {
-            guard::authorised(call, &self.site.config.service_tokens)?;
+        let told = if request.headers.contains_key(AUTHORIZATION) {
+            guard::authorised(request, &self.site.config.service_tokens)?;
             self.detail().await
         } else {
             self.site.store.answers(&self.site.config.hash_key).await.map(|()| json!({}))
         };
-        Ok(answer(told, call.headers.contains_key(AUTHORIZATION)))
+        Ok(response(told, request.headers.contains_key(AUTHORIZATION)))
     }
 
     async fn detail(&self) -> Result<Value, StoreError> {
-        let now = self.site.shell.clock.now();
+        let now = self.site.platform.clock.now();
         let ((), reports) = futures::try_join!(
             self.site.store.answers(&self.site.config.hash_key),
             status::destinations(&self.site, now),
@@ -80,11 +82,11 @@ impl Health {
 }
 
 /// The answer; what is wrong with the table is told to nobody but those who know the token.
-fn answer(told: Result<Value, StoreError>, authorised: bool) -> HttpAnswer {
+fn response(told: Result<Value, StoreError>, authorised: bool) -> HttpResponse {
     match told {
         Ok(mut body) => {
             body["status"] = json!("ok");
-            json_answer(StatusCode::OK, &body)
+            json_response(StatusCode::OK, &body)
         }
         Err(error) => {
             tracing::error!(error = %error, "the table failed; health answers 503");
@@ -92,7 +94,7 @@ fn answer(told: Result<Value, StoreError>, authorised: bool) -> HttpAnswer {
             if authorised {
                 body["table"] = json!({"ok": false, "error": error.to_string()});
             }
-            json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
+            json_response(StatusCode::SERVICE_UNAVAILABLE, &body)
         }
     }
 }

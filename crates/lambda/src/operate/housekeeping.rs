@@ -21,7 +21,7 @@ const DEATHS_S: i64 = 24 * 60 * 60;
 
 /// Looks after every destination of the registry. `backlog_s` is how long something may be due.
 pub(crate) async fn look_after(site: &Site, backlog_s: i64) -> Result<(), StoreError> {
-    let now = site.shell.clock.now();
+    let now = site.platform.clock.now();
     for destination in destination::ALL {
         if site.config.destinations.contains(destination) {
             backlog(site, destination, backlog_s, now).await?;
@@ -75,7 +75,7 @@ async fn skip_what_is_off(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for due in site.store.due(destination.name, after(now, -OFF_S), OFF_BATCH).await? {
-        let lease = LeaseId::random(&*site.shell.entropy);
+        let lease = LeaseId::random(&*site.platform.entropy);
         let claimed = site.store.claim(&due.key, Claiming::Due, lease, now).await?;
         let Claimed::Ours(claim) = claimed else { continue };
         let Some(delivery) = &claim.delivery else {
@@ -85,10 +85,10 @@ async fn skip_what_is_off(
         let settlement = settle(
             delivery,
             &skipped(delivery),
-            destination.doubt,
+            destination.when_unknown,
             Measured::default(),
             now,
-            site.shell.entropy.number(),
+            site.platform.entropy.number(),
         );
         site.store.settle(&claim, &settlement, now).await?;
         tracing::info!(

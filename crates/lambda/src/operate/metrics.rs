@@ -5,7 +5,7 @@
 
 use funil_core::provider::{calendly, whatsapp};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Counted, Shell};
+use funil_store::{Counted, Platform};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::Function;
 use crate::app::Site;
 use crate::http::guard;
-use crate::http::problem::{Problem, json_answer, put};
+use crate::http::problem::{Problem, json_response, put};
 use crate::intake::forms::{lead_submit, questionnaire_submit};
 use crate::operate::status::{self, DELIVERIES_MAX, QUARANTINED_MAX, Report};
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
 const NAME: &str = "metrics";
@@ -33,9 +33,9 @@ struct Metrics {
 }
 
 /// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let endpoint = Site::read(&mut settings, shell).map(|site| Metrics { site });
+    let endpoint = Site::read(&mut settings, platform).map(|site| Metrics { site });
     let endpoint = settings.finish(endpoint)?;
     Ok(Function::new(NAME, move |trigger, _| {
         let endpoint = endpoint.clone();
@@ -44,22 +44,24 @@ pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
 }
 
 impl Metrics {
-    async fn handle(&self, trigger: Trigger) -> Answer {
+    async fn handle(&self, trigger: Trigger) -> Response {
         match trigger {
-            Trigger::Http(call) => {
-                let answered = self.call(&call).await;
-                Answer::Http(
-                    answered.unwrap_or_else(|problem| problem.answer(guard::locale(&call))),
+            Trigger::Http(request) => {
+                let responded = self.request(&request).await;
+                Response::Http(
+                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request))),
                 )
             }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
+                Response::http_only(NAME)
+            }
         }
     }
 
-    async fn call(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
-        guard::read_method(call)?;
-        guard::authorised(call, &self.site.config.service_tokens)?;
-        let (store, now) = (&self.site.store, self.site.shell.clock.now());
+    async fn request(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        guard::read_method(request)?;
+        guard::authorised(request, &self.site.config.service_tokens)?;
+        let (store, now) = (&self.site.store, self.site.platform.clock.now());
         let counts = SOURCES.map(|source| async move {
             Ok((source, store.quarantine_count(source, QUARANTINED_MAX).await?))
         });
@@ -68,14 +70,14 @@ impl Metrics {
             status::destinations(&self.site, now),
             futures::future::try_join_all(counts),
         )?;
-        let mut answer = json_answer(StatusCode::OK, &Value::Null);
-        put(&mut answer.headers, CONTENT_TYPE, FORMAT);
-        answer.body = if call.method == Method::HEAD {
+        let mut response = json_response(StatusCode::OK, &Value::Null);
+        put(&mut response.headers, CONTENT_TYPE, FORMAT);
+        response.body = if request.method == Method::HEAD {
             bytes::Bytes::new()
         } else {
             text(&reports, &quarantined).into()
         };
-        Ok(answer)
+        Ok(response)
     }
 }
 

@@ -10,7 +10,7 @@ use funil_core::destination::{self, Destination};
 use funil_core::event::{DeliveryReplayed, DeliverySettled, Event, EventData, Operator, Verdict};
 use funil_core::id::{DeliveryName, EventId};
 use funil_core::replay::{Safety, replay_deadline, replay_safety};
-use funil_store::{DeadRange, Ended, Shell, Store, StoreError};
+use funil_store::{DeadRange, Ended, Platform, Store, StoreError};
 use jiff::Timestamp;
 
 /// How many of the dead are read at once.
@@ -157,12 +157,12 @@ impl Candidates {
 /// due now.
 pub async fn replay(
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     judged: &Judged,
     even_duplicates: bool,
     by: Operator,
 ) -> Result<bool, StoreError> {
-    let now = shell.clock.now();
+    let now = platform.clock.now();
     // Judged again: the run may have been long.
     let judged = Judged::new(judged.ended.clone(), now);
     let (Some(destination), Some(event)) = (judged.destination, &judged.ended.event) else {
@@ -179,15 +179,15 @@ pub async fn replay(
         by,
         reason: delivery.reason.clone(),
     });
-    let told = decision(shell, &judged.ended, data, now);
+    let told = decision(platform, &judged.ended, data, now);
     let deadline = replay_deadline(destination, delivery, event, now);
-    store.revive(delivery, deadline, &told, &*shell.entropy).await
+    store.revive(delivery, deadline, &told, &*platform.entropy).await
 }
 
 /// Settles a delivery that ended as a person says. Answers whether it still stood as given.
 pub async fn settle(
     store: &Store,
-    shell: &Shell,
+    platform: &Platform,
     ended: &Ended,
     verdict: Verdict,
     by: Operator,
@@ -204,13 +204,13 @@ pub async fn settle(
         verdict,
         reason: delivery.reason.clone(),
     });
-    let told = decision(shell, ended, data, shell.clock.now());
-    store.settle_by_person(delivery, verdict, &told, &*shell.entropy).await
+    let told = decision(platform, ended, data, platform.clock.now());
+    store.settle_by_person(delivery, verdict, &told, &*platform.entropy).await
 }
 
-fn decision(shell: &Shell, ended: &Ended, data: EventData, now: Timestamp) -> Event {
+fn decision(platform: &Platform, ended: &Ended, data: EventData, now: Timestamp) -> Event {
     Event {
-        id: EventId::decision(now, &*shell.entropy),
+        id: EventId::decision(now, &*platform.entropy),
         lead_id: ended.delivery.lead_id,
         occurred_at: now,
         accepted_at: now,

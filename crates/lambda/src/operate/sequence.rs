@@ -13,7 +13,7 @@ use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Lead, LeadChanges};
 use funil_core::pii::Text;
 use funil_core::receipt::{CONTENT_RECEIPT_S, ReceiptKey};
-use funil_store::{Accepted, DeliveryKey, LeadWrite, Receipt, StoreError, StoredAnswer};
+use funil_store::{Accepted, DeliveryKey, LeadWrite, Receipt, StoreError, StoredResponse};
 use http::{HeaderName, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::app::Site;
-use crate::http::problem::{Problem, json_answer, put};
-use crate::intake::booking::BookingWord;
-use crate::platform::response::HttpAnswer;
+use crate::http::problem::{Problem, json_response, put};
+use crate::intake::booking::BookingUpdate;
+use crate::platform::response::HttpResponse;
 
 /// The destination whose messages these are.
 const DESTINATION: &str = "whatsapp";
@@ -46,7 +46,7 @@ pub(crate) fn is_asked_for(body: &Value) -> bool {
 /// A sequence that was planned, now or before.
 pub(crate) struct Sequence {
     /// What to answer.
-    pub(crate) answer: HttpAnswer,
+    pub(crate) response: HttpResponse,
     /// Whose it is.
     pub(crate) lead_id: LeadId,
     /// The messages that are due now.
@@ -117,7 +117,7 @@ fn read(body: &Value) -> Result<(LeadId, Call), Problem> {
 /// Plans the messages about a call, once however often it is asked for.
 pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Problem> {
     let (lead_id, call) = read(body)?;
-    let now = site.shell.clock.now();
+    let now = site.platform.clock.now();
     let lead = site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     let known = site.store.booking(lead_id, &call.booking).await?;
     let is_withdrawn = known.as_ref().is_some_and(|known| !known.status.stands());
@@ -136,7 +136,7 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
         .iter()
         .map(|d| json!({"deliveryId": d.id, "slot": d.slot, "dueAt": d.due_at}))
         .collect();
-    let answer = json!({"leadId": lead_id, "bookingId": booking, "deliveries": messages});
+    let response = json!({"leadId": lead_id, "bookingId": booking, "deliveries": messages});
     let place = match &call.place {
         Place::Link { url } => url.expose().as_str(),
         Place::BeingMade { .. } | Place::Words { .. } | Place::Unsaid => "",
@@ -145,10 +145,10 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
     let receipt = Receipt {
         key: ReceiptKey::of_provider(NAME, &[&name]),
         fingerprint: sha256_hex(content.as_bytes()),
-        answer: StoredAnswer {
+        response: StoredResponse {
             status: StatusCode::OK.as_u16(),
             headers: Vec::new(),
-            body: answer.to_string(),
+            body: response.to_string(),
         },
     };
     match accept(site, &event, &receipt, &person, now).await? {
@@ -156,16 +156,16 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
             let is_due = |due_at: Option<Timestamp>| due_at.is_some_and(|due_at| due_at <= now);
             let due = planned.iter().filter(|delivery| is_due(delivery.due_at));
             let due = due.map(DeliveryKey::from).collect();
-            Ok(Sequence { answer: json_answer(StatusCode::OK, &answer), lead_id, due })
+            Ok(Sequence { response: json_response(StatusCode::OK, &response), lead_id, due })
         }
-        Accepted::Replayed(stored) => {
+        Accepted::Duplicate(stored) => {
             // What was stored before the withdrawal names messages that will not come.
-            let mut answer = json_answer(StatusCode::OK, &answer);
+            let mut response = json_response(StatusCode::OK, &response);
             if !is_withdrawn {
-                answer.body = stored.body.into();
+                response.body = stored.body.into();
             }
-            put(&mut answer.headers, HeaderName::from_static("idempotency-replayed"), "true");
-            Ok(Sequence { answer, lead_id, due: Vec::new() })
+            put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
+            Ok(Sequence { response, lead_id, due: Vec::new() })
         }
         Accepted::KeyReused => Err(Problem::BookingKnown),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
@@ -174,7 +174,7 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
 }
 
 /// Withdraws the messages about a lead's call, or about all of their calls.
-pub(crate) async fn withdraw(site: &Site, body: &Value) -> Result<HttpAnswer, Problem> {
+pub(crate) async fn withdraw(site: &Site, body: &Value) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::of(body);
     fields.only(&["leadId", "bookingId"]);
     let lead_id = lead_id(&mut fields);
@@ -193,12 +193,12 @@ pub(crate) async fn withdraw(site: &Site, body: &Value) -> Result<HttpAnswer, Pr
         withdraw_one(site, &lead, &booking).await?;
         withdrawn.push(booking);
     }
-    Ok(json_answer(StatusCode::OK, &json!({"leadId": lead_id, "withdrawn": withdrawn})))
+    Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "withdrawn": withdrawn})))
 }
 
 async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(), Problem> {
-    let now = site.shell.clock.now();
-    let name = site.shell.entropy.uuid_v7(now).to_string();
+    let now = site.platform.clock.now();
+    let name = site.platform.entropy.uuid_v7(now).to_string();
     let data = EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.clone() });
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
     // Withdrawing twice does no harm, so nobody needs to know this call again.
@@ -207,11 +207,11 @@ async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(
     let receipt = Receipt {
         key,
         fingerprint: String::new(),
-        answer: StoredAnswer { status: 200, headers: Vec::new(), body: String::new() },
+        response: StoredResponse { status: 200, headers: Vec::new(), body: String::new() },
     };
     let person = AliasDigests::of(&lead.latest, &site.config.hash_key);
     match accept(site, &event, &receipt, &person, now).await? {
-        Accepted::Kept | Accepted::Replayed(_) => Ok(()),
+        Accepted::Kept | Accepted::Duplicate(_) => Ok(()),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
         Accepted::Overtaken | Accepted::KeyReused => Err(Problem::Unavailable),
     }
@@ -228,7 +228,7 @@ async fn accept(
     person: &AliasDigests,
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
-    let word = BookingWord {
+    let word = BookingUpdate {
         event,
         lead: LeadWrite::Known,
         changes: &LeadChanges::default(),

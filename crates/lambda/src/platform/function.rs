@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use crate::http::problem::Problem;
-use crate::platform::request::Shape;
-use crate::platform::response::HttpAnswer;
+use crate::platform::request::PayloadFormat;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
 /// What a handler gives back.
-pub(crate) enum Answer {
+pub(crate) enum Response {
     /// To an HTTP call.
-    Http(HttpAnswer),
+    Http(HttpResponse),
     /// To a stream, a schedule or a direct invocation.
     Value(Value),
 }
 
-impl Answer {
+impl Response {
     /// To whatever is no HTTP call, of a function that takes nothing else.
     pub(crate) fn http_only(function: &str) -> Self {
         tracing::warn!("{function} takes HTTP calls only; check what triggers it");
@@ -30,7 +30,7 @@ impl Answer {
     }
 }
 
-type Handling = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Handling = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Handler = dyn Fn(Trigger, Timestamp) -> Handling + Send + Sync;
 
 /// One of Funil's functions, configured and ready. Cheap to clone.
@@ -51,7 +51,7 @@ impl Function {
     pub(crate) fn new<F, H>(name: &'static str, handler: F) -> Self
     where
         F: Fn(Trigger, Timestamp) -> H + Send + Sync + 'static,
-        H: Future<Output = Answer> + Send + 'static,
+        H: Future<Output = Response> + Send + 'static,
     {
         Self {
             name,
@@ -66,15 +66,17 @@ impl Function {
             match Trigger::parse(event) {
                 Ok(trigger) => {
                     tracing::debug!(trigger = trigger.name(), "invoked");
-                    let shape = shape_of(&trigger);
+                    let payload_format = payload_format_of(&trigger);
                     match (self.handler)(trigger, stop_at).await {
-                        Answer::Http(answer) => answer.into_event(shape.unwrap_or(Shape::HttpV2)),
-                        Answer::Value(value) => value,
+                        Response::Http(response) => {
+                            response.into_event(payload_format.unwrap_or(PayloadFormat::HttpV2))
+                        }
+                        Response::Value(value) => value,
                     }
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "an event that cannot be read was refused");
-                    Problem::Unreadable.answer(Locale::En).into_event(error.shape())
+                    Problem::Unreadable.response(Locale::En).into_event(error.payload_format())
                 }
             }
         }
@@ -83,9 +85,9 @@ impl Function {
     }
 }
 
-fn shape_of(trigger: &Trigger) -> Option<Shape> {
+fn payload_format_of(trigger: &Trigger) -> Option<PayloadFormat> {
     match trigger {
-        Trigger::Http(call) => Some(call.shape),
+        Trigger::Http(request) => Some(request.payload_format),
         Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => None,
     }
 }

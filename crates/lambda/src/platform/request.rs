@@ -35,7 +35,7 @@ const V2_FIELDS_UNREAD: [&str; 5] = [
 
 /// A call over HTTP. Its `Debug` shows the method and the path and nothing else.
 #[derive(Clone, Eq, PartialEq)]
-pub struct HttpCall {
+pub struct HttpRequest {
     /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
     pub method: Method,
     /// The path that the caller asked for, without the name of API Gateway's stage; not decoded.
@@ -49,12 +49,12 @@ pub struct HttpCall {
     /// The caller's address, where the platform itself vouches for it.
     pub client_ip: Option<IpAddr>,
     /// Where it came from, which decides the shape of the answer.
-    pub shape: Shape,
+    pub payload_format: PayloadFormat,
 }
 
 /// The shape of an HTTP event, and of the answer that its platform expects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Shape {
+pub enum PayloadFormat {
     /// API Gateway, payload format 1.0: its REST APIs, and HTTP APIs that ask for it.
     RestV1,
     /// Netlify's variant of payload format 1.0.
@@ -63,7 +63,7 @@ pub enum Shape {
     HttpV2,
 }
 
-impl HttpCall {
+impl HttpRequest {
     /// Reads payload format 2.0. The typed event refuses a whole call for one header that is not
     /// valid and for oddities in fields that nobody here reads, so it never sees either.
     pub(crate) fn from_v2(mut event: Value) -> Result<Self, TriggerError> {
@@ -95,31 +95,31 @@ impl HttpCall {
             // Not from `queryStringParameters`, which joins repeated values with commas.
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             headers,
-            body: body_bytes(typed.body, typed.is_base64_encoded, Shape::HttpV2)?,
+            body: body_bytes(typed.body, typed.is_base64_encoded, PayloadFormat::HttpV2)?,
             client_ip: context.http.source_ip.as_deref().and_then(address),
-            shape: Shape::HttpV2,
+            payload_format: PayloadFormat::HttpV2,
         })
     }
 
     /// Reads payload format 1.0 and Netlify's variant of it, field by field, because Netlify
     /// leaves out or sets to `null` what the typed event of `aws_lambda_events` insists on.
     pub(crate) fn from_v1(mut event: Value) -> Result<Self, TriggerError> {
-        let shape = shape_of_v1(&event);
+        let payload_format = payload_format_of_v1(&event);
         let method = text_at(&event, "/httpMethod")
             .and_then(|name| Method::from_bytes(name.as_bytes()).ok())
-            .ok_or(TriggerError::Method { shape })?;
+            .ok_or(TriggerError::Method { payload_format })?;
         let body = match take(&mut event, "body") {
             Value::Null => None,
             Value::String(text) => Some(text),
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                return Err(TriggerError::BodyNotText { shape });
+                return Err(TriggerError::BodyNotText { payload_format });
             }
         };
         let is_base64 = event.get("isBase64Encoded") == Some(&Value::Bool(true));
         let headers = headers_of_v1(&event);
-        let client_ip = match shape {
-            Shape::Netlify => only_value(&headers, &NETLIFY_CLIENT_IP).and_then(address),
-            Shape::RestV1 | Shape::HttpV2 => {
+        let client_ip = match payload_format {
+            PayloadFormat::Netlify => only_value(&headers, &NETLIFY_CLIENT_IP).and_then(address),
+            PayloadFormat::RestV1 | PayloadFormat::HttpV2 => {
                 text_at(&event, "/requestContext/identity/sourceIp").and_then(address)
             }
         };
@@ -128,9 +128,9 @@ impl HttpCall {
             path: path_of_v1(&event),
             query: query_of_v1(&event),
             headers,
-            body: body_bytes(body, is_base64, shape)?,
+            body: body_bytes(body, is_base64, payload_format)?,
             client_ip,
-            shape,
+            payload_format,
         })
     }
 
@@ -138,13 +138,13 @@ impl HttpCall {
     /// Netlify: through API Gateway anyone can send this header. On Netlify a public function
     /// may be sent it too, so a schedule may only ever start work that a ring may start.
     pub(crate) fn is_netlify_schedule(&self) -> bool {
-        self.shape == Shape::Netlify
+        self.payload_format == PayloadFormat::Netlify
             && only_value(&self.headers, &NETLIFY_EVENT)
                 .is_some_and(|event| event.eq_ignore_ascii_case("schedule"))
     }
 }
 
-impl fmt::Debug for HttpCall {
+impl fmt::Debug for HttpRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("HttpCall")
@@ -163,16 +163,16 @@ pub(crate) fn text_at<'event>(event: &'event Value, pointer: &str) -> Option<&'e
 /// Netlify is what no AWS front door is: it has neither the caller's address in its context nor an
 /// API's id. The latter two pointers add nothing for an honest event; they keep a caller of API
 /// Gateway or of a load balancer from passing as Netlify, whose headers we believe.
-fn shape_of_v1(event: &Value) -> Shape {
+fn payload_format_of_v1(event: &Value) -> PayloadFormat {
     let of_aws = [
         "/requestContext/identity/sourceIp",
         "/requestContext/apiId",
         "/requestContext/elb/targetGroupArn",
     ];
     if of_aws.iter().any(|pointer| text_at(event, pointer).is_some()) {
-        Shape::RestV1
+        PayloadFormat::RestV1
     } else {
-        Shape::Netlify
+        PayloadFormat::Netlify
     }
 }
 
@@ -248,11 +248,15 @@ fn query_of_v1(event: &Value) -> Vec<(String, String)> {
     query
 }
 
-fn body_bytes(body: Option<String>, is_base64: bool, shape: Shape) -> Result<Bytes, TriggerError> {
+fn body_bytes(
+    body: Option<String>,
+    is_base64: bool,
+    payload_format: PayloadFormat,
+) -> Result<Bytes, TriggerError> {
     let text = body.unwrap_or_default();
     if is_base64 {
         let decoded = STANDARD.decode(text);
-        decoded.map(Bytes::from).map_err(|source| TriggerError::Base64 { shape, source })
+        decoded.map(Bytes::from).map_err(|source| TriggerError::Base64 { payload_format, source })
     } else {
         Ok(Bytes::from(text))
     }
@@ -297,9 +301,9 @@ mod tests {
     use super::*;
     use crate::platform::trigger::Trigger;
 
-    fn parse(event: Value) -> Result<HttpCall, TriggerError> {
+    fn parse(event: Value) -> Result<HttpRequest, TriggerError> {
         match Trigger::parse(event)? {
-            Trigger::Http(call) => Ok(call),
+            Trigger::Http(request) => Ok(request),
             other @ (Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_)) => {
                 panic!("not an HTTP call: {other:?}")
             }
@@ -307,13 +311,13 @@ mod tests {
     }
 
     /// An event of each shape, with nothing but the fields given laid over it.
-    fn event(shape: Shape, fields: &Value) -> Value {
-        let mut event = match shape {
-            Shape::RestV1 => json!({
+    fn event(payload_format: PayloadFormat, fields: &Value) -> Value {
+        let mut event = match payload_format {
+            PayloadFormat::RestV1 => json!({
                 "httpMethod": "POST", "requestContext": { "identity": { "sourceIp": "192.0.2.1" } },
             }),
-            Shape::Netlify => json!({ "httpMethod": "POST" }),
-            Shape::HttpV2 => {
+            PayloadFormat::Netlify => json!({ "httpMethod": "POST" }),
+            PayloadFormat::HttpV2 => {
                 json!({ "version": "2.0", "requestContext": { "http": { "method": "POST" } } })
             }
         };
@@ -332,27 +336,28 @@ mod tests {
         }
     }
 
-    const SHAPES: [Shape; 3] = [Shape::RestV1, Shape::Netlify, Shape::HttpV2];
+    const PAYLOAD_FORMATS: [PayloadFormat; 3] =
+        [PayloadFormat::RestV1, PayloadFormat::Netlify, PayloadFormat::HttpV2];
 
     /// One call: its event, and what one look at it shows.
     fn check<Seen: PartialEq + fmt::Debug>(
-        shape: Shape,
+        payload_format: PayloadFormat,
         fields: &Value,
-        look: impl Fn(&HttpCall) -> Seen,
+        look: impl Fn(&HttpRequest) -> Seen,
         expected: &Seen,
     ) {
-        let event = event(shape, fields);
-        let call = parse(event.clone()).unwrap_or_else(|error| panic!("{error}: {event}"));
-        assert_eq!(call.shape, shape, "{event}");
-        assert_eq!(look(&call), *expected, "{event}");
+        let event = event(payload_format, fields);
+        let request = parse(event.clone()).unwrap_or_else(|error| panic!("{error}: {event}"));
+        assert_eq!(request.payload_format, payload_format, "{event}");
+        assert_eq!(look(&request), *expected, "{event}");
     }
 
     #[test]
     fn a_named_stage_is_taken_off_the_path() {
-        let path = |call: &HttpCall| call.path.clone();
+        let path = |request: &HttpRequest| request.path.clone();
         let v2 = |stage: &str, raw: &str, expected: &str| {
             let fields = json!({ "rawPath": raw, "requestContext": { "stage": stage } });
-            check(Shape::HttpV2, &fields, path, &expected.to_owned());
+            check(PayloadFormat::HttpV2, &fields, path, &expected.to_owned());
         };
         v2("prod", "/prod/lead-submit", "/lead-submit");
         v2("prod", "/prod/prod/x", "/prod/x");
@@ -370,7 +375,7 @@ mod tests {
             let fields = json!({
                 "path": sent, "requestContext": { "stage": stage, "path": context },
             });
-            check(Shape::RestV1, &fields, path, &expected.to_owned());
+            check(PayloadFormat::RestV1, &fields, path, &expected.to_owned());
         };
         v1("prod", "/lead-submit", "/prod/lead-submit", "/lead-submit");
         v1("prod", "/prod/lead-submit", "/prod/lead-submit", "/lead-submit");
@@ -380,51 +385,51 @@ mod tests {
 
         // Where the path is missing, the context's is as good; where both are, it is the root.
         let context = json!({ "requestContext": { "http": { "path": "/from-context" } } });
-        check(Shape::HttpV2, &context, path, &"/from-context".to_owned());
-        for shape in SHAPES {
-            check(shape, &json!({}), path, &"/".to_owned());
+        check(PayloadFormat::HttpV2, &context, path, &"/from-context".to_owned());
+        for payload_format in PAYLOAD_FORMATS {
+            check(payload_format, &json!({}), path, &"/".to_owned());
         }
     }
 
     #[test]
     fn only_the_platform_is_believed_about_the_callers_address() {
-        let look = |call: &HttpCall| call.client_ip.map(|ip| ip.to_string());
-        let ip = |shape, fields: &Value, expected: Option<&str>| {
-            check(shape, fields, look, &expected.map(str::to_owned));
+        let look = |request: &HttpRequest| request.client_ip.map(|ip| ip.to_string());
+        let ip = |payload_format, fields: &Value, expected: Option<&str>| {
+            check(payload_format, fields, look, &expected.map(str::to_owned));
         };
         let claims = json!({
             "x-forwarded-for": "203.0.113.9", "x-real-ip": "203.0.113.9",
             "client-ip": "203.0.113.9", "forwarded": "for=203.0.113.9",
         });
-        for shape in [Shape::Netlify, Shape::HttpV2] {
-            ip(shape, &json!({ "headers": claims }), None);
+        for payload_format in [PayloadFormat::Netlify, PayloadFormat::HttpV2] {
+            ip(payload_format, &json!({ "headers": claims }), None);
         }
         let netlify = json!({ "headers": { "x-nf-client-connection-ip": "203.0.113.7" } });
-        ip(Shape::Netlify, &netlify, Some("203.0.113.7"));
-        ip(Shape::RestV1, &netlify, Some("192.0.2.1"));
-        ip(Shape::HttpV2, &netlify, None);
+        ip(PayloadFormat::Netlify, &netlify, Some("203.0.113.7"));
+        ip(PayloadFormat::RestV1, &netlify, Some("192.0.2.1"));
+        ip(PayloadFormat::HttpV2, &netlify, None);
 
         let header = |value: Value| json!({ "headers": { "X-Nf-Client-Connection-Ip": value } });
-        ip(Shape::Netlify, &header(json!(" 2001:db8::1 ")), Some("2001:db8::1"));
-        ip(Shape::Netlify, &header(json!("::ffff:203.0.113.7")), Some("203.0.113.7"));
-        ip(Shape::Netlify, &header(json!("203.0.113.7, 203.0.113.8")), None);
-        ip(Shape::Netlify, &header(json!(["203.0.113.7", "203.0.113.8"])), None);
-        ip(Shape::Netlify, &header(json!(["203.0.113.7", null])), Some("203.0.113.7"));
-        ip(Shape::Netlify, &header(json!(null)), None);
+        ip(PayloadFormat::Netlify, &header(json!(" 2001:db8::1 ")), Some("2001:db8::1"));
+        ip(PayloadFormat::Netlify, &header(json!("::ffff:203.0.113.7")), Some("203.0.113.7"));
+        ip(PayloadFormat::Netlify, &header(json!("203.0.113.7, 203.0.113.8")), None);
+        ip(PayloadFormat::Netlify, &header(json!(["203.0.113.7", "203.0.113.8"])), None);
+        ip(PayloadFormat::Netlify, &header(json!(["203.0.113.7", null])), Some("203.0.113.7"));
+        ip(PayloadFormat::Netlify, &header(json!(null)), None);
 
         let v1 = |source: &str| json!({ "requestContext": { "identity": { "sourceIp": source } } });
-        ip(Shape::RestV1, &v1("2001:DB8::1"), Some("2001:db8::1"));
-        ip(Shape::RestV1, &v1("test-invoke-source-ip"), None);
+        ip(PayloadFormat::RestV1, &v1("2001:DB8::1"), Some("2001:db8::1"));
+        ip(PayloadFormat::RestV1, &v1("test-invoke-source-ip"), None);
         let v2 = |source: Value| json!({ "requestContext": { "http": { "sourceIp": source } } });
-        ip(Shape::HttpV2, &v2(json!("203.0.113.7")), Some("203.0.113.7"));
-        ip(Shape::HttpV2, &v2(json!("not an address")), None);
-        ip(Shape::HttpV2, &v2(json!(null)), None);
+        ip(PayloadFormat::HttpV2, &v2(json!("203.0.113.7")), Some("203.0.113.7"));
+        ip(PayloadFormat::HttpV2, &v2(json!("not an address")), None);
+        ip(PayloadFormat::HttpV2, &v2(json!(null)), None);
     }
 
     /// The headers as `name: value` lines, sorted by name.
-    fn header_lines(call: &HttpCall) -> String {
+    fn header_lines(request: &HttpRequest) -> String {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let lines = call.headers.iter().map(|(name, value)| format!("{name}: {}", text(value)));
+        let lines = request.headers.iter().map(|(name, value)| format!("{name}: {}", text(value)));
         let mut lines: Vec<String> = lines.collect();
         // Stable, and by name only: the order of one header's values means something.
         lines.sort_by(|one, other| one.split(':').next().cmp(&other.split(':').next()));
@@ -433,15 +438,15 @@ mod tests {
 
     #[test]
     fn headers_are_read_from_whatever_holds_them_and_what_is_not_valid_is_skipped() {
-        let headers = |shape, fields: Value, expected: &[&str]| {
-            check(shape, &fields, header_lines, &expected.join("\n"));
+        let headers = |payload_format, fields: Value, expected: &[&str]| {
+            check(payload_format, &fields, header_lines, &expected.join("\n"));
         };
-        for shape in SHAPES {
-            headers(shape, json!({}), &[]);
-            headers(shape, json!({ "headers": null }), &[]);
-            headers(shape, json!({ "headers": "text" }), &[]);
+        for payload_format in PAYLOAD_FORMATS {
+            headers(payload_format, json!({}), &[]);
+            headers(payload_format, json!({ "headers": null }), &[]);
+            headers(payload_format, json!({ "headers": "text" }), &[]);
             headers(
-                shape,
+                payload_format,
                 json!({ "headers": {
                     "X-Number": 5, "X-Bool": false, "X-Null": null, "X-Object": {}, "X-Empty": "",
                     "X-List": ["a", null, 2], "Not A Name": "x", "": "x", "X-Line": "a\r\nb: c",
@@ -457,14 +462,14 @@ mod tests {
                 ],
             );
             headers(
-                shape,
+                payload_format,
                 json!({ "headers": { "Host": ["example.com"], "host": "example.com" } }),
                 &["host: example.com"],
             );
         }
-        for shape in [Shape::RestV1, Shape::Netlify] {
+        for payload_format in [PayloadFormat::RestV1, PayloadFormat::Netlify] {
             headers(
-                shape,
+                payload_format,
                 json!({
                     "multiValueHeaders": {
                         "X-Both": ["1", "2"], "X-Nulls": [null, null], "X-Null": null,
@@ -485,12 +490,12 @@ mod tests {
                 ],
             );
             headers(
-                shape,
+                payload_format,
                 json!({ "multiValueHeaders": null, "headers": { "a": "1" } }),
                 &["a: 1"],
             );
             headers(
-                shape,
+                payload_format,
                 json!({ "multiValueHeaders": { "a": ["1"] }, "headers": null }),
                 &["a: 1"],
             );
@@ -500,7 +505,7 @@ mod tests {
     #[test]
     fn the_cookies_of_payload_2_are_the_cookie_header_again() {
         let cookies = |fields: Value, expected: &[&str]| {
-            check(Shape::HttpV2, &fields, header_lines, &expected.join("\n"));
+            check(PayloadFormat::HttpV2, &fields, header_lines, &expected.join("\n"));
         };
         cookies(json!({ "cookies": ["a=1", "b=2"] }), &["cookie: a=1; b=2"]);
         cookies(json!({ "cookies": [null, "b=2"] }), &["cookie: b=2"]);
@@ -512,36 +517,36 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded_and_keeps_what_is_repeated() {
-        let query = |shape, fields: Value, expected: &[(&str, &str)]| {
+        let query = |payload_format, fields: Value, expected: &[(&str, &str)]| {
             let expected: Vec<(String, String)> =
                 expected.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            check(shape, &fields, |call| call.query.clone(), &expected);
+            check(payload_format, &fields, |request| request.query.clone(), &expected);
         };
         query(
-            Shape::HttpV2,
+            PayloadFormat::HttpV2,
             json!({ "rawQueryString": "a=1%2C2&b=x+y&a=3&c", "queryStringParameters": { "z": "" } }),
             &[("a", "1,2"), ("b", "x y"), ("a", "3"), ("c", "")],
         );
-        query(Shape::HttpV2, json!({ "rawQueryString": null }), &[]);
-        for shape in [Shape::RestV1, Shape::Netlify] {
+        query(PayloadFormat::HttpV2, json!({ "rawQueryString": null }), &[]);
+        for payload_format in [PayloadFormat::RestV1, PayloadFormat::Netlify] {
             query(
-                shape,
+                payload_format,
                 json!({
                     "multiValueQueryStringParameters": { "a": ["1,2", "3"], "n": [null] },
                     "queryStringParameters": { "a": "3", "b": "x y", "n": "5", "o": null },
                 }),
                 &[("a", "1,2"), ("a", "3"), ("b", "x y"), ("n", "5")],
             );
-            query(shape, json!({ "multiValueQueryStringParameters": null }), &[]);
-            query(shape, json!({ "queryStringParameters": { "a": 1 } }), &[("a", "1")]);
+            query(payload_format, json!({ "multiValueQueryStringParameters": null }), &[]);
+            query(payload_format, json!({ "queryStringParameters": { "a": 1 } }), &[("a", "1")]);
         }
     }
 
     #[test]
     fn a_body_is_the_bytes_that_the_caller_sent_in_every_shape() {
-        for shape in SHAPES {
+        for payload_format in PAYLOAD_FORMATS {
             let body = |fields: Value, expected: &[u8]| {
-                check(shape, &fields, |call| call.body.to_vec(), &expected.to_vec());
+                check(payload_format, &fields, |request| request.body.to_vec(), &expected.to_vec());
             };
             body(json!({}), b"");
             body(json!({ "body": null }), b"");
@@ -555,13 +560,13 @@ mod tests {
 
             for invalid in ["%", "aGk", "a-k_", "aGk=\n"] {
                 let fields = json!({ "body": invalid, "isBase64Encoded": true });
-                let error = parse(event(shape, &fields)).unwrap_err();
+                let error = parse(event(payload_format, &fields)).unwrap_err();
                 assert!(matches!(error, TriggerError::Base64 { .. }), "{invalid}: {error}");
-                assert_eq!(error.shape(), shape);
+                assert_eq!(error.payload_format(), payload_format);
             }
             for invalid in [json!({}), json!([]), json!(1), json!(true)] {
-                let error = parse(event(shape, &json!({ "body": invalid }))).unwrap_err();
-                assert_eq!(error.shape(), shape, "{invalid}");
+                let error = parse(event(payload_format, &json!({ "body": invalid }))).unwrap_err();
+                assert_eq!(error.payload_format(), payload_format, "{invalid}");
             }
         }
     }
@@ -573,17 +578,24 @@ mod tests {
                 "pathParameters": odd, "queryStringParameters": odd, "stageVariables": odd,
                 "requestContext": { "authentication": odd, "authorizer": odd }, "body": "kept",
             });
-            check(Shape::HttpV2, &fields, |call| call.body.to_vec(), &b"kept".to_vec());
+            check(
+                PayloadFormat::HttpV2,
+                &fields,
+                |request| request.body.to_vec(),
+                &b"kept".to_vec(),
+            );
         }
     }
 
     #[test]
     fn a_method_is_taken_as_it_was_sent() {
-        for (sent, shape) in [("PATCH", Shape::RestV1), ("post", Shape::Netlify)] {
+        for (sent, payload_format) in
+            [("PATCH", PayloadFormat::RestV1), ("post", PayloadFormat::Netlify)]
+        {
             let fields = json!({ "httpMethod": sent });
-            check(shape, &fields, |call| call.method.to_string(), &sent.to_owned());
+            check(payload_format, &fields, |request| request.method.to_string(), &sent.to_owned());
         }
         let fields = json!({ "requestContext": { "http": { "method": "OPTIONS" } } });
-        check(Shape::HttpV2, &fields, |call| call.method.clone(), &Method::OPTIONS);
+        check(PayloadFormat::HttpV2, &fields, |request| request.method.clone(), &Method::OPTIONS);
     }
 }

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header::SET_COOKIE};
 use serde_json::{Map, Value, json};
 
-use crate::platform::request::Shape;
+use crate::platform::request::PayloadFormat;
 
 /// The answer to an HTTP call. Its `Debug` shows the status and nothing else.
 #[derive(Clone, Eq, PartialEq)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -21,39 +21,39 @@ pub struct HttpAnswer {
     pub body: Bytes,
 }
 
-impl HttpAnswer {
+impl HttpResponse {
     /// Writes the answer as the value that the function returns to its platform.
     ///
-    /// - [`Shape::RestV1`]: everything is in `multiValueHeaders`, and what came once in `headers`
+    /// - [`PayloadFormat::RestV1`]: everything is in `multiValueHeaders`, and what came once in `headers`
     ///   too; API Gateway merges the two without repeating a pair
     ///   (<https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>).
-    /// - [`Shape::Netlify`]: `headers`, and only repeated names in `multiValueHeaders`, which
+    /// - [`PayloadFormat::Netlify`]: `headers`, and only repeated names in `multiValueHeaders`, which
     ///   Netlify has been seen to ignore (<https://github.com/netlify/cli/issues/923>).
-    /// - [`Shape::HttpV2`]: `headers`, joined as RFC 9110 §5.3 allows for all but `set-cookie`,
+    /// - [`PayloadFormat::HttpV2`]: `headers`, joined as RFC 9110 §5.3 allows for all but `set-cookie`,
     ///   which has its own list, `cookies`
     ///   (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
-    pub fn into_event(self, shape: Shape) -> Value {
+    pub fn into_event(self, payload_format: PayloadFormat) -> Value {
         let status = self.status.as_u16();
         let (body, is_base64) = match std::str::from_utf8(&self.body) {
             Ok(text) => (text.to_owned(), false),
             Err(_) => (STANDARD.encode(&self.body), true),
         };
-        match shape {
-            Shape::RestV1 => json!({
+        match payload_format {
+            PayloadFormat::RestV1 => json!({
                 "statusCode": status,
                 "headers": self.single_headers(),
                 "multiValueHeaders": self.multi_headers(|_| true),
                 "body": body,
                 "isBase64Encoded": is_base64,
             }),
-            Shape::Netlify => json!({
+            PayloadFormat::Netlify => json!({
                 "statusCode": status,
                 "headers": self.single_headers(),
                 "multiValueHeaders": self.multi_headers(|values| values.len() > 1),
                 "body": body,
                 "isBase64Encoded": is_base64,
             }),
-            Shape::HttpV2 => json!({
+            PayloadFormat::HttpV2 => json!({
                 "statusCode": status,
                 "headers": self.joined_headers(),
                 "cookies": self.values(&SET_COOKIE),
@@ -90,7 +90,7 @@ impl HttpAnswer {
     }
 }
 
-impl fmt::Debug for HttpAnswer {
+impl fmt::Debug for HttpResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("HttpAnswer").field("status", &self.status).finish_non_exhaustive()
     }
@@ -102,19 +102,24 @@ mod tests {
 
     use super::*;
 
-    fn check(headers: &[(&str, &str)], body: &[u8], shape: Shape, expected: &Value) {
+    fn check(
+        headers: &[(&str, &str)],
+        body: &[u8],
+        payload_format: PayloadFormat,
+        expected: &Value,
+    ) {
         let headers = headers.iter().map(|(name, value)| {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             (name, HeaderValue::from_str(value).unwrap())
         });
         let mut map = HeaderMap::new();
         headers.for_each(|(name, value)| _ = map.append(name, value));
-        let answer = HttpAnswer {
+        let response = HttpResponse {
             status: StatusCode::CREATED,
             headers: map,
             body: Bytes::copy_from_slice(body),
         };
-        assert_eq!(answer.into_event(shape), *expected, "{shape:?}");
+        assert_eq!(response.into_event(payload_format), *expected, "{payload_format:?}");
     }
 
     #[test]
@@ -131,7 +136,7 @@ mod tests {
         check(
             &headers,
             b"{}",
-            Shape::RestV1,
+            PayloadFormat::RestV1,
             &json!({
                 "statusCode": 201,
                 "headers": { "content-type": "application/json" },
@@ -145,7 +150,7 @@ mod tests {
         check(
             &headers,
             b"{}",
-            Shape::Netlify,
+            PayloadFormat::Netlify,
             &json!({
                 "statusCode": 201,
                 "headers": { "content-type": "application/json" },
@@ -157,7 +162,7 @@ mod tests {
         check(
             &headers,
             b"{}",
-            Shape::HttpV2,
+            PayloadFormat::HttpV2,
             &json!({
                 "statusCode": 201,
                 "headers": {
@@ -181,22 +186,23 @@ mod tests {
         };
         let single = json!({ "set-cookie": "a=1" });
         let multi = json!({ "set-cookie": ["a=1"] });
-        check(&cookie, b"", Shape::RestV1, &event(single.clone(), multi));
-        check(&cookie, b"", Shape::Netlify, &event(single, json!({})));
+        check(&cookie, b"", PayloadFormat::RestV1, &event(single.clone(), multi));
+        check(&cookie, b"", PayloadFormat::Netlify, &event(single, json!({})));
         let v2 = json!({
             "statusCode": 201, "headers": {}, "cookies": ["a=1"], "body": "",
             "isBase64Encoded": false,
         });
-        check(&cookie, b"", Shape::HttpV2, &v2);
+        check(&cookie, b"", PayloadFormat::HttpV2, &v2);
     }
 
     #[test]
     fn only_a_body_that_is_no_text_travels_as_base64() {
-        for shape in [Shape::RestV1, Shape::Netlify, Shape::HttpV2] {
+        for payload_format in [PayloadFormat::RestV1, PayloadFormat::Netlify, PayloadFormat::HttpV2]
+        {
             let body = |body: &[u8]| {
                 let (status, headers) = (StatusCode::OK, HeaderMap::new());
-                let answer = HttpAnswer { status, headers, body: Bytes::copy_from_slice(body) };
-                let event = answer.into_event(shape);
+                let response = HttpResponse { status, headers, body: Bytes::copy_from_slice(body) };
+                let event = response.into_event(payload_format);
                 (event["body"].clone(), event["isBase64Encoded"].clone())
             };
             assert_eq!(body(b""), (json!(""), json!(false)));
@@ -209,7 +215,8 @@ mod tests {
     fn an_answer_prints_its_status_and_nothing_else() {
         let headers =
             HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_static("ana@example.com"))]);
-        let answer = HttpAnswer { status: StatusCode::OK, headers, body: "ana@example.com".into() };
-        assert_eq!(format!("{answer:?}"), "HttpAnswer { status: 200, .. }");
+        let response =
+            HttpResponse { status: StatusCode::OK, headers, body: "ana@example.com".into() };
+        assert_eq!(format!("{response:?}"), "HttpAnswer { status: 200, .. }");
     }
 }

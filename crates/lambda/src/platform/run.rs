@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use funil_core::clock::after;
 use funil_core::settings::{ConfigError, Env};
-use funil_store::Shell;
+use funil_store::Platform;
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
 use crate::Function;
+use crate::platform;
 use crate::process_environment;
-use crate::shell;
 use crate::start_telemetry;
 
 /// A function's time, in seconds, where its platform does not tell the deadline.
@@ -20,12 +20,12 @@ const TIME_S: i64 = 60;
 
 /// Runs a function until its platform ends it. A configuration that is incomplete ends it at once,
 /// with everything that is missing in one message.
-pub fn run(make: impl FnOnce(&Env, &Shell) -> Result<Function, ConfigError>) -> ExitCode {
+pub fn run(make: impl FnOnce(&Env, &Platform) -> Result<Function, ConfigError>) -> ExitCode {
     let env = process_environment();
     start_telemetry(&env);
-    let shell = shell();
-    let clock = Arc::clone(&shell.clock);
-    let function = match make(&env, &shell) {
+    let platform = platform();
+    let clock = Arc::clone(&platform.clock);
+    let function = match make(&env, &platform) {
         Ok(function) => function,
         Err(error) => {
             tracing::error!("{error}");
@@ -54,8 +54,8 @@ pub fn run(make: impl FnOnce(&Env, &Shell) -> Result<Function, ConfigError>) -> 
             let (function, clock) = (function.clone(), Arc::clone(&clock));
             async move {
                 let stop_at = stop_at(event.context.deadline, clock.now());
-                let answer = function.invoke(event.payload, stop_at).await;
-                Ok::<Value, std::convert::Infallible>(answer)
+                let response = function.invoke(event.payload, stop_at).await;
+                Ok::<Value, std::convert::Infallible>(response)
             }
         })));
     match served {

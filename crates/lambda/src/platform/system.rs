@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use funil_core::clock::{Clock, Entropy};
 use funil_core::settings::Env;
-use funil_store::Shell;
+use funil_store::Platform;
 use jiff::Timestamp;
 
 struct SystemClock;
@@ -28,8 +28,8 @@ impl Entropy for SystemEntropy {
 }
 
 /// The shell of a real process.
-pub fn shell() -> Shell {
-    Shell::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+pub fn platform() -> Platform {
+    Platform::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
 }
 
 /// The process's environment variables, those that are text.

@@ -7,12 +7,12 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::platform::request::{HttpCall, Shape, text_at};
+use crate::platform::request::{HttpRequest, PayloadFormat, text_at};
 
 /// What started an invocation.
 pub enum Trigger {
     /// A call over HTTP, through API Gateway, a Function URL or Netlify.
-    Http(HttpCall),
+    Http(HttpRequest),
     /// A batch of the table's stream, in the stream's order.
     Stream(Vec<StreamRecord>),
     /// The clock: an `EventBridge` rule or schedule, or a Netlify schedule.
@@ -33,19 +33,19 @@ pub enum TriggerError {
     #[error("the event's HTTP method is not a method")]
     Method {
         /// How to answer it.
-        shape: Shape,
+        payload_format: PayloadFormat,
     },
     /// `body` is there and is not text: every platform sends a string, base64 for bytes.
     #[error("the event's body is not text")]
     BodyNotText {
         /// How to answer it.
-        shape: Shape,
+        payload_format: PayloadFormat,
     },
     /// The event says that its body is base64, and it is not.
     #[error("the event's body is not the base64 that it says it is")]
     Base64 {
         /// How to answer it.
-        shape: Shape,
+        payload_format: PayloadFormat,
         /// Where the decoder stopped.
         source: base64::DecodeError,
     },
@@ -100,11 +100,15 @@ impl Trigger {
     /// invocation has passed the platform's own authorisation, and an HTTP call has not.
     pub fn parse(event: Value) -> Result<Self, TriggerError> {
         if is_http_v2(&event) {
-            return HttpCall::from_v2(event).map(Self::Http);
+            return HttpRequest::from_v2(event).map(Self::Http);
         }
         if event.get("httpMethod").is_some() {
-            let call = HttpCall::from_v1(event)?;
-            return Ok(if call.is_netlify_schedule() { Self::Schedule } else { Self::Http(call) });
+            let request = HttpRequest::from_v1(event)?;
+            return Ok(if request.is_netlify_schedule() {
+                Self::Schedule
+            } else {
+                Self::Http(request)
+            });
         }
         if let Some(records) = stream_records(&event) {
             return Ok(Self::Stream(records.iter().map(StreamRecord::read).collect()));
@@ -118,12 +122,12 @@ impl Trigger {
 
 impl TriggerError {
     /// The shape in which the caller expects the answer.
-    pub fn shape(&self) -> Shape {
+    pub fn payload_format(&self) -> PayloadFormat {
         match self {
-            Self::HttpV2 => Shape::HttpV2,
-            Self::Method { shape } | Self::BodyNotText { shape } | Self::Base64 { shape, .. } => {
-                *shape
-            }
+            Self::HttpV2 => PayloadFormat::HttpV2,
+            Self::Method { payload_format }
+            | Self::BodyNotText { payload_format }
+            | Self::Base64 { payload_format, .. } => *payload_format,
         }
     }
 }
@@ -194,7 +198,7 @@ pub fn batch_item_failures(sequence_numbers: &[String]) -> Value {
 impl fmt::Debug for Trigger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(call) => formatter.debug_tuple("Http").field(call).finish(),
+            Self::Http(request) => formatter.debug_tuple("Http").field(request).finish(),
             Self::Stream(records) => formatter.debug_tuple("Stream").field(&records.len()).finish(),
             Self::Schedule => formatter.write_str("Schedule"),
             Self::Direct(_) => formatter.debug_tuple("Direct").finish_non_exhaustive(),
@@ -222,14 +226,14 @@ mod tests {
     fn check(event: Value, expected: &str) {
         let original = event.clone();
         let kind = match Trigger::parse(event) {
-            Ok(Trigger::Http(call)) => format!("http {:?}", call.shape),
+            Ok(Trigger::Http(request)) => format!("http {:?}", request.payload_format),
             Ok(Trigger::Stream(records)) => format!("stream of {}", records.len()),
             Ok(Trigger::Schedule) => "schedule".to_owned(),
             Ok(Trigger::Direct(value)) => {
                 assert_eq!(value, original, "a direct invocation keeps its whole value");
                 "direct".to_owned()
             }
-            Err(error) => format!("error {:?}: {error}", error.shape()),
+            Err(error) => format!("error {:?}: {error}", error.payload_format()),
         };
         assert_eq!(kind, expected, "{original}");
     }
@@ -299,25 +303,25 @@ mod tests {
 
     #[test]
     fn only_netlify_can_say_that_a_call_is_its_schedule() {
-        let call = |context: Value, headers: Value| json!({ "httpMethod": "POST", "requestContext": context, "headers": headers });
+        let request = |context: Value, headers: Value| json!({ "httpMethod": "POST", "requestContext": context, "headers": headers });
         let mark = json!({ "X-NF-Event": "Schedule" });
-        check(call(json!(null), mark.clone()), "schedule");
-        check(call(json!({}), mark.clone()), "schedule");
-        check(call(json!({ "identity": { "sourceIp": null } }), mark.clone()), "schedule");
-        check(call(json!({ "identity": { "sourceIp": "" } }), mark.clone()), "schedule");
+        check(request(json!(null), mark.clone()), "schedule");
+        check(request(json!({}), mark.clone()), "schedule");
+        check(request(json!({ "identity": { "sourceIp": null } }), mark.clone()), "schedule");
+        check(request(json!({ "identity": { "sourceIp": "" } }), mark.clone()), "schedule");
         check(
-            call(json!({ "identity": { "sourceIp": "192.0.2.1" } }), mark.clone()),
+            request(json!({ "identity": { "sourceIp": "192.0.2.1" } }), mark.clone()),
             "http RestV1",
         );
         let console = json!({ "identity": { "sourceIp": "test-invoke-source-ip" } });
-        check(call(console, mark.clone()), "http RestV1");
-        check(call(json!({ "apiId": "a1b2c3" }), mark.clone()), "http RestV1");
-        check(call(json!({ "elb": { "targetGroupArn": "arn:" } }), mark.clone()), "http RestV1");
-        check(call(json!({ "http": { "method": "POST" } }), mark), "http HttpV2");
+        check(request(console, mark.clone()), "http RestV1");
+        check(request(json!({ "apiId": "a1b2c3" }), mark.clone()), "http RestV1");
+        check(request(json!({ "elb": { "targetGroupArn": "arn:" } }), mark.clone()), "http RestV1");
+        check(request(json!({ "http": { "method": "POST" } }), mark), "http HttpV2");
 
-        check(call(json!(null), json!({ "x-nf-event": "submission-created" })), "http Netlify");
-        check(call(json!(null), json!({ "x-nf-event": ["schedule", "other"] })), "http Netlify");
-        check(call(json!(null), json!({ "x-other": "schedule" })), "http Netlify");
+        check(request(json!(null), json!({ "x-nf-event": "submission-created" })), "http Netlify");
+        check(request(json!(null), json!({ "x-nf-event": ["schedule", "other"] })), "http Netlify");
+        check(request(json!(null), json!({ "x-other": "schedule" })), "http Netlify");
     }
 
     #[test]
@@ -384,9 +388,9 @@ mod tests {
             Err(error) => format!("{error:?} {error}"),
         };
         assert_eq!(printed(json!({ "email": secret })), "Direct(..)");
-        let call = json!({ "httpMethod": "PUT", "path": "/p", "body": secret,
+        let request = json!({ "httpMethod": "PUT", "path": "/p", "body": secret,
             "headers": { "x": secret }, "queryStringParameters": { "q": secret } });
-        assert_eq!(printed(call), "Http(HttpCall { method: PUT, path: \"/p\", .. })");
+        assert_eq!(printed(request), "Http(HttpCall { method: PUT, path: \"/p\", .. })");
         let records = json!([{ "eventSource": "aws:dynamodb",
             "dynamodb": { "Keys": { "pk": { "S": secret }, "sk": { "S": secret } } } }]);
         assert_eq!(printed(json!({ "Records": records })), "Stream(1)");

@@ -82,7 +82,7 @@ impl<T> From<Result<T, StoreError>> for Found<T> {
 
 /// What a delivery is built from, read after its claim.
 #[derive(Clone, Debug)]
-pub struct Material {
+pub struct DeliveryInputs {
     /// The lead.
     pub lead: Found<Lead>,
     /// The event.
@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Everything a delivery is built from, in one consistent read.
-    pub async fn material(&self, delivery: &Delivery) -> Result<Material, StoreError> {
+    pub async fn delivery_inputs(&self, delivery: &Delivery) -> Result<DeliveryInputs, StoreError> {
         let lead_pk = key::lead(delivery.lead_id);
         let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
         let mut wanted = vec![
@@ -154,7 +154,7 @@ impl Store {
                 wanted.push(item::keys(key::alias(kind, digest), key::CONSENT));
             }
         }
-        let mut material = Material {
+        let mut delivery_inputs = DeliveryInputs {
             lead: Found::Missing,
             event: Found::Missing,
             revocations: Vec::new(),
@@ -166,22 +166,24 @@ impl Store {
         }
         for found in self.batch_get(wanted).await? {
             match item::text(&found, "sk") {
-                Some(key::LEAD) => material.lead = item::to_lead(found).into(),
-                Some(key::CONSENT) => material.revocations.push(item::to_revocations(&found)),
-                Some(sk) if sk == event_sk => material.event = item::to_event(found).into(),
+                Some(key::LEAD) => delivery_inputs.lead = item::to_lead(found).into(),
+                Some(key::CONSENT) => {
+                    delivery_inputs.revocations.push(item::to_revocations(&found))
+                }
+                Some(sk) if sk == event_sk => delivery_inputs.event = item::to_event(found).into(),
                 Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {
-                    material.booking = booking::to_booking(found).into();
+                    delivery_inputs.booking = booking::to_booking(found).into();
                 }
                 Some(_) | None => {}
             }
         }
         if delivery.booking.is_none()
-            && let Found::There(lead) = &material.lead
+            && let Found::There(lead) = &delivery_inputs.lead
             && lead.facts.booked_at.is_some()
         {
-            material.bookings = self.bookings(lead.id).await?;
+            delivery_inputs.bookings = self.bookings(lead.id).await?;
         }
-        Ok(material)
+        Ok(delivery_inputs)
     }
 
     pub(crate) async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
@@ -254,7 +256,7 @@ impl Store {
         } else {
             remove.push("blocked");
         }
-        if let Some(since) = &settlement.doubtful_since {
+        if let Some(since) = &settlement.unknown_since {
             set.push("doubtful_since = :doubtful");
             values.insert(":doubtful".to_owned(), item::attribute(since, "time")?);
         } else {

@@ -18,7 +18,7 @@ const TRIES: usize = 3;
 
 /// A provider's word about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageWord {
+pub struct MessageUpdate {
     /// Whose.
     pub delivery: DeliveryName,
     /// How far it has come.
@@ -31,7 +31,7 @@ pub struct MessageWord {
 
 /// What became of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Recorded {
     /// It is kept.
     Kept,
     /// It ended the delivery as dead.
@@ -46,32 +46,36 @@ pub enum Heard {
 
 impl Store {
     /// Takes a provider's word about a message.
-    pub async fn hear(&self, word: MessageWord, now: Timestamp) -> Result<Heard, StoreError> {
+    pub async fn record_status(
+        &self,
+        word: MessageUpdate,
+        now: Timestamp,
+    ) -> Result<Recorded, StoreError> {
         for _ in 0..TRIES {
             let found = self.delivery_named(word.delivery).await?;
             let Some(delivery) = found.map(|found| found.delivery) else {
-                return Ok(Heard::Unknown);
+                return Ok(Recorded::Unknown);
             };
             if !word.status.is_news(delivery.message) || is_of_an_earlier_message(word, &delivery) {
-                return Ok(Heard::Old);
+                return Ok(Recorded::Old);
             }
             // Its worker is about to write that it was taken, which a failure must not lose against.
             if delivery.state == State::Leased && word.status == MessageStatus::Failed {
-                return Ok(Heard::Busy);
+                return Ok(Recorded::Busy);
             }
             let end = end(&delivery, word);
-            if self.write_word(&delivery, word, end, now).await? {
-                return Ok(if end == Some(State::Dead) { Heard::Died } else { Heard::Kept });
+            if self.write_status(&delivery, word, end, now).await? {
+                return Ok(if end == Some(State::Dead) { Recorded::Died } else { Recorded::Kept });
             }
         }
-        Ok(Heard::Busy)
+        Ok(Recorded::Busy)
     }
 
     /// Writes it where the delivery still stands as read; answers whether it did.
-    async fn write_word(
+    async fn write_status(
         &self,
         delivery: &Delivery,
-        word: MessageWord,
+        word: MessageUpdate,
         end: Option<State>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -99,7 +103,7 @@ impl Store {
             let mut log = delivery.log.clone();
             log.push(Attempt {
                 at: now,
-                outcome: word.status.told().to_owned(),
+                outcome: word.status.attempt_outcome().to_owned(),
                 status: None,
                 duration_ms: 0,
                 reason: reason.clone(),
@@ -139,16 +143,16 @@ impl Store {
 
 /// Whether the word is about a message that failed before its delivery was sent again: a provider
 /// repeats its words for days.
-fn is_of_an_earlier_message(word: MessageWord, delivery: &Delivery) -> bool {
-    let failed = MessageStatus::Failed.told();
+fn is_of_an_earlier_message(word: MessageUpdate, delivery: &Delivery) -> bool {
+    let failed = MessageStatus::Failed.attempt_outcome();
     let last = delivery.log.iter().rfind(|attempt| attempt.outcome == failed);
     last.zip(word.at).is_some_and(|(failure, at)| at <= failure.at)
 }
 
 /// How a word ends a delivery, if it does: what left was sent, whatever we thought; what failed is
 /// for a person.
-fn end(delivery: &Delivery, word: MessageWord) -> Option<State> {
-    let in_doubt = match delivery.state {
+fn end(delivery: &Delivery, word: MessageUpdate) -> Option<State> {
+    let is_unknown = match delivery.state {
         State::Unknown => true,
         // It died of the doubt alone.
         State::Dead => delivery.reason == Some(Reason::MayHaveBeenSent.to_string()),
@@ -156,10 +160,10 @@ fn end(delivery: &Delivery, word: MessageWord) -> Option<State> {
     };
     match word.status {
         MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read => {
-            in_doubt.then_some(State::Delivered)
+            is_unknown.then_some(State::Delivered)
         }
         MessageStatus::Failed => {
-            (in_doubt || delivery.state == State::Delivered).then_some(State::Dead)
+            (is_unknown || delivery.state == State::Delivered).then_some(State::Dead)
         }
     }
 }

@@ -36,7 +36,7 @@ impl Store {
         &self,
         delivery: &Delivery,
         deadline: Timestamp,
-        told: &Event,
+        decision: &Event,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let revival = Update::builder()
@@ -47,10 +47,10 @@ impl Store {
             )
             .expression_attribute_values(":pending", item::s(State::Pending.name()))
             .expression_attribute_values(":due", item::s(key::due(&delivery.destination)))
-            .expression_attribute_values(":now", item::s(key::time(told.accepted_at)))
+            .expression_attribute_values(":now", item::s(key::time(decision.accepted_at)))
             .expression_attribute_values(":deadline", item::attribute(&deadline, "time")?)
             .expression_attribute_values(":zero", item::n(0));
-        self.decide(delivery, revival, told, entropy).await
+        self.decide(delivery, revival, decision, entropy).await
     }
 
     /// Settles a delivery that ended as a person says, and keeps `told`. Answers whether it still
@@ -59,7 +59,7 @@ impl Store {
         &self,
         delivery: &Delivery,
         verdict: Verdict,
-        told: &Event,
+        decision: &Event,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let state = match verdict {
@@ -71,16 +71,16 @@ impl Store {
                 "SET #state = :new, settled_at = :now, reason = :reason REMOVE dead_pk, dead_sk",
             )
             .expression_attribute_values(":new", item::s(state.name()))
-            .expression_attribute_values(":now", item::attribute(&told.accepted_at, "time")?)
+            .expression_attribute_values(":now", item::attribute(&decision.accepted_at, "time")?)
             .expression_attribute_values(":reason", item::s(Reason::ByPerson.to_string()));
-        self.decide(delivery, settlement, told, entropy).await
+        self.decide(delivery, settlement, decision, entropy).await
     }
 
     async fn decide(
         &self,
         delivery: &Delivery,
         update: UpdateBuilder,
-        told: &Event,
+        decision: &Event,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let stood = DeliveryKey::from(delivery);
@@ -96,7 +96,7 @@ impl Store {
             .map_err(|_| StoreError::Unreadable { what: "delivery" })?;
         let writes = vec![
             TransactWriteItem::builder().update(update).build(),
-            self.new_item(item::of_event(told)?),
+            self.new_item(item::of_event(decision)?),
         ];
         match self.transact(writes, entropy).await? {
             Transacted::Done => Ok(true),

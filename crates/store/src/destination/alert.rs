@@ -67,7 +67,7 @@ pub struct Alert {
     /// How often it happened so far.
     pub count: i64,
     /// How many of those a message has told of.
-    pub told: i64,
+    pub notified: i64,
     /// One delivery that it is about, as `<lead>/<delivery>`.
     pub example: Option<String>,
 }
@@ -172,15 +172,15 @@ impl Store {
     }
 
     /// Notes that a person was told of `told` cases; the rest is told when the quarter ends.
-    pub async fn alert_told(
+    pub async fn alert_notified(
         &self,
         alert: &Alert,
-        told: i64,
+        notified: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let update = || {
             self.update_alert(&alert.destination, alert.kind, alert.since)
-                .expression_attribute_values(":told", item::n(told))
+                .expression_attribute_values(":told", item::n(notified))
         };
         if now >= alert.ends() {
             let ended = update()
@@ -196,12 +196,12 @@ impl Store {
             // A worker whose clock is late counted one more since the look: it is told next.
         }
         let next = alert.ends().max(now);
-        let told = update()
+        let notified = update()
             .update_expression("SET told = :told, due_sk = :next")
             .expression_attribute_values(":next", item::s(key::time(next)))
             .send()
             .await;
-        condition(told)?;
+        condition(notified)?;
         Ok(())
     }
 
@@ -228,7 +228,7 @@ fn read(found: &Item) -> Option<Alert> {
         // Older code did not write it.
         first_at: item::text(found, "first_at").and_then(|at| at.parse().ok()).unwrap_or(since),
         count: item::number(found, "count")?,
-        told: item::number(found, "told").unwrap_or(0),
+        notified: item::number(found, "told").unwrap_or(0),
         example: item::text(found, "example").map(str::to_owned),
     })
 }

@@ -77,12 +77,12 @@ pub struct Receipt {
     /// What it said.
     pub fingerprint: String,
     /// What we answered.
-    pub answer: StoredAnswer,
+    pub response: StoredResponse,
 }
 
 /// Status, headers and body of an answer. A form's body may hold the person's own data.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredAnswer {
+pub struct StoredResponse {
     /// The HTTP status.
     pub status: u16,
     /// Header names in lower case, and values.
@@ -91,7 +91,7 @@ pub struct StoredAnswer {
     pub body: String,
 }
 
-impl std::fmt::Debug for StoredAnswer {
+impl std::fmt::Debug for StoredResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} [answer]", self.status)
     }
@@ -116,7 +116,7 @@ pub enum Accepted {
     /// It is kept, with everything it causes.
     Kept,
     /// It was kept before: this is its answer.
-    Replayed(StoredAnswer),
+    Duplicate(StoredResponse),
     /// Its key was used before, for another content.
     KeyReused,
     /// Its lead id belongs to another e-mail. Nothing is kept.
@@ -143,7 +143,7 @@ pub(crate) struct ConsentItem {
 struct ReceiptItem {
     fingerprint: String,
     #[serde(flatten)]
-    answer: StoredAnswer,
+    response: StoredResponse,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
 }
@@ -242,7 +242,7 @@ impl Store {
     fn receipt(&self, receipt: &Receipt, now: Timestamp) -> Result<TransactWriteItem, StoreError> {
         let record = ReceiptItem {
             fingerprint: receipt.fingerprint.clone(),
-            answer: receipt.answer.clone(),
+            response: receipt.response.clone(),
             expires_at: receipt.key.lives_s.map(|lives_s| now.as_second() + lives_s),
         };
         let keys = (key::receipt(&receipt.key), key::RECEIPT.to_owned());
@@ -423,7 +423,7 @@ fn replay(old: Option<Item>, ours: &Receipt) -> Result<Accepted, StoreError> {
     let record: ReceiptItem =
         serde_dynamo::from_item(old.ok_or(unreadable.clone())?).map_err(|_| unreadable)?;
     if record.fingerprint == ours.fingerprint {
-        Ok(Accepted::Replayed(record.answer))
+        Ok(Accepted::Duplicate(record.response))
     } else {
         Ok(Accepted::KeyReused)
     }

@@ -18,7 +18,7 @@ use crate::table::{item, key};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Calls.
-    pub calls: i64,
+    pub requests: i64,
     /// Seconds.
     pub window_s: i64,
 }
@@ -26,12 +26,12 @@ pub struct RateLimit {
 impl RateLimit {
     /// The time that one call uses up, in milliseconds: GCRA's T.
     const fn interval_ms(self) -> i64 {
-        self.window_s * 1000 / self.calls
+        self.window_s * 1000 / self.requests
     }
 
     /// How far ahead of now the theoretical arrival time may run, in milliseconds.
     const fn burst_ms(self) -> i64 {
-        (self.calls - 1) * self.interval_ms()
+        (self.requests - 1) * self.interval_ms()
     }
 }
 

@@ -9,7 +9,7 @@ use funil_core::settings::{Secret, Settings};
 use std::time::Duration;
 use url::Url;
 
-use crate::Shell;
+use crate::Platform;
 use crate::Store;
 use crate::table::http::SdkClient;
 
@@ -80,10 +80,10 @@ impl AwsConfig {
 
 impl Store {
     /// A store on `table`. Touches no network.
-    pub fn connect(aws: &AwsConfig, table: &str, shell: &Shell) -> Self {
+    pub fn connect(aws: &AwsConfig, table: &str, platform: &Platform) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(shell.table_patience.attempt)
-            .operation_timeout(shell.table_patience.call)
+            .operation_attempt_timeout(platform.table_patience.attempt)
+            .operation_timeout(platform.table_patience.call)
             .build();
         let retries = RetryConfig::standard()
             .with_max_attempts(3)
@@ -95,7 +95,7 @@ impl Store {
             .credentials_provider(aws.credentials())
             .retry_config(retries)
             .timeout_config(timeouts)
-            .http_client(SdkClient(shell.http.clone()));
+            .http_client(SdkClient(platform.http.clone()));
         if let Some(endpoint) = &aws.dynamodb_endpoint {
             config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
         }

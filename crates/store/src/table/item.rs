@@ -175,8 +175,8 @@ struct DeliveryRecord {
     blocked: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     booking: Option<BookingId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    doubtful_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "doubtful_since")]
+    unknown_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<MessageStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,7 +217,7 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         reason: delivery.reason.clone(),
         blocked: delivery.blocked,
         booking: delivery.booking.clone(),
-        doubtful_since: delivery.doubtful_since,
+        unknown_since: delivery.unknown_since,
         message: delivery.message,
         email_digest: delivery.email_digest.clone(),
         phone_digest: delivery.phone_digest.clone(),
@@ -247,7 +247,7 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
         reason: record.reason,
         blocked: record.blocked,
         booking: record.booking,
-        doubtful_since: record.doubtful_since,
+        unknown_since: record.unknown_since,
         message: record.message,
         email_digest: record.email_digest,
         phone_digest: record.phone_digest,

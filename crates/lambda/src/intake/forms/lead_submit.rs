@@ -10,7 +10,7 @@ use funil_core::id::LeadId;
 use funil_core::lead::LeadChanges;
 use funil_core::score::amanda::{self, AmandaScore, ClientScore};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Accepted, LeadWrite, Shell, StoreError, StoredAnswer};
+use funil_store::{Accepted, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 
 use crate::Function;
@@ -24,9 +24,9 @@ struct LeadSubmit {
 }
 
 /// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let endpoint = Intake::read(&mut settings, shell).map(|intake| LeadSubmit { intake });
+    let endpoint = Intake::read(&mut settings, platform).map(|intake| LeadSubmit { intake });
     settings.finish(endpoint).map(form::function)
 }
 
@@ -69,7 +69,7 @@ impl Form for LeadSubmit {
         content.form.fingerprint()
     }
 
-    fn answer(&self, submission: &Submission<ScoredLead>) -> StoredAnswer {
+    fn response(&self, submission: &Submission<ScoredLead>) -> StoredResponse {
         self.answer_as(submission, submission.content.lead_id)
     }
 
@@ -78,12 +78,12 @@ impl Form for LeadSubmit {
     async fn keep(
         &self,
         submission: &Submission<ScoredLead>,
-    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
         let ScoredLead { form, lead_id, .. } = &submission.content;
         let supplied = form.lead_id.filter(|supplied| supplied != lead_id);
-        let (accepted, answer) = self.accept(submission, *lead_id, supplied).await?;
+        let (accepted, response) = self.accept(submission, *lead_id, supplied).await?;
         if accepted != Accepted::OtherEmail {
-            return Ok((accepted, answer));
+            return Ok((accepted, response));
         }
         self.accept(submission, self.derived(form), Some(*lead_id)).await
     }
@@ -94,7 +94,7 @@ impl LeadSubmit {
         LeadId::from_email(self.intake.hash(), &form.email)
     }
 
-    fn answer_as(&self, submission: &Submission<ScoredLead>, lead_id: LeadId) -> StoredAnswer {
+    fn answer_as(&self, submission: &Submission<ScoredLead>, lead_id: LeadId) -> StoredResponse {
         let score = &submission.content.score;
         let body = json!({
             "success": true,
@@ -102,7 +102,7 @@ impl LeadSubmit {
             "amandaScore": score.total,
             "tier": score.tier.name(),
         });
-        submission.answer(&body, self.intake.config.thank_you_url.as_ref())
+        submission.response(&body, self.intake.config.thank_you_url.as_ref())
     }
 
     async fn accept(
@@ -110,7 +110,7 @@ impl LeadSubmit {
         submission: &Submission<ScoredLead>,
         lead_id: LeadId,
         supplied_lead_id: Option<LeadId>,
-    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
         let ScoredLead { form, score, client_score, .. } = &submission.content;
         let data =
             LeadSubmitted { form: form.clone(), score: score.clone(), client_score: *client_score };
@@ -122,7 +122,7 @@ impl LeadSubmit {
             data: EventData::LeadSubmitted(Box::new(data)),
             consent: form.consent.as_ref(),
             consent_when_absent: &self.intake.config.consent_when_absent,
-            answer: self.answer_as(submission, lead_id),
+            response: self.answer_as(submission, lead_id),
         };
         self.intake.accept(submission, effect).await
     }

@@ -15,7 +15,7 @@ use funil_core::pii::Text;
 use funil_core::score::readiness;
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::BookingConfig;
-use funil_store::{Accepted, LeadWrite, Shell, StoreError, StoredAnswer};
+use funil_store::{Accepted, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -31,9 +31,9 @@ struct QuestionnaireSubmit {
 }
 
 /// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let intake = Intake::read(&mut settings, shell);
+    let intake = Intake::read(&mut settings, platform);
     let booking = BookingConfig::read(&mut settings);
     let endpoint = intake.zip(booking);
     let endpoint = endpoint.map(|(intake, booking)| QuestionnaireSubmit { intake, booking });
@@ -68,7 +68,7 @@ impl Form for QuestionnaireSubmit {
         content.form.fingerprint()
     }
 
-    fn answer(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredAnswer {
+    fn response(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredResponse {
         self.answer_to(submission, submission.content.form.name.as_ref())
     }
 
@@ -77,7 +77,7 @@ impl Form for QuestionnaireSubmit {
     async fn keep(
         &self,
         submission: &Submission<QuestionnaireCompleted>,
-    ) -> Result<(Accepted, StoredAnswer), StoreError> {
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
         let completed = &submission.content;
         let name = self.name(completed).await?;
         let effect = Effect {
@@ -88,7 +88,7 @@ impl Form for QuestionnaireSubmit {
             changes: LeadChanges::of_questionnaire(completed, submission.now),
             consent: completed.form.consent.as_ref(),
             consent_when_absent: &[],
-            answer: self.answer_to(submission, name.as_ref()),
+            response: self.answer_to(submission, name.as_ref()),
         };
         self.intake.accept(submission, effect).await
     }
@@ -100,7 +100,7 @@ impl QuestionnaireSubmit {
         &self,
         submission: &Submission<QuestionnaireCompleted>,
         name: Option<&Text>,
-    ) -> StoredAnswer {
+    ) -> StoredResponse {
         let completed = &submission.content;
         let mut body = json!({
             "success": true,
@@ -117,7 +117,7 @@ impl QuestionnaireSubmit {
         // Where a plain form goes to a page at all, whoever may book goes to book.
         let thank_you = self.intake.config.thank_you_url.as_ref();
         let booking = link.and_then(|link| Url::parse(link.expose()).ok());
-        submission.answer(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
+        submission.response(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
     }
 
     /// Whom the link is for: the name that the call brought, else the lead's.

@@ -14,7 +14,7 @@ use funil_core::pii::Text;
 use funil_core::provider::NotUnderstood;
 use funil_core::provider::calendly::{self, Notice, Parsed};
 use funil_core::settings::{ConfigError, Env, Secret};
-use funil_store::{Accepted, LeadWrite, Shell, StoreError};
+use funil_store::{Accepted, LeadWrite, Platform, StoreError};
 use http::HeaderName;
 use jiff::Timestamp;
 
@@ -22,12 +22,12 @@ use crate::Function;
 use crate::app::Site;
 use crate::http::guard;
 use crate::http::problem::Problem;
-use crate::intake::booking::BookingWord;
+use crate::intake::booking::BookingUpdate;
 use crate::intake::doorbell::Doorbell;
 use crate::intake::webhook::{receipt, received};
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
 const SIGNATURE: HeaderName = HeaderName::from_static(calendly::SIGNATURE_HEADER);
@@ -43,9 +43,9 @@ struct CalendarWebhook {
 }
 
 /// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, shell);
+    let site = Site::read(&mut settings, platform);
     let keys: Vec<Secret> =
         settings.list("CALENDLY_SIGNING_KEY").into_iter().map(Secret::new).collect();
     if keys.is_empty() {
@@ -63,19 +63,21 @@ pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
 }
 
 impl CalendarWebhook {
-    async fn handle(&self, trigger: Trigger) -> Answer {
+    async fn handle(&self, trigger: Trigger) -> Response {
         match trigger {
             Trigger::Http(call) => {
-                let answered = self.call(&call).await;
-                Answer::Http(answered.unwrap_or_else(|p| p.answer(guard::locale(&call))))
+                let responded = self.call(&call).await;
+                Response::Http(responded.unwrap_or_else(|p| p.response(guard::locale(&call))))
             }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
+                Response::http_only(NAME)
+            }
         }
     }
 
-    async fn call(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
+    async fn call(&self, call: &HttpRequest) -> Result<HttpResponse, Problem> {
         let body = guard::webhook_body(call)?;
-        let now = self.site.shell.clock.now();
+        let now = self.site.platform.clock.now();
         let signature = guard::header(call, SIGNATURE);
         let verified =
             calendly::verify(body, signature, &self.keys, now).map_err(|_| Problem::Unsigned)?;
@@ -90,10 +92,10 @@ impl CalendarWebhook {
         };
         match accepted {
             Accepted::Kept => {
-                Doorbell::announce(self.doorbell.as_ref(), &self.site.shell).await;
+                Doorbell::announce(self.doorbell.as_ref(), &self.site.platform).await;
                 Ok(received())
             }
-            Accepted::Replayed(_) => {
+            Accepted::Duplicate(_) => {
                 tracing::info!(
                     function = NAME,
                     Duplicates = 1,
@@ -116,7 +118,7 @@ impl CalendarWebhook {
 
     async fn keep(
         &self,
-        call: &HttpCall,
+        call: &HttpRequest,
         notice: &Notice,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
@@ -142,7 +144,7 @@ impl CalendarWebhook {
         let consent = notice.invitee.as_ref().map(|_| ConsentChanges::of_booking(now));
         let consent = consent.unwrap_or_default();
         let receipt = receipt(calendly::NAME, &[notice.id.as_str()]);
-        let word = BookingWord {
+        let word = BookingUpdate {
             event: &event,
             lead: whose.write,
             changes: &whose.changes,

@@ -14,9 +14,9 @@ use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
 use funil_core::provider::NotUnderstood;
-use funil_core::provider::whatsapp::{self, Handshake, Inbound, Person, StatusWord, Words};
+use funil_core::provider::whatsapp::{self, Handshake, Inbound, Person, StatusUpdate, Words};
 use funil_core::settings::{ConfigError, Env, Secret};
-use funil_store::{AlertKind, DeliveryKey, Heard, MessageWord, Shell, StoreError};
+use funil_store::{AlertKind, DeliveryKey, MessageUpdate, Platform, Recorded, StoreError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use jiff::Timestamp;
@@ -26,9 +26,9 @@ use crate::app::Site;
 use crate::http::guard;
 use crate::http::problem::{Problem, put};
 use crate::intake::webhook::received;
-use crate::platform::function::Answer;
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
 const NAME: &str = "whatsapp-webhook";
@@ -45,9 +45,9 @@ struct WhatsAppWebhook {
 }
 
 /// Configures the function.
-pub fn function(env: &Env, shell: &Shell) -> Result<Function, ConfigError> {
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, shell);
+    let site = Site::read(&mut settings, platform);
     let secrets: Vec<Secret> =
         settings.list("WHATSAPP_APP_SECRET").into_iter().map(Secret::new).collect();
     if secrets.is_empty() {
@@ -75,40 +75,42 @@ enum Taken {
 }
 
 impl WhatsAppWebhook {
-    async fn handle(&self, trigger: Trigger) -> Answer {
+    async fn handle(&self, trigger: Trigger) -> Response {
         match trigger {
-            Trigger::Http(call) => {
-                let answered = self.call(&call).await;
-                Answer::Http(answered.unwrap_or_else(|p| p.answer(guard::locale(&call))))
+            Trigger::Http(request) => {
+                let responded = self.request(&request).await;
+                Response::Http(responded.unwrap_or_else(|p| p.response(guard::locale(&request))))
             }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => Answer::http_only(NAME),
+            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
+                Response::http_only(NAME)
+            }
         }
     }
 
-    async fn call(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
-        if call.method == Method::GET {
-            return self.shake_hands(call);
+    async fn request(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        if request.method == Method::GET {
+            return self.shake_hands(request);
         }
-        if call.method != Method::POST {
+        if request.method != Method::POST {
             return Err(Problem::Method("GET, POST"));
         }
-        let body = guard::webhook_body(call)?;
-        let signature = guard::header(call, SIGNATURE);
+        let body = guard::webhook_body(request)?;
+        let signature = guard::header(request, SIGNATURE);
         let verified =
             whatsapp::verify(body, signature, &self.secrets).map_err(|_| Problem::Unsigned)?;
         self.site.store.ready(&self.site.config.hash_key).await?;
-        let now = self.site.shell.clock.now();
+        let now = self.site.platform.clock.now();
         let words = match whatsapp::parse(verified) {
             Ok(words) => words,
             Err(why) => {
-                self.site.set_aside(call, whatsapp::NAME, why, now).await?;
+                self.site.set_aside(request, whatsapp::NAME, why, now).await?;
                 return Ok(received());
             }
         };
         let taken = self.take(&words, now).await?;
         if words.unreadable > 0 {
             let why = NotUnderstood("unreadable_parts");
-            self.site.set_aside(call, whatsapp::NAME, why, now).await?;
+            self.site.set_aside(request, whatsapp::NAME, why, now).await?;
         }
         match taken {
             Taken::All => Ok(received()),
@@ -117,8 +119,8 @@ impl WhatsAppWebhook {
     }
 
     /// Answers the handshake by which Meta learns that this address is ours.
-    fn shake_hands(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
-        let handshake = Handshake::parse(&call.query).ok_or(Problem::WrongVerifyToken)?;
+    fn shake_hands(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let handshake = Handshake::parse(&request.query).ok_or(Problem::WrongVerifyToken)?;
         if !guard::is_one_of(handshake.token, std::slice::from_ref(&self.verify_token)) {
             return Err(Problem::WrongVerifyToken);
         }
@@ -127,7 +129,7 @@ impl WhatsAppWebhook {
         put(&mut headers, CACHE_CONTROL, "no-store");
         put(&mut headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
         let body = handshake.challenge.to_owned().into();
-        Ok(HttpAnswer { status: StatusCode::OK, headers, body })
+        Ok(HttpResponse { status: StatusCode::OK, headers, body })
     }
 
     /// Takes every word by itself: one that cannot be taken now holds up no other.
@@ -156,15 +158,15 @@ impl WhatsAppWebhook {
             taken = taken.and(done.map(|()| Taken::All))?;
         }
         for word in &words.statuses {
-            taken = taken.and(self.hear(word, now).await)?;
+            taken = taken.and(self.record_status(word, now).await)?;
         }
         Ok(taken)
     }
 
     /// To whom the messages of these statuses went. Of somebody with a username a status tells the
     /// business-scoped id alone; the message went to the number of its lead.
-    async fn recipients(&self, statuses: &[StatusWord]) -> Result<Vec<Person>, StoreError> {
-        let lead_of = |word: &StatusWord| {
+    async fn recipients(&self, statuses: &[StatusUpdate]) -> Result<Vec<Person>, StoreError> {
+        let lead_of = |word: &StatusUpdate| {
             let by_id_alone = word.person.phone.is_none() && word.person.bsuid.is_some();
             word.delivery.filter(|_| by_id_alone).map(|delivery| delivery.lead_id)
         };
@@ -244,7 +246,7 @@ impl WhatsAppWebhook {
     /// Notes on the leads that the person took WhatsApp back at `at`, and withdraws what is queued.
     async fn stop(&self, leads: &[Lead], at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
         let store = &self.site.store;
-        let entropy = &*self.site.shell.entropy;
+        let entropy = &*self.site.platform.entropy;
         let revoked = [Revocations([(Purpose::Whatsapp, at)].into())];
         for lead in leads {
             // An old word that comes again after the person agreed anew.
@@ -263,26 +265,30 @@ impl WhatsAppWebhook {
     }
 
     /// A message came further, or failed.
-    async fn hear(&self, word: &StatusWord, now: Timestamp) -> Result<Taken, StoreError> {
+    async fn record_status(
+        &self,
+        word: &StatusUpdate,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
         let Some(delivery) = word.delivery else {
             tracing::debug!("a status of a message that we did not send");
             return Ok(Taken::All);
         };
-        let told = MessageWord { delivery, status: word.status, code: word.code, at: word.at };
-        let heard = self.site.store.hear(told, now).await?;
+        let told = MessageUpdate { delivery, status: word.status, code: word.code, at: word.at };
+        let heard = self.site.store.record_status(told, now).await?;
         let status = word.status.name();
         match heard {
-            Heard::Kept => tracing::info!(%delivery, status, "a message came further"),
-            Heard::Died => {
+            Recorded::Kept => tracing::info!(%delivery, status, "a message came further"),
+            Recorded::Died => {
                 let code = word.code.unwrap_or_default();
                 tracing::warn!(%delivery, status, code, "a message will not arrive");
                 let (kind, example) = (AlertKind::Dead, delivery.to_string());
                 self.site.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
             }
-            Heard::Old | Heard::Unknown => {
+            Recorded::Old | Recorded::Unknown => {
                 tracing::debug!(%delivery, status, "a status that is nothing new");
             }
-            Heard::Busy => {
+            Recorded::Busy => {
                 tracing::info!(%delivery, status, "the delivery is just being written; again later");
                 return Ok(Taken::NotAll);
             }

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::Dispatch;
 use crate::http::guard;
-use crate::http::problem::{Problem, json_answer};
+use crate::http::problem::{Problem, json_response};
 use crate::operate::replay::{Candidates, Judged, Selection, replay};
-use crate::platform::request::HttpCall;
-use crate::platform::response::HttpAnswer;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 
 /// How many deliveries one call lists, where it does not say.
 const LIMIT: i64 = 100;
@@ -61,15 +61,15 @@ impl Asked {
 
 impl Dispatch {
     /// Lists what is meant, and sends it again if it is to be.
-    pub(super) async fn replay(&self, call: &HttpCall) -> Result<HttpAnswer, Problem> {
-        let body = if call.body.is_empty() { json!({}) } else { guard::form_body(call)?.1 };
+    pub(super) async fn replay(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let body = if request.body.is_empty() { json!({}) } else { guard::form_body(request)?.1 };
         if !body.is_object() {
             return Err(Problem::Json(funil_core::json::JsonError::Syntax));
         }
         let asked = Asked::read(&body).map_err(Problem::Fields)?;
         let store = &self.site.store;
         store.ready(&self.site.config.hash_key).await?;
-        let now = self.site.shell.clock.now();
+        let now = self.site.platform.clock.now();
         let mut candidates = Candidates::of(store, asked.selection, now);
         let mut judged = Vec::new();
         let mut more = false;
@@ -84,7 +84,7 @@ impl Dispatch {
         let mut due = BTreeSet::new();
         for one in &judged {
             let replayed = !asked.dry_run
-                && replay(store, &self.site.shell, one, asked.even_duplicates, Operator::Http)
+                && replay(store, &self.site.platform, one, asked.even_duplicates, Operator::Http)
                     .await?;
             if replayed {
                 let delivery = &one.ended.delivery;
@@ -101,8 +101,8 @@ impl Dispatch {
             shown.push(entry(one, replayed));
         }
         self.ring(due.into_iter().filter_map(destination::find)).await;
-        let answer = json!({"dryRun": asked.dry_run, "deliveries": shown, "more": more});
-        Ok(json_answer(StatusCode::OK, &answer))
+        let response = json!({"dryRun": asked.dry_run, "deliveries": shown, "more": more});
+        Ok(json_response(StatusCode::OK, &response))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::received::Received;
 
 /// A call as a provider's simulation reads it.
-pub(super) struct Call<'a> {
+pub(super) struct ProviderRequest<'a> {
     /// What arrived; its answer and note are still to be written.
     pub(super) received: &'a Received,
     /// The segments of the path, percent-decoded, without empty ones.
@@ -19,7 +19,7 @@ pub(super) struct Call<'a> {
 
 /// What a provider answers to a call, and what the call changed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Reply {
+pub(super) struct ProviderResponse {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     /// None is an empty body.
@@ -35,7 +35,7 @@ pub(super) enum Body {
     Text(String),
 }
 
-impl<'a> Call<'a> {
+impl<'a> ProviderRequest<'a> {
     pub(super) fn new(received: &'a Received, size: usize) -> Self {
         let segments =
             received.path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
@@ -70,7 +70,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Reply {
+impl ProviderResponse {
     pub(super) fn json(status: u16, body: Value, note: impl Into<String>) -> Self {
         Self { status, headers: Vec::new(), body: Some(Body::Json(body)), note: note.into() }
     }
