@@ -109,7 +109,7 @@ fn variables(text: &str, quote: char) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_names_every_variable_and_no_other() {
+fn the_configuration_names_every_variable_and_no_other() {
     // Set by the platform for the runtime, not by whoever configures a site.
     let platform: BTreeSet<String> = ["AWS_LAMBDA_RUNTIME_API".to_owned()].into();
     let mut read = BTreeSet::new();
@@ -128,7 +128,7 @@ fn the_readme_names_every_variable_and_no_other() {
         read.insert(format!("{name}_REQUESTS_PER_MINUTE"));
     }
     let read: BTreeSet<_> = read.difference(&platform).cloned().collect();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let table = readme.split("## Configuration").nth(1).unwrap().split("\n## ").next().unwrap();
     assert_eq!(variables(table, '`'), read);
 }
