@@ -126,6 +126,9 @@ pub struct Destination {
     pub replay: ReplayPolicy,
     /// How many seconds apart two messages to the same person must be, where that matters.
     pub person_pause_s: Option<i64>,
+    /// Whether its deliveries are messages about one booked call each: they end with the booking, and an
+    /// authorised request may plan them for a call that no calendar reported.
+    pub follows_bookings: bool,
     /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
     /// overrides it.
     pub requests_per_minute: Option<u32>,

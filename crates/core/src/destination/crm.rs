@@ -31,6 +31,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
+    follows_bookings: false,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
     local_path: "",

@@ -35,6 +35,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Final,
     replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
     person_pause_s: None,
+    follows_bookings: false,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
     local_path: "",

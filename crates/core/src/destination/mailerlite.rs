@@ -37,6 +37,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
+    follows_bookings: false,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",

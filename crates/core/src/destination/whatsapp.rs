@@ -44,6 +44,7 @@ pub(super) static DESTINATION: Destination = Destination {
     replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: None },
     // Error 131056, the pair rate limit: about one message in 6 s to one number.
     person_pause_s: Some(6),
+    follows_bookings: true,
     requests_per_minute: None,
     base_url_variable: "WHATSAPP_BASE_URL",
     local_path: "",
