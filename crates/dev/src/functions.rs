@@ -5,7 +5,7 @@ use std::time::Duration;
 use funil_core::destination;
 use funil_core::settings::{ConfigError, Env};
 use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
-use funil_lambda::Function;
+use funil_lambda::{Function, functions as registry};
 use funil_store::Platform;
 
 /// All functions, configured by one environment. What is wrong for any of them is in the error.
@@ -23,15 +23,9 @@ pub fn all_with_request_timeout(
     platform: &Platform,
     timeout: Duration,
 ) -> Result<Vec<Function>, ConfigError> {
-    let mut made = vec![
-        funil_lambda::lead_submit(env, platform),
-        funil_lambda::calendar_webhook(env, platform),
-        funil_lambda::questionnaire_submit(env, platform),
-        dispatch(env, platform),
-        funil_lambda::health(env, platform),
-        funil_lambda::metrics(env, platform),
-        funil_lambda::whatsapp_webhook(env, platform),
-    ];
+    let mut made: Vec<Result<Function, ConfigError>> =
+        registry::make().map(|make| make(env, platform)).collect();
+    made.push(dispatch(env, platform));
     for destination in destination::ALL {
         made.push(Worker::connect(destination.name, env, platform).and_then(|worker| {
             let work = worker.with_request_timeout(timeout).into_work();

@@ -1,8 +1,9 @@
 //! Accepting: everything that turns a request from outside into kept events.
 
-pub(crate) mod booking;
+pub(crate) mod accept;
 pub mod doorbell;
-pub(crate) mod form;
-pub(crate) mod forms;
-pub(crate) mod webhook;
-pub(crate) mod webhooks;
+mod form;
+pub mod forms;
+mod identify;
+mod webhook;
+pub mod webhooks;

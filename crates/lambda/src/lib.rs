@@ -6,15 +6,13 @@
 //! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
 
 mod app;
+pub mod functions;
 mod http;
 pub mod intake;
 pub mod operate;
 pub mod platform;
 
-pub use intake::forms::lead_submit::function as lead_submit;
-pub use intake::forms::questionnaire_submit::function as questionnaire_submit;
-pub use intake::webhooks::calendar::function as calendar_webhook;
-pub use intake::webhooks::whatsapp::function as whatsapp_webhook;
+pub use intake::{forms, webhooks};
 pub use operate::deliver::function as delivery_function;
 pub use operate::dispatch::function as dispatch;
 pub use operate::health::function as health;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    funil_lambda::run(funil_lambda::calendar_webhook)
+    funil_lambda::run(funil_lambda::webhooks::calendar::function)
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    funil_lambda::run(funil_lambda::lead_submit)
+    funil_lambda::run(funil_lambda::forms::lead_submit::function)
 }

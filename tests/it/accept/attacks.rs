@@ -101,7 +101,8 @@ async fn a_destination_named_twice_is_one_and_one_that_is_forgotten_is_told() {
     world.drain().await;
     world.finish().await;
     let env = [("SITE_URL", "https://example.com")].into_iter().collect();
-    let error = funil_lambda::lead_submit(&env, &funil_lambda::platform()).unwrap_err();
+    let error =
+        funil_lambda::forms::lead_submit::function(&env, &funil_lambda::platform()).unwrap_err();
     assert!(error.to_string().contains("Set DESTINATIONS."), "{error}");
 }
 

@@ -169,7 +169,8 @@ impl System {
         store.create_table(&hash, Stream::Off).await.unwrap();
         let intakes = (1..=INTAKES).map(|number| {
             let mut intake = process(number);
-            intake.intake = Some(funil_lambda::lead_submit(&env, &intake.platform).unwrap());
+            intake.intake =
+                Some(funil_lambda::forms::lead_submit::function(&env, &intake.platform).unwrap());
             Arc::new(intake)
         });
         let intakes = intakes.collect();

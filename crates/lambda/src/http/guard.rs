@@ -1,6 +1,6 @@
-//! What every HTTP call passes before its endpoint: method, origin, size, content type, token.
+//! The checks that endpoints apply to a request: origin, content type, language, service token.
 //!
-//! Owns CORS and how a body is read. Must not know any form.
+//! Owns CORS and how a form's body is read. Must not know any form.
 
 use funil_core::form::{Locale, from_urlencoded};
 use funil_core::json;
@@ -18,15 +18,6 @@ use crate::http::problem::{Problem, put};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
-/// The largest body of a form, in bytes.
-pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
-/// The largest body of a webhook, in bytes.
-pub(crate) const WEBHOOK_BYTES_MAX: usize = 256 * 1024;
-/// What a form takes.
-const FORM_METHODS: &str = "POST, OPTIONS";
-/// What a monitor's function takes.
-const READ_METHODS: &str = "GET, HEAD";
-
 /// How a form was encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -36,38 +27,23 @@ pub(crate) enum Encoding {
     UrlEncoded,
 }
 
-/// The answer that a form's method already decides: OPTIONS is answered, POST goes on (`None`),
-/// everything else is refused.
-pub(crate) fn form_method(request: &HttpRequest) -> Option<Result<HttpResponse, Problem>> {
-    if request.method == Method::POST {
-        return None;
-    }
-    if request.method == Method::OPTIONS {
-        let mut headers = HeaderMap::new();
-        put(&mut headers, http::header::ALLOW, FORM_METHODS);
-        put(&mut headers, ACCESS_CONTROL_ALLOW_METHODS, FORM_METHODS);
-        put(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, "content-type, idempotency-key");
-        put(&mut headers, ACCESS_CONTROL_MAX_AGE, "86400");
-        let body = bytes::Bytes::new();
-        return Some(Ok(HttpResponse { status: StatusCode::NO_CONTENT, headers, body }));
-    }
-    Some(Err(Problem::Method(FORM_METHODS)))
+/// The response to a browser that asks, before it sends a form from another origin, whether it may.
+pub(crate) fn preflight(methods: &[Method]) -> HttpResponse {
+    let mut headers = HeaderMap::new();
+    put(&mut headers, http::header::ALLOW, &list(methods));
+    put(&mut headers, ACCESS_CONTROL_ALLOW_METHODS, &list(methods));
+    put(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, "content-type, idempotency-key");
+    put(&mut headers, ACCESS_CONTROL_MAX_AGE, "86400");
+    HttpResponse { status: StatusCode::NO_CONTENT, headers, body: bytes::Bytes::new() }
 }
 
-/// Lets only a call through that reads.
-pub(crate) fn read_method(request: &HttpRequest) -> Result<(), Problem> {
-    if request.method == Method::GET || request.method == Method::HEAD {
-        Ok(())
-    } else {
-        Err(Problem::Method(READ_METHODS))
-    }
+/// Methods as headers list them.
+pub(crate) fn list(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads a form's body.
+/// Reads a body as JSON, or as a plain HTML form turned into the same tree.
 pub(crate) fn form_body(request: &HttpRequest) -> Result<(Encoding, Value), Problem> {
-    if request.body.len() > FORM_BYTES_MAX {
-        return Err(Problem::TooLarge(FORM_BYTES_MAX));
-    }
     match encoding(header(request, CONTENT_TYPE).unwrap_or_default()) {
         Some(Encoding::Json) => {
             let body = json::parse(&request.body).map_err(Problem::Json)?;
@@ -76,17 +52,6 @@ pub(crate) fn form_body(request: &HttpRequest) -> Result<(Encoding, Value), Prob
         Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(&request.body))),
         None => Err(Problem::ContentType),
     }
-}
-
-/// The raw bytes of a webhook, which are what its provider signed.
-pub(crate) fn webhook_body(request: &HttpRequest) -> Result<&[u8], Problem> {
-    if request.method != Method::POST {
-        return Err(Problem::Method("POST"));
-    }
-    if request.body.len() > WEBHOOK_BYTES_MAX {
-        return Err(Problem::TooLarge(WEBHOOK_BYTES_MAX));
-    }
-    Ok(&request.body)
 }
 
 /// The two encodings that forms have, in UTF-8 only.
@@ -106,7 +71,7 @@ fn encoding(content_type: &str) -> Option<Encoding> {
         .then_some(encoding)
 }
 
-/// Adds what a browser on one of the site's own origins needs to read the answer.
+/// Adds the headers that a browser on one of the site's own origins needs to read the response.
 pub(crate) fn allow_origin(request: &HttpRequest, origins: &[String], response: &mut HttpResponse) {
     put(&mut response.headers, VARY, "Origin, Accept-Language");
     let Some(origin) = header(request, ORIGIN) else { return };
@@ -117,7 +82,7 @@ pub(crate) fn allow_origin(request: &HttpRequest, origins: &[String], response: 
     }
 }
 
-/// The language of the answer.
+/// The language of the response.
 pub(crate) fn locale(request: &HttpRequest) -> Locale {
     Locale::from_accept_language(header(request, ACCEPT_LANGUAGE))
 }
@@ -127,7 +92,7 @@ pub(crate) fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers.get(name)?.to_str().ok()
 }
 
-/// Whether the call carries one of the service tokens, compared in constant time.
+/// Checks that the request carries one of the service tokens, compared in constant time.
 pub(crate) fn authorised(request: &HttpRequest, tokens: &[Secret]) -> Result<(), Problem> {
     let header = header(request, AUTHORIZATION).unwrap_or_default();
     let (scheme, given) = header.split_once(' ').unwrap_or_default();

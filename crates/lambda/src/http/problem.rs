@@ -6,11 +6,12 @@
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::json::JsonError;
 use funil_store::StoreError;
-use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::http::guard;
 use crate::platform::response::HttpResponse;
 
 /// What is wrong with a call.
@@ -27,7 +28,7 @@ pub(crate) enum Problem {
     /// The idempotency key was used for another content.
     KeyReused,
     /// Another method is needed: these.
-    Method(&'static str),
+    Method(&'static [Method]),
     /// Another content type or charset is needed.
     ContentType,
     /// The body is too large, in bytes.
@@ -246,7 +247,9 @@ impl Problem {
         let mut response = json_response(self.status(), &body);
         response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::Method(allowed) => put(&mut response.headers, ALLOW, allowed),
+            Self::Method(allowed) => {
+                put(&mut response.headers, ALLOW, &guard::list(allowed));
+            }
             Self::RateLimited { retry_after_s } => {
                 put(&mut response.headers, RETRY_AFTER, &retry_after_s.to_string());
             }

@@ -1,15 +1,16 @@
-//! What public forms share: who calls and how often, the same call again, robots, the one transaction
-//! and its answer (design §7).
+//! What all public forms share: the rate limit, duplicates, robots, and the response that a receipt keeps
+//! (docs/design.md, "Intake rules").
 //!
-//! A [`Form`] says what is its own. Calls no provider. Two round trips to the table: the rate check
-//! (and, once per process, `META` beside it), then the transaction. Must not know any form's fields.
+//! A [`Form`] says what is its own. A submission costs two round trips to the table: the rate check, and the
+//! transaction; the first request of a process also reads the table's identity, beside the rate check. Must
+//! not know any form's fields.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
 
 use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
-use funil_core::destination::{AliasDigests, plan};
+use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
 use funil_core::form::FieldErrors;
 use funil_core::form::lead::Honeypot;
@@ -20,29 +21,31 @@ use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_core::settings::Settings;
 use funil_core::site::IntakeConfig;
 use funil_store::{
-    Acceptance, Accepted, ConsentEvidence, LeadWrite, Platform, Quarantined, RateLimit,
-    RateVerdict, Receipt, StoreError, StoredResponse,
+    Accepted, ConsentEvidence, LeadWrite, Platform, Quarantined, RateLimit, RateVerdict, Receipt,
+    StoreError, StoredResponse,
 };
 use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
 use crate::Function;
-use crate::app::Site;
+use crate::app::App;
+use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard::{self, Encoding};
 use crate::http::problem::{Problem, json_response, put};
-use crate::intake::doorbell::Doorbell;
-use crate::platform::function::Response;
+use crate::intake::accept::Incoming;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
-use crate::platform::trigger::Trigger;
 
+/// What a form takes; a browser on another origin asks with OPTIONS first.
+const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
+/// How many submissions one address may send to one form.
 const RATE: RateLimit = RateLimit { requests: 10, window_s: 60 };
 
 /// What is a form's own.
-pub(crate) trait Form: Clone + Send + Sync + 'static {
+pub(crate) trait Form: Send + Sync + 'static {
     /// The function's name.
     const NAME: &'static str;
     /// A valid submission with what is computed from it.
@@ -50,30 +53,29 @@ pub(crate) trait Form: Clone + Send + Sync + 'static {
 
     /// What all forms work with.
     fn intake(&self) -> &Intake;
-    /// Reads a body. Every fault is in the error.
+    /// Reads a body, or says everything that is wrong with it.
     fn read(&self, body: &Value) -> Result<Self::Content, FieldErrors>;
     /// Who submits it.
     fn person(content: &Self::Content) -> (&Email, Option<&Phone>);
     /// What makes two submissions the same one.
     fn fingerprint(content: &Self::Content) -> String;
-    /// The usual answer, which a robot gets too.
+    /// The response to a submission under the lead id that it asks for; a robot gets it too.
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
-    /// Keeps it, with [`Intake::accept`].
+    /// Keeps the submission with [`Intake::accept`], and answers with the response to give.
     fn keep(
         &self,
         submission: &Submission<Self::Content>,
     ) -> impl Future<Output = Result<(Accepted, StoredResponse), StoreError>> + Send;
 }
 
-/// What all forms work with.
+/// What all forms work with: the endpoint's own, and the configuration of intake.
 #[derive(Clone)]
 pub(crate) struct Intake {
-    pub(crate) site: Site,
+    pub(crate) app: App,
     pub(crate) config: IntakeConfig,
-    doorbell: Option<Doorbell>,
 }
 
-/// A valid submission and what is known of its call.
+/// A valid submission and what is known of its request.
 pub(crate) struct Submission<C> {
     pub(crate) content: C,
     pub(crate) now: Timestamp,
@@ -93,37 +95,51 @@ pub(crate) struct Effect<'a> {
     pub(crate) lead: LeadWrite,
     pub(crate) data: EventData,
     pub(crate) changes: LeadChanges,
-    /// What the boxes say.
+    /// The consent object of the form, where it had one.
     pub(crate) consent: Option<&'a FormConsent>,
-    /// What it means that there are none.
+    /// The purposes that count as agreed to where it had none.
     pub(crate) consent_when_absent: &'a [Purpose],
     pub(crate) response: StoredResponse,
 }
 
-/// The function of a form.
+/// Makes the function of a form.
 pub(crate) fn function<F: Form>(form: F) -> Function {
-    Function::new(F::NAME, move |trigger, _| {
-        let form = form.clone();
-        async move {
-            match trigger {
-                Trigger::Http(request) => Response::Http(response(&form, &request).await),
-                Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                    Response::http_only(F::NAME)
-                }
-            }
-        }
-    })
+    endpoint::function(FormEndpoint(form))
 }
 
-async fn response<F: Form>(form: &F, request: &HttpRequest) -> HttpResponse {
-    let locale = guard::locale(request);
-    let responded = match guard::form_method(request) {
-        Some(responded) => responded,
-        None => submit(form, request).await,
-    };
-    let mut response = responded.unwrap_or_else(|problem| problem.response(locale));
-    guard::allow_origin(request, &form.intake().site.config.cors_origins, &mut response);
-    response
+struct FormEndpoint<F>(F);
+
+impl<F: Form> HttpEndpoint for FormEndpoint<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn app(&self) -> &App {
+        &self.0.intake().app
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        METHODS
+    }
+
+    fn access(&self) -> Access {
+        Access::Public
+    }
+
+    async fn respond(
+        &self,
+        request: &HttpRequest,
+        _stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
+        if request.method == Method::OPTIONS {
+            return Ok(guard::preflight(METHODS));
+        }
+        submit(&self.0, request).await
+    }
+
+    fn finish(&self, request: &HttpRequest, response: &mut HttpResponse) {
+        guard::allow_origin(request, &self.app().config.cors_origins, response);
+    }
 }
 
 async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse, Problem> {
@@ -131,7 +147,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     let key = idempotency_key(request)?;
     let content = form.read(&body).map_err(Problem::Fields)?;
     let intake = form.intake();
-    let now = intake.site.platform.clock.now();
+    let now = intake.app.platform.clock.now();
     let caller = intake.caller(request, now);
     intake.pass(F::NAME, &caller, now).await?;
 
@@ -144,16 +160,14 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         }
     };
     match accepted {
-        Accepted::Kept => {
-            intake.ring().await;
-            Ok(http_response(&response))
-        }
+        Accepted::Kept => Ok(http_response(&response)),
         Accepted::Duplicate(stored) => {
             tracing::info!(
                 function = F::NAME,
                 Duplicates = 1,
                 at_ms = now.as_millisecond(),
-                "answered a repeated submission from its receipt"
+                "answered a duplicate submission to {} from its receipt",
+                F::NAME
             );
             let mut response = http_response(&stored);
             put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
@@ -181,27 +195,24 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Prob
 impl Intake {
     /// Reads the configuration of a form's function.
     pub(crate) fn read(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
-        let site = Site::read(settings, platform);
+        let app = App::read_intake(settings, platform);
         let config = IntakeConfig::read(settings);
-        let doorbell = site
-            .as_ref()
-            .and_then(|site| Doorbell::read(settings, None, &site.config.service_tokens));
-        site.zip(config).map(|(site, config)| Self { site, config, doorbell })
+        app.zip(config).map(|(app, config)| Self { app, config })
     }
 
     pub(crate) const fn hash(&self) -> &HashKey {
-        &self.site.config.hash_key
+        &self.app.config.hash_key
     }
 
-    /// The rate limit, and beside it the check that this is our table.
+    /// Checks the rate limit and, beside it, that the table is ours.
     async fn pass(
         &self,
         form: &'static str,
         caller: &Digest,
         now: Timestamp,
     ) -> Result<(), Problem> {
-        let ready = self.site.store.ready(self.hash());
-        let rate = self.site.store.rate(form, caller, RATE, now);
+        let ready = self.app.store.ready(self.hash());
+        let rate = self.app.store.rate(form, caller, RATE, now);
         let (ready, rate) = futures::join!(ready, rate);
         ready?;
         match rate? {
@@ -210,11 +221,11 @@ impl Intake {
         }
     }
 
-    /// Who calls, as a digest: callers whose address the platform does not tell share one limit.
+    /// The caller's address as a digest. Callers whose address the platform does not give share one limit.
     fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
         let proxied = self.config.client_ip_header.as_ref().and_then(|name| {
             let text = request.headers.get(name.as_str())?.to_str().ok()?;
-            // Proxies append: only the last value is the proxy's own word.
+            // Proxies append: only the last value was written by the site's own proxy.
             text.rsplit(',').next()?.trim().parse().ok()
         });
         let ip: Option<IpAddr> = proxied.or(request.client_ip);
@@ -222,53 +233,39 @@ impl Intake {
         self.hash().monthly_digest(now, "ip", &ip)
     }
 
-    /// Keeps a submission and all that it causes.
+    /// Keeps a submission with everything that it causes.
     pub(crate) async fn accept<C>(
         &self,
         submission: &Submission<C>,
         effect: Effect<'_>,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
-        let (now, entropy) = (submission.now, &*self.site.platform.entropy);
-        let event = Event {
-            id: EventId::form(submission.form, now, entropy),
-            lead_id: effect.lead_id,
-            occurred_at: now,
-            accepted_at: now,
-            supplied_lead_id: effect.supplied_lead_id,
-            data: effect.data,
-        };
-        let (explicit, aliases) = (effect.consent, &submission.aliases);
-        let consent = ConsentChanges::of_form(explicit, effect.consent_when_absent, now);
-        let deliveries = plan(&event, &self.site.config.destinations, explicit, aliases);
+        let (now, entropy) = (submission.now, &*self.app.platform.entropy);
         let receipt = submission.receipt(effect.response);
-        let acceptance = Acceptance {
-            receipt: &receipt,
-            event: &event,
+        let incoming = Incoming {
+            function: submission.form,
+            event: Event {
+                id: EventId::form(submission.form, now, entropy),
+                lead_id: effect.lead_id,
+                occurred_at: now,
+                accepted_at: now,
+                supplied_lead_id: effect.supplied_lead_id,
+                data: effect.data,
+            },
             lead: effect.lead,
-            changes: &effect.changes,
-            consent: &consent,
-            evidence: &submission.evidence,
-            aliases,
-            other_aliases: &[],
-            deliveries: &deliveries,
-            withdrawn: &[],
+            changes: effect.changes,
+            consent: ConsentChanges::of_form(effect.consent, effect.consent_when_absent, now),
+            explicit_consent: effect.consent,
+            evidence: submission.evidence.clone(),
+            receipt: &receipt,
+            aliases: submission.aliases.clone(),
+            other_aliases: Vec::new(),
+            person: submission.aliases.clone(),
         };
-        let accepted = self.site.store.accept(&acceptance, now, entropy).await?;
-        if accepted == Accepted::Kept {
-            tracing::info!(
-                function = submission.form,
-                lead = %event.lead_id,
-                event = %event.id,
-                deliveries = deliveries.len(),
-                Accepted = 1,
-                at_ms = now.as_millisecond(),
-                "accepted a submission"
-            );
-        }
+        let accepted = self.app.accept(&incoming, now).await?;
         Ok((accepted, receipt.response))
     }
 
-    /// A robot gets the usual answer, and its submission is kept for a person to look at.
+    /// Gives a robot the usual response, and keeps its submission for a person to look at.
     async fn set_aside<C>(
         &self,
         submission: &Submission<C>,
@@ -276,7 +273,8 @@ impl Intake {
         request: &HttpRequest,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
         let mut receipt = submission.receipt(response);
-        // Apart from real receipts: a person whose browser filled the trap sends the same again.
+        // These receipts stand apart from real ones: a person whose browser filled the honeypot by itself
+        // must be able to send the same form again.
         receipt.key.scope = format!("{}#aside", receipt.key.scope);
         let quarantined = Quarantined {
             source: submission.form,
@@ -285,13 +283,13 @@ impl Intake {
             body: &request.body,
             email_digest: submission.aliases.email.as_ref(),
         };
-        let (now, entropy) = (submission.now, &*self.site.platform.entropy);
-        let accepted = self.site.store.quarantine(&quarantined, &receipt, now, entropy).await?;
+        let (now, entropy) = (submission.now, &*self.app.platform.entropy);
+        let accepted = self.app.store.quarantine(&quarantined, &receipt, now, entropy).await?;
+        // Nothing is due, but a robot must not be told by a faster response.
+        if accepted == Accepted::Kept {
+            self.app.ring().await;
+        }
         Ok((accepted, receipt.response))
-    }
-
-    async fn ring(&self) {
-        Doorbell::announce(self.doorbell.as_ref(), &self.site.platform).await;
     }
 }
 
@@ -322,7 +320,7 @@ impl<C: Send + Sync> Submission<C> {
             },
             receipt_key: match encoding {
                 Encoding::Json => receipt_of(F::NAME),
-                // A browser's answer is a redirection: a script must not get it.
+                // A browser is redirected; a script with the same content must not get that response.
                 Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
             },
             form: F::NAME,
@@ -335,7 +333,7 @@ impl<C: Send + Sync> Submission<C> {
 }
 
 impl<C> Submission<C> {
-    /// The answer: JSON, or the page that a browser which posted a plain form goes to, by GET.
+    /// The response: JSON, or the page to which a browser that posted a plain form is sent.
     pub(crate) fn response(&self, body: &Value, page: Option<&Url>) -> StoredResponse {
         match (self.encoding, page) {
             (Encoding::UrlEncoded, Some(page)) => StoredResponse {
@@ -351,13 +349,13 @@ impl<C> Submission<C> {
         }
     }
 
-    /// Where the answer is kept.
+    /// The receipt that keeps the response.
     fn receipt(&self, response: StoredResponse) -> Receipt {
         Receipt { key: self.receipt_key.clone(), fingerprint: self.fingerprint.clone(), response }
     }
 }
 
-/// The part of an address that stands for one subscriber: an IPv6 caller has a whole /64 to call from.
+/// The part of an address that stands for one subscriber: an IPv6 caller has a whole /64 to send from.
 fn subscriber(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),

@@ -1,4 +1,13 @@
 //! The public forms, one file each.
 
-pub(crate) mod lead_submit;
-pub(crate) mod questionnaire_submit;
+pub mod lead_submit;
+pub mod questionnaire_submit;
+
+use crate::functions::{Make, Registration};
+
+/// What is known of every form.
+pub static FORMS: &[&Registration] =
+    &[&lead_submit::REGISTRATION, &questionnaire_submit::REGISTRATION];
+
+/// Makes every form, in the order of [`FORMS`].
+pub(crate) static MAKE: &[Make] = &[lead_submit::function, questionnaire_submit::function];

@@ -1,4 +1,12 @@
 //! The webhooks of providers, one file each.
 
-pub(crate) mod calendar;
-pub(crate) mod whatsapp;
+pub mod calendar;
+pub mod whatsapp;
+
+use crate::functions::{Make, Registration};
+
+/// What is known of every webhook.
+pub static WEBHOOKS: &[&Registration] = &[&calendar::REGISTRATION, &whatsapp::REGISTRATION];
+
+/// Makes every webhook, in the order of [`WEBHOOKS`].
+pub(crate) static MAKE: &[Make] = &[calendar::function, whatsapp::function];

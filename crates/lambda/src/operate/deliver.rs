@@ -1,9 +1,8 @@
-//! The delivery functions: `crm-sync`, `mailerlite-sync`, `ga4-events`, `segment-sync`,
-//! `whatsapp-automation`.
+//! The delivery functions: `crm-sync`, `ga4-events`, and one for each other destination.
 //!
-//! A ring and a schedule drain what is due. An authorised `POST {leadId}` brings one lead up to date:
-//! with a sync of its own where the destination holds state, else by making its pending deliveries
-//! due now. How anything is sent is given by the function's `main.rs`; this file must not know it.
+//! A ring or a schedule drains what is due. An authorised `POST {leadId}` brings one lead up to date: where the
+//! destination holds state with a sync of its own, else by making the lead's pending deliveries due now. The
+//! function's `main.rs` hands in the worker that sends; this file must not know how anything is sent.
 
 use std::sync::Arc;
 
@@ -22,23 +21,22 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
-use crate::app::Site;
+use crate::app::App;
+use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
 use crate::operate::sequence;
-use crate::platform::function::Response;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{Trigger, batch_item_failures};
 
-/// One delivery, or everything that is due; answers how many were settled.
+/// Delivers one delivery, or everything that is due, and answers how many were settled.
 type Work = dyn Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
     + Send
     + Sync;
 
-#[derive(Clone)]
 struct Deliver {
-    site: Site,
+    app: App,
     destination: &'static Destination,
     work: Arc<Work>,
 }
@@ -57,69 +55,93 @@ where
         + 'static,
 {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, platform);
-    let endpoint = site.map(|site| Deliver { site, destination, work: Arc::new(work) });
-    let endpoint = settings.finish(endpoint)?;
-    Ok(Function::new(destination.function, move |trigger, stop_at| {
-        let endpoint = endpoint.clone();
-        async move { endpoint.handle(trigger, stop_at).await }
-    }))
+    let app = App::read(&mut settings, platform);
+    let endpoint = app.map(|app| Deliver { app, destination, work: Arc::new(work) });
+    settings.finish(endpoint).map(endpoint::function)
 }
 
-impl Deliver {
-    async fn handle(&self, trigger: Trigger, stop_at: Timestamp) -> Response {
-        match trigger {
-            Trigger::Http(request) => {
-                let responded = self.request(&request, stop_at).await;
-                Response::Http(
-                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request))),
-                )
-            }
-            Trigger::Schedule | Trigger::Direct(_) => match (self.work)(None, stop_at).await {
-                Ok(settled) => Response::Value(json!({"settled": settled})),
-                Err(error) => {
-                    tracing::error!(error = %error, "the table failed; what is due stays due");
-                    Response::Value(json!({"error": "the table failed"}))
-                }
-            },
-            Trigger::Stream(_) => {
-                tracing::warn!("only dispatch reads the stream; take it off this function");
-                Response::Value(batch_item_failures(&[]))
-            }
+impl HttpEndpoint for Deliver {
+    fn name(&self) -> &'static str {
+        self.destination.function
+    }
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// DELETE withdraws the messages about a call, where the destination sends such messages.
+    fn methods(&self) -> &'static [Method] {
+        if self.destination.follows_bookings {
+            &[Method::POST, Method::DELETE]
+        } else {
+            &[Method::POST]
         }
     }
 
-    async fn request(
+    fn access(&self) -> Access {
+        Access::ServiceToken
+    }
+
+    async fn respond(
         &self,
         request: &HttpRequest,
         stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
-        let takes_sequences = sequence::are_of(self.destination);
-        let withdraws = takes_sequences && request.method == Method::DELETE;
-        if request.method != Method::POST && !withdraws {
-            return Err(Problem::Method(if takes_sequences { "POST, DELETE" } else { "POST" }));
-        }
-        guard::authorised(request, &self.site.config.service_tokens)?;
+        let withdraws = request.method == Method::DELETE;
         if request.body.is_empty() && !withdraws {
             let settled = (self.work)(None, stop_at).await?;
             return Ok(json_response(StatusCode::OK, &json!({"settled": settled})));
         }
         let (_, body) = guard::form_body(request)?;
         if withdraws {
-            self.site.store.ready(&self.site.config.hash_key).await?;
-            return sequence::withdraw(&self.site, &body).await;
+            self.app.store.ready(&self.app.config.hash_key).await?;
+            return sequence::withdraw(&self.app, self.destination, &body).await;
         }
-        if takes_sequences && sequence::is_asked_for(&body) {
+        if self.destination.follows_bookings && sequence::is_asked_for(&body) {
             return self.plan_sequence(&body, stop_at).await;
         }
-        let mut fields = Fields::of(&body);
+        self.deliver_lead(&body, stop_at).await
+    }
+
+    async fn run(&self, trigger: Trigger, stop_at: Timestamp) -> Value {
+        match trigger {
+            Trigger::Stream(_) => {
+                let name = self.name();
+                tracing::warn!("{name} does not read the stream; only dispatch does");
+                batch_item_failures(&[])
+            }
+            Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_) => {
+                match (self.work)(None, stop_at).await {
+                    Ok(settled) => json!({"settled": settled}),
+                    Err(error) => {
+                        let name = self.name();
+                        tracing::error!(
+                            error = %error,
+                            "the table failed while {name} drained; what is due stays due"
+                        );
+                        json!({"error": "the table failed"})
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Deliver {
+    /// Brings one lead up to date, or delivers now what is pending for it, and answers with what became of it.
+    async fn deliver_lead(
+        &self,
+        body: &Value,
+        stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
+        let mut fields = Fields::of(body);
         let lead_id = fields.lead_id("leadId").or_else(|| {
             fields.required_text("leadId", 100);
             None
         });
         let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
         self.ready().await?;
-        let lead = self.site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
+        let lead = self.app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
         let deliveries = match self.destination.kind {
             Kind::State => self.sync(&lead, stop_at).await?,
             Kind::Event => self.hurry(lead_id, stop_at).await?,
@@ -128,10 +150,10 @@ impl Deliver {
         Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "deliveries": deliveries})))
     }
 
-    /// The table is ours and the destination is on.
+    /// Checks that the table is ours and that the destination is on.
     async fn ready(&self) -> Result<(), Problem> {
-        self.site.store.ready(&self.site.config.hash_key).await?;
-        let is_on = self.site.config.destinations.contains(&self.destination);
+        self.app.store.ready(&self.app.config.hash_key).await?;
+        let is_on = self.app.config.destinations.contains(&self.destination);
         if is_on { Ok(()) } else { Err(Problem::DestinationOff) }
     }
 
@@ -142,9 +164,9 @@ impl Deliver {
         stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         self.ready().await?;
-        let sequence = sequence::request(&self.site, body).await?;
+        let sequence = sequence::request(&self.app, self.destination, body).await?;
         if let Err(problem) = self.deliver(sequence.lead_id, sequence.due, stop_at).await {
-            // It is kept: the schedule sends what we could not.
+            // The sequence is kept, so the schedule sends what could not be sent now.
             tracing::warn!(
                 ?problem,
                 "the sequence is planned, and nothing of it could be sent now"
@@ -153,10 +175,10 @@ impl Deliver {
         Ok(sequence.response)
     }
 
-    /// Accepts a sync of this destination, delivers it, and tells where it stands.
+    /// Accepts a sync of this destination, delivers it, and answers with its deliveries.
     async fn sync(&self, lead: &Lead, stop_at: Timestamp) -> Result<Vec<Delivery>, Problem> {
-        let now = self.site.platform.clock.now();
-        let entropy = &*self.site.platform.entropy;
+        let now = self.app.platform.clock.now();
+        let entropy = &*self.app.platform.entropy;
         let data = SyncRequested { destination: self.destination.name.to_owned() };
         let event = Event {
             id: EventId::sync(now, entropy),
@@ -166,9 +188,9 @@ impl Deliver {
             supplied_lead_id: None,
             data: EventData::SyncRequested(data),
         };
-        let aliases = AliasDigests::of(&lead.latest, &self.site.config.hash_key);
-        let planned = plan(&event, &self.site.config.destinations, None, &aliases);
-        if !self.site.store.accept_event(&event, &planned, entropy).await? {
+        let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);
+        let planned = plan(&event, &self.app.config.destinations, None, &aliases);
+        if !self.app.store.accept_event(&event, &planned, entropy).await? {
             return Err(Problem::NoSuchLead);
         }
         self.deliver(lead.id, planned.iter().map(DeliveryKey::from).collect(), stop_at).await
@@ -176,8 +198,8 @@ impl Deliver {
 
     /// Makes the lead's pending deliveries due now, and delivers them.
     async fn hurry(&self, lead_id: LeadId, stop_at: Timestamp) -> Result<Vec<Delivery>, Problem> {
-        let store = &self.site.store;
-        let now = self.site.platform.clock.now();
+        let store = &self.app.store;
+        let now = self.app.platform.clock.now();
         let mut hurried = Vec::new();
         for delivery in store.deliveries_of(lead_id, self.destination.name).await? {
             let key = DeliveryKey::from(&delivery);
@@ -194,12 +216,12 @@ impl Deliver {
         keys: Vec<DeliveryKey>,
         stop_at: Timestamp,
     ) -> Result<Vec<Delivery>, Problem> {
-        // The caller waits: half of the function's time, and the rest belongs to the schedule.
-        let stop_at = stop_at.min(after(self.site.platform.clock.now(), 30));
+        // The caller waits, so this takes half of the function's time; the schedule does what is left.
+        let stop_at = stop_at.min(after(self.app.platform.clock.now(), 30));
         for key in &keys {
             (self.work)(Some(key.clone()), stop_at).await?;
         }
-        let mut deliveries = self.site.store.deliveries_of(lead_id, self.destination.name).await?;
+        let mut deliveries = self.app.store.deliveries_of(lead_id, self.destination.name).await?;
         deliveries.retain(|delivery| keys.iter().any(|key| key.is(delivery.id)));
         Ok(deliveries)
     }

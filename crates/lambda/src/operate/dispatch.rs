@@ -15,46 +15,45 @@ use funil_core::settings::{ConfigError, Env};
 use funil_store::{DELIVERY_PREFIX, Platform, StoreError, destination_of, key_time};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::housekeeping;
 use crate::Function;
-use crate::app::Site;
-use crate::http::guard;
+use crate::app::App;
+use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::problem::{Problem, json_response};
 use crate::intake::doorbell::Doorbell;
-use crate::platform::function::Response;
 use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{StreamChange, StreamRecord, Trigger, batch_item_failures};
 
-const NAME: &str = "dispatch";
-/// What is due within this, in seconds, is rung for at once: the next schedule is a minute away.
+/// What falls due within this many seconds is rung for at once: the next schedule is a minute away.
 const SOON_S: i64 = 60;
 
-/// How long something may be due before a person is told, in seconds.
+/// How long something may be due before a person is notified, in seconds.
 const BACKLOG_S: i64 = 15 * 60;
 
-/// Tells a person what is due to be told; answers how many messages went out.
-type Tell = dyn Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync;
+/// Sends the alerts that are due, and answers how many messages went out.
+type Notify = dyn Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync;
 
-#[derive(Clone)]
 struct Dispatch {
-    site: Site,
+    app: App,
     doorbell: Doorbell,
     backlog_s: i64,
-    tell: Arc<Tell>,
+    notify: Arc<Notify>,
 }
 
-/// Configures the function; `tell` sends the alerts that are due.
-pub fn function<T>(env: &Env, platform: &Platform, tell: T) -> Result<Function, ConfigError>
+/// Configures the function; `notify` sends the alerts that are due.
+pub fn function<T>(env: &Env, platform: &Platform, notify: T) -> Result<Function, ConfigError>
 where
     T: Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
 {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, platform);
-    let doorbell = site.as_ref().and_then(|site| {
-        let tokens = &site.config.service_tokens;
-        let doorbell = Doorbell::read(&mut settings, Some(&site.aws), tokens);
+    let app = App::read(&mut settings, platform);
+    let doorbell = app.as_ref().and_then(|app| {
+        let tokens = &app.config.service_tokens;
+        let doorbell = Doorbell::read(&mut settings, Some(&app.aws), tokens);
         doorbell.or_else(|| {
             settings.problem("Set DOORBELL_URL, or DOORBELL_FUNCTION_PREFIX on AWS Lambda.")
         })
@@ -64,49 +63,38 @@ where
         Some(Ok(seconds)) if seconds > 0 => Some(seconds),
         Some(_) => settings.problem("BACKLOG_ALERT_SECONDS must be a whole number above zero."),
     };
-    let tell: Arc<Tell> = Arc::new(tell);
-    let endpoint = site
-        .zip(doorbell)
-        .zip(backlog_s)
-        .map(|((site, doorbell), backlog_s)| Dispatch { site, doorbell, backlog_s, tell });
-    let endpoint = settings.finish(endpoint)?;
-    Ok(Function::new(NAME, move |trigger, _| {
-        let endpoint = endpoint.clone();
-        async move { endpoint.handle(trigger).await }
-    }))
+    let notify: Arc<Notify> = Arc::new(notify);
+    let endpoint = app.zip(doorbell).zip(backlog_s).map(|((app, doorbell), backlog_s)| Dispatch {
+        app,
+        doorbell,
+        backlog_s,
+        notify,
+    });
+    settings.finish(endpoint).map(endpoint::function)
 }
 
-impl Dispatch {
-    async fn handle(&self, trigger: Trigger) -> Response {
-        match trigger {
-            Trigger::Http(request) => {
-                let responded = self.request(&request).await;
-                Response::Http(
-                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request))),
-                )
-            }
-            Trigger::Stream(records) => Response::Value(self.stream(&records).await),
-            Trigger::Schedule | Trigger::Direct(_) => match self.ring_due().await {
-                Ok(rung) => {
-                    self.look_after().await;
-                    Response::Value(json!({"rung": rung}))
-                }
-                Err(error) => {
-                    tracing::error!(error = %error, "the table failed; nothing was rung");
-                    Response::Value(json!({"error": "the table failed"}))
-                }
-            },
-        }
+impl HttpEndpoint for Dispatch {
+    fn name(&self) -> &'static str {
+        "dispatch"
     }
 
-    async fn request(
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        &[Method::POST]
+    }
+
+    fn access(&self) -> Access {
+        Access::ServiceToken
+    }
+
+    async fn respond(
         &self,
         request: &HttpRequest,
-    ) -> Result<crate::platform::response::HttpResponse, Problem> {
-        if request.method != Method::POST {
-            return Err(Problem::Method("POST"));
-        }
-        guard::authorised(request, &self.site.config.service_tokens)?;
+        _stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
         if request.path.trim_end_matches('/').rsplit('/').next() == Some("replay") {
             return self.replay(request).await;
         }
@@ -114,9 +102,29 @@ impl Dispatch {
         Ok(json_response(StatusCode::OK, &json!({"rung": rung})))
     }
 
+    async fn run(&self, trigger: Trigger, _stop_at: Timestamp) -> Value {
+        match trigger {
+            Trigger::Stream(records) => self.stream(&records).await,
+            Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_) => {
+                match self.ring_due().await {
+                    Ok(rung) => {
+                        self.housekeep().await;
+                        json!({"rung": rung})
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %error, "the table failed, so dispatch rang nobody");
+                        json!({"error": "the table failed"})
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Dispatch {
     /// Rings, once, each destination with a new delivery that is due within a minute.
     async fn stream(&self, records: &[StreamRecord]) -> Value {
-        let soon = key_time(after(self.site.platform.clock.now(), SOON_S));
+        let soon = key_time(after(self.app.platform.clock.now(), SOON_S));
         let due: BTreeSet<&str> = records
             .iter()
             .filter(|record| match record.change {
@@ -130,21 +138,26 @@ impl Dispatch {
         batch_item_failures(&[])
     }
 
-    /// Rings every destination of the registry that has something due.
+    /// Rings every destination of the registry that has something due, and answers with their functions.
     async fn ring_due(&self) -> Result<Vec<&'static str>, StoreError> {
-        self.site.store.ready(&self.site.config.hash_key).await?;
-        let now = self.site.platform.clock.now();
+        self.app.store.ready(&self.app.config.hash_key).await?;
+        let now = self.app.platform.clock.now();
         let looks = destination::ALL.iter().map(|destination| async move {
-            (*destination, self.site.store.due(destination.name, now, 1).await)
+            (*destination, self.app.store.due(destination.name, now, 1).await)
         });
         let mut due = Vec::new();
         for (destination, found) in futures::future::join_all(looks).await {
             match found {
                 Ok(found) if found.is_empty() => {}
                 Ok(_) => due.push(destination),
-                // Nobody knows: one ring too many costs less than a delivery too late.
+                // Whether something is due is not known, and one ring too many costs less than a late delivery.
                 Err(error) => {
-                    tracing::error!(destination = destination.name, error = %error, "the table failed");
+                    tracing::error!(
+                        destination = destination.name,
+                        error = %error,
+                        "could not look for what is due for {}; ringing it all the same",
+                        destination.name
+                    );
                     due.push(destination);
                 }
             }
@@ -152,13 +165,13 @@ impl Dispatch {
         Ok(self.ring(due.into_iter()).await)
     }
 
-    /// What is looked after each minute. A failure here is logged; the next minute looks again.
-    async fn look_after(&self) {
-        if let Err(error) = housekeeping::look_after(&self.site, self.backlog_s).await {
-            tracing::error!(error = %error, "the table failed while dispatch looked after it");
+    /// Does what is to be done each minute beside ringing. A failure is logged, and the next minute tries again.
+    async fn housekeep(&self) {
+        if let Err(error) = housekeeping::keep_house(&self.app, self.backlog_s).await {
+            tracing::error!(error = %error, "the table failed during housekeeping");
         }
-        if let Err(error) = (self.tell)().await {
-            tracing::error!(error = %error, "the table failed while alerts were told");
+        if let Err(error) = (self.notify)().await {
+            tracing::error!(error = %error, "the table failed while alerts were sent");
         }
     }
 
@@ -167,10 +180,13 @@ impl Dispatch {
         destinations: impl Iterator<Item = &'static Destination>,
     ) -> Vec<&'static str> {
         let rings = destinations.map(|destination| async move {
-            match self.doorbell.ring(&self.site.platform, destination.function).await {
+            match self.doorbell.ring(&self.app.platform, destination.function).await {
                 Ok(()) => Some(destination.function),
                 Err(error) => {
-                    tracing::warn!(error = %error, "a ring failed; the next schedule rings again");
+                    tracing::warn!(
+                        error = %error,
+                        "the ring of {} failed; the next schedule rings again", destination.function
+                    );
                     None
                 }
             }

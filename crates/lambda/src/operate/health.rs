@@ -1,8 +1,7 @@
-//! `health`: whether Funil can do its job, for monitors; how each destination stands, for those who
-//! know the service token.
+//! `health`: whether Funil can do its job, for monitors; and how each destination stands, for those who show
+//! the service token.
 //!
-//! It reads the table and calls no provider. Its path does not matter: `/api/health/webhooks` is the
-//! same.
+//! It reads the table and calls no provider. Its path does not matter: `/api/health/webhooks` is the same.
 
 use funil_core::delivery::breaker::Condition;
 use funil_core::settings::{ConfigError, Env};
@@ -13,83 +12,81 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
-use crate::app::Site;
+use crate::app::App;
+use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
 use crate::operate::status::{self, Report};
-use crate::platform::function::Response;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
-use crate::platform::trigger::Trigger;
 
-const NAME: &str = "health";
-
-#[derive(Clone)]
 struct Health {
-    site: Site,
+    app: App,
 }
 
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let endpoint = Site::read(&mut settings, platform).map(|site| Health { site });
-    let endpoint = settings.finish(endpoint)?;
-    Ok(Function::new(NAME, move |trigger, _| {
-        let endpoint = endpoint.clone();
-        async move { endpoint.handle(trigger).await }
-    }))
+    let endpoint = App::read(&mut settings, platform).map(|app| Health { app });
+    settings.finish(endpoint).map(endpoint::function)
+}
+
+impl HttpEndpoint for Health {
+    fn name(&self) -> &'static str {
+        "health"
+    }
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        &[Method::GET, Method::HEAD]
+    }
+
+    /// Anybody may ask whether Funil works.
+    fn access(&self) -> Access {
+        Access::Public
+    }
+
+    async fn respond(
+        &self,
+        request: &HttpRequest,
+        _stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
+        // Who shows a token wants the detail, so a wrong token is refused and not passed over.
+        let authorised = request.headers.contains_key(AUTHORIZATION);
+        let found = if authorised {
+            guard::authorised(request, &self.app.config.service_tokens)?;
+            self.detail().await
+        } else {
+            self.app.store.answers(&self.app.config.hash_key).await.map(|()| json!({}))
+        };
+        Ok(response(found, authorised))
+    }
 }
 
 impl Health {
-    async fn handle(&self, trigger: Trigger) -> Response {
-        match trigger {
-            Trigger::Http(request) => {
-                let responded = self.request(&request).await;
-                let mut response =
-                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request)));
-                if request.method == Method::HEAD {
-                    response.body.clear();
-                }
-                Response::Http(response)
-            }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                Response::http_only(NAME)
-            }
-        }
-    }
-
-    async fn request(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-        guard::read_method(request)?;
-        // Who shows a token wants the detail: a wrong one is told, not passed over.
-        let told = if request.headers.contains_key(AUTHORIZATION) {
-            guard::authorised(request, &self.site.config.service_tokens)?;
-            self.detail().await
-        } else {
-            self.site.store.answers(&self.site.config.hash_key).await.map(|()| json!({}))
-        };
-        Ok(response(told, request.headers.contains_key(AUTHORIZATION)))
-    }
-
     async fn detail(&self) -> Result<Value, StoreError> {
-        let now = self.site.platform.clock.now();
+        let now = self.app.platform.clock.now();
         let ((), reports) = futures::try_join!(
-            self.site.store.answers(&self.site.config.hash_key),
-            status::destinations(&self.site, now),
+            self.app.store.answers(&self.app.config.hash_key),
+            status::destinations(&self.app, now),
         )?;
         let shown: Vec<Value> = reports.iter().map(|report| shown(report, now)).collect();
         Ok(json!({"table": {"ok": true}, "destinations": shown}))
     }
 }
 
-/// The answer; what is wrong with the table is told to nobody but those who know the token.
-fn response(told: Result<Value, StoreError>, authorised: bool) -> HttpResponse {
-    match told {
+/// The response. Only who shows the token learns what is wrong with the table.
+fn response(found: Result<Value, StoreError>, authorised: bool) -> HttpResponse {
+    match found {
         Ok(mut body) => {
             body["status"] = json!("ok");
             json_response(StatusCode::OK, &body)
         }
         Err(error) => {
-            tracing::error!(error = %error, "the table failed; health answers 503");
+            tracing::error!(error = %error, "the table failed, so health answers 503");
             let mut body = json!({"status": "unavailable"});
             if authorised {
                 body["table"] = json!({"ok": false, "error": error.to_string()});

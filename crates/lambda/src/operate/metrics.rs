@@ -1,82 +1,71 @@
 //! `metrics`: the backlog as gauges, in Prometheus' text format 0.0.4.
 //!
-//! Gauges only, read from the table; totals are counted from log lines, because no function
-//! remembers anything. Calls no provider.
+//! Gauges only, read from the table: totals are counted from log lines, because no function remembers
+//! anything. Calls no provider.
 
-use funil_core::provider::{calendly, whatsapp};
 use funil_core::settings::{ConfigError, Env};
 use funil_store::{Counted, Platform};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
-use crate::app::Site;
-use crate::http::guard;
+use crate::app::App;
+use crate::functions::quarantine_sources;
+use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::problem::{Problem, json_response, put};
-use crate::intake::forms::{lead_submit, questionnaire_submit};
 use crate::operate::status::{self, DELIVERIES_MAX, QUARANTINED_MAX, Report};
-use crate::platform::function::Response;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
-use crate::platform::trigger::Trigger;
 
-const NAME: &str = "metrics";
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Who keeps calls aside.
-const SOURCES: [&str; 4] =
-    [lead_submit::NAME, questionnaire_submit::NAME, calendly::NAME, whatsapp::NAME];
 
-#[derive(Clone)]
 struct Metrics {
-    site: Site,
+    app: App,
 }
 
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let endpoint = Site::read(&mut settings, platform).map(|site| Metrics { site });
-    let endpoint = settings.finish(endpoint)?;
-    Ok(Function::new(NAME, move |trigger, _| {
-        let endpoint = endpoint.clone();
-        async move { endpoint.handle(trigger).await }
-    }))
+    let endpoint = App::read(&mut settings, platform).map(|app| Metrics { app });
+    settings.finish(endpoint).map(endpoint::function)
 }
 
-impl Metrics {
-    async fn handle(&self, trigger: Trigger) -> Response {
-        match trigger {
-            Trigger::Http(request) => {
-                let responded = self.request(&request).await;
-                Response::Http(
-                    responded.unwrap_or_else(|problem| problem.response(guard::locale(&request))),
-                )
-            }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                Response::http_only(NAME)
-            }
-        }
+impl HttpEndpoint for Metrics {
+    fn name(&self) -> &'static str {
+        "metrics"
     }
 
-    async fn request(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-        guard::read_method(request)?;
-        guard::authorised(request, &self.site.config.service_tokens)?;
-        let (store, now) = (&self.site.store, self.site.platform.clock.now());
-        let counts = SOURCES.map(|source| async move {
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        &[Method::GET, Method::HEAD]
+    }
+
+    fn access(&self) -> Access {
+        Access::ServiceToken
+    }
+
+    async fn respond(
+        &self,
+        _request: &HttpRequest,
+        _stop_at: Timestamp,
+    ) -> Result<HttpResponse, Problem> {
+        let (store, now) = (&self.app.store, self.app.platform.clock.now());
+        let counts = quarantine_sources().map(|source| async move {
             Ok((source, store.quarantine_count(source, QUARANTINED_MAX).await?))
         });
         let ((), reports, quarantined) = futures::try_join!(
-            store.answers(&self.site.config.hash_key),
-            status::destinations(&self.site, now),
+            store.answers(&self.app.config.hash_key),
+            status::destinations(&self.app, now),
             futures::future::try_join_all(counts),
         )?;
         let mut response = json_response(StatusCode::OK, &Value::Null);
         put(&mut response.headers, CONTENT_TYPE, FORMAT);
-        response.body = if request.method == Method::HEAD {
-            bytes::Bytes::new()
-        } else {
-            text(&reports, &quarantined).into()
-        };
+        response.body = text(&reports, &quarantined).into();
         Ok(response)
     }
 }

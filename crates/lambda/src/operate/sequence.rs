@@ -1,7 +1,7 @@
-//! The messages about a call, planned and withdrawn by an authorised caller of `whatsapp-automation`:
-//! for calls that no calendar tells of.
+//! The messages about a call, planned and withdrawn by an authorised request to the delivery function that sends
+//! them: for calls that no calendar reports.
 //!
-//! Owns what a body may say and what a repetition means. Must not know how a message is made or sent.
+//! Owns what a body may say and what a duplicate means. Must not know how a message is made or sent.
 
 use funil_core::booking::{BookingId, Call, Place};
 use funil_core::contact::consent::ConsentChanges;
@@ -13,30 +13,23 @@ use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Lead, LeadChanges};
 use funil_core::pii::Text;
 use funil_core::receipt::{CONTENT_RECEIPT_S, ReceiptKey};
-use funil_store::{Accepted, DeliveryKey, LeadWrite, Receipt, StoreError, StoredResponse};
+use funil_store::{
+    Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError, StoredResponse,
+};
 use http::{HeaderName, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::app::Site;
+use crate::app::App;
 use crate::http::problem::{Problem, json_response, put};
-use crate::intake::booking::BookingUpdate;
+use crate::intake::accept::Incoming;
 use crate::platform::response::HttpResponse;
 
-/// The destination whose messages these are.
-const DESTINATION: &str = "whatsapp";
-/// The function that is asked, by which what is accepted is counted.
-const FUNCTION: &str = "whatsapp-automation";
 /// The scope of receipts and events.
 const NAME: &str = "sequence";
 const URL_CHARS_MAX: usize = 2000;
-
-/// Whether a destination's function takes sequences.
-pub(crate) fn are_of(destination: &Destination) -> bool {
-    destination.name == DESTINATION
-}
 
 /// Whether a body asks for more than to hurry: a misspelt field must not send reminders early.
 pub(crate) fn is_asked_for(body: &Value) -> bool {
@@ -115,11 +108,15 @@ fn read(body: &Value) -> Result<(LeadId, Call), Problem> {
 }
 
 /// Plans the messages about a call, once however often it is asked for.
-pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Problem> {
+pub(crate) async fn request(
+    app: &App,
+    destination: &Destination,
+    body: &Value,
+) -> Result<Sequence, Problem> {
     let (lead_id, call) = read(body)?;
-    let now = site.platform.clock.now();
-    let lead = site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
-    let known = site.store.booking(lead_id, &call.booking).await?;
+    let now = app.platform.clock.now();
+    let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
+    let known = app.store.booking(lead_id, &call.booking).await?;
     let is_withdrawn = known.as_ref().is_some_and(|known| !known.status.stands());
     if known.and_then(|known| known.call).is_some_and(|known| known != call) {
         return Err(Problem::BookingKnown);
@@ -128,8 +125,8 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
     let data = EventData::SequenceRequested(Box::new(SequenceRequested { call: call.clone() }));
     let name = format!("{lead_id}:{booking}");
     let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
-    let person = AliasDigests::of(&lead.latest, &site.config.hash_key);
-    let mut planned = plan(&event, &site.config.destinations, None, &person);
+    let person = AliasDigests::of(&lead.latest, &app.config.hash_key);
+    let mut planned = plan(&event, &app.config.destinations, None, &person);
     // Nobody is sent a message about a withdrawn call, so an answer must not promise one.
     planned.retain(|_| !is_withdrawn);
     let messages: Vec<Value> = planned
@@ -151,7 +148,7 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
             body: response.to_string(),
         },
     };
-    match accept(site, &event, &receipt, &person, now).await? {
+    match accept(app, destination, event, &receipt, &person, now).await? {
         Accepted::Kept => {
             let is_due = |due_at: Option<Timestamp>| due_at.is_some_and(|due_at| due_at <= now);
             let due = planned.iter().filter(|delivery| is_due(delivery.due_at));
@@ -174,14 +171,18 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
 }
 
 /// Withdraws the messages about a lead's call, or about all of their calls.
-pub(crate) async fn withdraw(site: &Site, body: &Value) -> Result<HttpResponse, Problem> {
+pub(crate) async fn withdraw(
+    app: &App,
+    destination: &Destination,
+    body: &Value,
+) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::of(body);
     fields.only(&["leadId", "bookingId"]);
     let lead_id = lead_id(&mut fields);
     let booking = booking_id(&mut fields);
     let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
-    let lead = site.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
-    let known = site.store.bookings(lead_id).await?;
+    let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
+    let known = app.store.bookings(lead_id).await?;
     let stands = |id: &BookingId| known.iter().find(|b| b.id == *id).map(|b| b.status.stands());
     let meant: Vec<BookingId> = match booking {
         // One that nobody has heard of is withdrawn before it comes.
@@ -190,15 +191,20 @@ pub(crate) async fn withdraw(site: &Site, body: &Value) -> Result<HttpResponse, 
     };
     let mut withdrawn = Vec::new();
     for booking in meant.into_iter().filter(|id| stands(id) != Some(false)) {
-        withdraw_one(site, &lead, &booking).await?;
+        withdraw_one(app, destination, &lead, &booking).await?;
         withdrawn.push(booking);
     }
     Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "withdrawn": withdrawn})))
 }
 
-async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(), Problem> {
-    let now = site.platform.clock.now();
-    let name = site.platform.entropy.uuid_v7(now).to_string();
+async fn withdraw_one(
+    app: &App,
+    destination: &Destination,
+    lead: &Lead,
+    booking: &BookingId,
+) -> Result<(), Problem> {
+    let now = app.platform.clock.now();
+    let name = app.platform.entropy.uuid_v7(now).to_string();
     let data = EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.clone() });
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
     // Withdrawing twice does no harm, so nobody needs to know this call again.
@@ -209,8 +215,8 @@ async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(
         fingerprint: String::new(),
         response: StoredResponse { status: 200, headers: Vec::new(), body: String::new() },
     };
-    let person = AliasDigests::of(&lead.latest, &site.config.hash_key);
-    match accept(site, &event, &receipt, &person, now).await? {
+    let person = AliasDigests::of(&lead.latest, &app.config.hash_key);
+    match accept(app, destination, event, &receipt, &person, now).await? {
         Accepted::Kept | Accepted::Duplicate(_) => Ok(()),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
         Accepted::Overtaken | Accepted::KeyReused => Err(Problem::Unavailable),
@@ -222,22 +228,28 @@ fn event(lead: &Lead, id: EventId, data: EventData, now: Timestamp) -> Event {
 }
 
 async fn accept(
-    site: &Site,
-    event: &Event,
+    app: &App,
+    destination: &Destination,
+    event: Event,
     receipt: &Receipt,
     person: &AliasDigests,
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
-    let word = BookingUpdate {
+    let incoming = Incoming {
+        function: destination.function,
         event,
         lead: LeadWrite::Known,
-        changes: &LeadChanges::default(),
-        consent: &ConsentChanges::default(),
-        told_by: FUNCTION,
+        changes: LeadChanges::default(),
+        consent: ConsentChanges::default(),
+        explicit_consent: None,
+        evidence: ConsentEvidence {
+            form: destination.function.to_owned(),
+            ..ConsentEvidence::default()
+        },
         receipt,
-        aliases: &AliasDigests::default(),
-        other_aliases: &[],
-        person,
+        aliases: AliasDigests::default(),
+        other_aliases: Vec::new(),
+        person: person.clone(),
     };
-    site.accept_booking(&word, now).await
+    app.accept(&incoming, now).await
 }

@@ -1,4 +1,4 @@
-//! How every destination stands, read from the table: what `health` and `metrics` tell.
+//! How every destination stands, read from the table: what `health` and `metrics` report.
 //!
 //! A handful of small queries for each destination, all at once; nothing is scanned and no provider
 //! is called. Must not know how it is shown.
@@ -8,11 +8,11 @@ use funil_core::destination::{self, Destination};
 use funil_store::{Counted, StoreError};
 use jiff::Timestamp;
 
-use crate::app::Site;
+use crate::app::App;
 
 /// Deliveries are counted up to here.
 pub(crate) const DELIVERIES_MAX: i32 = 1000;
-/// Calls in quarantine are counted up to here: they are read whole to be counted.
+/// Requests in quarantine are counted up to here: they are read whole to be counted.
 pub(crate) const QUARANTINED_MAX: i32 = 100;
 
 /// How one destination stands.
@@ -31,16 +31,16 @@ pub(crate) struct Report {
 }
 
 /// Every destination of the registry, on or off: one that was turned off may have a backlog.
-pub(crate) async fn destinations(site: &Site, now: Timestamp) -> Result<Vec<Report>, StoreError> {
-    futures::future::try_join_all(destination::ALL.iter().map(|one| report(site, one, now))).await
+pub(crate) async fn destinations(app: &App, now: Timestamp) -> Result<Vec<Report>, StoreError> {
+    futures::future::try_join_all(destination::ALL.iter().map(|one| report(app, one, now))).await
 }
 
 async fn report(
-    site: &Site,
+    app: &App,
     destination: &'static Destination,
     now: Timestamp,
 ) -> Result<Report, StoreError> {
-    let store = &site.store;
+    let store = &app.store;
     let (breaker, oldest, pending, dead) = futures::try_join!(
         store.breaker(destination.name),
         store.due(destination.name, now, 1),
@@ -49,7 +49,7 @@ async fn report(
     )?;
     Ok(Report {
         destination,
-        enabled: site.config.destinations.contains(&destination),
+        enabled: app.config.destinations.contains(&destination),
         breaker,
         oldest_due_age_s: oldest.first().map(|due| now.as_second() - due.due_at.as_second()),
         pending,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use funil_core::form::Locale;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::Instrument as _;
 
 use crate::http::problem::Problem;
@@ -20,14 +20,6 @@ pub(crate) enum Response {
     Http(HttpResponse),
     /// To a stream, a schedule or a direct invocation.
     Value(Value),
-}
-
-impl Response {
-    /// To whatever is no HTTP call, of a function that takes nothing else.
-    pub(crate) fn http_only(function: &str) -> Self {
-        tracing::warn!("{function} takes HTTP calls only; check what triggers it");
-        Self::Value(json!({"error": format!("{function} takes HTTP calls only")}))
-    }
 }
 
 type Handling = Pin<Box<dyn Future<Output = Response> + Send>>;

@@ -14,11 +14,17 @@ use funil_store::{Accepted, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 
 use crate::Function;
+use crate::functions::Registration;
 use crate::intake::form::{self, Effect, Form, Intake, Submission};
 
-pub(crate) const NAME: &str = "lead-submit";
+/// What is known of the function without starting it.
+pub static REGISTRATION: Registration = Registration {
+    name: "lead-submit",
+    quarantine_source: "lead-submit",
+    variables: &[],
+    signature: None,
+};
 
-#[derive(Clone)]
 struct LeadSubmit {
     intake: Intake,
 }
@@ -40,7 +46,7 @@ struct ScoredLead {
 }
 
 impl Form for LeadSubmit {
-    const NAME: &'static str = NAME;
+    const NAME: &'static str = REGISTRATION.name;
     type Content = ScoredLead;
 
     fn intake(&self) -> &Intake {

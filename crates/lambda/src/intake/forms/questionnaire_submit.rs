@@ -20,11 +20,17 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::Function;
+use crate::functions::Registration;
 use crate::intake::form::{self, Effect, Form, Intake, Submission};
 
-pub(crate) const NAME: &str = "questionnaire-submit";
+/// What is known of the function without starting it.
+pub static REGISTRATION: Registration = Registration {
+    name: "questionnaire-submit",
+    quarantine_source: "questionnaire-submit",
+    variables: &[],
+    signature: None,
+};
 
-#[derive(Clone)]
 struct QuestionnaireSubmit {
     intake: Intake,
     booking: BookingConfig,
@@ -41,7 +47,7 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 }
 
 impl Form for QuestionnaireSubmit {
-    const NAME: &'static str = NAME;
+    const NAME: &'static str = REGISTRATION.name;
     type Content = QuestionnaireCompleted;
 
     fn intake(&self) -> &Intake {
@@ -126,7 +132,7 @@ impl QuestionnaireSubmit {
         if form.name.is_some() || completed.booking_url.is_none() {
             return Ok(form.name.clone());
         }
-        let lead = self.intake.site.store.lead(form.lead_id).await?;
+        let lead = self.intake.app.store.lead(form.lead_id).await?;
         Ok(lead.and_then(|lead| lead.latest.name))
     }
 }

@@ -1,8 +1,8 @@
-//! `whatsapp-webhook`: Meta tells how far our messages came, and what people wrote back.
+//! `whatsapp-webhook`: Meta reports how far our messages came, and what people wrote back.
 //!
-//! A status moves its delivery; an opt-out revokes the person's consent at once, at every name they
-//! are known by, and withdraws what is queued for them. Everything here may be done twice, so there is
-//! no receipt: what could not be kept is answered 503, and Meta sends the whole call again. Nothing
+//! A status update moves its delivery forward. An opt-out revokes the person's consent at once, under every
+//! name that they are known by, and withdraws what is queued for them. Everything here may be done twice, so
+//! there is no receipt: what could not be kept is answered 503, and Meta sends the whole request again. Nothing
 //! else that people write is kept.
 
 use std::collections::{BTreeSet, HashSet};
@@ -13,8 +13,8 @@ use funil_core::delivery::{Reason, State};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
-use funil_core::provider::NotUnderstood;
 use funil_core::provider::whatsapp::{self, Handshake, Inbound, Person, StatusUpdate, Words};
+use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{AlertKind, DeliveryKey, MessageUpdate, Platform, Recorded, StoreError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -22,24 +22,38 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use jiff::Timestamp;
 
 use crate::Function;
-use crate::app::Site;
+use crate::app::App;
+use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::http::problem::{Problem, put};
-use crate::intake::webhook::received;
-use crate::platform::function::Response;
+use crate::intake::webhook::{self, Kept, Webhook};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
-use crate::platform::trigger::Trigger;
 
-const NAME: &str = "whatsapp-webhook";
+const APP_SECRET: &str = "WHATSAPP_APP_SECRET";
+const VERIFY_TOKEN: &str = "WHATSAPP_VERIFY_TOKEN";
 const SIGNATURE: HeaderName = HeaderName::from_static(whatsapp::SIGNATURE_HEADER);
-/// The alias kinds by which WhatsApp knows people.
+/// The kinds of alias by which WhatsApp knows people.
 const PHONE: &str = "phone";
 const BSUID: &str = "bsuid";
 
-#[derive(Clone)]
+/// What is known of the function without starting it.
+pub static REGISTRATION: Registration = Registration {
+    name: "whatsapp-webhook",
+    quarantine_source: whatsapp::NAME,
+    variables: &[
+        (APP_SECRET, "local-stage-whatsapp-app-secret"),
+        (VERIFY_TOKEN, "local-stage-verify-token"),
+    ],
+    signature: Some(Signature {
+        key_variable: APP_SECRET,
+        header: whatsapp::SIGNATURE_HEADER,
+        sign: |body, secret, _now| whatsapp::sign(secret, body),
+    }),
+};
+
 struct WhatsAppWebhook {
-    site: Site,
+    app: App,
     secrets: Vec<Secret>,
     verify_token: Secret,
 }
@@ -47,79 +61,56 @@ struct WhatsAppWebhook {
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let site = Site::read(&mut settings, platform);
-    let secrets: Vec<Secret> =
-        settings.list("WHATSAPP_APP_SECRET").into_iter().map(Secret::new).collect();
-    if secrets.is_empty() {
-        settings.problem::<()>("Set WHATSAPP_APP_SECRET.");
-    }
-    let verify_token = settings.secret("WHATSAPP_VERIFY_TOKEN");
-    let endpoint = site.zip(verify_token).map(|(site, verify_token)| WhatsAppWebhook {
-        site,
+    let app = App::read(&mut settings, platform);
+    let secrets = webhook::secrets(&mut settings, APP_SECRET);
+    let verify_token = settings.secret(VERIFY_TOKEN);
+    let endpoint = app.zip(secrets).zip(verify_token);
+    let endpoint = endpoint.map(|((app, secrets), verify_token)| WhatsAppWebhook {
+        app,
         secrets,
         verify_token,
     });
-    let endpoint = settings.finish(endpoint)?;
-    Ok(Function::new(NAME, move |trigger, _| {
-        let endpoint = endpoint.clone();
-        async move { endpoint.handle(trigger).await }
-    }))
+    settings.finish(endpoint).map(webhook::function)
 }
 
-/// Whether everything of a call was taken.
+/// Whether every part of a request was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
     All,
-    /// Something has to come again.
+    /// At least one part has to come again.
     NotAll,
 }
 
-impl WhatsAppWebhook {
-    async fn handle(&self, trigger: Trigger) -> Response {
-        match trigger {
-            Trigger::Http(request) => {
-                let responded = self.request(&request).await;
-                Response::Http(responded.unwrap_or_else(|p| p.response(guard::locale(&request))))
-            }
-            Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                Response::http_only(NAME)
-            }
-        }
+impl Webhook for WhatsAppWebhook {
+    const NAME: &'static str = REGISTRATION.name;
+    const PROVIDER: &'static str = whatsapp::NAME;
+    const METHODS: &'static [Method] = &[Method::GET, Method::POST];
+    type Parsed = Words;
+
+    fn app(&self) -> &App {
+        &self.app
     }
 
-    async fn request(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-        if request.method == Method::GET {
-            return self.shake_hands(request);
-        }
-        if request.method != Method::POST {
-            return Err(Problem::Method("GET, POST"));
-        }
-        let body = guard::webhook_body(request)?;
-        let signature = guard::header(request, SIGNATURE);
-        let verified =
-            whatsapp::verify(body, signature, &self.secrets).map_err(|_| Problem::Unsigned)?;
-        self.site.store.ready(&self.site.config.hash_key).await?;
-        let now = self.site.platform.clock.now();
-        let words = match whatsapp::parse(verified) {
-            Ok(words) => words,
-            Err(why) => {
-                self.site.set_aside(request, whatsapp::NAME, why, now).await?;
-                return Ok(received());
-            }
-        };
-        let taken = self.take(&words, now).await?;
-        if words.unreadable > 0 {
-            let why = NotUnderstood("unreadable_parts");
-            self.site.set_aside(request, whatsapp::NAME, why, now).await?;
-        }
-        match taken {
-            Taken::All => Ok(received()),
-            Taken::NotAll => Err(Problem::Unavailable),
-        }
+    fn verify<'r>(
+        &self,
+        request: &'r HttpRequest,
+        _now: Timestamp,
+    ) -> Result<Verified<'r>, NotSigned> {
+        whatsapp::verify(&request.body, guard::header(request, SIGNATURE), &self.secrets)
+    }
+
+    fn parse(verified: Verified<'_>) -> Result<Words, NotUnderstood> {
+        whatsapp::parse(verified)
+    }
+
+    async fn keep(&self, parts: &Words, now: Timestamp) -> Result<Kept, StoreError> {
+        let taken = self.take(parts, now).await?;
+        let quarantine = (parts.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
+        Ok(Kept::Parts { incomplete: taken == Taken::NotAll, quarantine })
     }
 
     /// Answers the handshake by which Meta learns that this address is ours.
-    fn shake_hands(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    fn handshake(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         let handshake = Handshake::parse(&request.query).ok_or(Problem::WrongVerifyToken)?;
         if !guard::is_one_of(handshake.token, std::slice::from_ref(&self.verify_token)) {
             return Err(Problem::WrongVerifyToken);
@@ -131,21 +122,23 @@ impl WhatsAppWebhook {
         let body = handshake.challenge.to_owned().into();
         Ok(HttpResponse { status: StatusCode::OK, headers, body })
     }
+}
 
-    /// Takes every word by itself: one that cannot be taken now holds up no other.
-    async fn take(&self, words: &Words, now: Timestamp) -> Result<Taken, StoreError> {
-        for code in &words.errors {
-            tracing::warn!(code, "WhatsApp tells of an error that belongs to no message");
+impl WhatsAppWebhook {
+    /// Takes every part by itself, so that one that cannot be kept now holds up no other.
+    async fn take(&self, parts: &Words, now: Timestamp) -> Result<Taken, StoreError> {
+        for code in &parts.errors {
+            tracing::warn!(code, "WhatsApp reports error {code}, which belongs to no message");
         }
         let mut taken = Taken::All;
-        let mut people = match self.recipients(&words.statuses).await {
+        let mut people = match self.recipients(&parts.statuses).await {
             Ok(people) => people,
             Err(error) => {
                 taken = taken.and(Err(error))?;
                 Vec::new()
             }
         };
-        people.extend(words.inbound.iter().map(|message| message.person.clone()));
+        people.extend(parts.inbound.iter().map(|message| message.person.clone()));
         let mut introduced: HashSet<Person> = HashSet::new();
         for person in people {
             if introduced.insert(person.clone()) {
@@ -153,42 +146,45 @@ impl WhatsAppWebhook {
                 taken = taken.and(done.map(|()| Taken::All))?;
             }
         }
-        for message in words.inbound.iter().filter(|message| message.opts_out) {
+        for message in parts.inbound.iter().filter(|message| message.opts_out) {
             let done = self.opt_out(message, now).await;
             taken = taken.and(done.map(|()| Taken::All))?;
         }
-        for word in &words.statuses {
-            taken = taken.and(self.record_status(word, now).await)?;
+        for update in &parts.statuses {
+            taken = taken.and(self.record_status(update, now).await)?;
         }
         Ok(taken)
     }
 
-    /// To whom the messages of these statuses went. Of somebody with a username a status tells the
-    /// business-scoped id alone; the message went to the number of its lead.
+    /// The people whom the messages of these status updates went to. For somebody with a username an update
+    /// carries only the business-scoped id; the message itself went to the number of its lead.
     async fn recipients(&self, statuses: &[StatusUpdate]) -> Result<Vec<Person>, StoreError> {
-        let lead_of = |word: &StatusUpdate| {
-            let by_id_alone = word.person.phone.is_none() && word.person.bsuid.is_some();
-            word.delivery.filter(|_| by_id_alone).map(|delivery| delivery.lead_id)
+        let lead_of = |update: &StatusUpdate| {
+            let by_id_alone = update.person.phone.is_none() && update.person.bsuid.is_some();
+            update.delivery.filter(|_| by_id_alone).map(|delivery| delivery.lead_id)
         };
         let ids: Vec<LeadId> = statuses.iter().filter_map(lead_of).collect();
-        let leads = self.site.store.known_leads(&ids).await?;
-        let completed = statuses.iter().map(|word| {
-            let lead = lead_of(word).and_then(|id| leads.iter().find(|lead| lead.id == id));
+        let leads = self.app.store.known_leads(&ids).await?;
+        let completed = statuses.iter().map(|update| {
+            let lead = lead_of(update).and_then(|id| leads.iter().find(|lead| lead.id == id));
             let phone = lead.and_then(|lead| lead.latest.phone.clone());
-            Person { phone: word.person.phone.clone().or(phone), bsuid: word.person.bsuid.clone() }
+            Person {
+                phone: update.person.phone.clone().or(phone),
+                bsuid: update.person.bsuid.clone(),
+            }
         });
         Ok(completed.collect())
     }
 
-    /// Learns that a number and a business-scoped id are one person's: their leads are found by
-    /// either from now on, and what was taken back under the id counts for the number too.
+    /// Learns that a number and a business-scoped id belong to one person: from now on their leads are found
+    /// by either, and what was revoked under the id counts for the number too.
     async fn introduce(&self, person: &Person, now: Timestamp) -> Result<(), StoreError> {
         let (Some(phone), Some(bsuid)) =
             (self.phone_digest(person.phone.as_ref()), self.bsuid_digest(person))
         else {
             return Ok(());
         };
-        let store = &self.site.store;
+        let store = &self.app.store;
         let (by_phone, by_bsuid) =
             futures::try_join!(store.leads_of((PHONE, &phone)), store.leads_of((BSUID, &bsuid)))?;
         let new: Vec<LeadId> =
@@ -201,17 +197,17 @@ impl WhatsAppWebhook {
             store.revoke(PHONE, &phone, Purpose::Whatsapp, *at).await?;
             self.stop(&store.known_leads(&new).await?, *at, now).await?;
         }
-        // Last, so that a call that broke off before is introduced again.
+        // Written last, so that a request that broke off earlier learns it again.
         for lead in new {
             store.link((BSUID, &bsuid), lead, now).await?;
         }
         Ok(())
     }
 
-    /// Somebody wants no more messages.
+    /// Records that somebody wants no more messages.
     async fn opt_out(&self, message: &Inbound, now: Timestamp) -> Result<(), StoreError> {
-        let store = &self.site.store;
-        // A clock that is ahead must not outweigh what the person agrees to later.
+        let store = &self.app.store;
+        // A time from a clock that is ahead must not outweigh what the person agrees to later.
         let at = message.at.unwrap_or(now).min(now);
         let mut ids: BTreeSet<LeadId> = BTreeSet::new();
         let mut phones: BTreeSet<Digest> =
@@ -220,7 +216,7 @@ impl WhatsAppWebhook {
             store.revoke(BSUID, &bsuid, Purpose::Whatsapp, at).await?;
             let by_bsuid = store.leads_of((BSUID, &bsuid)).await?;
             if phones.is_empty() {
-                // Their numbers, so that a lead made tomorrow with one of them is left alone too.
+                // Their numbers are revoked too, so that a lead made tomorrow with one of them is left alone.
                 let leads = store.known_leads(&by_bsuid).await?;
                 phones.extend(
                     leads.iter().filter_map(|lead| self.phone_digest(lead.latest.phone.as_ref())),
@@ -236,60 +232,64 @@ impl WhatsAppWebhook {
         let leads = store.known_leads(&ids).await?;
         self.stop(&leads, at, now).await?;
         tracing::info!(
-            function = NAME,
+            function = Self::NAME,
             leads = leads.len(),
-            "somebody wants no more WhatsApp messages"
+            "revoked WhatsApp for {} leads of a person who opted out",
+            leads.len()
         );
         Ok(())
     }
 
-    /// Notes on the leads that the person took WhatsApp back at `at`, and withdraws what is queued.
+    /// Records on the leads that the person revoked WhatsApp at `at`, and withdraws what is queued.
     async fn stop(&self, leads: &[Lead], at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-        let store = &self.site.store;
-        let entropy = &*self.site.platform.entropy;
+        let store = &self.app.store;
+        let entropy = &*self.app.platform.entropy;
         let revoked = [Revocations([(Purpose::Whatsapp, at)].into())];
         for lead in leads {
-            // An old word that comes again after the person agreed anew.
+            // The opt-out is older than a consent that the person gave afterwards.
             if !refused(Purpose::Whatsapp, &lead.consents, &revoked) {
                 continue;
             }
-            store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, NAME, entropy).await?;
+            store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, Self::NAME, entropy).await?;
             let queued = store.deliveries_of(lead.id, whatsapp::NAME).await?;
             for delivery in queued.iter().filter(|delivery| delivery.state == State::Pending) {
                 let reason = Reason::NoConsent(Purpose::Whatsapp);
-                // One that a worker took meanwhile is looked at again before it is sent.
+                // A worker that took one meanwhile reads the consent again before it sends.
                 store.withdraw(&DeliveryKey::from(delivery), reason, now, entropy).await?;
             }
         }
         Ok(())
     }
 
-    /// A message came further, or failed.
+    /// Records how far a message came, or that it failed.
     async fn record_status(
         &self,
-        word: &StatusUpdate,
+        update: &StatusUpdate,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let Some(delivery) = word.delivery else {
-            tracing::debug!("a status of a message that we did not send");
+        let Some(delivery) = update.delivery else {
+            tracing::debug!("ignored the status of a message that Funil did not send");
             return Ok(Taken::All);
         };
-        let told = MessageUpdate { delivery, status: word.status, code: word.code, at: word.at };
-        let heard = self.site.store.record_status(told, now).await?;
-        let status = word.status.name();
+        let reported =
+            MessageUpdate { delivery, status: update.status, code: update.code, at: update.at };
+        let heard = self.app.store.record_status(reported, now).await?;
+        let status = update.status.name();
         match heard {
-            Recorded::Kept => tracing::info!(%delivery, status, "a message came further"),
+            Recorded::Kept => {
+                tracing::info!(%delivery, status, "message {delivery} is now {status}")
+            }
             Recorded::Died => {
-                let code = word.code.unwrap_or_default();
-                tracing::warn!(%delivery, status, code, "a message will not arrive");
+                let code = update.code.unwrap_or_default();
+                tracing::warn!(%delivery, status, code, "message {delivery} failed with code {code} and will not arrive");
                 let (kind, example) = (AlertKind::Dead, delivery.to_string());
-                self.site.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
+                self.app.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
             }
             Recorded::Old | Recorded::Unknown => {
-                tracing::debug!(%delivery, status, "a status that is nothing new");
+                tracing::debug!(%delivery, status, "ignored status {status} of message {delivery}, which is not new");
             }
             Recorded::Busy => {
-                tracing::info!(%delivery, status, "the delivery is just being written; again later");
+                tracing::info!(%delivery, status, "delivery {delivery} is just being written; Meta is asked to send {status} again");
                 return Ok(Taken::NotAll);
             }
         }
@@ -297,24 +297,24 @@ impl WhatsAppWebhook {
     }
 
     fn phone_digest(&self, phone: Option<&Phone>) -> Option<Digest> {
-        Some(self.site.config.hash_key.digest(PHONE, &phone?.alias_text()))
+        Some(self.app.config.hash_key.digest(PHONE, &phone?.alias_text()))
     }
 
     fn bsuid_digest(&self, person: &Person) -> Option<Digest> {
         let bsuid = person.bsuid.as_ref()?;
-        Some(self.site.config.hash_key.digest(BSUID, bsuid.expose()))
+        Some(self.app.config.hash_key.digest(BSUID, bsuid.expose()))
     }
 }
 
 impl Taken {
-    /// Both, where the table answered. One that does not answer now fails the call at once; an item
-    /// that cannot be read holds up no other.
+    /// Combines two results. A table that does not answer fails the whole request at once; an item that
+    /// cannot be read holds up no other part.
     fn and(self, next: Result<Self, StoreError>) -> Result<Self, StoreError> {
         match next {
             Ok(Self::All) => Ok(self),
             Ok(Self::NotAll) => Ok(Self::NotAll),
             Err(error @ StoreError::Unreadable { .. }) => {
-                tracing::error!(error = %error, "a word of WhatsApp's could not be kept");
+                tracing::error!(error = %error, "a part of a request of WhatsApp could not be kept");
                 Ok(Self::NotAll)
             }
             Err(error) => Err(error),

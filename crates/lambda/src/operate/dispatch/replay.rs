@@ -1,6 +1,6 @@
 //! `POST /replay`: dead deliveries, listed, judged and sent again.
 //!
-//! A dry run unless the body says otherwise. The same as `funil dead replay`, for who has no shell.
+//! A dry run unless the body says otherwise. The same as `funil dead replay`, for those who have no command line.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::operate::replay::{Candidates, Judged, Selection, replay};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
-/// How many deliveries one call lists, where it does not say.
+/// How many deliveries one request lists, where it does not say.
 const LIMIT: i64 = 100;
 /// How many it may list or name.
 const LIMIT_MAX: usize = 500;
@@ -60,16 +60,16 @@ impl Asked {
 }
 
 impl Dispatch {
-    /// Lists what is meant, and sends it again if it is to be.
+    /// Lists the selected deliveries and, unless it is a dry run, makes them due again.
     pub(super) async fn replay(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         let body = if request.body.is_empty() { json!({}) } else { guard::form_body(request)?.1 };
         if !body.is_object() {
             return Err(Problem::Json(funil_core::json::JsonError::Syntax));
         }
         let asked = Asked::read(&body).map_err(Problem::Fields)?;
-        let store = &self.site.store;
-        store.ready(&self.site.config.hash_key).await?;
-        let now = self.site.platform.clock.now();
+        let store = &self.app.store;
+        store.ready(&self.app.config.hash_key).await?;
+        let now = self.app.platform.clock.now();
         let mut candidates = Candidates::of(store, asked.selection, now);
         let mut judged = Vec::new();
         let mut more = false;
@@ -84,7 +84,7 @@ impl Dispatch {
         let mut due = BTreeSet::new();
         for one in &judged {
             let replayed = !asked.dry_run
-                && replay(store, &self.site.platform, one, asked.even_duplicates, Operator::Http)
+                && replay(store, &self.app.platform, one, asked.even_duplicates, Operator::Http)
                     .await?;
             if replayed {
                 let delivery = &one.ended.delivery;

@@ -1,0 +1,56 @@
+//! The registry of functions: what is known of each without starting it.
+//!
+//! Tests, the dev server and the metrics read it, so that a function added later is covered by itself. The
+//! delivery functions are not listed here: they come from [`funil_core::destination::ALL`]. Must not know what
+//! any function does.
+
+use funil_core::settings::{ConfigError, Env, Secret};
+use funil_store::Platform;
+use jiff::Timestamp;
+
+use crate::Function;
+use crate::intake::{forms, webhooks};
+use crate::operate::{health, metrics};
+
+/// Configures a function.
+pub type Make = fn(&Env, &Platform) -> Result<Function, ConfigError>;
+
+/// What is known of a function that accepts requests from outside.
+#[derive(Debug)]
+pub struct Registration {
+    /// The function's name: of its binary, its folder and its path.
+    pub name: &'static str,
+    /// The source under which it keeps requests in quarantine: its own name, or its provider's.
+    pub quarantine_source: &'static str,
+    /// The variables that it needs beside those of all functions, with the values that the dev server gives them.
+    pub variables: &'static [(&'static str, &'static str)],
+    /// How its requests are signed, where they are.
+    pub signature: Option<Signature>,
+}
+
+/// How a provider signs its requests.
+#[derive(Debug)]
+pub struct Signature {
+    /// The variable that holds the key.
+    pub key_variable: &'static str,
+    /// The header that carries the signature.
+    pub header: &'static str,
+    /// Makes the header's value for a body, at a moment.
+    pub sign: fn(&[u8], &Secret, Timestamp) -> String,
+}
+
+/// Every function that accepts requests from outside.
+pub fn intake() -> impl Iterator<Item = &'static Registration> {
+    forms::FORMS.iter().chain(webhooks::WEBHOOKS).copied()
+}
+
+/// Makes each function that neither delivers nor rings: forms, webhooks and what monitors read.
+pub fn make() -> impl Iterator<Item = Make> {
+    let monitors: [Make; 2] = [health::function, metrics::function];
+    forms::MAKE.iter().chain(webhooks::MAKE).copied().chain(monitors)
+}
+
+/// Under which sources requests are kept in quarantine.
+pub(crate) fn quarantine_sources() -> impl Iterator<Item = &'static str> {
+    intake().map(|registration| registration.quarantine_source)
+}

@@ -1,0 +1,129 @@
+//! The frame of every HTTP endpoint: which methods it takes, who may call it, how large a body may be,
+//! and how a problem becomes a response.
+//!
+//! An [`HttpEndpoint`] says what is its own; [`function`] makes a function of it. Must not know what any
+//! endpoint does.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use http::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::Function;
+use crate::app::App;
+use crate::http::guard;
+use crate::http::problem::Problem;
+use crate::platform::function::Response;
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
+use crate::platform::trigger::Trigger;
+
+/// The largest body of a form or of an authorised request, in bytes.
+pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
+/// The largest body of a webhook, in bytes.
+pub(crate) const WEBHOOK_BYTES_MAX: usize = 256 * 1024;
+
+/// Who may send requests to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody; what the request says decides.
+    Public,
+    /// Only who shows one of the site's service tokens.
+    ServiceToken,
+}
+
+/// What is an endpoint's own.
+pub(crate) trait HttpEndpoint: Send + Sync + 'static {
+    /// The function's name: of its binary, its folder and its path.
+    fn name(&self) -> &'static str;
+
+    /// What the endpoint works with.
+    fn app(&self) -> &App;
+
+    /// The methods it takes, in the order in which the `Allow` header lists them.
+    fn methods(&self) -> &'static [Method];
+
+    /// Who may send requests.
+    fn access(&self) -> Access;
+
+    /// The largest body it reads, in bytes.
+    fn body_bytes_max(&self) -> usize {
+        FORM_BYTES_MAX
+    }
+
+    /// Handles a request whose method, token and size are right. `stop_at` is when the platform ends the
+    /// invocation.
+    fn respond(
+        &self,
+        request: &HttpRequest,
+        stop_at: Timestamp,
+    ) -> impl Future<Output = Result<HttpResponse, Problem>> + Send;
+
+    /// Adds what every response of the endpoint carries, those with a problem too.
+    fn finish(&self, _request: &HttpRequest, _response: &mut HttpResponse) {}
+
+    /// Handles whatever is no HTTP request: a stream's batch, a schedule, a direct invocation.
+    fn run(&self, _trigger: Trigger, _stop_at: Timestamp) -> impl Future<Output = Value> + Send {
+        let name = self.name();
+        async move {
+            tracing::warn!("{name} takes HTTP requests only; check what triggers it");
+            json!({"error": format!("{name} takes HTTP calls only")})
+        }
+    }
+}
+
+/// Makes the function of an endpoint.
+pub(crate) fn function<E: HttpEndpoint>(endpoint: E) -> Function {
+    let endpoint = Arc::new(endpoint);
+    Function::new(endpoint.name(), move |trigger, stop_at| {
+        let endpoint = Arc::clone(&endpoint);
+        async move {
+            match trigger {
+                Trigger::Http(request) => {
+                    Response::Http(response(&*endpoint, &request, stop_at).await)
+                }
+                Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
+                    Response::Value(endpoint.run(trigger, stop_at).await)
+                }
+            }
+        }
+    })
+}
+
+async fn response<E: HttpEndpoint>(
+    endpoint: &E,
+    request: &HttpRequest,
+    stop_at: Timestamp,
+) -> HttpResponse {
+    let result = match admit(endpoint, request) {
+        Ok(()) => endpoint.respond(request, stop_at).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = result.unwrap_or_else(|problem| problem.response(guard::locale(request)));
+    endpoint.finish(request, &mut response);
+    if request.method == Method::HEAD {
+        response.body.clear();
+    }
+    response
+}
+
+/// The checks that every request passes before its endpoint sees it. The token comes before the size, so
+/// that a stranger learns nothing but that a token is needed.
+fn admit<E: HttpEndpoint>(endpoint: &E, request: &HttpRequest) -> Result<(), Problem> {
+    if !endpoint.methods().contains(&request.method) {
+        return Err(Problem::Method(endpoint.methods()));
+    }
+    match endpoint.access() {
+        Access::Public => {}
+        Access::ServiceToken => {
+            guard::authorised(request, &endpoint.app().config.service_tokens)?;
+        }
+    }
+    let bytes_max = endpoint.body_bytes_max();
+    if request.body.len() > bytes_max {
+        return Err(Problem::TooLarge(bytes_max));
+    }
+    Ok(())
+}

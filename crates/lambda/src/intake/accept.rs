@@ -1,0 +1,142 @@
+//! The one way in: whatever an endpoint wants kept becomes an [`Incoming`], and [`App::accept`] plans its
+//! deliveries, withdraws the messages that end with it, writes everything in one transaction, logs and rings.
+//!
+//! Must not know who sent the request, nor what any destination does with the event.
+
+use funil_core::booking::{BookingId, BookingStatus, StatusChange};
+use funil_core::contact::consent::{ConsentChanges, FormConsent};
+use funil_core::delivery::{Reason, State};
+use funil_core::destination::{self, AliasDigests, plan};
+use funil_core::event::Event;
+use funil_core::hash::Digest;
+use funil_core::lead::LeadChanges;
+use funil_store::{
+    Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError,
+};
+use jiff::Timestamp;
+
+use crate::app::App;
+
+/// How often a withdrawal looks at a lead's messages again because a worker took one meanwhile.
+const WITHDRAWAL_TRIES: usize = 3;
+
+/// Something that happened, with everything that is to be kept of it.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    /// The function that received it, under which it is counted.
+    pub(crate) function: &'static str,
+    pub(crate) event: Event,
+    /// Which lead it may change.
+    pub(crate) lead: LeadWrite,
+    /// What it changes on the lead.
+    pub(crate) changes: LeadChanges,
+    /// What the person agreed to by it.
+    pub(crate) consent: ConsentChanges,
+    /// The consent object of the request itself, where there was one: what it denies is not planned.
+    pub(crate) explicit_consent: Option<&'a FormConsent>,
+    /// The proof of the consent.
+    pub(crate) evidence: ConsentEvidence,
+    /// The response to keep, and under which key.
+    pub(crate) receipt: &'a Receipt,
+    /// The lead's e-mail and phone that are new with this request.
+    pub(crate) aliases: AliasDigests,
+    /// Other aliases of the lead: kind and digest.
+    pub(crate) other_aliases: Vec<(&'static str, Digest)>,
+    /// The lead's e-mail and phone after this request, by which deliveries find revocations.
+    pub(crate) person: AliasDigests,
+}
+
+impl App {
+    /// Keeps what came in, with its deliveries, and withdraws the messages that end with it: nobody is sent
+    /// a message about a booking that is known not to stand.
+    ///
+    /// [`Accepted::Overtaken`] means that a worker held one of those messages at each look; nothing is kept
+    /// then, and the caller is to come again.
+    pub(crate) async fn accept(
+        &self,
+        incoming: &Incoming<'_>,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
+        let event = &incoming.event;
+        for _ in 0..WITHDRAWAL_TRIES {
+            let (withdrawn, ended) =
+                futures::try_join!(self.messages_that_end(event), self.ended_booking(event))?;
+            let enabled = &self.config.destinations;
+            let mut deliveries = plan(event, enabled, incoming.explicit_consent, &incoming.person);
+            deliveries.retain(|delivery| ended.is_none() || delivery.booking != ended);
+            let acceptance = Acceptance {
+                receipt: incoming.receipt,
+                event,
+                lead: incoming.lead,
+                changes: &incoming.changes,
+                consent: &incoming.consent,
+                evidence: &incoming.evidence,
+                aliases: &incoming.aliases,
+                other_aliases: &incoming.other_aliases,
+                deliveries: &deliveries,
+                withdrawn: &withdrawn,
+            };
+            match self.store.accept(&acceptance, now, &*self.platform.entropy).await? {
+                Accepted::Overtaken => {}
+                Accepted::Kept => {
+                    tracing::info!(
+                        function = incoming.function,
+                        lead = %event.lead_id,
+                        event = %event.id,
+                        deliveries = deliveries.len(),
+                        withdrawn = withdrawn.len(),
+                        Accepted = 1,
+                        at_ms = now.as_millisecond(),
+                        "accepted {} of lead {}", event.id, event.lead_id
+                    );
+                    self.ring().await;
+                    return Ok(Accepted::Kept);
+                }
+                accepted @ (Accepted::Duplicate(_)
+                | Accepted::KeyReused
+                | Accepted::OtherEmail
+                | Accepted::NoSuchLead) => return Ok(accepted),
+            }
+        }
+        Ok(Accepted::Overtaken)
+    }
+
+    /// The pending messages about the bookings that the event ends.
+    async fn messages_that_end(
+        &self,
+        event: &Event,
+    ) -> Result<Vec<(DeliveryKey, Reason)>, StoreError> {
+        let ends: Vec<(BookingId, BookingStatus)> = event
+            .data
+            .bookings()
+            .into_iter()
+            .filter_map(|change| match change.status {
+                StatusChange::Set(status) if !status.stands() => Some((change.id, status)),
+                StatusChange::Set(_) | StatusChange::BookedIfNew => None,
+            })
+            .collect();
+        if ends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let followers = destination::ALL.iter().filter(|one| one.follows_bookings);
+        let messages = futures::future::try_join_all(
+            followers.map(|one| self.store.deliveries_of(event.lead_id, one.name)),
+        );
+        let messages = messages.await?.concat();
+        let pending = messages.iter().filter(|message| message.state == State::Pending);
+        Ok(pending
+            .filter_map(|message| {
+                let about = message.booking.as_ref()?;
+                let (_, status) = ends.iter().find(|(id, _)| id == about)?;
+                Some((DeliveryKey::from(message), Reason::Withdrawn(*status)))
+            })
+            .collect())
+    }
+
+    /// The booking that the event wants messages for, where its end was received first.
+    async fn ended_booking(&self, event: &Event) -> Result<Option<BookingId>, StoreError> {
+        let Some(call) = event.data.call() else { return Ok(None) };
+        let known = self.store.booking(event.lead_id, &call.booking).await?;
+        Ok(known.filter(|booking| !booking.status.stands()).map(|booking| booking.id))
+    }
+}

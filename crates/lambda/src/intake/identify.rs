@@ -1,0 +1,100 @@
+//! Whose request it is: finding the lead of a provider's request, or making one.
+//!
+//! Owns the order in which hints count. Must not know any provider, nor what the request is about.
+
+use funil_core::contact::Email;
+use funil_core::destination::AliasDigests;
+use funil_core::hash::Digest;
+use funil_core::id::LeadId;
+use funil_core::lead::{Lead, LeadChanges, LeadLatest};
+use funil_core::pii::Text;
+use funil_store::{LeadWrite, StoreError};
+
+use crate::app::App;
+
+/// What a provider's request says about whose it is.
+pub(crate) struct Hints<'a> {
+    /// Aliases of the objects that the request is about, kind and digest, in the order in which they count:
+    /// a booking stays with the lead it first came to, and one that replaces another with that one's lead.
+    pub(crate) objects: &'a [(&'static str, Digest)],
+    /// The lead ids that the request carries, in the order in which they count.
+    pub(crate) lead_ids: &'a [LeadId],
+    /// The e-mail of the person, as the provider knows it.
+    pub(crate) email: Option<&'a Email>,
+    /// Where a lead that is made of the request comes from: the provider's name.
+    pub(crate) source: &'static str,
+}
+
+/// The lead that a request is written to.
+pub(crate) struct Identified {
+    pub(crate) id: LeadId,
+    pub(crate) write: LeadWrite,
+    /// What the request changes on the lead.
+    pub(crate) changes: LeadChanges,
+    /// The aliases that the request adds to the person.
+    pub(crate) aliases: AliasDigests,
+    /// All aliases of the person after the request.
+    pub(crate) person: AliasDigests,
+}
+
+impl App {
+    /// Finds the lead that the hints lead to: by an object that is known, else by an id that the request
+    /// carries, else the newest lead of the e-mail. Where there is none, the e-mail makes a new lead; without
+    /// an e-mail the answer is `None`. `changes` is what the request says about its lead.
+    pub(crate) async fn identify(
+        &self,
+        hints: &Hints<'_>,
+        changes: LeadChanges,
+    ) -> Result<Option<Identified>, StoreError> {
+        if let Some(lead) = self.find(hints).await? {
+            return Ok(Some(self.known(&lead, changes)));
+        }
+        Ok(hints.email.map(|email| self.new_lead(email, hints.source, changes)))
+    }
+
+    async fn find(&self, hints: &Hints<'_>) -> Result<Option<Lead>, StoreError> {
+        let mut ids: Vec<LeadId> = Vec::new();
+        for (kind, digest) in hints.objects {
+            ids.extend(self.store.leads_of((*kind, digest)).await?);
+        }
+        ids.extend(hints.lead_ids);
+        if let Some(lead) = self.store.known_leads(&ids).await?.into_iter().next() {
+            return Ok(Some(lead));
+        }
+        let Some(email) = hints.email else { return Ok(None) };
+        let digest = self.config.hash_key.digest("email", email.as_str());
+        let ids = self.store.leads_of(("email", &digest)).await?;
+        Ok(self.store.known_leads(&ids).await?.into_iter().next())
+    }
+
+    fn known(&self, lead: &Lead, changes: LeadChanges) -> Identified {
+        let hash = &self.config.hash_key;
+        let added = changes.if_absent.phone.clone().filter(|_| lead.latest.phone.is_none());
+        let aliases = AliasDigests::of(&LeadLatest { phone: added, ..LeadLatest::default() }, hash);
+        let mut person = AliasDigests::of(&lead.latest, hash);
+        person.phone = person.phone.or_else(|| aliases.phone.clone());
+        Identified { id: lead.id, write: LeadWrite::Known, changes, aliases, person }
+    }
+
+    fn new_lead(
+        &self,
+        email: &Email,
+        source: &'static str,
+        mut changes: LeadChanges,
+    ) -> Identified {
+        let hash = &self.config.hash_key;
+        changes.latest.email = Some(email.clone());
+        changes.if_absent.traffic_source = Some(Text::from(source));
+        let aliases = AliasDigests {
+            email: Some(hash.digest("email", email.as_str())),
+            ..AliasDigests::of(&changes.if_absent, hash)
+        };
+        Identified {
+            id: LeadId::from_email(hash, email),
+            write: LeadWrite::OfEmail,
+            changes,
+            person: aliases.clone(),
+            aliases,
+        }
+    }
+}
