@@ -20,6 +20,7 @@ mod dispatch;
 mod dynamodb_errors;
 mod faults;
 mod funnel;
+mod golden;
 mod health;
 mod idempotency;
 mod intake;
