@@ -2,5 +2,5 @@
 
 mod calendar;
 mod funnel;
-mod whatsapp;
+pub(crate) mod whatsapp;
 mod whatsapp_webhook;

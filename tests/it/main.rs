@@ -12,6 +12,7 @@ mod binaries;
 mod bookings;
 mod deliver;
 mod faults;
+mod golden;
 mod operate;
 mod simulation;
 mod tidy;

@@ -1,0 +1,192 @@
+//! What the steps of the walk share: a world whose providers are recorded, and a protocol of every
+//! answer.
+
+use std::fmt::Write as _;
+
+use funil_dev::server::front_door;
+use http::{HeaderMap, Method};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::recorder::{DOORBELL, Recorder};
+use crate::world::{Answer, CALLER, Deployment, SERVICE_TOKEN, World};
+
+/// Everybody who is sent something.
+const RECEIVERS: [&str; 8] =
+    ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta", "monitoring", DOORBELL];
+/// The content type of most calls.
+pub(super) const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// The walk so far.
+pub(super) struct Walk {
+    /// Where it takes place.
+    pub(super) world: World,
+    /// The same functions, with a doorbell that is recorded; the world's own has nobody behind it,
+    /// because a form waits for its ring so shortly that it may not be heard.
+    pub(super) ringing: Deployment,
+    recorder: Recorder,
+    answers: String,
+    steps: u8,
+}
+
+impl Walk {
+    /// Begins: every destination is on.
+    pub(super) async fn start() -> Self {
+        let recorder = Recorder::start().await;
+        let mut plan = World::plan()
+            .with("DESTINATIONS", "crm,mailerlite,ga4,segment,whatsapp,meta")
+            .with("CALENDLY_EVENT_URL", "https://calendly.com/ana/conversa")
+            .with("THANK_YOU_URL", "https://www.example.com/obrigado")
+            .with("MONITORING_WEBHOOK_URL", &recorder.base_url("monitoring"));
+        for destination in &RECEIVERS[..6] {
+            let variable = format!("{}_BASE_URL", destination.to_ascii_uppercase());
+            plan = plan.with(&variable, &recorder.base_url(destination));
+        }
+        let world = plan.start().await;
+        recorder.pass_on_to(world.providers.serve().await.unwrap());
+        for receiver in RECEIVERS {
+            world.looks_at(receiver);
+        }
+        let ringing = world.deployment(&[("DOORBELL_URL", &recorder.base_url(DOORBELL))]);
+        Self { world, ringing, recorder, answers: String::new(), steps: 0 }
+    }
+
+    /// Begins a step.
+    fn step(&mut self, title: &str) {
+        self.steps += 1;
+        self.recorder.step(title);
+    }
+
+    /// Ends a step: its answer is written down, and a second passes, so that no two steps are of one
+    /// moment.
+    pub(super) fn note(&mut self, title: &str, answer: &Answer) {
+        let mut headers: Vec<String> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()))
+            .collect();
+        headers.sort();
+        let body = std::str::from_utf8(&answer.body).unwrap();
+        let text = format!("{}\n{}\n{body}", answer.status, headers.concat());
+        self.note_text(title, &text);
+    }
+
+    /// The same, of what is no HTTP answer.
+    pub(super) fn note_text(&mut self, title: &str, text: &str) {
+        writeln!(self.answers, "=== {title}\n{text}\n").unwrap();
+        self.world.pass(1);
+    }
+
+    /// Calls a function, as a caller whom nobody has heard of.
+    pub(super) async fn call(
+        &mut self,
+        title: &str,
+        (method, function): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.step(title);
+        let ip = format!("198.51.100.{}", self.steps);
+        let method: Method = method.parse().unwrap();
+        let answer = self.world.call_from(&ip, function, method, headers, body).await;
+        self.note(title, &answer);
+        answer
+    }
+
+    /// Posts JSON.
+    pub(super) async fn post(&mut self, title: &str, function: &str, body: &Value) -> Answer {
+        self.call(title, ("POST", function), &[JSON], body.to_string().as_bytes()).await
+    }
+
+    /// Calls as one who knows the service token.
+    pub(super) async fn authorised(
+        &mut self,
+        title: &str,
+        call: (&str, &str),
+        body: &Value,
+    ) -> Answer {
+        let token = format!("Bearer {SERVICE_TOKEN}");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.call(title, call, &[JSON, ("authorization", &token)], body.as_bytes()).await
+    }
+
+    /// Asks with a query.
+    pub(super) async fn get(&mut self, title: &str, function: &str, query: &str) {
+        self.step(title);
+        let answer = self.world.get(function, query).await;
+        self.note(title, &answer);
+    }
+
+    /// Calls `POST /replay` of `dispatch`.
+    pub(super) async fn replay(&mut self, title: &str, body: &Value) -> Value {
+        self.step(title);
+        let answer = replay(&self.ringing, body).await;
+        self.note_text(title, &format!("{answer:#}"));
+        serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+    }
+
+    /// Invokes a function by the schedule.
+    pub(super) async fn schedule(&mut self, title: &str, function: &str) {
+        self.step(title);
+        let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        let answer = self.ringing.invoke(function, schedule).await;
+        self.note_text(title, &answer.to_string());
+    }
+
+    /// Everybody delivers what is due.
+    pub(super) async fn work(&mut self) {
+        work(&self.world).await;
+    }
+
+    /// Time passes, then everybody delivers what is due.
+    pub(super) async fn work_after(&mut self, seconds: i64) {
+        self.world.pass(seconds);
+        let title = format!("work at {}", self.world.now());
+        self.step(&title);
+        self.work().await;
+    }
+
+    /// Every answer so far.
+    pub(super) fn answers(&self) -> &str {
+        &self.answers
+    }
+
+    /// Every request so far.
+    pub(super) fn requests(&self) -> String {
+        self.recorder.text()
+    }
+
+    /// Lets all come to an end.
+    pub(super) async fn end(self) {
+        self.world.providers.release_hung();
+        self.world.advance(SignedDuration::from_hours(24 * 15)).await;
+        self.world.finish().await;
+    }
+}
+
+/// Calls `POST /replay` of `dispatch`; answers the event of its answer.
+pub(super) async fn replay(functions: &Deployment, body: &Value) -> Value {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("authorization", format!("Bearer {SERVICE_TOKEN}").parse().unwrap());
+    let (body, caller) = (body.to_string(), CALLER.parse().unwrap());
+    let path = "/.netlify/functions/dispatch/replay";
+    let event = front_door::event(&Method::POST, path, "", &headers, body.as_bytes(), caller);
+    functions.invoke("dispatch", event).await
+}
+
+/// Everybody delivers what is due. What is due at one moment is delivered in the order of its id, which
+/// is drawn at random, so `MailerLite`, which is given two at once, is given them by the slot's name.
+pub(super) async fn work(world: &World) {
+    let mut due = Vec::new();
+    for one in world.store.due("mailerlite", world.now(), 100).await.unwrap() {
+        let found = world.store.ended(std::slice::from_ref(&one.key)).await.unwrap();
+        due.push((one.due_at, found[0].delivery.slot.clone(), one.key));
+    }
+    due.sort();
+    let worker = world.worker("mailerlite");
+    for (_, _, key) in due {
+        worker.deliver(&key, world.stop_at()).await.unwrap();
+    }
+    world.drain().await;
+}
