@@ -1,8 +1,8 @@
-//! A booked call: when and where it is, and whether it still takes place.
+//! A booked call: when and where it takes place, and whether it still does.
 //!
-//! A booking is an item of its own beside its lead, written by whichever word about it comes first: a
-//! cancellation that arrives before its booking stays one. Must not know who keeps the calendar, nor
-//! what is sent about a call.
+//! A booking is a separate item beside its lead. Whichever booking update arrives first creates it:
+//! a cancellation that arrives before its booking stays in force. See `docs/design.md` ("Bookings
+//! and messages"). This module must not know which calendar is used, nor what is sent about a call.
 
 pub mod link;
 
@@ -12,28 +12,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::pii::{self, Text};
 
-/// Where the business is, for whoever's zone is not known.
+/// The time zone of the business, used if that of the invitee is not known.
 const USUAL_ZONE: &str = "America/Sao_Paulo";
 
-/// Not an identifier of a booking.
+/// The text is not a booking id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a booking id")]
 pub struct InvalidBookingId;
 
-/// One person's booking of one call: with Calendly, the last part of the invitee's address.
+/// The id of one person's booking of one call. With Calendly it is the last part of the invitee's
+/// URI.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BookingId(String);
 
 impl BookingId {
-    /// Reads 1 to 64 letters, digits, `-` and `_`.
+    /// Parses an id of 1 to 64 ASCII letters, digits, `-` and `_`.
     pub fn parse(text: &str) -> Result<Self, InvalidBookingId> {
         let fits = (1..=64).contains(&text.len());
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if fits && plain { Ok(Self(text.to_owned())) } else { Err(InvalidBookingId) }
     }
 
-    /// As it stands in keys.
+    /// The id as text, as used in keys.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,88 +63,88 @@ impl std::fmt::Display for BookingId {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "snake_case")]
 pub enum Place {
-    /// At this address on the web.
+    /// Online, at this address.
     Link {
         /// The address.
         #[serde(with = "pii::stored")]
         url: Text,
     },
-    /// On the web, at an address that is still being made.
+    /// Online, in a conference that the calendar has not finished creating.
     BeingMade {
-        /// One that may lead there already.
+        /// An address that may already work.
         #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
         url: Option<Text>,
     },
-    /// At a place or number, in words.
+    /// At a place or phone number, described in free text.
     Words {
-        /// The words.
+        /// The description.
         #[serde(with = "pii::stored")]
         words: Text,
     },
-    /// Nothing was said.
+    /// No place was stated.
     #[default]
     Unsaid,
 }
 
-/// What was booked.
+/// A call as it was booked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// The booking.
+    /// The id of the booking.
     pub booking: BookingId,
-    /// The calendar's id of the event, the same for everybody in it.
+    /// The calendar's id of the event, which is the same for all its invitees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar_event: Option<BookingId>,
-    /// What the calendar calls it.
+    /// The name of the event in the calendar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// When it begins.
+    /// When the call starts.
     pub starts_at: Timestamp,
-    /// When it ends.
+    /// When the call ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
-    /// The invitee's time zone, by its IANA name.
+    /// The IANA name of the invitee's time zone. It may not exist; see [`Call::zone`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Where it is.
+    /// Where the call takes place.
     #[serde(flatten)]
     pub place: Place,
-    /// Where the person may cancel it.
+    /// The page where the person can cancel it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub cancel_url: Option<Text>,
-    /// Where the person may move it.
+    /// The page where the person can move it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub reschedule_url: Option<Text>,
 }
 
 impl Call {
-    /// The invitee's zone, or the business's where none is known.
+    /// The invitee's time zone, or that of the business if the invitee's is absent or unknown.
     pub fn zone(&self) -> TimeZone {
-        let told = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
-        told.or_else(|| TimeZone::get(USUAL_ZONE).ok()).unwrap_or(TimeZone::UTC)
+        let own = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        own.or_else(|| TimeZone::get(USUAL_ZONE).ok()).unwrap_or(TimeZone::UTC)
     }
 
-    /// When it begins, by the invitee's clock.
+    /// When the call starts, in the time zone of [`Call::zone`].
     pub fn local_start(&self) -> Zoned {
         self.starts_at.to_zoned(self.zone())
     }
 }
 
-/// Whether a booked call takes place.
+/// The status of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BookingStatus {
-    /// It does.
+    /// The call takes place.
     Booked,
-    /// It was called off.
+    /// The call was cancelled.
     Canceled,
-    /// It was moved: another booking stands for it.
+    /// The call was moved: another booking replaces this one.
     Rescheduled,
     /// The person did not come.
     NoShow,
 }
 
 impl BookingStatus {
-    /// The name in the table, in the journey and for destinations.
+    /// The name in the table, in the journey and in requests to destinations.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Booked => "booked",
@@ -153,7 +154,7 @@ impl BookingStatus {
         }
     }
 
-    /// Whether messages about the call are to be sent.
+    /// Whether the booking is in force, so that messages about the call are sent.
     pub const fn stands(self) -> bool {
         match self {
             Self::Booked => true,
@@ -162,45 +163,46 @@ impl BookingStatus {
     }
 }
 
-/// A booking as the table keeps it.
+/// A booking as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
-    /// Which.
+    /// Its id.
     pub id: BookingId,
-    /// Whether it takes place.
+    /// Whether it is in force.
     pub status: BookingStatus,
-    /// What was booked; unknown where only its withdrawal was heard of.
+    /// What was booked. `None` if only its withdrawal has arrived.
     pub call: Option<Call>,
     /// When it was booked, by the calendar's clock.
     pub booked_at: Option<Timestamp>,
 }
 
-/// The booking that tells most about a lead: one that stands before one that does not, and the one
-/// booked last among equals.
+/// The booking that describes a lead best: one in force before one that is not, and of several the
+/// one that was booked last. Bookings without a known call are ignored.
 pub fn current(bookings: &[Booking]) -> Option<&Booking> {
-    let told = bookings.iter().filter(|booking| booking.call.is_some());
-    told.max_by_key(|booking| (booking.status.stands(), booking.booked_at))
+    let known = bookings.iter().filter(|booking| booking.call.is_some());
+    known.max_by_key(|booking| (booking.status.stands(), booking.booked_at))
 }
 
-/// What an event says about one booking.
+/// How an event changes one booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookingChange {
-    /// Which.
+    /// The id of the booking.
     pub id: BookingId,
-    /// What was booked, where the event tells.
+    /// What was booked, if the event states it.
     pub call: Option<Call>,
-    /// When it was booked, where the event tells.
+    /// When it was booked, if the event states it.
     pub booked_at: Option<Timestamp>,
-    /// What becomes of it.
+    /// The change of its status.
     pub status: StatusChange,
 }
 
-/// What becomes of a booking's status.
+/// How an event changes the status of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusChange {
-    /// It is booked, unless a later word was heard first.
+    /// The booking becomes [`BookingStatus::Booked`] if it has no status yet: a withdrawal that
+    /// arrived first stays in force.
     BookedIfNew,
-    /// It is this, whatever it was.
+    /// The booking gets this status, whatever it was before.
     Set(BookingStatus),
 }
 
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_tells_more_than_what_was_withdrawn_later() {
+    fn the_current_booking_is_one_in_force_even_if_a_later_one_was_withdrawn() {
         let bookings = [
             booking("first", BookingStatus::Rescheduled, 1),
             booking("second", BookingStatus::Booked, 2),
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_does_not_exist_is_the_business_s() {
+    fn an_unknown_time_zone_falls_back_to_that_of_the_business() {
         let mut call = booking("one", BookingStatus::Booked, 0).call.unwrap();
         assert_eq!(call.zone().iana_name(), Some("America/Sao_Paulo"));
         call.time_zone = Some("Europe/Lisbon".to_owned());
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_what_a_key_can_hold() {
+    fn a_booking_id_has_only_characters_that_are_safe_in_keys() {
         assert!(BookingId::parse("AAAAAAAAAAAAAAAA").is_ok());
         for text in ["", "a/b", "a#b", "é", &"x".repeat(65)] {
             assert!(BookingId::parse(text).is_err(), "{text}");

@@ -1,30 +1,32 @@
-//! Time and randomness as the inside sees them: two small traits.
+//! Traits for the clock and for randomness.
 //!
-//! Their real implementations live in the shell (`funil-lambda`), manual ones in the tests. No
-//! module below the shell may ask the operating system for either.
+//! The real implementations are in `funil-lambda`, manual ones in the tests. Code below
+//! `funil-lambda` must not ask the operating system for the time or for random bytes; see
+//! `docs/design.md` ("Platform").
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::{Builder, Uuid};
 
-/// Tells the time. Whole milliseconds, because keys carry exactly three decimals.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
-    /// Now, in UTC, truncated to the millisecond.
+    /// The current time in UTC, truncated to the millisecond, because times in keys have exactly
+    /// three decimals.
     fn now(&self) -> Timestamp;
 }
 
-/// Gives unpredictable bytes.
+/// A source of unpredictable bytes.
 pub trait Entropy: Send + Sync {
-    /// Sixteen fresh random bytes.
+    /// Sixteen new random bytes.
     fn bytes(&self) -> [u8; 16];
 
-    /// A random number, for jitter.
+    /// A random number, used for jitter.
     fn number(&self) -> u64 {
         let mut low = [0; 8];
         low.copy_from_slice(&self.bytes()[..8]);
         u64::from_le_bytes(low)
     }
 
-    /// A UUIDv7 (RFC 9562): sortable by the time it was made.
+    /// A new UUIDv7 (RFC 9562) of the time `now`. Such ids sort by their time.
     fn uuid_v7(&self, now: Timestamp) -> Uuid {
         let mut random = [0; 10];
         random.copy_from_slice(&self.bytes()[..10]);
@@ -32,13 +34,13 @@ pub trait Entropy: Send + Sync {
         Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 
-    /// A UUIDv4.
+    /// A new random UUIDv4.
     fn uuid_v4(&self) -> Uuid {
         Builder::from_random_bytes(self.bytes()).into_uuid()
     }
 }
 
-/// `seconds` after `at`; the end of time where there is no such moment.
+/// The time `seconds` after `at`, or [`Timestamp::MAX`] if that is out of range.
 pub fn after(at: Timestamp, seconds: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }

@@ -1,7 +1,7 @@
-//! Contact data, parsed once: e-mail and phone.
+//! Contact data: e-mail addresses and phone numbers, parsed once.
 //!
-//! Owns what counts as the same address or number (case, the Brazilian ninth digit). Must not know
-//! forms, messages or consent.
+//! Owns which notations count as the same address or number (letter case, the ninth digit of
+//! Brazilian mobiles). It must not know forms or messages.
 
 pub mod attribution;
 pub mod consent;
@@ -15,7 +15,7 @@ use crate::hash::HashKey;
 use crate::id::LeadId;
 use crate::pii::{Pii, Stored};
 
-/// Not an address or number of the kind asked for. It never carries what was typed.
+/// The text is not a valid e-mail address or phone number. It never contains that text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid contact")]
 pub struct InvalidContact;
@@ -25,11 +25,13 @@ pub struct InvalidContact;
 pub struct Email(Pii<String>);
 
 impl Email {
-    /// The longest address accepted, in bytes (RFC 5321 §4.5.3.1.3: a path of 256 with its brackets).
+    /// The maximum length of an address, in bytes. RFC 5321 §4.5.3.1.3 limits a path to 256, with
+    /// two angle brackets.
     pub const BYTES_MAX: usize = 254;
 
-    /// Reads an address: the crate checks its form, we ask for a domain with a dot, because a lead
-    /// with `ana@gmail` cannot be reached.
+    /// Parses an address without a display name. The syntax is checked by the crate
+    /// `email_address`. In addition the domain must have a dot, because mail to `ana@gmail` does
+    /// not arrive.
     pub fn parse(text: &str) -> Result<Self, InvalidContact> {
         let text = text.trim();
         if text.len() > Self::BYTES_MAX || text.contains(|c: char| c.is_control() || c == '"') {
@@ -47,35 +49,38 @@ impl Email {
         Ok(Self(Pii::new(text.to_lowercase())))
     }
 
-    /// The address. The caller answers for where it goes.
+    /// The address. The caller is responsible for not logging it.
     pub fn as_str(&self) -> &str {
         self.0.expose()
     }
 }
 
-/// A phone number in E.164: `+5511987654321`.
+/// A phone number in E.164 format, such as `+5511987654321`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Phone(Pii<String>);
 
 impl Phone {
-    /// Reads a number as Brazilians and others write it; without a country code it is Brazilian.
+    /// Parses a number in any usual notation. A number without a country code is Brazilian.
     ///
-    /// A Brazilian mobile in its old form of eight digits (first digit 6 to 9) gets its ninth digit
-    /// (`provider-apis.md` §13: the numbering plan's, which libphonenumber does not apply).
+    /// A Brazilian mobile in its old form of eight digits (first digit 6 to 9) gets the ninth digit
+    /// of today's numbering plan, which libphonenumber does not add. See `docs/providers.md`
+    /// ("Brazilian phone numbers").
     pub fn parse(text: &str) -> Result<Self, InvalidContact> {
         if text.len() > 64 || text.contains(char::is_alphabetic) {
             return Err(InvalidContact);
         }
-        // The prefix of a collect call, which libphonenumber reads as part of the number.
-        // Marks of direction and width come along when a number is copied from a contact list.
+        // A number that was copied from a contact list may contain invisible characters for text
+        // direction and width.
         let marks = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         let text: String = text.chars().filter(|c| !marks(*c)).collect();
         let text = text.trim();
+        // `9090` starts a collect call. libphonenumber takes it for a part of the number.
         let text = text.strip_prefix("9090").unwrap_or(text);
         let number = PHONE_NUMBER_UTIL.parse(text, Some(Region::BR)).map_err(|_| InvalidContact)?;
         let national = number.get_national_significant_number();
         if number.country_code == 55 {
-            // Before validity: `11 7xxx-xxxx` is still valid to the library, as an old trunk number.
+            // This comes before the validity check, because libphonenumber accepts `11 7xxx-xxxx`
+            // as an old trunk number.
             if let Some(with_ninth) = with_ninth_digit(&national) {
                 let number = PHONE_NUMBER_UTIL
                     .parse(format!("+55{with_ninth}"), None)
@@ -95,13 +100,13 @@ impl Phone {
         Ok(Self(Pii::new(plain.format_as(PhoneNumberFormat::E164).into_owned())))
     }
 
-    /// The number in E.164, with its `+`. The caller answers for where it goes.
+    /// The number in E.164 format, with the `+`. The caller is responsible for not logging it.
     pub fn as_str(&self) -> &str {
         self.0.expose()
     }
 
-    /// What is hashed for an alias: a Brazilian mobile loses its ninth digit, because WhatsApp
-    /// knows some numbers without it.
+    /// The text whose digest is the number's alias. It has no ninth digit for a Brazilian mobile,
+    /// because WhatsApp reports some numbers without it.
     pub fn alias_text(&self) -> String {
         let text = self.as_str();
         match text.strip_prefix("+55") {
@@ -113,7 +118,8 @@ impl Phone {
     }
 }
 
-/// `1187654321` (area code and an old mobile of eight digits) as `11987654321`.
+/// Adds the ninth digit to an area code and an old mobile number of eight digits: `1187654321`
+/// becomes `11987654321`. `None` for other numbers.
 fn with_ninth_digit(national: &str) -> Option<String> {
     let old_mobile = national.len() == 10 && matches!(national.as_bytes()[2], b'6'..=b'9');
     old_mobile.then(|| format!("{}9{}", &national[..2], &national[2..]))
@@ -127,7 +133,7 @@ macro_rules! stored_as_text {
             }
 
             fn load<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                // What the table holds was parsed when it was accepted.
+                // A value in the table was parsed when it was accepted.
                 String::deserialize(deserializer).map(|text| Self(Pii::new(text)))
             }
         }
@@ -137,8 +143,8 @@ stored_as_text!(Email);
 stored_as_text!(Phone);
 
 impl LeadId {
-    /// The id of somebody known only by e-mail: the same each time, and not guessable without the
-    /// site's key (UUIDv8, RFC 9562).
+    /// The id that is derived from an e-mail (UUIDv8, RFC 9562). It is always the same for the same
+    /// e-mail, and nobody can compute it without the site's key.
     pub fn from_email(key: &HashKey, email: &Email) -> Self {
         Self::derived(key.id_bytes("email", email.as_str()))
     }
@@ -151,13 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn emails_are_read_trimmed_and_lower_case() {
+    fn an_email_is_trimmed_and_made_lower_case() {
         let email = Email::parse("  Ana.Silva+Teste@Exemplo.COM.br ").unwrap();
         assert_eq!(email.as_str(), "ana.silva+teste@exemplo.com.br");
     }
 
     #[test]
-    fn what_is_not_an_email_is_refused() {
+    fn an_invalid_email_is_refused() {
         for text in [
             "",
             "ana",
@@ -175,9 +181,10 @@ mod tests {
         }
     }
 
-    /// The table of `provider-apis.md` §13, with the ninth digit added by our own rule.
+    /// The examples of `docs/providers.md` ("Brazilian phone numbers"). The ninth digit is added by
+    /// our own rule.
     #[test]
-    fn phones_are_read_to_e164() {
+    fn a_phone_is_parsed_to_e164() {
         for (text, expected) in [
             ("11987654321", "+5511987654321"),
             ("(11) 98765-4321", "+5511987654321"),
@@ -204,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_phone_is_refused() {
+    fn an_invalid_phone_is_refused() {
         for text in [
             "",
             "abc",
@@ -220,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_ignores_the_ninth_digit_of_brazilian_mobiles_only() {
+    fn an_alias_has_no_ninth_digit_for_brazilian_mobiles_only() {
         let alias = |text: &str| Phone::parse(text).unwrap().alias_text();
         assert_eq!(alias("11987654321"), "+551187654321");
         assert_eq!(alias("1133334444"), "+551133334444");
@@ -229,13 +236,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_parser_panic(text in ".{0,80}") {
+        fn parsing_never_panics(text in ".{0,80}") {
             drop(Email::parse(&text));
             drop(Phone::parse(&text));
         }
 
         #[test]
-        fn a_parsed_phone_parses_to_itself(text in "[+()0-9 -]{8,20}") {
+        fn parsing_the_e164_form_gives_the_same_phone(text in "[+()0-9 -]{8,20}") {
             if let Ok(phone) = Phone::parse(&text) {
                 prop_assert_eq!(Phone::parse(phone.as_str()), Ok(phone.clone()));
             }

@@ -1,7 +1,8 @@
-//! Reading the fields of a form: every fault is collected, none is echoed.
+//! Parsing the fields of a form.
 //!
-//! Owns field errors with their codes and messages, and how plain HTML forms map to the same tree as
-//! JSON. Must not know any particular form.
+//! Owns the field errors with their codes and messages, and how the body of a plain HTML form
+//! becomes the same tree as JSON. All errors of a form are collected, and no error repeats what the
+//! person sent. This module must not know any particular form.
 
 pub mod lead;
 pub mod questionnaire;
@@ -20,7 +21,7 @@ use crate::json::canonical;
 use crate::pii::Text;
 use crate::score::Answer;
 
-/// The language of messages.
+/// The language of error messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Locale {
     /// English.
@@ -31,7 +32,8 @@ pub enum Locale {
 }
 
 impl Locale {
-    /// pt-BR where `Accept-Language` gives Portuguese at least the weight of English.
+    /// Chooses the language from the `Accept-Language` header: Portuguese if the header gives it at
+    /// least the weight of English.
     pub fn from_accept_language(header: Option<&str>) -> Self {
         let weight = |language: &str| {
             header.unwrap_or_default().split(',').fold(-1, |best, entry| {
@@ -49,7 +51,7 @@ impl Locale {
     }
 }
 
-/// A weight of RFC 9110 §12.4.2 in thousandths: `0.8` is 800.
+/// A weight (RFC 9110 §12.4.2) in thousandths: `0.8` is 800.
 fn thousandths(q: &str) -> i32 {
     let (whole, fraction) = q.split_once('.').unwrap_or((q, ""));
     let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
@@ -57,43 +59,43 @@ fn thousandths(q: &str) -> i32 {
     whole.saturating_mul(1000).saturating_add(digits.parse().unwrap_or(0)).clamp(0, 1000)
 }
 
-/// What is wrong with one field.
+/// What is wrong with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Missing or empty.
+    /// The field is missing or empty.
     Required,
-    /// Another JSON type than expected.
+    /// The value has another JSON type than this one.
     WrongType(&'static str),
-    /// More characters than this.
+    /// The text has more characters than this.
     TooLong(usize),
-    /// Not an e-mail address.
+    /// The value is not an e-mail address.
     Email,
-    /// Not a phone number.
+    /// The value is not a phone number.
     Phone,
-    /// Not a UUID, or the nil or max one.
+    /// The value is not a UUID, or is the nil or the max UUID.
     Uuid,
-    /// Not between these two, both included.
+    /// The number is not between these two, inclusive.
     OutOfRange(i64, i64),
-    /// Not a moment of RFC 3339.
+    /// The value is not an RFC 3339 time.
     Time,
-    /// No time zone's IANA name.
+    /// The value is not the IANA name of a time zone.
     TimeZone,
-    /// No http or https address.
+    /// The value is not an http or https address.
     Url,
-    /// Not 1 to 64 letters, digits, `-` and `_`.
+    /// The value is not 1 to 64 letters, digits, `-` and `_`.
     BookingId,
-    /// Not one of the names there are.
+    /// The value is not one of the documented options.
     Choice,
-    /// Not `<lead>/<delivery>`.
+    /// The value is not `<lead>/<delivery>`.
     DeliveryName,
-    /// More entries than this.
+    /// The list or object has more entries than this.
     TooMany(usize),
-    /// A field that is not there to be sent.
+    /// The form has no such field.
     Unexpected,
 }
 
 impl Fault {
-    /// The code that programs read.
+    /// The stable code for programs.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Required => "required",
@@ -114,7 +116,7 @@ impl Fault {
         }
     }
 
-    /// The sentence that people read.
+    /// The message for people.
     pub fn message(self, locale: Locale) -> Cow<'static, str> {
         match (self, locale) {
             (Self::Required, Locale::En) => "Fill in this field.".into(),
@@ -174,16 +176,16 @@ const FLAG: &str = "true or false";
 const OBJECT: &str = "an object";
 const LIST: &str = "a list";
 
-/// A fault and where it is.
+/// A fault and the field that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field as the body names it: `email`, `consent.marketing`.
+    /// The path of the field in the body: `email`, `consent.marketing`.
     pub field: String,
     /// What is wrong with it.
     pub fault: Fault,
 }
 
-/// All faults of a form. Never empty.
+/// All faults of a form. The list is never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
@@ -195,8 +197,9 @@ impl fmt::Display for FieldErrors {
 
 impl std::error::Error for FieldErrors {}
 
-/// A form-encoded body (a plain HTML form) as the tree that JSON would have been: `utm[source]` and
-/// `utm.source` nest. The last of two equal names wins, as in a browser's own reading.
+/// Converts a form-encoded body (of a plain HTML form) to the tree that JSON would have:
+/// `utm[source]` and `utm.source` become the member `source` of the object `utm`. Of two equal
+/// names the last one counts.
 pub fn from_urlencoded(bytes: &[u8]) -> Value {
     let mut root = Map::new();
     for (name, value) in form_urlencoded::parse(bytes) {
@@ -216,8 +219,10 @@ pub fn from_urlencoded(bytes: &[u8]) -> Value {
     Value::Object(root)
 }
 
-/// Reads one object's fields and notes every fault. `null` and empty text count as absent, unknown
-/// fields are ignored, and text is trimmed.
+/// Parses the fields of one JSON object and collects every fault. `null` and empty text count as
+/// absent, unknown fields are ignored, and text is trimmed.
+///
+/// The methods return `None` for an absent field and for one with a fault. A fault is recorded.
 pub struct Fields<'v> {
     object: Option<&'v Map<String, Value>>,
     prefix: String,
@@ -225,7 +230,7 @@ pub struct Fields<'v> {
 }
 
 impl<'v> Fields<'v> {
-    /// Starts on a body; one that is not an object has every required field missing.
+    /// Starts with a body. In a body that is not an object all required fields are missing.
     pub fn of(body: &'v Value) -> Self {
         Self { object: body.as_object(), prefix: String::new(), errors: Vec::new() }
     }
@@ -259,13 +264,14 @@ impl<'v> Fields<'v> {
         Some(Text::from(text))
     }
 
-    /// Text that is cut instead of refused: nobody is lost for a long campaign name.
+    /// Text that is cut to `chars_max` characters. A lead must not be refused for a long campaign
+    /// name.
     pub fn text_cut(&mut self, name: &str, chars_max: usize) -> Option<Text> {
         let text = self.raw_text(name)?;
         Some(Text::new(text.chars().take(chars_max).collect()))
     }
 
-    /// Text that has to be there.
+    /// Required text of at most `chars_max` characters.
     pub fn required_text(&mut self, name: &str, chars_max: usize) -> Option<Text> {
         let errors_before = self.errors.len();
         let text = self.text(name, chars_max);
@@ -275,7 +281,7 @@ impl<'v> Fields<'v> {
         text
     }
 
-    /// A person's name: text with at least one letter or digit in it.
+    /// A required name of a person: text with at least one letter or digit.
     pub fn required_name(&mut self, name: &str, chars_max: usize) -> Option<Text> {
         let text = self.required_text(name, chars_max)?;
         if text.expose().chars().any(char::is_alphanumeric) {
@@ -285,7 +291,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// The e-mail address, which has to be there.
+    /// A required e-mail address.
     pub fn required_email(&mut self, name: &str) -> Option<Email> {
         let text = self.required_text(name, 320)?;
         match Email::parse(text.expose()) {
@@ -294,7 +300,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A phone number.
+    /// A phone number, as text or as a JSON number.
     pub fn phone(&mut self, name: &str) -> Option<Phone> {
         let text = match self.value(name)? {
             Value::Number(number) => number.to_string(),
@@ -319,13 +325,13 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A lead id, which has to be there.
+    /// A required lead id.
     pub fn required_lead_id(&mut self, name: &str) -> Option<LeadId> {
         self.required_text(name, 100)?;
         self.lead_id(name)
     }
 
-    /// An option of the form or a number: both are read where either may come.
+    /// An answer that may be a number or a text of at most `chars_max` characters.
     pub fn answer(&mut self, name: &str, chars_max: usize) -> Option<Answer> {
         match self.value(name)? {
             Value::Number(number) => Some(Answer::Number(whole(number))),
@@ -340,7 +346,8 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A whole number in a range; a form's text with digits counts.
+    /// A whole number from `min` to `max`. Text with digits is accepted, because plain HTML forms
+    /// send it; decimals are cut off.
     pub fn number(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {
         let number = match self.value(name)? {
             Value::Number(number) if is_outside(number, min, max) => {
@@ -360,7 +367,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A box: JSON's booleans, and what an HTML form sends for one.
+    /// A checkbox: a JSON boolean, or text that HTML forms send for one.
     pub fn flag(&mut self, name: &str) -> Option<bool> {
         let text = match self.value(name)? {
             Value::Bool(flag) => return Some(*flag),
@@ -377,7 +384,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// Text that `parse` makes something of.
+    /// Text that `parse` accepts; otherwise the field has this fault.
     pub fn parsed<T>(
         &mut self,
         name: &str,
@@ -388,7 +395,7 @@ impl<'v> Fields<'v> {
         parse(text).or_else(|| self.fail(name, fault))
     }
 
-    /// One of the form's options, as `find` writes it.
+    /// One of the form's options. `find` returns the option in its canonical spelling.
     pub fn choice(
         &mut self,
         name: &str,
@@ -397,7 +404,8 @@ impl<'v> Fields<'v> {
         self.parsed(name, Fault::Choice, find).map(|option| Answer::Text(option.to_owned()))
     }
 
-    /// Whatever was answered: numbers as such, all else as text that is cut to `chars_max`.
+    /// An answer of any type: whole numbers as numbers, everything else as text that is cut to
+    /// `chars_max` characters.
     pub fn anything(&self, name: &str, chars_max: usize) -> Option<Answer> {
         let value = self.value(name)?;
         if let Some(number) = value.as_i64() {
@@ -412,7 +420,8 @@ impl<'v> Fields<'v> {
         self.object.into_iter().flat_map(Map::keys)
     }
 
-    /// A list of at most `most` texts that `parse` makes something of; empty where there is none.
+    /// A list of at most `most` texts that `parse` accepts. Each text that it refuses has this
+    /// fault. Empty if the field is absent.
     pub fn each<T>(
         &mut self,
         name: &str,
@@ -434,7 +443,8 @@ impl<'v> Fields<'v> {
         read.collect()
     }
 
-    /// Refuses every field but these: where a misspelt filter would do more than was meant.
+    /// Refuses every field except these. For requests in which a misspelt filter, if it were
+    /// ignored, would select more than was intended.
     pub fn only(&mut self, names: &[&str]) {
         let Some(object) = self.object else { return };
         for name in object.keys().filter(|name| !names.contains(&name.as_str())) {
@@ -442,7 +452,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A nested object, read by `read`; absent where the body has none.
+    /// A nested object, parsed by `read`.
     pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'v>) -> T) -> Option<T> {
         let Value::Object(object) = self.value(name)? else {
             return self.fail(name, Fault::WrongType(OBJECT));
@@ -457,7 +467,7 @@ impl<'v> Fields<'v> {
         Some(value)
     }
 
-    /// A nested object that has to be there, with one to `most` fields that are filled in.
+    /// A required nested object, in which 1 to `most` fields are filled in.
     pub fn required_object<T>(
         &mut self,
         name: &str,
@@ -477,7 +487,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// The boxes of a form, where it has any.
+    /// The consent object of a form.
     pub fn consent(&mut self, name: &str) -> Option<FormConsent> {
         self.object(name, |fields| {
             let boxes = [
@@ -499,7 +509,7 @@ impl<'v> Fields<'v> {
         })
     }
 
-    /// Hands out what was read if no field had a fault.
+    /// Returns the form if no field had a fault, otherwise all faults.
     pub fn finish<T>(self, form: Option<T>) -> Result<T, FieldErrors> {
         match form {
             Some(form) if self.errors.is_empty() => Ok(form),
@@ -508,13 +518,13 @@ impl<'v> Fields<'v> {
     }
 }
 
-/// The fingerprint of a form: its fields in canonical order.
+/// The fingerprint of a form: the SHA-256 of its fields in canonical order.
 pub(crate) fn fingerprint(form: &impl Serialize) -> String {
     let value = serde_json::to_value(form).unwrap_or(Value::Object(Map::new()));
     sha256_hex(&canonical(&value))
 }
 
-/// Whether a number with decimals lies outside the range: 100.9 is more than 100.
+/// Whether a number is outside the range, decimals included: 100.9 is more than 100.
 fn is_outside(number: &serde_json::Number, min: i64, max: i64) -> bool {
     #[expect(
         clippy::as_conversions,
@@ -525,7 +535,7 @@ fn is_outside(number: &serde_json::Number, min: i64, max: i64) -> bool {
     number.as_f64().is_some_and(|number| number < min || number > max)
 }
 
-/// A JSON number as a whole one, towards zero.
+/// A JSON number rounded towards zero.
 fn whole(number: &serde_json::Number) -> i64 {
     #[expect(
         clippy::as_conversions,
@@ -542,7 +552,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accept_language_prefers_by_weight() {
+    fn the_locale_follows_the_weights_of_accept_language() {
         for (header, expected) in [
             (None, Locale::En),
             (Some("pt-BR,pt;q=0.9,en;q=0.8"), Locale::PtBr),
@@ -569,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_collected() {
+    fn all_faults_of_a_form_are_collected() {
         let body =
             json!({"a": 1, "n": 101, "u": "x", "o": {"f": "maybe"}, "long": "ççç", "e": "no"});
         let mut fields = Fields::of(&body);

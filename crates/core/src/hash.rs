@@ -1,7 +1,8 @@
-//! Keyed digests: how personal data becomes a key of the table without being readable in it.
+//! Keyed digests, which stand for personal data in the keys of the table.
 //!
-//! Owns [`HashKey`] and [`Digest`]. A bare hash of an e-mail can be undone by trying e-mails; with
-//! the site's permanent `HASH_KEY` (design §5) it cannot. Knows nothing of items or keys.
+//! Owns [`HashKey`] and [`Digest`]. A plain hash of an e-mail can be reversed by trying e-mails; a
+//! digest with the site's secret `HASH_KEY` cannot. See `docs/design.md` ("The table"). This module
+//! must not know which items or table keys use a digest.
 
 use std::fmt;
 
@@ -10,15 +11,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The site's permanent secret for digests. Changing it would orphan every alias and receipt.
+/// The site's secret key for digests, from `HASH_KEY`. It is permanent: with another key no
+/// existing alias or receipt would be found.
 #[derive(Clone)]
 pub struct HashKey(Vec<u8>);
 
 impl HashKey {
-    /// The shortest key accepted, in bytes.
+    /// The minimum length of a key, in bytes.
     pub const BYTES_MIN: usize = 16;
 
-    /// Takes the configured text as key, if it is long enough.
+    /// Makes a key of the configured text. `None` if it is shorter than [`HashKey::BYTES_MIN`].
     pub fn new(secret: &str) -> Option<Self> {
         (secret.len() >= Self::BYTES_MIN).then(|| Self(secret.as_bytes().to_vec()))
     }
@@ -33,26 +35,28 @@ impl HashKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// The digest of `value` among values of `kind` (`email`, `phone`, …).
+    /// The digest of a value of this kind (`email`, `phone`, …). Equal values of different kinds
+    /// have different digests.
     pub fn digest(&self, kind: &str, value: &str) -> Digest {
         Digest(hex(&self.mac(&[kind.as_bytes(), value.as_bytes()])[..16]))
     }
 
-    /// Sixteen bytes for an identifier derived from `value`.
+    /// Sixteen bytes to build an identifier from, derived from `value`.
     pub fn id_bytes(&self, kind: &str, value: &str) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.mac(&[b"id", kind.as_bytes(), value.as_bytes()])[..16]);
         bytes
     }
 
-    /// A digest that can be compared only within one calendar month (UTC): for IP and agent.
+    /// A digest that changes with the calendar month (UTC), so that it can be compared only within
+    /// one month. Used for IP addresses and user agents.
     pub fn monthly_digest(&self, now: Timestamp, kind: &str, value: &str) -> Digest {
         let month = now.strftime("%Y-%m").to_string();
         let derived = Self(self.mac(&[b"month", month.as_bytes()]).to_vec());
         derived.digest(kind, value)
     }
 
-    /// What `META` keeps to recognise this key again.
+    /// A digest of the key itself. The table keeps it in `META` to refuse a different key.
     pub fn fingerprint(&self) -> Digest {
         self.digest("meta", "hash_key")
     }
@@ -64,23 +68,24 @@ impl fmt::Debug for HashKey {
     }
 }
 
-/// Thirty-two lower-case hex digits of a keyed digest.
+/// A keyed digest, as 32 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(String);
 
 impl Digest {
-    /// The hex text, as it stands in keys.
+    /// The hex digits, as used in keys.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// SHA-256 of bytes, as 64 lower-case hex digits: a fingerprint, not a protection.
+/// The SHA-256 of bytes as 64 lower-case hex digits. It has no key, so it does not protect personal
+/// data.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The raw SHA-256 of several parts joined by a zero byte.
+/// The SHA-256 of several parts, joined by zero bytes.
 pub fn sha256_parts(parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for (index, part) in parts.iter().enumerate() {
@@ -114,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_depend_on_key_kind_and_value() {
+    fn a_digest_depends_on_key_kind_and_value() {
         let ours = key("0123456789abcdef");
         let digest = ours.digest("email", "ana@example.com");
         assert_eq!(digest.as_str().len(), 32);
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn monthly_digests_part_at_the_month() {
+    fn a_monthly_digest_changes_with_the_month() {
         let ours = key("0123456789abcdef");
         let at = |time: &str| ours.monthly_digest(time.parse().unwrap(), "ip", "203.0.113.7");
         assert_eq!(at("2026-11-01T00:00:00Z"), at("2026-11-30T23:59:59Z"));

@@ -1,6 +1,7 @@
-//! Identifiers: newtypes, parsed once, lower case.
+//! Identifiers: one type for each, parsed once and written in lower case.
 //!
-//! Owns how each one is made or derived (design §2). Knows nothing of the table's keys.
+//! Owns how each one is generated or derived; see `docs/design.md` ("Identifiers"). It must not
+//! know how the table's keys are formatted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,18 +13,18 @@ use uuid::{Builder, Uuid};
 use crate::clock::Entropy;
 use crate::hash::sha256_parts;
 
-/// Not an identifier of the kind asked for.
+/// The text is not an identifier of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
 pub struct InvalidId;
 
-/// A person in the funnel: the browser's UUID, or one derived from the e-mail.
+/// The id of a lead: the browser's UUID, or a UUIDv8 derived from the e-mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LeadId(Uuid);
 
 impl LeadId {
-    /// Reads a UUID in any of its usual spellings; nil and max are refused.
+    /// Parses a UUID in any of its usual notations. The nil and the max UUID are refused.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let id = Uuid::try_parse(text.trim()).map_err(|_| InvalidId)?;
         if id.is_nil() || id.is_max() {
@@ -32,12 +33,12 @@ impl LeadId {
         Ok(Self(id))
     }
 
-    /// Whether it has the form of an id that we derive, which no browser makes.
+    /// Whether it is a version 8 UUID, as derived ids are. Browsers do not generate that version.
     pub fn is_derived(self) -> bool {
         self.0.get_version_num() == 8
     }
 
-    /// An id made of these bytes, in the form of a UUIDv8: a derived one.
+    /// Makes a derived id (a UUIDv8) of these bytes.
     pub(crate) fn derived(bytes: [u8; 16]) -> Self {
         Self(Builder::from_custom_bytes(bytes).into_uuid())
     }
@@ -62,32 +63,33 @@ impl TryFrom<String> for LeadId {
     }
 }
 
-/// What happened, by the identity of whoever says so: `form:lead-submit:<UUIDv7>`.
+/// The id of an event, prefixed with its source: `form:lead-submit:<UUIDv7>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventId(String);
 
 impl EventId {
-    /// The event of a form, made when the form is accepted.
+    /// A new id for the submission of a form to `function`.
     pub fn form(function: &str, now: Timestamp, entropy: &dyn Entropy) -> Self {
         Self(format!("form:{function}:{}", entropy.uuid_v7(now)))
     }
 
-    /// The event that a provider tells of, under a name of the provider's own.
+    /// The id of an event that a provider reports. `name` identifies it among the provider's
+    /// events.
     pub fn of_provider(provider: &str, name: &str) -> Self {
         Self(format!("{provider}:{name}"))
     }
 
-    /// The event of a sync that was asked for.
+    /// A new id for a sync that was requested.
     pub fn sync(now: Timestamp, entropy: &dyn Entropy) -> Self {
         Self(format!("sync:{}", entropy.uuid_v7(now)))
     }
 
-    /// The event of a person's decision about a delivery.
+    /// A new id for a person's decision about a delivery: a replay or a settlement by hand.
     pub fn decision(now: Timestamp, entropy: &dyn Entropy) -> Self {
         Self(format!("decision:{}", entropy.uuid_v7(now)))
     }
 
-    /// The text, as it stands in keys.
+    /// The id as text, as used in keys.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -99,7 +101,7 @@ impl fmt::Display for EventId {
     }
 }
 
-/// An event for a destination and slot. Given to destinations that take a key of ours.
+/// The id of a delivery. It is also the idempotency key for destinations that accept one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeliveryId(Uuid);
 
@@ -112,7 +114,7 @@ impl DeliveryId {
         Self(Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// Reads one as it is shown.
+    /// Parses a UUID.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         Uuid::try_parse(text.trim()).map(Self).map_err(|_| InvalidId)
     }
@@ -124,12 +126,12 @@ impl fmt::Display for DeliveryId {
     }
 }
 
-/// A delivery as logs, tables and answers name it: `<lead>/<delivery>`.
+/// The name of a delivery in logs, in responses and on the command line: `<lead>/<delivery>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryName {
-    /// Whose it is.
+    /// The lead that the delivery is about.
     pub lead_id: LeadId,
-    /// Which of theirs.
+    /// The delivery.
     pub delivery_id: DeliveryId,
 }
 
@@ -147,12 +149,12 @@ impl fmt::Display for DeliveryName {
     }
 }
 
-/// One claim of a delivery: only its holder may settle it.
+/// Identifies one claim of a delivery. Only the worker that holds it may settle the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseId(Uuid);
 
 impl LeaseId {
-    /// A fresh one.
+    /// A new random lease id.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(entropy.uuid_v4())
     }
@@ -191,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Computed with Python: uuid.UUID(bytes=sha256(b"a\0crm\0lead")[:16]), version and variant set.
+    /// The first 16 bytes of the digest, with the version and the variant of a UUIDv8 set here.
     #[test]
     fn a_delivery_id_is_the_documented_digest() {
         let id = DeliveryId::derive(&EventId("a".to_owned()), "crm", "lead");

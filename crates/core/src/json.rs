@@ -1,8 +1,9 @@
-//! JSON from outside, read strictly.
+//! Strict parsing of JSON from outside, and the canonical form used for fingerprints.
 //!
-//! `serde_json` keeps the last of two equal keys; two readers that keep different ones disagree on
-//! what was sent. Here a duplicate key, or nesting deeper than [`DEPTH_MAX`], is an error. Also owns
-//! the canonical order that fingerprints are made of. Knows no field.
+//! `serde_json` silently keeps the last of two equal keys. Another reader may keep the first, and
+//! the two would then disagree on what was sent. So a duplicate key is an error here, and so is
+//! nesting deeper than [`DEPTH_MAX`]. See `docs/design.md` ("Intake rules"). This module must not
+//! know any particular field.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,24 +11,24 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How deep arrays and objects may nest.
+/// The maximum nesting depth of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
 
-/// Why bytes are not acceptable JSON. Carries no part of them.
+/// Why a body was refused as JSON. It contains no part of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// Not JSON at all, or not UTF-8.
+    /// The body is not JSON, or not UTF-8.
     #[error("the body is not valid JSON")]
     Syntax,
-    /// One object names a key twice.
-    #[error("the body names a key twice")]
+    /// An object has the same key twice.
+    #[error("the body has a duplicate key")]
     DuplicateKey,
-    /// Nested deeper than [`DEPTH_MAX`].
-    #[error("the body nests too deeply")]
+    /// The nesting is deeper than [`DEPTH_MAX`].
+    #[error("the body is nested too deeply")]
     TooDeep,
 }
 
-/// Reads bytes as JSON.
+/// Parses the bytes of one JSON document.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     let fault = Cell::new(JsonError::Syntax);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -38,7 +39,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(value)
 }
 
-/// The value as bytes that are equal for equal values, whatever the order of their keys.
+/// Serialises a value so that equal values give equal bytes, whatever the order of their keys. The
+/// result is meant for hashing and is not valid JSON.
 pub fn canonical(value: &Value) -> Vec<u8> {
     fn write(value: &Value, out: &mut Vec<u8>) {
         match value {
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_told_apart() {
+    fn each_kind_of_invalid_json_has_its_own_error() {
         let deep = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
         for (text, expected) in [
             (
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_form_ignores_the_order_of_keys() {
+    fn the_canonical_form_does_not_depend_on_the_order_of_keys() {
         let one = parse(br#"{"b":[1,{"y":1,"x":2}],"a":"1"}"#).unwrap();
         let two = parse(br#"{"a":"1","b":[1,{"x":2,"y":1}]}"#).unwrap();
         assert_eq!(canonical(&one), canonical(&two));
@@ -190,7 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(parse(&bytes));
         }
     }

@@ -1,27 +1,28 @@
 //! Personal data as a type of its own.
 //!
 //! [`Pii`] prints `[pii]` and implements neither `Display` nor `Serialize`, so it cannot reach a
-//! log, a metric or an error by accident. The one way into the table is to name [`stored`] on the
-//! field: `#[serde(with = "pii::stored")]`. This module must not know what the data means.
+//! log, a metric or an error by accident. A field is written to the table only if it names
+//! [`stored`]: `#[serde(with = "pii::stored")]`. See `docs/design.md` ("Personal data"). This
+//! module must not know what the data means.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value that belongs to a person. Read it with [`Pii::expose`], where it is needed and only there.
+/// A value that is personal data. Call [`Pii::expose`] only at the place that needs the value.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Pii<T>(T);
 
-/// Free text that a person or their browser wrote.
+/// Free text that came from a person or their browser.
 pub type Text = Pii<String>;
 
 impl<T> Pii<T> {
-    /// Marks a value as personal.
+    /// Wraps a value as personal data.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself. The caller answers for where it goes.
+    /// The value itself. The caller is responsible for not logging or leaking it.
     pub const fn expose(&self) -> &T {
         &self.0
     }
@@ -39,11 +40,11 @@ impl<T> fmt::Debug for Pii<T> {
     }
 }
 
-/// A personal type that knows how to be kept in the table: [`stored`] calls it.
+/// Personal data that can be written to the table. Used through [`stored`].
 pub trait Stored: Sized {
-    /// Writes the exposed value.
+    /// Serialises the exposed value.
     fn store<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
-    /// Reads it back.
+    /// Deserialises a value that [`Stored::store`] wrote.
     fn load<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
@@ -76,11 +77,11 @@ impl<T: Stored> Stored for Option<T> {
     }
 }
 
-/// `#[serde(with = "pii::stored")]`: a field that is personal and meant for the table.
+/// For `#[serde(with = "pii::stored")]`: marks a personal field that is written to the table.
 pub mod stored {
     use super::{Deserializer, Serializer, Stored};
 
-    /// Writes the exposed value.
+    /// Serialises the exposed value.
     pub fn serialize<T: Stored, S: Serializer>(
         value: &T,
         serializer: S,
@@ -88,7 +89,7 @@ pub mod stored {
         value.store(serializer)
     }
 
-    /// Reads it back.
+    /// Deserialises what [`serialize`] wrote.
     pub fn deserialize<'de, T: Stored, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
         T::load(d)
     }
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_marked_stored_survives_the_table() {
+    fn a_field_marked_stored_survives_a_round_trip() {
         #[derive(Serialize, Deserialize, PartialEq, Debug)]
         struct Item {
             #[serde(with = "stored")]

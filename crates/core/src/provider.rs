@@ -1,19 +1,21 @@
-//! The providers that call us: how their webhooks are verified and read.
+//! The providers that send us webhooks: how their requests are verified and parsed.
 //!
-//! A provider is pure, like a destination: `verify(raw bytes, header, keys, now)`, then
-//! `parse(verified)` into our own types. Must not know how anything is kept or answered.
+//! A provider is pure, like a destination: it has `verify`, which checks the signature over the raw
+//! bytes, and `parse`, which converts a verified body to our own types. It must not know how
+//! anything is stored, nor which response is sent.
 
 pub mod signature;
 
 pub mod calendly;
 pub mod whatsapp;
 
-/// The signature is missing, wrong, or of another time. It never says which, so that nobody learns.
+/// The signature is missing, wrong, or too old. The error does not say which, so that it helps no
+/// attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the call is not signed by its provider")]
+#[error("the request is not signed by its provider")]
 pub struct NotSigned;
 
-/// The raw bytes of a call that its provider did sign.
+/// The raw body of a request whose signature was verified.
 #[derive(Clone, Copy)]
 pub struct Verified<'b>(&'b [u8]);
 
@@ -23,7 +25,8 @@ impl std::fmt::Debug for Verified<'_> {
     }
 }
 
-/// An authentic call that is not what its provider promises: what is wrong, in our words.
+/// A verified request that does not have the format that its provider documents. Holds a reason
+/// code of ours, such as `without_invitee`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the call is not understood: {0}")]
+#[error("the request is not understood: {0}")]
 pub struct NotUnderstood(pub &'static str);

@@ -1,27 +1,28 @@
-//! Which calls are the same call.
+//! The keys of receipts, by which a repeated request is recognised.
 //!
-//! Owns how a caller's key is read and how the receipt's key is made (design §7). Knows no form.
+//! Owns how an `Idempotency-Key` header is parsed and how the key of a receipt is made; see
+//! `docs/design.md` ("Accepting"). It must not know any particular form.
 
 use crate::contact::Email;
 use crate::hash::{HashKey, sha256_hex};
 
-/// How long the answer to a form with a key of its own is kept, in seconds: 24 h.
+/// How long the receipt of a form with an `Idempotency-Key` is kept, in seconds: 24 hours.
 pub const KEYED_RECEIPT_S: i64 = 24 * 60 * 60;
-/// How long the answer to a form known only by its content is kept, in seconds: 5 minutes.
+/// How long the receipt of a form without an `Idempotency-Key` is kept, in seconds: 5 minutes.
 pub const CONTENT_RECEIPT_S: i64 = 5 * 60;
 
 /// The value of an `Idempotency-Key` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
-/// The header is there but no key can be read from it.
+/// The `Idempotency-Key` header is present and not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the Idempotency-Key header must hold 1 to 255 visible characters")]
 pub struct InvalidKey;
 
 impl IdempotencyKey {
-    /// Reads the header, quoted as the draft says (draft-ietf-httpapi-idempotency-key-header) or
-    /// bare as most callers send it.
+    /// Parses the header's value: quoted, as draft-ietf-httpapi-idempotency-key-header requires, or
+    /// bare, as most clients send it.
     pub fn parse(header: &str) -> Result<Self, InvalidKey> {
         let text = header.trim();
         let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
@@ -32,20 +33,22 @@ impl IdempotencyKey {
     }
 }
 
-/// Where the answer to a call is kept, and for how long.
+/// The key of the receipt of one request, and how long the receipt is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptKey {
-    /// Function and digest of the e-mail, so that a site with a constant key loses nobody; or the
-    /// provider.
+    /// For a form the function and the digest of the e-mail; for a provider its name. The e-mail is
+    /// part of it so that a site that always sends the same key still keeps every person.
     pub scope: String,
-    /// Digest of the caller's key, of the content, or of what the provider names the call by.
+    /// The digest of the `Idempotency-Key`, of the form's content, or of what identifies a
+    /// provider's request.
     pub key: String,
-    /// Seconds for which the receipt stands; a provider's stands as long as its event.
+    /// How long the receipt is kept, in seconds. `None` for a provider: as long as its event.
     pub lives_s: Option<i64>,
 }
 
 impl ReceiptKey {
-    /// The receipt of a form: by its key where it has one, else by its content.
+    /// The receipt of a form. It is found by its `Idempotency-Key`, or by the fingerprint of its
+    /// content if there is no key.
     pub fn of_form(
         hash: &HashKey,
         function: &str,
@@ -67,12 +70,11 @@ impl ReceiptKey {
             },
         }
     }
-}
 
-impl ReceiptKey {
-    /// The receipt of a provider's call, by what the provider names it by.
-    pub fn of_provider(provider: &str, call: &[&str]) -> Self {
-        let key = call.join("\n");
+    /// The receipt of a provider's request. `identity` is what identifies the request among those
+    /// of the provider.
+    pub fn of_provider(provider: &str, identity: &[&str]) -> Self {
+        let key = identity.join("\n");
         Self { scope: provider.to_owned(), key: sha256_hex(key.as_bytes()), lives_s: None }
     }
 }
@@ -82,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_quoted_or_not() {
+    fn a_key_is_parsed_quoted_or_bare() {
         let key = |text: &str| IdempotencyKey::parse(text).map(|key| key.0);
         assert_eq!(key("\"8e03978e\"").as_deref(), Ok("8e03978e"));
         assert_eq!(key(" 8e03978e ").as_deref(), Ok("8e03978e"));
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_of_two_people_makes_two_receipts() {
+    fn two_people_with_the_same_key_have_two_receipts() {
         let hash = HashKey::new("0123456789abcdef").unwrap();
         let key = IdempotencyKey::parse("constant").unwrap();
         let receipt = |email: &str| {

@@ -1,6 +1,7 @@
-//! Scores by rules that are data: bands of points for the answers to a form's questions.
+//! Scoring by rules that are data: for each question, bands of points for its answers.
 //!
-//! Owns what an answer is and how it falls into a band. Must not know any particular rules.
+//! Owns what an answer is and which band it falls into. It must not know any particular rules;
+//! those are in [`amanda`] and [`readiness`].
 
 pub mod amanda;
 pub mod readiness;
@@ -9,13 +10,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// An answer as the form sent it: a number, or one of the form's options.
+/// What a person answered to a question: a number, or text such as one of the form's options.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// `12`
+    /// A number, such as `12`.
     Number(i64),
-    /// `10000-30000`
+    /// A text, such as `10000-30000`.
     Text(String),
 }
 
@@ -26,7 +27,7 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// The answer as text, for destinations.
+    /// The answer as text, as destinations are sent it.
     pub fn text(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
@@ -34,7 +35,8 @@ impl Answer {
         }
     }
 
-    /// The number in it, if it is one: `12`, `12h`, `R$ 15.000,00`.
+    /// The answer as a whole number, if it can be read as one: `12`, `12h`, `R$ 15.000,00`.
+    /// Decimals are cut off.
     fn number(&self) -> Option<i64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -43,7 +45,7 @@ impl Answer {
                 let whole = text.split(',').next().unwrap_or_default();
                 let mut groups = whole.split('.');
                 let first = groups.next().unwrap_or_default();
-                // Dots part thousands only where three digits follow each; else they part decimals.
+                // A dot separates thousands if three digits follow every dot, else decimals.
                 if groups.clone().all(|group| group.len() == 3) {
                     whole.replace('.', "").parse().ok()
                 } else {
@@ -54,21 +56,21 @@ impl Answer {
     }
 }
 
-/// One question and its bands.
+/// A question and the points for its answers.
 pub struct Criterion {
-    /// The field of the form.
+    /// The name of the question's field in the form.
     pub field: &'static str,
-    /// From best to worst; what matches none takes no points.
+    /// The bands, from most to fewest points. An answer that is in none of them gets no points.
     pub bands: &'static [Band],
 }
 
-/// Points for the answers that fall into it.
+/// A number of points and the answers that get it.
 pub struct Band {
-    /// What it is worth.
+    /// The points of an answer in this band.
     pub points: u8,
-    /// The form's options that fall into it.
+    /// The form's options that are in this band.
     pub options: &'static [&'static str],
-    /// Numbers from here on fall into it.
+    /// Numbers of at least this value are in this band.
     pub at_least: Option<i64>,
 }
 
@@ -81,12 +83,12 @@ pub(crate) const fn band(
 }
 
 impl Criterion {
-    /// The most that it is worth.
+    /// The highest number of points that an answer can get.
     pub fn points_max(&self) -> u8 {
         self.bands.first().map_or(0, |best| best.points)
     }
 
-    /// The points of an answer. Unknown answers and missing ones take none.
+    /// The points of an answer. A missing or unknown answer gets none.
     pub(crate) fn points(&self, answer: Option<&Answer>) -> u8 {
         let Some(answer) = answer else { return 0 };
         let option = plain(&answer.text());
@@ -99,10 +101,10 @@ impl Criterion {
     }
 }
 
-/// Points per question, by the field of the form.
+/// The points for each question, by the name of its field.
 pub type Breakdown = BTreeMap<String, u8>;
 
-/// Points for each question, given how to find its answer.
+/// The points for each question. `answer` finds the answer to the question with this field.
 pub(crate) fn breakdown<'c, 'a>(
     criteria: impl IntoIterator<Item = &'c Criterion>,
     answer: impl Fn(&str) -> Option<&'a Answer>,
@@ -111,7 +113,7 @@ pub(crate) fn breakdown<'c, 'a>(
     criteria.into_iter().map(|criterion| (criterion.field.to_owned(), points(criterion))).collect()
 }
 
-/// Trimmed, in lower case and without accents, as the options are written.
+/// A text as the options are written: trimmed, in lower case and without accents.
 pub(crate) fn plain(text: &str) -> String {
     let lower = text.trim().to_lowercase();
     let accented = "áàâãäéèêíóôõöúüç";
@@ -127,13 +129,13 @@ pub(crate) fn plain(text: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod documented {
-    //! The rules as the documents show them.
+    //! The rules as the tables in `docs/` show them.
 
     use std::fmt::Write as _;
 
     use super::Criterion;
 
-    /// The version and the table of all bands.
+    /// The version and the table of all bands, in Markdown.
     pub(crate) fn rules<'c>(
         version: &str,
         criteria: impl IntoIterator<Item = &'c Criterion>,

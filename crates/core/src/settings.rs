@@ -1,14 +1,15 @@
-//! Configuration: environment variables, read once at start.
+//! Reading of the configuration from environment variables.
 //!
-//! [`Settings`] notes every missing or bad name, so that a function refuses to start with all of
-//! them in one message. Reading the process's environment is the shell's; here it is a map.
+//! [`Settings`] collects every missing or invalid variable, so that a function that refuses to
+//! start names all of them in one message. The variables are a map here: only `funil-lambda` reads
+//! the process's environment. See `docs/design.md` ("Configuration").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use url::Url;
 
-/// Environment variables, as they were at start.
+/// The environment variables, as they were when the process started.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
 
@@ -25,33 +26,34 @@ impl fmt::Debug for Env {
 }
 
 impl Env {
-    /// A variable's value; blank counts as unset.
+    /// The trimmed value of a variable. A blank value counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// All of them, for a process that is to be started with the same.
+    /// All variables, to start another process with them.
     pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
         self.0.clone().into_iter()
     }
 
-    /// Starts reading.
+    /// Starts reading a configuration from these variables.
     pub fn settings(&self) -> Settings<'_> {
         Settings { env: self, problems: BTreeSet::new() }
     }
 }
 
-/// A credential. It has neither `Display` nor `Serialize`, and its `Debug` shows nothing.
+/// A credential. It implements neither `Display` nor `Serialize`, and its `Debug` prints
+/// `[secret]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Marks a text as secret.
+    /// Wraps a text as a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The credential itself, for the one request that carries it.
+    /// The credential itself. The caller is responsible for not logging it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -63,7 +65,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Everything that keeps a function from starting, one sentence each.
+/// Everything that keeps a function from starting, as one sentence each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<String>);
 
@@ -75,7 +77,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads variables and collects what is wrong with them.
+/// Reads variables and collects what is missing or invalid.
 #[derive(Debug)]
 pub struct Settings<'e> {
     env: &'e Env,
@@ -83,18 +85,19 @@ pub struct Settings<'e> {
 }
 
 impl<'e> Settings<'e> {
-    /// Notes a problem; the answer is always `None`, for `?`.
+    /// Records a problem. Always returns `None`, so that it can end an expression or be used with
+    /// `?`.
     pub fn problem<T>(&mut self, sentence: impl Into<String>) -> Option<T> {
         self.problems.insert(sentence.into());
         None
     }
 
-    /// A variable that may be absent.
+    /// An optional variable.
     pub fn optional(&self, name: &str) -> Option<&'e str> {
         self.env.get(name)
     }
 
-    /// A variable that has to be there.
+    /// A required variable.
     pub fn required(&mut self, name: &str) -> Option<&'e str> {
         let value = self.env.get(name);
         if value.is_none() {
@@ -103,12 +106,12 @@ impl<'e> Settings<'e> {
         value
     }
 
-    /// A credential that has to be there.
+    /// A required credential.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
         self.required(name).map(Secret::new)
     }
 
-    /// An address: of the variable, else the default; required where there is no default.
+    /// An http or https address. The variable is required if there is no default.
     pub fn url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
         let text = match self.env.get(name).or(default) {
             Some(text) => text,
@@ -120,7 +123,8 @@ impl<'e> Settings<'e> {
         }
     }
 
-    /// An address that may be absent; `None` if it is there and no address.
+    /// An optional http or https address: `Some(None)` if the variable is unset, and `None` if it
+    /// is not an address.
     pub fn optional_url(&mut self, name: &str) -> Option<Option<Url>> {
         match self.env.get(name) {
             Some(_) => self.url(name, None).map(Some),
@@ -128,13 +132,13 @@ impl<'e> Settings<'e> {
         }
     }
 
-    /// A list separated by commas.
+    /// A list separated by commas, without empty entries.
     pub fn list(&self, name: &str) -> Vec<&'e str> {
         let items = self.env.get(name).unwrap_or_default().split(',').map(str::trim);
         items.filter(|item| !item.is_empty()).collect()
     }
 
-    /// Hands out what was read, or everything that was wrong.
+    /// Returns the configuration, or an error with every problem that was recorded.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),

@@ -1,4 +1,8 @@
-//! The configuration of a site: what all functions share, and what intake functions read beside it.
+//! The configuration of a site: what all functions share, and what intake functions read in
+//! addition.
+//!
+//! Owns the names and rules of these variables; `docs/configuration.md` describes them. It must not
+//! know the variables of any destination.
 
 use url::Url;
 
@@ -7,38 +11,38 @@ use crate::destination::{self, Destination};
 use crate::hash::HashKey;
 use crate::settings::{Secret, Settings};
 
-/// Where this deployment stands.
+/// The kind of deployment, from `ENVIRONMENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
-    /// The real one: everything listed is delivered.
+    /// Everything that is planned is sent.
     Production,
-    /// Any other: only what is pointed elsewhere or named is delivered.
+    /// A destination sends only if its `_BASE_URL` is set or `DELIVER_OUTSIDE_PRODUCTION` names it.
     Other,
 }
 
-/// What every function of a site shares (design §9).
+/// The configuration that every function of a site shares.
 #[derive(Clone, Debug)]
 pub struct SiteConfig {
-    /// `TABLE_NAME`
+    /// `TABLE_NAME`: the DynamoDB table.
     pub table: String,
-    /// `DESTINATIONS`
+    /// `DESTINATIONS`: the destinations that are on.
     pub destinations: Vec<&'static Destination>,
-    /// `ENVIRONMENT`
+    /// `ENVIRONMENT`: production if it is unset.
     pub environment: Environment,
-    /// `DELIVER_OUTSIDE_PRODUCTION`
+    /// `DELIVER_OUTSIDE_PRODUCTION`: the destinations that send for real outside production.
     pub deliver_outside_production: Vec<&'static Destination>,
-    /// `SITE_URL`, without a slash at its end
+    /// `SITE_URL`: the address of the site.
     pub site_url: Url,
-    /// `CORS_ORIGINS`, exact
+    /// `CORS_ORIGINS`: the exact origins that may send forms, without a slash at the end.
     pub cors_origins: Vec<String>,
-    /// `SERVICE_TOKEN`: any of them opens
+    /// `SERVICE_TOKEN`: the tokens of authorised requests. Any one of them is accepted.
     pub service_tokens: Vec<Secret>,
-    /// `HASH_KEY`
+    /// `HASH_KEY`: the key of digests.
     pub hash_key: HashKey,
 }
 
 impl SiteConfig {
-    /// Reads the variables that all functions have.
+    /// Reads the configuration. What is missing or invalid is recorded in `settings`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let table = settings.optional("TABLE_NAME").unwrap_or("funil").to_owned();
         let destinations = settings
@@ -83,7 +87,7 @@ impl SiteConfig {
 
 fn destination_list(settings: &mut Settings<'_>, name: &str) -> Option<Vec<&'static Destination>> {
     let mut found = Vec::new();
-    // `none` says in so many words that nothing is on.
+    // `none` states explicitly that nothing is on.
     for item in settings.list(name).into_iter().filter(|item| *item != "none") {
         if let Some(destination) = destination::find(item) {
             if !found.contains(&destination) {
@@ -100,22 +104,24 @@ fn destination_list(settings: &mut Settings<'_>, name: &str) -> Option<Vec<&'sta
     Some(found)
 }
 
-/// What intake functions also read.
+/// The configuration of the functions that accept forms.
 #[derive(Clone, Debug)]
 pub struct IntakeConfig {
-    /// `CONSENT_WHEN_ABSENT`: what a form without a consent object is taken to mean.
+    /// `CONSENT_WHEN_ABSENT`: the purposes that a form without a consent object is assumed to
+    /// grant.
     pub consent_when_absent: Vec<Purpose>,
-    /// `THANK_YOU_URL`: where a plain HTML form goes after its submission.
+    /// `THANK_YOU_URL`: where a plain HTML form is redirected after its submission.
     pub thank_you_url: Option<Url>,
-    /// `CLIENT_IP_HEADER`: the header in which a proxy of your own puts the caller's address.
+    /// `CLIENT_IP_HEADER`: the lower-case name of the header in which a proxy of the site puts the
+    /// client's address.
     pub client_ip_header: Option<String>,
 }
 
 impl IntakeConfig {
-    /// Reads them.
+    /// Reads the configuration. What is missing or invalid is recorded in `settings`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let mut purposes = Some(Vec::new());
-        // An explicit `none` turns the assumption off; blank means unset, as everywhere.
+        // Only an explicit `none` turns the assumption off: a blank variable counts as unset.
         let listed = settings.list("CONSENT_WHEN_ABSENT");
         let listed = if listed.is_empty() { vec!["analytics"] } else { listed };
         for name in listed.into_iter().filter(|name| *name != "none") {
@@ -139,20 +145,21 @@ impl IntakeConfig {
     }
 }
 
-/// From which readiness score on a lead is asked to book, where `BOOKING_THRESHOLD` says nothing.
+/// The default of `BOOKING_THRESHOLD`.
 const BOOKING_THRESHOLD: u8 = 60;
 
-/// What comes after the questionnaire.
+/// The configuration of what follows the questionnaire.
 #[derive(Clone, Debug)]
 pub struct BookingConfig {
-    /// `BOOKING_THRESHOLD`: from which readiness score on a lead is asked to book a call.
+    /// `BOOKING_THRESHOLD`: the lowest readiness score with which a lead is asked to book a call.
     pub threshold: u8,
-    /// `CALENDLY_EVENT_URL`: the page where calls are booked.
+    /// `CALENDLY_EVENT_URL`: the page where calls are booked. Without it there are no booking
+    /// links.
     pub page: Option<Url>,
 }
 
 impl BookingConfig {
-    /// Reads them.
+    /// Reads the configuration. What is missing or invalid is recorded in `settings`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let threshold = match settings.optional("BOOKING_THRESHOLD").map(str::parse) {
             None => Some(BOOKING_THRESHOLD),
@@ -177,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_missing_is_named_at_once() {
+    fn all_missing_variables_are_named_in_one_error() {
         let error = read(&[("DESTINATIONS", "crm,fax")]).unwrap_err().to_string();
         for name in ["SITE_URL", "SERVICE_TOKEN", "HASH_KEY", "DESTINATIONS"] {
             assert!(error.contains(name), "{name} in {error}");
@@ -204,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_booking_threshold_is_a_score() {
+    fn the_booking_threshold_is_a_whole_number_up_to_100() {
         let booking = |variables: &[(&str, &str)]| {
             let env: Env = variables.iter().copied().collect();
             let mut settings = env.settings();

@@ -1,3 +1,3 @@
-//! Text for people: how moments and words are written in a language.
+//! Formatting of text that people read, with one module for each language.
 
 pub mod pt_br;

@@ -1,6 +1,6 @@
 "use strict";
-// A stand-in for Calendly's page: books, moves and cancels. What a visitor typed
-// reaches the page only as textContent.
+// The page of the simulated Calendly: books, moves and cancels calls. Text that a visitor typed is
+// written to the page only as textContent.
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -22,7 +22,7 @@ async function ask(path, body) {
   return JSON.parse(text);
 }
 
-// The stage's clock may be ahead of the browser's.
+// The clock of the dev server may be ahead of the browser's.
 let now = new Date();
 function slots() {
   const times = [];
@@ -38,12 +38,12 @@ function slots() {
 
 function fill(select) {
   select.replaceChildren(...slots().map((at) => element("option", { value: at.toISOString() }, when(at))));
-  // The day after tomorrow: both reminders are still ahead.
+  // Preselect the day after tomorrow, so that both reminders are still due later.
   select.selectedIndex = 2;
 }
 
-function told(answer) {
-  const bad = answer.webhooks.filter((w) => w.status !== 200);
+function showResult(received) {
+  const bad = received.webhooks.filter((w) => w.status !== 200);
   $("status").textContent = bad.length
     ? `O Funil respondeu ${bad.map((w) => w.status).join(", ")}.`
     : "Pronto: o Funil recebeu o webhook. Veja as mensagens no palco.";
@@ -53,7 +53,7 @@ async function act(body) {
   $("alert").hidden = true;
   $("status").textContent = "Enviando…";
   try {
-    told(await ask("/stage/calendar", body));
+    showResult(await ask("/stage/calendar", body));
   } catch (error) {
     $("status").textContent = "";
     $("alert").textContent = `Não deu certo: ${error.message || "sem resposta do palco"}`;
@@ -92,7 +92,7 @@ async function start() {
   try {
     now = new Date((await ask("/stage/clock")).now);
   } catch {
-    /* the browser's clock will do */
+    /* use the browser's clock */
   }
   fill($("slot"));
   $("name").value = query.get("name") ?? "";

@@ -1,6 +1,6 @@
 "use strict";
-// Landing page: one form in one dialog. Without this file the same form is a
-// plain section of the page and posts itself (see landing.html).
+// The landing page: shows the form in a dialog and sends it as JSON. Without JavaScript the form is
+// a section of the page and is posted as a plain HTML form (see landing.html).
 
 const POLICY_VERSION = "2026-01";
 const ENDPOINT = "/api/lead-submit";
@@ -15,7 +15,7 @@ const submitButton = $("submit");
 const SUBMIT_LABEL = submitButton.textContent;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-// Fields as the body names them, in the order of the page.
+// The fields by their names in the body, in the order of the page.
 const fields = new Map(
   [...form.querySelectorAll("[data-field]")].map((box) => [
     box.dataset.field,
@@ -27,8 +27,8 @@ const fields = new Map(
 
 function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
-  // randomUUID exists only in secure contexts; the stage may be opened by the
-  // machine's address on the local network.
+  // randomUUID exists only in secure contexts. The dev server may be opened by the machine's address
+  // on the local network.
   const b = crypto.getRandomValues(new Uint8Array(16));
   b[6] = (b[6] & 0x0f) | 0x40;
   b[8] = (b[8] & 0x3f) | 0x80;
@@ -36,7 +36,7 @@ function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-// Storage may be blocked; the form must work all the same.
+// localStorage may be blocked. The form must work without it.
 const memory = new Map();
 function load(key) {
   try {
@@ -64,8 +64,8 @@ function cookie(test) {
 
 /* ---------- what is sent ---------- */
 
-// One leadId per attempt of an e-mail: a retry, even after a reload, speaks of
-// the same lead; another e-mail, or a form after a success, is another lead.
+// The lead id for an e-mail. A retry has the same id, even after a reload. Another e-mail, or a form
+// after a successful one, has a new id.
 function leadIdFor(email) {
   const key = email.toLowerCase();
   const kept = load("funil.attempt");
@@ -78,7 +78,7 @@ function leadIdFor(email) {
 function gaClientId() {
   const fromCookie = cookie((n) => n === "_ga")?.split(".").slice(-2).join(".");
   if (fromCookie) return fromCookie;
-  // No Google Analytics runs on the stage: a stable stand-in of the same shape.
+  // Google Analytics does not run on the dev server, so this is a stable substitute in its format.
   let kept = load("funil.ga");
   if (typeof kept !== "string") {
     kept = `${crypto.getRandomValues(new Uint32Array(1))[0]}.${Math.floor(Date.now() / 1000)}`;
@@ -111,8 +111,8 @@ function tracking() {
   };
 }
 
-// Absent values are left out (undefined is not serialised), never sent empty;
-// the honeypot alone is sent as it is.
+// The body of the request. Empty fields are left out (undefined is not serialised), except the
+// honeypot, which is always sent.
 function readBody() {
   const data = new FormData(form);
   const text = (name) => String(data.get(name) ?? "").trim() || undefined;
@@ -141,8 +141,8 @@ function readBody() {
   };
 }
 
-// The key belongs to the content: the same bytes (a retry) keep their key, any
-// change makes another. So no key is ever used for two different bodies.
+// The idempotency key for a body. A retry with the same body has the same key; any change gets a new
+// one, so that no key is used for two different bodies.
 let keyed = { content: null, key: null };
 function idempotencyKey(content) {
   if (keyed.content !== content) keyed = { content, key: uuid() };
@@ -167,7 +167,7 @@ function line(tag, text) {
   return el;
 }
 
-// Beside the button when the button is what comes next, else on top.
+// Shows a message above the button if the person has to press it again, otherwise above the form.
 function showAlert(messages, waiting = false) {
   if (waiting) submitButton.parentElement.before(alertBox);
   else form.prepend(alertBox);
@@ -177,8 +177,8 @@ function showAlert(messages, waiting = false) {
   (waiting ? submitButton : alertBox).scrollIntoView({ block: "nearest" });
 }
 
-// Every message is shown: at its field, or above the form when it speaks of
-// something the visitor does not see (utm, pageUrl, …).
+// Shows every message: at its field, or above the form for fields that the visitor does not see (utm,
+// pageUrl, …).
 function showErrors(errors, summary) {
   clearErrors();
   const above = [];
@@ -198,7 +198,7 @@ function showErrors(errors, summary) {
   (marked[0]?.control ?? alertBox).focus();
 }
 
-// A light check, to spare a round trip; the server's word is the one that counts.
+// A simple check that saves a request. The server checks everything again.
 function check(body) {
   const errors = [];
   const add = (field, message) => errors.push({ field, message });
@@ -220,13 +220,13 @@ let countdown = 0;
 
 function setBusy(on) {
   busy = on;
-  // aria-disabled, not disabled: the button keeps the focus.
+  // aria-disabled instead of disabled, so that the button keeps the focus.
   submitButton.setAttribute("aria-disabled", String(on));
   submitButton.textContent = on ? "Enviando…" : SUBMIT_LABEL;
   statusLine.textContent = on ? "Enviando suas respostas." : "";
 }
 
-// The seconds are announced once, in the message; the button counts silently.
+// Screen readers announce the seconds once, with the message. The countdown on the button is silent.
 function waitBeforeRetry(seconds) {
   const until = Date.now() + seconds * 1000;
   clearInterval(countdown);
@@ -272,13 +272,13 @@ async function send(content) {
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const text = await response.text();
-  let answer = null;
+  let body = null;
   try {
-    answer = JSON.parse(text);
+    body = JSON.parse(text);
   } catch {
-    /* judged below: an answer that cannot be read is no answer */
+    /* the caller treats a body that is not JSON as no response */
   }
-  return { response, answer };
+  return { response, body };
 }
 
 async function submit(event) {
@@ -294,19 +294,19 @@ async function submit(event) {
   try {
     result = await send(JSON.stringify(body));
   } catch {
-    /* no answer: offline, refused or timed out */
+    /* no response: offline, refused or timed out */
   }
   setBusy(false);
 
   if (!result) return offerRetry("Não conseguimos falar com o servidor.", 0);
-  const { response, answer } = result;
-  if (response.ok && answer?.success !== false && answer?.leadId) return succeed(answer);
+  const { response, body: received } = result;
+  if (response.ok && received?.success !== false && received?.leadId) return succeed(received);
   if (response.status === 429) return offerRetry("Recebemos muitos pedidos seguidos daqui.", retryAfter(response) || 30);
   if (response.ok || response.status >= 500 || response.status === 408 || response.status === 409) {
     return offerRetry("O servidor está com dificuldade para responder agora.", retryAfter(response));
   }
-  const errors = Array.isArray(answer?.errors) ? answer.errors : [];
-  showErrors(errors, answer?.detail || answer?.title || "O pedido não foi aceito. Confira os dados e tente de novo.");
+  const errors = Array.isArray(received?.errors) ? received.errors : [];
+  showErrors(errors, received?.detail || received?.title || "O pedido não foi aceito. Confira os dados e tente de novo.");
 }
 
 /* ---------- success ---------- */
@@ -326,7 +326,7 @@ function succeed({ leadId, amandaScore, tier }) {
   $("tier").textContent = title;
   $("tier-text").textContent = text;
   $("journey").href = `/stage?lead=${encodeURIComponent(leadId)}`;
-  // The questionnaire asks for the e-mail again; this browser knows it.
+  // The questionnaire asks for the e-mail again and fills it in from here.
   save("funil.email", { leadId, email: form.elements.email.value.trim() });
   $("questionnaire").href = `/questionario?lead_id=${encodeURIComponent(leadId)}`;
   $("dialog-title").textContent = "Recebemos, obrigado!";
@@ -358,7 +358,7 @@ function drawScore(score) {
   requestAnimationFrame(step);
 }
 
-// Ready for another lead; called only when a finished form is closed.
+// Resets the form for another lead. Called only after a form was sent successfully.
 function startOver() {
   form.reset();
   clearErrors();
@@ -372,7 +372,7 @@ function startOver() {
 
 /* ---------- dialog, phone mask, week ---------- */
 
-let chosenHours = null; // set only when the visitor moved the hero's slider
+let chosenHours = null; // null until the visitor moves the slider at the top of the page
 
 function openDialog(section) {
   if (form.hidden) startOver();
@@ -383,7 +383,7 @@ function openDialog(section) {
 }
 
 function maskPhone(input) {
-  // Light: only while typing at the end, and never on foreign or long numbers.
+  // Only while typing at the end, and not for foreign or long numbers.
   if (input.value.startsWith("+") || input.selectionStart !== input.value.length) return;
   const d = input.value.replace(/\D/g, "");
   if (d.length > 11) return;
@@ -416,7 +416,7 @@ function start() {
   });
 
   for (const link of document.querySelectorAll("a[data-section]")) {
-    // A link without JavaScript, a button with it.
+    // It is a link without JavaScript and a button with it.
     link.setAttribute("role", "button");
     link.setAttribute("aria-haspopup", "dialog");
     link.addEventListener("click", (event) => {
@@ -432,7 +432,7 @@ function start() {
 
   $("close").addEventListener("click", () => dialog.close());
   $("again").addEventListener("click", () => dialog.close());
-  // Pressed on the backdrop itself, not dragged there from a field.
+  // Close on a press on the backdrop, but not at the end of a drag from a field.
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
 
   $("week-hours").addEventListener("input", (event) => {

@@ -1,5 +1,6 @@
 "use strict";
-// The questionnaire: its questions are the rules' own data, so that page and score agree.
+// The questionnaire page. The server sends the questions from the rules of the score, so that the two
+// always agree.
 
 const $ = (id) => document.getElementById(id);
 const form = $("questionnaire");
@@ -100,15 +101,15 @@ function showErrors(errors, summary) {
   $("alert").hidden = false;
 }
 
-function succeed(answer) {
+function succeed(received) {
   form.hidden = true;
-  $("result").textContent = `Prontidão: ${answer.transformationScore} de 100`;
-  const booking = answer.nextStep === "calendar_booking";
+  $("result").textContent = `Prontidão: ${received.transformationScore} de 100`;
+  const booking = received.nextStep === "calendar_booking";
   $("next").textContent = booking
     ? "O próximo passo é uma conversa. Escolha um horário."
     : "Obrigado. Vamos mandar materiais para o seu momento, e a conversa pode vir depois.";
-  if (answer.bookingUrl) {
-    $("book").href = answer.bookingUrl;
+  if (received.bookingUrl) {
+    $("book").href = received.bookingUrl;
     $("book").hidden = false;
   }
   $("journey").href = `/stage?lead=${encodeURIComponent(leadId)}`;
@@ -127,10 +128,10 @@ async function submit(event) {
       body: JSON.stringify(body()),
       signal: AbortSignal.timeout(20_000),
     });
-    const answer = await response.json();
+    const received = await response.json();
     $("status").textContent = "";
-    if (response.ok && answer.success) return succeed(answer);
-    showErrors(answer.errors ?? [], answer.detail ?? "As respostas não foram aceitas.");
+    if (response.ok && received.success) return succeed(received);
+    showErrors(received.errors ?? [], received.detail ?? "As respostas não foram aceitas.");
   } catch {
     $("status").textContent = "";
     showErrors([], "Não conseguimos falar com o servidor. Tente de novo: repetir não duplica.");

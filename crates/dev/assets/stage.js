@@ -1,11 +1,11 @@
 "use strict";
-// Stage console. Everything read from the server is untrusted text (a visitor
-// typed it): it reaches the page through h(), that is textContent, and only so.
+// The console. Everything that the server sends is untrusted, because a visitor may have typed it. It
+// is written to the page only through h(), as text.
 
 const $ = (id) => document.getElementById(id);
 const FAST_MS = 1000;
 const SLOW_MS = 5000;
-const FRESH_MS = 10_000; // a lead this new may still be about to get deliveries
+const FRESH_MS = 10_000; // a lead that is newer than this may get more deliveries
 const SHOWN_REQUESTS = 20;
 
 const STATES = {
@@ -73,16 +73,16 @@ function span(ms) {
 
 const took = (ms) => (ms >= 1000 ? `${(ms / 1000).toLocaleString("pt-BR", { maximumFractionDigits: 1 })} s` : `${ms ?? "?"} ms`);
 
-// Countdowns tick by themselves between two polls.
+// Countdowns are updated between two polls.
 function dueText(dueAt) {
-  const left = timeOf(dueAt) - stageNow();
+  const left = timeOf(dueAt) - serverNow();
   return left > 0 ? `próxima tentativa em ${span(left)}` : "próxima tentativa a qualquer momento";
 }
 setInterval(() => {
   for (const el of document.querySelectorAll("[data-due]")) el.textContent = dueText(el.dataset.due);
 }, 500);
 
-// What the visitor opened stays open when the part around it is drawn anew.
+// A disclosure that the visitor opened stays open when the part around it is drawn again.
 const opened = new Set();
 function disclosure(key, summary, ...body) {
   const el = h("details", { open: opened.has(key) }, h("summary", { "data-focus": key }, ...summary), ...body);
@@ -90,7 +90,7 @@ function disclosure(key, summary, ...body) {
   return el;
 }
 
-// Draws only what changed, and gives the focus back to what had it.
+// Draws a part only if its fingerprint changed, and restores the focus and the scroll position.
 const drawn = new Map();
 function redraw(id, fingerprint, build) {
   if (drawn.get(id) === fingerprint) return;
@@ -205,8 +205,8 @@ function drawAttempt(attempt, good) {
 function drawDelivery(d) {
   const open = OPEN_STATES.has(d.state);
   const attempts = list(d.attempts);
-  // The delivery's own state says which attempt worked; an HTTP 200 with an
-  // unreadable body is no success.
+  // The state of the delivery decides whether the last attempt succeeded: an HTTP 200 with an
+  // unreadable body is not a success.
   const worked = (i) => d.state === "delivered" && i === attempts.length - 1;
   return h("li", { class: "card delivery", title: d.deliveryId },
     h("header", {},
@@ -228,8 +228,8 @@ function drawChange(change) {
     change.how && h("span", { class: "t-soft" }, ` ${HOW[change.how] ?? change.how}`));
 }
 
-// Each delivery sits beneath its event: by eventId when the entry names one,
-// else beneath the last event before it.
+// Groups deliveries under their events: by eventId if the delivery has one, otherwise under the last
+// event before it.
 function grouped(entries) {
   const groups = [];
   const ordered = [...entries].sort((a, b) => timeOf(a.at) - timeOf(b.at) || 0);
@@ -255,7 +255,7 @@ function drawGroup({ head, deliveries }) {
     deliveries.length > 0 && h("ul", { class: "cards", "aria-label": "Entregas deste evento" }, deliveries.map(drawDelivery)));
 }
 
-// A screen reader hears the state that changed, not the whole journey again.
+// Announces only changed states to screen readers, not the whole journey.
 let previousStates = new Map();
 function announce(deliveries) {
   const changed = deliveries.filter((d) => previousStates.has(d.deliveryId) && previousStates.get(d.deliveryId) !== d.state);
@@ -276,12 +276,12 @@ function drawJourney(journey, fingerprint) {
       : empty("Este lead ainda não tem acontecimentos."),
   ]);
   const newest = Math.max(0, ...entries.map((e) => timeOf(e.at) || 0));
-  return deliveries.some((d) => OPEN_STATES.has(d.state)) || stageNow() - newest < FRESH_MS;
+  return deliveries.some((d) => OPEN_STATES.has(d.state)) || serverNow() - newest < FRESH_MS;
 }
 
 /* ---------- clock ---------- */
 
-let clockTold = null;
+let clockState = null;
 let clockTrouble = "";
 let clockMoving = false;
 
@@ -290,7 +290,7 @@ async function moveClock(body) {
   clockMoving = true;
   drawClock();
   try {
-    clockTold = await send("/stage/clock", body);
+    clockState = await send("/stage/clock", body);
     clockTrouble = "";
   } catch (error) {
     clockTrouble = error.message || "O palco não respondeu.";
@@ -313,9 +313,9 @@ async function send(path, body) {
 }
 
 function drawClock() {
-  if (!clockTold) return;
-  const { now, aheadS, movable, nextDue } = clockTold;
-  redraw("clock", JSON.stringify([clockTold, clockTrouble, clockMoving]), () => {
+  if (!clockState) return;
+  const { now, aheadS, movable, nextDue } = clockState;
+  redraw("clock", JSON.stringify([clockState, clockTrouble, clockMoving]), () => {
     const button = (label, body, able = true) =>
       h("button", { type: "button", "data-focus": label, disabled: clockMoving || !able, onclick: () => moveClock(body) }, label);
     return [
@@ -329,12 +329,12 @@ function drawClock() {
 }
 
 async function pollClock() {
-  clockTold = (await get("/stage/clock")).data ?? null;
+  clockState = (await get("/stage/clock")).data ?? null;
   drawClock();
 }
 
-// The stage's time, which may be ahead of the browser's.
-const stageNow = () => Date.now() + (clockTold?.aheadS ?? 0) * 1000;
+// The time of the dev server, which may be ahead of the browser's.
+const serverNow = () => Date.now() + (clockState?.aheadS ?? 0) * 1000;
 
 /* ---------- calls and messages ---------- */
 
@@ -351,7 +351,7 @@ function drawCalls(bookings) {
     h("li", {}, "Chamada em ", clock(b.startsAt), chip(known(CALLS, b.status)), h("a", { href: "/agenda" }, "mudar na agenda"))));
 }
 
-// What the simulated WhatsApp got for this lead: the template's name and its texts.
+// The messages that the simulated WhatsApp received for this lead: template and texts.
 function drawChat(messages, leadId) {
   return messages.length > 0 && h("section", { class: "card chat", "aria-label": "Mensagens no WhatsApp" },
     h("h3", {}, "WhatsApp"),
@@ -365,14 +365,14 @@ async function optOut(leadId) {
   try {
     await send("/stage/whatsapp", { leadId, text: "PARAR" });
   } catch {
-    /* the next poll shows what became of it */
+    /* the next poll shows the result */
   }
   poll();
 }
 
 /* ---------- providers ---------- */
 
-// While a change of behaviour is on its way, a poll must not show the old one.
+// Changes of behaviour that are being sent. A poll must not show the old behaviour meanwhile.
 const changing = new Map();
 const refused = new Map();
 
@@ -393,7 +393,7 @@ async function setBehaviour(name, behaviour) {
   } catch {
     refused.set(name, "Não deu para mudar; o comportamento continua o de antes.");
   }
-  // A later choice may already be on its way: only the last one settles.
+  // A later choice may already be on its way, and only the last one counts.
   if (changing.get(name) === behaviour) changing.delete(name);
   drawProviders();
 }
@@ -477,7 +477,7 @@ async function pollJourney() {
     return false;
   }
   const { missing, text, data } = await get(`/stage/journey/${encodeURIComponent(leadId)}`);
-  if (leadId !== selected) return true; // another was chosen meanwhile
+  if (leadId !== selected) return true; // another lead was chosen meanwhile
   if (missing) {
     redraw("journey", `missing ${leadId}`, () => empty("Ainda não há jornada para o lead ", code(leadId), ". Se ele acabou de ser enviado, aparece aqui em instantes; senão, escolha outro na lista."));
     return false;
@@ -496,10 +496,10 @@ async function poll() {
   const mine = ++round;
   clearTimeout(timer);
   const leads = pollLeads();
-  // With no lead chosen the newest is the one to show, so the list comes first.
+  // If no lead is chosen, the newest one is shown, so the list has to be read first.
   if (!selected) await leads.catch(() => {});
   const results = await Promise.allSettled([leads, pollJourney(), pollProviders(), pollClock()]);
-  if (mine !== round) return; // a newer round took over
+  if (mine !== round) return; // a newer round has started
   const lost = results.some((r) => r.status === "rejected");
   $("link").classList.toggle("lost", lost);
   const text = lost ? "Sem resposta do palco; tentando de novo" : "Ao vivo";

@@ -1,8 +1,8 @@
-//! How long a function's binary takes from its start to the answer of its first call, which touches
-//! no network, and how much memory it has then.
+//! Measures how long a function's binary takes from its start to its first response, and its peak
+//! memory. The request does not use the network.
 //!
-//! `cargo build --profile dist -p lead-submit && cargo run --release -p funil-dev --example start_up
-//! -- target/dist/lead-submit`
+//! Linux only, because it reads `/proc`. Run it with `cargo build --profile dist -p lead-submit &&
+//! cargo run --release -p funil-dev --example start_up -- target/dist/lead-submit`
 
 use std::error::Error;
 use std::io::Write as _;
@@ -37,8 +37,8 @@ fn variables() -> Vec<(String, String)> {
     .into()
 }
 
-/// A call that every function answers without the table.
-fn call() -> Value {
+/// A request to which every function responds without the table.
+fn preflight() -> Value {
     json!({
         "version": "2.0", "rawPath": "/", "rawQueryString": "", "headers": {},
         "requestContext": {"http": {"method": "OPTIONS", "path": "/", "sourceIp": "127.0.0.1"}},
@@ -53,12 +53,13 @@ fn median(mut values: Vec<u64>) -> u64 {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let binary: PathBuf = std::env::args_os().nth(1).ok_or("name a function's binary")?.into();
+    let binary: PathBuf =
+        std::env::args_os().nth(1).ok_or("give the path of a function's binary")?.into();
     let (mut wall_us, mut cpu_us, mut memory_kb) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let started = Instant::now();
         let mut process = FunctionProcess::start(&binary, variables(), Lines::Kept).await?;
-        process.invoke(call(), 10).await?;
+        process.invoke(preflight(), 10).await?;
         wall_us.push(u64::try_from(started.elapsed().as_micros())?);
         let id = process.id().ok_or("the function ended")?;
         let on_cpu = std::fs::read_to_string(format!("/proc/{id}/schedstat"))?;
@@ -70,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(
         std::io::stdout(),
-        "{} runs, medians: start to first answer {} µs, of them {} µs on the CPU; peak memory {} kB",
+        "{} runs, medians: start to first response {} µs, of which {} µs on the CPU; peak memory {} kB",
         RUNS,
         median(wall_us),
         median(cpu_us),

@@ -1,4 +1,5 @@
-//! The commands of `funil`, one file each.
+//! The commands of `funil`, one file for each. They must not parse the command line themselves:
+//! that is in `main.rs`.
 
 pub mod backfill;
 pub mod dead;

@@ -1,9 +1,10 @@
-//! The `DynamoDB`-compatible engine that stands in for the service on one machine.
+//! The emulator of DynamoDB.
 //!
-//! Owns starting and stopping it, on a thread and a runtime of its own, so that one engine can
-//! serve every test of a process and its file is closed when `stop` returns. It is the only
-//! module that knows `dynoxide`; it must not know the table, its keys or the store: whoever
-//! wants data talks to [`Emulator::endpoint`] with the real SDK.
+//! Owns how the emulator is started and stopped. It runs on a thread with a runtime of its own, so
+//! that one emulator can serve all tests of a process and its file is closed when
+//! [`Emulator::stop`] returns. No other module uses `dynoxide`; see `docs/platforms.md` ("The
+//! emulator"). This module must not know the table, its keys or the store: data is read and written
+//! with the real SDK at [`Emulator::endpoint`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,10 +16,10 @@ use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// How long a stop waits for the requests that are still being answered.
+/// How long a stop waits for requests that are still being handled.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// A running engine; it stops, gracefully, when this is dropped.
+/// A running emulator. It stops gracefully when this is dropped.
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
@@ -26,46 +27,46 @@ pub struct Emulator {
     stopped: oneshot::Receiver<Result<(), EmulatorError>>,
 }
 
-/// Why the engine could not start or did not serve to the end.
+/// Why the emulator did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
     /// The data file could not be created, opened or read.
-    #[error("the local engine cannot use the data file {}", path.display())]
+    #[error("the emulator cannot use the data file {}", path.display())]
     File {
-        /// The file asked for.
+        /// The path of the data file.
         path: PathBuf,
-        /// What the engine said of it.
+        /// The emulator's error.
         #[source]
         source: DynoxideError,
     },
     /// The folder of the data file could not be created.
     #[error("the folder of the data file {} cannot be created", path.display())]
     Folder {
-        /// The file asked for.
+        /// The path of the data file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the file system.
         #[source]
         source: io::Error,
     },
-    /// The path of the data file is not UTF-8, which the engine requires.
+    /// The path of the data file is not UTF-8, which the emulator requires.
     #[error("the path of the data file {} is not UTF-8", path.display())]
     Path {
-        /// The file asked for.
+        /// The path of the data file.
         path: PathBuf,
     },
-    /// An engine in memory could not be made.
-    #[error("the local engine cannot start in memory")]
+    /// The emulator could not be started in memory.
+    #[error("the emulator cannot start in memory")]
     Memory(#[source] DynoxideError),
-    /// The thread, its runtime or its port could not be had.
-    #[error("the local engine cannot be served on a loopback port")]
+    /// The thread, its runtime or the port could not be created.
+    #[error("the emulator cannot listen on a loopback port")]
     Serve(#[source] io::Error),
-    /// The engine's server ended by itself.
-    #[error("the local engine stopped serving: {0}")]
+    /// The emulator stopped by itself.
+    #[error("the emulator stopped: {0}")]
     Ended(String),
 }
 
-/// An engine in memory without a server: it answers in the caller's own thread, so that a simulation
-/// decides itself when each call takes effect.
+/// An emulator in memory without a server. It handles a request in the thread of the caller, so
+/// that a simulation decides when each request takes effect.
 pub struct Embedded(Database);
 
 impl std::fmt::Debug for Embedded {
@@ -75,15 +76,16 @@ impl std::fmt::Debug for Embedded {
 }
 
 impl Embedded {
-    /// An empty one.
+    /// Creates an empty emulator.
     pub fn memory() -> Result<Self, EmulatorError> {
         Database::memory().map(Self).map_err(EmulatorError::Memory)
     }
 
-    /// Does one operation of the service's JSON interface: the HTTP status and the body.
+    /// Handles one request of DynamoDB's JSON API. Returns the HTTP status and the body of the
+    /// response.
     pub fn answer(&self, operation: &str, body: &str) -> (u16, String) {
         match self.operate(operation, body) {
-            Ok(answer) => (200, answer),
+            Ok(response) => (200, response),
             Err(error) => (error.status_code(), error.to_json()),
         }
     }
@@ -113,18 +115,19 @@ fn read<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, DynoxideError> 
         .map_err(|error| DynoxideError::SerializationException(error.to_string()))
 }
 
-fn written<T: serde::Serialize>(answer: &T) -> Result<String, DynoxideError> {
-    serde_json::to_string(answer)
+fn written<T: serde::Serialize>(response: &T) -> Result<String, DynoxideError> {
+    serde_json::to_string(response)
         .map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
 impl Emulator {
-    /// Starts an engine that keeps its data in memory and forgets it when stopped.
+    /// Starts an emulator with its data in memory.
     pub async fn memory() -> Result<Self, EmulatorError> {
         Self::serve(Database::memory().map_err(EmulatorError::Memory)?).await
     }
 
-    /// Starts an engine that keeps its data in the file `path`, creating it and its folder.
+    /// Starts an emulator with its data in this file. The file and its folder are created if they
+    /// do not exist.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, EmulatorError> {
         let path = path.as_ref();
         let Some(name) = path.to_str() else {
@@ -139,12 +142,12 @@ impl Emulator {
         Self::serve(database).await
     }
 
-    /// Where the engine listens: `http://127.0.0.1:<port>`.
+    /// The address of the emulator: `http://127.0.0.1:<port>`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Stops the engine and returns when its requests are answered and its file is closed.
+    /// Stops the emulator. Returns when its requests are handled and its file is closed.
     pub async fn stop(mut self) -> Result<(), EmulatorError> {
         drop(self.stop.take());
         (&mut self.stopped)
@@ -157,26 +160,26 @@ impl Emulator {
         let (bound, binding) = oneshot::channel();
         let (finished, stopped) = oneshot::channel();
         std::thread::Builder::new()
-            .name("funil-engine".to_owned())
+            .name("funil-emulator".to_owned())
             .spawn(move || {
                 let served = run(database, bound, stopping);
-                // Whoever dropped the engine does not wait for this.
+                // Nobody waits for this if the emulator was dropped.
                 drop(finished.send(served));
             })
             .map_err(EmulatorError::Serve)?;
         let Ok(address) = binding.await else {
-            // The thread ended before it was bound, and says why.
+            // The thread ended before it listened, and reports the reason.
             return Err(match stopped.await {
                 Ok(Err(error)) => error,
-                Ok(Ok(())) | Err(_) => EmulatorError::Ended("it never started".to_owned()),
+                Ok(Ok(())) | Err(_) => EmulatorError::Ended("it did not start".to_owned()),
             });
         };
         Ok(Self { address, stop: Some(stop), stopped })
     }
 }
 
-/// The life of the engine's thread. Its runtime is dropped on return, and with it every
-/// connection that still held the database.
+/// Runs the emulator on its thread. The runtime is dropped on return, and with it every connection
+/// that still held the database.
 fn run(
     database: Database,
     bound: oneshot::Sender<SocketAddr>,
@@ -190,7 +193,7 @@ fn run(
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(EmulatorError::Serve)?;
         let address = listener.local_addr().map_err(EmulatorError::Serve)?;
-        // A dropped sender and a message mean the same.
+        // Dropping the sender stops the emulator too.
         let stop = stopping.map(drop).shared();
         let mut serving = std::pin::pin!(
             server::serve_with_shutdown(listener, database, stop.clone())
@@ -201,7 +204,7 @@ fn run(
         }
         tokio::select! {
             served = &mut serving => served,
-            // A client that sent half a request would hold the stop for ever.
+            // Without the timeout a client that sent half a request would block the stop for ever.
             () = stop => tokio::time::timeout(STOP_GRACE, serving).await.unwrap_or(Ok(())),
         }
     })
@@ -213,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    async fn call(emulator: &Emulator, operation: &str, body: Value) -> Value {
+    async fn request(emulator: &Emulator, operation: &str, body: Value) -> Value {
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -221,7 +224,7 @@ mod tests {
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
-        let answer = client
+        let response = client
             .post(emulator.endpoint())
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .header("content-type", "application/x-amz-json-1.0")
@@ -235,8 +238,8 @@ mod tests {
             .send()
             .await
             .unwrap();
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
         assert!(status.is_success(), "{operation}: {status} {text}");
         serde_json::from_str(&text).unwrap()
     }
@@ -248,11 +251,11 @@ mod tests {
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         });
-        call(emulator, "CreateTable", table).await;
+        request(emulator, "CreateTable", table).await;
     }
 
     #[tokio::test]
-    async fn a_file_gives_back_after_a_restart_what_was_put_in_it() {
+    async fn data_in_a_file_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("made/for/it/funil.db");
         let item = json!({"pk": {"S": "LEAD#1"}, "name": {"S": "x"}});
@@ -260,20 +263,20 @@ mod tests {
         let emulator = Emulator::open(&path).await.unwrap();
         assert!(emulator.endpoint().starts_with("http://127.0.0.1:"));
         create_table(&emulator).await;
-        call(&emulator, "PutItem", json!({"TableName": "funil", "Item": item})).await;
+        request(&emulator, "PutItem", json!({"TableName": "funil", "Item": item})).await;
         emulator.stop().await.unwrap();
 
         let emulator = Emulator::open(&path).await.unwrap();
         let key = json!({"TableName": "funil", "Key": {"pk": {"S": "LEAD#1"}}});
-        assert_eq!(call(&emulator, "GetItem", key).await["Item"], item);
+        assert_eq!(request(&emulator, "GetItem", key).await["Item"], item);
         emulator.stop().await.unwrap();
     }
 
     #[tokio::test]
-    async fn two_emulators_in_memory_share_nothing() {
+    async fn two_emulators_in_memory_share_no_data() {
         let (one, other) = (Emulator::memory().await.unwrap(), Emulator::memory().await.unwrap());
         create_table(&one).await;
-        let tables = call(&other, "ListTables", json!({})).await;
+        let tables = request(&other, "ListTables", json!({})).await;
         assert_eq!(tables["TableNames"], json!([]));
     }
 
@@ -298,14 +301,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_database_is_refused_in_a_sentence() {
+    async fn a_file_that_is_not_a_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "not a database, and long enough to be looked at as one ".repeat(40))
             .unwrap();
         let error = Emulator::open(&path).await.unwrap_err();
         let message = error.to_string();
-        assert!(message.starts_with("the local engine cannot use the data file /"), "{message}");
+        assert!(message.starts_with("the emulator cannot use the data file /"), "{message}");
         assert!(std::error::Error::source(&error).is_some());
     }
 }

@@ -1,4 +1,6 @@
-//! Every function of Funil in one process, for the local stage and the tests.
+//! All functions in one process, for the dev server and the tests.
+//!
+//! It must not know what any function does.
 
 use std::time::Duration;
 
@@ -8,7 +10,8 @@ use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_lambda::{Function, functions as registry};
 use funil_store::Platform;
 
-/// All functions, configured by one environment. What is wrong for any of them is in the error.
+/// Builds all functions from one environment. The error names everything that is missing or invalid
+/// for any of them.
 pub fn all(env: &Env, platform: &Platform) -> Result<Vec<Function>, ConfigError> {
     all_with_request_timeout(env, platform, REQUEST_TIMEOUT)
 }
@@ -17,7 +20,7 @@ fn dispatch(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     funil_lambda::dispatch(env, platform, Alerts::connect(env, platform)?.into_work())
 }
 
-/// The same, with another limit on how long a provider may take to answer.
+/// Like [`all`], with another timeout for requests to providers.
 pub fn all_with_request_timeout(
     env: &Env,
     platform: &Platform,

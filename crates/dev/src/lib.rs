@@ -1,5 +1,5 @@
-//! What runs the system on one machine: the local stage, the table's engine, simulated providers, and
-//! a function's real binary alone.
+//! Everything that runs the system on one machine: the dev server, the DynamoDB emulator, the
+//! simulated providers, a Lambda Runtime API for the functions' binaries, and the command line.
 
 pub mod cli;
 pub mod emulator;

@@ -1,4 +1,6 @@
-//! `funil`: the local stage and the command line.
+//! `funil`: the dev server and the command line.
+//!
+//! Owns the arguments and what is printed. What a command does is in the library's `cli` module.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ use url::Url;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// The backend of a lead funnel, on your machine. Without a command it starts the local stage.
+/// The backend of a lead funnel, on your machine. Without a command it starts the dev server.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -32,9 +34,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start the local stage (the default).
+    /// Start the dev server (the default).
     Dev(DevArguments),
-    /// Send sample events and print each answer and the lead's journey.
+    /// Send sample requests and print each response and the lead's journey.
     Send {
         /// Samples, as `events/<function>/<sample>.json`.
         #[arg(required = true)]
@@ -43,55 +45,56 @@ enum Command {
         #[arg(long, default_value = "http://127.0.0.1:8888/api")]
         to: Url,
     },
-    /// Print a lead's journey, from the table that the environment names or from the local stage's.
+    /// Print a lead's journey, from the table that the environment names or from that of the dev
+    /// server.
     Journey {
-        /// The lead.
+        /// The lead's UUID.
         lead_id: String,
-        /// The local stage whose table is read where the environment has no credentials.
+        /// The dev server whose table is read if the environment has no credentials.
         #[arg(long, default_value = "http://127.0.0.1:8888")]
         server: Url,
     },
-    /// Sum the totals that a log's lines carry: accepted, duplicates, settled, durations.
+    /// Sum the metrics in the lines of a log: accepted, duplicates, settled, durations.
     Stats {
-        /// The log, or `-` for standard input.
+        /// The log file, or `-` for standard input.
         log: PathBuf,
     },
-    /// Deliveries that wait for a person: list, show, replay, settle.
+    /// Manage dead deliveries: list, show, replay, settle.
     Dead {
-        /// The local stage whose table is meant where the environment has no credentials.
+        /// The dev server whose table is used if the environment has no credentials.
         #[arg(long, global = true, default_value = "http://127.0.0.1:8888")]
         server: Url,
         #[command(subcommand)]
         command: DeadCommand,
     },
-    /// Plan deliveries for what was accepted while a destination was off. A dry run unless you say
-    /// --yes.
+    /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
+    /// is a dry run.
     Backfill {
-        /// The local stage whose table is meant where the environment has no credentials.
+        /// The dev server whose table is used if the environment has no credentials.
         #[arg(long, default_value = "http://127.0.0.1:8888")]
         server: Url,
         #[command(flatten)]
         arguments: BackfillArguments,
     },
-    /// The table.
+    /// Manage the table.
     Table {
         #[command(subcommand)]
         command: TableCommand,
     },
-    /// Run one function's binary alone, with one event, configured by the environment.
+    /// Run the binary of one function with one event, configured by the environment.
     Invoke {
-        /// The function.
+        /// The name of the function.
         function: String,
-        /// The event, as JSON.
+        /// The file with the event, as JSON.
         event: PathBuf,
     },
 }
 
 #[derive(Subcommand)]
 enum TableCommand {
-    /// Create the table with its indexes, as `template.yaml` does, and its META item.
+    /// Create the table with its indexes and its identity (the META item).
     Create {
-        /// Where DynamoDB is, where that is not AWS.
+        /// The endpoint of DynamoDB, if it is not that of AWS.
         #[arg(long)]
         endpoint: Option<Url>,
     },
@@ -99,16 +102,18 @@ enum TableCommand {
 
 #[derive(Args, Clone)]
 struct DevArguments {
-    /// The stage's port.
+    /// The port on which the dev server listens.
     #[arg(long, default_value_t = 8888)]
     port: u16,
-    /// The folder that keeps the table and what the simulated providers received.
+    /// The folder for the table and for what the simulated providers received.
     #[arg(long, default_value = ".funil")]
     data: PathBuf,
-    /// Functions that run elsewhere, such as <http://127.0.0.1:9000/lambda-url>.
+    /// The base address of functions that run elsewhere, such as
+    /// <http://127.0.0.1:9000/lambda-url>.
     #[arg(long)]
     functions_at: Option<Url>,
-    /// Where alerts go, in the shape of Slack's incoming webhooks; without it they are log lines.
+    /// The address that alerts are sent to, in the format of Slack's incoming webhooks. Without it
+    /// alerts are log lines.
     #[arg(long)]
     alerts_to: Option<Url>,
 }
@@ -136,14 +141,14 @@ async fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            say(&mut std::io::stderr(), &format!("{error}\n"));
+            print(&mut std::io::stderr(), &format!("{error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints to a person; one who closed the pipe has read enough.
-fn say(out: &mut impl std::io::Write, text: &str) {
+/// Prints to the terminal. Errors are ignored, because the reader may close a pipe early.
+fn print(out: &mut impl std::io::Write, text: &str) {
     drop(out.write_all(text.as_bytes()));
     drop(out.flush());
 }
@@ -158,7 +163,7 @@ async fn dev(arguments: DevArguments, env: &Env) -> Result<ExitCode, Failure> {
     let server = DevServer::start(&options, env).await?;
     let address = server.address();
     let data = arguments.data.display();
-    say(
+    print(
         &mut std::io::stdout(),
         &format!(
             "\nFunil's dev server\n\n  \
@@ -180,18 +185,18 @@ async fn send_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Fa
         let sent = match send::send(path, to, env, &platform).await {
             Ok(sent) => sent,
             Err(error) => {
-                say(&mut std::io::stderr(), &format!("{error}\n"));
+                print(&mut std::io::stderr(), &format!("{error}\n"));
                 code = ExitCode::FAILURE;
                 continue;
             }
         };
         let shown =
             format!("{} -> {} {}\n{}\n", path.display(), sent.function, sent.status, sent.body);
-        say(&mut std::io::stdout(), &shown);
+        print(&mut std::io::stdout(), &shown);
         if let Some(lead_id) = sent.lead_id {
             let server = to.join("/")?;
             if let Err(error) = show_journey(lead_id, &server, env, Duration::from_secs(5)).await {
-                say(&mut std::io::stderr(), &format!("{error}\n"));
+                print(&mut std::io::stderr(), &format!("{error}\n"));
                 code = ExitCode::FAILURE;
             }
         }
@@ -205,7 +210,7 @@ async fn print_journey(lead_id: &str, server: &Url, env: &Env) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a journey, giving its deliveries a moment to happen.
+/// Prints a journey. It first waits up to `patience` until no delivery is open.
 async fn show_journey(
     lead_id: LeadId,
     server: &Url,
@@ -213,21 +218,21 @@ async fn show_journey(
     patience: Duration,
 ) -> Result<(), Failure> {
     let store = store(server, env)?;
-    let mut looks = patience.as_millis() / 250;
+    let mut tries = patience.as_millis() / 250;
     loop {
         let found = store.journey(lead_id).await?;
         let open = found
             .as_ref()
             .is_some_and(|found| found.deliveries.iter().any(|one| one.state.is_open()));
-        if open && looks > 0 {
-            looks -= 1;
+        if open && tries > 0 {
+            tries -= 1;
             tokio::time::sleep(Duration::from_millis(250)).await;
             continue;
         }
         let shown = found
             .as_ref()
-            .map_or_else(|| "There is no such lead in the table.\n".to_owned(), journey::to_text);
-        say(&mut std::io::stdout(), &shown);
+            .map_or_else(|| "The table has no such lead.\n".to_owned(), journey::to_text);
+        print(&mut std::io::stdout(), &shown);
         return Ok(());
     }
 }
@@ -240,7 +245,7 @@ fn stats(log: &Path) -> Result<ExitCode, Failure> {
             .map_err(|error| format!("{} cannot be read: {error}", log.display()))?;
         Stats::read(std::io::BufReader::new(file))?
     };
-    say(&mut std::io::stdout(), &stats.to_text());
+    print(&mut std::io::stdout(), &stats.to_text());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -260,19 +265,21 @@ async fn plan_missing(
     env: &Env,
 ) -> Result<ExitCode, Failure> {
     let (store, platform) = (store(server, env)?, funil_lambda::platform());
-    // Without it, as on the local stage, revocations at an alias could not be found.
+    // The key is needed to find revocations that are stored at an alias. The dev server has a fixed
+    // one.
     let hash_key = env.get("HASH_KEY").unwrap_or(if is_local(env) { DEV_HASH_KEY } else { "" });
-    let hash_key = HashKey::new(hash_key).ok_or("Set HASH_KEY to that of the table.")?;
+    let hash_key = HashKey::new(hash_key).ok_or("Set HASH_KEY to the key of the table.")?;
     backfill::run(arguments, &hash_key, &store, &platform, &mut std::io::stdout()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the environment names no credentials: the local stage's table is meant.
+/// Whether the environment has no AWS credentials. The table of the dev server is used then.
 fn is_local(env: &Env) -> bool {
     env.get("AWS_ACCESS_KEY_ID").is_none() && env.get("FUNIL_AWS_ACCESS_KEY_ID").is_none()
 }
 
-/// The table that the environment names; without credentials, that of the local stage at `stage`.
+/// The table that the environment names, or that of the dev server at `server` if the environment
+/// has no credentials.
 fn store(server: &Url, env: &Env) -> Result<Store, Failure> {
     let env: Env = if is_local(env) {
         [
@@ -307,14 +314,14 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     }
     let store = Store::connect(&aws, &site.table, &funil_lambda::platform());
     store.create_table(&site.hash_key, Stream::On).await?;
-    say(&mut std::io::stdout(), &format!("The table {} is there.\n", site.table));
+    print(&mut std::io::stdout(), &format!("The table {} exists.\n", site.table));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn invoke(function: &str, event: &Path, env: &Env) -> Result<ExitCode, Failure> {
     let event = serde_json::from_slice(&std::fs::read(event)?)?;
-    let answer = funil_dev::cli::invoke(function, event, env.variables()).await?;
-    say(&mut std::io::stdout(), &format!("{answer:#}\n"));
+    let response = funil_dev::cli::invoke(function, event, env.variables()).await?;
+    print(&mut std::io::stdout(), &format!("{response:#}\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -323,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dead_and_backfill_find_a_stage_that_listens_elsewhere() {
+    fn dead_and_backfill_take_the_address_of_the_dev_server_after_their_command() {
         let elsewhere = "http://127.0.0.1:9911";
         for words in ["dead list", "dead replay --yes", "backfill --destination crm"] {
             let words = ["funil"].into_iter().chain(words.split(' '));

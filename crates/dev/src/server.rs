@@ -1,8 +1,9 @@
-//! The local stage: the whole system on one port.
+//! The dev server: the whole system on one port.
 //!
-//! Functions at `/api/<name>` and `/.netlify/functions/<name>`, the demo page, the console, simulated
-//! providers under `/simulated`, and the table's engine for whoever speaks DynamoDB to `/`. Nothing
-//! here is deployed, and nothing here decides anything: it wires what the other crates are.
+//! It serves the functions at `/api/<name>` and `/.netlify/functions/<name>`, the demo pages, the
+//! console at `/stage`, the simulated providers under `/simulated`, and passes DynamoDB requests to
+//! `/` on to the emulator. It is never deployed. It owns only how these parts are connected and
+//! must not decide anything that the other crates decide. See `docs/dev-server.md`.
 
 mod calendar;
 mod clock;
@@ -40,55 +41,56 @@ pub use environment::{
     DEV_CALENDLY_KEY, DEV_HASH_KEY, DEV_WHATSAPP_APP_SECRET, DevEnvironment, TABLE,
 };
 
-/// How often the stage looks for what is due; a deployment does so each minute.
+/// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
 const SWEEP: Duration = Duration::from_secs(10);
-/// The largest request that the stage reads, in bytes.
+/// The maximum size of a request, in bytes.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// How a stage is set up.
+/// The options of a dev server.
 #[derive(Clone, Debug)]
 pub struct DevServerOptions {
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on. Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// The folder that keeps the table and what the providers received.
+    /// The folder for the table and for what the simulated providers received.
     pub data: PathBuf,
-    /// Functions that run elsewhere, such as under `cargo lambda watch`: the base of their addresses.
+    /// The base address of functions that run elsewhere, for example under `cargo lambda watch`.
     pub functions_at: Option<Url>,
-    /// Where alerts go, as `MONITORING_WEBHOOK_URL`; without it they are log lines.
+    /// The address that alerts are sent to (`MONITORING_WEBHOOK_URL`). Without it they are log
+    /// lines.
     pub alerts_to: Option<Url>,
 }
 
-/// Why a stage did not start.
+/// Why a dev server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DevServerError {
-    /// Somebody else listens there.
-    #[error("nothing can listen on {address}: {source}; choose another with --port")]
+    /// The address cannot be listened on, for example because it is in use.
+    #[error("cannot listen on {address}: {source}; choose another port with --port")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The engine did not start.
+    /// The emulator did not start.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// The folder cannot be written.
+    /// The data folder cannot be written.
     #[error("{path} cannot be written: {source}; choose another folder with --data")]
     Data {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A variable given on the command line is wrong.
+    /// A variable of the process's environment is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The table could not be made.
+    /// The table could not be created.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What the stage's routes share.
+/// What the routes share.
 struct Shared {
     store: Store,
     clock: Arc<clock::MovedClock>,
@@ -103,13 +105,13 @@ struct Shared {
     token: Secret,
 }
 
-/// A running stage. Ends when it is stopped or dropped.
+/// A running dev server. It ends when it is stopped or dropped.
 pub struct DevServer {
     address: SocketAddr,
     environment: DevEnvironment,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
-    telling: JoinHandle<()>,
+    notifying: JoinHandle<()>,
     emulator: Option<Emulator>,
 }
 
@@ -117,12 +119,13 @@ impl Drop for DevServer {
     fn drop(&mut self) {
         self.serving.abort();
         self.sweeping.abort();
-        self.telling.abort();
+        self.notifying.abort();
     }
 }
 
 impl DevServer {
-    /// Starts everything. `overrides` are variables of the process that the stage honours.
+    /// Starts everything. `overrides` is the environment of the process, of which only the
+    /// variables in `docs/dev-server.md` ("Its environment") are used.
     pub async fn start(
         options: &DevServerOptions,
         overrides: &funil_core::settings::Env,
@@ -140,8 +143,8 @@ impl DevServer {
             Arc::clone(&platform.clock),
             options.data.join("clock-ahead-s"),
         ));
-        let told: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);
-        let platform = Platform { clock: told, ..platform };
+        let moved: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);
+        let platform = Platform { clock: moved, ..platform };
         let env = environment.with_emulator(&emulator.endpoint());
         let store = Self::store(&env, &platform)?;
         store.create_table(&environment.hash_key()?, Stream::Off).await?;
@@ -173,12 +176,12 @@ impl DevServer {
         let serving = tokio::spawn(async move {
             let service = routes.into_make_service_with_connect_info::<SocketAddr>();
             if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!(error = %error, "the stage stopped serving");
+                tracing::error!(error = %error, "the dev server on {address} stopped serving");
             }
         });
-        let telling = tokio::spawn(messages::tell_statuses(Arc::clone(&shared)));
+        let notifying = tokio::spawn(messages::send_status_updates(Arc::clone(&shared)));
         let sweeping = tokio::spawn(functions_route::sweep(shared, SWEEP));
-        Ok(Self { address, environment, serving, sweeping, telling, emulator: Some(emulator) })
+        Ok(Self { address, environment, serving, sweeping, notifying, emulator: Some(emulator) })
     }
 
     fn store(env: &funil_core::settings::Env, platform: &Platform) -> Result<Store, ConfigError> {
@@ -198,21 +201,21 @@ impl DevServer {
         Ok(providers)
     }
 
-    /// Where it listens.
+    /// The address of the server.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The variables with which a function's binary works on this stage.
+    /// The environment variables with which a function's binary uses this dev server.
     pub const fn environment(&self) -> &DevEnvironment {
         &self.environment
     }
 
-    /// Ends it; the table's file is closed on return.
+    /// Stops the server. Returns when the table's file is closed.
     pub async fn stop(mut self) -> Result<(), DevServerError> {
         self.serving.abort();
         self.sweeping.abort();
-        self.telling.abort();
+        self.notifying.abort();
         match self.emulator.take() {
             Some(emulator) => Ok(emulator.stop().await?),
             None => Ok(()),
@@ -223,28 +226,28 @@ impl DevServer {
 fn routes(shared: Arc<Shared>) -> Router {
     let simulated = shared.providers.router();
     Router::new()
-        .route("/", get(async || html(include_str!("../assets/landing.html"))))
+        .route("/", get(async || page(include_str!("../assets/landing.html"))))
         .route("/", post(emulator))
-        .route("/questionario", get(async || html(include_str!("../assets/questionnaire.html"))))
+        .route("/questionario", get(async || page(include_str!("../assets/questionnaire.html"))))
         .route(
             "/preparacao-chamada",
-            get(async || html(include_str!("../assets/preparation.html"))),
+            get(async || page(include_str!("../assets/preparation.html"))),
         )
-        .route("/agenda", get(async || html(include_str!("../assets/calendar.html"))))
+        .route("/agenda", get(async || page(include_str!("../assets/calendar.html"))))
         .route("/stage/calendar", get(calendar::list).post(calendar::act))
         .route("/stage/questions", get(console::questions))
-        .route("/stage/whatsapp", post(messages::write))
+        .route("/stage/whatsapp", post(messages::reply))
         .route("/stage/clock", get(clock::show).post(clock::shift))
-        .route("/stage", get(async || html(include_str!("../assets/stage.html"))))
+        .route("/stage", get(async || asset("text/html", include_str!("../assets/stage.html"))))
         .route("/assets/{file}", get(assets))
         .route("/stage/leads", get(console::leads))
         .route("/stage/journey/{lead_id}", get(console::journey))
         .route("/stage/providers", get(console::providers))
         .route("/stage/providers/{name}", put(console::behave).post(console::behave_by_query))
-        .route("/api/{function}", any(functions_route::call))
-        .route("/api/{function}/{*below}", any(functions_route::call))
-        .route("/.netlify/functions/{function}", any(functions_route::call))
-        .route("/.netlify/functions/{function}/{*below}", any(functions_route::call))
+        .route("/api/{function}", any(functions_route::invoke))
+        .route("/api/{function}/{*below}", any(functions_route::invoke))
+        .route("/.netlify/functions/{function}", any(functions_route::invoke))
+        .route("/.netlify/functions/{function}/{*below}", any(functions_route::invoke))
         .with_state(shared)
         .nest("/simulated", simulated)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
@@ -262,17 +265,20 @@ async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Respo
     }
 }
 
-fn html(page: &'static str) -> Response {
-    asset("text/html", page)
+/// A page that visitors see. Its `{{head}}` is replaced with what the heads of these pages share.
+fn page(html: &'static str) -> Response {
+    let head = include_str!("../assets/head.html").trim_end();
+    asset("text/html", html.replace("{{head}}", head))
 }
 
-fn asset(kind: &'static str, text: &'static str) -> Response {
+fn asset(kind: &'static str, text: impl IntoResponse) -> Response {
     let kind = format!("{kind}; charset=utf-8");
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache".to_owned())], text)
         .into_response()
 }
 
-/// Speaks DynamoDB on the stage's own port, so that one address is all a function's binary needs.
+/// Passes DynamoDB requests on to the emulator, so that a function's binary needs only the address
+/// of the dev server.
 async fn emulator(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     if !headers.contains_key("x-amz-target") {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -284,9 +290,9 @@ async fn emulator(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         }
     }
     match request.send().await {
-        Ok(answer) => {
-            let (status, headers) = (answer.status(), answer.headers().clone());
-            match answer.bytes().await {
+        Ok(response) => {
+            let (status, headers) = (response.status(), response.headers().clone());
+            match response.bytes().await {
                 Ok(body) => (status, headers, body).into_response(),
                 Err(_) => StatusCode::BAD_GATEWAY.into_response(),
             }
@@ -295,8 +301,8 @@ async fn emulator(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
     }
 }
 
-/// The key as the store takes it.
 impl DevEnvironment {
+    /// The `HASH_KEY` in the type that the store takes.
     fn hash_key(&self) -> Result<HashKey, ConfigError> {
         HashKey::new(self.variable("HASH_KEY"))
             .ok_or_else(|| ConfigError(vec!["HASH_KEY is too short.".to_owned()]))

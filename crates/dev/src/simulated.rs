@@ -1,9 +1,9 @@
-//! Simulated CRM, `MailerLite`, GA4, Segment, Meta and WhatsApp, for the local stage and the end-to-end
-//! tests.
+//! Simulated CRM, MailerLite, GA4, Segment, Meta and WhatsApp, for the dev server and the
+//! end-to-end tests.
 //!
-//! Owns the one world they live in: what each received, how each behaves from call to call, and
-//! the effects its interface would have had. Any other name is a provider that records and
-//! answers `{}`. It must not know the system that calls it: it imports none of its crates.
+//! Owns the state of all of them: what each received, how each behaves, and the effects that the
+//! requests would have had. Any other name is a provider that records requests and responds `{}`.
+//! This module must not know the system under test, so it imports none of the other crates.
 
 mod behaviour;
 mod crm;
@@ -36,37 +36,38 @@ pub use whatsapp::{WhatsAppMessage, inbound as whatsapp_inbound};
 use exchange::{ProviderRequest, ProviderResponse};
 use journal::{Entry, Journal};
 
-/// Tells the time in RFC 3339.
+/// A source of the current time, in RFC 3339.
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// The providers with an interface of their own here.
+/// The providers whose API is simulated.
 const SIMULATED: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp"];
 
-/// The simulated providers; clones are the same ones.
+/// The simulated providers. Clones share their state.
 #[derive(Clone)]
 pub struct Providers {
     shared: Arc<Shared>,
     servers: Arc<Servers>,
 }
 
-/// What the routes hold: without the servers, so that a server does not keep itself running.
+/// What the routes share. It does not contain the servers, so that a server does not keep itself
+/// running.
 struct Shared {
     clock: Clock,
     world: Mutex<World>,
     arrived: Notify,
 }
 
-/// The servers started; dropping the senders stops them.
+/// The servers that were started. Dropping the senders stops them.
 struct Servers {
     shared: Arc<Shared>,
     stops: Mutex<Vec<oneshot::Sender<()>>>,
 }
 
-/// Everything that changes.
+/// The state of all providers.
 #[derive(Default)]
 struct World {
     desks: BTreeMap<String, Desk>,
-    /// In order of arrival.
+    /// The requests by serial number, so in order of arrival.
     received: BTreeMap<u64, Received>,
     last_serial: u64,
     crm: crm::Crm,
@@ -78,28 +79,32 @@ struct World {
     journal: Option<Journal>,
 }
 
-/// How one provider treats its calls.
+/// How one provider treats its requests.
 #[derive(Default)]
 struct Desk {
+    /// For requests after those in the script.
     standing: Behaviour,
+    /// For the next requests, one each.
     script: VecDeque<Behaviour>,
+    /// Notifies requests that hang to go on.
     hung: Arc<Notify>,
 }
 
 impl Providers {
-    /// Providers that have received nothing and behave normally.
+    /// Creates providers that have received nothing and behave normally.
     pub fn new(clock: Clock) -> Self {
         Self::of(clock, World::default())
     }
 
-    /// Providers that keep what they receive in a file and begin with what it holds.
+    /// Creates providers that record what they receive in a file, and start with the requests that
+    /// the file already has.
     ///
-    /// One JSON object per line, with secrets masked; behaviours are not kept.
+    /// The file has one JSON object on each line, with secrets masked. Behaviours are not recorded.
     pub fn with_log(clock: Clock, path: impl AsRef<Path>) -> io::Result<Self> {
         let (journal, entries) = Journal::open(path.as_ref())?;
         let mut world = World::default();
         for entry in entries {
-            world.relive(entry);
+            world.restore(entry);
         }
         world.journal = Some(journal);
         Ok(Self::of(clock, world))
@@ -111,13 +116,13 @@ impl Providers {
         Self { shared, servers: Arc::new(servers) }
     }
 
-    /// The base URL of a provider on a server of [`Providers::serve`].
+    /// The base URL of a provider on a server that [`Providers::serve`] started.
     pub fn base_url(address: SocketAddr, name: &str) -> String {
         format!("http://{address}/{name}")
     }
 
-    /// How a provider treats its calls from now on, once its script is played; if that is a
-    /// change, its hanging calls are released.
+    /// Sets how a provider treats its requests once its script has ended. If that is a change, the
+    /// requests that hang are released.
     pub fn behave(&self, provider: &str, behaviour: Behaviour) {
         let mut world = self.shared.lock();
         let desk = world.desk(provider);
@@ -127,46 +132,47 @@ impl Providers {
         }
     }
 
-    /// How a provider treats its next calls, one each, after those already scripted.
+    /// Sets how a provider treats its next requests, one behaviour for each request. They are added
+    /// to the script.
     pub fn script(&self, provider: &str, one_by_one: impl IntoIterator<Item = Behaviour>) {
         self.shared.lock().desk(provider).script.extend(one_by_one);
     }
 
-    /// The standing behaviour of a provider.
+    /// How a provider treats its requests once its script has ended.
     pub fn behaviour(&self, provider: &str) -> Behaviour {
         self.read(|world| {
             world.desks.get(provider).map(|desk| desk.standing.clone()).unwrap_or_default()
         })
     }
 
-    /// Ends the wait of every hanging call: [`Behaviour::HangAfterEffect`] answers late,
+    /// Releases all requests that hang: [`Behaviour::HangAfterEffect`] responds now,
     /// [`Behaviour::Hang`] closes its connection.
     pub fn release_hung(&self) {
         self.shared.release_hung();
     }
 
-    /// The simulated providers, and every other one called or told how to behave.
+    /// The simulated providers, and all others that received a request or were given a behaviour.
     pub fn names(&self) -> Vec<String> {
         self.read(|world| {
             let seen = world.received.values().map(|received| received.provider.as_str());
-            let told = world.desks.keys().map(String::as_str);
+            let given = world.desks.keys().map(String::as_str);
             let others: BTreeSet<&str> =
-                seen.chain(told).filter(|name| !SIMULATED.contains(name)).collect();
+                seen.chain(given).filter(|name| !SIMULATED.contains(name)).collect();
             SIMULATED.into_iter().chain(others).map(str::to_owned).collect()
         })
     }
 
-    /// What a provider received, in order.
+    /// The requests that a provider received, in order.
     pub fn received(&self, provider: &str) -> Vec<Received> {
         self.read(|world| world.of(provider).cloned().collect())
     }
 
-    /// What all providers received, in order.
+    /// The requests that all providers received, in order.
     pub fn all_received(&self) -> Vec<Received> {
         self.read(|world| world.received.values().cloned().collect())
     }
 
-    /// Returns once a provider has received this many calls, hanging ones included.
+    /// Waits until a provider has received this many requests, including those that hang.
     pub async fn until_received(&self, provider: &str, count: usize) {
         loop {
             let arrived = self.shared.arrived.notified();
@@ -177,7 +183,7 @@ impl Providers {
         }
     }
 
-    /// Forgets every call and every effect, in the file too; behaviours and scripts stay.
+    /// Removes all requests and all effects, also from the file. Behaviours and scripts stay.
     pub fn clear(&self) {
         let mut world = self.shared.lock();
         let desks = std::mem::take(&mut world.desks);
@@ -185,13 +191,14 @@ impl Providers {
         if let Some(journal) = &mut journal {
             journal.clear();
         }
-        // Serials go on, so that a call still hanging does not take another's place.
+        // The serial numbers go on, so that a request that still hangs does not replace another
+        // one.
         let last_serial = world.last_serial;
         *world = World { desks, last_serial, journal, ..World::default() };
     }
 
-    /// Sets the status of a `MailerLite` subscriber as the person, or `MailerLite` itself, would
-    /// (`unsubscribed`, `bounced`, …); false if nobody has this e-mail.
+    /// Sets the status of a MailerLite subscriber (`unsubscribed`, `bounced`, …), as the person or
+    /// MailerLite itself would. False if there is no subscriber with this e-mail.
     pub fn set_status(&self, email: &str, status: &str) -> bool {
         let at = (self.shared.clock)();
         let mut world = self.shared.lock();
@@ -202,7 +209,7 @@ impl Providers {
         known
     }
 
-    /// Makes custom fields in the `MailerLite` account; it ignores those it does not know.
+    /// Creates custom fields in the MailerLite account, which ignores values of unknown fields.
     pub fn make_fields<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         let mut world = self.shared.lock();
         for name in names {
@@ -230,7 +237,7 @@ impl Shared {
 }
 
 impl Servers {
-    /// Keeps the sender whose drop stops a server.
+    /// Keeps the sender that stops a server when it is dropped.
     fn stop_with(&self, stop: oneshot::Sender<()>) {
         self.stops.lock().expect("no holder of this lock panics").push(stop);
     }
@@ -238,7 +245,7 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        // A server stops when its last call has ended.
+        // A server stops only when its last request has ended.
         self.shared.release_hung();
     }
 }
@@ -252,7 +259,7 @@ impl World {
         self.received.values().filter(move |received| received.provider == provider)
     }
 
-    /// Lets the provider apply a call and says what it answers.
+    /// Applies a request to its provider and returns the response.
     fn apply(&mut self, received: &Received, size: usize) -> ProviderResponse {
         let request = ProviderRequest::new(received, size);
         match received.provider.as_str() {
@@ -266,7 +273,7 @@ impl World {
         }
     }
 
-    /// Files a call and returns its serial number.
+    /// Records a request and returns its serial number.
     fn file(&mut self, received: Received, size: usize, applied: bool) -> u64 {
         if self.journal.is_some() {
             let received = Box::new(received.clone());
@@ -283,8 +290,8 @@ impl World {
         }
     }
 
-    /// Does again what an entry of the file did.
-    fn relive(&mut self, entry: Entry) {
+    /// Applies an entry of the file again.
+    fn restore(&mut self, entry: Entry) {
         match entry {
             Entry::Request { received, size, applied } => {
                 if applied {

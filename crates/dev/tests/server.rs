@@ -1,4 +1,4 @@
-//! The local stage as a newcomer uses it: submit the form, see the lead arrive, stop, start again.
+//! The dev server as a newcomer uses it: submit the form, watch the deliveries, stop, start again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,15 +21,15 @@ async fn start(data: &Path) -> DevServer {
 
 async fn get(server: &DevServer, path: &str) -> Value {
     let url = format!("http://{}{path}", server.address());
-    let answer = funil_lambda::platform().http.get(url).send().await.unwrap();
-    assert_eq!(answer.status(), 200, "{path}");
-    serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    let response = funil_lambda::platform().http.get(url).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-/// The journey once nothing is pending any more.
+/// Waits until no delivery is pending or leased, and returns the journey.
 async fn settled_journey(server: &DevServer) -> Value {
     let mut journey = Value::Null;
-    // Two workers that meet at one lead may wait for a lease of a minute.
+    // A worker that meets another one at the same lead may wait until its lease of a minute ends.
     for _ in 0..30_000 {
         journey = get(server, &format!("/stage/journey/{LEAD}")).await;
         let open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
@@ -50,7 +50,7 @@ fn delivered(journey: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart() {
+async fn a_submitted_form_is_delivered_and_is_still_there_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let server = start(data.path()).await;
     let form = json!({
@@ -61,8 +61,8 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     let http = funil_lambda::platform().http;
     let url = format!("http://{}/api/lead-submit", server.address());
     let request = http.post(url).header("content-type", "application/json");
-    let answer = request.body(form.to_string()).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let response = request.body(form.to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
 
     let expected = [
         "crm/lead",
@@ -76,23 +76,23 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
     assert_eq!(found, expected);
     for provider in get(&server, "/stage/providers").await["providers"].as_array().unwrap() {
         let name = provider["name"].as_str().unwrap();
-        let called = !provider["received"].as_array().unwrap().is_empty();
-        assert_eq!(called, expected.iter().any(|slot| slot.starts_with(name)), "{name}");
+        let received = !provider["received"].as_array().unwrap().is_empty();
+        assert_eq!(received, expected.iter().any(|slot| slot.starts_with(name)), "{name}");
     }
     for path in ["api/dispatch/replay", ".netlify/functions/dispatch/replay"] {
         let url = format!("http://{}/{path}", server.address());
         assert_eq!(http.post(&url).send().await.unwrap().status(), 401, "{path}");
         let token = "local-stage-service-token";
-        let answer = http.post(url).bearer_auth(token).send().await.unwrap();
-        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
+        let response = http.post(url).bearer_auth(token).send().await.unwrap();
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        assert_eq!(body, json!({"deliveries": [], "dryRun": true, "more": false}));
     }
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/dispatch/replay.json");
     let api = format!("http://{}/api", server.address()).parse().unwrap();
     let sent =
         send(Path::new(sample), &api, &Env::default(), &funil_lambda::platform()).await.unwrap();
-    let answer: Value = serde_json::from_str(&sent.body).unwrap();
-    assert_eq!(answer, json!({"deliveries": [], "dryRun": true, "more": false}));
+    let body: Value = serde_json::from_str(&sent.body).unwrap();
+    assert_eq!(body, json!({"deliveries": [], "dryRun": true, "more": false}));
     server.stop().await.unwrap();
 
     let server = start(data.path()).await;
@@ -102,7 +102,7 @@ async fn a_submitted_form_arrives_everywhere_and_is_still_there_after_a_restart(
 }
 
 #[tokio::test]
-async fn the_stage_takes_rates_and_limits_from_the_process_and_never_credentials() {
+async fn the_dev_server_takes_rates_and_limits_from_the_environment_and_no_credentials() {
     let data = tempfile::tempdir().unwrap();
     let given: Env = [
         ("CRM_REQUESTS_PER_MINUTE", "10"),
@@ -128,7 +128,7 @@ async fn the_stage_takes_rates_and_limits_from_the_process_and_never_credentials
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn samples_of_calendly_are_signed_as_they_are_replayed() {
+async fn samples_of_calendly_are_signed_when_they_are_sent() {
     let data = tempfile::tempdir().unwrap();
     let server = start(data.path()).await;
     let to = format!("http://{}/api", server.address()).parse().unwrap();
@@ -143,8 +143,8 @@ async fn samples_of_calendly_are_signed_as_they_are_replayed() {
         ("calendar-webhook/no-show.json", 200),
         ("calendar-webhook/other-event.json", 200),
     ] {
-        let replayed = send(&events.join(sample), &to, &Env::default(), &platform).await.unwrap();
-        assert_eq!(replayed.status, status, "{sample}: {}", replayed.body);
+        let sent = send(&events.join(sample), &to, &Env::default(), &platform).await.unwrap();
+        assert_eq!(sent.status, status, "{sample}: {}", sent.body);
     }
     let another: Env = [("CALENDLY_SIGNING_KEY", "another key")].into_iter().collect();
     let sample = events.join("calendar-webhook/created.json");
@@ -161,12 +161,12 @@ async fn post(server: &DevServer, path: &str, body: &Value) -> (u16, Value) {
     let url = format!("http://{}{path}", server.address());
     let request =
         funil_lambda::platform().http.post(url).header("content-type", "application/json");
-    let answer = request.body(body.to_string()).send().await.unwrap();
-    let status = answer.status().as_u16();
-    (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+    let response = request.body(body.to_string()).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
 }
 
-/// The templates that WhatsApp got for the lead, once there are so many.
+/// Waits until WhatsApp has received this many messages for the lead, and returns their templates.
 async fn templates(server: &DevServer, count: usize) -> Vec<String> {
     for _ in 0..5_000 {
         let journey = get(server, &format!("/stage/journey/{LEAD}")).await;
@@ -176,11 +176,11 @@ async fn templates(server: &DevServer, count: usize) -> Vec<String> {
             return names.collect();
         }
     }
-    panic!("the messages did not come");
+    panic!("WhatsApp did not receive {count} messages");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves() {
+async fn a_lead_goes_through_the_whole_funnel_while_the_clock_is_moved() {
     let data = tempfile::tempdir().unwrap();
     let server = start(data.path()).await;
     let form = json!({
@@ -192,28 +192,28 @@ async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves()
     let responses =
         json!({"commitment": 10, "urgency": "imediata", "investmentRange": "5000-10000"});
     let answers = json!({"leadId": LEAD, "email": "ana@example.com", "responses": responses});
-    let (status, answer) = post(&server, "/api/questionnaire-submit", &answers).await;
-    assert_eq!((status, &answer["nextStep"]), (200, &json!("calendar_booking")), "{answer}");
+    let (status, body) = post(&server, "/api/questionnaire-submit", &answers).await;
+    assert_eq!((status, &body["nextStep"]), (200, &json!("calendar_booking")), "{body}");
     let page = format!("http://{}/agenda?", server.address());
-    assert!(answer["bookingUrl"].as_str().unwrap().starts_with(&page), "{answer}");
+    assert!(body["bookingUrl"].as_str().unwrap().starts_with(&page), "{body}");
 
     let now: jiff::Timestamp =
         get(&server, "/stage/clock").await["now"].as_str().unwrap().parse().unwrap();
     let starts_at = after(now, 60 * 3600);
-    let wish = json!({
+    let booking = json!({
         "startsAt": starts_at, "name": "Ana", "email": "ana@example.com", "leadId": LEAD,
         "timeZone": "America/Sao_Paulo",
     });
-    let (_, told) = post(&server, "/stage/calendar", &json!({"book": wish})).await;
-    assert_eq!(told["webhooks"], json!([{"event": "invitee.created", "status": 200}]));
+    let (_, body) = post(&server, "/stage/calendar", &json!({"book": booking})).await;
+    assert_eq!(body["webhooks"], json!([{"event": "invitee.created", "status": 200}]));
     assert_eq!(templates(&server, 1).await, ["welcome_booking_confirmation"]);
 
     for (count, last) in [(2, "call_reminder_24h"), (3, "call_reminder_2h")] {
-        // Deliveries that stepped back for a moment may come first.
+        // Deliveries that were released for a few seconds may be due first.
         for _ in 0..10 {
             let due = get(&server, "/stage/clock").await["nextDue"].clone();
-            let (status, told) = post(&server, "/stage/clock", &json!({"toNextDue": {}})).await;
-            assert_eq!(status, 200, "{told}");
+            let (status, body) = post(&server, "/stage/clock", &json!({"toNextDue": {}})).await;
+            assert_eq!(status, 200, "{body}");
             if due.as_str().unwrap().parse::<jiff::Timestamp>().unwrap() > after(now, 3600) {
                 break;
             }
@@ -222,12 +222,12 @@ async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves()
     }
     let id = get(&server, "/stage/calendar").await["bookings"][0]["id"].clone();
     let moved = json!({"reschedule": {"id": id, "startsAt": after(starts_at, 86_400)}});
-    let (_, told) = post(&server, "/stage/calendar", &moved).await;
+    let (_, body) = post(&server, "/stage/calendar", &moved).await;
     let both = ["invitee.canceled", "invitee.created"];
-    assert_eq!(told["webhooks"], json!(both.map(|event| json!({"event": event, "status": 200}))));
-    let (_, told) =
+    assert_eq!(body["webhooks"], json!(both.map(|event| json!({"event": event, "status": 200}))));
+    let (_, body) =
         post(&server, "/stage/whatsapp", &json!({"leadId": LEAD, "text": "Parar!"})).await;
-    assert_eq!(told, json!({"status": 200}));
+    assert_eq!(body, json!({"status": 200}));
     let journey = settled_journey(&server).await;
     let reminders: Vec<_> = journey["entries"]
         .as_array()
@@ -239,7 +239,7 @@ async fn the_funnel_is_walked_with_a_simulated_calendar_and_a_clock_that_moves()
     assert_eq!(post(&server, "/stage/clock", &json!({"aheadS": -1})).await.0, 422);
     server.stop().await.unwrap();
 
-    // The table was written by the moved clock: a restart goes on from there, and takes forms.
+    // The times in the table are those of the moved clock, so a restart must go on from there.
     let server = start(data.path()).await;
     let ahead = get(&server, "/stage/clock").await["aheadS"].as_i64().unwrap();
     assert!(ahead > 50 * 3600, "{ahead}");

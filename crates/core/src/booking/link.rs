@@ -1,7 +1,8 @@
-//! The link by which a lead books a call: the calendar's page, filled in.
+//! The link with which a lead books a call: the calendar's page with its form filled in.
 //!
-//! Carries the lead's id in `utm_content`, so that the booking comes back with it. Knows no calendar
-//! but by these parameters.
+//! The link has the lead's id in `utm_content`, which Calendly returns in its webhooks; see
+//! `docs/providers.md` ("Calendly"). Apart from the query parameters `email`, `name` and
+//! `utm_content` this module must not know anything about the calendar.
 
 use url::Url;
 
@@ -9,12 +10,12 @@ use crate::contact::Email;
 use crate::id::LeadId;
 use crate::pii::Text;
 
-/// The page for a lead of this e-mail.
+/// The link for a lead, with the e-mail and the lead's id.
 pub fn booking_link(page: &Url, lead_id: LeadId, email: &Email) -> Text {
     filled(page, &[("email", email.as_str()), ("utm_content", &lead_id.to_string())])
 }
 
-/// The same link with a name filled in.
+/// Adds a name to a booking link. A link that is not a URL is returned unchanged.
 pub fn with_name(link: &Text, name: &Text) -> Text {
     match Url::parse(link.expose()) {
         Ok(url) => filled(&url, &[("name", name.expose())]),
@@ -22,13 +23,13 @@ pub fn with_name(link: &Text, name: &Text) -> Text {
     }
 }
 
-/// The page's own parameters stay, but for those that are ours to fill.
+/// Adds our parameters to the page's query and replaces those of the same name.
 fn filled(page: &Url, ours: &[(&str, &str)]) -> Text {
     let own = page.query_pairs().filter(|(name, _)| ours.iter().all(|(our, _)| our != name));
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(own).extend_pairs(ours);
     let mut url = page.clone();
-    // A plus is read as itself by some readers of addresses; a real one is `%2B` here already.
+    // Some parsers do not read `+` in a query as a space. A literal plus is already `%2B` here.
     url.set_query(Some(&query.finish().replace('+', "%20")));
     Text::new(url.to_string())
 }
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_parameters_stay_and_ours_are_filled_in() {
+    fn the_pages_parameters_stay_and_ours_are_added() {
         let page =
             "https://calendly.com/ana/call?hide_gdpr_banner=1&utm_content=ad&month=2026-11#x";
         let lead = LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap();

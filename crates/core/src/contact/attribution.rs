@@ -1,33 +1,34 @@
 //! Where a lead came from: campaign, page, and the browser's ids for analytics and ads.
 //!
-//! All of it is what a browser claimed: kept as personal text, cut to length, never trusted.
+//! All of it comes from the browser, which can send anything. It is stored as personal text and
+//! never trusted. The length limits are in [`crate::form::lead`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::pii::{self, Text};
 
-/// The campaign parameters of the landing page's address.
+/// The campaign parameters in the query of the landing page's address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Utm {
-    /// `utm_source`
+    /// `utm_source`: the site or channel that sent the visitor.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub source: Option<Text>,
-    /// `utm_medium`
+    /// `utm_medium`: the kind of channel.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub medium: Option<Text>,
-    /// `utm_campaign`
+    /// `utm_campaign`: the campaign.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub campaign: Option<Text>,
-    /// `utm_term`
+    /// `utm_term`: the paid search term.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub term: Option<Text>,
-    /// `utm_content`
+    /// `utm_content`: the variant of the ad or link.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub content: Option<Text>,
 }
 
 impl Utm {
-    /// The parameters with the names they have in an address, those that are there.
+    /// The parameters that are present, each with its name in the address.
     pub fn parameters(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
             ("utm_source", &self.source),
@@ -41,28 +42,28 @@ impl Utm {
     }
 }
 
-/// Everything that says where a lead came from.
+/// Where a lead came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribution {
-    /// The campaign.
+    /// The campaign parameters.
     #[serde(flatten)]
     pub utm: Utm,
-    /// The page the form stood on.
+    /// The address of the page with the form.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub page_url: Option<Text>,
-    /// The page before it.
+    /// The address of the page that was visited before it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub referrer: Option<Text>,
-    /// GA4's id of the browser, `<number>.<number>` of its `_ga` cookie.
+    /// GA4's id of the browser: `<number>.<number>`, the end of the `_ga` cookie.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub ga_client_id: Option<Text>,
-    /// GA4's id of the visit.
+    /// GA4's id of the session.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub ga_session_id: Option<Text>,
-    /// Meta's id of the browser, its `_fbp` cookie.
+    /// Meta's id of the browser: the `_fbp` cookie.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub fbp: Option<Text>,
-    /// Meta's id of the click, its `_fbc` cookie.
+    /// Meta's id of the click on an ad: the `_fbc` cookie.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub fbc: Option<Text>,
 }

@@ -1,31 +1,32 @@
-//! What a person agreed to, per purpose, and whether a message may go out.
+//! What a person agreed to, for each purpose, and whether data may be used for it.
 //!
-//! Owns the purposes of design §8, how a decision came about, and which of two words wins. Must not
-//! know which destination needs which purpose: slots say that.
+//! Owns the purposes, how a decision was made, and which of two decisions wins; see
+//! `docs/design.md` ("Consent"). It must not know which destination needs which purpose: each slot
+//! names its own.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Why data is used. Each slot of a destination has one.
+/// What personal data is used for. Each slot of a destination has one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Answering the person: steps before a contract, at their request (LGPD art. 7 V).
+    /// Responding to the person: steps before a contract, at their request (LGPD art. 7 V).
     Contact,
     /// Newsletters and offers by e-mail.
     MarketingEmail,
     /// WhatsApp messages other than those about a booked call.
     Whatsapp,
-    /// Measuring the site: GA4, Segment.
+    /// Analytics: GA4, Segment.
     Analytics,
     /// Advertising: Meta.
     Ads,
 }
 
 impl Purpose {
-    /// All of them, in the order in which they are shown.
+    /// All purposes, in the order in which they are shown.
     pub const ALL: [Self; 5] =
         [Self::Contact, Self::MarketingEmail, Self::Whatsapp, Self::Analytics, Self::Ads];
 
@@ -40,48 +41,48 @@ impl Purpose {
         }
     }
 
-    /// Reads a name of [`Purpose::name`].
+    /// The purpose with this [`Purpose::name`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.name() == name)
     }
 }
 
-/// Yes or no.
+/// Whether a person agreed to a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The person agreed.
     Granted,
-    /// The person did not agree, or took it back.
+    /// The person did not agree, or revoked the consent.
     Denied,
 }
 
-/// How a decision came about.
+/// How a decision was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// The person ticked, or left unticked, a box of its own.
+    /// The person ticked a box for this purpose, or left it unticked.
     Explicit,
-    /// The form had no consent object: the site's `CONSENT_WHEN_ABSENT` was assumed.
+    /// The form had no consent object, so the site's `CONSENT_WHEN_ABSENT` applied.
     Assumed,
-    /// The person asked to be contacted by submitting, booking or paying.
+    /// The person asked to be contacted, by submitting a form or booking a call.
     Contract,
-    /// The person took it back through a provider: unsubscribed, or wrote "PARAR".
+    /// The person revoked the consent through a provider, for example by writing "PARAR".
     Revoked,
 }
 
-/// A decision of a person about one purpose, as the lead keeps it.
+/// A decision of a person about one purpose, as stored on the lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Yes or no.
+    /// Whether the person agreed.
     pub decision: Decision,
-    /// When the call that said so was accepted.
+    /// When the request with the decision was accepted.
     pub at: Timestamp,
-    /// How it came about.
+    /// How the decision was made.
     pub how: How,
 }
 
-/// What the lead holds, per purpose. Absent means that nothing was ever said.
+/// The decisions stored on the lead, for each purpose. `None` means that there never was one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consents {
     /// See [`Purpose::Contact`].
@@ -102,7 +103,7 @@ pub struct Consents {
 }
 
 impl Consents {
-    /// The decision about `purpose`, if there is one.
+    /// The decision about a purpose.
     pub const fn get(&self, purpose: Purpose) -> Option<&Grant> {
         match purpose {
             Purpose::Contact => self.contact.as_ref(),
@@ -113,7 +114,7 @@ impl Consents {
         }
     }
 
-    /// Notes a decision.
+    /// Sets the decision about a purpose.
     pub const fn set(&mut self, purpose: Purpose, grant: Grant) {
         match purpose {
             Purpose::Contact => self.contact = Some(grant),
@@ -125,36 +126,38 @@ impl Consents {
     }
 }
 
-/// What a form said about consent.
+/// The consent object of a form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormConsent {
-    /// The boxes that were there, ticked or not.
+    /// The boxes that the form had: granted if ticked, denied if not.
     pub answers: BTreeMap<Purpose, Decision>,
-    /// The version of the policy that the person saw.
+    /// The version of the privacy policy that the person saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<String>,
 }
 
 impl FormConsent {
-    /// Whether planning leaves out slots of `purpose`: only where the person just said no.
+    /// Whether the form explicitly denies a purpose. Planning then leaves out the slots of that
+    /// purpose.
     pub fn denies(&self, purpose: Purpose) -> bool {
         self.answers.get(&purpose) == Some(&Decision::Denied)
     }
 }
 
-/// The decisions that one accepted call brings.
+/// The consent decisions that follow from one accepted request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsentChanges {
-    /// Written whatever the lead held: the person just said so.
+    /// Decisions that replace those of the lead, because the person made them explicitly.
     pub explicit: Consents,
-    /// Written only where the lead holds nothing: contact by contract, and what is assumed.
+    /// Decisions that are written only if the lead has none: contact, and what is assumed.
     pub if_absent: Consents,
-    /// The version of the policy that the person saw.
+    /// The version of the privacy policy that the person saw.
     pub policy_version: Option<String>,
 }
 
 impl ConsentChanges {
-    /// What submitting a form means: contact, and either its boxes or what the site assumes.
+    /// The decisions that follow from submitting a form: contact, and either the form's boxes or,
+    /// without a consent object, the purposes in `when_absent`.
     pub fn of_form(form: Option<&FormConsent>, when_absent: &[Purpose], at: Timestamp) -> Self {
         let mut changes = Self::default();
         match form {
@@ -177,7 +180,7 @@ impl ConsentChanges {
         changes
     }
 
-    /// What booking a call means: contact.
+    /// The decision that follows from booking a call: contact.
     pub fn of_booking(at: Timestamp) -> Self {
         let mut changes = Self::default();
         let contact = Grant { decision: Decision::Granted, at, how: How::Contract };
@@ -185,7 +188,7 @@ impl ConsentChanges {
         changes
     }
 
-    /// Every decision, for the record that proves it.
+    /// Every decision, for the record that proves the consent.
     pub fn decisions(&self) -> impl Iterator<Item = (Purpose, Grant)> + '_ {
         Purpose::ALL.into_iter().filter_map(|purpose| {
             let grant = self.explicit.get(purpose).or_else(|| self.if_absent.get(purpose))?;
@@ -194,13 +197,14 @@ impl ConsentChanges {
     }
 }
 
-/// What a person took back through a provider ("PARAR", unsubscribe), per purpose and time. It
-/// stands at the person's alias, so that a lead made tomorrow does not undo it.
+/// When a person revoked consent through a provider (such as "PARAR" on WhatsApp), for each
+/// purpose. It is stored at the person's alias, so that it also holds for a lead that is created
+/// later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocations(pub BTreeMap<Purpose, Timestamp>);
 
-/// Whether a message for `purpose` may go out: the lead's own word or the alias's, whichever is
-/// later. What was only assumed never outlives a revocation.
+/// Whether data may be used for a purpose. The later of the lead's decision and the aliases'
+/// revocations counts. A decision that was only assumed never outlives a revocation.
 pub fn permits(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> Decision {
     let Some(grant) = lead.get(purpose) else { return Decision::Denied };
     let revoked_at = aliases.iter().filter_map(|alias| alias.0.get(&purpose)).max();
@@ -212,12 +216,11 @@ pub fn permits(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> De
     }
 }
 
-/// Whether the person said no to `purpose`, on the lead or at an alias, and has not said yes since.
-/// Somebody who said nothing did not.
+/// Whether the person refused a purpose, on the lead or at an alias, and did not agree again later.
+/// A person without any decision did not refuse.
 pub fn refused(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> bool {
     let revoked = aliases.iter().any(|alias| alias.0.contains_key(&purpose));
-    let said = lead.get(purpose);
-    match said {
+    match lead.get(purpose) {
         Some(_) => permits(purpose, lead, aliases) == Decision::Denied,
         None => revoked,
     }
@@ -238,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn the_later_word_wins_and_an_assumption_is_no_word() {
+    fn the_later_decision_wins_and_an_assumption_never_outlives_a_revocation() {
         let revoked = |minute| vec![Revocations([(Purpose::Analytics, time(minute))].into())];
         for (case, consents, aliases, expected) in [
-            ("nothing said", Consents::default(), vec![], Decision::Denied),
+            ("no decision", Consents::default(), vec![], Decision::Denied),
             ("granted", lead(How::Explicit, Decision::Granted, 0), vec![], Decision::Granted),
             ("denied", lead(How::Explicit, Decision::Denied, 0), vec![], Decision::Denied),
             (
@@ -256,7 +259,12 @@ mod tests {
                 revoked(1),
                 Decision::Granted,
             ),
-            ("at once", lead(How::Explicit, Decision::Granted, 1), revoked(1), Decision::Denied),
+            (
+                "at the same time",
+                lead(How::Explicit, Decision::Granted, 1),
+                revoked(1),
+                Decision::Denied,
+            ),
             (
                 "assumed after",
                 lead(How::Assumed, Decision::Granted, 2),
@@ -269,19 +277,19 @@ mod tests {
     }
 
     #[test]
-    fn who_said_nothing_did_not_refuse() {
+    fn a_person_without_a_decision_did_not_refuse() {
         let revoked = |minute| vec![Revocations([(Purpose::Analytics, time(minute))].into())];
         let no = refused(Purpose::Analytics, &Consents::default(), &[]);
-        assert!(!no, "nothing was said");
+        assert!(!no, "there is no decision");
         assert!(refused(Purpose::Analytics, &Consents::default(), &revoked(0)));
-        let lead_says = |decision| lead(How::Explicit, decision, 1);
-        assert!(refused(Purpose::Analytics, &lead_says(Decision::Denied), &[]));
-        assert!(!refused(Purpose::Analytics, &lead_says(Decision::Granted), &revoked(0)));
-        assert!(refused(Purpose::Analytics, &lead_says(Decision::Granted), &revoked(2)));
+        let decided = |decision| lead(How::Explicit, decision, 1);
+        assert!(refused(Purpose::Analytics, &decided(Decision::Denied), &[]));
+        assert!(!refused(Purpose::Analytics, &decided(Decision::Granted), &revoked(0)));
+        assert!(refused(Purpose::Analytics, &decided(Decision::Granted), &revoked(2)));
     }
 
     #[test]
-    fn a_form_grants_contact_and_what_its_boxes_say() {
+    fn a_form_grants_contact_and_the_boxes_that_are_ticked() {
         let form = FormConsent {
             answers: [(Purpose::Analytics, Decision::Granted), (Purpose::Ads, Decision::Denied)]
                 .into(),
@@ -301,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_without_boxes_grants_what_the_site_assumes() {
+    fn a_form_without_a_consent_object_grants_what_the_site_assumes() {
         let changes = ConsentChanges::of_form(None, &[Purpose::Analytics], time(0));
         assert_eq!(changes.explicit, Consents::default());
         assert_eq!(changes.if_absent.analytics.unwrap().how, How::Assumed);

@@ -1,7 +1,7 @@
-//! The landing page's form.
+//! The form of the landing page.
 //!
-//! Owns its fields and their limits, and which of them make two submissions the same one. Knows
-//! nothing of HTTP or of the table.
+//! Owns its fields, their limits, and which of them are compared to recognise a repeated
+//! submission. It must not know HTTP or the table.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,60 +15,60 @@ use crate::pii::{self, Text};
 use crate::score::Answer;
 use crate::score::amanda::Answers;
 
-/// A submission, read and valid.
+/// A valid submission of the form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadForm {
-    /// The browser's id for this lead.
+    /// The lead id that the browser sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead_id: Option<LeadId>,
-    /// Name, as the person wrote it.
+    /// The person's name, as they wrote it.
     #[serde(with = "pii::stored")]
     pub name: Text,
-    /// E-mail.
+    /// The person's e-mail address.
     #[serde(with = "pii::stored")]
     pub email: Email,
-    /// Phone.
+    /// The person's phone number.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub phone: Option<Phone>,
-    /// What kind of business.
+    /// The line of business.
     #[serde(with = "pii::stored")]
     pub business_type: Text,
-    /// What it turns over a month, in reais or as one of the form's bands.
+    /// The monthly revenue, in reais or as one of the form's ranges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_revenue: Option<Answer>,
-    /// Hours worked a day.
+    /// The hours worked a day, as a number or as one of the form's ranges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_hours_daily: Option<Answer>,
-    /// What hurts most.
+    /// The biggest problem.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub main_struggle: Option<Text>,
-    /// The score that the page computed, if it does.
+    /// The score that the page computed, from 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<u8>,
-    /// Which part of the page the form was opened from.
+    /// The section of the page from which the form was opened.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub source_section: Option<Text>,
-    /// Where the visit came from, in the site's words.
+    /// Where the visit came from, in the site's own terms.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub traffic_source: Option<Text>,
-    /// Campaign, page and browser ids.
+    /// The campaign, the page and the browser's ids.
     pub attribution: Attribution,
-    /// The boxes, where the form has any.
+    /// The consent object, if the form has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<FormConsent>,
 }
 
-/// Whether the field that no person sees was filled in.
+/// Whether the honeypot was filled in: the field `website`, which the page hides from people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Honeypot {
-    /// Empty, as a person leaves it.
+    /// The field is empty or absent, as a person leaves it.
     Empty,
-    /// Filled in: a robot did it.
+    /// The field is filled in, most likely by a robot.
     Filled,
 }
 
 impl Honeypot {
-    /// Looks at the field `website` of a body.
+    /// Checks the field `website` of a body.
     pub fn of(body: &Value) -> Self {
         match body.get("website") {
             None | Some(Value::Null) => Self::Empty,
@@ -83,7 +83,7 @@ const URL_CHARS_MAX: usize = 1000;
 const BROWSER_ID_CHARS_MAX: usize = 200;
 
 impl LeadForm {
-    /// Reads a body. Every fault is in the error.
+    /// Parses a body. The error has all faults.
     pub fn parse(body: &Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
         let lead_id = fields.lead_id("leadId");
@@ -137,7 +137,7 @@ impl LeadForm {
         }
     }
 
-    /// The answers that the Amanda score is made of.
+    /// The answers that the Amanda score is computed from.
     pub fn answers(&self) -> Answers {
         let text = |text: &Text| Answer::Text(text.expose().clone());
         Answers {
@@ -148,8 +148,8 @@ impl LeadForm {
         }
     }
 
-    /// What makes two submissions the same one: the parsed fields without the volatile ones, in
-    /// canonical order. The honeypot is not among the fields; the GA session changes by itself.
+    /// A digest of the submission. Two submissions with the same fingerprint are the same request.
+    /// The honeypot is not part of it, nor is the GA session id, which changes by itself.
     pub fn fingerprint(&self) -> String {
         let mut form = self.clone();
         form.attribution.ga_session_id = None;
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_form_is_read() {
+    fn a_complete_form_is_parsed() {
         let form = LeadForm::parse(&body()).unwrap();
         assert_eq!(form.name.expose(), "Ana Exemplo");
         assert_eq!(form.email.as_str(), "ana@example.com");
@@ -186,11 +186,14 @@ mod tests {
         let consent = form.consent.unwrap();
         assert!(consent.denies(Purpose::Ads));
         assert!(!consent.denies(Purpose::MarketingEmail));
-        assert!(!consent.denies(Purpose::Analytics), "what was not asked was not denied");
+        assert!(
+            !consent.denies(Purpose::Analytics),
+            "a box that the form does not have denies nothing"
+        );
     }
 
     #[test]
-    fn all_faults_come_at_once() {
+    fn all_faults_are_in_one_error() {
         let errors = LeadForm::parse(&json!({
             "leadId": "no", "email": "no", "phone": "no", "amandaScore": 101,
             "consent": {"marketing": "perhaps"}, "utm": 7
@@ -208,11 +211,11 @@ mod tests {
             "consent.marketing",
         ];
         assert_eq!(fields, expected);
-        assert!(LeadForm::parse(&json!([1])).is_err(), "a body that is no object");
+        assert!(LeadForm::parse(&json!([1])).is_err(), "the body is not an object");
     }
 
     #[test]
-    fn the_fingerprint_ignores_order_spelling_and_the_session() {
+    fn the_fingerprint_ignores_letter_case_unknown_fields_and_the_session() {
         let one = LeadForm::parse(&body()).unwrap().fingerprint();
         let mut same = body();
         same["email"] = json!("ana@example.com");
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_honeypot_is_filled_by_anything_visible() {
+    fn the_honeypot_is_filled_unless_it_is_blank_or_absent() {
         for (body, expected) in [
             (json!({}), Honeypot::Empty),
             (json!({"website": " "}), Honeypot::Empty),
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_survives_the_table() {
+    fn a_form_survives_a_round_trip_through_json() {
         let form = LeadForm::parse(&body()).unwrap();
         let kept = serde_json::to_value(&form).unwrap();
         assert_eq!(serde_json::from_value::<LeadForm>(kept).unwrap(), form);

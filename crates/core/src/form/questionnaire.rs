@@ -1,7 +1,7 @@
-//! The questionnaire: its fields and their limits, and what comes after it.
+//! The questionnaire: its fields and their limits, and what follows it.
 //!
-//! Owns how answers are read, which submissions are the same one, and the step that a score leads
-//! to. Knows nothing of HTTP or of the table.
+//! Owns how answers are parsed, how a repeated submission is recognised, and the next step that
+//! follows from a score. It must not know HTTP or the table.
 
 use std::collections::BTreeMap;
 
@@ -15,37 +15,37 @@ use crate::pii::{self, Pii, Text};
 use crate::score::readiness::{QUESTIONS, Takes};
 use crate::score::{Answer, plain};
 
-/// Answers by question. The questions are personal too: a page may send any.
+/// The answers by question. The questions are personal data too, because a page can send any.
 pub type Responses = Pii<BTreeMap<String, Answer>>;
 
-/// A submission, read and valid.
+/// A valid submission of the questionnaire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuestionnaireForm {
-    /// Whose it says it is.
+    /// The lead that the submission claims to be from.
     pub lead_id: LeadId,
-    /// E-mail, which has to be the lead's.
+    /// The e-mail address, which must be that of the lead.
     #[serde(with = "pii::stored")]
     pub email: Email,
-    /// Name, where the page knows it: for the booking link alone.
+    /// The name, if the page sends it. It is used for the booking link only.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub name: Option<Text>,
-    /// The answers.
+    /// The answers, to known and unknown questions.
     #[serde(with = "pii::stored")]
     pub responses: Responses,
-    /// The boxes, where the page has any.
+    /// The consent object, if the page sends one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<FormConsent>,
 }
 
-/// How many questions are taken, known or not.
+/// The maximum number of questions, known or not.
 const QUESTIONS_MAX: usize = 50;
-/// From here on an unknown question is cut.
+/// The length to which an unknown question is cut.
 const UNKNOWN_QUESTION_CHARS_MAX: usize = 100;
-/// From here on the answer to an unknown question is cut.
+/// The length to which the answer to an unknown question is cut.
 const UNKNOWN_ANSWER_CHARS_MAX: usize = 1000;
 
 impl QuestionnaireForm {
-    /// Reads a body. Every fault is in the error.
+    /// Parses a body. The error has all faults.
     pub fn parse(body: &serde_json::Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
         let lead_id = fields.required_lead_id("leadId");
@@ -68,7 +68,7 @@ impl QuestionnaireForm {
         self.responses.expose().get(question)
     }
 
-    /// What makes two submissions the same one.
+    /// A digest of the submission. Two submissions with the same fingerprint are the same request.
     pub fn fingerprint(&self) -> String {
         fingerprint(self)
     }
@@ -92,7 +92,7 @@ fn responses(fields: &mut Fields<'_>) -> Responses {
     }
     for name in fields.names() {
         let question: String = name.trim().chars().take(UNKNOWN_QUESTION_CHARS_MAX).collect();
-        // A cut or trimmed name must not stand for a question that is known.
+        // A name that was trimmed or cut must not replace a known question.
         if question.is_empty() || QUESTIONS.iter().any(|known| known.field() == question) {
             continue;
         }
@@ -102,23 +102,23 @@ fn responses(fields: &mut Fields<'_>) -> Responses {
     Pii::new(read)
 }
 
-/// What a lead does after the questionnaire.
+/// What follows the questionnaire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NextStep {
-    /// Books a call.
+    /// The lead is asked to book a call.
     CalendarBooking,
-    /// Is looked after until they are ready.
+    /// The lead is not asked to book a call yet.
     Nurture,
 }
 
 impl NextStep {
-    /// The step that a score leads to.
+    /// The next step for a readiness score.
     pub const fn of(score: u8, booking_threshold: u8) -> Self {
         if score >= booking_threshold { Self::CalendarBooking } else { Self::Nurture }
     }
 
-    /// The name in answers and at destinations.
+    /// The name in responses and in requests to destinations.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CalendarBooking => "calendar_booking",
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn known_answers_are_read_as_what_they_are_and_unknown_ones_are_kept() {
+    fn known_answers_are_parsed_by_their_kind_and_unknown_ones_are_kept() {
         let form = read(&json!({
             "commitment": "8", "urgency": " Imediata ", "mainGoal": " mais tempo ", "weeklyHours": 0,
             "team": 3, "revenue": 7.5, "tools": ["crm", "agenda"], "newsletter": true, "blank": " ",
@@ -173,11 +173,11 @@ mod tests {
         assert_eq!(form.answer("team"), Some(&Answer::Number(3)));
         let stored = serde_json::to_value(&form).unwrap();
         assert_eq!(serde_json::from_value::<QuestionnaireForm>(stored).unwrap(), form);
-        assert!(!format!("{form:?}").contains("team"), "a question is personal too");
+        assert!(!format!("{form:?}").contains("team"), "a question is personal data too");
     }
 
     #[test]
-    fn all_faults_come_at_once() {
+    fn all_faults_are_in_one_error() {
         let wrong = json!({
             "leadId": "no", "email": "no", "name": 7, "consent": 1,
             "responses": {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_questionnaire_has_at_least_one_answer_and_not_too_many() {
+    fn a_questionnaire_has_between_1_and_50_answers() {
         let many = |count: usize| -> Value {
             (0..count)
                 .map(|number| (format!("q{number}"), json!(number)))
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_at_the_threshold_books() {
+    fn a_score_at_the_threshold_leads_to_a_booking() {
         for (score, threshold, name) in
             [(60, 60, "calendar_booking"), (59, 60, "nurture"), (0, 0, "calendar_booking")]
         {

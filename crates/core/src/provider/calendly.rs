@@ -1,8 +1,9 @@
-//! Calendly's webhooks (`provider-apis.md` §4): verified, and read into events about a booking.
+//! Calendly's webhooks: verified, and parsed into booking updates.
 //!
-//! Owns Calendly's header, its event names and the shape of its payloads; tolerant of what is absent
-//! or null, because only the invitee, the time and the e-mail matter. Must not know how a lead is
-//! found among those that exist.
+//! Owns Calendly's signature header, its event names and the format of its payloads; the facts are
+//! in `docs/providers.md` ("Calendly"). Absent and null fields are tolerated, because only the
+//! invitee, the time and the e-mail are needed. This module must not know how the lead of a booking
+//! is found.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -19,51 +20,51 @@ use crate::pii::Text;
 use crate::provider::signature;
 use crate::settings::Secret;
 
-/// The provider's name: of its receipts, events and quarantine.
+/// The provider's name in receipts, event ids and the quarantine.
 pub const NAME: &str = "calendly";
-/// The header that holds the signature: `t=<unix seconds>,v1=<hex>`.
+/// The header with the signature: `t=<unix seconds>,v1=<hex>`.
 pub const SIGNATURE_HEADER: &str = "calendly-webhook-signature";
-/// How far a signature's time may lie from ours, in seconds: three minutes, as Calendly's
-/// documentation has it for the past.
+/// By how much the signature's time may differ from ours, in seconds. Calendly's documentation
+/// allows three minutes in the past; we allow them in both directions.
 pub const TOLERANCE_S: i64 = 180;
 
 const NAME_CHARS_MAX: usize = 200;
 const TITLE_CHARS_MAX: usize = 200;
 const WORDS_CHARS_MAX: usize = 500;
 const URL_CHARS_MAX: usize = 2000;
-/// How many lead ids a booking may name.
+/// The maximum number of lead ids taken from one request.
 const NAMED_MAX: usize = 10;
 
-/// What a call says.
+/// The content of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// Something about a booking.
+    /// A booking update.
     Booking(Box<Notice>),
-    /// An event that is nothing to us, by its name.
+    /// The name of an event type that is not handled, cut and stripped so that it can be logged.
     Other(String),
 }
 
-/// A word about a booking.
+/// A booking update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The event's identity: its name, the invitee and the time, which Calendly repeats when it tries
-    /// again, because it sends no id of its own.
+    /// The id of the event: the event's name, the invitee and the time. Calendly sends no id of its
+    /// own, and repeats these three when it sends the webhook again.
     pub id: EventId,
     /// When it happened.
     pub occurred_at: Timestamp,
-    /// The bookings that it is about: its own, then the one that it stands for.
+    /// The bookings that it is about: its own first, then the one that it replaces.
     pub bookings: Vec<BookingId>,
-    /// The lead ids that came along with the booking link, most trusted first.
+    /// The lead ids that came with the booking link, most trusted first.
     pub named: Vec<LeadId>,
-    /// Who booked, where the call tells.
+    /// Who booked, if the webhook states it.
     pub invitee: Option<Invitee>,
-    /// When they booked, as far as the call tells.
+    /// When they booked, or else when the event happened.
     pub booked_at: Timestamp,
-    /// What happened.
+    /// What happened, as an event.
     pub data: EventData,
 }
 
-/// Checks the signature of a call over its raw body by any of `keys`, and that it is of now.
+/// Verifies that the raw body is signed with any of the keys, at most [`TOLERANCE_S`] from now.
 pub fn verify<'b>(
     body: &'b [u8],
     header: Option<&str>,
@@ -84,13 +85,13 @@ pub fn verify<'b>(
     if valid { Ok(Verified(body)) } else { Err(NotSigned) }
 }
 
-/// The header for a body, as Calendly would send it: for samples and tests.
+/// The header that Calendly would send with a body. Used for samples and tests.
 pub fn sign(body: &[u8], key: &Secret, now: Timestamp) -> String {
     let time = now.as_second().to_string();
     format!("t={time},v1={}", signature::sign(key, &[time.as_bytes(), b".", body]))
 }
 
-/// Reads a call.
+/// Parses a verified webhook.
 pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     let body = json::parse(body).map_err(|_| NotUnderstood("invalid_json"))?;
     let name = text(&body, "event").ok_or(NotUnderstood("without_event"))?;
@@ -105,7 +106,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     }
     let payload = body.get("payload").ok_or(NotUnderstood("without_payload"))?;
     let occurred_at = time(&body, "created_at").ok_or(NotUnderstood("without_created_at"))?;
-    // A no-show is told of as the invitee, or as a resource of its own that names the invitee.
+    // The payload of a no-show is the invitee, or a separate resource that names the invitee.
     let address = text(payload, "invitee").or_else(|| text(payload, "uri"));
     let booking = address.and_then(invitee_id).ok_or(NotUnderstood("without_invitee"))?;
     let invitee = invitee(payload);
@@ -156,13 +157,14 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     })))
 }
 
-/// The name of an event that we do not know, as far as it can stand in a log.
+/// The name of an unknown event with only characters that are safe in a log line.
 fn event_name(name: &str) -> String {
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
     name.chars().filter(plain).take(60).collect()
 }
 
-/// The last part of `https://api.calendly.com/scheduled_events/<event>/invitees/<invitee>`.
+/// The booking id in an invitee's URI, which is
+/// `https://api.calendly.com/scheduled_events/<event>/invitees/<invitee>`.
 fn invitee_id(address: &str) -> Option<BookingId> {
     let (_, id) = address.rsplit_once("/invitees/")?;
     BookingId::parse(id).ok()
@@ -181,8 +183,9 @@ fn invitee(payload: &Value) -> Option<Invitee> {
     Some(Invitee { email, name, phone: reminder.or_else(answered) })
 }
 
-/// An answer that is a phone: its question asks for one, or it is written with its country. Any number
-/// might be one otherwise, a CPF too, and a message must not reach a stranger.
+/// The phone number in an answer, if its question asks for one or it is written with `+` and the
+/// country code. Any other number could be something else, such as a CPF, and messages would go to
+/// a stranger.
 fn phone(question: &str, answer: &str) -> Option<Phone> {
     let question = question.to_lowercase();
     let words = ["phone", "fone", "celular", "whats", "zap", "contato", "telem"];
@@ -197,7 +200,8 @@ fn answers(payload: &Value) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The lead ids in `utm_content`, in `salesforce_uuid`, and in the answers, each once.
+/// The lead ids in `utm_content`, in `salesforce_uuid` and in the answers, in this order and
+/// without duplicates.
 fn named(payload: &Value) -> Vec<LeadId> {
     let tracking = payload.get("tracking").unwrap_or(&Value::Null);
     let tracked =
@@ -235,14 +239,15 @@ fn call(payload: &Value, booking: BookingId) -> Result<Call, NotUnderstood> {
     })
 }
 
-/// Whether a text has the form of an IANA name; whether the zone exists is asked when it is used.
+/// Whether a text looks like the IANA name of a time zone. Whether the zone exists is checked when
+/// it is used.
 fn is_zone_name(text: &str) -> bool {
     text.len() <= 64
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+'))
 }
 
-/// Where the call is: conferences have a `join_url` and the `status` of its making, the others have
-/// words, which may be an address of the host's own room.
+/// Where the call takes place. Conferences have a `join_url` and the `status` of its creation.
+/// Other locations have a free text, which may be the address of the host's own room.
 fn place(location: &Value) -> Place {
     let url = link(location, "join_url");
     let kind = text(location, "type").unwrap_or_default();
@@ -262,7 +267,7 @@ fn place(location: &Value) -> Place {
     }
 }
 
-/// A field's text, trimmed; absent, null and blank are the same.
+/// The trimmed text of a field. Absent, null and blank fields are `None`.
 fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
     object.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
 }
@@ -279,7 +284,7 @@ fn personal(object: &Value, name: &str, chars_max: usize) -> Option<Text> {
     text(object, name).map(|text| cut(text, chars_max))
 }
 
-/// An address on the web; one too long to be true is none.
+/// An http or https address of at most [`URL_CHARS_MAX`] bytes.
 fn link(object: &Value, name: &str) -> Option<Text> {
     let text = text(object, name)?;
     let is_link = text.starts_with("https://") || text.starts_with("http://");
@@ -299,9 +304,10 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// The vector of `provider-apis.md` §4; Calendly publishes none.
+    /// Calendly publishes no test vector. This one was computed as `docs/providers.md` ("Calendly")
+    /// describes.
     #[test]
-    fn the_vector_is_verified_and_nothing_near_it_is() {
+    fn a_signature_is_verified_within_its_tolerance_and_no_variation_is() {
         let body = r#"{"created_at":"2020-11-23T17:51:19.000000Z","event":"invitee.created","payload":{"email":"test@example.com","name":"João"}}"#.as_bytes();
         let hex = "e386fbc64bb70a9bd0ddfbdae0de13498673111eeef16b8358efa2f1e11bbd2f";
         let keys = [Secret::new("the next one"), Secret::new(KEY)];
@@ -368,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_booking_is_read() {
+    fn a_booking_is_parsed() {
         let notice = notice("invitee.created", &json!({}));
         let id = "calendly:invitee.created:INV1:2031-05-05T11:59:01Z";
         assert_eq!(notice.id.as_str(), id);
@@ -385,21 +391,21 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_place_is_read() {
+    fn every_kind_of_place_is_parsed() {
         let link = |url: &str| Place::Link { url: url.into() };
         let made = |url: Option<&str>| Place::BeingMade { url: url.map(Text::from) };
-        let words = |words: &str| Place::Words { words: words.into() };
+        let text = |text: &str| Place::Words { words: text.into() };
         let meet = "https://meet.example.com/abc";
         for (location, expected) in [
             (json!(null), Place::Unsaid),
             (json!({"type": "custom", "location": null}), Place::Unsaid),
             (
                 json!({"type": "physical", "location": "Rua das Flores 12"}),
-                words("Rua das Flores 12"),
+                text("Rua das Flores 12"),
             ),
             (
                 json!({"type": "outbound_call", "location": "+55 11 98765-4321"}),
-                words("+55 11 98765-4321"),
+                text("+55 11 98765-4321"),
             ),
             (json!({"type": "custom", "location": meet}), link(meet)),
             (json!({"type": "zoom", "status": "pushed", "join_url": meet}), link(meet)),
@@ -418,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_is_named_by_tracking_and_by_answers() {
+    fn lead_ids_are_taken_from_tracking_and_from_answers() {
         let [one, other, third] =
             [1, 2, 3].map(|n| format!("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b1{n}"));
         let notice = notice(
@@ -437,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_is_the_reminder_s_or_an_answer_that_was_asked_for() {
+    fn a_phone_is_the_reminder_number_or_the_answer_to_a_question_for_one() {
         let answer = |question: &str, answer: &str| json!({"questions_and_answers": [{"question": question, "answer": answer}]});
         for (more, expected) in [
             (json!({"text_reminder_number": "+1 404-555-1234"}), Some("+14045551234")),
@@ -452,22 +458,22 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_and_a_move_differ() {
+    fn a_cancellation_is_told_from_a_reschedule() {
         let canceled = |more: &Value| {
-            let EventData::CallCanceled(said) = notice("invitee.canceled", more).data else {
+            let EventData::CallCanceled(canceled) = notice("invitee.canceled", more).data else {
                 panic!("{more}")
             };
-            *said
+            *canceled
         };
-        let said =
+        let by_invitee =
             canceled(&json!({"cancellation": {"canceler_type": "invitee", "reason": "Viagem"}}));
-        assert_eq!(said.withdrawal, Withdrawal::Canceled);
-        assert_eq!(said.by.as_deref(), Some("invitee"));
+        assert_eq!(by_invitee.withdrawal, Withdrawal::Canceled);
+        assert_eq!(by_invitee.by.as_deref(), Some("invitee"));
         assert_eq!(canceled(&json!({"rescheduled": true})).withdrawal, Withdrawal::Rescheduled);
     }
 
     #[test]
-    fn a_no_show_is_read_in_both_shapes() {
+    fn a_no_show_is_parsed_in_both_formats() {
         let address = "https://api.calendly.com/scheduled_events/EV1/invitees/INV1";
         let own =
             json!({"uri": "https://api.calendly.com/invitee_no_shows/NS1", "invitee": address});
@@ -486,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_and_what_is_not_understood() {
+    fn unknown_events_are_named_and_malformed_webhooks_are_not_understood() {
         let other = json!({"event": "routing_form_submission.created", "payload": {}});
         assert_eq!(read(&other), Ok(Parsed::Other("routing_form_submission.created".to_owned())));
         let strange = json!({"event": "ana@example.com <b>\n"});

@@ -1,13 +1,14 @@
-//! HMAC-SHA256 over raw bytes, as providers sign their webhooks: made, and checked in constant time.
+//! HMAC-SHA256 signatures over raw bytes, with which providers sign their webhooks.
 //!
-//! Must not know any provider's header or what it signs.
+//! Owns how a signature is made and compared in constant time. It must not know any provider's
+//! header, nor which bytes the provider signs.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::settings::Secret;
 
-/// The signature of `parts`, one after another, as lower-case hex.
+/// The signature of the concatenated parts, as lower-case hex.
 pub fn sign(key: &Secret, parts: &[&[u8]]) -> String {
     use std::fmt::Write as _;
     let bytes = mac(key, parts).finalize().into_bytes();
@@ -17,8 +18,8 @@ pub fn sign(key: &Secret, parts: &[&[u8]]) -> String {
     })
 }
 
-/// Whether `hex` is the signature of `parts` by any of `keys`: several stand side by side while one
-/// is replaced. Takes as long for a wrong signature as for a right one.
+/// Whether `hex` is the signature of the concatenated parts with any of the keys. There are several
+/// keys while one is being replaced. A wrong signature takes as long as a right one.
 pub fn is_signed(keys: &[Secret], parts: &[&[u8]], hex: &str) -> bool {
     let Some(given) = decode(hex) else { return false };
     keys.iter().fold(false, |signed, key| signed | mac(key, parts).verify_slice(&given).is_ok())
@@ -33,7 +34,7 @@ fn mac(key: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
     mac
 }
 
-/// The 32 bytes of 64 hex digits.
+/// The 32 bytes that 64 hex digits stand for.
 fn decode(hex: &str) -> Option<[u8; 32]> {
     if hex.len() != 64 || !hex.is_ascii() {
         return None;
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn github_s_published_vector_is_signed_and_recognised() {
+    fn the_test_vector_that_github_publishes_is_signed_and_recognised() {
         let key = Secret::new("It's a Secret to Everybody");
         let expected = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert_eq!(sign(&key, &[b"Hello, ", b"World!"]), expected);
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signature_is_none() {
+    fn malformed_signatures_are_refused() {
         let keys = [Secret::new("key")];
         for hex in ["", "zz", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32)] {
             assert!(!is_signed(&keys, &[b""], hex), "{hex}");

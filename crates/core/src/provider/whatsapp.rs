@@ -1,8 +1,10 @@
-//! WhatsApp's webhook, Cloud API (`provider-apis.md` §5): its handshake, its signature, what it says.
+//! The webhook of WhatsApp's Cloud API: its handshake, its signature and its content.
 //!
-//! One call carries many entries, changes, messages and statuses; each is read by itself, so that a
-//! bad one loses no other. Every phone field may be absent: people with a username are known by their
-//! business-scoped id alone. Of what a person writes only whether it is an opt-out leaves this file.
+//! The facts are in `docs/providers.md` ("WhatsApp"). One request has many entries, changes,
+//! messages and statuses; each is parsed by itself, so that a malformed one does not affect the
+//! others. Every phone field may be absent: people with a username are known only by their
+//! business-scoped id. Of the text that a person writes this module must not return more than
+//! whether it is an opt-out.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -16,17 +18,19 @@ use crate::pii::Text;
 use crate::provider::signature;
 use crate::settings::Secret;
 
-/// The provider's name: of its receipts and quarantine, and of the destination that it tells of.
+/// The provider's name in the quarantine. It is also the name of the destination whose messages it
+/// reports on.
 pub const NAME: &str = "whatsapp";
-/// The header of the signature.
+/// The header with the signature: `sha256=<hex>`.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
-/// What a person writes who wants no more messages.
+/// The texts with which a person opts out.
 const OPT_OUTS: [&str; 3] = ["parar", "sair", "stop"];
-/// The longest challenge of a handshake that is answered, in characters; Meta's are numbers.
+/// The maximum length of a handshake's challenge, in bytes. Meta's challenges are short numbers.
 const CHALLENGE_CHARS_MAX: usize = 200;
 
-/// Checks the signature of a call by any of the app's secrets. Meta signs the bytes that it sends, in
-/// which it has escaped what is not ASCII: never a JSON made again.
+/// Verifies that the raw body is signed with any of the app's secrets. Meta signs the bytes that it
+/// sends, in which all non-ASCII characters are escaped, so a body that was parsed and serialised
+/// again would not verify.
 pub fn verify<'b>(
     body: &'b [u8],
     header: Option<&str>,
@@ -37,22 +41,22 @@ pub fn verify<'b>(
     if signed { Ok(Verified(body)) } else { Err(NotSigned) }
 }
 
-/// The header's value for a body, as Meta makes it.
+/// The value of the header that Meta would send with a body. Used for samples and tests.
 pub fn sign(secret: &Secret, body: &[u8]) -> String {
     format!("sha256={}", signature::sign(secret, &[body]))
 }
 
-/// What a handshake asks for.
+/// The handshake with which Meta verifies the address of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake<'q> {
-    /// What it says to know.
+    /// The verify token that the request claims to know.
     pub token: &'q str,
-    /// What is to be answered if it does.
+    /// The text to respond with if the token is right.
     pub challenge: &'q str,
 }
 
 impl<'q> Handshake<'q> {
-    /// Reads the query of a GET; `None` where it is no handshake.
+    /// Parses the query of a GET request. `None` if it is not a handshake.
     pub fn parse(query: &'q [(String, String)]) -> Option<Self> {
         let value = |wanted: &str| {
             let (_, value) = query.iter().find(|(name, _)| name == wanted)?;
@@ -66,74 +70,75 @@ impl<'q> Handshake<'q> {
     }
 }
 
-/// Somebody as WhatsApp names them: by number, by business-scoped id, by both.
+/// How WhatsApp identifies a person: by phone number, by business-scoped id, or by both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Person {
-    /// Their number.
+    /// The phone number.
     pub phone: Option<Phone>,
-    /// Their business-scoped id: `BR.1502576394655843`.
+    /// The business-scoped id, such as `BR.1502576394655843`.
     pub bsuid: Option<Text>,
 }
 
-/// How far a message has come.
+/// A status update of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusUpdate {
-    /// Our delivery, as the message carried it; `None` of a message that we did not send.
+    /// The delivery that sent the message, from its callback data. `None` if the message is not
+    /// ours.
     pub delivery: Option<DeliveryName>,
-    /// How far.
+    /// The new status.
     pub status: MessageStatus,
-    /// When, by WhatsApp's clock.
+    /// When the status changed, by WhatsApp's clock.
     pub at: Option<Timestamp>,
-    /// Why it failed.
+    /// The error code of a failed message.
     pub code: Option<u32>,
-    /// To whom it went.
+    /// The recipient of the message.
     pub person: Person,
 }
 
-/// A message that somebody wrote to us.
+/// A message that a person wrote to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inbound {
-    /// Who.
+    /// The sender.
     pub person: Person,
-    /// When, by WhatsApp's clock.
+    /// When it was sent, by WhatsApp's clock.
     pub at: Option<Timestamp>,
-    /// Whether it says that they want no more.
+    /// Whether the message is an opt-out.
     pub opts_out: bool,
 }
 
-/// What one call says.
+/// The content of one webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
-    /// Of messages that we sent.
+    /// The status updates.
     pub statuses: Vec<StatusUpdate>,
-    /// Messages that people wrote.
+    /// The messages that people wrote.
     pub inbound: Vec<Inbound>,
-    /// Codes of errors that belong to no message.
+    /// The codes of errors that do not belong to a message.
     pub errors: Vec<u32>,
-    /// How many parts could not be read.
+    /// How many parts could not be parsed.
     pub unreadable: usize,
 }
 
-/// Reads an authentic call.
+/// Parses a verified webhook.
 pub fn parse(Verified(body): Verified<'_>) -> Result<Words, NotUnderstood> {
     let body = json::parse(body).map_err(|_| NotUnderstood("not_json"))?;
     if body.get("object").and_then(Value::as_str) != Some("whatsapp_business_account") {
         return Err(NotUnderstood("unknown_object"));
     }
-    let mut words = Words::default();
-    for entry in words.list(&body, "entry") {
-        for change in words.list(entry, "changes") {
-            // Other fields tell of templates and of the account.
+    let mut content = Words::default();
+    for entry in content.list(&body, "entry") {
+        for change in content.list(entry, "changes") {
+            // Other fields are about templates and the account.
             if text(change, "field") == Some("messages") {
-                words.read(&change["value"]);
+                content.read(&change["value"]);
             }
         }
     }
-    Ok(words)
+    Ok(content)
 }
 
 impl Words {
-    /// A member that is a list; one that is something else is a part that cannot be read.
+    /// The list in a member of an object. A member that is not a list counts as unreadable.
     fn list<'v>(&mut self, object: &'v Value, name: &str) -> &'v [Value] {
         match object.get(name) {
             Some(Value::Array(items)) => items,
@@ -149,8 +154,8 @@ impl Words {
         let contacts: Vec<Person> =
             self.list(value, "contacts").iter().map(|c| person(c, "wa_id", "user_id")).collect();
         for status in self.list(value, "statuses") {
-            match status_word(status, &contacts) {
-                Read::Word(word) => self.statuses.push(word),
+            match status_update(status, &contacts) {
+                Read::Update(update) => self.statuses.push(update),
                 Read::Other => {}
                 Read::Unreadable => self.unreadable += 1,
             }
@@ -158,7 +163,7 @@ impl Words {
         for message in self.list(value, "messages") {
             if message.is_object() {
                 let person = person(message, "from", "from_user_id").completed(&contacts);
-                let opts_out = says(message).any(is_opt_out);
+                let opts_out = texts(message).any(is_opt_out);
                 self.inbound.push(Inbound { person, at: time(message), opts_out });
             } else {
                 self.unreadable += 1;
@@ -169,26 +174,26 @@ impl Words {
     }
 }
 
-/// What became of a part.
+/// The result of parsing a status.
 enum Read {
-    Word(StatusUpdate),
-    /// Of a kind that tells nothing new of a message: `played`, `deleted`, `warning`.
+    Update(StatusUpdate),
+    /// A status that is not handled: `played`, `deleted`, `warning`.
     Other,
     Unreadable,
 }
 
-fn status_word(status: &Value, contacts: &[Person]) -> Read {
+fn status_update(status: &Value, contacts: &[Person]) -> Read {
     let Some(name) = text(status, "status") else { return Read::Unreadable };
     let Some(known) = MessageStatus::parse(name) else { return Read::Other };
     let delivery = text(status, "biz_opaque_callback_data").and_then(|text| text.parse().ok());
     let person = person(status, "recipient_id", "recipient_user_id").completed(contacts);
     let errors = status.get("errors").and_then(Value::as_array);
     let code = errors.and_then(|errors| errors.iter().find_map(code));
-    Read::Word(StatusUpdate { delivery, status: known, at: time(status), code, person })
+    Read::Update(StatusUpdate { delivery, status: known, at: time(status), code, person })
 }
 
 impl Person {
-    /// With what a contact of the same call says of the same person.
+    /// Adds the number or id that a contact in the same webhook has for this person.
     fn completed(self, contacts: &[Self]) -> Self {
         let same = |contact: &&Self| {
             let phone = contact.phone.is_some() && contact.phone == self.phone;
@@ -205,7 +210,8 @@ impl Person {
     }
 }
 
-/// Who stands in two members of an object. A number comes as digits, with its country's code.
+/// The person in these two members of an object. A phone number is given as digits with its country
+/// code.
 fn person(object: &Value, phone: &str, bsuid: &str) -> Person {
     let phone = text(object, phone).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     Person {
@@ -218,7 +224,7 @@ fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
     object.get(name)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// The second in a part's `timestamp`, which is a text.
+/// The time of a message or status: its `timestamp` is a text with Unix seconds.
 fn time(part: &Value) -> Option<Timestamp> {
     Timestamp::from_second(text(part, "timestamp")?.parse().ok()?).ok()
 }
@@ -227,8 +233,8 @@ fn code(error: &Value) -> Option<u32> {
     error.get("code")?.as_u64()?.try_into().ok()
 }
 
-/// What the person typed, or pressed.
-fn says(message: &Value) -> impl Iterator<Item = &str> {
+/// The texts that a person typed or chose in a message.
+fn texts(message: &Value) -> impl Iterator<Item = &str> {
     let pointers = [
         "/text/body",
         "/button/text",
@@ -241,8 +247,8 @@ fn says(message: &Value) -> impl Iterator<Item = &str> {
     pointers.into_iter().filter_map(|pointer| message.pointer(pointer)?.as_str())
 }
 
-/// Whether a text says nothing but that the person wants no more, whatever its case, accents and
-/// punctuation.
+/// Whether a text is nothing but one of the [`OPT_OUTS`]. Letter case, accents and punctuation are
+/// ignored.
 fn is_opt_out(text: &str) -> bool {
     let plain: String = text
         .chars()
@@ -253,7 +259,7 @@ fn is_opt_out(text: &str) -> bool {
     OPT_OUTS.contains(&plain.trim())
 }
 
-/// A vowel without its accent; combining accents are no letters, and gone already.
+/// A vowel without its accent. Combining accents are not alphanumeric and were removed before.
 const fn without_accent(letter: char) -> char {
     match letter {
         'á' | 'à' | 'â' | 'ã' | 'ä' => 'a',
@@ -271,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signature_is_that_of_the_raw_bytes() {
+    fn the_signature_is_verified_over_the_raw_bytes() {
         let body = br#"{"object":"whatsapp_business_account","entry":[]}"#;
         let expected = "sha256=02fe0c96d28c59ddb7cf81eff0ca05809b360ba73b63c28210b5906a0a107d1f";
         let keys = [Secret::new("another"), Secret::new("app_secret_123")];
@@ -295,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_read_from_its_query() {
+    fn a_handshake_is_parsed_from_the_query() {
         let query = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
         };
@@ -319,7 +325,7 @@ mod tests {
         assert_eq!(Handshake::parse(&query(&[whole[0], ("hub.challenge", &long), whole[2]])), None);
     }
 
-    fn call(value: &Value) -> Words {
+    fn webhook(value: &Value) -> Words {
         let body = json!({
             "object": "whatsapp_business_account",
             "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
@@ -328,9 +334,9 @@ mod tests {
     }
 
     #[test]
-    fn a_status_names_its_delivery_or_is_somebody_elses() {
+    fn a_status_update_names_its_delivery_if_the_message_is_ours() {
         let name = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11/0b0a6f1c-2f5e-8d3e-9a53-0d7a6c1f2b11";
-        let words = call(&json!({"statuses": [
+        let content = webhook(&json!({"statuses": [
             {"id": "wamid.1", "status": "delivered", "timestamp": "1764093600",
              "recipient_id": "5511987654321", "biz_opaque_callback_data": name},
             {"id": "wamid.2", "status": "failed", "timestamp": 5, "recipient_id": "551187654321",
@@ -341,31 +347,34 @@ mod tests {
             {"id": "wamid.5"},
             "status",
         ]}));
-        assert_eq!(words.unreadable, 2);
-        let told: Vec<_> = words
+        assert_eq!(content.unreadable, 2);
+        let updates: Vec<_> = content
             .statuses
             .iter()
-            .map(|word| (word.delivery.map(|d| d.to_string()), word.status, word.code))
+            .map(|update| (update.delivery.map(|d| d.to_string()), update.status, update.code))
             .collect();
         assert_eq!(
-            told,
+            updates,
             [
                 (Some(name.to_owned()), MessageStatus::Delivered, None),
                 (None, MessageStatus::Failed, Some(131_026)),
                 (None, MessageStatus::Read, None),
             ]
         );
-        assert_eq!(words.statuses[0].at.unwrap().as_second(), 1_764_093_600);
-        assert_eq!(words.statuses[1].at, None);
-        let phones: Vec<_> =
-            words.statuses.iter().map(|w| w.person.phone.as_ref().map(Phone::alias_text)).collect();
+        assert_eq!(content.statuses[0].at.unwrap().as_second(), 1_764_093_600);
+        assert_eq!(content.statuses[1].at, None);
+        let phones: Vec<_> = content
+            .statuses
+            .iter()
+            .map(|update| update.person.phone.as_ref().map(Phone::alias_text))
+            .collect();
         assert_eq!(phones[0], phones[1], "with and without the ninth digit");
         assert_eq!(phones[2], None);
     }
 
     #[test]
-    fn somebody_is_known_by_number_by_id_or_by_both() {
-        let words = call(&json!({
+    fn a_person_is_identified_by_number_by_id_or_by_both() {
+        let content = webhook(&json!({
             "contacts": [
                 {"profile": {"name": "Ana"}, "wa_id": "5511987654321", "user_id": "BR.1"},
                 {"profile": {"name": "Bia"}, "user_id": "BR.2"},
@@ -377,7 +386,7 @@ mod tests {
                 {"id": "d", "type": "system"},
             ],
         }));
-        let known: Vec<_> = words
+        let known: Vec<_> = content
             .inbound
             .iter()
             .map(|message| {
@@ -389,11 +398,11 @@ mod tests {
             known,
             [(true, Some("BR.1")), (true, Some("BR.1")), (false, Some("BR.2")), (false, None)]
         );
-        assert_eq!(words.unreadable, 0);
+        assert_eq!(content.unreadable, 0);
     }
 
     #[test]
-    fn an_opt_out_is_known_however_it_is_written_and_nothing_else_is() {
+    fn an_opt_out_is_recognised_in_any_spelling_and_no_other_text_is() {
         for text in
             ["PARAR", "parar", " Parar! ", "*SAIR*", "sair.", "Stop\n", "P\u{e1}rar", "sai\u{301}r"]
         {
@@ -411,12 +420,12 @@ mod tests {
             json!({"type": "interactive", "interactive": {"button_reply": {"title": "PARAR"}}}),
             json!({"type": "interactive", "interactive": {"list_reply": {"id": "stop"}}}),
         ] {
-            assert!(call(&json!({"messages": [message]})).inbound[0].opts_out, "{message}");
+            assert!(webhook(&json!({"messages": [message]})).inbound[0].opts_out, "{message}");
         }
     }
 
     #[test]
-    fn what_is_not_a_call_of_whatsapp_is_not_understood() {
+    fn a_body_that_is_not_from_whatsapp_is_not_understood() {
         for body in [&b""[..], b"[]", b"{\"object\":\"page\",\"entry\":[]}", b"\xff", b"null"] {
             assert!(parse(Verified(body)).is_err());
         }
@@ -425,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_part_does_not_lose_the_others() {
+    fn a_malformed_part_does_not_affect_the_others() {
         let good = json!({"field": "messages", "value": {"statuses": [{"status": "sent"}]}});
         let body = json!({"object": "whatsapp_business_account", "entry": [
             7,
@@ -433,14 +442,14 @@ mod tests {
             {"changes": [null, {"field": "messages", "value": {"messages": "no", "errors": [
                 {"code": 130_429}]}}, good, {"field": "account_update", "value": {}}]},
         ]});
-        let words = parse(Verified(body.to_string().as_bytes())).unwrap();
-        assert_eq!((words.statuses.len(), words.unreadable), (1, 2));
-        assert_eq!(words.errors, [130_429]);
+        let content = parse(Verified(body.to_string().as_bytes())).unwrap();
+        assert_eq!((content.statuses.len(), content.unreadable), (1, 2));
+        assert_eq!(content.errors, [130_429]);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parsing_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(parse(Verified(&body)));
         }
     }

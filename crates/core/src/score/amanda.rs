@@ -1,27 +1,28 @@
 //! The Amanda score: how well a lead fits the mentoring programme, 0 to 100.
 //!
-//! The rules are data with a version, so that a person can be told how they were scored (LGPD art.
-//! 20). `docs/amanda-score.md` shows them; a test keeps the two equal. Knows nothing of forms.
+//! The rules are data with a version, so that a score can be explained to the person (LGPD art.
+//! 20). `docs/amanda-score.md` shows the same rules; a test compares the two. This module must not
+//! know how a form is parsed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::score::{self, Answer, Breakdown, Criterion, band};
 
-/// What a lead answered to the four questions that count.
+/// The answers to the four questions that are scored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// `businessType`
+    /// `businessType`: the line of business.
     pub business_type: Option<Answer>,
-    /// `monthlyRevenue`, in reais
+    /// `monthlyRevenue`: in reais, or one of the form's ranges.
     pub monthly_revenue: Option<Answer>,
-    /// `workHoursDaily`
+    /// `workHoursDaily`: hours worked a day, or one of the form's ranges.
     pub work_hours_daily: Option<Answer>,
-    /// `mainStruggle`
+    /// `mainStruggle`: the biggest problem.
     pub main_struggle: Option<Answer>,
 }
 
 impl Answers {
-    /// The answer to a question, by the field of the form.
+    /// The answer to the question with this field.
     fn to(&self, field: &str) -> Option<&Answer> {
         let answer = match field {
             "businessType" => &self.business_type,
@@ -34,10 +35,10 @@ impl Answers {
     }
 }
 
-/// The version of [`CRITERIA`], kept with every score.
+/// The version of [`CRITERIA`], stored with every score.
 pub const VERSION: &str = "amanda-2026-11";
 
-/// The rules. Unknown answers and missing ones take the lowest band: no points.
+/// The rules. A missing or unknown answer gets no points.
 pub const CRITERIA: [Criterion; 4] = [
     Criterion {
         field: "businessType",
@@ -77,15 +78,15 @@ pub const CRITERIA: [Criterion; 4] = [
     },
 ];
 
-/// How promising a lead is.
+/// The range that a total is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
-    /// 80 and more.
+    /// 80 to 100.
     High,
     /// 50 to 79.
     Medium,
-    /// Below 50.
+    /// 0 to 49.
     Low,
 }
 
@@ -98,7 +99,7 @@ impl Tier {
         }
     }
 
-    /// The name in answers and tags.
+    /// The name in responses and in the CRM's tags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::High => "high",
@@ -111,13 +112,13 @@ impl Tier {
 /// A score with everything needed to explain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AmandaScore {
-    /// 0 to 100.
+    /// The sum of the points, from 0 to 100.
     pub total: u8,
-    /// The band of the total.
+    /// The range that the total is in.
     pub tier: Tier,
-    /// Points per question, by the field of the form.
+    /// The points for each question, by the name of its field.
     pub breakdown: Breakdown,
-    /// The rules that made it.
+    /// The [`VERSION`] of the rules that were applied.
     pub rules: String,
 }
 
@@ -128,21 +129,21 @@ pub fn score(answers: &Answers) -> AmandaScore {
     AmandaScore { total, tier: Tier::of(total), breakdown, rules: VERSION.to_owned() }
 }
 
-/// By how much a client's own score may differ from ours before it is flagged.
+/// By how many points the score that the page computed may differ from ours.
 pub const CLIENT_DIFFERENCE_MAX: u8 = 15;
 
-/// Whether the client's own score agrees with ours.
+/// The score that the page computed, compared with ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientScore {
-    /// Within [`CLIENT_DIFFERENCE_MAX`] of ours.
+    /// It differs from ours by at most [`CLIENT_DIFFERENCE_MAX`].
     Agrees(u8),
-    /// Further away: the page computes by other rules, or somebody tampered.
+    /// It differs by more: the page has other rules, or somebody changed the value.
     Differs(u8),
 }
 
 impl ClientScore {
-    /// Compares a client's score with ours.
+    /// Compares the page's score with ours.
     pub const fn compare(client: u8, ours: u8) -> Self {
         if client.abs_diff(ours) > CLIENT_DIFFERENCE_MAX {
             Self::Differs(client)
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_answers_make_one_hundred_and_none_make_zero() {
+    fn the_best_answers_score_100_and_no_answers_score_0() {
         let best = Answers {
             business_type: text("Serviços "),
             monthly_revenue: Some(Answer::Number(250_000)),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_answers_take_the_lowest_band() {
+    fn unknown_answers_get_no_points() {
         let unknown = Answers {
             business_type: text("astrologia"),
             monthly_revenue: text("muito"),
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn options_and_numbers_fall_into_the_same_bands() {
+    fn an_option_and_a_number_in_its_range_get_the_same_points() {
         for (answer, expected) in [
             (text("10000-30000"), 18),
             (Some(Answer::Number(10_000)), 18),
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn tiers_part_at_50_and_80() {
+    fn the_tier_changes_at_50_and_80_points() {
         assert_eq!(
             [0, 49, 50, 79, 80, 100].map(|total| Tier::of(total).name()),
             ["low", "low", "medium", "medium", "high", "high"]
@@ -213,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_score_is_flagged_from_sixteen_points_on() {
+    fn a_client_score_differs_from_16_points_on() {
         assert_eq!(ClientScore::compare(65, 50), ClientScore::Agrees(65));
         assert_eq!(ClientScore::compare(66, 50), ClientScore::Differs(66));
         assert_eq!(ClientScore::compare(34, 50), ClientScore::Differs(34));
     }
 
     #[test]
-    fn the_document_shows_these_rules() {
+    fn the_document_shows_the_rules() {
         let document = include_str!("../../../../docs/amanda-score.md");
         let rows = score::documented::rules(VERSION, &CRITERIA);
         assert!(document.contains(&rows), "docs/amanda-score.md should hold:\n\n{rows}");

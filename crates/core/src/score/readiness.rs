@@ -1,8 +1,8 @@
 //! The transformation-readiness score: how ready a lead is to start the programme now, 0 to 100.
 //!
-//! The questions and the rules are data with a version, so that a person can be told how they were
-//! scored (LGPD art. 20). `docs/readiness-score.md` shows them; a test keeps the two equal. Knows
-//! nothing of forms.
+//! The questions and the rules are data with a version, so that a score can be explained to the
+//! person (LGPD art. 20). `docs/readiness-score.md` shows the same rules; a test compares the two.
+//! This module must not know how a form is parsed.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,39 +10,39 @@ use crate::score::{self, Answer, Breakdown, Criterion, band};
 
 /// A question of the questionnaire.
 pub struct Question {
-    /// Its field, and what its answers are worth.
+    /// The name of its field, and the points for its answers.
     pub criterion: Criterion,
-    /// What may be answered.
+    /// The kind of answer that it takes.
     pub takes: Takes,
 }
 
-/// What a question takes as an answer; anything else is a field error.
+/// The kind of answer that a question takes. Any other answer is a field error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// A whole number between these two, both included.
+    /// A whole number between these two, inclusive.
     Number(i64, i64),
-    /// One of the options of its bands.
+    /// One of the options of the question's bands.
     Option,
-    /// Text of at most so many characters.
+    /// A text of at most this many characters.
     Text(usize),
 }
 
 impl Question {
-    /// Its field.
+    /// The name of its field in the form.
     pub const fn field(&self) -> &'static str {
         self.criterion.field
     }
 
-    /// Its options, where it has any.
+    /// Its options. Empty for a question that takes a number or text.
     pub fn options(&self) -> impl Iterator<Item = &'static str> {
         self.criterion.bands.iter().flat_map(|band| band.options).copied()
     }
 }
 
-/// The version of [`QUESTIONS`], kept with every score.
+/// The version of [`QUESTIONS`], stored with every score.
 pub const VERSION: &str = "readiness-2026-11";
 
-/// The questions that are known. One that was not answered takes no points.
+/// The known questions. A question without an answer gets no points.
 pub const QUESTIONS: [Question; 7] = [
     Question {
         takes: Takes::Number(1, 10),
@@ -121,15 +121,15 @@ pub const QUESTIONS: [Question; 7] = [
 /// A score with everything needed to explain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadinessScore {
-    /// 0 to 100.
+    /// The sum of the points, from 0 to 100.
     pub total: u8,
-    /// Points per question that counts, by its field.
+    /// The points for each question that is scored, by the name of its field.
     pub breakdown: Breakdown,
-    /// The rules that made it.
+    /// The [`VERSION`] of the rules that were applied.
     pub rules: String,
 }
 
-/// The rules of the questions that count.
+/// The questions that are scored, which are those that have bands.
 pub fn criteria() -> impl Iterator<Item = &'static Criterion> {
     const { &QUESTIONS }
         .iter()
@@ -137,7 +137,7 @@ pub fn criteria() -> impl Iterator<Item = &'static Criterion> {
         .filter(|criterion| !criterion.bands.is_empty())
 }
 
-/// Scores the answers, given how to find them, by [`QUESTIONS`].
+/// Scores the answers by [`QUESTIONS`]. `answer` finds the answer to the question with this field.
 pub fn score<'a>(answer: impl Fn(&str) -> Option<&'a Answer>) -> ReadinessScore {
     let breakdown = score::breakdown(criteria(), answer);
     ReadinessScore { total: breakdown.values().sum(), breakdown, rules: VERSION.to_owned() }
@@ -150,16 +150,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_answers_make_one_hundred_and_none_make_zero() {
+    fn the_best_answers_score_100_and_no_answers_score_0() {
         let best: u8 = criteria().map(Criterion::points_max).sum();
         assert_eq!(best, 100);
         assert_eq!(score(|_| None).total, 0);
         let whatever = Answer::Text("whatever".to_owned());
-        assert_eq!(score(|_| Some(&whatever)).total, 0, "what is not known counts nothing");
+        assert_eq!(score(|_| Some(&whatever)).total, 0, "an unknown answer gets no points");
     }
 
     #[test]
-    fn numbers_fall_into_bands() {
+    fn a_number_gets_the_points_of_its_band() {
         for (commitment, expected) in [(1, 0), (3, 5), (6, 12), (8, 22), (9, 30), (10, 30)] {
             let commitment = Answer::Number(commitment);
             let score = score(|field| (field == "commitment").then_some(&commitment));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_question_has_the_bands_that_it_needs() {
+    fn the_bands_of_every_question_fit_its_kind_of_answer() {
         for question in &QUESTIONS {
             let bands = question.criterion.bands;
             let fits = match question.takes {
@@ -179,12 +179,15 @@ mod tests {
                 Takes::Text(_) => bands.is_empty(),
             };
             assert!(fits, "{}", question.field());
-            assert!(bands.is_sorted_by(|one, next| one.points > next.points), "from best to worst");
+            assert!(
+                bands.is_sorted_by(|one, next| one.points > next.points),
+                "bands go from most to fewest points"
+            );
         }
     }
 
     #[test]
-    fn the_document_shows_these_questions_and_rules() {
+    fn the_document_shows_the_questions_and_the_rules() {
         let document = include_str!("../../../../docs/readiness-score.md");
         let mut questions = "| question | takes |\n|---|---|\n".to_owned();
         for question in &QUESTIONS {

@@ -1,7 +1,8 @@
-//! `funil backfill`: plans deliveries for what was accepted while a destination was off.
+//! `funil backfill`: plans deliveries for events that were accepted while a destination was off.
 //!
-//! Ids and keys are those that the deliveries would have had, so whatever is there already stays as
-//! it is. Consent is checked when they are sent, as always.
+//! The deliveries get the ids and keys that they would have had, so a delivery that exists already
+//! stays as it is. Consent is checked when they are sent, as for every delivery. See
+//! `docs/design.md` ("Replay").
 
 use std::io::Write;
 
@@ -17,39 +18,39 @@ use jiff::Timestamp;
 use crate::cli::dead::{Failure, a_destination};
 use crate::cli::progress;
 
-/// What to plan.
+/// The arguments of `funil backfill`.
 #[derive(Args, Clone, Debug)]
 pub struct BackfillArguments {
-    /// For this destination.
+    /// The destination to plan deliveries for.
     #[arg(long, value_parser = a_destination)]
     pub destination: &'static Destination,
-    /// What was accepted then or later, such as 2026-11-21T12:00:00Z.
+    /// Only events accepted at this time or later, such as 2026-11-21T12:00:00Z.
     #[arg(long)]
     pub since: Option<Timestamp>,
-    /// What was accepted then or earlier.
+    /// Only events accepted at this time or earlier.
     #[arg(long)]
     pub until: Option<Timestamp>,
-    /// Do it; otherwise it is a dry run.
+    /// Plan the deliveries. Without it this is a dry run.
     #[arg(long)]
     pub yes: bool,
 }
 
-/// What a run found and did.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backfilled {
-    /// Events looked at.
+    /// How many events were checked.
     pub events: u64,
-    /// Deliveries that were missing, and are planned if this is no dry run.
+    /// How many deliveries were missing. They are planned now, except in a dry run.
     pub missing: u64,
-    /// Deliveries that were there.
+    /// How many deliveries existed already.
     pub there: u64,
-    /// Deliveries that would be past their deadline.
+    /// How many deliveries would be past their deadline.
     pub too_late: u64,
-    /// Events that newer code wrote.
+    /// How many events were written by newer code and skipped.
     pub unread: u64,
 }
 
-/// Plans what is missing, and tells on `out`.
+/// Plans the deliveries that are missing and prints the result to `out`.
 pub async fn run(
     arguments: &BackfillArguments,
     hash_key: &HashKey,
@@ -78,16 +79,22 @@ pub async fn run(
     let name = arguments.destination.name;
     writeln!(
         out,
-        "{events} events: {name} has {there} deliveries, {missing} were missing, \
+        "{events} events checked for {name}: {there} deliveries exist, {missing} were missing, \
          {too_late} are too late."
     )?;
     if unread > 0 {
-        writeln!(out, "{unread} events were written by newer code and left alone.")?;
+        writeln!(out, "{unread} events were written by newer code and skipped.")?;
     }
     if arguments.yes {
-        writeln!(out, "{missing} planned. The next schedule delivers them.")?;
+        writeln!(
+            out,
+            "{missing} deliveries planned. The next scheduled run of dispatch sends them."
+        )?;
     } else {
-        writeln!(out, "Dry run: nothing was changed. With --yes {missing} would be planned.")?;
+        writeln!(
+            out,
+            "Dry run: nothing was changed. With --yes {missing} deliveries would be planned."
+        )?;
     }
     Ok(done)
 }
@@ -108,7 +115,7 @@ async fn backfill(
     let mut missing = Vec::new();
     for delivery in plan(event, &[destination], None, &AliasDigests::default()) {
         let due_at = delivery.due_at.unwrap_or(now);
-        // A reminder: it is sent at its time or not at all.
+        // A reminder is sent at its own time or not at all.
         let has_time_of_its_own = due_at > delivery.accepted_at;
         if store.is_planned(&delivery).await? {
             done.there += 1;

@@ -1,7 +1,8 @@
-//! `funil dead`: what waits for a person, shown, sent again or settled.
+//! `funil dead`: lists, shows, replays and settles dead deliveries.
 //!
-//! Shows no personal data but the provider's own words, which only `show` prints. The judgement and
-//! the writing are `funil_lambda::replay`'s, as for `POST /replay`.
+//! It prints no personal data, except that `show` prints the beginning of a provider's response.
+//! Which deliveries can be replayed is decided by `funil_lambda::operate::replay`, which also
+//! handles `POST /api/dispatch/replay`. See `docs/design.md` ("Replay").
 
 use std::io::Write;
 use std::time::Duration;
@@ -19,88 +20,88 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::cli::progress;
 
-/// What went wrong, in words.
+/// The error of a command, with a message for the terminal.
 pub type Failure = Box<dyn std::error::Error>;
 
-/// What to do with dead deliveries.
+/// The commands of `funil dead`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum DeadCommand {
     /// List dead deliveries, oldest first.
     List {
-        /// Which.
+        /// Which deliveries to list.
         #[command(flatten)]
         filter: Filter,
-        /// How many at most.
+        /// The maximum number of deliveries.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Show one delivery with its attempts and the provider's answers.
+    /// Show one delivery with its attempts and the provider's responses.
     Show {
         /// The delivery, as <lead>/<delivery>.
         delivery: DeliveryName,
     },
-    /// Send dead deliveries again, under their own ids. A dry run unless you say --yes.
+    /// Send dead deliveries again, with the same ids. Without --yes it is a dry run.
     Replay(ReplayArguments),
-    /// Say what became of a delivery that may have been sent.
+    /// Record what happened to a delivery that may have been sent.
     Settle {
         /// The delivery, as <lead>/<delivery>.
         delivery: DeliveryName,
-        /// What became of it.
+        /// What happened to it.
         #[arg(long = "as")]
         settled_as: SettledAs,
     },
 }
 
-/// Which dead deliveries are meant.
+/// Which dead deliveries to select.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Filter {
-    /// Of this destination alone.
+    /// Only deliveries for this destination.
     #[arg(long, value_parser = a_destination)]
     pub destination: Option<&'static Destination>,
-    /// That ended for this reason, such as `http_400`.
+    /// Only deliveries that ended for this reason, such as `http_400`.
     #[arg(long)]
     pub reason: Option<String>,
-    /// That died then or later, such as 2026-11-21T12:00:00Z.
+    /// Only deliveries that died at this time or later, such as 2026-11-21T12:00:00Z.
     #[arg(long)]
     pub since: Option<Timestamp>,
-    /// That died then or earlier.
+    /// Only deliveries that died at this time or earlier.
     #[arg(long)]
     pub until: Option<Timestamp>,
 }
 
-/// How to replay.
+/// The arguments of `funil dead replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArguments {
-    /// These alone, as <lead>/<delivery>.
+    /// Only these deliveries, as <lead>/<delivery>.
     pub deliveries: Vec<DeliveryName>,
-    /// Which, where none is named.
+    /// Which deliveries to replay if none is named.
     #[command(flatten)]
     pub filter: Filter,
-    /// Do it.
+    /// Send them. Without it this is a dry run.
     #[arg(long)]
     pub yes: bool,
-    /// Also those that the destination may see twice.
+    /// Also replay deliveries that the destination may receive twice.
     #[arg(long)]
     pub even_duplicates: bool,
-    /// How many a second at most.
+    /// The maximum number of replays a second.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub per_second: u32,
 }
 
-/// What a person says of a delivery.
+/// What a person decided about a delivery.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettledAs {
-    /// The destination has it.
+    /// The destination received it.
     Delivered,
-    /// It is not to be sent.
+    /// It must not be sent.
     Skipped,
 }
 
-/// A destination by its name, for arguments.
+/// Parses the name of a destination, for arguments.
 pub fn a_destination(name: &str) -> Result<&'static Destination, String> {
     destination::find(name).ok_or_else(|| {
         let names: Vec<_> = destination::ALL.iter().map(|known| known.name).collect();
-        format!("there are {}", names.join(", "))
+        format!("the destinations are {}", names.join(", "))
     })
 }
 
@@ -116,7 +117,7 @@ impl Filter {
     }
 }
 
-/// Does what a person asked for and tells them on `out`.
+/// Runs a command and prints its result to `out`.
 pub async fn run(
     command: DeadCommand,
     store: &Store,
@@ -153,7 +154,7 @@ async fn list(
     }
     table(&found, out)?;
     if found.len() == limit && candidates.next().await?.is_some() {
-        writeln!(out, "There are more; see --limit.")?;
+        writeln!(out, "There are more; raise --limit to list them.")?;
     }
     Ok(())
 }
@@ -189,7 +190,7 @@ fn table(found: &[Judged], out: &mut impl Write) -> Result<(), Failure> {
 
 async fn named(name: DeliveryName, store: &Store, now: Timestamp) -> Result<Judged, Failure> {
     let ended = store.delivery_named(name).await?;
-    let ended = ended.ok_or("There is no such delivery in the table.")?;
+    let ended = ended.ok_or("The table has no such delivery.")?;
     Ok(Judged::new(ended, now))
 }
 
@@ -238,7 +239,7 @@ async fn show(
     Ok(())
 }
 
-/// What a provider said, without what a terminal would take as a command.
+/// A provider's text without control characters, which a terminal could take as a command.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -262,7 +263,7 @@ async fn replay_all(
         table(&found, out)?;
     }
     let count =
-        |meant: fn(&Safety) -> bool| found.iter().filter(|judged| meant(&judged.safety)).count();
+        |matches: fn(&Safety) -> bool| found.iter().filter(|one| matches(&one.safety)).count();
     let duplicates = count(|safety| matches!(safety, Safety::WouldDuplicate(_)));
     let (safe, late) = (
         count(|safety| matches!(safety, Safety::Safe)),
@@ -300,14 +301,14 @@ async fn replay_all(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    writeln!(out, "{replayed} replayed. The next schedule delivers them.")?;
+    writeln!(out, "{replayed} replayed. The next scheduled run of dispatch sends them.")?;
     Ok(())
 }
 
-/// Ticks so many times a second at most.
+/// Ticks at most this many times a second.
 fn pace(per_second: u32) -> Interval {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
-    // What a slow table held up would otherwise follow at once, over the cap.
+    // By default, ticks that a slow table held up would follow at once and exceed the maximum.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
@@ -334,14 +335,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_slow_table_held_up_is_not_made_up_for_at_once() {
+    async fn ticks_that_were_missed_do_not_follow_at_once() {
         let mut ticks = pace(10);
         ticks.tick().await;
         advance(Duration::from_secs(5)).await;
-        let begun = Instant::now();
+        let started = Instant::now();
         for _ in 0..11 {
             ticks.tick().await;
         }
-        assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
     }
 }

@@ -1,7 +1,6 @@
-//! One event, one function, one answer: what `funil invoke` does.
+//! `funil invoke`: sends one event to the binary of one function.
 //!
-//! Owns where the functions' binaries are found. It must not know the command line, nor how an
-//! answer is shown.
+//! Owns where the functions' binaries are. It must not know how the response is printed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,36 +9,36 @@ use serde_json::Value;
 
 use crate::runtime_api::{FunctionProcess, InvocationError, Lines};
 
-/// How long a function may take, in seconds: the limit it is deployed with.
+/// How long a function may take, in seconds. It is the limit with which functions are deployed.
 const TIME_S: u64 = 60;
 
-/// Why a function gave no answer.
+/// Why there is no response from a function.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
-    /// It is not there.
+    /// There is no binary of this name.
     #[error("there is no {function} in {}: check its name, or run `cargo build --workspace`", folder.display())]
     NotBuilt {
-        /// The function asked for.
+        /// The name of the function.
         function: String,
-        /// Where it was looked for.
+        /// The folder in which the binary was looked for.
         folder: PathBuf,
     },
-    /// It could not be started.
+    /// The process could not be started.
     #[error("{function} could not be started")]
     Start {
-        /// The function asked for.
+        /// The name of the function.
         function: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// It ran and gave no answer.
+    /// The function was started and sent no response.
     #[error(transparent)]
     Invocation(#[from] InvocationError),
 }
 
-/// Runs a function's real binary with exactly this environment, sends it one event and gives back
-/// its answer. What it logs is shown on standard error.
+/// Runs a function's binary with exactly these environment variables, sends it one event and
+/// returns its response. The lines that the function logs are printed on standard error.
 pub async fn invoke(
     function: &str,
     event: Value,
@@ -48,16 +47,17 @@ pub async fn invoke(
     let binary = binary(function)?;
     let mut process =
         FunctionProcess::start(&binary, env, Lines::Shown).await.map_err(not_started(function))?;
-    let answer = process.invoke(event, TIME_S).await;
+    let response = process.invoke(event, TIME_S).await;
     process.kill().await;
-    Ok(answer?)
+    Ok(response?)
 }
 
-/// The binary of a function: beside the current executable, which Cargo built in the same profile.
+/// The path of a function's binary. It is in the folder of the current executable, because Cargo
+/// built both with the same profile.
 pub fn binary(function: &str) -> Result<PathBuf, InvokeError> {
     let executable = std::env::current_exe().map_err(not_started(function))?;
     let folder = executable.parent().unwrap_or(Path::new("."));
-    // Tests run one folder below.
+    // The executable of a test is one folder below, in `deps`.
     let folder = match (folder.file_name(), folder.parent()) {
         (Some(name), Some(above)) if name == "deps" => above,
         _ => folder,

@@ -1,6 +1,7 @@
-//! A lead's journey for people: as JSON for the stage's page, as text for a terminal.
+//! `funil journey`: a lead's journey as text for the terminal, and as JSON for the console.
 //!
-//! Shows personal data, because it is shown to whoever runs the system on their own machine.
+//! It shows personal data, because it is meant for the person who runs the system. It must not know
+//! how a journey is read from the table.
 
 use std::fmt::Write as _;
 
@@ -16,7 +17,7 @@ use funil_core::score::{Breakdown, Criterion};
 use funil_store::Journey;
 use serde_json::{Value, json};
 
-/// The journey as the stage's page reads it.
+/// The journey as JSON, in the format that the console (`assets/stage.js`) expects.
 pub fn to_json(journey: &Journey) -> Value {
     let mut entries = Vec::new();
     for event in &journey.events {
@@ -43,7 +44,7 @@ pub fn to_json(journey: &Journey) -> Value {
         }));
     }
     entries.extend(journey.deliveries.iter().map(delivery));
-    // A stable sort: what was accepted together stays in the order event, consent, deliveries.
+    // The sort is stable: entries of the same time stay in the order event, consent, deliveries.
     entries.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
     let bookings: Vec<_> = journey.bookings.iter().map(booking).collect();
     json!({
@@ -65,7 +66,7 @@ fn booking(booking: &Booking) -> Value {
     })
 }
 
-/// What a person decided about a delivery, where that is what happened.
+/// What a person decided about a delivery, if the event is such a decision.
 fn decision(data: &EventData) -> Option<Value> {
     match data {
         EventData::LeadSubmitted(_)
@@ -185,7 +186,7 @@ fn readiness_score(lead: &Lead) -> Option<Value> {
     }))
 }
 
-/// What one question brought.
+/// The points of one question, with the answer to it.
 fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -> Value {
     let mut row = json!({
         "criterion": criterion.field,
@@ -196,79 +197,79 @@ fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -
     row
 }
 
-/// The journey as lines for a terminal.
+/// The journey as text for the terminal.
 pub fn to_text(journey: &Journey) -> String {
     let shown = to_json(journey);
-    let word = |value: &Value| match value {
+    let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     let mut lines = String::new();
-    let mut line = |text: String| {
-        lines.push_str(text.trim_end());
+    let mut line = |line: String| {
+        lines.push_str(line.trim_end());
         lines.push('\n');
     };
     let lead = &shown["lead"];
     let score = &lead["amandaScore"];
     line(format!(
         "lead {}  stage {}  score {} ({})",
-        word(&lead["leadId"]),
-        word(&lead["stage"]),
-        word(&score["total"]),
-        word(&score["tier"])
+        text(&lead["leadId"]),
+        text(&lead["stage"]),
+        text(&score["total"]),
+        text(&score["tier"])
     ));
     let questionnaire = &lead["readinessScore"];
     if questionnaire.is_object() {
-        let (total, booking) = (word(&questionnaire["total"]), word(&lead["bookingUrl"]));
+        let (total, booking) = (text(&questionnaire["total"]), text(&lead["bookingUrl"]));
         line(format!("questionnaire score {total}  {booking}"));
     }
     for booking in shown["bookings"].as_array().into_iter().flatten() {
-        let (id, status) = (word(&booking["booking"]), word(&booking["status"]));
-        line(format!("call {}  {status}  booking {id}", word(&booking["startsAt"])));
+        let (id, status) = (text(&booking["booking"]), text(&booking["status"]));
+        line(format!("call {}  {status}  booking {id}", text(&booking["startsAt"])));
     }
     for entry in shown["entries"].as_array().into_iter().flatten() {
-        let at = word(&entry["at"]);
+        let at = text(&entry["at"]);
         match entry["kind"].as_str() {
             Some("event") => {
-                line(format!("{at}  {}  {}", word(&entry["type"]), word(&entry["eventId"])));
+                line(format!("{at}  {}  {}", text(&entry["type"]), text(&entry["eventId"])));
                 let decision = &entry["decision"];
                 if decision.is_object() {
                     let slot =
-                        format!("{}/{}", word(&decision["destination"]), word(&decision["slot"]));
-                    let (was, by) = (word(&decision["was"]), word(&decision["by"]));
+                        format!("{}/{}", text(&decision["destination"]), text(&decision["slot"]));
+                    let (was, by) = (text(&decision["was"]), text(&decision["by"]));
                     line(format!(
                         "    {slot:<26} {:<10} was {was}, by {by}",
-                        word(&decision["as"])
+                        text(&decision["as"])
                     ));
                 }
             }
             Some("consent") => {
                 let mut changes = String::new();
                 for change in entry["changes"].as_array().into_iter().flatten() {
-                    let (purpose, decision) = (word(&change["purpose"]), word(&change["decision"]));
-                    write!(changes, " {purpose}={decision} ({})", word(&change["how"]))
+                    let (purpose, decision) = (text(&change["purpose"]), text(&change["decision"]));
+                    write!(changes, " {purpose}={decision} ({})", text(&change["how"]))
                         .expect("writing to a String cannot fail");
                 }
                 line(format!("{at}  consent {changes}"));
             }
             Some(_) | None => {
-                let slot = format!("{}/{}", word(&entry["destination"]), word(&entry["slot"]));
-                let (state, reason) = (word(&entry["state"]), word(&entry["reason"]));
+                let slot = format!("{}/{}", text(&entry["destination"]), text(&entry["slot"]));
+                let (state, reason) = (text(&entry["state"]), text(&entry["reason"]));
                 let due = match entry["state"].as_str() {
-                    Some("pending" | "leased") => format!("due {} ", word(&entry["dueAt"])),
+                    Some("pending" | "leased") => format!("due {} ", text(&entry["dueAt"])),
                     Some(_) | None => String::new(),
                 };
-                let message = word(&entry["message"]);
+                let message = text(&entry["message"]);
                 line(format!("{at}  {slot:<26} {state:<10} {due}{reason} {message}"));
                 for attempt in entry["attempts"].as_array().into_iter().flatten() {
                     line(format!(
                         "    {}  {:<10} {:<4} {:>6} ms  {}",
-                        word(&attempt["at"]),
-                        word(&attempt["outcome"]),
-                        word(&attempt["status"]),
-                        word(&attempt["durationMs"]),
-                        word(&attempt["reason"])
+                        text(&attempt["at"]),
+                        text(&attempt["outcome"]),
+                        text(&attempt["status"]),
+                        text(&attempt["durationMs"]),
+                        text(&attempt["reason"])
                     ));
                 }
             }

@@ -1,10 +1,10 @@
-//! Progress of long commands, on stderr; hidden where that is no terminal.
+//! Progress bars of long commands on standard error. They are hidden if that is not a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar of so many steps.
+/// A progress bar for this many steps.
 pub(crate) fn bar(steps: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(steps).unwrap_or(u64::MAX));
     let style = "{msg} {wide_bar} {pos}/{len}, {eta} to go";
@@ -14,9 +14,9 @@ pub(crate) fn bar(steps: usize, what: &'static str) -> ProgressBar {
     bar.with_message(what)
 }
 
-/// A count of what nobody knows the end of.
+/// A counter for work of unknown length.
 pub(crate) fn spinner(what: &'static str) -> ProgressBar {
-    // The message goes first: the first tick draws at once.
+    // The message is set before the steady tick, which draws at once.
     let spinner = ProgressBar::new_spinner().with_message(what);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos} {elapsed}") {
         spinner.set_style(style);

@@ -1,4 +1,8 @@
-//! Sending sample events to running functions, signed as their providers sign.
+//! `funil send`: sends sample requests to running functions, signed as their providers sign them.
+//!
+//! A sample is an event in `events/<function>/<sample>.json`, in any payload format. It is sent as
+//! the HTTP request that it describes. This module must not know what a function does with a
+//! request.
 
 use std::path::{Path, PathBuf};
 
@@ -16,66 +20,66 @@ use crate::server::{DEV_CALENDLY_KEY, DEV_WHATSAPP_APP_SECRET};
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path} cannot be read: {source}")]
     Read {
-        /// Which.
+        /// The path of the sample.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// It is no JSON.
+    /// The file is not JSON.
     #[error("{path} is not JSON: {source}")]
     Json {
-        /// Which.
+        /// The path of the sample.
         path: PathBuf,
-        /// Where it goes wrong.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// It is no event.
+    /// The JSON is not an event of any known payload format.
     #[error("{path} is not an event: {source}")]
     Event {
-        /// Which.
+        /// The path of the sample.
         path: PathBuf,
-        /// Why not.
+        /// The error of the parser.
         source: TriggerError,
     },
-    /// It is no HTTP call.
-    #[error("{path} is not an HTTP event; use `funil invoke` for the others")]
+    /// The event is not an HTTP request.
+    #[error("{path} is not an HTTP request; use `funil invoke` for other events")]
     NotHttp {
-        /// Which.
+        /// The path of the sample.
         path: PathBuf,
     },
-    /// The folder does not tell a function.
-    #[error("{path} does not stand in a folder named after its function")]
+    /// The file is in no folder, so its function is not known.
+    #[error("{path} is not in a folder with the name of its function")]
     NoFunction {
-        /// Which.
+        /// The path of the sample.
         path: PathBuf,
     },
-    /// Nobody answered.
-    #[error("{url} does not answer; start the dev server with `cargo run`")]
+    /// There was no response.
+    #[error("{url} does not respond; start the dev server with `cargo run`")]
     NoResponse {
-        /// Where.
+        /// The address of the request.
         url: Url,
     },
 }
 
-/// What came back.
+/// The response to a sample.
 #[derive(Debug)]
 pub struct Sent {
-    /// The function.
+    /// The name of the function.
     pub function: String,
     /// The HTTP status.
     pub status: u16,
-    /// The body.
+    /// The body of the response.
     pub body: String,
-    /// The lead that the answer names, or the call that it accepts.
+    /// The lead that the response names, or else the request if it was accepted.
     pub lead_id: Option<LeadId>,
 }
 
-/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>`, and to the path
-/// below it that the sample names. A provider's is
-/// signed now, by the key that `env` has, else by the stage's.
+/// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>` and the rest
+/// of the sample's own path. The sample of a provider is signed at the present time with the key in
+/// `env`, or else with that of the dev server.
 pub async fn send(
     path: &Path,
     to: &Url,
@@ -88,20 +92,20 @@ pub async fn send(
         .map_err(|source| SendError::Json { path: owned(), source })?;
     let trigger =
         Trigger::parse(event).map_err(|source| SendError::Event { path: owned(), source })?;
-    let Trigger::Http(call) = trigger else { return Err(SendError::NotHttp { path: owned() }) };
+    let Trigger::Http(sample) = trigger else { return Err(SendError::NotHttp { path: owned() }) };
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let function = folder.ok_or_else(|| SendError::NoFunction { path: owned() })?.to_owned();
 
-    let said = lead_in(&call.body);
-    let asked = call.path.split('/').skip_while(|segment| *segment != function);
-    let below: Vec<&str> = asked.skip(1).filter(|segment| !segment.is_empty()).collect();
+    let named = lead_in(&sample.body);
+    let own_path = sample.path.split('/').skip_while(|segment| *segment != function);
+    let below: Vec<&str> = own_path.skip(1).filter(|segment| !segment.is_empty()).collect();
     let mut url = endpoint(&endpoint(to, &[&function]), &below);
-    if !call.query.is_empty() {
-        url.query_pairs_mut().extend_pairs(&call.query);
+    if !sample.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&sample.query);
     }
-    let signature = signature(&function, &call.body, env, platform);
-    let mut request = platform.http.request(call.method, url.clone()).body(call.body);
-    for (name, value) in &call.headers {
+    let signature = signature(&function, &sample.body, env, platform);
+    let mut request = platform.http.request(sample.method, url.clone()).body(sample.body);
+    for (name, value) in &sample.headers {
         let hop = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::ACCEPT_ENCODING];
         if !hop.contains(name) && !name.as_str().starts_with("x-forwarded") {
             request = request.header(name, value);
@@ -110,11 +114,12 @@ pub async fn send(
     if let Some((name, value)) = signature {
         request = request.header(name, value);
     }
-    let answer = request.send().await.map_err(|_| SendError::NoResponse { url: url.clone() })?;
-    let status = answer.status().as_u16();
-    let body = answer.text().await.map_err(|_| SendError::NoResponse { url })?;
-    // An accepted call about a known lead need not be answered with its id; a booking may name it.
-    let lead_id = lead_in(body.as_bytes()).or(said.filter(|_| (200..300).contains(&status)));
+    let response = request.send().await.map_err(|_| SendError::NoResponse { url: url.clone() })?;
+    let status = response.status().as_u16();
+    let body = response.text().await.map_err(|_| SendError::NoResponse { url })?;
+    // The response to a request about a known lead may not have its id. The request of a booking
+    // may.
+    let lead_id = lead_in(body.as_bytes()).or(named.filter(|_| (200..300).contains(&status)));
     Ok(Sent { function, status, body, lead_id })
 }
 
@@ -124,7 +129,7 @@ fn lead_in(body: &[u8]) -> Option<LeadId> {
     LeadId::parse(json["leadId"].as_str().or_else(of_booking)?).ok()
 }
 
-/// The header by which a provider's call is known, for a function that asks for one.
+/// The signature header, for a function that verifies the requests of a provider.
 fn signature(
     function: &str,
     body: &[u8],
@@ -132,15 +137,15 @@ fn signature(
     platform: &Platform,
 ) -> Option<(&'static str, String)> {
     let now = platform.clock.now();
-    let key = |name: &str, of_the_stage: &str| {
-        Secret::new(env.settings().list(name).first().copied().unwrap_or(of_the_stage))
+    let key = |name: &str, default: &str| {
+        Secret::new(env.settings().list(name).first().copied().unwrap_or(default))
     };
     match function {
         "calendar-webhook" => {
             let key = key("CALENDLY_SIGNING_KEY", DEV_CALENDLY_KEY);
             Some((calendly::SIGNATURE_HEADER, calendly::sign(body, &key, now)))
         }
-        // The handshake has no body, and is known by its token.
+        // The handshake has no body and is not signed: it has a token.
         "whatsapp-webhook" if !body.is_empty() => {
             let key = key("WHATSAPP_APP_SECRET", DEV_WHATSAPP_APP_SECRET);
             Some((whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, body)))

@@ -1,7 +1,8 @@
-//! Totals from a log: what `CloudWatch` makes of the same lines, for whoever has only the file.
+//! `funil stats`: the totals of the metrics in a log file.
 //!
-//! Reads the lines that carry the embedded metric format under Funil's namespace, whatever stands
-//! before the object (a time, a request id), and passes over all others.
+//! `CloudWatch` computes the same totals from these lines. Only lines in the embedded metric format
+//! with Funil's namespace are counted. There may be other text, such as a time or a request id,
+//! before the JSON object.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -9,10 +10,10 @@ use std::io::{self, BufRead};
 use funil_lambda::platform::totals::{ACCEPTED, DUPLICATES, DURATION_MS, NAMESPACE, SETTLED};
 use serde_json::Value;
 
-/// What a log counts.
+/// The totals of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Accepted and repeated calls, by function.
+    /// Accepted and duplicate requests, by function.
     pub intake: BTreeMap<String, Intake>,
     /// Settlements, by destination and outcome.
     pub settled: BTreeMap<(String, String), u64>,
@@ -20,17 +21,17 @@ pub struct Stats {
     pub durations_ms: BTreeMap<String, Vec<u64>>,
 }
 
-/// What an intake function took.
+/// The totals of an intake function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intake {
-    /// Calls that were accepted.
+    /// Requests that were accepted.
     pub accepted: u64,
-    /// Calls that were answered from their receipt.
+    /// Requests whose response was that of their receipt.
     pub duplicates: u64,
 }
 
 impl Stats {
-    /// Sums a whole log. A line that is no text, or no line of ours, is passed over.
+    /// Sums a whole log. Lines that are not metrics of Funil are skipped.
     pub fn read(mut log: impl BufRead) -> io::Result<Self> {
         let mut stats = Self::default();
         let mut line = Vec::new();
@@ -41,7 +42,7 @@ impl Stats {
         Ok(stats)
     }
 
-    /// Counts one line.
+    /// Adds one line of a log.
     pub fn add(&mut self, line: &str) {
         let Some(line) = object(line) else { return };
         if line.pointer("/_aws/CloudWatchMetrics/0/Namespace") != Some(&Value::from(NAMESPACE)) {
@@ -63,7 +64,7 @@ impl Stats {
         }
     }
 
-    /// Tables for a terminal.
+    /// The totals as tables for the terminal.
     pub fn to_text(&self) -> String {
         if *self == Self::default() {
             return "Nothing was counted: the log has no line in the embedded metric format.\n"
@@ -93,23 +94,24 @@ impl Stats {
     }
 }
 
-/// The JSON object with which a line ends.
+/// The JSON object at the end of a line.
 fn object(line: &str) -> Option<Value> {
     let line = line.trim_end();
     serde_json::from_str(&line[line.find('{')?..]).ok()
 }
 
-/// The nearest rank: the smallest value that so many percent do not exceed.
+/// The percentile by nearest rank: the smallest value that at least this many percent of the values
+/// do not exceed.
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }
 
-/// Rows under one another: words to the left, numbers to the right.
+/// Aligns rows in columns, text to the left and numbers to the right.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
-    let shapes: Vec<(usize, bool)> = (0..columns)
+    let formats: Vec<(usize, bool)> = (0..columns)
         .map(|column| {
             let width = cells(column).map(String::len).max().unwrap_or(0);
             let number = cells(column).skip(1).all(|cell| cell.parse::<u64>().is_ok());
@@ -119,7 +121,7 @@ fn table(rows: &[Vec<String>]) -> String {
     let lines = rows.iter().map(|row| {
         let cells: Vec<String> = row
             .iter()
-            .zip(&shapes)
+            .zip(&formats)
             .map(
                 |(cell, &(width, number))| {
                     if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_summed_and_what_is_no_line_of_ours_is_passed_over() {
+    fn the_metrics_of_a_log_are_summed_and_other_lines_are_skipped() {
         let mut log = Vec::new();
         for text in [
             "START RequestId: 8f5 Version: $LATEST\n".to_owned(),
@@ -168,7 +170,7 @@ mod tests {
             log.extend_from_slice(text.as_bytes());
         }
         log.extend_from_slice(b"\xff\xfe not text {\n");
-        // A log that was cut off has no newline at its end.
+        // The last line of a truncated log has no newline.
         log.extend_from_slice(settled("crm", "delivered", 80).trim_end().as_bytes());
         let stats = Stats::read(log.as_slice()).unwrap();
         assert_eq!(
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_nearest_ranks() {
+    fn percentiles_are_computed_by_nearest_rank() {
         let hundred: Vec<u64> = (1..=100).collect();
         assert_eq!([50, 95, 100].map(|percent| percentile(&hundred, percent)), [50, 95, 100]);
         assert_eq!([50, 95, 100].map(|percent| percentile(&[7], percent)), [7, 7, 7]);
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_log_says_so() {
+    fn an_empty_log_gives_a_message() {
         let stats = Stats::read(io::empty()).unwrap();
         assert!(stats.to_text().starts_with("Nothing was counted"));
     }

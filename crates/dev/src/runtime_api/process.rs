@@ -1,7 +1,7 @@
-//! A function's binary as a process: started, invoked, listened to, killed.
+//! Runs a function's binary as a process.
 //!
-//! Owns the environment that Lambda adds, the lines the process writes, and its end. It must not
-//! know which function it runs.
+//! Owns the environment variables that Lambda adds, the lines that the process writes, and how it
+//! is killed. It must not know which function it runs.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -15,29 +15,29 @@ use tokio::sync::{oneshot, watch};
 
 use super::{InvocationError, RuntimeApi};
 
-/// What becomes of the lines that a function writes.
+/// What is done with the lines that a function writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
-    /// They are kept, for [`FunctionProcess::output`].
+    /// They are kept for [`FunctionProcess::output`].
     Kept,
-    /// They are shown on our standard error as they come.
+    /// They are printed on standard error at once.
     Shown,
 }
 
-/// A running function; it is killed when this is dropped.
+/// A running function. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct FunctionProcess {
     api: RuntimeApi,
     id: Option<u32>,
     output: watch::Receiver<Vec<String>>,
-    /// How it ended, once it has.
+    /// The exit status in words, once the process has ended.
     ended: watch::Receiver<Option<String>>,
-    /// Dropped, it kills.
+    /// Dropping this kills the process.
     kill: Option<oneshot::Sender<()>>,
 }
 
 impl FunctionProcess {
-    /// Starts a binary with exactly this environment and what Lambda adds to it.
+    /// Starts a binary with exactly these environment variables and those that Lambda adds.
     pub async fn start(
         binary: &Path,
         env: impl IntoIterator<Item = (String, String)>,
@@ -67,62 +67,63 @@ impl FunctionProcess {
             child.stderr.take().map(|pipe| tokio::spawn(read(pipe, written, lines))),
         ];
         let (kill, killed) = oneshot::channel();
-        let (tell, ended) = watch::channel(None);
+        let (notify, ended) = watch::channel(None);
         tokio::spawn(async move {
             let how = end_of(child, killed).await;
-            // Its last lines are still in the pipes.
+            // The last lines may still be in the pipes.
             for reading in reading.into_iter().flatten() {
                 drop(reading.await);
             }
-            tell.send_replace(Some(how));
+            notify.send_replace(Some(how));
         });
         Ok(Self { api, id, output, ended, kill: Some(kill) })
     }
 
-    /// Its id in the operating system.
+    /// The process id.
     pub const fn id(&self) -> Option<u32> {
         self.id
     }
 
-    /// Invokes it and waits for its answer, for `time_s` at most. As on Lambda, one that takes
-    /// longer is killed.
+    /// Invokes the function and waits up to `time_s` seconds for its response. As on Lambda, a
+    /// function that takes longer is killed.
     pub async fn invoke(&mut self, event: Value, time_s: u64) -> Result<Value, InvocationError> {
         let mut ended = self.ended.clone();
-        let answer = tokio::select! {
+        let response = tokio::select! {
             biased;
-            answer = self.api.invoke(event, time_s) => answer,
+            response = self.api.invoke(event, time_s) => response,
             how = end(&mut ended) => Err(InvocationError::Ended { how }),
         };
-        if let Err(InvocationError::TimedOut { .. }) = answer {
+        if let Err(InvocationError::TimedOut { .. }) = response {
             self.kill().await;
         }
-        answer
+        response
     }
 
-    /// Kills it at once (SIGKILL) and returns when it has ended; says how it did.
+    /// Kills the process (SIGKILL) and waits until it has ended. Returns its exit status in words.
     pub async fn kill(&mut self) -> String {
         drop(self.kill.take());
         end(&mut self.ended).await
     }
 
-    /// The lines it has written, in order of arrival. Those of one that has ended are complete.
+    /// The lines that the process has written, in order of arrival. They are complete once it has
+    /// ended.
     pub fn output(&self) -> Vec<String> {
         self.output.borrow().clone()
     }
 
-    /// Somebody who reads along while the function works.
+    /// Watches the lines while the function runs.
     pub fn watch(&self) -> Watch {
         Watch(self.output.clone())
     }
 }
 
-/// Reads what a [`FunctionProcess`] writes.
+/// Watches the lines that a [`FunctionProcess`] writes.
 #[derive(Debug)]
 pub struct Watch(watch::Receiver<Vec<String>>);
 
 impl Watch {
-    /// Returns once this many lines that contain `text` were written; false if the process ended
-    /// before.
+    /// Waits until this many lines that contain `text` were written. False if the process ended
+    /// before that.
     pub async fn until_written(&mut self, text: &str, count: usize) -> bool {
         let enough =
             |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).count() >= count;
@@ -130,11 +131,11 @@ impl Watch {
     }
 }
 
-/// Waits for a process, or kills it as soon as the sender of `killed` is gone.
+/// Waits until a process ends, and kills it when the sender of `killed` is dropped.
 async fn end_of(mut child: Child, killed: oneshot::Receiver<()>) -> String {
     let status = tokio::select! {
         status = child.wait() => status,
-        // Nobody sends: a drop is the message.
+        // Nothing is ever sent: dropping the sender is the signal.
         _ = killed => match child.start_kill() {
             Ok(()) => child.wait().await,
             Err(error) => Err(error),
@@ -145,17 +146,17 @@ async fn end_of(mut child: Child, killed: oneshot::Receiver<()>) -> String {
 
 async fn end(ended: &mut watch::Receiver<Option<String>>) -> String {
     let how = ended.wait_for(Option::is_some).await;
-    how.ok().and_then(|how| how.clone()).unwrap_or_else(|| "nobody watches it".to_owned())
+    how.ok().and_then(|how| how.clone()).unwrap_or_else(|| "the exit status is unknown".to_owned())
 }
 
-/// Takes in what a process writes, line by line, until it closes the pipe.
+/// Reads what a process writes, line by line, until it closes the pipe.
 async fn read(pipe: impl AsyncRead + Unpin, written: Arc<watch::Sender<Vec<String>>>, to: Lines) {
     let mut lines = BufReader::new(pipe).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         let line = String::from_utf8_lossy(&line).into_owned();
         match to {
             Lines::Kept => written.send_modify(|lines| lines.push(line)),
-            // A closed standard error must not end the function.
+            // The function must go on if our standard error is closed.
             Lines::Shown => drop(writeln!(io::stderr(), "{line}")),
         }
     }

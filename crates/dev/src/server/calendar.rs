@@ -1,7 +1,8 @@
-//! A simulated Calendly: what is booked on the stage's page, and the signed webhooks about it.
+//! A simulated Calendly: the bookings made on `/agenda`, and the signed webhooks about them.
 //!
-//! The webhooks have the shape of Calendly's (`provider-apis.md` §4) and go to `calendar-webhook` as
-//! any caller's do. Bookings live in memory. It must not know what Funil does with them.
+//! The webhooks have Calendly's format (`docs/providers.md`, "Calendly") and are sent to
+//! `calendar-webhook`. Bookings are kept in memory only. This module must not know what Funil does
+//! with a webhook.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,18 +20,18 @@ use uuid::Uuid;
 
 use super::{Shared, functions_route};
 
-/// The function that Calendly calls.
+/// The function that receives the webhooks.
 const WEBHOOK: &str = "calendar-webhook";
-/// How long a call is, in seconds.
+/// The length of a call, in seconds.
 const CALL_S: i64 = 45 * 60;
-/// Where Calendly's objects have their addresses.
+/// The base of the URIs of Calendly's resources.
 const API: &str = "https://api.calendly.com";
 
-/// Everything that was booked.
+/// All bookings, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(super) struct Calendar(Mutex<Vec<Invitee>>);
 
-/// One person's booking.
+/// One person's booking, which Calendly calls an invitee.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Invitee {
@@ -56,36 +57,36 @@ enum Status {
     NoShow,
 }
 
-/// What a person does on the page.
+/// An action of a person on the page.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) enum Act {
+pub(super) enum Action {
     /// Books a call.
-    Book(Wish),
-    /// Calls one off.
+    Book(NewBooking),
+    /// Cancels a call.
     Cancel {
-        /// Which.
+        /// The booking.
         id: Uuid,
     },
-    /// Moves one.
+    /// Moves a call.
     Reschedule {
-        /// Which.
+        /// The booking.
         id: Uuid,
-        /// To when.
+        /// The new start.
         #[serde(rename = "startsAt")]
         starts_at: Timestamp,
     },
-    /// Notes that the person did not come.
+    /// Marks that the person did not come.
     NoShow {
-        /// To which.
+        /// The booking.
         id: Uuid,
     },
 }
 
-/// What somebody wants to book.
+/// The details of a new booking.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Wish {
+pub(super) struct NewBooking {
     starts_at: Timestamp,
     name: String,
     email: String,
@@ -96,40 +97,43 @@ pub(super) struct Wish {
     time_zone: String,
 }
 
-/// What is booked, the latest first.
+/// The bookings, newest first.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let mut booked = shared.calendar.read();
     booked.reverse();
     Json(json!({"bookings": booked}))
 }
 
-/// Does what a person asks, and tells Funil as Calendly would. Answers what Funil said.
-pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(act): Json<Act>) -> Response {
+/// Applies an action and sends the webhooks that Calendly would send. The response has the status
+/// with which Funil responded to each.
+pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(action): Json<Action>) -> Response {
     let now = shared.platform.clock.now();
-    let webhooks = match act {
-        Act::Book(wish) => {
-            Some(shared.calendar.book(wish, now, &mut || shared.platform.entropy.uuid_v4()))
+    let webhooks = match action {
+        Action::Book(new) => {
+            Some(shared.calendar.book(new, now, &mut || shared.platform.entropy.uuid_v4()))
         }
-        Act::Cancel { id } => shared.calendar.end(id, Status::Canceled, now),
-        Act::NoShow { id } => shared.calendar.end(id, Status::NoShow, now),
-        Act::Reschedule { id, starts_at } => {
-            shared.calendar.shift(id, starts_at, now, &mut || shared.platform.entropy.uuid_v4())
+        Action::Cancel { id } => shared.calendar.end(id, Status::Canceled, now),
+        Action::NoShow { id } => shared.calendar.end(id, Status::NoShow, now),
+        Action::Reschedule { id, starts_at } => {
+            shared
+                .calendar
+                .reschedule(id, starts_at, now, &mut || shared.platform.entropy.uuid_v4())
         }
     };
     let Some(webhooks) = webhooks else {
         return (StatusCode::NOT_FOUND, "There is no such booking that stands.\n").into_response();
     };
-    let mut answers = Vec::new();
+    let mut sent = Vec::new();
     for webhook in webhooks {
-        let answered = send(&shared, &webhook, now).await;
-        answers.push(json!({"event": webhook["event"], "status": answered.as_u16()}));
+        let status = send(&shared, &webhook, now).await;
+        sent.push(json!({"event": webhook["event"], "status": status.as_u16()}));
     }
-    Json(json!({"webhooks": answers})).into_response()
+    Json(json!({"webhooks": sent})).into_response()
 }
 
-/// Calls `calendar-webhook` with a signature of now.
-async fn send(shared: &Shared, told: &Value, now: Timestamp) -> StatusCode {
-    let body = told.to_string();
+/// Sends a webhook, signed at the time `now`, and returns the status of the response.
+async fn send(shared: &Shared, webhook: &Value, now: Timestamp) -> StatusCode {
+    let body = webhook.to_string();
     let key = Secret::new(shared.environment.variable("CALENDLY_SIGNING_KEY"));
     let signature = calendly::sign(body.as_bytes(), &key, now);
     functions_route::webhook(shared, WEBHOOK, calendly::SIGNATURE_HEADER, &signature, body).await
@@ -140,16 +144,16 @@ impl Calendar {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn book(&self, wish: Wish, now: Timestamp, id: &mut dyn FnMut() -> Uuid) -> Vec<Value> {
+    fn book(&self, new: NewBooking, now: Timestamp, id: &mut dyn FnMut() -> Uuid) -> Vec<Value> {
         let invitee = Invitee {
             id: id(),
             event: id(),
-            name: wish.name,
-            email: wish.email,
-            phone: wish.phone,
-            time_zone: wish.time_zone,
-            lead_id: wish.lead_id,
-            starts_at: wish.starts_at,
+            name: new.name,
+            email: new.email,
+            phone: new.phone,
+            time_zone: new.time_zone,
+            lead_id: new.lead_id,
+            starts_at: new.starts_at,
             booked_at: now,
             status: Status::Active,
             instead_of: None,
@@ -171,8 +175,9 @@ impl Calendar {
         Some(vec![webhook(event, invitee, now)])
     }
 
-    /// Two webhooks, as Calendly sends them: the old one canceled, the new one created.
-    fn shift(
+    /// Moves a booking. As with Calendly this makes two webhooks: the old booking is canceled, the
+    /// new one created.
+    fn reschedule(
         &self,
         id: Uuid,
         starts_at: Timestamp,
@@ -198,7 +203,7 @@ impl Calendar {
     }
 }
 
-/// A webhook of Calendly's.
+/// The body of a webhook in Calendly's format.
 fn webhook(event: &str, invitee: &Invitee, now: Timestamp) -> Value {
     let event_uri = format!("{API}/scheduled_events/{}", invitee.event);
     let uri = |id: Uuid| format!("{API}/scheduled_events/{}/invitees/{id}", invitee.event);

@@ -1,7 +1,8 @@
-//! The stage's clock: the real one, which a person may move ahead to watch what is due later.
+//! The clock of the dev server, which a person can move ahead to see what is due later.
 //!
-//! It only moves forward, and only what runs in the stage's process goes by it. How far it was moved
-//! is kept beside the table: what the table holds was written by that time, and its rates too.
+//! It can only be moved ahead, and only code in the process of the dev server uses it. How far it
+//! was moved is stored in a file beside the table, because the times in the table are those of this
+//! clock.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,27 +22,27 @@ use serde_json::{Value, json};
 
 use super::{Shared, functions_route};
 
-/// How far one move goes at most, in seconds: 60 days.
+/// By how much the clock can be moved at once, in seconds: 60 days.
 const MOVE_S_MAX: i64 = 60 * 24 * 60 * 60;
 
-/// A clock that was moved ahead.
+/// The real clock, moved ahead.
 pub(super) struct MovedClock {
     real: Arc<dyn Clock>,
     ahead_s: AtomicI64,
-    kept: PathBuf,
+    file: PathBuf,
 }
 
 impl MovedClock {
-    /// As far ahead as the file `kept` says; not at all where there is none.
-    pub(super) fn open(real: Arc<dyn Clock>, kept: PathBuf) -> Self {
-        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+    /// A clock that is as far ahead as the file says. It is not moved if there is no file.
+    pub(super) fn open(real: Arc<dyn Clock>, file: PathBuf) -> Self {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
         let ahead_s = text.trim().parse().unwrap_or(0);
-        Self { real, ahead_s: AtomicI64::new(ahead_s), kept }
+        Self { real, ahead_s: AtomicI64::new(ahead_s), file }
     }
 
     fn move_ahead(&self, seconds: i64) -> io::Result<()> {
         let ahead_s = self.ahead_s.fetch_add(seconds, Ordering::Relaxed) + seconds;
-        std::fs::write(&self.kept, format!("{ahead_s}\n"))
+        std::fs::write(&self.file, format!("{ahead_s}\n"))
     }
 
     fn ahead_s(&self) -> i64 {
@@ -55,25 +56,25 @@ impl Clock for MovedClock {
     }
 }
 
-/// Where to move it.
+/// The body of the request that moves the clock.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) enum Move {
-    /// By so many seconds.
+    /// Move it ahead by this many seconds.
     AheadS(i64),
-    /// To the next thing that is due.
+    /// Move it to the next time at which a delivery is due.
     ToNextDue {},
 }
 
-/// What time it is on the stage.
+/// Responds with the state of the clock.
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
-    match told(&shared).await {
-        Ok(told) => Json(told).into_response(),
+    match state(&shared).await {
+        Ok(state) => Json(state).into_response(),
         Err(error) => table_failed(&error),
     }
 }
 
-/// Moves the clock, and looks for what is due then.
+/// Moves the clock, and runs `dispatch` for what is due then.
 pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<Move>) -> Response {
     if shared.functions_at.is_some() {
         let why = "The functions run in processes of their own, whose clock is the real one.\n";
@@ -82,7 +83,7 @@ pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<
     let seconds = match wanted {
         Move::AheadS(seconds) => seconds,
         Move::ToNextDue {} => match next_due(&shared).await {
-            // Due times have milliseconds: a second more is past any of them.
+            // Due times have milliseconds, which are cut off here. One more second is past them.
             Ok(Some(at)) => at.as_second() - shared.clock.now().as_second() + 1,
             Ok(None) => return (StatusCode::CONFLICT, "Nothing is due later.\n").into_response(),
             Err(error) => return table_failed(&error),
@@ -93,13 +94,13 @@ pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<
         return (StatusCode::UNPROCESSABLE_ENTITY, why).into_response();
     }
     if let Err(error) = shared.clock.move_ahead(seconds) {
-        tracing::error!(error = %error, "a restart will not know how far the clock was moved");
+        tracing::error!(error = %error, "a move of the clock by {seconds} s was not written to its file");
     }
     functions_route::sweep_once(&shared).await;
     show(State(shared)).await
 }
 
-async fn told(shared: &Shared) -> Result<Value, StoreError> {
+async fn state(shared: &Shared) -> Result<Value, StoreError> {
     Ok(json!({
         "now": shared.clock.now(),
         "aheadS": shared.clock.ahead_s(),
@@ -108,7 +109,7 @@ async fn told(shared: &Shared) -> Result<Value, StoreError> {
     }))
 }
 
-/// When the next delivery is due that is not due yet.
+/// The next time at which a delivery is due that is not due yet.
 async fn next_due(shared: &Shared) -> Result<Option<Timestamp>, StoreError> {
     let now = shared.clock.now();
     let mut next: Option<Timestamp> = None;
@@ -123,10 +124,10 @@ async fn next_due(shared: &Shared) -> Result<Option<Timestamp>, StoreError> {
     Ok(next)
 }
 
-/// How many due deliveries are looked at for the next one in the future.
+/// How many deliveries of a destination are read to find the next one that is not due yet.
 const DUE_LOOKED_AT: i32 = 100;
 
 fn table_failed(error: &StoreError) -> Response {
-    tracing::error!(error = %error, "the table failed");
+    tracing::error!(error = %error, "the next due delivery could not be read from the table");
     StatusCode::SERVICE_UNAVAILABLE.into_response()
 }

@@ -1,4 +1,7 @@
-//! What the console's page asks for: leads, a journey, the providers.
+//! The JSON endpoints of the console and of the questionnaire page.
+//!
+//! Owns the formats that `assets/stage.js` and `assets/questionnaire.js` read, except that of a
+//! journey. It must not change anything but the behaviour of a simulated provider.
 
 use std::sync::Arc;
 
@@ -15,7 +18,7 @@ use super::{Shared, messages};
 use crate::cli::journey;
 use crate::simulated::Behaviour;
 
-/// How many received requests the page shows per provider.
+/// How many received requests are shown for each provider.
 const SHOWN: usize = 30;
 
 pub(super) async fn leads(State(shared): State<Arc<Shared>>) -> Json<Value> {
@@ -37,13 +40,13 @@ pub(super) async fn journey(
         }
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => {
-            tracing::error!(error = %error, "the journey could not be read");
+            tracing::error!(error = %error, "the journey of the lead {lead_id} could not be read");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
 }
 
-/// The questionnaire's questions, as the rules have them.
+/// The questions of the questionnaire, from the rules of the readiness score.
 pub(super) async fn questions() -> Json<Value> {
     let questions: Vec<_> = readiness::QUESTIONS
         .iter()
@@ -62,7 +65,7 @@ pub(super) async fn questions() -> Json<Value> {
 }
 
 pub(super) async fn providers(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    // The four destinations are shown before anything has reached them.
+    // Destinations are shown even if they have not received anything.
     let mut names: Vec<String> =
         funil_core::destination::ALL.iter().map(|known| known.name.to_owned()).collect();
     for name in shared.providers.names() {
@@ -96,7 +99,7 @@ pub(super) async fn behave(
     change(&shared, &name, &wanted)
 }
 
-/// The same from a shell: `curl -X POST '…/stage/providers/crm?behaviour=fail'`.
+/// Changes a behaviour from a shell: `curl -X POST '…/stage/providers/crm?behaviour=fail'`.
 pub(super) async fn behave_by_query(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,

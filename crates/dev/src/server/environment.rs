@@ -1,4 +1,7 @@
-//! The variables of the local stage: fixed, harmless, and nobody's secrets.
+//! The environment variables of the dev server.
+//!
+//! They are fixed, and none is a real secret. This module must not take credentials from the
+//! process's environment.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,19 +13,19 @@ use funil_core::settings::{Env, Secret};
 
 use super::DevServerOptions;
 
-/// The stage's table.
+/// The name of the dev server's table.
 pub const TABLE: &str = "funil";
 
-/// The stage's `HASH_KEY`.
+/// The dev server's `HASH_KEY`.
 pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
-/// The stage's `CALENDLY_SIGNING_KEY`, with which samples are signed.
+/// The dev server's `CALENDLY_SIGNING_KEY`, with which `funil send` signs samples.
 pub const DEV_CALENDLY_KEY: &str = "local-stage-calendly-key";
 
-/// The stage's `WHATSAPP_APP_SECRET`, with which `funil replay` signs samples.
+/// The dev server's `WHATSAPP_APP_SECRET`, with which `funil send` signs samples.
 pub const DEV_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
 
-/// The custom fields that somebody has to make in a real MailerLite account.
+/// The custom fields that have to be created by hand in a real MailerLite account.
 pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
     "call_date",
     "call_status",
@@ -39,8 +42,8 @@ pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
     "booking_url",
 ];
 
-/// What the process's environment may change on the stage. Never credentials: a real account's would
-/// send a demonstration to real people.
+/// The variables that are taken from the process's environment. There must be no credentials among
+/// them: with those of a real account, demonstrations would be sent to real people.
 const OVERRIDES: [&str; 8] = [
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
@@ -52,7 +55,7 @@ const OVERRIDES: [&str; 8] = [
     "THANK_YOU_URL",
 ];
 
-/// The variables with which functions work on a stage.
+/// The variables with which functions use a dev server.
 #[derive(Clone, Debug)]
 pub struct DevEnvironment(BTreeMap<String, String>);
 
@@ -113,12 +116,13 @@ impl DevEnvironment {
         Secret::new(self.variable("SERVICE_TOKEN"))
     }
 
-    /// As a configuration.
+    /// The variables as an environment.
     pub fn env(&self) -> Env {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
-    /// With the engine's own address: functions in the stage's process need no way round.
+    /// The variables with the emulator's own address, for functions in the process of the dev
+    /// server.
     pub(super) fn with_emulator(&self, endpoint: &str) -> Env {
         let mut variables = self.0.clone();
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint.to_owned());

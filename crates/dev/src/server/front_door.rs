@@ -1,7 +1,8 @@
-//! The way in: an HTTP request as the event that a Function URL sends, and the answer back.
+//! Converts an HTTP request to the event that a Function URL sends, and the result to a response.
 //!
-//! The stage and the tests call functions as AWS does (payload format 2.0), so nothing is tested
-//! that is not deployed.
+//! The dev server and the tests invoke functions with payload format 2.0, as AWS does, so that they
+//! use the code that is deployed. See `docs/platforms.md` ("Payload formats"). This module must not
+//! know any function.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-/// The event of an HTTP call. A body that is no UTF-8 travels as base64.
+/// The event for an HTTP request. A body that is not UTF-8 is sent as base64.
 pub fn event(
     method: &Method,
     path: &str,
@@ -62,18 +63,19 @@ fn base64(body: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(body)
 }
 
-/// The answer in an event's answer: status, headers, body.
-pub fn answer(event: &Value) -> (StatusCode, HeaderMap, Bytes) {
-    let status = event["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
+/// The HTTP response in a function's result: status, headers and body. Status 502 if the result has
+/// no valid status.
+pub fn answer(result: &Value) -> (StatusCode, HeaderMap, Bytes) {
+    let status = result["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
     let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     let mut headers = HeaderMap::new();
-    for (name, value) in event["headers"].as_object().into_iter().flatten() {
+    for (name, value) in result["headers"].as_object().into_iter().flatten() {
         let name = HeaderName::try_from(name.as_str());
         let value = HeaderValue::try_from(value.as_str().unwrap_or_default());
         if let (Ok(name), Ok(value)) = (name, value) {
             headers.insert(name, value);
         }
     }
-    let body = event["body"].as_str().unwrap_or_default().to_owned();
+    let body = result["body"].as_str().unwrap_or_default().to_owned();
     (status.unwrap_or(StatusCode::BAD_GATEWAY), headers, body.into())
 }

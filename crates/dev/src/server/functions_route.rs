@@ -1,4 +1,9 @@
-//! The functions on the stage's port: in its own process, or passed on to where they run.
+//! The functions on the port of the dev server.
+//!
+//! Owns how a request reaches a function: by an invocation in this process, or passed on to the
+//! address where the functions run. Also runs `dispatch` regularly, in place of a schedule. It must
+//! not know what a function does, except which requests are rings and that `lead-submit` returns a
+//! lead id.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,16 +22,16 @@ use serde_json::{Value, json};
 use super::Shared;
 use crate::server::front_door;
 
-/// How long a function may take, in seconds, as when deployed.
+/// How long a function may take, in seconds. It is the limit with which functions are deployed.
 const TIME_S: i64 = 60;
-/// How long `dispatch` may take to answer a ring.
+/// How long `dispatch` may take to respond to a ring.
 const RING: Duration = Duration::from_secs(10);
 
-/// Where functions are.
+/// The prefixes of the paths of functions.
 const PREFIXES: [&str; 2] = ["/api/", "/.netlify/functions/"];
 
-/// A call of a function by its name, or of a path below it.
-pub(super) async fn call(
+/// Handles a request to a function, or to a path below it.
+pub(super) async fn invoke(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     method: Method,
@@ -35,7 +40,7 @@ pub(super) async fn call(
     body: Bytes,
 ) -> Response {
     let rest = PREFIXES.iter().find_map(|prefix| uri.path().strip_prefix(prefix));
-    let call = Call {
+    let request = FunctionRequest {
         path: rest.unwrap_or_default().split('/').map(str::to_owned).collect(),
         whole_path: uri.path().to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
@@ -44,36 +49,33 @@ pub(super) async fn call(
         body,
         caller: caller.ip(),
     };
-    let name = call.path.first().cloned().unwrap_or_default();
-    let answered = pass(&shared, call).await;
-    if name == "lead-submit" && answered.status().is_success() {
-        let (parts, body) = answered.into_parts();
+    let name = request.path.first().cloned().unwrap_or_default();
+    let response = pass(&shared, request).await;
+    if name == "lead-submit" && response.status().is_success() {
+        let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-        note_lead(&shared, &body);
+        add_lead(&shared, &body);
         return Response::from_parts(parts, body.into());
     }
-    answered
+    response
 }
 
-/// An HTTP call of a function.
-pub(super) struct Call {
-    /// The function's name, and what follows it.
-    pub(super) path: Vec<String>,
-    /// The path as it was called.
-    pub(super) whole_path: String,
+/// An HTTP request to a function.
+struct FunctionRequest {
+    /// The segments of the path: the function's name and what follows it.
+    path: Vec<String>,
+    /// The path of the original request.
+    whole_path: String,
     /// The query, without its question mark.
-    pub(super) query: String,
-    /// How.
-    pub(super) method: Method,
-    /// With these headers.
-    pub(super) headers: HeaderMap,
-    /// And this body.
-    pub(super) body: Bytes,
-    /// By whom.
-    pub(super) caller: IpAddr,
+    query: String,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    /// The address of the client.
+    caller: IpAddr,
 }
 
-/// Calls a function as a provider does that signs what it says. Answers with its status.
+/// Sends a signed webhook to a function, as a provider does. Returns the status of the response.
 pub(super) async fn webhook(
     shared: &Shared,
     function: &str,
@@ -86,7 +88,7 @@ pub(super) async fn webhook(
     if let Ok(value) = HeaderValue::from_str(signature) {
         headers.insert(header_name, value);
     }
-    let call = Call {
+    let request = FunctionRequest {
         path: vec![function.to_owned()],
         whole_path: format!("/api/{function}"),
         query: String::new(),
@@ -95,26 +97,26 @@ pub(super) async fn webhook(
         body: Bytes::from(body),
         caller: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    pass(shared, call).await.status()
+    pass(shared, request).await.status()
 }
 
-/// Passes a call to its function, in this process or where the functions run.
-pub(super) async fn pass(shared: &Shared, call: Call) -> Response {
-    let name = call.path.first().map(String::as_str).unwrap_or_default();
+/// Passes a request to its function, in this process or where the functions run.
+async fn pass(shared: &Shared, original: FunctionRequest) -> Response {
+    let name = original.path.first().map(String::as_str).unwrap_or_default();
     let (status, headers, body) = if let Some(base) = &shared.functions_at {
-        let segments: Vec<&str> = call.path.iter().map(String::as_str).collect();
+        let segments: Vec<&str> = original.path.iter().map(String::as_str).collect();
         let mut url = endpoint(base, &segments);
-        url.set_query((!call.query.is_empty()).then_some(&*call.query));
-        let mut request = shared.platform.http.request(call.method, url).body(call.body);
-        for (name, value) in &call.headers {
+        url.set_query((!original.query.is_empty()).then_some(&*original.query));
+        let mut request = shared.platform.http.request(original.method, url).body(original.body);
+        for (name, value) in &original.headers {
             if name != header::HOST && name != header::CONTENT_LENGTH {
                 request = request.header(name, value);
             }
         }
         match request.send().await {
-            Ok(answer) => {
-                let (status, headers) = (answer.status(), answer.headers().clone());
-                (status, headers, answer.bytes().await.unwrap_or_default())
+            Ok(response) => {
+                let (status, headers) = (response.status(), response.headers().clone());
+                (status, headers, response.bytes().await.unwrap_or_default())
             }
             Err(_) => {
                 return (StatusCode::BAD_GATEWAY, "The functions are not running.\n")
@@ -125,43 +127,45 @@ pub(super) async fn pass(shared: &Shared, call: Call) -> Response {
         let Some(function) = shared.functions.iter().find(|known| known.name == name) else {
             return StatusCode::NOT_FOUND.into_response();
         };
-        let Call { whole_path, query, method, headers, body, caller, .. } = &call;
+        let FunctionRequest { whole_path, query, method, headers, body, caller, .. } = &original;
         let event = front_door::event(method, whole_path, query, headers, body, *caller);
         let stop_at = after(shared.platform.clock.now(), TIME_S);
         let function = function.clone();
-        // Its own task: like a deployed function it goes on when the caller hangs up.
-        let answered = tokio::spawn(async move { function.invoke(event, stop_at).await });
+        // In its own task it goes on when the client closes the connection, as a deployed function
+        // does.
+        let invoked = tokio::spawn(async move { function.invoke(event, stop_at).await });
         if is_ring(name, method, body) {
             return StatusCode::ACCEPTED.into_response();
         }
-        match answered.await {
-            Ok(answer) => front_door::answer(&answer),
+        match invoked.await {
+            Ok(result) => front_door::answer(&result),
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
-    answer.headers_mut().remove(header::TRANSFER_ENCODING);
-    answer
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.headers_mut().remove(header::TRANSFER_ENCODING);
+    response
 }
 
-/// A ring of a delivery function is answered before the work, as an asynchronous invocation and a
-/// background function are: whoever rings never waits for a provider.
+/// Whether a request rings a delivery function. The response to a ring is sent before the work is
+/// done, as with an asynchronous invocation, so that a ring never waits for a provider.
 fn is_ring(function: &str, method: &Method, body: &[u8]) -> bool {
     let delivers = destination::ALL.iter().any(|known| known.function == function);
     delivers && method == Method::POST && body.is_empty()
 }
 
-fn note_lead(shared: &Shared, body: &[u8]) {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let lead_id = answer["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
+/// Adds the lead in a response of `lead-submit` to the console's list.
+fn add_lead(shared: &Shared, body: &[u8]) {
+    let response: Value = serde_json::from_slice(body).unwrap_or_default();
+    let lead_id = response["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
     if let Some(lead_id) = lead_id {
-        shared.leads.note(lead_id, funil_store::key_time(shared.platform.clock.now()));
+        shared.leads.add(lead_id, funil_store::key_time(shared.platform.clock.now()));
     }
 }
 
-/// Looks for what is due, again and again, as the schedule of a deployment does.
+/// Runs `dispatch` at regular intervals, as the schedule of a deployment does.
 pub(super) async fn sweep(shared: Arc<Shared>, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     loop {
@@ -170,13 +174,13 @@ pub(super) async fn sweep(shared: Arc<Shared>, every: Duration) {
     }
 }
 
-/// Looks for what is due.
+/// Runs `dispatch` once, which rings the destinations with due deliveries.
 pub(super) async fn sweep_once(shared: &Shared) {
     if let Some(base) = &shared.functions_at {
         let url = endpoint(base, &["dispatch"]);
         let ring = shared.platform.http.post(url).bearer_auth(shared.token.expose());
         if ring.timeout(RING).send().await.is_err() {
-            tracing::debug!("dispatch did not answer the stage's ring");
+            tracing::debug!("dispatch at {base} did not respond to the ring of the dev server");
         }
     } else if let Some(dispatch) = shared.functions.iter().find(|known| known.name == "dispatch") {
         let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});

@@ -1,4 +1,7 @@
-//! Which leads were submitted on this stage, for its console: the table is never scanned.
+//! The list of leads that were submitted to this dev server, for the console.
+//!
+//! Owns its own file, because the table is never scanned for leads. It must not know anything about
+//! a lead but its id.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -8,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use funil_core::id::LeadId;
 use serde::{Deserialize, Serialize};
 
-/// A lead and when it was last submitted.
+/// A lead and when it was first submitted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Submitted {
@@ -16,13 +19,13 @@ pub(super) struct Submitted {
     at: String,
 }
 
-/// The list, in memory and in its file.
+/// The list of leads, in memory and in its file.
 pub(super) struct Leads {
     list: Mutex<(Vec<Submitted>, File)>,
 }
 
 impl Leads {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it. Lines that cannot be parsed are skipped.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut list = Vec::new();
@@ -34,8 +37,8 @@ impl Leads {
         Ok(Self { list: Mutex::new((list, file)) })
     }
 
-    /// Notes a submission.
-    pub(super) fn note(&self, lead_id: LeadId, at: String) {
+    /// Adds a lead, unless it is in the list already.
+    pub(super) fn add(&self, lead_id: LeadId, at: String) {
         let mut guard = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let (list, file) = &mut *guard;
         if list.iter().any(|known| known.lead_id == lead_id) {
@@ -45,12 +48,12 @@ impl Leads {
         if let Ok(line) = serde_json::to_string(&submitted)
             && let Err(error) = writeln!(file, "{line}")
         {
-            tracing::warn!(error = %error, "the stage's list of leads could not be written");
+            tracing::warn!(error = %error, "the lead {lead_id} could not be added to the list's file");
         }
         list.push(submitted);
     }
 
-    /// The submissions, newest first.
+    /// The leads, newest first.
     pub(super) fn newest_first(&self) -> Vec<Submitted> {
         let guard = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         guard.0.iter().rev().cloned().collect()

@@ -1,7 +1,7 @@
-//! What WhatsApp does on its own on the stage: tells of each message's statuses, and passes on what a
-//! person writes back. Both go to `whatsapp-webhook`, signed as Meta signs.
+//! The webhooks of the simulated WhatsApp: status updates of each message, and replies of a person.
 //!
-//! It must not know what Funil does with them.
+//! Both are sent to `whatsapp-webhook`, signed as Meta signs them. This module must not know what
+//! Funil does with them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::functions_route::webhook;
+use super::functions_route;
 use crate::simulated::{WhatsAppMessage, whatsapp_inbound};
 
-/// The function that Meta calls.
+/// The function that receives the webhooks.
 const WEBHOOK: &str = "whatsapp-webhook";
-/// How often the stage looks for messages whose statuses are to be told.
+/// How often new messages are looked for.
 const EVERY: Duration = Duration::from_secs(1);
-/// What becomes of every message here.
+/// The status updates that are sent for every message.
 const STATUSES: [&str; 2] = ["sent", "delivered"];
 
-/// What a person writes.
+/// The body of the request with which a person replies on the console.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Written {
+pub(super) struct Reply {
     lead_id: LeadId,
     text: String,
 }
@@ -45,15 +45,13 @@ pub(super) fn of_lead(shared: &Shared, lead_id: LeadId) -> Vec<Value> {
     messages.iter().filter(its).map(|message| json!(message)).collect()
 }
 
-/// A person writes back. Answers what Funil said to WhatsApp.
-pub(super) async fn write(
-    State(shared): State<Arc<Shared>>,
-    Json(written): Json<Written>,
-) -> Response {
-    let lead = match shared.store.lead(written.lead_id).await {
+/// Sends the reply of a person. The response has the status with which Funil responded.
+pub(super) async fn reply(State(shared): State<Arc<Shared>>, Json(reply): Json<Reply>) -> Response {
+    let Reply { lead_id, text } = reply;
+    let lead = match shared.store.lead(lead_id).await {
         Ok(lead) => lead,
         Err(error) => {
-            tracing::error!(error = %error, "the lead could not be read");
+            tracing::error!(error = %error, "the lead {lead_id} could not be read");
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
@@ -62,31 +60,32 @@ pub(super) async fn write(
     };
     let at = shared.platform.clock.now().as_second();
     let from = phone.as_str().trim_start_matches('+');
-    let answered = send(&shared, &whatsapp_inbound(from, &written.text, at)).await;
-    Json(json!({"status": answered.as_u16()})).into_response()
+    let status = send(&shared, &whatsapp_inbound(from, &text, at)).await;
+    Json(json!({"status": status.as_u16()})).into_response()
 }
 
-/// Tells the statuses of every message that WhatsApp took, once each, for as long as the stage lives.
-pub(super) async fn tell_statuses(shared: Arc<Shared>) {
+/// Sends the status updates of every new message, once each, until the dev server ends.
+pub(super) async fn send_status_updates(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(EVERY);
-    // What it took before this start was told then.
-    let mut told = shared.providers.whatsapp_messages().len();
+    // The status updates of messages from before this start were sent then.
+    let mut handled = shared.providers.whatsapp_messages().len();
     loop {
         ticks.tick().await;
-        for message in shared.providers.whatsapp_messages().iter().skip(told) {
+        for message in shared.providers.whatsapp_messages().iter().skip(handled) {
             for status in STATUSES {
                 let at = shared.platform.clock.now().as_second();
                 send(&shared, &message.status(status, None, at)).await;
             }
-            told += 1;
+            handled += 1;
         }
     }
 }
 
-async fn send(shared: &Shared, told: &Value) -> StatusCode {
-    let body = told.to_string();
+/// Sends a webhook and returns the status of the response.
+async fn send(shared: &Shared, webhook: &Value) -> StatusCode {
+    let body = webhook.to_string();
     let secret = Secret::new(shared.environment.variable("WHATSAPP_APP_SECRET"));
-    webhook(
+    functions_route::webhook(
         shared,
         WEBHOOK,
         whatsapp::SIGNATURE_HEADER,

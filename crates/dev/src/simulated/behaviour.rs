@@ -1,53 +1,55 @@
-//! How a simulated provider treats its calls, and the short text that says it.
+//! How a simulated provider treats its requests, and the short text for it.
 //!
-//! Owns the words of the stage page and of its query (`normal`, `throttle:30`, `status:401`). It
-//! must not know any provider's interface, nor how an answer is sent or withheld.
+//! Owns the texts that the console sends and displays (`normal`, `throttle:30`, `status:401`); they
+//! are listed in `docs/dev-server.md`. It must not know any provider's API, nor how a response is
+//! sent or withheld.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The seconds a throttling provider asks for when none are said.
+/// The `Retry-After` of `throttle` without a value, in seconds.
 const RETRY_AFTER_S: u32 = 1;
 
-/// What a simulated provider does with a call.
+/// What a simulated provider does with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Behaviour {
-    /// As the real one: applies the call and answers. `normal`
+    /// `normal`: applies the request and responds, as the real provider does.
     #[default]
     Normal,
-    /// Applies nothing and answers this status. `status:401`; 503 is also `fail`
+    /// `status:401`: applies nothing and responds with this status. `fail` is `status:503`.
     Status(u16),
-    /// Applies nothing and answers exactly this. `answer:{"status":…,"headers":[…],"body":"…"}`
+    /// `answer:{"status":…,"headers":[…],"body":"…"}`: applies nothing and responds with exactly
+    /// this.
     StatusWith {
-        /// The status of the answer.
+        /// The status of the response.
         status: u16,
-        /// Its headers, besides what HTTP needs.
+        /// The headers, in addition to those that HTTP requires.
         headers: Vec<(String, String)>,
-        /// Its body, sent as it is.
+        /// The body, sent as it is.
         body: String,
     },
-    /// Applies nothing and answers 429 with `Retry-After`. `throttle`, `throttle:30`
+    /// `throttle`, `throttle:30`: applies nothing and responds 429 with `Retry-After`.
     Throttle {
-        /// The seconds in `Retry-After`.
+        /// The value of `Retry-After`, in seconds.
         retry_after_s: u32,
     },
-    /// Applies nothing and does not answer; released, it closes the connection. `hang`
+    /// `hang`: applies nothing and does not respond. When it is released, it closes the connection.
     Hang,
-    /// Applies the call and does not answer; released, it answers after all.
-    /// `hang-after-effect`
+    /// `hang-after-effect`: applies the request and does not respond. When it is released, it sends
+    /// the response.
     HangAfterEffect,
-    /// Applies nothing and answers 200 with a body no interface describes. `garbage`
+    /// `garbage`: applies nothing and responds 200 with a body that no API describes.
     Garbage,
-    /// Applies nothing and closes the connection without an answer. `close`
+    /// `close`: applies nothing and closes the connection without a response.
     CloseConnection,
-    /// Applies the call and closes the connection without an answer. `close-after-effect`
+    /// `close-after-effect`: applies the request and closes the connection without a response.
     CloseAfterEffect,
 }
 
 impl Behaviour {
-    /// The words a page can offer; `status:…`, `throttle:…` and `answer:…` take a value besides.
+    /// The texts that need no value. There are also `status:…`, `throttle:…` and `answer:…`.
     pub const WORDS: [&str; 8] = [
         "normal",
         "fail",
@@ -59,7 +61,7 @@ impl Behaviour {
         "close-after-effect",
     ];
 
-    /// Whether the caller gets an answer at once.
+    /// Whether the client gets a response at once.
     pub(super) fn responds(&self) -> bool {
         match self {
             Self::Normal
@@ -76,7 +78,7 @@ impl Behaviour {
 
 /// The value of `answer:`.
 #[derive(Serialize, Deserialize)]
-struct Answer {
+struct ExactResponse {
     status: u16,
     #[serde(default)]
     headers: Vec<(String, String)>,
@@ -92,7 +94,7 @@ impl fmt::Display for Behaviour {
             Self::Status(status) => write!(out, "status:{status}"),
             Self::StatusWith { status, headers, body } => {
                 let response =
-                    Answer { status: *status, headers: headers.clone(), body: body.clone() };
+                    ExactResponse { status: *status, headers: headers.clone(), body: body.clone() };
                 let response = serde_json::to_string(&response).map_err(|_| fmt::Error)?;
                 write!(out, "answer:{response}")
             }
@@ -107,10 +109,10 @@ impl fmt::Display for Behaviour {
     }
 }
 
-/// A text that says no behaviour.
+/// The text is not a behaviour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a behaviour: say one of {words}, status:<200 to 599>, throttle:<seconds> \
+    "{0:?} is not a behaviour; use one of {words}, status:<200 to 599>, throttle:<seconds> \
      or answer:<JSON>",
     words = Behaviour::WORDS.join(", ")
 )]
@@ -134,8 +136,8 @@ impl FromStr for Behaviour {
                     .map_err(|_| unknown()),
                 "answer" => serde_json::from_str(value)
                     .ok()
-                    .filter(|response: &Answer| sendable(&response.status))
-                    .map(|Answer { status, headers, body }| Self::StatusWith {
+                    .filter(|response: &ExactResponse| sendable(&response.status))
+                    .map(|ExactResponse { status, headers, body }| Self::StatusWith {
                         status,
                         headers,
                         body,
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_behaviour_is_read_back_from_its_text() {
+    fn a_behaviour_is_parsed_from_its_text() {
         for (text, behaviour) in [
             ("normal", Behaviour::Normal),
             ("fail", Behaviour::Status(503)),
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_says_no_behaviour_is_refused_with_what_can_be_said() {
+    fn an_unknown_behaviour_is_refused_with_the_known_ones() {
         for text in ["", "sleep", "status:99", "status:600", "status:", "throttle:-1", "answer:{}"]
         {
             let message = text.parse::<Behaviour>().unwrap_err().to_string();

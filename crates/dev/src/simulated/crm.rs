@@ -1,8 +1,8 @@
-//! The simulated CRM, in the three request shapes of `CRM_KIND` at once.
+//! The simulated CRM, with the three request formats of `CRM_KIND` at once.
 //!
-//! Owns one book of contacts, filed by the caller's own id, that `webhook`, `contacts` and
-//! `leads` calls all write, the answers given under each `Idempotency-Key`, and the automations
-//! started. It must not know HTTP, nor how an answer is withheld.
+//! Owns the contacts, which requests of all three formats (`webhook`, `contacts`, `leads`) write,
+//! the responses that were sent for each `Idempotency-Key`, and the automations that were started.
+//! See `docs/providers.md` ("CRM"). This module must not know HTTP, nor how a response is withheld.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,12 @@ use super::exchange::{ProviderRequest, ProviderResponse};
 /// The state of the CRM.
 #[derive(Debug, Default)]
 pub(super) struct Crm {
-    /// By the caller's id (`external_id` or `lead_id`).
+    /// The contacts by the id that the request gave them (`external_id` or `lead_id`).
     contacts: BTreeMap<String, Contact>,
     last_id: u64,
-    /// The answers given under an idempotency key.
+    /// The responses by idempotency key.
     responded: BTreeMap<String, ProviderResponse>,
-    /// The keys whose triggers have been counted.
+    /// The idempotency keys whose automations were started.
     triggered: BTreeSet<String>,
 }
 
@@ -57,7 +57,8 @@ impl Crm {
         }
     }
 
-    /// Answers a key that was seen as it was answered, and changes nothing.
+    /// Applies a request, unless its idempotency key was seen before. Then nothing changes and the
+    /// stored response is returned.
     fn once(
         &mut self,
         request: &ProviderRequest<'_>,
@@ -151,8 +152,8 @@ impl Crm {
         ProviderResponse::json(200, json!({"id": contact.id, "status": stage}), note)
     }
 
-    /// Merges the body into the contact and starts its automations. Returns its id, whether it
-    /// is new, and the note.
+    /// Merges the body into the contact and starts its automations. Returns the contact's id,
+    /// whether the contact is new, and a note.
     fn upsert(
         &mut self,
         request: &ProviderRequest<'_>,
@@ -183,13 +184,13 @@ impl Crm {
         if !triggers.is_empty() {
             note = format!("{note}, started {}", triggers.join(", "));
         }
-        // The CRM's own id is not the caller's to set.
+        // A request cannot set the CRM's own id.
         merge(&mut contact.fields, body.into_iter().filter(|(name, _)| name != "id"));
         (contact.id.clone(), created, note)
     }
 }
 
-/// Objects merge member by member; everything else is replaced.
+/// Merges objects member by member. Values that are not objects are replaced.
 fn merge(into: &mut Map<String, Value>, from: impl IntoIterator<Item = (String, Value)>) {
     for (name, value) in from {
         match (into.get_mut(&name), value) {
@@ -202,12 +203,12 @@ fn merge(into: &mut Map<String, Value>, from: impl IntoIterator<Item = (String, 
 }
 
 impl Providers {
-    /// The CRM's contact of this `external_id` or `lead_id`, with the CRM's own `id`.
+    /// The CRM's contact with this `external_id` or `lead_id`, including the CRM's own `id`.
     pub fn crm_contact(&self, external_id: &str) -> Option<Value> {
         self.read(|world| world.crm.contacts.get(external_id).map(Contact::shown))
     }
 
-    /// How many contacts the CRM holds.
+    /// How many contacts the CRM has.
     pub fn crm_contact_count(&self) -> usize {
         self.read(|world| world.crm.contacts.len())
     }
@@ -220,7 +221,7 @@ impl Providers {
         })
     }
 
-    /// The transactions recorded by `POST /leads/{lead_id}/purchase`, repeats included.
+    /// The transactions that `POST /leads/{lead_id}/purchase` recorded, including repeated ones.
     pub fn crm_purchases(&self, lead_id: &str) -> Vec<Value> {
         self.read(|world| {
             let contact = world.crm.contacts.get(lead_id);

@@ -1,15 +1,15 @@
-//! What a simulated provider is asked, and what it answers, without any HTTP library.
+//! Requests to simulated providers and their responses, independent of any HTTP library.
 //!
-//! Owns the reading of a path and the shapes of answers several providers share. It must not know
-//! any provider's routes.
+//! Owns how a path is parsed and the formats of responses that several providers share. It must not
+//! know any provider's routes.
 
 use serde_json::{Map, Value, json};
 
 use super::received::Received;
 
-/// A call as a provider's simulation reads it.
+/// A request, with what a simulated provider needs to read from it.
 pub(super) struct ProviderRequest<'a> {
-    /// What arrived; its answer and note are still to be written.
+    /// The record of the request. Its status and note are not set yet.
     pub(super) received: &'a Received,
     /// The segments of the path, percent-decoded, without empty ones.
     pub(super) segments: Vec<String>,
@@ -17,21 +17,21 @@ pub(super) struct ProviderRequest<'a> {
     pub(super) size: usize,
 }
 
-/// What a provider answers to a call, and what the call changed.
+/// The response to a request, and what the request changed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ProviderResponse {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
-    /// None is an empty body.
+    /// `None` is an empty body.
     pub(super) body: Option<Body>,
     pub(super) note: String,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Body {
     Json(Value),
-    /// Sent as it is, with no content type of ours.
+    /// Sent as it is, without a content type.
     Text(String),
 }
 
@@ -42,7 +42,7 @@ impl<'a> ProviderRequest<'a> {
         Self { received, segments, size }
     }
 
-    /// The path's segments, to match on.
+    /// The segments of the path, to match on.
     pub(super) fn path(&self) -> Vec<&str> {
         self.segments.iter().map(String::as_str).collect()
     }
@@ -51,17 +51,17 @@ impl<'a> ProviderRequest<'a> {
         &self.received.method
     }
 
-    /// The body, where it is a JSON object.
+    /// The body, if it is a JSON object.
     pub(super) fn object(&self) -> Option<&Map<String, Value>> {
         self.received.body.as_object()
     }
 
-    /// A text at the top of the body; the empty text counts as none.
+    /// A text member of the body. An empty text counts as absent.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.object()?.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// Whether the call brings a bearer token, whichever.
+    /// Whether the request has a bearer token. Any token will do.
     pub(super) fn has_bearer(&self) -> bool {
         self.received
             .header("authorization")
@@ -79,7 +79,7 @@ impl ProviderResponse {
         Self { status, headers: Vec::new(), body: None, note: note.into() }
     }
 
-    /// A refusal that names its reason as most providers do: `{"message": …}`.
+    /// A refusal with a reason, in the format of most providers: `{"message": …}`.
     pub(super) fn refusal(status: u16, message: &str) -> Self {
         Self::json(status, json!({"message": message}), format!("refused: {message}"))
     }
@@ -89,7 +89,7 @@ impl ProviderResponse {
     }
 }
 
-/// Decodes `%40` and its like; what is not an escape stays, as `+` does in a path.
+/// Decodes percent escapes such as `%40`. Everything else stays, such as `+` in a path.
 fn decoded(segment: &str) -> String {
     let bytes = segment.as_bytes();
     let mut text = Vec::with_capacity(bytes.len());
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_is_percent_decoded_and_a_plus_stays() {
+    fn percent_escapes_are_decoded_and_a_plus_stays() {
         for (sent, meant) in [
             ("ana%2Bx%40ex.com", "ana+x@ex.com"),
             ("ana+x@ex.com", "ana+x@ex.com"),

@@ -1,8 +1,9 @@
 //! The simulated Google Analytics 4 Measurement Protocol.
 //!
-//! Owns the events kept, and that a purchase counts once per `transaction_id`. As the real one
-//! it answers 204 to whatever arrives and drops in silence what breaks the protocol; the note of
-//! the call tells. It must not know HTTP, nor how an answer is withheld.
+//! Owns the events that were kept, and the rule that a purchase counts once for each
+//! `transaction_id`. Like the real API it responds 204 to everything and silently drops what breaks
+//! the protocol; the note of the request says so. See `docs/providers.md` ("GA4"). This module must
+//! not know HTTP, nor how a response is withheld.
 
 use std::collections::BTreeSet;
 
@@ -17,25 +18,25 @@ use super::ga4_limits::{Broken, broken};
 #[derive(Debug, Default)]
 pub(super) struct Ga4 {
     events: Vec<Ga4Event>,
-    /// Measurement id and transaction id.
+    /// The purchases that were counted, by measurement id and transaction id.
     purchases: BTreeSet<(String, String)>,
 }
 
-/// An event as a report would count it.
+/// An event that was kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ga4Event {
-    /// The stream it was sent to.
+    /// The measurement id that it was sent to.
     pub measurement_id: String,
-    /// The browser it is of.
+    /// The id of the browser.
     pub client_id: String,
-    /// Its name.
+    /// The name of the event.
     pub name: String,
-    /// Its parameters.
+    /// The parameters of the event.
     pub params: Value,
-    /// Its own `timestamp_micros`, or that of its request.
+    /// The `timestamp_micros` of the event, or else of its request. In microseconds since 1970.
     pub timestamp_micros: Option<i64>,
-    /// The whole request body it came in, for what stands at its top: `consent`, `user_data`.
+    /// The whole body of the request, with members such as `consent` and `user_data`.
     pub request: Value,
 }
 
@@ -88,7 +89,7 @@ impl Ga4 {
 }
 
 impl Providers {
-    /// The events GA4 kept, in order, with repeated purchases left out.
+    /// The events that GA4 kept, in order, without repeated purchases.
     pub fn ga4_events(&self) -> Vec<Ga4Event> {
         self.read(|world| world.ga4.events.clone())
     }

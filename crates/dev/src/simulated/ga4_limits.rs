@@ -1,6 +1,7 @@
-//! What the Measurement Protocol demands of a request, as `/debug/mp/collect` tells it.
+//! The rules of the Measurement Protocol, as `/debug/mp/collect` checks them.
 //!
-//! Owns the limits of names, counts and values. It must not know which events are kept.
+//! Owns the limits of names, counts and values; the sources are in `docs/providers.md` ("GA4"). It
+//! must not know which events are kept.
 
 use std::fmt;
 
@@ -18,7 +19,7 @@ const USER_PROPERTY_VALUE_CHARS_MAX: usize = 36;
 const BODY_BYTES_MAX: usize = 130_000;
 const PAST_HOURS_MAX: i64 = 72;
 
-/// The page parameters that may be longer than the others.
+/// The parameters of the page whose values may be longer than those of others, with their limits.
 const LONG_PARAMS: [(&str, usize); 3] =
     [("page_location", 1000), ("page_referrer", 420), ("page_title", 300)];
 
@@ -37,7 +38,7 @@ const RESERVED_EVENTS: [&str; 36] = [
     "notification_receive", "os_update", "screen_view", "session_start", "user_engagement",
 ];
 
-/// One way a request breaks the protocol.
+/// A rule of the protocol that a request breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
     field_path: String,
@@ -65,7 +66,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Everything in a request that breaks the protocol; empty for a good one.
+/// All rules of the protocol that a request breaks. Empty for a valid request.
 pub(super) fn broken(request: &ProviderRequest<'_>) -> Vec<Broken> {
     let Some(body) = request.object() else {
         return vec![Broken::new("", "VALUE_INVALID", "The body must be a JSON object.")];
@@ -132,7 +133,8 @@ fn check_event(index: usize, event: &Value, found: &mut Vec<Broken>) {
     check_money(name, params, &path, found);
 }
 
-/// `value` and `currency` go together, and some events need more.
+/// Checks `value` and `currency`, which are required together, and what some events require
+/// besides.
 fn check_money(event: &str, params: &Map<String, Value>, path: &str, found: &mut Vec<Broken>) {
     let mut required: Vec<&str> = match event {
         "purchase" => vec!["transaction_id", "value", "currency", "items"],

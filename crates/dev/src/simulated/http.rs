@@ -1,7 +1,7 @@
-//! The HTTP side of the simulated providers: routes, servers, and answers that never come.
+//! The HTTP side of the simulated providers: routes, servers, and withheld responses.
 //!
-//! Owns how a call is read, recorded and answered, or left without an answer, as its provider
-//! has been told to behave. It must not know what any provider's interface says.
+//! Owns how a request is read and recorded, and how the response is sent or withheld according to
+//! the provider's behaviour. It must not know the API of any provider.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,14 +26,16 @@ use tokio::sync::oneshot;
 use super::exchange::{Body, ProviderResponse};
 use super::{Behaviour, Providers, Received, Shared};
 
-/// No interface here takes more.
+/// The maximum size of a request's body, in bytes. It is larger than the limit of any simulated
+/// API.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What becomes of a call.
+/// How a request ends.
 enum Outcome {
-    Answer(ProviderResponse),
+    Respond(ProviderResponse),
     Close,
-    /// Wait, then answer or, without an answer, close.
+    /// Wait until the request is released. Then send the late response, or close the connection if
+    /// there is none.
     Hold {
         released: OwnedNotified,
         serial: u64,
@@ -51,20 +53,21 @@ impl Providers {
             .with_state(Arc::clone(&self.shared))
     }
 
-    /// Serves the routes on a free loopback port until the last clone of this is dropped.
+    /// Serves the routes on a free loopback port, until the last clone of these providers is
+    /// dropped.
     pub async fn serve(&self) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (stop, stopping) = oneshot::channel();
         self.servers.stop_with(stop);
-        // Without this, an answer can wait 40 ms for the client's acknowledgement.
+        // Without this a response can wait 40 ms for the client's acknowledgement.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let served = axum::serve(listener, self.router())
             .with_graceful_shutdown(stopping.map(drop))
             .into_future();
-        tokio::spawn(served.map(|served| {
+        tokio::spawn(served.map(move |served| {
             if let Err(error) = served {
-                tracing::warn!(%error, "the simulated providers stopped serving");
+                tracing::warn!(%error, "the simulated providers on {address} stopped serving");
             }
         }));
         Ok(address)
@@ -77,16 +80,16 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     match shared.take_in(&parts, &bytes) {
-        Outcome::Answer(reply) => respond(reply),
+        Outcome::Respond(response) => respond(response),
         Outcome::Close => closed(),
         Outcome::Hold { released, serial, late } => {
             released.await;
             match late {
-                Some(reply) => {
+                Some(response) => {
                     if let Some(received) = shared.lock().received.get_mut(&serial) {
-                        received.status = Some(reply.status);
+                        received.status = Some(response.status);
                     }
-                    respond(reply)
+                    respond(response)
                 }
                 None => closed(),
             }
@@ -95,28 +98,28 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
 }
 
 impl Shared {
-    /// Lets the provider treat a call as it has been told to, and records it.
+    /// Records a request and treats it according to the provider's behaviour.
     fn take_in(&self, parts: &Parts, bytes: &Bytes) -> Outcome {
         let mut received = read(parts, bytes, (self.clock)());
         let size = bytes.len();
         let mut world = self.lock();
         let desk = world.desk(&received.provider);
         let behaviour = desk.script.pop_front().unwrap_or_else(|| desk.standing.clone());
-        // Made under the lock, so that no release can be missed.
+        // It is created under the lock, so that no release is missed.
         let released = Arc::clone(&desk.hung).notified_owned();
-        let (reply, applied) = if let Some(reply) = told(&behaviour) {
-            received.note = format!("told to {}", reply.note);
-            (reply, false)
+        let (response, applied) = if let Some(response) = fixed_response(&behaviour) {
+            received.note = format!("told to {}", response.note);
+            (response, false)
         } else {
-            let reply = world.apply(&received, size);
-            received.note.clone_from(&reply.note);
+            let response = world.apply(&received, size);
+            received.note.clone_from(&response.note);
             if !behaviour.responds() {
                 received.note.push_str("; told to answer nothing");
             }
-            let applied = reply.is_success();
-            (reply, applied)
+            let applied = response.is_success();
+            (response, applied)
         };
-        received.status = behaviour.responds().then_some(reply.status);
+        received.status = behaviour.responds().then_some(response.status);
         let serial = world.file(received, size, applied);
         drop(world);
         self.arrived.notify_waiters();
@@ -125,16 +128,17 @@ impl Shared {
             | Behaviour::Status(_)
             | Behaviour::StatusWith { .. }
             | Behaviour::Throttle { .. }
-            | Behaviour::Garbage => Outcome::Answer(reply),
+            | Behaviour::Garbage => Outcome::Respond(response),
             Behaviour::Hang => Outcome::Hold { released, serial, late: None },
-            Behaviour::HangAfterEffect => Outcome::Hold { released, serial, late: Some(reply) },
+            Behaviour::HangAfterEffect => Outcome::Hold { released, serial, late: Some(response) },
             Behaviour::CloseConnection | Behaviour::CloseAfterEffect => Outcome::Close,
         }
     }
 }
 
-/// The answer of a behaviour that applies nothing; none where the provider itself answers.
-fn told(behaviour: &Behaviour) -> Option<ProviderResponse> {
+/// The response of a behaviour that applies nothing. `None` for a behaviour that applies the
+/// request.
+fn fixed_response(behaviour: &Behaviour) -> Option<ProviderResponse> {
     let message = |status: u16| {
         StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason())
     };
@@ -151,18 +155,18 @@ fn told(behaviour: &Behaviour) -> Option<ProviderResponse> {
             note: format!("answer {status}"),
         }),
         Behaviour::Throttle { retry_after_s } => {
-            // MailerLite's body, and the headers of MailerLite and of Segment.
+            // The body is MailerLite's, the headers are those of MailerLite and of Segment.
             let body = json!({"message": "Too Many Attempts."});
-            let mut reply =
+            let mut response =
                 ProviderResponse::json(429, body, format!("throttle for {retry_after_s} s"));
             let seconds = retry_after_s.to_string();
-            reply.headers = vec![
+            response.headers = vec![
                 ("retry-after".to_owned(), seconds.clone()),
                 ("x-ratelimit-limit".to_owned(), "120".to_owned()),
                 ("x-ratelimit-remaining".to_owned(), "0".to_owned()),
                 ("x-ratelimit-reset".to_owned(), seconds),
             ];
-            Some(reply)
+            Some(response)
         }
         Behaviour::Garbage => Some(ProviderResponse {
             status: 200,
@@ -211,9 +215,9 @@ fn read(parts: &Parts, bytes: &Bytes, at: String) -> Received {
     }
 }
 
-fn respond(reply: ProviderResponse) -> Response {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match reply.body {
+fn respond(given: ProviderResponse) -> Response {
+    let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = match given.body {
         Some(Body::Json(body)) => {
             ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
         }
@@ -221,7 +225,7 @@ fn respond(reply: ProviderResponse) -> Response {
         None => ().into_response(),
     };
     *response.status_mut() = status;
-    for (name, value) in reply.headers {
+    for (name, value) in given.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }
@@ -229,8 +233,8 @@ fn respond(reply: ProviderResponse) -> Response {
     response
 }
 
-/// A response whose body fails at once: the server gives the connection up before it has sent
-/// the first byte.
+/// A response that makes the server close the connection before it has sent the first byte. Its
+/// body fails at once.
 fn closed() -> Response {
     let failing =
         futures::stream::once(async { Err::<Bytes, _>(io::Error::other("told to close")) });

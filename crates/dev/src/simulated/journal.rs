@@ -1,7 +1,8 @@
-//! The file in which the local stage keeps what its providers received.
+//! The file with what the simulated providers received.
 //!
-//! Owns the lines: one JSON object per call or per change made by hand, from which the state is
-//! made again by applying them in order. It must not know what an entry does to a provider.
+//! Owns the format of the file: one JSON object on each line, for each request and for each change
+//! by hand. The state of the providers is restored by applying the entries in order. This module
+//! must not know what an entry does to a provider.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -11,33 +12,47 @@ use serde::{Deserialize, Serialize};
 
 use super::received::Received;
 
-/// One line.
+/// An entry, which is one line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Entry {
-    /// A call.
+    /// A request.
     #[serde(rename = "call")]
     Request {
         received: Box<Received>,
-        /// The body's length as it came.
+        /// The length of the body in bytes, as it was received.
         size: usize,
-        /// Whether it was applied, and so is to be applied again.
+        /// Whether the request was applied, so that a restart applies it again.
         applied: bool,
     },
-    /// A subscriber's status set by hand.
+    /// The status of a MailerLite subscriber was set by hand.
     Status { at: String, email: String, status: String },
-    /// A field `MailerLite` was told to know.
+    /// A custom field was created in the MailerLite account.
     Field { name: String },
 }
 
-/// The open file.
+impl Entry {
+    /// The entry in words, for log lines. Without the e-mail and the path, which may have one.
+    fn name(&self) -> String {
+        match self {
+            Self::Request { received, .. } => {
+                format!("the request to {} of {}", received.provider, received.at)
+            }
+            Self::Status { at, status, .. } => format!("the status {status} of {at}"),
+            Self::Field { name } => format!("the field {name}"),
+        }
+    }
+}
+
+/// The file, open for appending.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
 }
 
 impl Journal {
-    /// Opens or creates the file and reads its entries. A last line that a crash tore is cut off.
+    /// Opens or creates the file and reads its entries. A last line that is incomplete after a
+    /// crash is removed.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -64,18 +79,18 @@ impl Journal {
         Ok((Self { file }, entries))
     }
 
-    /// Appends an entry. A failure is told in the log; the call goes on.
+    /// Appends an entry. A failure is only logged.
     pub(super) fn append(&mut self, entry: &Entry) {
         let written = serde_json::to_string(entry).map_err(io::Error::from).and_then(|mut line| {
             line.push('\n');
             self.file.write_all(line.as_bytes())
         });
         if let Err(error) = written {
-            tracing::warn!(%error, "a simulated provider's call was not written to its file");
+            tracing::warn!(%error, "{} was not written to the simulated providers' file", entry.name());
         }
     }
 
-    /// Forgets every entry.
+    /// Removes all entries.
     pub(super) fn clear(&mut self) {
         if let Err(error) = self.file.set_len(0).and_then(|()| self.file.rewind()) {
             tracing::warn!(%error, "the simulated providers' file could not be emptied");

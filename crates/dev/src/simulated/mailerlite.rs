@@ -1,8 +1,9 @@
-//! The simulated `MailerLite` (the new API, base URL `https://connect.mailerlite.com/api`).
+//! The simulated MailerLite (the new API, base URL `https://connect.mailerlite.com/api`).
 //!
-//! Owns the subscribers, the fields the account knows, the group joins that start automations,
-//! and the attempts to resubscribe somebody who left. It must not know HTTP, nor how an answer
-//! is withheld. Its rate limit is not simulated: a test says `Throttle`.
+//! Owns the subscribers, the custom fields of the account, the group joins that start automations,
+//! and the attempts to resubscribe a person who had left. See `docs/providers.md` ("MailerLite").
+//! This module must not know HTTP, nor how a response is withheld. The rate limit is not simulated;
+//! tests use [`Behaviour::Throttle`](super::Behaviour::Throttle).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +13,21 @@ use serde_json::{Map, Value, json};
 use super::Providers;
 use super::exchange::{ProviderRequest, ProviderResponse};
 
-/// The fields every account has; others exist once `POST /fields` made them.
+/// The fields that every account has. Others exist once `POST /fields` created them.
 const FIELDS: [&str; 8] =
     ["city", "company", "country", "last_name", "name", "phone", "state", "z_i_p"];
 
 const STATUSES: [&str; 5] = ["active", "unsubscribed", "unconfirmed", "bounced", "junk"];
 
-/// The first id given; the real ones have 17 digits, too many for a double.
+/// The first id that is given to a subscriber. It has 17 digits like real ids, which a double
+/// cannot hold.
 const FIRST_ID: u64 = 31_986_843_064_993_537;
 
 /// The state of the account.
 #[derive(Debug, Default)]
 pub(super) struct MailerLite {
     subscribers: Vec<Subscriber>,
-    /// The fields made besides [`FIELDS`].
+    /// The custom fields, in addition to [`FIELDS`].
     fields: BTreeSet<String>,
     joins: Vec<GroupJoin>,
     resubscriptions: Vec<String>,
@@ -42,23 +44,23 @@ struct Subscriber {
     unsubscribed_at: Option<String>,
     created_at: String,
     updated_at: String,
-    /// `ip_address`, `opted_in_at`, `optin_ip`: kept as sent.
+    /// `ip_address`, `opted_in_at` and `optin_ip`, as they were sent.
     sent: BTreeMap<&'static str, Value>,
 }
 
-/// Somebody who was not in a group joined it: the moment an automation starts.
+/// A subscriber joined a group that they were not in. This starts an automation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupJoin {
-    /// When.
+    /// When the subscriber joined.
     pub at: String,
-    /// Who.
+    /// The e-mail of the subscriber.
     pub email: String,
     /// The group's numeric id.
     pub group: String,
-    /// The subscriber's status at that moment; no automation mails who is not `active`.
+    /// The status of the subscriber at that time. Automations send e-mails only to `active` ones.
     pub status: String,
-    /// The subscriber's fields at that moment, which is what the automation's mails show.
+    /// The fields of the subscriber at that time, which the automation's e-mails show.
     pub fields: BTreeMap<String, Value>,
 }
 
@@ -107,12 +109,12 @@ impl MailerLite {
         FIELDS.into_iter().chain(self.fields.iter().map(String::as_str))
     }
 
-    /// Makes a custom field; false if there is one of this name.
+    /// Creates a custom field. False if a field with this name exists.
     pub(super) fn make_field(&mut self, name: &str) -> bool {
         !FIELDS.contains(&name) && self.fields.insert(name.to_owned())
     }
 
-    /// Where the subscriber of this id or e-mail is.
+    /// The index of the subscriber with this id or e-mail.
     fn find(&self, who: &str) -> Option<usize> {
         self.subscribers.iter().position(|subscriber| {
             !subscriber.id.is_empty()
@@ -199,7 +201,7 @@ impl MailerLite {
         ProviderResponse::empty(204, format!("{verb} group {group}"))
     }
 
-    /// Puts a subscriber into a group and says so.
+    /// Adds a subscriber to a group and returns a note about it.
     fn enter(&mut self, index: usize, group: &str, at: &str) -> String {
         let subscriber = &mut self.subscribers[index];
         if !subscriber.groups.insert(group.to_owned()) {
@@ -219,7 +221,7 @@ impl MailerLite {
         let Some(index) = self.find(who) else {
             return not_found();
         };
-        // The place stays, so that ids are not given twice.
+        // The entry stays, so that no id is given twice.
         let gone = &mut self.subscribers[index];
         gone.id.clear();
         gone.email.clear();
@@ -229,7 +231,8 @@ impl MailerLite {
         done
     }
 
-    /// Sets a status as the person or `MailerLite` itself would; false if nobody has this e-mail.
+    /// Sets a status, as the person or MailerLite itself would. False if there is no subscriber
+    /// with this e-mail.
     pub(super) fn set_status(&mut self, email: &str, status: &str, at: &str) -> bool {
         let Some(index) = self.find(email) else {
             return false;
@@ -312,7 +315,7 @@ fn invalid(field: &str, message: &str) -> ProviderResponse {
     ProviderResponse::json(422, body, format!("refused: {message}"))
 }
 
-/// A group's id is a number, in text; a name is not one.
+/// Whether a text is a group id, which is a number. A group's name is not accepted.
 fn is_group_id(group: &str) -> bool {
     !group.is_empty() && group.bytes().all(|digit| digit.is_ascii_digit())
 }
@@ -343,13 +346,13 @@ fn is_email(text: &str) -> bool {
         && domain.split('.').all(|label| !label.is_empty())
 }
 
-/// `2026-01-02T03:04:05.678Z` as `MailerLite` writes it, `2026-01-02 03:04:05`.
+/// Converts `2026-01-02T03:04:05.678Z` to MailerLite's format, `2026-01-02 03:04:05`.
 fn day_and_time(rfc_3339: &str) -> String {
     rfc_3339.get(..19).unwrap_or(rfc_3339).replace('T', " ")
 }
 
 impl Providers {
-    /// `MailerLite`'s subscriber of this id or e-mail, in the shape its API shows.
+    /// The MailerLite subscriber with this id or e-mail, in the format of the API's responses.
     pub fn subscriber(&self, id_or_email: &str) -> Option<Value> {
         self.read(|world| {
             let account = &world.mailerlite;
@@ -357,13 +360,13 @@ impl Providers {
         })
     }
 
-    /// Who joined which `MailerLite` group, in order, with the fields of that moment.
+    /// Who joined which MailerLite group, in order.
     pub fn group_joins(&self) -> Vec<GroupJoin> {
         self.read(|world| world.mailerlite.joins.clone())
     }
 
-    /// The e-mails of those who had left `MailerLite` and were sent with a status that takes them
-    /// back: each one is a violation of somebody's will.
+    /// The e-mails of subscribers who had left and were then sent with a status that subscribes
+    /// them again. Each one is a bug, because it is against the will of the person.
     pub fn resubscriptions(&self) -> Vec<String> {
         self.read(|world| world.mailerlite.resubscriptions.clone())
     }

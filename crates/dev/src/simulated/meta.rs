@@ -1,7 +1,8 @@
 //! The simulated Meta Conversions API (base URL `https://graph.facebook.com`).
 //!
-//! Owns the events kept, and that one `event_id` of a name counts once. As the real one it refuses a
-//! whole request for one event that is not valid. It must not know HTTP, nor how an answer is withheld.
+//! Owns the events that were kept, and the rule that an `event_id` counts once for each event name.
+//! Like the real API it refuses a whole request if one event is not valid. See `docs/providers.md`
+//! ("Meta and Graph"). This module must not know HTTP, nor how a response is withheld.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ use super::Providers;
 use super::exchange::{ProviderRequest, ProviderResponse};
 
 const EVENTS_MAX: usize = 1_000;
-const TAKEN: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// The maximum age of an event.
+const AGE_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 const ACTION_SOURCES: [&str; 9] = [
     "website",
     "app",
@@ -24,9 +26,9 @@ const ACTION_SOURCES: [&str; 9] = [
     "business_messaging",
     "other",
 ];
-/// What has to be hashed before it is sent.
+/// The members of `user_data` that must be hashed.
 const HASHED: [&str; 10] = ["em", "ph", "fn", "ln", "ge", "db", "ct", "st", "zp", "country"];
-/// What is sent as it is, or hashed as one likes.
+/// The members of `user_data` that need not be hashed.
 const PLAIN: [&str; 7] =
     ["external_id", "client_ip_address", "client_user_agent", "fbc", "fbp", "lead_id", "page_id"];
 
@@ -34,7 +36,7 @@ const PLAIN: [&str; 7] =
 #[derive(Debug, Default)]
 pub(super) struct Meta {
     events: Vec<Value>,
-    /// Names and ids.
+    /// The names and ids of events that were counted.
     seen: BTreeSet<(String, String)>,
 }
 
@@ -76,7 +78,7 @@ impl Meta {
     }
 }
 
-/// What makes Meta refuse an event.
+/// The reason why Meta would refuse an event.
 fn fault(event: &Value, now: &str) -> Option<&'static str> {
     if event["event_name"].as_str().is_none_or(str::is_empty) {
         return Some("Invalid parameter: event_name");
@@ -87,7 +89,7 @@ fn fault(event: &Value, now: &str) -> Option<&'static str> {
     let at = event["event_time"].as_i64().and_then(|second| Timestamp::from_second(second).ok());
     let now: Option<Timestamp> = now.parse().ok();
     match at.zip(now) {
-        Some((at, now)) if now.duration_since(at) <= TAKEN => {}
+        Some((at, now)) if now.duration_since(at) <= AGE_MAX => {}
         Some(_) | None => return Some("Invalid parameter: event_time"),
     }
     match event["user_data"].as_object() {
@@ -116,14 +118,14 @@ fn is_sha256(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.len() == 64 && text.bytes().all(hex))
 }
 
-/// The body of every error of the Graph API.
+/// An error in the format of the Graph API.
 fn error(status: u16, code: u32, message: &str) -> ProviderResponse {
     let error = json!({"message": message, "type": "OAuthException", "code": code});
     ProviderResponse::json(status, json!({"error": error}), format!("refused: {message}"))
 }
 
 impl Providers {
-    /// The events Meta kept, in order, with repeats left out.
+    /// The events that Meta kept, in order, without duplicates.
     pub fn meta_events(&self) -> Vec<Value> {
         self.read(|world| world.meta.events.clone())
     }

@@ -1,15 +1,21 @@
-//! One call as a simulated provider received it.
+//! The record of one request that a simulated provider received.
 //!
-//! Owns the record that tests read and the stage page shows, and the rule that no secret leaves
-//! it by serialisation. It must not know what any provider makes of a call.
+//! Owns the record that the tests read and the console shows, and the rule that it is serialised
+//! without secrets. It must not know what any provider does with a request.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-/// The names, in headers, queries and at the top of bodies, that carry a secret.
-const SECRETS: [&str; 11] = [
+/// The names of headers, query parameters and members of a body whose values are secrets.
+///
+/// This is a list because there is nothing to derive it from: each API chooses its own names, and a
+/// rule such as "ends with `key`" would also mask `idempotency-key`. The simulated APIs use
+/// `authorization` (CRM, MailerLite, Segment, Meta, WhatsApp), `api_secret` (GA4), `writekey`
+/// (Segment), `access_token` and `appsecret_proof` (Graph API). The others are common names, for
+/// providers that are not simulated but recorded too.
+const SECRET_NAMES: [&str; 11] = [
     "authorization",
     "authentication",
     "cookie",
@@ -23,18 +29,18 @@ const SECRETS: [&str; 11] = [
     "writekey",
 ];
 
-/// A call, what was answered and what it changed. Secrets are masked when it is serialised and
-/// readable here.
+/// A request, the status of its response, and what it changed. Secrets are masked when it is
+/// serialised, but not in the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Received {
-    /// When it arrived, by the clock of the providers.
+    /// When it arrived, in RFC 3339 by the clock of the providers.
     pub at: String,
-    /// The provider: the first segment of the path the call came by.
+    /// The provider, which is the first segment of the request's path.
     pub provider: String,
     /// The method, in capitals.
     pub method: String,
-    /// The path below the provider's base URL, as sent: `/` for the base URL itself.
+    /// The path below the provider's base URL, not decoded. It is `/` for the base URL itself.
     pub path: String,
     /// The query, decoded.
     #[serde(serialize_with = "masked")]
@@ -42,13 +48,13 @@ pub struct Received {
     /// The headers, by lower-case name.
     #[serde(serialize_with = "masked")]
     pub headers: BTreeMap<String, String>,
-    /// The body: JSON, or its text where it is not JSON; null when empty.
+    /// The body as JSON, or as a text if it is not JSON. Null if it is empty.
     #[serde(serialize_with = "masked_body")]
     pub body: Value,
-    /// The status answered; none where no answer was sent.
+    /// The status of the response, or `None` if there was none.
     #[serde(rename = "answered")]
     pub status: Option<u16>,
-    /// What it changed, or why it changed nothing.
+    /// What the request changed, or why it changed nothing.
     pub note: String,
 }
 
@@ -60,10 +66,11 @@ impl Received {
 }
 
 fn is_secret(name: &str) -> bool {
-    SECRETS.contains(&name.to_ascii_lowercase().as_str())
+    SECRET_NAMES.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Keeps the scheme of a credential, because a provider asks for one.
+/// Masks a value but keeps the scheme of a credential (`Bearer ***`), because the requests are
+/// applied again after a restart and the providers check the scheme.
 fn mask(value: &str) -> String {
     match value.split_once(' ') {
         Some((scheme, _)) => format!("{scheme} ***"),
@@ -98,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_masked_when_serialised_and_readable_in_the_struct() {
+    fn secrets_are_masked_when_a_record_is_serialised() {
         let text = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };

@@ -1,8 +1,9 @@
 //! The simulated Segment HTTP Tracking API (base URL `https://api.segment.io`).
 //!
-//! Owns the messages kept and that a `messageId` counts once. As the real one it answers 200 to
-//! nearly everything, and drops in silence what it cannot use; the note of the call tells. It
-//! must not know HTTP, nor how an answer is withheld.
+//! Owns the messages that were kept, and the rule that a `messageId` counts once. Like the real API
+//! it responds 200 to nearly everything and silently drops what it cannot use; the note of the
+//! request says so. See `docs/providers.md` ("Segment"). This module must not know HTTP, nor how a
+//! response is withheld.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ pub(super) struct Segment {
 impl Segment {
     pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
         let path = request.path();
-        // The version stands in the base URL of some clients and in the path of others.
+        // Some clients have the version in the base URL, others in the path.
         let path = path.strip_prefix(&["v1"]).unwrap_or(&path);
         match (request.method(), path) {
             ("POST", ["batch"]) => self.batch(request),
@@ -75,7 +76,7 @@ impl Segment {
         accepted(self.keep(&Value::Object(message)))
     }
 
-    /// Keeps a message, unless it is a duplicate or unusable, and says which.
+    /// Keeps a message, unless it is a duplicate or not usable, and returns a note about it.
     fn keep(&mut self, message: &Value) -> String {
         let text = |name: &str| message[name].as_str().filter(|text| !text.is_empty());
         let kind = text("type").unwrap_or("message");
@@ -110,7 +111,7 @@ fn has_write_key(request: &ProviderRequest<'_>) -> bool {
 }
 
 impl Providers {
-    /// The messages Segment kept, in order, each with its `type`, with repeats left out.
+    /// The messages that Segment kept, in order, each with its `type` and without duplicates.
     pub fn segment_messages(&self) -> Vec<Value> {
         self.read(|world| world.segment.messages.clone())
     }

@@ -1,10 +1,10 @@
 //! The simulated WhatsApp Cloud API (base URL `https://graph.facebook.com`).
 //!
-//! Owns the messages taken and the pair rate: two to one number within six seconds, of which the real
-//! one refuses the second. Refuses what the real one refuses, by its codes: a wrong path, no token, a
-//! template that is none, parameters that are empty or on several lines. It must not know HTTP, nor
-//! how an answer is withheld; the status webhook that the real one would send is made by
-//! [`WhatsAppMessage::status`], for whoever signs and sends it.
+//! Owns the messages that were accepted, and the errors of the real API with their codes: a wrong
+//! path, no token, an invalid template, parameters that are empty or have line breaks, and a second
+//! message to the same number within six seconds (the pair rate limit). See `docs/providers.md`
+//! ("WhatsApp"). This module must not know HTTP, nor how a response is withheld. It builds the
+//! bodies of webhooks ([`WhatsAppMessage::status`]) and must not sign or send them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Providers;
 use super::exchange::{ProviderRequest, ProviderResponse};
 
-/// How far apart two messages to one number have to be, in milliseconds (error 131056).
+/// The minimum time between two messages to one number, in milliseconds (error 131056).
 const PAIR_MS: i64 = 6_000;
 
 /// The state of the account.
@@ -22,15 +22,15 @@ pub(super) struct WhatsApp {
     too_fast: usize,
 }
 
-/// A message that was taken.
+/// A message that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WhatsAppMessage {
-    /// Its id, `wamid.…`.
+    /// The id of the message, `wamid.…`.
     pub id: String,
-    /// The number it was sent from, by its id.
+    /// The id of the phone number that it was sent from.
     pub phone_number_id: String,
-    /// The number it goes to: digits.
+    /// The recipient's number, as digits with the country code.
     pub to: String,
     /// The template's name.
     pub template: String,
@@ -38,41 +38,42 @@ pub struct WhatsAppMessage {
     pub language: String,
     /// The texts for the template's body, in order.
     pub parameters: Vec<String>,
-    /// What comes back with its statuses.
+    /// The callback data (`biz_opaque_callback_data`), which is returned in status updates.
     pub callback_data: Option<String>,
-    /// When it was taken, by the clock of the providers.
+    /// When it was accepted, in RFC 3339 by the clock of the providers.
     pub at: String,
 }
 
 impl WhatsAppMessage {
-    /// The body of the webhook that tells of a status: `sent`, `delivered`, `read`, or `failed` with
-    /// a code. `at` is in seconds.
+    /// The body of the webhook with a status update: `sent`, `delivered`, `read`, or `failed` with
+    /// an error code. `at` is in Unix seconds.
     pub fn status(&self, status: &str, code: Option<u32>, at: i64) -> Value {
-        let mut told = json!({
+        let mut update = json!({
             "id": self.id,
             "status": status,
             "timestamp": at.to_string(),
             "recipient_id": self.to,
         });
         if let Some(data) = &self.callback_data {
-            told["biz_opaque_callback_data"] = json!(data);
+            update["biz_opaque_callback_data"] = json!(data);
         }
         if let Some(code) = code {
             let details = json!({"details": "Simulated."});
-            told["errors"] = json!([{
+            update["errors"] = json!([{
                 "code": code, "title": "Simulated failure", "error_data": details,
             }]);
         }
-        webhook("statuses", &told)
+        webhook("statuses", &update)
     }
 
-    /// The body of the webhook that tells of the answer of the person who got this message.
+    /// The body of the webhook with a reply of this message's recipient. `at` is in Unix seconds.
     pub fn reply(&self, text: &str, at: i64) -> Value {
         inbound(&self.to, text, at)
     }
 }
 
-/// The body of the webhook that tells that somebody wrote.
+/// The body of the webhook with a message that a person wrote. `from` is the sender's number as
+/// digits; `at` is in Unix seconds.
 pub fn inbound(from: &str, text: &str, at: i64) -> Value {
     let message = json!({
         "from": from,
@@ -96,19 +97,19 @@ fn webhook(list: &str, item: &Value) -> Value {
     })
 }
 
-/// Why a request is refused, with the API's code.
+/// The refusal of a request: the API's error code and the reason.
 struct Refused(u32, &'static str);
 
 impl WhatsApp {
     pub(super) fn response(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
         let path = request.path();
-        let responded = match (request.method(), path.as_slice()) {
+        let result = match (request.method(), path.as_slice()) {
             ("POST", [version, number, "messages"]) if is_version(version) => {
                 self.messages(request, number)
             }
             _ => Err(Refused(100, "Unsupported request.")),
         };
-        match responded {
+        match result {
             Ok(response) => response,
             Err(Refused(code, why)) => {
                 let status = if code == 190 { 401 } else { 400 };
@@ -200,7 +201,7 @@ impl WhatsApp {
     }
 }
 
-/// The texts of the template's only component, its body.
+/// The texts of the template's only component, which is its body.
 fn parameters(template: &Value) -> Result<Vec<String>, Refused> {
     let wrong = || Refused(132_012, "The components are not one body with text parameters.");
     let components = template["components"].as_array().ok_or_else(wrong)?;
@@ -231,12 +232,13 @@ fn is_version(segment: &str) -> bool {
 }
 
 impl Providers {
-    /// The messages that WhatsApp took, in order.
+    /// The messages that WhatsApp accepted, in order.
     pub fn whatsapp_messages(&self) -> Vec<WhatsAppMessage> {
         self.read(|world| world.whatsapp.messages.clone())
     }
 
-    /// How many messages came within six seconds of another one to the same number.
+    /// How many messages were refused because they came within six seconds of another one to the
+    /// same number.
     pub fn whatsapp_too_fast(&self) -> usize {
         self.read(|world| world.whatsapp.too_fast)
     }

@@ -1,4 +1,4 @@
-//! What each behaviour does to a caller and to the provider's state.
+//! Tests of what each behaviour does to the response and to the provider's state.
 
 use funil_dev::simulated::Behaviour;
 use serde_json::json;
@@ -12,7 +12,7 @@ fn lead() -> Sent<'static> {
 }
 
 #[tokio::test]
-async fn a_status_is_answered_and_nothing_applied() {
+async fn a_status_is_the_response_and_nothing_is_applied() {
     let caller = Caller::new().await;
     for status in [401_u16, 408, 500, 503] {
         caller.providers.behave("crm", Behaviour::Status(status));
@@ -25,7 +25,7 @@ async fn a_status_is_answered_and_nothing_applied() {
 }
 
 #[tokio::test]
-async fn an_exact_answer_is_sent_as_it_was_said() {
+async fn an_exact_response_is_sent_as_it_is() {
     let caller = Caller::new().await;
     let behaviour = r#"answer:{"status":422,"headers":[["x-request-id","7"]],"body":"{\"a\":1}"}"#;
     caller.providers.behave("whatsapp", behaviour.parse().unwrap());
@@ -35,7 +35,7 @@ async fn an_exact_answer_is_sent_as_it_was_said() {
 }
 
 #[tokio::test]
-async fn a_throttle_says_how_long() {
+async fn a_throttled_response_has_retry_after() {
     let caller = Caller::new().await;
     caller.providers.behave("mailerlite", Behaviour::Throttle { retry_after_s: 17 });
     let response = caller.ask("POST /mailerlite/subscribers", json!({"email": "a@ex.com"})).await;
@@ -45,7 +45,7 @@ async fn a_throttle_says_how_long() {
 }
 
 #[tokio::test]
-async fn garbage_is_a_success_that_is_no_json_and_changes_nothing() {
+async fn garbage_is_a_success_that_is_not_json_and_applies_nothing() {
     let caller = Caller::new().await;
     caller.providers.behave("crm", Behaviour::Garbage);
     let response = caller.send("POST /crm", lead()).await.unwrap();
@@ -54,14 +54,14 @@ async fn garbage_is_a_success_that_is_no_json_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_closed_connection_gives_no_answer_and_the_effect_it_was_told() {
+async fn a_connection_is_closed_without_a_response_before_or_after_the_effect() {
     let caller = Caller::new().await;
     for (behaviour, applied) in
         [(Behaviour::CloseConnection, false), (Behaviour::CloseAfterEffect, true)]
     {
         caller.providers.behave("crm", behaviour);
         let error = caller.send("POST /crm", lead()).await.unwrap_err();
-        // Not even a status line arrived.
+        // There was no status line either.
         assert!(error.is_request() && error.status().is_none(), "{error:?}");
         assert_eq!(caller.providers.crm_contact("l1").is_some(), applied);
         assert_eq!(caller.providers.received("crm").pop().unwrap().status, None);
@@ -70,7 +70,7 @@ async fn a_closed_connection_gives_no_answer_and_the_effect_it_was_told() {
 }
 
 #[tokio::test]
-async fn a_hanging_call_applies_nothing_and_ends_when_the_behaviour_changes() {
+async fn a_hanging_request_applies_nothing_and_ends_when_the_behaviour_changes() {
     let caller = Caller::new().await;
     caller.providers.behave("crm", Behaviour::Hang);
     let release = async {
@@ -87,7 +87,7 @@ async fn a_hanging_call_applies_nothing_and_ends_when_the_behaviour_changes() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_after_its_effect_answers_late_when_released() {
+async fn a_request_that_hangs_after_its_effect_gets_its_response_when_released() {
     let caller = Caller::new().await;
     caller.providers.behave("crm", Behaviour::HangAfterEffect);
     let release = async {
@@ -102,7 +102,7 @@ async fn a_call_that_hangs_after_its_effect_answers_late_when_released() {
 }
 
 #[tokio::test]
-async fn a_client_that_gives_up_on_a_hanging_call_leaves_it_unanswered() {
+async fn a_client_can_give_up_on_a_hanging_request() {
     let caller = Caller::new().await;
     caller.providers.behave("crm", Behaviour::HangAfterEffect);
     tokio::select! {
@@ -114,7 +114,7 @@ async fn a_client_that_gives_up_on_a_hanging_call_leaves_it_unanswered() {
 }
 
 #[tokio::test]
-async fn a_script_is_played_call_by_call_before_the_standing_behaviour() {
+async fn a_script_applies_to_one_request_after_another_before_the_standing_behaviour() {
     let caller = Caller::new().await;
     caller.providers.script("crm", [Behaviour::Status(500), Behaviour::Normal]);
     caller.providers.script("crm", [Behaviour::Throttle { retry_after_s: 1 }]);

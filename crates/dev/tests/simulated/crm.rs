@@ -1,4 +1,4 @@
-//! The rules of the CRM's three request shapes.
+//! Tests of the simulated CRM, with its three request formats.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::Caller;
 const NULL: serde_json::Value = serde_json::Value::Null;
 
 #[tokio::test]
-async fn a_call_without_a_bearer_token_is_refused() {
+async fn a_request_without_a_bearer_token_is_refused() {
     let caller = Caller::new().await;
     for headers in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "Basic YTpi")]] {
         let response = caller.ask_with("POST /crm", json!({"external_id": "l1"}), headers).await;
@@ -33,7 +33,7 @@ async fn a_webhook_upserts_by_external_id_and_merges() {
 }
 
 #[tokio::test]
-async fn a_repeated_idempotency_key_changes_nothing_and_answers_the_same() {
+async fn a_repeated_idempotency_key_changes_nothing_and_gets_the_same_response() {
     let caller = Caller::new().await;
     let headers = [("authorization", "Bearer t"), ("idempotency-key", "k1")];
     let body = |name: &str| json!({"external_id": "l1", "name": name, "automation_triggers": ["welcome", "sales"]});
@@ -71,7 +71,7 @@ async fn contacts_are_found_created_once_and_updated_by_id() {
 }
 
 #[tokio::test]
-async fn triggers_sent_with_an_update_count_once_per_key() {
+async fn an_update_starts_its_automations_once_for_each_idempotency_key() {
     let caller = Caller::new().await;
     caller.ask("POST /crm/contacts", json!({"external_id": "l1"})).await;
     let body = json!({"automation_triggers": ["welcome"]});
@@ -83,7 +83,7 @@ async fn triggers_sent_with_an_update_count_once_per_key() {
 }
 
 #[tokio::test]
-async fn leads_are_upserted_by_lead_id_and_buy() {
+async fn leads_are_upserted_by_lead_id_and_purchases_recorded() {
     let caller = Caller::new().await;
     let lead = json!({"lead_id": "l1", "contact": {"email": "a@ex.com"}});
     let response = caller.ask("POST /crm/leads", lead.clone()).await;

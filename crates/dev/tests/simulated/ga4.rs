@@ -1,4 +1,4 @@
-//! The rules of GA4's Measurement Protocol.
+//! Tests of the simulated GA4.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn purchase(transaction_id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_event_is_kept_and_the_answer_is_empty() {
+async fn an_event_is_kept_and_the_response_is_empty() {
     let caller = Caller::new().await;
     let response =
         caller.ask_with(COLLECT, body("generate_lead", &json!({"session_id": "1"})), &[]).await;
@@ -30,7 +30,7 @@ async fn an_event_is_kept_and_the_answer_is_empty() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_dropped_in_silence() {
+async fn an_invalid_request_is_silently_dropped() {
     let caller = Caller::new().await;
     let sent = Sent { headers: &[], body: "{".to_owned() };
     assert_eq!(caller.send(COLLECT, sent).await.unwrap().status, 204);
@@ -65,7 +65,7 @@ async fn a_purchase_counts_once_per_transaction_and_other_events_every_time() {
 }
 
 #[tokio::test]
-async fn the_debug_endpoint_names_what_is_wrong_and_keeps_nothing() {
+async fn the_debug_endpoint_names_the_broken_rules_and_keeps_nothing() {
     let caller = Caller::new().await;
     let long = |chars: usize| "x".repeat(chars);
     let many: serde_json::Map<String, Value> =

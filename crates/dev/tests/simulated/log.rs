@@ -1,4 +1,4 @@
-//! What the file of the local stage keeps over a restart.
+//! Tests of the file with what the providers received, over a restart.
 
 use std::io::Write as _;
 
@@ -10,7 +10,7 @@ use super::{Caller, clock};
 const JOIN: &str = "POST /mailerlite/subscribers/a@ex.com/groups/11";
 
 #[tokio::test]
-async fn a_restart_finds_the_calls_and_the_effects() {
+async fn a_restart_restores_the_requests_and_their_effects() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stage/providers.jsonl");
     let before = Caller::of(Providers::with_log(clock(), &path).unwrap()).await;
@@ -30,7 +30,7 @@ async fn a_restart_finds_the_calls_and_the_effects() {
     before.ask("POST /segment/v1/identify", message.clone()).await;
     assert!(!std::fs::read_to_string(&path).unwrap().contains("s3cret"));
 
-    // A crash tore the last line in the middle of a letter.
+    // A crash in the middle of a multi-byte character of the last line.
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(b"{\"call\":{\"name\":\"\xc3").unwrap();
     drop(file);
@@ -51,7 +51,7 @@ async fn a_restart_finds_the_calls_and_the_effects() {
     assert_eq!(after.providers.ga4_events(), before.providers.ga4_events());
     assert_eq!(after.providers.segment_messages(), before.providers.segment_messages());
 
-    // What was seen stays seen.
+    // Keys and message ids that were seen before the restart are still known.
     after.ask_with("POST /crm", trigger, &key).await;
     after.ask("POST /segment/v1/identify", message).await;
     assert_eq!(after.providers.crm_triggers("l1")["welcome"], 1);
@@ -64,7 +64,7 @@ async fn a_restart_finds_the_calls_and_the_effects() {
 }
 
 #[test]
-fn a_file_of_something_else_is_refused_with_its_line() {
+fn a_file_in_another_format_is_refused_with_the_line_number() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hello\n").unwrap();
     let message = Providers::with_log(clock(), file.path()).err().unwrap().to_string();

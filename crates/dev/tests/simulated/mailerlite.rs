@@ -1,18 +1,18 @@
-//! The rules of `MailerLite`'s API.
+//! Tests of the simulated MailerLite.
 
 use serde_json::{Value, json};
 
 use super::Caller;
 
 #[tokio::test]
-async fn a_call_without_a_key_is_refused_as_mailerlite_does() {
+async fn a_request_without_a_key_is_refused() {
     let caller = Caller::new().await;
     let response = caller.ask_with("GET /mailerlite/subscribers/1", Value::Null, &[]).await;
     assert_eq!((response.status, response.body), (401, json!({"message": "Unauthenticated."})));
 }
 
 #[tokio::test]
-async fn an_upsert_creates_then_updates_and_destroys_nothing() {
+async fn an_upsert_creates_then_updates_and_keeps_other_fields() {
     let caller = Caller::new().await;
     let first = json!({
         "email": "Ana+x@ex.com", "fields": {"name": "Ana", "phone": "1"},
@@ -49,7 +49,7 @@ async fn an_upsert_creates_then_updates_and_destroys_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_upsert_is_refused_with_its_field() {
+async fn an_invalid_upsert_is_refused_with_the_name_of_the_field() {
     let caller = Caller::new().await;
     for (body, field) in [
         (json!({}), "email"),
@@ -69,7 +69,7 @@ async fn a_bad_upsert_is_refused_with_its_field() {
 }
 
 #[tokio::test]
-async fn a_field_exists_once_it_is_made() {
+async fn values_of_a_custom_field_are_ignored_until_it_is_created() {
     let caller = Caller::new().await;
     let body = json!({"email": "a@ex.com", "fields": {"score": 7, "name": "A"}});
     caller.ask("POST /mailerlite/subscribers", body.clone()).await;
@@ -87,7 +87,7 @@ async fn a_field_exists_once_it_is_made() {
 }
 
 #[tokio::test]
-async fn joining_a_group_starts_an_automation_once_with_the_fields_of_that_moment() {
+async fn joining_a_group_starts_an_automation_once_with_the_fields_of_that_time() {
     let caller = Caller::new().await;
     let upsert = async |name: &str| {
         let body = json!({"email": "a@ex.com", "fields": {"name": name}});
@@ -116,7 +116,7 @@ async fn joining_a_group_starts_an_automation_once_with_the_fields_of_that_momen
 }
 
 #[tokio::test]
-async fn a_status_sent_for_somebody_who_left_is_remembered() {
+async fn a_status_that_resubscribes_a_person_who_left_is_recorded() {
     let caller = Caller::new().await;
     let body = json!({"email": "a@ex.com", "status": "active"});
     caller.ask("POST /mailerlite/subscribers", body.clone()).await;
@@ -134,7 +134,7 @@ async fn a_status_sent_for_somebody_who_left_is_remembered() {
 }
 
 #[tokio::test]
-async fn a_deleted_subscriber_is_gone_and_comes_back_as_another() {
+async fn a_deleted_subscriber_gets_a_new_id_when_created_again() {
     let caller = Caller::new().await;
     let mut ids = Vec::new();
     for request in ["DELETE /mailerlite/subscribers/", "POST /mailerlite/subscribers/"] {

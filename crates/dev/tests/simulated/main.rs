@@ -1,4 +1,4 @@
-//! The simulated providers, called over real HTTP as a destination calls them.
+//! Tests of the simulated providers over real HTTP.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -24,22 +24,22 @@ fn clock() -> Clock {
     Arc::new(|| NOW.to_owned())
 }
 
-/// A client and the providers it calls.
+/// A client and the providers that it sends requests to.
 struct Caller {
     providers: Providers,
     address: SocketAddr,
     client: reqwest::Client,
 }
 
-/// An answer as a test looks at it.
+/// A response as the tests check it.
 #[derive(Debug)]
-struct Answer {
+struct Received {
     status: u16,
     headers: reqwest::header::HeaderMap,
     body: Value,
 }
 
-/// What a call brings besides its address.
+/// The headers and the body of a request.
 #[derive(Default)]
 struct Sent<'a> {
     headers: &'a [(&'a str, &'a str)],
@@ -56,8 +56,8 @@ impl Caller {
         Self { providers, address, client: client() }
     }
 
-    /// Sends a call; an error is a call without an answer.
-    async fn send(&self, request: &str, sent: Sent<'_>) -> reqwest::Result<Answer> {
+    /// Sends a request. It is an error if there is no response.
+    async fn send(&self, request: &str, sent: Sent<'_>) -> reqwest::Result<Received> {
         let (method, path) = request.split_once(' ').unwrap();
         let url = format!("http://{}{path}", self.address);
         let mut request = self.client.request(method.parse().unwrap(), url).body(sent.body);
@@ -68,20 +68,20 @@ impl Caller {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { status, headers, body })
+        Ok(Received { status, headers, body })
     }
 
     /// Sends JSON with a bearer token.
-    async fn ask(&self, request: &str, body: Value) -> Answer {
+    async fn ask(&self, request: &str, body: Value) -> Received {
         self.ask_with(request, body, &[("authorization", "Bearer t0ken")]).await
     }
 
-    async fn ask_with(&self, request: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
+    async fn ask_with(&self, request: &str, body: Value, headers: &[(&str, &str)]) -> Received {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(request, Sent { headers, body }).await.unwrap()
     }
 
-    /// The note of the last call a provider received.
+    /// The note of the last request that a provider received.
     fn note(&self, provider: &str) -> String {
         self.providers.received(provider).pop().unwrap().note
     }

@@ -1,4 +1,4 @@
-//! The rules of Meta's Conversions API.
+//! Tests of the simulated Meta.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn event(id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_event_counts_once_by_its_id() {
+async fn an_event_id_counts_once() {
     let caller = Caller::new().await;
     for id in ["1", "1", "2"] {
         let response = caller.ask(EVENTS, json!({"data": [event(id)]})).await;
@@ -27,7 +27,7 @@ async fn an_event_counts_once_by_its_id() {
 }
 
 #[tokio::test]
-async fn one_event_that_is_not_valid_discards_all() {
+async fn one_invalid_event_discards_the_whole_request() {
     let caller = Caller::new().await;
     for (name, value) in [
         ("event_name", json!("")),

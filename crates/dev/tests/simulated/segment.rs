@@ -1,4 +1,4 @@
-//! The rules of Segment's tracking API.
+//! Tests of the simulated Segment.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn track(message_id: &str, extra: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_message_counts_once_whichever_way_it_comes() {
+async fn a_message_id_counts_once_for_all_endpoints() {
     let caller = Caller::new().await;
     let identify = json!({"userId": "l1", "messageId": "m1", "traits": {}, "writeKey": "key"});
     for (request, body) in [
@@ -38,7 +38,7 @@ async fn a_message_counts_once_whichever_way_it_comes() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_no_json_is_refused() {
+async fn a_body_that_is_too_large_or_not_json_is_refused() {
     let caller = Caller::new().await;
     let item = |bytes: usize| track("m", &"x".repeat(bytes));
     for (request, body) in [
@@ -56,7 +56,7 @@ async fn what_is_too_large_or_no_json_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_unusable_is_dropped_in_silence() {
+async fn a_message_that_is_not_usable_is_silently_dropped() {
     let caller = Caller::new().await;
     for (body, headers) in [
         (track("m", ""), &[][..]),

@@ -1,4 +1,4 @@
-//! What is recorded of any call, and where the routes can be mounted.
+//! Tests of what is recorded of every request, and of the routes and servers.
 
 use axum::Router;
 use funil_dev::simulated::Providers;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Caller, NOW, Sent, clock};
 
 #[tokio::test]
-async fn a_provider_nobody_wrote_answers_and_is_recorded() {
+async fn a_provider_that_is_not_simulated_records_requests_and_responds() {
     let caller = Caller::new().await;
     let response = caller.ask("PUT /brevo/v3/contacts/1?a=b%20c&access_token=s", json!([1])).await;
     assert_eq!((response.status, response.body), (200, json!({})));
@@ -26,7 +26,7 @@ async fn a_provider_nobody_wrote_answers_and_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_recorded_as_text() {
+async fn a_body_that_is_not_json_is_recorded_as_text() {
     let caller = Caller::new().await;
     let sent = Sent { headers: &[], body: "a=1".to_owned() };
     caller.send("POST /diretrix", sent).await.unwrap();
@@ -57,7 +57,7 @@ async fn the_routes_can_be_nested_under_a_prefix() {
 }
 
 #[tokio::test]
-async fn clearing_forgets_calls_and_effects_and_keeps_behaviours() {
+async fn clearing_removes_requests_and_effects_and_keeps_behaviours() {
     let caller = Caller::new().await;
     caller.ask("POST /crm", json!({"external_id": "l1"})).await;
     caller.providers.behave("crm", "status:500".parse().unwrap());

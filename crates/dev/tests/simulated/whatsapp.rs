@@ -1,4 +1,4 @@
-//! The rules of WhatsApp's Cloud API.
+//! Tests of the simulated WhatsApp.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,23 +24,23 @@ fn message(to: &str, parameters: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn a_template_message_is_taken_and_remembered() {
+async fn a_template_message_is_accepted_and_kept() {
     let caller = Caller::new().await;
     let response = caller.ask(SEND, message("5511987654321", &["Ana", "15h"])).await;
     assert_eq!(response.status, 200);
-    let taken = caller.providers.whatsapp_messages();
-    assert_eq!(response.body["messages"][0]["id"], taken[0].id);
-    assert_eq!(taken[0].parameters, ["Ana", "15h"]);
-    assert_eq!(taken[0].callback_data.as_deref(), Some("lead/delivery"));
-    let told = taken[0].status("failed", Some(131_026), 1_764_093_600);
-    let status = told.pointer("/entry/0/changes/0/value/statuses/0").unwrap();
+    let accepted = caller.providers.whatsapp_messages();
+    assert_eq!(response.body["messages"][0]["id"], accepted[0].id);
+    assert_eq!(accepted[0].parameters, ["Ana", "15h"]);
+    assert_eq!(accepted[0].callback_data.as_deref(), Some("lead/delivery"));
+    let webhook = accepted[0].status("failed", Some(131_026), 1_764_093_600);
+    let status = webhook.pointer("/entry/0/changes/0/value/statuses/0").unwrap();
     assert_eq!(status["timestamp"], "1764093600");
     assert_eq!(status["biz_opaque_callback_data"], "lead/delivery");
     assert_eq!(status["errors"][0]["code"], 131_026);
 }
 
 #[tokio::test]
-async fn what_breaks_its_rules_is_refused_by_its_code() {
+async fn an_invalid_request_is_refused_with_its_error_code() {
     let caller = Caller::new().await;
     let good = || message("5511987654321", &["Ana"]);
     let with = |pointer: &str, value: Value| {
@@ -77,11 +77,11 @@ async fn what_breaks_its_rules_is_refused_by_its_code() {
 async fn a_number_gets_one_message_in_six_seconds() {
     let millisecond = Arc::new(AtomicI64::new(1_764_093_600_000));
     let clock = Arc::clone(&millisecond);
-    let told = move || {
+    let time = move || {
         let now = jiff::Timestamp::from_millisecond(clock.load(Ordering::Relaxed));
         now.unwrap().to_string()
     };
-    let caller = Caller::of(Providers::new(Arc::new(told))).await;
+    let caller = Caller::of(Providers::new(Arc::new(time))).await;
     for (wait_ms, to, status) in [
         (0, "5511987654321", 200),
         (0, "5521987654321", 200),
