@@ -37,9 +37,7 @@ use crate::emulator::{Emulator, EmulatorError};
 use crate::functions;
 use crate::simulated::Providers;
 
-pub use environment::{
-    DEV_CALENDLY_KEY, DEV_HASH_KEY, DEV_WHATSAPP_APP_SECRET, DevEnvironment, TABLE,
-};
+pub use environment::{DEV_HASH_KEY, DevEnvironment, TABLE};
 
 /// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
 const SWEEP: Duration = Duration::from_secs(10);

@@ -39,14 +39,14 @@ const NAMED_MAX: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// A booking update.
-    Booking(Box<Notice>),
+    Booking(Box<BookingUpdate>),
     /// The name of an event type that is not handled, cut and stripped so that it can be logged.
     Other(String),
 }
 
 /// A booking update.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct BookingUpdate {
     /// The id of the event: the event's name, the invitee and the time. Calendly sends no id of its
     /// own, and repeats these three when it sends the webhook again.
     pub id: EventId,
@@ -146,7 +146,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
         }),
     };
     let named = named(payload);
-    Ok(Parsed::Booking(Box::new(Notice {
+    Ok(Parsed::Booking(Box::new(BookingUpdate {
         id,
         occurred_at,
         bookings,
@@ -361,7 +361,7 @@ mod tests {
         parse(Verified(body.to_string().as_bytes()))
     }
 
-    fn notice(event: &str, more: &Value) -> Notice {
+    fn notice(event: &str, more: &Value) -> BookingUpdate {
         match read(&body(event, more)).unwrap() {
             Parsed::Booking(notice) => *notice,
             Parsed::Other(name) => panic!("{name}"),

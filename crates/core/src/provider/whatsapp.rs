@@ -108,7 +108,7 @@ pub struct Inbound {
 
 /// The content of one webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
+pub struct Updates {
     /// The status updates.
     pub statuses: Vec<StatusUpdate>,
     /// The messages that people wrote.
@@ -120,12 +120,12 @@ pub struct Words {
 }
 
 /// Parses a verified webhook.
-pub fn parse(Verified(body): Verified<'_>) -> Result<Words, NotUnderstood> {
+pub fn parse(Verified(body): Verified<'_>) -> Result<Updates, NotUnderstood> {
     let body = json::parse(body).map_err(|_| NotUnderstood("not_json"))?;
     if body.get("object").and_then(Value::as_str) != Some("whatsapp_business_account") {
         return Err(NotUnderstood("unknown_object"));
     }
-    let mut content = Words::default();
+    let mut content = Updates::default();
     for entry in content.list(&body, "entry") {
         for change in content.list(entry, "changes") {
             // Other fields are about templates and the account.
@@ -137,7 +137,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Words, NotUnderstood> {
     Ok(content)
 }
 
-impl Words {
+impl Updates {
     /// The list in a member of an object. A member that is not a list counts as unreadable.
     fn list<'v>(&mut self, object: &'v Value, name: &str) -> &'v [Value] {
         match object.get(name) {
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(Handshake::parse(&query(&[whole[0], ("hub.challenge", &long), whole[2]])), None);
     }
 
-    fn webhook(value: &Value) -> Words {
+    fn webhook(value: &Value) -> Updates {
         let body = json!({
             "object": "whatsapp_business_account",
             "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
@@ -430,7 +430,7 @@ mod tests {
             assert!(parse(Verified(body)).is_err());
         }
         let empty = parse(Verified(br#"{"object":"whatsapp_business_account"}"#)).unwrap();
-        assert_eq!(empty, Words::default());
+        assert_eq!(empty, Updates::default());
     }
 
     #[test]

@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 
 use funil_core::delivery::exchange::endpoint;
 use funil_core::id::LeadId;
-use funil_core::provider::{calendly, whatsapp};
 use funil_core::settings::{Env, Secret};
 use funil_lambda::platform::trigger::{Trigger, TriggerError};
 use funil_store::Platform;
 use serde_json::Value;
 use url::Url;
-
-use crate::server::{DEV_CALENDLY_KEY, DEV_WHATSAPP_APP_SECRET};
 
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -129,27 +126,24 @@ fn lead_in(body: &[u8]) -> Option<LeadId> {
     LeadId::parse(json["leadId"].as_str().or_else(of_booking)?).ok()
 }
 
-/// The signature header, for a function that verifies the requests of a provider.
+/// The signature header, for a function that verifies the requests of a provider. The key is the one of the
+/// environment, else the dev server's.
 fn signature(
     function: &str,
     body: &[u8],
     env: &Env,
     platform: &Platform,
 ) -> Option<(&'static str, String)> {
-    let now = platform.clock.now();
-    let key = |name: &str, default: &str| {
-        Secret::new(env.settings().list(name).first().copied().unwrap_or(default))
-    };
-    match function {
-        "calendar-webhook" => {
-            let key = key("CALENDLY_SIGNING_KEY", DEV_CALENDLY_KEY);
-            Some((calendly::SIGNATURE_HEADER, calendly::sign(body, &key, now)))
-        }
-        // The handshake has no body and is not signed: it has a token.
-        "whatsapp-webhook" if !body.is_empty() => {
-            let key = key("WHATSAPP_APP_SECRET", DEV_WHATSAPP_APP_SECRET);
-            Some((whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, body)))
-        }
-        _ => None,
+    // A handshake has no body and is not signed.
+    if body.is_empty() {
+        return None;
     }
+    let registration = funil_lambda::functions::intake().find(|known| known.name == function)?;
+    let signature = registration.signature.as_ref()?;
+    let of_dev_server =
+        registration.variables.iter().find(|(name, _)| *name == signature.key_variable);
+    let settings = env.settings();
+    let configured = settings.list(signature.key_variable).first().copied();
+    let key = Secret::new(configured.or(of_dev_server.map(|(_, value)| *value))?);
+    Some((signature.header, (signature.sign)(body, &key, platform.clock.now())))
 }

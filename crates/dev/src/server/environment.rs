@@ -10,6 +10,7 @@ use std::path::Path;
 
 use funil_core::destination;
 use funil_core::settings::{Env, Secret};
+use funil_lambda::functions::intake;
 
 use super::DevServerOptions;
 
@@ -18,12 +19,6 @@ pub const TABLE: &str = "funil";
 
 /// The dev server's `HASH_KEY`.
 pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
-
-/// The dev server's `CALENDLY_SIGNING_KEY`, with which `funil send` signs samples.
-pub const DEV_CALENDLY_KEY: &str = "local-stage-calendly-key";
-
-/// The dev server's `WHATSAPP_APP_SECRET`, with which `funil send` signs samples.
-pub const DEV_WHATSAPP_APP_SECRET: &str = "local-stage-whatsapp-app-secret";
 
 /// The custom fields that have to be created by hand in a real MailerLite account.
 pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
@@ -72,7 +67,6 @@ impl DevEnvironment {
             ("AWS_REGION", "sa-east-1".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("CALENDLY_EVENT_URL", format!("{base}/agenda")),
-            ("CALENDLY_SIGNING_KEY", DEV_CALENDLY_KEY.to_owned()),
             ("CORS_ORIGINS", format!("{base},http://localhost:{}", address.port())),
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
@@ -81,11 +75,12 @@ impl DevEnvironment {
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),
             ("THANK_YOU_URL", format!("{base}/stage")),
-            ("WHATSAPP_APP_SECRET", DEV_WHATSAPP_APP_SECRET.to_owned()),
-            ("WHATSAPP_VERIFY_TOKEN", "local-stage-verify-token".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        for (name, value) in intake().flat_map(|registration| registration.variables) {
+            variables.insert((*name).to_owned(), (*value).to_owned());
+        }
         for destination in destination::ALL {
             let simulated =
                 format!("{base}/simulated/{}{}", destination.name, destination.local_path);

@@ -8,7 +8,7 @@ use funil_core::contact::consent::ConsentChanges;
 use funil_core::event::Event;
 use funil_core::hash::Digest;
 use funil_core::lead::LeadChanges;
-use funil_core::provider::calendly::{self, Notice, Parsed};
+use funil_core::provider::calendly::{self, BookingUpdate, Parsed};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{ConsentEvidence, Platform, StoreError};
@@ -79,41 +79,45 @@ impl Webhook for CalendarWebhook {
     async fn keep(&self, parsed: &Parsed, now: Timestamp) -> Result<Kept, StoreError> {
         match parsed {
             Parsed::Other(event) => Ok(Kept::Ignored { event: event.clone() }),
-            Parsed::Booking(notice) => self.keep_notice(notice, now).await,
+            Parsed::Booking(update) => self.keep_booking(update, now).await,
         }
     }
 }
 
 impl CalendarWebhook {
-    async fn keep_notice(&self, notice: &Notice, now: Timestamp) -> Result<Kept, StoreError> {
+    async fn keep_booking(
+        &self,
+        update: &BookingUpdate,
+        now: Timestamp,
+    ) -> Result<Kept, StoreError> {
         let hash = &self.app.config.hash_key;
-        let objects: Vec<(&'static str, Digest)> = notice
+        let objects: Vec<(&'static str, Digest)> = update
             .bookings
             .iter()
             .map(|booking| (INVITEE, hash.digest(INVITEE, booking.as_str())))
             .collect();
-        let invitee = notice.invitee.as_ref();
+        let invitee = update.invitee.as_ref();
         let hints = Hints {
             objects: &objects,
-            lead_ids: &notice.named,
+            lead_ids: &update.named,
             email: invitee.map(|invitee| &invitee.email),
             source: calendly::NAME,
         };
-        let changes = invitee.map(|invitee| LeadChanges::of_booking(invitee, notice.booked_at));
+        let changes = invitee.map(|invitee| LeadChanges::of_booking(invitee, update.booked_at));
         let lead = self.app.identify(&hints, changes.unwrap_or_default()).await?;
         let Some(lead) = lead else {
             return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
         };
-        let receipt = receipt(calendly::NAME, &[notice.id.as_str()]);
+        let receipt = receipt(calendly::NAME, &[update.id.as_str()]);
         let incoming = Incoming {
             function: Self::NAME,
             event: Event {
-                id: notice.id.clone(),
+                id: update.id.clone(),
                 lead_id: lead.id,
-                occurred_at: notice.occurred_at,
+                occurred_at: update.occurred_at,
                 accepted_at: now,
                 supplied_lead_id: None,
-                data: notice.data.clone(),
+                data: update.data.clone(),
             },
             lead: lead.write,
             changes: lead.changes,

@@ -13,7 +13,7 @@ use funil_core::delivery::{Reason, State};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
-use funil_core::provider::whatsapp::{self, Handshake, Inbound, Person, StatusUpdate, Words};
+use funil_core::provider::whatsapp::{self, Handshake, Inbound, Person, StatusUpdate, Updates};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{AlertKind, DeliveryKey, MessageUpdate, Platform, Recorded, StoreError};
@@ -85,7 +85,7 @@ impl Webhook for WhatsAppWebhook {
     const NAME: &'static str = REGISTRATION.name;
     const PROVIDER: &'static str = whatsapp::NAME;
     const METHODS: &'static [Method] = &[Method::GET, Method::POST];
-    type Parsed = Words;
+    type Parsed = Updates;
 
     fn app(&self) -> &App {
         &self.app
@@ -99,11 +99,11 @@ impl Webhook for WhatsAppWebhook {
         whatsapp::verify(&request.body, guard::header(request, SIGNATURE), &self.secrets)
     }
 
-    fn parse(verified: Verified<'_>) -> Result<Words, NotUnderstood> {
+    fn parse(verified: Verified<'_>) -> Result<Updates, NotUnderstood> {
         whatsapp::parse(verified)
     }
 
-    async fn keep(&self, parts: &Words, now: Timestamp) -> Result<Kept, StoreError> {
+    async fn keep(&self, parts: &Updates, now: Timestamp) -> Result<Kept, StoreError> {
         let taken = self.take(parts, now).await?;
         let quarantine = (parts.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
         Ok(Kept::Parts { incomplete: taken == Taken::NotAll, quarantine })
@@ -126,7 +126,7 @@ impl Webhook for WhatsAppWebhook {
 
 impl WhatsAppWebhook {
     /// Takes every part by itself, so that one that cannot be kept now holds up no other.
-    async fn take(&self, parts: &Words, now: Timestamp) -> Result<Taken, StoreError> {
+    async fn take(&self, parts: &Updates, now: Timestamp) -> Result<Taken, StoreError> {
         for code in &parts.errors {
             tracing::warn!(code, "WhatsApp reports error {code}, which belongs to no message");
         }
