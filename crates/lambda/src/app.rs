@@ -1,5 +1,5 @@
-//! What an endpoint works with: the site's configuration, its table, the platform and, where the function
-//! has one, the doorbell.
+//! What an endpoint works with: the site's configuration, its table, the platform and, where the
+//! function has one, the doorbell.
 
 use funil_core::settings::Settings;
 use funil_core::site::SiteConfig;
@@ -35,8 +35,8 @@ impl App {
         Some(app)
     }
 
-    /// Rings `dispatch`, where there is a doorbell, and waits at most 50 ms for it. A ring that fails only
-    /// costs time: the schedule finds what is due.
+    /// Rings `dispatch`, where there is a doorbell, and waits at most 50 ms for it. A ring that
+    /// fails only costs time: the schedule finds what is due.
     pub(crate) async fn ring(&self) {
         Doorbell::announce(self.doorbell.as_ref(), &self.platform).await;
     }

@@ -1,8 +1,8 @@
 //! The registry of functions: what is known of each without starting it.
 //!
-//! Tests, the dev server and the metrics read it, so that a function added later is covered by itself. The
-//! delivery functions are not listed here: they come from [`funil_core::destination::ALL`]. Must not know what
-//! any function does.
+//! Tests, the dev server and the metrics read it, so that a function added later is covered by
+//! itself. The delivery functions are not listed here: they come from
+//! [`funil_core::destination::ALL`]. Must not know what any function does.
 
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::Platform;
@@ -22,7 +22,8 @@ pub struct Registration {
     pub name: &'static str,
     /// The source under which it keeps requests in quarantine: its own name, or its provider's.
     pub quarantine_source: &'static str,
-    /// The variables that it needs beside those of all functions, with the values that the dev server gives them.
+    /// The variables that it needs beside those of all functions, with the values that the dev
+    /// server gives them.
     pub variables: &'static [(&'static str, &'static str)],
     /// How its requests are signed, where they are.
     pub signature: Option<Signature>,

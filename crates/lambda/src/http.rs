@@ -1,4 +1,5 @@
-//! What all HTTP endpoints share: their frame, the guards before the work, and problems as responses.
+//! What all HTTP endpoints share: their frame, the guards before the work, and problems as
+//! responses.
 
 pub(crate) mod endpoint;
 pub(crate) mod guard;

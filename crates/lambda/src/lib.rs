@@ -1,9 +1,10 @@
-//! What every function shares between the platform and its own work: triggers, guards, problem
-//! answers, telemetry, and the endpoints themselves.
+//! The functions: what they share with the platform (triggers, payload formats, telemetry), and the
+//! endpoints.
 //!
-//! A function is a [`Function`]: one event value in, one value out. Its binary, the local stage and
-//! the tests all call it the same way. This crate is the shell: clock, randomness and environment
-//! are read here and nowhere below. It must not know any provider's API, nor how a delivery is sent.
+//! A function is a [`Function`]: one event value goes in, one value comes out. Its binary, the dev
+//! server and the tests all invoke it the same way. Clock, randomness and environment are read in
+//! this crate and in none below it. It must not know any provider's API, nor how a delivery is
+//! sent.
 
 mod app;
 pub mod functions;

@@ -1,5 +1,5 @@
-//! The sample events under `events/payload-formats`, one for each shape that a platform sends: each parses
-//! to its trigger with the body that the caller sent, and no event, however broken, panics.
+//! The sample events under `events/payload-formats`, one for each shape that a platform sends: each
+//! parses to its trigger with the body that the caller sent, and no event, however broken, panics.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! `whatsapp-automation`: delivers to WhatsApp what is due, and plans or withdraws messages about a call.
+//! `whatsapp-automation`: delivers to WhatsApp what is due, and plans or withdraws messages about a
+//! call.
 
 use std::process::ExitCode;
 

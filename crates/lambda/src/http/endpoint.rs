@@ -1,8 +1,8 @@
-//! The frame of every HTTP endpoint: which methods it takes, who may call it, how large a body may be,
-//! and how a problem becomes a response.
+//! The frame of every HTTP endpoint: which methods it takes, who may call it, how large a body may
+//! be, and how a problem becomes a response.
 //!
-//! An [`HttpEndpoint`] says what is its own; [`function`] makes a function of it. Must not know what any
-//! endpoint does.
+//! An [`HttpEndpoint`] says what is its own; [`function`] makes a function of it. Must not know
+//! what any endpoint does.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ pub(crate) trait HttpEndpoint: Send + Sync + 'static {
         FORM_BYTES_MAX
     }
 
-    /// Handles a request whose method, token and size are right. `stop_at` is when the platform ends the
-    /// invocation.
+    /// Handles a request whose method, token and size are right. `stop_at` is when the platform
+    /// ends the invocation.
     fn respond(
         &self,
         request: &HttpRequest,
@@ -109,8 +109,8 @@ async fn response<E: HttpEndpoint>(
     response
 }
 
-/// The checks that every request passes before its endpoint sees it. The token comes before the size, so
-/// that a stranger learns nothing but that a token is needed.
+/// The checks that every request passes before its endpoint sees it. The token comes before the
+/// size, so that a stranger learns nothing but that a token is needed.
 fn admit<E: HttpEndpoint>(endpoint: &E, request: &HttpRequest) -> Result<(), Problem> {
     if !endpoint.methods().contains(&request.method) {
         return Err(Problem::Method(endpoint.methods()));

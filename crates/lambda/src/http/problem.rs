@@ -1,6 +1,6 @@
-//! Answers that say no, as RFC 9457 problem details.
+//! Refusals, as RFC 9457 problem details.
 //!
-//! `detail` is for the caller, in their language; it never echoes what they sent, nor anything
+//! `detail` is for the caller, in their language. It never repeats what they sent and shows nothing
 //! internal. What went wrong inside is logged once, where the problem is made.
 
 use funil_core::form::{FieldErrors, Locale};
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use crate::http::guard;
 use crate::platform::response::HttpResponse;
 
-/// What is wrong with a call.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(crate) enum Problem {
     /// The body is not what its content type says.
     Json(JsonError),
-    /// The event of the platform cannot be read as a call.
+    /// The event of the platform cannot be read as a request.
     Unreadable,
     /// Fields are missing or wrong.
     Fields(FieldErrors),
@@ -27,37 +27,38 @@ pub(crate) enum Problem {
     IdempotencyKey,
     /// The idempotency key was used for another content.
     KeyReused,
-    /// Another method is needed: these.
+    /// The method is not one of these.
     Method(&'static [Method]),
-    /// Another content type or charset is needed.
+    /// The content type or the charset is not supported.
     ContentType,
-    /// The body is too large, in bytes.
+    /// The body has more bytes than this.
     TooLarge(usize),
-    /// Too many calls.
+    /// The caller sent too many requests.
     RateLimited {
-        /// When to come back, in seconds.
+        /// How long to wait, in seconds.
         retry_after_s: i64,
     },
-    /// No valid service token.
+    /// The request has no valid service token.
     Unauthorised,
-    /// A webhook without its provider's signature.
+    /// The request is not signed by its provider.
     Unsigned,
-    /// A handshake that does not know the configured token.
+    /// The handshake does not have the configured token.
     WrongVerifyToken,
-    /// The booking is known as another call.
+    /// The booking id belongs to another call.
     BookingKnown,
-    /// There is no such lead.
+    /// No lead has this id, or not with this e-mail.
     NoSuchLead,
     /// The destination is not listed in `DESTINATIONS`.
     DestinationOff,
-    /// The table is not there, or not ours.
+    /// The table did not do what it was asked, or is not the one of this `HASH_KEY`.
     Unavailable,
 }
 
 impl From<StoreError> for Problem {
-    /// The one place where a failing table is logged on the way to an answer.
+    /// Logs the failure of the table: this is the one place where that happens on the way to a
+    /// response.
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = %error, "the table failed; answering 503");
+        tracing::error!(error = %error, "the table failed, so the response is 503: {error}");
         Self::Unavailable
     }
 }
@@ -102,7 +103,7 @@ impl Problem {
         }
     }
 
-    /// The title and the detail, in English and in Portuguese.
+    /// The title and the detail in a language.
     #[expect(clippy::too_many_lines, reason = "one sentence for each problem, in two languages")]
     fn words(&self, locale: Locale) -> (String, String) {
         let (en, pt) = match self {
@@ -221,7 +222,7 @@ impl Problem {
         (title.to_owned(), detail.to_owned())
     }
 
-    /// The answer.
+    /// The problem as a response.
     pub(crate) fn response(&self, locale: Locale) -> HttpResponse {
         let (title, detail) = self.words(locale);
         let mut body = json!({
@@ -274,7 +275,7 @@ impl Problem {
     }
 }
 
-/// A JSON answer that nobody caches.
+/// A JSON response that nobody may cache.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> HttpResponse {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -282,7 +283,7 @@ pub(crate) fn json_response(status: StatusCode, body: &Value) -> HttpResponse {
     HttpResponse { status, headers, body: body.to_string().into() }
 }
 
-/// Sets a header; a value that is none is left out.
+/// Sets a header. A value that is not valid in a header is left out.
 pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

@@ -1,5 +1,6 @@
-//! The one way in: whatever an endpoint wants kept becomes an [`Incoming`], and [`App::accept`] plans its
-//! deliveries, withdraws the messages that end with it, writes everything in one transaction, logs and rings.
+//! The one way in: whatever an endpoint wants kept becomes an [`Incoming`], and [`App::accept`]
+//! plans its deliveries, withdraws the messages that end with it, writes everything in one
+//! transaction, logs and rings.
 //!
 //! Must not know who sent the request, nor what any destination does with the event.
 
@@ -32,7 +33,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) changes: LeadChanges,
     /// What the person agreed to by it.
     pub(crate) consent: ConsentChanges,
-    /// The consent object of the request itself, where there was one: what it denies is not planned.
+    /// The consent object of the request itself, where there was one: what it denies is not
+    /// planned.
     pub(crate) explicit_consent: Option<&'a FormConsent>,
     /// The proof of the consent.
     pub(crate) evidence: ConsentEvidence,
@@ -47,11 +49,11 @@ pub(crate) struct Incoming<'a> {
 }
 
 impl App {
-    /// Keeps what came in, with its deliveries, and withdraws the messages that end with it: nobody is sent
-    /// a message about a booking that is known not to stand.
+    /// Keeps what came in, with its deliveries, and withdraws the messages that end with it: nobody
+    /// is sent a message about a booking that is known not to stand.
     ///
-    /// [`Accepted::Overtaken`] means that a worker held one of those messages at each look; nothing is kept
-    /// then, and the caller is to come again.
+    /// [`Accepted::Overtaken`] means that a worker held one of those messages at each look; nothing
+    /// is kept then, and the caller is to come again.
     pub(crate) async fn accept(
         &self,
         incoming: &Incoming<'_>,

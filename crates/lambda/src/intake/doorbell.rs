@@ -1,8 +1,8 @@
-//! Ringing: a call that says "drain what is due" and carries no data (design §3).
+//! Rings: requests that say "drain what is due" and carry no data (docs/design.md, "Ringing").
 //!
-//! By HTTP where the functions have addresses (Netlify, the local stage), by asynchronous invocation
-//! on AWS. A ring only saves time; the schedule is the guarantee, so a failed ring is logged by its
-//! caller and nothing more. It never waits for the work.
+//! A ring is an HTTP request where the functions have addresses (Netlify, the dev server) and an
+//! asynchronous invocation on AWS. It only saves time: the schedule is what guarantees the work, so
+//! the caller logs a failed ring and goes on. A ring never waits for the work.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,38 +14,38 @@ use funil_core::settings::{Secret, Settings};
 use funil_store::{AwsConfig, Platform};
 use url::Url;
 
-/// How long a ring may take; the work behind it goes on without us.
+/// How long a ring may take. The function that was rung goes on with its work after that.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long an intake function gives its ring; a ring only saves time.
+/// How long an intake function waits for its ring, because somebody waits for its response.
 const INTAKE_PATIENCE: Duration = Duration::from_millis(50);
 
-/// A ring that did not arrive.
+/// Why a ring failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RingError {
-    /// Nobody there.
+    /// No connection could be made.
     #[error("no connection to {function}; check DOORBELL_URL")]
     NoConnection {
-        /// Whom we rang.
+        /// The function that was rung.
         function: &'static str,
     },
-    /// It answered with a refusal.
-    #[error("{function} answered {status} to a ring; check SERVICE_TOKEN and its deployment")]
+    /// The function refused the ring.
+    #[error("{function} responded {status} to a ring; check SERVICE_TOKEN and its deployment")]
     Refused {
-        /// Whom we rang.
+        /// The function that was rung.
         function: &'static str,
-        /// Its HTTP status.
+        /// The HTTP status of its response.
         status: u16,
     },
     /// The invocation could not be signed.
     #[error("the invocation of {function} could not be signed")]
     Unsigned {
-        /// Whom we rang.
+        /// The function that was rung.
         function: &'static str,
     },
 }
 
-/// How functions are rung.
+/// How this deployment rings functions.
 #[derive(Clone, Debug)]
 pub enum Doorbell {
     /// `POST <base>/<function>` with the service token.
@@ -59,7 +59,7 @@ pub enum Doorbell {
     Lambda {
         /// `DOORBELL_FUNCTION_PREFIX`
         prefix: String,
-        /// Region and credentials.
+        /// The region, and the credentials that sign the invocation.
         aws: AwsConfig,
         /// Where the Lambda API is; `AWS_ENDPOINT_URL_LAMBDA` in a test.
         api: Url,
@@ -67,7 +67,7 @@ pub enum Doorbell {
 }
 
 impl Doorbell {
-    /// Reads which doorbell this deployment has; `None` where it has none.
+    /// Reads which doorbell this deployment has, if any.
     pub fn read(
         settings: &mut Settings<'_>,
         aws: Option<&AwsConfig>,
@@ -84,12 +84,12 @@ impl Doorbell {
         Some(Self::Lambda { prefix, aws, api })
     }
 
-    /// Rings `function` and comes back at once.
+    /// Rings `function` without waiting for its work.
     pub async fn ring(&self, platform: &Platform, function: &'static str) -> Result<(), RingError> {
         self.ring_within(platform, function, PATIENCE).await
     }
 
-    /// Tells `dispatch` that something was accepted, where there is a doorbell.
+    /// Rings `dispatch` after something was accepted, where there is a doorbell.
     pub(crate) async fn announce(doorbell: Option<&Self>, platform: &Platform) {
         let Some(doorbell) = doorbell else { return };
         if let Err(error) = doorbell.ring_within(platform, "dispatch", INTAKE_PATIENCE).await {
@@ -97,7 +97,7 @@ impl Doorbell {
         }
     }
 
-    /// Rings `function` and comes back within `patience`.
+    /// Rings `function` and returns within `patience`.
     async fn ring_within(
         &self,
         platform: &Platform,
@@ -125,7 +125,7 @@ impl Doorbell {
                 Err(RingError::Refused { function, status: response.status().as_u16() })
             }
             Ok(_) => Ok(()),
-            // The bell was heard; whoever heard it is at work.
+            // A timeout after connecting means that the function received the ring.
             Err(error) if error.is_timeout() && !error.is_connect() => Ok(()),
             Err(_) => Err(RingError::NoConnection { function }),
         }

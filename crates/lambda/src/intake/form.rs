@@ -1,9 +1,9 @@
-//! What all public forms share: the rate limit, duplicates, robots, and the response that a receipt keeps
-//! (docs/design.md, "Intake rules").
+//! What all public forms share: the rate limit, duplicates, robots, and the response that a receipt
+//! keeps (docs/design.md, "Intake rules").
 //!
-//! A [`Form`] says what is its own. A submission costs two round trips to the table: the rate check, and the
-//! transaction; the first request of a process also reads the table's identity, beside the rate check. Must
-//! not know any form's fields.
+//! A [`Form`] says what is its own. A submission costs two round trips to the table: the rate
+//! check, and the transaction; the first request of a process also reads the table's identity,
+//! beside the rate check. Must not know any form's fields.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
@@ -221,7 +221,8 @@ impl Intake {
         }
     }
 
-    /// The caller's address as a digest. Callers whose address the platform does not give share one limit.
+    /// The caller's address as a digest. Callers whose address the platform does not give share one
+    /// limit.
     fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
         let proxied = self.config.client_ip_header.as_ref().and_then(|name| {
             let text = request.headers.get(name.as_str())?.to_str().ok()?;
@@ -273,8 +274,8 @@ impl Intake {
         request: &HttpRequest,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
         let mut receipt = submission.receipt(response);
-        // These receipts stand apart from real ones: a person whose browser filled the honeypot by itself
-        // must be able to send the same form again.
+        // These receipts stand apart from real ones: a person whose browser filled the honeypot by
+        // itself must be able to send the same form again.
         receipt.key.scope = format!("{}#aside", receipt.key.scope);
         let quarantined = Quarantined {
             source: submission.form,
@@ -320,7 +321,8 @@ impl<C: Send + Sync> Submission<C> {
             },
             receipt_key: match encoding {
                 Encoding::Json => receipt_of(F::NAME),
-                // A browser is redirected; a script with the same content must not get that response.
+                // A browser is redirected; a script with the same content must not get that
+                // response.
                 Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
             },
             form: F::NAME,
@@ -355,7 +357,8 @@ impl<C> Submission<C> {
     }
 }
 
-/// The part of an address that stands for one subscriber: an IPv6 caller has a whole /64 to send from.
+/// The part of an address that stands for one subscriber: an IPv6 caller has a whole /64 to send
+/// from.
 fn subscriber(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),

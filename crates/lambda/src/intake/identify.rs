@@ -14,8 +14,9 @@ use crate::app::App;
 
 /// What a provider's request says about whose it is.
 pub(crate) struct Hints<'a> {
-    /// Aliases of the objects that the request is about, kind and digest, in the order in which they count:
-    /// a booking stays with the lead it first came to, and one that replaces another with that one's lead.
+    /// Aliases of the objects that the request is about, kind and digest, in the order in which
+    /// they count: a booking stays with the lead it first came to, and one that replaces another
+    /// with that one's lead.
     pub(crate) objects: &'a [(&'static str, Digest)],
     /// The lead ids that the request carries, in the order in which they count.
     pub(crate) lead_ids: &'a [LeadId],
@@ -38,9 +39,10 @@ pub(crate) struct Identified {
 }
 
 impl App {
-    /// Finds the lead that the hints lead to: by an object that is known, else by an id that the request
-    /// carries, else the newest lead of the e-mail. Where there is none, the e-mail makes a new lead; without
-    /// an e-mail the answer is `None`. `changes` is what the request says about its lead.
+    /// Finds the lead that the hints lead to: by an object that is known, else by an id that the
+    /// request carries, else the newest lead of the e-mail. Where there is none, the e-mail makes a
+    /// new lead; without an e-mail the answer is `None`. `changes` is what the request says about
+    /// its lead.
     pub(crate) async fn identify(
         &self,
         hints: &Hints<'_>,

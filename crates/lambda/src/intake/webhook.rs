@@ -1,9 +1,9 @@
-//! What the webhooks of all providers share: the signature before anything else, the one response to an
-//! authentic request, receipts, and the quarantine for what is authentic and not understood.
+//! What the webhooks of all providers share: the signature before anything else, the one response
+//! to an authentic request, receipts, and the quarantine for what is authentic and not understood.
 //!
-//! A [`Webhook`] says what is its own. Providers switch a subscription off that fails for long, so an
-//! authentic request is never answered 4xx, and 5xx only where something is not kept. Must not know any
-//! provider.
+//! A [`Webhook`] says what is its own. Providers switch a subscription off that fails for long, so
+//! an authentic request is never answered 4xx, and 5xx only where something is not kept. Must not
+//! know any provider.
 
 use std::future::Future;
 
@@ -166,8 +166,8 @@ fn answered<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRespo
             );
             Ok(received())
         }
-        // Nothing is kept, and the provider sends it again: by then the lead is what it is, and a message
-        // that a worker held is settled.
+        // Nothing is kept, and the provider sends it again: by then the lead is what it is, and a
+        // message that a worker held is settled.
         Accepted::Overtaken | Accepted::NoSuchLead | Accepted::OtherEmail | Accepted::KeyReused => {
             tracing::warn!(
                 function = W::NAME,
@@ -214,8 +214,8 @@ async fn set_aside<W: Webhook>(
     app.store.quarantine(&quarantined, &receipt, now, &*app.platform.entropy).await
 }
 
-/// The receipt of a provider's request, by what identifies it. Its content is not compared, because the
-/// same event may come again with newer circumstances.
+/// The receipt of a provider's request, by what identifies it. Its content is not compared, because
+/// the same event may come again with newer circumstances.
 pub(crate) fn receipt(provider: &str, identity: &[&str]) -> Receipt {
     let key = ReceiptKey::of_provider(provider, identity);
     let response = StoredResponse {

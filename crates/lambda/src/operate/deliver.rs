@@ -1,8 +1,9 @@
 //! The delivery functions: `crm-sync`, `ga4-events`, and one for each other destination.
 //!
-//! A ring or a schedule drains what is due. An authorised `POST {leadId}` brings one lead up to date: where the
-//! destination holds state with a sync of its own, else by making the lead's pending deliveries due now. The
-//! function's `main.rs` hands in the worker that sends; this file must not know how anything is sent.
+//! A ring or a schedule drains what is due. An authorised `POST {leadId}` brings one lead up to
+//! date: where the destination holds state with a sync of its own, else by making the lead's
+//! pending deliveries due now. The function's `main.rs` hands in the worker that sends; this file
+//! must not know how anything is sent.
 
 use std::sync::Arc;
 
@@ -128,7 +129,8 @@ impl HttpEndpoint for Deliver {
 }
 
 impl Deliver {
-    /// Brings one lead up to date, or delivers now what is pending for it, and answers with what became of it.
+    /// Brings one lead up to date, or delivers now what is pending for it, and answers with what
+    /// became of it.
     async fn deliver_lead(
         &self,
         body: &Value,
@@ -169,7 +171,8 @@ impl Deliver {
             // The sequence is kept, so the schedule sends what could not be sent now.
             tracing::warn!(
                 ?problem,
-                "the sequence is planned, and nothing of it could be sent now"
+                "the sequence of lead {} is planned, but what is due could not be sent now",
+                sequence.lead_id
             );
         }
         Ok(sequence.response)
@@ -216,7 +219,8 @@ impl Deliver {
         keys: Vec<DeliveryKey>,
         stop_at: Timestamp,
     ) -> Result<Vec<Delivery>, Problem> {
-        // The caller waits, so this takes half of the function's time; the schedule does what is left.
+        // The caller waits, so this takes half of the function's time; the schedule does what is
+        // left.
         let stop_at = stop_at.min(after(self.app.platform.clock.now(), 30));
         for key in &keys {
             (self.work)(Some(key.clone()), stop_at).await?;

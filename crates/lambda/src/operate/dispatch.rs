@@ -1,8 +1,8 @@
 //! `dispatch`: rings the delivery functions that have something due.
 //!
-//! It reads the stream, a schedule each minute, and rings. It holds no provider secret and sends
-//! nothing itself. A failed ring is logged, never a batch failure: the next schedule rings again.
-//! `POST …/replay` is in [`replay`].
+//! The table's stream, a schedule each minute, and rings trigger it. It holds no provider secret
+//! and delivers nothing but alerts. A failed ring is logged and never fails a batch of the stream:
+//! the next schedule rings again. `POST …/replay` is in [`replay`].
 
 mod replay;
 
@@ -138,7 +138,8 @@ impl Dispatch {
         batch_item_failures(&[])
     }
 
-    /// Rings every destination of the registry that has something due, and answers with their functions.
+    /// Rings every destination of the registry that has something due, and answers with their
+    /// functions.
     async fn ring_due(&self) -> Result<Vec<&'static str>, StoreError> {
         self.app.store.ready(&self.app.config.hash_key).await?;
         let now = self.app.platform.clock.now();
@@ -150,7 +151,8 @@ impl Dispatch {
             match found {
                 Ok(found) if found.is_empty() => {}
                 Ok(_) => due.push(destination),
-                // Whether something is due is not known, and one ring too many costs less than a late delivery.
+                // Whether something is due is not known, and one ring too many costs less than a
+                // late delivery.
                 Err(error) => {
                     tracing::error!(
                         destination = destination.name,
@@ -165,7 +167,8 @@ impl Dispatch {
         Ok(self.ring(due.into_iter()).await)
     }
 
-    /// Does what is to be done each minute beside ringing. A failure is logged, and the next minute tries again.
+    /// Does what is to be done each minute beside ringing. A failure is logged, and the next minute
+    /// tries again.
     async fn housekeep(&self) {
         if let Err(error) = housekeeping::keep_house(&self.app, self.backlog_s).await {
             tracing::error!(error = %error, "the table failed during housekeeping");

@@ -1,7 +1,8 @@
-//! `health`: whether Funil can do its job, for monitors; and how each destination stands, for those who show
-//! the service token.
+//! `health`: whether Funil can do its job, for monitors; and how each destination stands, for those
+//! who show the service token.
 //!
-//! It reads the table and calls no provider. Its path does not matter: `/api/health/webhooks` is the same.
+//! It reads the table and calls no provider. Its path does not matter: `/api/health/webhooks` is
+//! the same.
 
 use funil_core::delivery::breaker::Condition;
 use funil_core::settings::{ConfigError, Env};

@@ -1,5 +1,5 @@
-//! What `dispatch` does each minute beside ringing: it raises alerts for a backlog and for dead deliveries that
-//! nobody was notified of, and settles what is due for destinations that are off.
+//! What `dispatch` does each minute beside ringing: it raises alerts for a backlog and for dead
+//! deliveries that nobody was notified of, and settles what is due for destinations that are off.
 //!
 //! Nothing here sends: alerts are raised in the table, and `funil-delivery` sends them.
 
@@ -12,15 +12,16 @@ use jiff::Timestamp;
 
 use crate::app::App;
 
-/// How long something stays due for a destination that is off before it is skipped, in seconds: 24 h.
+/// How long something stays due for a destination that is off before it is skipped, in seconds: 24
+/// h.
 const OFF_S: i64 = 24 * 60 * 60;
 /// How many of those are settled in one minute.
 const OFF_BATCH: i32 = 25;
 /// Dead deliveries older than this, in seconds, raise no alert any more.
 const DEATHS_S: i64 = 24 * 60 * 60;
 
-/// Keeps house for every destination of the registry. `backlog_s` is how long, in seconds, something may be due
-/// before a person is notified.
+/// Keeps house for every destination of the registry. `backlog_s` is how long, in seconds,
+/// something may be due before a person is notified.
 pub(crate) async fn keep_house(app: &App, backlog_s: i64) -> Result<(), StoreError> {
     let now = app.platform.clock.now();
     for destination in destination::ALL {
@@ -102,7 +103,8 @@ async fn skip_what_is_off(
     Ok(())
 }
 
-/// A delivery that was interrupted in a harmful request stays unknown, whether its destination is on or off.
+/// A delivery that was interrupted in a harmful request stays unknown, whether its destination is
+/// on or off.
 const fn skipped(delivery: &Delivery) -> Outcome {
     if delivery.sending.is_some() {
         Outcome::Unknown(Reason::MayHaveBeenSent)

@@ -1,7 +1,7 @@
-//! Replaying dead deliveries: which, whether that is safe, and doing it.
+//! Replaying dead deliveries: selecting them, judging them, and making them due again.
 //!
-//! What `POST /replay` and the command line share. It sends nothing: a revived delivery is due, and
-//! the next ring or schedule delivers it.
+//! Shared by `POST /replay` and the command line. It sends nothing: a replayed delivery is due
+//! again, and the next ring or schedule delivers it.
 
 use std::collections::VecDeque;
 
@@ -13,21 +13,22 @@ use funil_core::replay::{Safety, replay_deadline, replay_safety};
 use funil_store::{DeadRange, Ended, Platform, Store, StoreError};
 use jiff::Timestamp;
 
-/// How many of the dead are read at once.
+/// How many dead deliveries are read at once.
 const PAGE: i32 = 50;
 
-/// Which deliveries are meant.
+/// Which deliveries a person selected. Every condition that is set has to hold.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Of this destination; otherwise of all.
+    /// Deliveries of this destination.
     pub destination: Option<&'static Destination>,
-    /// That ended for this reason.
+    /// Deliveries that ended for this reason.
     pub reason: Option<String>,
-    /// That died then or later.
+    /// Deliveries that ended at this time or later.
     pub since: Option<Timestamp>,
-    /// That died then or earlier.
+    /// Deliveries that ended at this time or earlier.
     pub until: Option<Timestamp>,
-    /// These alone, where any are named; only they may be unknown instead of dead.
+    /// These deliveries alone, if any are named. Only a named delivery may be unknown instead of
+    /// dead.
     pub named: Vec<DeliveryName>,
 }
 
@@ -36,14 +37,14 @@ pub struct Selection {
 pub struct Judged {
     /// The delivery and its event.
     pub ended: Ended,
-    /// Its destination, where this code knows it.
+    /// Its destination, if this code knows it.
     pub destination: Option<&'static Destination>,
     /// What a replay would do.
     pub safety: Safety,
 }
 
 impl Judged {
-    /// Judges a delivery as it stands.
+    /// Judges a delivery in its present state.
     pub fn new(ended: Ended, now: Timestamp) -> Self {
         let destination = destination::find(&ended.delivery.destination);
         let safety = match (destination, &ended.event) {
@@ -56,7 +57,7 @@ impl Judged {
         Self { ended, destination, safety }
     }
 
-    /// How logs and tables name it.
+    /// The name that logs and listings use: `<lead>/<delivery>`.
     pub const fn name(&self) -> DeliveryName {
         let delivery = &self.ended.delivery;
         DeliveryName { lead_id: delivery.lead_id, delivery_id: delivery.id }
@@ -71,7 +72,8 @@ pub const fn is_ended(state: State) -> bool {
     }
 }
 
-/// Walks through what a [`Selection`] means, oldest first within a destination, a page at a time.
+/// Walks through the deliveries of a [`Selection`], oldest first within a destination, a page at a
+/// time.
 #[derive(Debug)]
 pub struct Candidates {
     store: Store,
@@ -84,7 +86,7 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Begins. `now` is the time by which all are judged.
+    /// Starts at the beginning. `now` is the time by which all are judged.
     pub fn of(store: &Store, selection: Selection, now: Timestamp) -> Self {
         let all: VecDeque<_> = match (selection.named.is_empty(), selection.destination) {
             (false, _) => VecDeque::new(),
@@ -109,7 +111,7 @@ impl Candidates {
         self.range = DeadRange { since, until, after: None };
     }
 
-    /// The next one.
+    /// The next delivery, or `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Judged>, StoreError> {
         loop {
             if let Some(judged) = self.read.pop_front() {
@@ -124,7 +126,8 @@ impl Candidates {
             let page = self.store.dead_within(destination.name, &self.range, PAGE).await?;
             let keys: Vec<_> = page.iter().map(|dead| dead.key.clone()).collect();
             let found = self.store.ended(&keys).await?;
-            // The index lags: one that was revived a moment ago may still stand in it.
+            // The index lags behind the table, so it may still list a delivery that was replayed a
+            // moment ago.
             self.keep(found.into_iter().filter(|one| one.delivery.state == State::Dead));
             if let Some(last) = page.into_iter().next_back() {
                 self.range.after = Some(last);
@@ -153,8 +156,8 @@ impl Candidates {
     }
 }
 
-/// Sends a delivery again, if that is allowed and it still stands as judged. Answers whether it is
-/// due now.
+/// Makes a delivery due again, if that is allowed and nobody changed it since it was judged.
+/// Returns whether it did.
 pub async fn replay(
     store: &Store,
     platform: &Platform,
@@ -163,7 +166,7 @@ pub async fn replay(
     by: Operator,
 ) -> Result<bool, StoreError> {
     let now = platform.clock.now();
-    // Judged again: the run may have been long.
+    // Judged again, because a run over many deliveries may take long.
     let judged = Judged::new(judged.ended.clone(), now);
     let (Some(destination), Some(event)) = (judged.destination, &judged.ended.event) else {
         return Ok(false);
@@ -184,7 +187,8 @@ pub async fn replay(
     store.revive(delivery, deadline, &told, &*platform.entropy).await
 }
 
-/// Settles a delivery that ended as a person says. Answers whether it still stood as given.
+/// Settles a delivery that ended as a person decides. Returns whether nobody had changed it
+/// meanwhile.
 pub async fn settle(
     store: &Store,
     platform: &Platform,

@@ -1,7 +1,8 @@
-//! The messages about a call, planned and withdrawn by an authorised request to the delivery function that sends
-//! them: for calls that no calendar reports.
+//! The messages about a call, planned and withdrawn by an authorised request to the delivery
+//! function that sends them: for calls that no calendar reports.
 //!
-//! Owns what a body may say and what a duplicate means. Must not know how a message is made or sent.
+//! Owns what a body may say and what a duplicate means. Must not know how a message is made or
+//! sent.
 
 use funil_core::booking::{BookingId, Call, Place};
 use funil_core::contact::consent::ConsentChanges;
@@ -31,23 +32,25 @@ use crate::platform::response::HttpResponse;
 const NAME: &str = "sequence";
 const URL_CHARS_MAX: usize = 2000;
 
-/// Whether a body asks for more than to hurry: a misspelt field must not send reminders early.
+/// Whether a body has more fields than `leadId`, which alone delivers at once what is pending: a
+/// misspelt field must not send reminders early.
 pub(crate) fn is_asked_for(body: &Value) -> bool {
     body.as_object().is_some_and(|fields| fields.keys().any(|name| name != "leadId"))
 }
 
-/// A sequence that was planned, now or before.
+/// A sequence that was planned, now or by an earlier request.
 pub(crate) struct Sequence {
-    /// What to answer.
+    /// The response.
     pub(crate) response: HttpResponse,
-    /// Whose it is.
+    /// The lead that gets the messages.
     pub(crate) lead_id: LeadId,
     /// The messages that are due now.
     pub(crate) due: Vec<DeliveryKey>,
 }
 
 fn required<T>(fields: &mut Fields<'_>, name: &str, value: Option<T>) -> Option<T> {
-    // Notes that it is missing, or wrong in kind; what is wrong in itself was noted already.
+    // Adds the error of a missing or mistyped field; a value that could not be parsed has its error
+    // already.
     if value.is_none() {
         fields.required_text(name, URL_CHARS_MAX);
     }
@@ -107,7 +110,7 @@ fn read(body: &Value) -> Result<(LeadId, Call), Problem> {
     fields.finish(call).map_err(Problem::Fields)
 }
 
-/// Plans the messages about a call, once however often it is asked for.
+/// Plans the messages about a call, once however often it is requested.
 pub(crate) async fn request(
     app: &App,
     destination: &Destination,
@@ -127,7 +130,7 @@ pub(crate) async fn request(
     let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
     let person = AliasDigests::of(&lead.latest, &app.config.hash_key);
     let mut planned = plan(&event, &app.config.destinations, None, &person);
-    // Nobody is sent a message about a withdrawn call, so an answer must not promise one.
+    // Nobody is sent a message about a withdrawn call, so the response must not list one.
     planned.retain(|_| !is_withdrawn);
     let messages: Vec<Value> = planned
         .iter()
@@ -156,7 +159,8 @@ pub(crate) async fn request(
             Ok(Sequence { response: json_response(StatusCode::OK, &response), lead_id, due })
         }
         Accepted::Duplicate(stored) => {
-            // What was stored before the withdrawal names messages that will not come.
+            // A response that was stored before the withdrawal lists messages that will not be
+            // sent.
             let mut response = json_response(StatusCode::OK, &response);
             if !is_withdrawn {
                 response.body = stored.body.into();
@@ -185,7 +189,7 @@ pub(crate) async fn withdraw(
     let known = app.store.bookings(lead_id).await?;
     let stands = |id: &BookingId| known.iter().find(|b| b.id == *id).map(|b| b.status.stands());
     let meant: Vec<BookingId> = match booking {
-        // One that nobody has heard of is withdrawn before it comes.
+        // A booking that is not known yet is withdrawn before it arrives.
         Some(id) => vec![id],
         None => known.iter().map(|booking| booking.id.clone()).collect(),
     };
@@ -207,7 +211,7 @@ async fn withdraw_one(
     let name = app.platform.entropy.uuid_v7(now).to_string();
     let data = EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.clone() });
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
-    // Withdrawing twice does no harm, so nobody needs to know this call again.
+    // Withdrawing twice does no harm, so the receipt need not recognise a duplicate for long.
     let key =
         ReceiptKey { lives_s: Some(CONTENT_RECEIPT_S), ..ReceiptKey::of_provider(NAME, &[&name]) };
     let receipt = Receipt {

@@ -1,4 +1,4 @@
-//! A function: one event value in, one value out.
+//! A function: one event value goes in, one value comes out. Must not know what any function does.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use crate::platform::request::PayloadFormat;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
 
-/// What a handler gives back.
+/// What a handler returns.
 pub(crate) enum Response {
-    /// To an HTTP call.
+    /// To an HTTP request.
     Http(HttpResponse),
     /// To a stream, a schedule or a direct invocation.
     Value(Value),
@@ -51,7 +51,7 @@ impl Function {
         }
     }
 
-    /// Handles one event of any shape. `stop_at` is when the platform ends the invocation.
+    /// Handles one event in any payload format. `stop_at` is when the platform ends the invocation.
     pub async fn invoke(&self, event: Value, stop_at: Timestamp) -> Value {
         let span = tracing::info_span!("invocation", function = self.name);
         async {
@@ -67,7 +67,7 @@ impl Function {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "an event that cannot be read was refused");
+                    tracing::warn!(error = %error, "refused an event that cannot be read: {error}");
                     Problem::Unreadable.response(Locale::En).into_event(error.payload_format())
                 }
             }

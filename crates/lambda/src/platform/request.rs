@@ -1,7 +1,9 @@
-//! An HTTP call as a function sees it, whichever platform brought it: the readers of API Gateway's
-//! two payload formats and of Netlify's variant of the first, and the only place that decides whom
-//! to believe about the caller's address. It must not know which paths or bodies mean anything,
-//! and it prints nothing but the method and the path: all else may be a person's data.
+//! An HTTP request, in the same form whichever platform delivered it.
+//!
+//! Reads API Gateway's two payload formats and Netlify's variant of the first, and is the only
+//! place that decides which source to trust for the caller's address. Must not know what a path or
+//! a body means. It prints only the method and the path, because everything else may be a person's
+//! data.
 
 use std::{fmt, net::IpAddr};
 
@@ -16,15 +18,15 @@ use serde_json::{Map, Value};
 
 use crate::platform::trigger::TriggerError;
 
-/// The header in which Netlify's edge says which address connected to it. On Netlify it is the
-/// only word of the platform's own: a client may put any list into `x-forwarded-for`.
+/// The header in which Netlify's edge names the address that connected to it. It is the only such
+/// header that Netlify itself writes: a client may put any list into `x-forwarded-for`.
 const NETLIFY_CLIENT_IP: HeaderName = HeaderName::from_static("x-nf-client-connection-ip");
 
-/// The header with which Netlify's clock calls a scheduled function: `schedule`
+/// The header with which Netlify's scheduler starts a scheduled function; its value is `schedule`
 /// (<https://github.com/netlify/cli>, `src/lib/functions/server.mjs`).
 const NETLIFY_EVENT: HeaderName = HeaderName::from_static("x-nf-event");
 
-/// What payload format 2.0 has and no function reads, as JSON pointers.
+/// Fields of payload format 2.0 that no function reads, as JSON pointers.
 const V2_FIELDS_UNREAD: [&str; 5] = [
     "/pathParameters",
     "/queryStringParameters",
@@ -33,7 +35,7 @@ const V2_FIELDS_UNREAD: [&str; 5] = [
     "/stageVariables",
 ];
 
-/// A call over HTTP. Its `Debug` shows the method and the path and nothing else.
+/// An HTTP request. Its `Debug` shows the method and the path and nothing else.
 #[derive(Clone, Eq, PartialEq)]
 pub struct HttpRequest {
     /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
@@ -48,11 +50,11 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// The caller's address, where the platform itself vouches for it.
     pub client_ip: Option<IpAddr>,
-    /// Where it came from, which decides the shape of the answer.
+    /// How the event was formatted, which decides the format of the response.
     pub payload_format: PayloadFormat,
 }
 
-/// The shape of an HTTP event, and of the answer that its platform expects.
+/// The payload format of an HTTP event, and of the response that its platform expects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PayloadFormat {
     /// API Gateway, payload format 1.0: its REST APIs, and HTTP APIs that ask for it.
@@ -64,8 +66,9 @@ pub enum PayloadFormat {
 }
 
 impl HttpRequest {
-    /// Reads payload format 2.0. The typed event refuses a whole call for one header that is not
-    /// valid and for oddities in fields that nobody here reads, so it never sees either.
+    /// Reads payload format 2.0. The typed event would refuse a whole request for one invalid
+    /// header, or for an oddity in a field that nobody here reads, so both are removed before it is
+    /// parsed.
     pub(crate) fn from_v2(mut event: Value) -> Result<Self, TriggerError> {
         let mut headers = header_map(&take(&mut event, "headers"));
         let cookies = texts(&take(&mut event, "cookies"));
@@ -74,7 +77,7 @@ impl HttpRequest {
                 *field = Value::Null;
             }
         }
-        // The error is dropped on purpose: its text quotes the value that it did not like.
+        // The error is dropped on purpose: its text quotes the offending value.
         let typed: ApiGatewayV2httpRequest =
             serde_json::from_value(event).map_err(|_| TriggerError::HttpV2)?;
         let context = typed.request_context;
@@ -101,8 +104,8 @@ impl HttpRequest {
         })
     }
 
-    /// Reads payload format 1.0 and Netlify's variant of it, field by field, because Netlify
-    /// leaves out or sets to `null` what the typed event of `aws_lambda_events` insists on.
+    /// Reads payload format 1.0 and Netlify's variant of it, field by field, because Netlify leaves
+    /// out or sets to `null` what the typed event of `aws_lambda_events` requires.
     pub(crate) fn from_v1(mut event: Value) -> Result<Self, TriggerError> {
         let payload_format = payload_format_of_v1(&event);
         let method = text_at(&event, "/httpMethod")
@@ -134,9 +137,9 @@ impl HttpRequest {
         })
     }
 
-    /// Whether this is Netlify's clock calling a scheduled function, and not a person. Only from
-    /// Netlify: through API Gateway anyone can send this header. On Netlify a public function
-    /// may be sent it too, so a schedule may only ever start work that a ring may start.
+    /// Whether Netlify's scheduler started the function. The header counts only on Netlify, because
+    /// through API Gateway anybody can send it. A caller of a public function on Netlify may be
+    /// able to send it as well, so a schedule may only start work that a ring may start too.
     pub(crate) fn is_netlify_schedule(&self) -> bool {
         self.payload_format == PayloadFormat::Netlify
             && only_value(&self.headers, &NETLIFY_EVENT)
@@ -154,15 +157,16 @@ impl fmt::Debug for HttpRequest {
     }
 }
 
-/// The non-empty text at a JSON pointer. Empty counts as absent: a platform that writes its
-/// event from a struct leaves "" where it has nothing.
+/// The text at a JSON pointer. Empty counts as absent: a platform that writes its event from a
+/// struct writes "" for a field that it does not have.
 pub(crate) fn text_at<'event>(event: &'event Value, pointer: &str) -> Option<&'event str> {
     event.pointer(pointer)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// Netlify is what no AWS front door is: it has neither the caller's address in its context nor an
-/// API's id. The latter two pointers add nothing for an honest event; they keep a caller of API
-/// Gateway or of a load balancer from passing as Netlify, whose headers we believe.
+/// An event counts as Netlify's where nothing shows that AWS delivered it: no caller's address in
+/// its context and no id of an API. The last two pointers are never needed for an honest event;
+/// they keep a caller of API Gateway or of a load balancer from passing as Netlify, whose headers
+/// are trusted.
 fn payload_format_of_v1(event: &Value) -> PayloadFormat {
     let of_aws = [
         "/requestContext/identity/sourceIp",
@@ -177,8 +181,8 @@ fn payload_format_of_v1(event: &Value) -> PayloadFormat {
 }
 
 /// REST APIs give `path` without the stage and `requestContext.path` with it; HTTP APIs give both
-/// with it. So a path that the context shows behind the stage has none to lose, even where it
-/// happens to begin with the same word.
+/// with it. So where the context has the same path behind the stage, there is no stage to remove,
+/// even if the path begins with the same word.
 fn path_of_v1(event: &Value) -> String {
     let path = text_at(event, "/path").unwrap_or_default();
     let stage = text_at(event, "/requestContext/stage");
@@ -189,7 +193,7 @@ fn path_of_v1(event: &Value) -> String {
 }
 
 /// A path without API Gateway's `/<stage>` before it. The stage `$default`, which is also that of
-/// Function URLs, stands in no path.
+/// Function URLs, is not part of a path.
 fn without_stage(path: &str, stage: Option<&str>) -> String {
     let bare = stage
         .filter(|stage| !stage.is_empty() && *stage != "$default")
@@ -200,7 +204,8 @@ fn without_stage(path: &str, stage: Option<&str>) -> String {
 }
 
 /// `multiValueHeaders`, and from `headers` the names that it lacks: Netlify has `host` only there
-/// (<https://github.com/netlify/next-on-netlify/issues/40>), its local server a schedule's mark.
+/// (<https://github.com/netlify/next-on-netlify/issues/40>), and its local server the header of a
+/// schedule.
 fn headers_of_v1(event: &Value) -> HeaderMap {
     let mut headers = event.get("multiValueHeaders").map(header_map).unwrap_or_default();
     let single = event.get("headers").map(header_map).unwrap_or_default();
@@ -262,8 +267,8 @@ fn body_bytes(
     }
 }
 
-/// The value of a header that came once. One that came twice with different values was not
-/// written by the platform alone, so neither is believed.
+/// The value of a header that was sent once. A header with two different values was not written by
+/// the platform alone, so neither value is trusted.
 fn only_value<'headers>(headers: &'headers HeaderMap, name: &HeaderName) -> Option<&'headers str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
@@ -279,7 +284,8 @@ fn entries(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     object.as_object().into_iter().flat_map(Map::iter)
 }
 
-/// The scalars of a value as text, in order: itself, or the items of a list, without the nulls.
+/// The scalars of a value as text, in order: the value itself, or the items of a list; nulls are
+/// left out.
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::Null | Value::Object(_) => Vec::new(),
@@ -310,7 +316,7 @@ mod tests {
         }
     }
 
-    /// An event of each shape, with nothing but the fields given laid over it.
+    /// An event in a payload format, with the given fields laid over it.
     fn event(payload_format: PayloadFormat, fields: &Value) -> Value {
         let mut event = match payload_format {
             PayloadFormat::RestV1 => json!({
@@ -339,7 +345,7 @@ mod tests {
     const PAYLOAD_FORMATS: [PayloadFormat; 3] =
         [PayloadFormat::RestV1, PayloadFormat::Netlify, PayloadFormat::HttpV2];
 
-    /// One call: its event, and what one look at it shows.
+    /// Parses an event and checks one property of the request.
     fn check<Seen: PartialEq + fmt::Debug>(
         payload_format: PayloadFormat,
         fields: &Value,
@@ -379,11 +385,11 @@ mod tests {
         };
         v1("prod", "/lead-submit", "/prod/lead-submit", "/lead-submit");
         v1("prod", "/prod/lead-submit", "/prod/lead-submit", "/lead-submit");
-        // A resource that is called like its stage.
+        // A resource with the same name as its stage.
         v1("prod", "/prod/x", "/prod/prod/x", "/prod/x");
         v1("Prod", "/test", "/test", "/test");
 
-        // Where the path is missing, the context's is as good; where both are, it is the root.
+        // Without a path the context's path is used; without both, the root.
         let context = json!({ "requestContext": { "http": { "path": "/from-context" } } });
         check(PayloadFormat::HttpV2, &context, path, &"/from-context".to_owned());
         for payload_format in PAYLOAD_FORMATS {
@@ -431,7 +437,7 @@ mod tests {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let lines = request.headers.iter().map(|(name, value)| format!("{name}: {}", text(value)));
         let mut lines: Vec<String> = lines.collect();
-        // Stable, and by name only: the order of one header's values means something.
+        // A stable sort by name only, because the order of one header's values matters.
         lines.sort_by(|one, other| one.split(':').next().cmp(&other.split(':').next()));
         lines.join("\n")
     }

@@ -1,5 +1,5 @@
-//! The answer to an HTTP call, written in the shape that its platform expects. It must not know
-//! what is answered or why, and it prints nothing but the status.
+//! The response to an HTTP request, written in the payload format that its platform expects. Must
+//! not know what a response means, and prints only the status.
 
 use std::fmt;
 
@@ -10,27 +10,27 @@ use serde_json::{Map, Value, json};
 
 use crate::platform::request::PayloadFormat;
 
-/// The answer to an HTTP call. Its `Debug` shows the status and nothing else.
+/// The response to an HTTP request. Its `Debug` shows the status and nothing else.
 #[derive(Clone, Eq, PartialEq)]
 pub struct HttpResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body's bytes; what is not UTF-8 travels as base64.
+    /// The body's bytes; a body that is not UTF-8 is sent as base64.
     pub body: Bytes,
 }
 
 impl HttpResponse {
-    /// Writes the answer as the value that the function returns to its platform.
+    /// Writes the response as the value that the function returns to its platform.
     ///
-    /// - [`PayloadFormat::RestV1`]: everything is in `multiValueHeaders`, and what came once in `headers`
-    ///   too; API Gateway merges the two without repeating a pair
+    /// - [`PayloadFormat::RestV1`]: everything is in `multiValueHeaders`, and what came once in
+    ///   `headers` too; API Gateway merges the two without repeating a pair
     ///   (<https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>).
-    /// - [`PayloadFormat::Netlify`]: `headers`, and only repeated names in `multiValueHeaders`, which
-    ///   Netlify has been seen to ignore (<https://github.com/netlify/cli/issues/923>).
-    /// - [`PayloadFormat::HttpV2`]: `headers`, joined as RFC 9110 §5.3 allows for all but `set-cookie`,
-    ///   which has its own list, `cookies`
+    /// - [`PayloadFormat::Netlify`]: `headers`, and only repeated names in `multiValueHeaders`,
+    ///   which Netlify has been seen to ignore (<https://github.com/netlify/cli/issues/923>).
+    /// - [`PayloadFormat::HttpV2`]: `headers`, joined as RFC 9110 §5.3 allows for all but
+    ///   `set-cookie`, which has its own list, `cookies`
     ///   (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
     pub fn into_event(self, payload_format: PayloadFormat) -> Value {
         let status = self.status.as_u16();

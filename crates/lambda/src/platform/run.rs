@@ -15,11 +15,11 @@ use crate::platform;
 use crate::process_environment;
 use crate::start_telemetry;
 
-/// A function's time, in seconds, where its platform does not tell the deadline.
+/// How long an invocation may take, in seconds, where the platform gives no deadline.
 const TIME_S: i64 = 60;
 
-/// Runs a function until its platform ends it. A configuration that is incomplete ends it at once,
-/// with everything that is missing in one message.
+/// Serves invocations until the platform ends the process. With an incomplete configuration it ends
+/// at once, with everything that is missing in one message.
 pub fn run(make: impl FnOnce(&Env, &Platform) -> Result<Function, ConfigError>) -> ExitCode {
     let env = process_environment();
     start_telemetry(&env);
@@ -45,7 +45,7 @@ pub fn run(make: impl FnOnce(&Env, &Platform) -> Result<Function, ConfigError>) 
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(error = %error, "the operating system gave no event loop");
+            tracing::error!(error = %error, "the event loop could not be started");
             return ExitCode::FAILURE;
         }
     };
@@ -67,8 +67,8 @@ pub fn run(make: impl FnOnce(&Env, &Platform) -> Result<Function, ConfigError>) 
     }
 }
 
-/// When the invocation ends. `cargo lambda watch` sends a deadline of 1970: one that is past before
-/// the work begins is none.
+/// When the invocation ends. A deadline that is past before the work begins is ignored: `cargo
+/// lambda watch` sends one of 1970.
 fn stop_at(deadline_ms: u64, now: Timestamp) -> Timestamp {
     i64::try_from(deadline_ms)
         .ok()
@@ -84,8 +84,8 @@ mod tests {
     #[test]
     fn a_deadline_that_is_past_is_none() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let told = u64::try_from(now.as_millisecond()).unwrap() + 15_000;
-        assert_eq!(stop_at(told, now), after(now, 15));
+        let deadline_ms = u64::try_from(now.as_millisecond()).unwrap() + 15_000;
+        assert_eq!(stop_at(deadline_ms, now), after(now, 15));
         assert_eq!(stop_at(600_000, now), after(now, 60));
         assert_eq!(stop_at(u64::MAX, now), after(now, 60));
     }

@@ -1,4 +1,4 @@
-//! The real clock, the real randomness and the real environment: nowhere else.
+//! The real clock, randomness and environment. They are read in this file and nowhere else.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "this is the shell's clock")]
+        #[expect(clippy::disallowed_methods, reason = "this is the platform's clock")]
         let now = Timestamp::now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
@@ -27,12 +27,12 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// The shell of a real process.
+/// The platform of a real process.
 pub fn platform() -> Platform {
     Platform::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
 }
 
-/// The process's environment variables, those that are text.
+/// The process's environment variables, without those that are not text.
 pub fn process_environment() -> Env {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
     let variables = std::env::vars_os();

@@ -1,5 +1,5 @@
-//! Logs: JSON lines on standard output, without times (`CloudWatch` adds them). Those that count
-//! something are counted by `CloudWatch`, see [`crate::platform::totals`].
+//! Logs: JSON lines on standard output, without times, because `CloudWatch` adds them. Lines that
+//! count something become metrics there (see [`crate::platform::totals`]).
 //!
 //! `LOG_LEVEL` sets the level of our own crates. Everything else is capped at warnings, because the
 //! SDK and the HTTP client print whole requests below that, and requests hold personal data.
@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::platform::totals::Embedded;
 
-/// Starts logging; does nothing where it was started before.
+/// Starts logging. Does nothing if it was started before.
 pub fn start(env: &Env) {
     let level = match env.get("LOG_LEVEL").map(str::to_ascii_lowercase).as_deref() {
         Some("trace") => LevelFilter::TRACE,
@@ -30,11 +30,11 @@ pub fn start(env: &Env) {
         ours.into_iter().fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| {
             targets.with_target(name, level)
         });
-    // A second start in one process (the stage, a test) keeps the first.
+    // A second start in one process (the dev server, a test) leaves the first as it is.
     drop(tracing_subscriber::registry().with(lines()).with(targets).try_init());
 }
 
-/// The lines themselves.
+/// The layer that writes the lines.
 pub(crate) fn lines<S>() -> Layer<S, JsonFields, Embedded<Format<Json, ()>>>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,

@@ -1,10 +1,11 @@
 //! Totals: log lines that count something carry `CloudWatch`'s embedded metric format.
 //!
-//! A line counts by a field that bears a metric's name (`Settled = 1`) and by `at_ms`, its moment.
-//! [`Embedded`] then adds the `_aws` object that tells `CloudWatch` which of the line's members are
-//! metrics and which are dimensions
+//! A line counts if it has a field with the name of a metric (`Settled = 1`) and `at_ms`, the time
+//! of what happened. [`Embedded`] then adds the `_aws` object that tells `CloudWatch` which of the
+//! line's members are metrics and which are dimensions
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
-//! Nothing else is added, so nothing is told that the line did not tell. `funil stats` sums them.
+//! Nothing else is added, so a metric holds nothing that the line does not hold. `funil stats` sums
+//! them.
 
 use std::fmt;
 
@@ -19,17 +20,17 @@ use tracing_subscriber::registry::LookupSpan;
 pub const NAMESPACE: &str = "Funil";
 /// Leads that were accepted, by function.
 pub const ACCEPTED: &str = "Accepted";
-/// Calls that were answered from their receipt, by function.
+/// Requests that were answered from their receipt, by function.
 pub const DUPLICATES: &str = "Duplicates";
 /// Claims that were settled, by destination and outcome.
 pub const SETTLED: &str = "Settled";
 /// How long a settled claim took, in milliseconds.
 pub const DURATION_MS: &str = "DurationMs";
 
-/// The field that holds the moment of a line.
+/// The field with the time of what happened, in milliseconds since 1970.
 const AT_MS: &str = "at_ms";
 
-/// What a kind of line counts.
+/// What one kind of line counts.
 struct Counting {
     /// The field that marks such a line; it is its first metric.
     mark: &'static str,
@@ -102,7 +103,7 @@ where
     }
 }
 
-/// Finds the moment of a line.
+/// Finds the time of a line.
 struct Moment(Option<i64>);
 
 impl Visit for Moment {
@@ -198,7 +199,7 @@ mod tests {
     fn other_lines_are_left_alone() {
         let lines = written(|| {
             tracing::info!(destination = "crm", "answered");
-            // Without its moment a line cannot be counted.
+            // A line without its time cannot be counted.
             tracing::info!(Settled = 1, "settled");
         });
         assert_eq!(lines.len(), 2);

@@ -1,7 +1,8 @@
-//! What started an invocation, told apart from the one JSON value that every platform hands over:
-//! an HTTP call, a batch of the table's stream, a schedule, or a direct invocation. Pure: no
-//! clock, no I/O. It must not know what a function does with its trigger, nor how an HTTP event
-//! looks inside (that is `http_call`). Nothing here prints what a person sent.
+//! Finds out from the event's JSON what started an invocation: an HTTP request, a batch of the
+//! table's stream, a schedule, or a direct invocation.
+//!
+//! Pure. Must not know what a function does with its trigger, nor the fields of an HTTP event
+//! (`request.rs` reads them). Nothing here prints what a person sent.
 
 use std::fmt;
 
@@ -11,40 +12,40 @@ use crate::platform::request::{HttpRequest, PayloadFormat, text_at};
 
 /// What started an invocation.
 pub enum Trigger {
-    /// A call over HTTP, through API Gateway, a Function URL or Netlify.
+    /// An HTTP request, through API Gateway, a Function URL or Netlify.
     Http(HttpRequest),
     /// A batch of the table's stream, in the stream's order.
     Stream(Vec<StreamRecord>),
-    /// The clock: an `EventBridge` rule or schedule, or a Netlify schedule.
+    /// A schedule: an `EventBridge` rule or schedule, or one of Netlify.
     Schedule,
-    /// Any other JSON, which only a holder of the right to invoke the function can have sent.
+    /// Any other JSON. Only somebody with the right to invoke the function can send it.
     Direct(Value),
 }
 
-/// Why an event is no trigger. Every variant is about HTTP, because only an HTTP event can be
-/// recognised and still be unreadable. None carries the event or `serde_json`'s error, whose text
-/// quotes the offending value: that may be a person's.
+/// Why an event cannot be read. Every variant is about HTTP, because only an HTTP event can be
+/// recognised and still be unreadable. None carries the event or `serde_json`'s error, because that
+/// error quotes the offending value, which may be a person's.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TriggerError {
     /// It announces payload format 2.0 of API Gateway and does not have its fields.
-    #[error("the event is not an HTTP call in API Gateway's payload format 2.0")]
+    #[error("the event is not an HTTP request in API Gateway's payload format 2.0")]
     HttpV2,
     /// `httpMethod` is there and is not the name of a method.
     #[error("the event's HTTP method is not a method")]
     Method {
-        /// How to answer it.
+        /// The payload format of the response.
         payload_format: PayloadFormat,
     },
     /// `body` is there and is not text: every platform sends a string, base64 for bytes.
     #[error("the event's body is not text")]
     BodyNotText {
-        /// How to answer it.
+        /// The payload format of the response.
         payload_format: PayloadFormat,
     },
     /// The event says that its body is base64, and it is not.
     #[error("the event's body is not the base64 that it says it is")]
     Base64 {
-        /// How to answer it.
+        /// The payload format of the response.
         payload_format: PayloadFormat,
         /// Where the decoder stopped.
         source: base64::DecodeError,
@@ -94,10 +95,10 @@ impl Trigger {
         }
     }
 
-    /// Tells what started an invocation from the event that the platform sent.
+    /// Finds out what started an invocation.
     ///
-    /// What looks like HTTP in any way is HTTP or an error, never [`Trigger::Direct`]: a direct
-    /// invocation has passed the platform's own authorisation, and an HTTP call has not.
+    /// Whatever looks like HTTP is HTTP or an error, never [`Trigger::Direct`]: a direct invocation
+    /// has passed the platform's own authorisation, and an HTTP request has not.
     pub fn parse(event: Value) -> Result<Self, TriggerError> {
         if is_http_v2(&event) {
             return HttpRequest::from_v2(event).map(Self::Http);
@@ -121,7 +122,7 @@ impl Trigger {
 }
 
 impl TriggerError {
-    /// The shape in which the caller expects the answer.
+    /// The payload format in which the caller expects the response.
     pub fn payload_format(&self) -> PayloadFormat {
         match self {
             Self::HttpV2 => PayloadFormat::HttpV2,
@@ -132,10 +133,11 @@ impl TriggerError {
     }
 }
 
-/// Payload format 2.0, of API Gateway's HTTP APIs and of Function URLs: `version` says so, and
-/// the method is in `requestContext.http`
+/// Payload format 2.0, of API Gateway's HTTP APIs and of Function URLs: `version` says so, and the
+/// method is in `requestContext.http`
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
-/// A `requestContext` with no method anywhere (a WebSocket, say) counts too, to fail there.
+/// A `requestContext` without any method, such as a WebSocket's, counts as well and then fails to
+/// parse.
 fn is_http_v2(event: &Value) -> bool {
     let context = event.get("requestContext").filter(|context| !context.is_null());
     let has_http = context.is_some_and(|context| context.get("http").is_some());
@@ -143,8 +145,8 @@ fn is_http_v2(event: &Value) -> bool {
     has_http || text_at(event, "/version") == Some("2.0") || (context.is_some() && !has_method)
 }
 
-/// The records of an event that is a batch of a `DynamoDB` stream. One record that says so is
-/// enough, because Lambda never mixes sources, and an odd one must not hide the others.
+/// The records of an event that is a batch of a `DynamoDB` stream. One record of that source is
+/// enough: Lambda never mixes sources, and an odd record must not hide the others.
 fn stream_records(event: &Value) -> Option<&[Value]> {
     let records = event.get("Records")?.as_array()?;
     let of_dynamodb = |record| text_at(record, "/eventSource") == Some("aws:dynamodb");
@@ -184,7 +186,7 @@ impl StreamChange {
     }
 }
 
-/// The answer of a stream reader: the records that failed, none for a batch that went well
+/// The response of a stream reader: the records that failed, or none
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>).
 /// Lambda reads the stream again from the lowest of them, and takes an empty number for the
 /// failure of the whole batch, which is right for a record that came without one.
@@ -194,7 +196,7 @@ pub fn batch_item_failures(sequence_numbers: &[String]) -> Value {
     json!({ "batchItemFailures": failures })
 }
 
-/// The kind, and what is safe to log of it: a direct invocation's value may hold anything.
+/// Prints the kind and what is safe to log: the value of a direct invocation may hold anything.
 impl fmt::Debug for Trigger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -206,7 +208,7 @@ impl fmt::Debug for Trigger {
     }
 }
 
-/// Without the keys: a receipt's key holds what the caller chose as its idempotency key.
+/// Prints no keys: the key of a receipt contains the caller's idempotency key.
 impl fmt::Debug for StreamRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -222,7 +224,7 @@ impl fmt::Debug for StreamRecord {
 mod tests {
     use super::*;
 
-    /// The kind of trigger, as a word that a table can hold.
+    /// The kind of trigger as a short text, for tables.
     fn check(event: Value, expected: &str) {
         let original = event.clone();
         let kind = match Trigger::parse(event) {
@@ -285,7 +287,7 @@ mod tests {
     /// A direct invocation is trusted, so an HTTP event that cannot be read must not become one.
     #[test]
     fn what_looks_like_http_is_never_a_direct_invocation() {
-        let not_v2 = "error HttpV2: the event is not an HTTP call in API Gateway's payload format \
+        let not_v2 = "error HttpV2: the event is not an HTTP request in API Gateway's payload format \
                       2.0";
         check(json!({ "version": "2.0" }), not_v2);
         check(json!({ "requestContext": {} }), not_v2);

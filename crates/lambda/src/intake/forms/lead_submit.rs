@@ -1,4 +1,4 @@
-//! `lead-submit`: the landing page's form. Validates, scores, accepts, answers.
+//! `lead-submit`: the landing page's form, which creates leads and scores them.
 //!
 //! What it shares with other forms is in [`crate::intake::form`].
 
@@ -39,7 +39,7 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 /// A valid submission, scored.
 struct ScoredLead {
     form: LeadForm,
-    /// The id that it is kept under, unless that belongs to another e-mail.
+    /// The id under which it is kept, unless that belongs to another e-mail.
     lead_id: LeadId,
     score: AmandaScore,
     client_score: Option<ClientScore>,
@@ -57,7 +57,7 @@ impl Form for LeadSubmit {
         let form = LeadForm::parse(body)?;
         let score = amanda::score(&form.answers());
         let derived = self.derived(&form);
-        // A derived id is somebody's own: whoever else sends it must not take it from them.
+        // A derived id belongs to the e-mail that it is derived from; nobody else may claim it.
         let usable = form.lead_id.filter(|id| *id == derived || !id.is_derived());
         Ok(ScoredLead {
             lead_id: usable.unwrap_or(derived),
@@ -79,8 +79,8 @@ impl Form for LeadSubmit {
         self.answer_as(submission, submission.content.lead_id)
     }
 
-    /// Keeps a lead. A supplied id that belongs to another e-mail is no error: the lead is kept under
-    /// the id derived from its own.
+    /// Keeps a lead. A supplied id that belongs to another e-mail is not an error: the lead is then
+    /// kept under the id that is derived from its own e-mail.
     async fn keep(
         &self,
         submission: &Submission<ScoredLead>,

@@ -1,9 +1,9 @@
-//! `questionnaire-submit`: the questionnaire of a lead who is known. Validates, scores, updates the
-//! lead, answers with the next step.
+//! `questionnaire-submit`: the questionnaire of a known lead, which scores the answers, updates the
+//! lead and responds with the next step.
 //!
-//! What it shares with other forms is in [`crate::intake::form`]. The link to book a call is filled in with the
-//! name that the call brought, else with the lead's, which costs one read where a link is earned; it
-//! leaves only in an answer to the lead's own e-mail, because no other is kept.
+//! What it shares with other forms is in [`crate::intake::form`]. The link to book a call carries
+//! the name that the request brought, else the lead's, which costs one read where the score earns a
+//! link. Only a request with the lead's own e-mail gets it, because no other is accepted.
 
 use funil_core::booking::link::{booking_link, with_name};
 use funil_core::contact::{Email, Phone};
@@ -78,8 +78,9 @@ impl Form for QuestionnaireSubmit {
         self.answer_to(submission, submission.content.form.name.as_ref())
     }
 
-    /// Keeps it on the lead, who has to be there under this e-mail. Without boxes of its own it
-    /// changes no consent but that to be contacted: the lead's own form said what it said.
+    /// Keeps the answers on the lead, which has to exist with this e-mail. Without a consent object
+    /// of its own the questionnaire grants `contact` and leaves every other consent as the lead's
+    /// earlier form set it.
     async fn keep(
         &self,
         submission: &Submission<QuestionnaireCompleted>,
@@ -101,7 +102,7 @@ impl Form for QuestionnaireSubmit {
 }
 
 impl QuestionnaireSubmit {
-    /// The answer to somebody of this name.
+    /// The response, with a booking link for a person of this name.
     fn answer_to(
         &self,
         submission: &Submission<QuestionnaireCompleted>,
@@ -120,13 +121,14 @@ impl QuestionnaireSubmit {
         if let Some(link) = &link {
             body["bookingUrl"] = json!(link.expose());
         }
-        // Where a plain form goes to a page at all, whoever may book goes to book.
+        // A plain form is redirected only where a thank-you page is configured; who may book goes
+        // to the booking page.
         let thank_you = self.intake.config.thank_you_url.as_ref();
         let booking = link.and_then(|link| Url::parse(link.expose()).ok());
         submission.response(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
     }
 
-    /// Whom the link is for: the name that the call brought, else the lead's.
+    /// The name in the link: the one that the request brought, else the lead's.
     async fn name(&self, completed: &QuestionnaireCompleted) -> Result<Option<Text>, StoreError> {
         let form = &completed.form;
         if form.name.is_some() || completed.booking_url.is_none() {

@@ -1,9 +1,9 @@
 //! `whatsapp-webhook`: Meta reports how far our messages came, and what people wrote back.
 //!
-//! A status update moves its delivery forward. An opt-out revokes the person's consent at once, under every
-//! name that they are known by, and withdraws what is queued for them. Everything here may be done twice, so
-//! there is no receipt: what could not be kept is answered 503, and Meta sends the whole request again. Nothing
-//! else that people write is kept.
+//! A status update moves its delivery forward. An opt-out revokes the person's consent at once,
+//! under every name that they are known by, and withdraws what is queued for them. Everything here
+//! may be done twice, so there is no receipt: what could not be kept is answered 503, and Meta
+//! sends the whole request again. Nothing else that people write is kept.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -156,8 +156,9 @@ impl WhatsAppWebhook {
         Ok(taken)
     }
 
-    /// The people whom the messages of these status updates went to. For somebody with a username an update
-    /// carries only the business-scoped id; the message itself went to the number of its lead.
+    /// The people whom the messages of these status updates went to. For somebody with a username
+    /// an update carries only the business-scoped id; the message itself went to the number of its
+    /// lead.
     async fn recipients(&self, statuses: &[StatusUpdate]) -> Result<Vec<Person>, StoreError> {
         let lead_of = |update: &StatusUpdate| {
             let by_id_alone = update.person.phone.is_none() && update.person.bsuid.is_some();
@@ -176,8 +177,8 @@ impl WhatsAppWebhook {
         Ok(completed.collect())
     }
 
-    /// Learns that a number and a business-scoped id belong to one person: from now on their leads are found
-    /// by either, and what was revoked under the id counts for the number too.
+    /// Learns that a number and a business-scoped id belong to one person: from now on their leads
+    /// are found by either, and what was revoked under the id counts for the number too.
     async fn introduce(&self, person: &Person, now: Timestamp) -> Result<(), StoreError> {
         let (Some(phone), Some(bsuid)) =
             (self.phone_digest(person.phone.as_ref()), self.bsuid_digest(person))
@@ -216,7 +217,8 @@ impl WhatsAppWebhook {
             store.revoke(BSUID, &bsuid, Purpose::Whatsapp, at).await?;
             let by_bsuid = store.leads_of((BSUID, &bsuid)).await?;
             if phones.is_empty() {
-                // Their numbers are revoked too, so that a lead made tomorrow with one of them is left alone.
+                // Their numbers are revoked too, so that a lead made tomorrow with one of them is
+                // left alone.
                 let leads = store.known_leads(&by_bsuid).await?;
                 phones.extend(
                     leads.iter().filter_map(|lead| self.phone_digest(lead.latest.phone.as_ref())),
@@ -307,8 +309,8 @@ impl WhatsAppWebhook {
 }
 
 impl Taken {
-    /// Combines two results. A table that does not answer fails the whole request at once; an item that
-    /// cannot be read holds up no other part.
+    /// Combines two results. A table that does not answer fails the whole request at once; an item
+    /// that cannot be read holds up no other part.
     fn and(self, next: Result<Self, StoreError>) -> Result<Self, StoreError> {
         match next {
             Ok(Self::All) => Ok(self),

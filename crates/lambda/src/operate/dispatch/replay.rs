@@ -1,6 +1,7 @@
 //! `POST /replay`: dead deliveries, listed, judged and sent again.
 //!
-//! A dry run unless the body says otherwise. The same as `funil dead replay`, for those who have no command line.
+//! A dry run unless the body says otherwise. The same as `funil dead replay`, for those who have no
+//! command line.
 
 use std::collections::BTreeSet;
 
