@@ -373,3 +373,67 @@ pub struct DeliverySettled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::destination::samples::every_event;
+
+    #[test]
+    fn an_event_is_stored_under_its_flat_name() {
+        for event in every_event() {
+            let name = event.name();
+            assert_snapshot!(name, serde_json::to_string_pretty(&event).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_stored_event_is_read_back() {
+        for event in every_event() {
+            let stored = serde_json::to_value(&event).unwrap();
+            assert_eq!(stored["event"], event.name());
+            assert_eq!(serde_json::from_value::<EventData>(stored).unwrap(), event);
+        }
+    }
+
+    /// An item has its attributes in any order, and others beside the event's.
+    #[test]
+    fn an_event_is_read_from_between_other_attributes_in_any_order() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Item {
+            event_id: EventId,
+            #[serde(flatten)]
+            data: EventData,
+        }
+        for data in every_event() {
+            let item = Item { event_id: EventId::of_provider("test", "1"), data };
+            let Value::Object(stored) = serde_json::to_value(&item).unwrap() else { panic!() };
+            assert_eq!(stored.keys().collect::<Vec<_>>(), ["data", "event", "event_id"]);
+            let ordered = |names: [&str; 3]| {
+                let entries = names.map(|name| format!("{name:?}:{}", stored[name]));
+                format!("{{{}}}", entries.join(","))
+            };
+            for names in [["data", "event", "event_id"], ["event_id", "event", "data"]] {
+                assert_eq!(serde_json::from_str::<Item>(&ordered(names)).unwrap(), item);
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_an_error() {
+        let submitted = serde_json::to_value(&every_event()[0]).unwrap();
+        let with = |name: &str, value: Value| {
+            let mut stored = submitted.clone();
+            stored[name] = value;
+            serde_json::from_value::<EventData>(stored).map_err(|error| error.to_string())
+        };
+        assert!(with("event", "call_rated".into()).unwrap_err().contains("call_rated"));
+        assert!(with("event", Value::Null).is_err());
+        assert!(with("data", Value::Null).is_err());
+        assert!(with("data", "text".into()).is_err());
+        assert!(with("added_by_newer_code", "text".into()).is_ok());
+    }
+}

@@ -12,12 +12,13 @@ use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Pu
 use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
-    Attendance, CallBooked, CallCanceled, CallMissed, Event, EventData, Invitee, LeadSubmitted,
-    QuestionnaireCompleted, SyncRequested, Withdrawal,
+    Attendance, CallBooked, CallCanceled, CallMissed, DeliveryReplayed, DeliverySettled, Event,
+    EventData, Invitee, LeadSubmitted, Operator, QuestionnaireCompleted, SequenceRequested,
+    SequenceWithdrawn, SyncRequested, Verdict, Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
-use crate::id::LeadId;
+use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Lead, LeadChanges};
 use crate::pii::Text;
 use crate::score::amanda;
@@ -164,6 +165,50 @@ pub(super) fn bookings(events: &[&Event]) -> Vec<Booking> {
 pub(super) fn sync(destination: &str) -> Event {
     let data = SyncRequested { destination: destination.to_owned() };
     event(EventData::SyncRequested(data), "sync:1")
+}
+
+/// One of each event there is.
+pub(crate) fn every_event() -> Vec<EventData> {
+    let EventData::CallBooked(booking) = booked().data else { unreachable!() };
+    let moved = CallBooked {
+        call: Call {
+            place: Place::Link { url: Text::from("https://zoom.us/j/1") },
+            cancel_url: Some(Text::from("https://calendly.com/cancellations/1")),
+            reschedule_url: Some(Text::from("https://calendly.com/reschedulings/1")),
+            ..booking.call.clone()
+        },
+        instead_of: Some(BookingId::parse("invitee-0").unwrap()),
+        ..*booking.clone()
+    };
+    let destination = "crm".to_owned();
+    let slot = "lead".to_owned();
+    let delivery_id = DeliveryId::derive(&submitted().id, &destination, &slot);
+    let reason = Some("http_422".to_owned());
+    vec![
+        submitted().data,
+        questionnaire().data,
+        EventData::CallBooked(Box::new(moved)),
+        canceled().data,
+        missed(Attendance::Missed).data,
+        EventData::SequenceRequested(Box::new(SequenceRequested { call: booking.call.clone() })),
+        EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.call.booking }),
+        sync("crm").data,
+        EventData::DeliveryReplayed(DeliveryReplayed {
+            delivery_id,
+            destination: destination.clone(),
+            slot: slot.clone(),
+            by: Operator::Cli,
+            reason: reason.clone(),
+        }),
+        EventData::DeliverySettled(DeliverySettled {
+            delivery_id,
+            destination,
+            slot,
+            by: Operator::Http,
+            verdict: Verdict::Skipped,
+            reason,
+        }),
+    ]
 }
 
 /// The lead that [`submitted`] leaves, who agreed to everything but ads.
