@@ -1,9 +1,9 @@
-//! The CRM, in the three request shapes of `provider-apis.md` §10 (`CRM_KIND`).
+//! The CRM, in one of three request formats (`CRM_KIND`): `docs/providers.md` ("CRM").
 //!
-//! A state destination: each delivery brings the lead whole, by external id and without an
-//! idempotency key, because the state may differ between tries. The automation trigger belongs to
-//! the submission: its own delivery sends it after the upsert, with the delivery's id as key, so it
-//! is a function of the event alone. 409 is the CRM's word for "I have that".
+//! A state destination: each delivery brings the whole lead under its external id, without an
+//! idempotency key because the state may differ between tries. An automation belongs to the submission
+//! that starts it. The submission's own delivery triggers it after the upsert, with the delivery's id
+//! as key and a body that depends on the event alone. 409 means that the CRM has it.
 
 mod payload;
 
@@ -15,7 +15,7 @@ use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{Event, EventData};
+use crate::event::{EventData, FormEvent};
 use crate::settings::{Secret, Settings};
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
@@ -34,37 +34,53 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "",
     local_variables: &[("CRM_API_KEY", "local-crm")],
     slots: &[LEAD],
-    plan: |event| match event.data {
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SyncRequested(_) => vec![(&LEAD).into()],
-        EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => Vec::new(),
-    },
+    plan: |event| taken(&event.data).map(|_| (&LEAD).into()).into_iter().collect(),
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 
-/// From this score on somebody calls the lead.
+/// The score from which a person follows the lead up.
 const HIGH_PRIORITY: u8 = 80;
 
-/// The three request shapes.
+/// What the CRM takes of an event: the lead's present state, always, and the automation that the
+/// event starts.
+struct Taken {
+    automation: Option<&'static str>,
+}
+
+fn taken(event: &EventData) -> Option<Taken> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Form(event) => Some(Taken { automation: automation(event) }),
+        Call(_) => Some(Taken { automation: None }),
+        Operation(event) => event.sync().map(|_| Taken { automation: None }),
+        Payment(_) | Deal(_) | Consent(_) => None,
+    }
+}
+
+fn automation(event: &FormEvent) -> Option<&'static str> {
+    match event {
+        FormEvent::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY => {
+            Some("high_priority_follow_up")
+        }
+        FormEvent::LeadSubmitted(_) => Some("standard_nurture"),
+        FormEvent::QuestionnaireCompleted(_) => None,
+    }
+}
+
+/// A request format.
 #[derive(Clone, Copy)]
-enum Shape {
-    /// Everything is a POST to one address.
+enum Format {
+    /// Posts everything to one address.
     Webhook,
-    /// Find, then create or update by id.
+    /// Finds a contact, then creates or updates it by id.
     Contacts,
-    /// POST `/leads` upserts by `lead_id`.
+    /// Upserts by `lead_id` with `POST /leads`.
     Leads,
 }
 
 struct Crm {
-    shape: Shape,
+    format: Format,
     base: Url,
     key: Secret,
     base_tags: Vec<String>,
@@ -72,10 +88,10 @@ struct Crm {
 
 impl Crm {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
-        let shape = match settings.optional("CRM_KIND") {
-            None | Some("webhook") => Some(Shape::Webhook),
-            Some("contacts") => Some(Shape::Contacts),
-            Some("leads") => Some(Shape::Leads),
+        let format = match settings.optional("CRM_KIND") {
+            None | Some("webhook") => Some(Format::Webhook),
+            Some("contacts") => Some(Format::Contacts),
+            Some("leads") => Some(Format::Leads),
             Some(_) => settings.problem("CRM_KIND must be webhook, contacts or leads."),
         };
         let base = settings.url("CRM_BASE_URL", None);
@@ -85,7 +101,7 @@ impl Crm {
         if base_tags.is_empty() {
             base_tags = vec!["landing_page_lead".to_owned(), "mentoria_seja_livre".to_owned()];
         }
-        Some(Self { shape: shape?, base: base?, key: key?, base_tags })
+        Some(Self { format: format?, base: base?, key: key?, base_tags })
     }
 
     fn request(&self, method: Method, url: Url, body: Option<Value>) -> Request {
@@ -101,8 +117,8 @@ impl Crm {
         if !accepted(upserted) {
             return refused(upserted);
         }
-        trigger(context, rest, |trigger| {
-            let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
+        trigger(context, rest, |automation| {
+            let body = json!({"external_id": context.lead.id, "automation_triggers": [automation]});
             post(body)
         })
     }
@@ -125,12 +141,11 @@ impl Crm {
                 return Step::send(self.request(Method::Post, contacts.clone(), Some(body)));
             };
             if created.status == 409 {
-                // Somebody created it since we looked: look again, and bring it up to date.
+                // It was created since we looked: look again and update it.
                 let [found, rest @ ..] = rest else { return find() };
                 return match found_contact(found) {
                     Ok(Some(contact)) => self.update_contact(context, &contact, rest),
-                    // It has somebody under this e-mail whom it does not know by our id: a person
-                    // has to link the two.
+                    // The CRM has the e-mail, but not under our id: a person has to link the two.
                     Ok(None) => {
                         Step::Done(Outcome::Rejected(Reason::Answer("conflict_without_contact")))
                     }
@@ -161,9 +176,9 @@ impl Crm {
     }
 
     fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
-        trigger(context, so_far, |trigger| {
+        trigger(context, so_far, |automation| {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
+            let body = json!({"external_id": context.lead.id, "automation_triggers": [automation]});
             self.request(Method::Put, url, Some(body))
         })
     }
@@ -179,11 +194,11 @@ impl Crm {
         if !accepted(upserted) {
             return refused(upserted);
         }
-        trigger(context, rest, |trigger| {
+        trigger(context, rest, |automation| {
             post(json!({
                 "lead_id": context.lead.id,
                 "submission_id": context.event.id,
-                "automation_triggers": [trigger],
+                "automation_triggers": [automation],
             }))
         })
     }
@@ -191,48 +206,30 @@ impl Crm {
 
 impl Adapter for Crm {
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
-        match self.shape {
-            Shape::Webhook => self.webhook(context, so_far),
-            Shape::Contacts => self.contacts(context, so_far),
-            Shape::Leads => self.leads(context, so_far),
+        match self.format {
+            Format::Webhook => self.webhook(context, so_far),
+            Format::Contacts => self.contacts(context, so_far),
+            Format::Leads => self.leads(context, so_far),
         }
     }
 }
 
-/// After the upsert: the automation that the event starts, if it starts one.
+/// The step after the upsert: triggers the automation that the event starts, if it starts one.
 fn trigger(
     context: &Context<'_>,
     so_far: &[Response],
     request: impl FnOnce(&'static str) -> Request,
 ) -> Step {
-    let Some(trigger) = automation(context.event) else {
+    let automation = taken(&context.event.data).and_then(|taken| taken.automation);
+    let Some(automation) = automation else {
         return Step::Done(Outcome::Delivered);
     };
     match so_far.first() {
-        None => {
-            Step::send(request(trigger).header("idempotency-key", context.delivery.id.to_string()))
-        }
+        None => Step::send(
+            request(automation).header("idempotency-key", context.delivery.id.to_string()),
+        ),
         Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
         Some(triggered) => refused(triggered),
-    }
-}
-
-/// The CRM automation that an event starts.
-fn automation(event: &Event) -> Option<&'static str> {
-    match &event.data {
-        EventData::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY => {
-            Some("high_priority_follow_up")
-        }
-        EventData::LeadSubmitted(_) => Some("standard_nurture"),
-        EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => None,
     }
 }
 
@@ -240,12 +237,12 @@ fn accepted(response: &Response) -> bool {
     response.status == 409 || judge(response) == Outcome::Delivered && !says_no(response)
 }
 
-/// A success whose body says otherwise.
+/// Whether the body says no, whatever the status says.
 fn says_no(response: &Response) -> bool {
     response.json().get("success") == Some(&Value::Bool(false))
 }
 
-/// The end of a delivery whose request was not accepted.
+/// How a delivery ends whose request was not accepted.
 fn refused(response: &Response) -> Step {
     if response.succeeded() && says_no(response) {
         return Step::unreadable("without_success");
@@ -261,8 +258,8 @@ fn found_contact(response: &Response) -> Result<Option<String>, Step> {
     if !response.succeeded() {
         return Err(Step::judged(response));
     }
-    let answer = response.json();
-    let Some(contacts) = answer.get("contacts").and_then(Value::as_array) else {
+    let body = response.json();
+    let Some(contacts) = body.get("contacts").and_then(Value::as_array) else {
         return Err(Step::unreadable("without_contacts"));
     };
     match contacts.first() {
@@ -293,6 +290,7 @@ mod tests {
         response, submitted, sync,
     };
     use super::*;
+    use crate::event::Event;
 
     fn crm(kind: &str) -> Box<dyn Adapter> {
         let base = "https://crm.example.com/api";
@@ -333,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_questionnaire_brings_its_score_its_answers_and_the_link() {
+    fn a_questionnaire_is_sent_with_its_score_its_answers_and_the_link() {
         let ok = || response(200, &json!({"id": "1"}));
         let found = response(200, &json!({"contacts": [{"id": "7"}]}));
         for (kind, responses) in
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_booked_call_is_brought_with_its_date() {
+    fn a_booked_call_is_sent_with_its_date() {
         let ok = || response(200, &json!({"id": "1"}));
         let found = response(200, &json!({"contacts": [{"id": "7"}]}));
         for (kind, responses) in
@@ -366,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_answer_ends_as_it_should() {
+    fn every_kind_of_response_is_judged() {
         let end = |kind: &str, responses: &[Response]| {
             let shown = talk(kind, &submitted(), responses);
             shown.lines().last().unwrap_or_default().to_owned()
@@ -415,9 +413,12 @@ mod tests {
     #[test]
     fn a_low_score_is_nurtured() {
         let mut event = submitted();
-        let EventData::LeadSubmitted(submission) = &mut event.data else { unreachable!() };
+        let started = |event: &Event| taken(&event.data).unwrap().automation;
+        assert_eq!(started(&event), Some("high_priority_follow_up"));
+        let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {
+            unreachable!()
+        };
         submission.score.total = HIGH_PRIORITY - 1;
-        assert_eq!(automation(&event), Some("standard_nurture"));
-        assert_eq!(automation(&submitted()), Some("high_priority_follow_up"));
+        assert_eq!(started(&event), Some("standard_nurture"));
     }
 }

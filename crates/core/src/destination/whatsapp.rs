@@ -1,9 +1,10 @@
-//! WhatsApp, Cloud API (`provider-apis.md` §5).
+//! WhatsApp by its Cloud API: `docs/providers.md` ("WhatsApp").
 //!
-//! An event destination: template messages about a booked call, each counted back from the call's
-//! start. The API takes no key of ours, so a send is harmful to repeat, and one without an answer is
-//! settled by its status (`biz_opaque_callback_data` names the delivery) or by a person. Who the
-//! person is comes from the lead; where and when the call is, from its booking as it stands.
+//! An event destination: template messages about a booked call, at times counted back from the call's
+//! start. The API recognises no key of ours, so a repeated request is a second message. A request
+//! without a response is settled by a status update (`biz_opaque_callback_data` names the delivery) or
+//! by a person. Who the person is comes from the lead; when and where the call is, from the booking as
+//! it is when the message is sent.
 
 mod message;
 mod response;
@@ -18,8 +19,8 @@ use super::{Adapter, Context, Destination, Kind, Step, graph};
 use crate::booking::{Call, Place};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::EventData;
 use crate::id::DeliveryName;
+use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 use crate::text::pt_br;
 use message::{Message, REMINDER_2H, REMINDER_24H, WELCOME};
@@ -32,7 +33,7 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: 14 * 24,
     when_unknown: WhenUnknown::NeedsPerson,
     replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: None },
-    // Error 131056, the pair rate limit: about one message in 6 s to one number.
+    // The pair rate limit (error 131056) allows about one message in 6 s to one number.
     person_pause_s: Some(6),
     follows_bookings: true,
     requests_per_minute: None,
@@ -56,7 +57,7 @@ struct WhatsApp {
     calendly: Option<Calendly>,
 }
 
-/// The calendar, which is asked for a link that was still being made when the call was booked.
+/// The calendar's API, for the link of a call that had none yet when it was booked.
 struct Calendly {
     base: Url,
     token: Secret,
@@ -89,8 +90,8 @@ impl WhatsApp {
         })
     }
 
-    /// Asks for the link of a call that had none when it was booked. Only a first attempt asks: a
-    /// calendar that does not answer must not cost the reminder.
+    /// The request for a link that was missing when the call was booked, if the message needs it. Only
+    /// a first attempt asks: a calendar that does not respond must not cost the reminder.
     fn link_request(
         &self,
         context: &Context<'_>,
@@ -117,7 +118,8 @@ impl WhatsApp {
         url.into()
     }
 
-    /// Where the call is, as far as anybody knows.
+    /// Where the call is: the link that was just found, the booking's place, or the page that prepares for
+    /// the call.
     fn place(&self, context: &Context<'_>, call: &Call, found: Option<String>) -> String {
         let known = match &call.place {
             Place::Link { url } | Place::BeingMade { url: Some(url) } => Some(url.expose()),
@@ -129,23 +131,33 @@ impl WhatsApp {
             .unwrap_or_else(|| self.preparation_url(context))
     }
 
-    fn send(
+    /// The texts that fill the message's template.
+    fn parameters(
         &self,
         context: &Context<'_>,
         (message, call): (Message, &Call),
-        to: &str,
+        name: String,
         link: Option<String>,
-    ) -> Step {
-        let starts_at = call.starts_at.to_zoned(call.zone());
-        let parameters = match message {
+    ) -> Vec<String> {
+        let starts_at = call.local_start();
+        match message {
             Message::Welcome => {
-                vec![name(context), pt_br::day_and_time(&starts_at), self.preparation_url(context)]
+                vec![name, pt_br::day_and_time(&starts_at), self.preparation_url(context)]
             }
-            Message::Reminder24h => vec![name(context), pt_br::time(&starts_at)],
+            Message::Reminder24h => vec![name, pt_br::time(&starts_at)],
             Message::Reminder2h => {
-                vec![name(context), pt_br::time(&starts_at), self.place(context, call, link)]
+                vec![name, pt_br::time(&starts_at), self.place(context, call, link)]
             }
-        };
+        }
+    }
+
+    fn send(
+        &self,
+        context: &Context<'_>,
+        message: Message,
+        to: &str,
+        parameters: &[String],
+    ) -> Step {
         let parameters: Vec<Value> =
             parameters.iter().map(|text| json!({"type": "text", "text": text})).collect();
         let template = self.templates.get(message.slot().name).map(String::as_str);
@@ -173,9 +185,10 @@ impl Adapter for WhatsApp {
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let message = Message::ALL.into_iter().find(|message| message.slot() == context.slot);
         let booked = context.bookings.first().and_then(|booking| booking.call.as_ref());
-        let Some((message, call)) = message.zip(booked.or(context.event.data.call())) else {
+        let Some((message, taken)) = message.zip(message::taken(&context.event.data)) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
+        let call = booked.unwrap_or(taken.call);
         let Some(phone) = &context.lead.latest.phone else {
             return Step::Done(Outcome::Skipped(Reason::NoPhone));
         };
@@ -184,14 +197,16 @@ impl Adapter for WhatsApp {
             (Some(_), [found, so_far @ ..]) => (join_url(found), so_far),
             (None, so_far) => (None, so_far),
         };
-        match so_far.first() {
-            Some(response) => Step::Done(judged(response)),
-            None => self.send(context, (message, call), phone.as_str(), link),
+        if let Some(response) = so_far.first() {
+            return Step::Done(judged(response));
         }
+        let name = name(context, taken.invitee);
+        let parameters = self.parameters(context, (message, call), name, link);
+        self.send(context, message, phone.as_str(), &parameters)
     }
 }
 
-/// The link in Calendly's answer (`resource.location.join_url`), if it is one.
+/// The link in Calendly's response (`resource.location.join_url`), if it is one.
 fn join_url(response: &Response) -> Option<String> {
     let body = response.json();
     let text = body.pointer("/resource/location/join_url")?.as_str()?;
@@ -199,26 +214,16 @@ fn join_url(response: &Response) -> Option<String> {
     (response.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
 }
 
-/// How to address the person: by the lead's name, else the invitee's, else as one would a stranger.
-fn name(context: &Context<'_>) -> String {
-    let invitee = match &context.event.data {
-        EventData::CallBooked(booked) => booked.invitee.name.as_ref(),
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => None,
-    };
+/// How to address the person: by the lead's name, else by the invitee's, else by a greeting that needs
+/// none.
+fn name(context: &Context<'_>, invitee: Option<&Text>) -> String {
     let names = [context.lead.latest.name.as_ref(), invitee];
     let given = names.into_iter().flatten().find_map(|name| parameter(name.expose()));
     given.unwrap_or_else(|| "tudo bem".to_owned())
 }
 
-/// A text as a template takes it: on one line, without tabs or runs of spaces, not empty.
+/// The text in the form that a template takes: one line without tabs or runs of spaces. `None` if
+/// nothing is left.
 fn parameter(text: &str) -> Option<String> {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
@@ -231,8 +236,7 @@ mod tests {
 
     use super::super::samples::{adapter, booked, conversation, lead, response};
     use super::*;
-    use crate::event::Event;
-    use crate::pii::Text;
+    use crate::event::{CallEvent, Event, EventData};
 
     const VARIABLES: [(&str, &str); 2] =
         [("WHATSAPP_PHONE_NUMBER_ID", "106540352242922"), ("WHATSAPP_ACCESS_TOKEN", "t0ken")];
@@ -252,7 +256,7 @@ mod tests {
     }
 
     fn call_of(event: &mut Event) -> &mut Call {
-        let EventData::CallBooked(booked) = &mut event.data else { unreachable!() };
+        let EventData::Call(CallEvent::Booked(booked)) = &mut event.data else { unreachable!() };
         &mut booked.call
     }
 
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_was_still_being_made_is_asked_for() {
+    fn a_link_that_was_missing_at_booking_is_asked_for() {
         let location = json!({"type": "google_conference", "status": "pushed",
             "join_url": "https://meet.google.com/abc-defg-hij"});
         let found = response(200, &json!({"resource": {"location": location}}));
@@ -289,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_for_a_link_that_is_known_or_cannot_be() {
+    fn calendly_is_not_asked_for_a_link_that_is_known_or_not_needed() {
         let words = || Place::Words { words: Text::from("  +55 11 3333-4444\n(ramal  2)\t") };
         let mut event = booked();
         call_of(&mut event).place = words();
@@ -313,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_without_a_phone_is_left_alone_and_one_without_a_name_is_greeted() {
+    fn a_person_without_a_phone_is_skipped_and_one_without_a_name_is_greeted() {
         let mut person = lead();
         person.latest.name = Some(Text::from(" \n\t "));
         let show = |event: &Event, person: &crate::lead::Lead| {
@@ -321,7 +325,7 @@ mod tests {
         };
         assert!(show(&booked(), &person).contains("\"Ana do Convite\""));
         let mut event = booked();
-        let EventData::CallBooked(call) = &mut event.data else { unreachable!() };
+        let EventData::Call(CallEvent::Booked(call)) = &mut event.data else { unreachable!() };
         call.invitee.name = None;
         assert!(show(&event, &person).contains("\"tudo bem\""));
         person.latest.name = Some(Text::from("Ana\n\tMaria    de   Souza "));
@@ -350,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_wrongly_is_named() {
+    fn a_wrong_variable_is_named() {
         for (name, value) in [
             ("WHATSAPP_TEMPLATES", r#"{"wellcome":"x"}"#),
             ("WHATSAPP_TEMPLATES", r#"{"welcome":""}"#),

@@ -118,7 +118,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
             bookings.extend(instead_of.clone());
             let call = call(payload, booking)?;
-            EventData::CallBooked(Box::new(CallBooked { call, invitee, booked_at, instead_of }))
+            CallBooked { call, invitee, booked_at, instead_of }.into()
         }
         "invitee.canceled" => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
@@ -126,23 +126,25 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
             let cancellation = payload.get("cancellation").unwrap_or(&Value::Null);
             let by =
                 text(cancellation, "canceler_type").filter(|by| ["host", "invitee"].contains(by));
-            EventData::CallCanceled(Box::new(CallCanceled {
+            CallCanceled {
                 call: call(payload, booking)?,
                 invitee,
                 booked_at,
                 withdrawal: if moved { Withdrawal::Rescheduled } else { Withdrawal::Canceled },
                 by: by.map(str::to_owned),
                 reason: personal(cancellation, "reason", WORDS_CHARS_MAX),
-            }))
+            }
+            .into()
         }
-        _ => EventData::CallMissed(CallMissed {
+        _ => CallMissed {
             booking,
             attendance: if name == "invitee_no_show.created" {
                 Attendance::Missed
             } else {
                 Attendance::MissedTakenBack
             },
-        }),
+        }
+        .into(),
     };
     let named = named(payload);
     Ok(Parsed::Booking(Box::new(Notice {
@@ -292,6 +294,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::event::CallEvent;
 
     const KEY: &str = "5mEzn9C-I28UtwOjZJtFoob0sAAFZ95GbZkqj4y3i0I";
 
@@ -363,7 +366,10 @@ mod tests {
     }
 
     fn booked(more: &Value) -> CallBooked {
-        let EventData::CallBooked(booked) = notice("invitee.created", more).data else { panic!() };
+        let EventData::Call(CallEvent::Booked(booked)) = notice("invitee.created", more).data
+        else {
+            panic!()
+        };
         *booked
     }
 
@@ -454,7 +460,8 @@ mod tests {
     #[test]
     fn a_cancellation_and_a_move_differ() {
         let canceled = |more: &Value| {
-            let EventData::CallCanceled(said) = notice("invitee.canceled", more).data else {
+            let EventData::Call(CallEvent::Canceled(said)) = notice("invitee.canceled", more).data
+            else {
                 panic!("{more}")
             };
             *said
@@ -479,7 +486,7 @@ mod tests {
                 let body = json!({"event": name, "created_at": "2031-05-08T18:00:00Z", "payload": payload});
                 let Ok(Parsed::Booking(notice)) = read(&body) else { panic!("{body}") };
                 let booking = BookingId::parse("INV1").unwrap();
-                assert_eq!(notice.data, EventData::CallMissed(CallMissed { booking, attendance }));
+                assert_eq!(notice.data, CallMissed { booking, attendance }.into());
                 assert_eq!(notice.invitee.is_some(), payload.get("email").is_some());
             }
         }

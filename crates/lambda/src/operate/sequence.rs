@@ -125,7 +125,7 @@ pub(crate) async fn request(site: &Site, body: &Value) -> Result<Sequence, Probl
         return Err(Problem::BookingKnown);
     }
     let booking = call.booking.clone();
-    let data = EventData::SequenceRequested(Box::new(SequenceRequested { call: call.clone() }));
+    let data = SequenceRequested { call: call.clone() }.into();
     let name = format!("{lead_id}:{booking}");
     let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
     let person = AliasDigests::of(&lead.latest, &site.config.hash_key);
@@ -199,7 +199,7 @@ pub(crate) async fn withdraw(site: &Site, body: &Value) -> Result<HttpResponse, 
 async fn withdraw_one(site: &Site, lead: &Lead, booking: &BookingId) -> Result<(), Problem> {
     let now = site.platform.clock.now();
     let name = site.platform.entropy.uuid_v7(now).to_string();
-    let data = EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.clone() });
+    let data = SequenceWithdrawn { booking: booking.clone() }.into();
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
     // Withdrawing twice does no harm, so nobody needs to know this call again.
     let key =

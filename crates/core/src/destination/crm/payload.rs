@@ -1,4 +1,6 @@
-//! A lead as the CRM's request formats show it.
+//! The lead in the bodies of the CRM's request formats.
+//!
+//! Knows no event and no step of the conversation.
 
 use serde_json::{Map, Value, json};
 
@@ -11,6 +13,7 @@ use crate::lead::Lead;
 use crate::pii::Text;
 use crate::score::readiness::QUESTIONS;
 
+/// The lead in the formats `webhook` and `contacts`.
 pub(super) fn contact(context: &Context<'_>, base_tags: &[String]) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
@@ -25,6 +28,7 @@ pub(super) fn contact(context: &Context<'_>, base_tags: &[String]) -> Value {
     }))
 }
 
+/// The lead in the format `leads`.
 pub(super) fn lead(context: &Context<'_>, base_tags: &[String]) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
@@ -95,8 +99,8 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
     })
 }
 
-/// The answers, and nothing for each known question without one: a CRM may merge what it gets into
-/// what it has, and an answer that the score did not count must not stay.
+/// The answers, and an empty text for each known question without one: a CRM may merge what it is sent
+/// into what it has, and an answer that the score did not count must not stay.
 fn all_responses(responses: &Responses) -> Map<String, Value> {
     let unanswered =
         QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
@@ -108,7 +112,7 @@ fn text(text: Option<&Text>) -> Option<&str> {
     text.map(|text| text.expose().as_str())
 }
 
-/// An absent field is left out, so that the CRM keeps what it has.
+/// Leaves absent fields out, so that the CRM keeps what it has.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(

@@ -1,4 +1,6 @@
-//! The messages about a booked call: their slots, their times and their templates.
+//! The messages about a booked call: their slots, times and templates.
+//!
+//! Knows no request.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +10,19 @@ use super::super::{Planned, Slot};
 use crate::booking::Call;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
-use crate::event::Event;
+use crate::event::{Event, EventData};
+use crate::pii::Text;
 use crate::settings::Settings;
 
-/// What the person gets when the call is booked.
+/// Sent when the call is booked.
 pub(super) static WELCOME: Slot = about_a_call("welcome");
-/// The day before.
+/// Sent a day before the call.
 pub(super) static REMINDER_24H: Slot = about_a_call("reminder_24h");
-/// Shortly before.
+/// Sent two hours before the call, with where it is.
 pub(super) static REMINDER_2H: Slot = about_a_call("reminder_2h");
 
-/// A message about a booked call needs no consent to WhatsApp, only that it was not refused.
+/// A slot for a message about a booked call. It needs no consent to WhatsApp, only that WhatsApp was
+/// not refused: `docs/design.md` ("Consent").
 const fn about_a_call(name: &'static str) -> Slot {
     Slot::new(name, Purpose::Contact).unless_refused(Purpose::Whatsapp)
 }
@@ -42,7 +46,7 @@ impl Message {
         }
     }
 
-    /// The name of its template where none is configured.
+    /// The name of its template, unless `WHATSAPP_TEMPLATES` says another.
     pub(super) const fn template(self) -> &'static str {
         match self {
             Self::Welcome => "welcome_booking_confirmation",
@@ -51,7 +55,7 @@ impl Message {
         }
     }
 
-    /// When it is due, counted back from the call; `None` where that is past.
+    /// When it is due, counted back from the call's start. `None` if that had passed at acceptance.
     fn due_at(self, call: &Call, accepted_at: Timestamp) -> Option<Timestamp> {
         let before_start = |hours: i64| after(call.starts_at, -hours * 3600);
         let due_at = match self {
@@ -63,8 +67,30 @@ impl Message {
     }
 }
 
+/// What WhatsApp takes of an event: the call to send messages about.
+pub(super) struct Taken<'e> {
+    pub(super) call: &'e Call,
+    /// The name with which the call was booked.
+    pub(super) invitee: Option<&'e Text>,
+}
+
+pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Call(event) => {
+            let booked = event.booked()?;
+            Some(Taken { call: &booked.call, invitee: booked.invitee.name.as_ref() })
+        }
+        Operation(event) => event.call().map(|call| Taken { call, invitee: None }),
+        Form(_) | Payment(_) | Deal(_) | Consent(_) => None,
+    }
+}
+
+/// The messages whose time has not passed. None is sent after the call's start, or once its booking
+/// is withdrawn.
 pub(super) fn plan(event: &Event) -> Vec<Planned> {
-    let Some(call) = event.data.call() else { return Vec::new() };
+    let Some(Taken { call, .. }) = taken(&event.data) else { return Vec::new() };
     let planned = Message::ALL.into_iter().filter_map(|message| {
         Some(Planned {
             slot: message.slot(),
@@ -76,7 +102,7 @@ pub(super) fn plan(event: &Event) -> Vec<Planned> {
     planned.collect()
 }
 
-/// Reads `WHATSAPP_TEMPLATES`: names of templates by slot, where they are not the usual ones.
+/// Reads `WHATSAPP_TEMPLATES`: names of templates by slot, for those that are not the default.
 pub(super) fn templates(settings: &mut Settings<'_>) -> Option<BTreeMap<String, String>> {
     let Some(text) = settings.optional("WHATSAPP_TEMPLATES") else { return Some(BTreeMap::new()) };
     let names: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
@@ -100,7 +126,7 @@ mod tests {
     use crate::booking::BookingId;
 
     #[test]
-    fn what_is_past_is_not_planned_and_everything_ends_with_the_calls_start() {
+    fn a_message_whose_time_has_passed_is_not_planned_and_all_end_at_the_calls_start() {
         let starts_at = booked().data.call().unwrap().starts_at;
         let hours = |hours: i64| after(starts_at, -hours * 3600);
         for (accepted_at, expected) in [

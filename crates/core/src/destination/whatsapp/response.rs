@@ -1,4 +1,6 @@
-//! What the Cloud API's response to a message means.
+//! What the Cloud API's response to a message means: `docs/providers.md` ("WhatsApp").
+//!
+//! Knows no message.
 
 use serde_json::Value;
 
@@ -6,14 +8,14 @@ use super::super::graph;
 use crate::delivery::exchange::Response;
 use crate::delivery::{Outcome, Reason, judge};
 
-/// How long to leave a number, or an account, that was sent too much, in seconds.
+/// The pause after too many messages to a number or from an account, in seconds.
 const MUCH_LATER_S: u32 = 6 * 60 * 60;
-/// How long WhatsApp asks to wait where it held a message back for its users' sake, in seconds.
+/// The pause that WhatsApp asks for after it held back a message to protect its users, in seconds.
 const NEXT_DAY_S: u32 = 24 * 60 * 60;
-/// The pair rate limit's pause, in seconds.
+/// The pause after the pair rate limit (too many messages to one number), in seconds.
 const PAIR_S: u32 = 6;
 
-/// Judges the answer to a message: by the API's own code where there is one.
+/// Judges by the API's own error code, or by the status if there is none.
 pub(super) fn judged(response: &Response) -> Outcome {
     let body = response.json();
     if let Some(code) = graph::error_code(&body) {
@@ -22,7 +24,7 @@ pub(super) fn judged(response: &Response) -> Outcome {
     let id = body.pointer("/messages/0/id").and_then(Value::as_str);
     match id {
         Some(id) if response.succeeded() && !id.is_empty() => Outcome::Delivered,
-        // Something took it: sending again could be a second message.
+        // It was accepted by something, so sending it again could be a second message.
         Some(_) | None if response.succeeded() => {
             Outcome::Unknown(Reason::Answer("without_message_id"))
         }
@@ -30,7 +32,7 @@ pub(super) fn judged(response: &Response) -> Outcome {
     }
 }
 
-/// The classes of `provider-apis.md` §5 ("branch on `code`, not on titles or HTTP status").
+/// Judges by the error code, as the documentation asks: titles and HTTP statuses vary.
 fn by_code(code: u32, response: &Response) -> Outcome {
     let reason = Reason::Failed(code);
     let retry = |at_least_s: Option<u32>| Outcome::Retry {
@@ -62,7 +64,7 @@ fn by_code(code: u32, response: &Response) -> Outcome {
         | 132_016
         | 132_068
         | 132_069 => Outcome::Rejected(reason),
-        // A code that nobody listed says less than its status.
+        // An unlisted code says less than the status.
         _ => match judge(response) {
             Outcome::Rejected(_) => Outcome::Rejected(reason),
             judged @ (Outcome::Retry { .. } | Outcome::Blocked(_)) => judged,
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_judged_by_the_apis_own_code() {
+    fn a_response_is_judged_by_the_apis_own_code() {
         let classes: [(&[u32], &str); 5] = [
             (
                 &[1, 2, 4, 17, 613, 80007, 130_429, 131_000, 131_016, 131_056, 131_057, 133_004],
@@ -107,11 +109,11 @@ mod tests {
         for (codes, expected) in classes {
             for code in codes {
                 let body = json!({"error": {"code": code, "error_data": {"details": "x"}}});
-                // Its status may be any.
+                // The status does not matter.
                 let outcome = judged(&response(400, &body));
-                let told = format!("failed_{code}");
+                let reason = format!("failed_{code}");
                 assert_eq!(outcome.name(), expected, "{code}");
-                assert_eq!(outcome.reason().map(|why| why.to_string()), Some(told));
+                assert_eq!(outcome.reason().map(|why| why.to_string()), Some(reason));
             }
         }
         let wait = |code: u32, asked: Option<u32>| {
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_with_a_messages_id_is_a_success() {
+    fn only_a_response_with_a_message_id_is_a_success() {
         for (status, body, expected) in [
             (
                 200,
