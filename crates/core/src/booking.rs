@@ -10,10 +10,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
+use crate::defaults;
 use crate::pii::{self, Text};
-
-/// Where the business is, for whoever's zone is not known.
-const USUAL_ZONE: &str = "America/Sao_Paulo";
 
 /// Not an identifier of a booking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -118,8 +116,8 @@ pub struct Call {
 impl Call {
     /// The invitee's zone, or the business's where none is known.
     pub fn zone(&self) -> TimeZone {
-        let told = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
-        told.or_else(|| TimeZone::get(USUAL_ZONE).ok()).unwrap_or(TimeZone::UTC)
+        let known = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        known.unwrap_or_else(defaults::time_zone)
     }
 
     /// When it begins, by the invitee's clock.

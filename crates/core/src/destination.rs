@@ -1,8 +1,8 @@
 //! The registry of destinations, and what a destination consists of.
 //!
 //! A destination is pure. [`Destination::plan`] names the slots that an event wants and needs no
-//! secrets; [`Adapter::next`] is a small state machine over the responses so far. Each destination has
-//! one function `taken` that says what it takes of an event, which both of them use. The loop that
+//! secrets; [`Adapter::next`] is a small state machine over the responses so far. Both go by the
+//! one function `taken`, in which each destination says what it takes of an event. The loop that
 //! sends is in `funil-delivery`. A new destination is a new file in `destination/` and its entry in
 //! [`ALL`].
 
@@ -127,8 +127,8 @@ pub struct Destination {
     pub replay: ReplayPolicy,
     /// The least time between two messages to one person, in seconds.
     pub person_pause_s: Option<i64>,
-    /// Whether its deliveries are messages about one booked call each: they end with the booking, and an
-    /// authorised request may plan them for a call that no calendar reported.
+    /// Whether its deliveries are messages about one booked call each: they end with the booking,
+    /// and an authorised request may plan them for a call that no calendar reported.
     pub follows_bookings: bool,
     /// Its limit of requests per minute, if it is known. `<NAME>_REQUESTS_PER_MINUTE` overrides it.
     pub requests_per_minute: Option<u32>,
@@ -226,7 +226,7 @@ impl Step {
 pub struct AliasDigests {
     /// The digest of the e-mail.
     pub email: Option<Digest>,
-    /// The digest of the phone, with or without a mobile's ninth digit.
+    /// The digest of the phone, of a Brazilian mobile without its ninth digit.
     pub phone: Option<Digest>,
 }
 
@@ -240,8 +240,8 @@ impl AliasDigests {
     }
 }
 
-/// Plans the deliveries of an event: one for each slot that an enabled destination wants, except those
-/// whose purpose the consent object of the same request denies.
+/// Plans the deliveries of an event: one for each slot that an enabled destination wants, except
+/// those whose purpose the consent object of the same request denies.
 pub fn plan(
     event: &Event,
     enabled: &[&'static Destination],

@@ -4,8 +4,8 @@
 //! and ids as they were. Who the person is now is on the lead. Knows no destination.
 //!
 //! Events come in groups, each with its own file and enum. A new event is an entry in its group's
-//! list, its payload, and what the group's methods say about it. The destinations that read the group
-//! then have to say what they send; the others match the whole group.
+//! list, its payload, and what the group's methods say about it. The destinations that read the
+//! group then have to say what they send; the others match the whole group.
 
 mod call;
 mod consent;

@@ -167,8 +167,8 @@ pub struct LeadChanges {
 }
 
 impl LeadChanges {
-    /// What a booking, or the end of one, says about its lead: contact data where the lead has none,
-    /// and that a call was booked.
+    /// What a booking, or the end of one, says about its lead: contact data where the lead has
+    /// none, and that a call was booked.
     pub fn of_booking(invitee: &Invitee, booked_at: Timestamp) -> Self {
         Self {
             if_absent: LeadLatest {
@@ -181,8 +181,8 @@ impl LeadChanges {
         }
     }
 
-    /// What an answered questionnaire says about its lead. A link that an earlier one earned goes with
-    /// the score that earned it.
+    /// What an answered questionnaire says about its lead. A link that an earlier one earned goes
+    /// with the score that earned it.
     pub fn of_questionnaire(completed: &QuestionnaireCompleted, occurred_at: Timestamp) -> Self {
         Self {
             latest: LeadLatest {

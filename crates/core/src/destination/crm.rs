@@ -1,9 +1,9 @@
 //! The CRM, in one of three request formats (`CRM_KIND`): `docs/providers.md` ("CRM").
 //!
 //! A state destination: each delivery brings the whole lead under its external id, without an
-//! idempotency key because the state may differ between tries. An automation belongs to the submission
-//! that starts it. The submission's own delivery triggers it after the upsert, with the delivery's id
-//! as key and a body that depends on the event alone. 409 means that the CRM has it.
+//! idempotency key because the state may differ between tries. An automation belongs to the
+//! submission that starts it. The submission's own delivery triggers it after the upsert, with the
+//! delivery's id as key and a body that depends on the event alone. 409 means that the CRM has it.
 
 mod payload;
 
@@ -13,6 +13,9 @@ use url::Url;
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::contact::consent::Purpose;
+use crate::defaults::{
+    CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
+};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{EventData, FormEvent};
@@ -38,9 +41,6 @@ pub(super) static DESTINATION: Destination = Destination {
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 
-/// The score from which a person follows the lead up.
-const HIGH_PRIORITY: u8 = 80;
-
 /// What the CRM takes of an event: the lead's present state, always, and the automation that the
 /// event starts.
 struct Taken {
@@ -60,10 +60,10 @@ fn taken(event: &EventData) -> Option<Taken> {
 
 fn automation(event: &FormEvent) -> Option<&'static str> {
     match event {
-        FormEvent::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY => {
-            Some("high_priority_follow_up")
+        FormEvent::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY_SCORE => {
+            Some(HIGH_PRIORITY_AUTOMATION)
         }
-        FormEvent::LeadSubmitted(_) => Some("standard_nurture"),
+        FormEvent::LeadSubmitted(_) => Some(STANDARD_AUTOMATION),
         FormEvent::QuestionnaireCompleted(_) => None,
     }
 }
@@ -96,11 +96,11 @@ impl Crm {
         };
         let base = settings.url("CRM_BASE_URL", None);
         let key = settings.secret("CRM_API_KEY");
-        let mut base_tags: Vec<String> =
-            settings.list("CRM_BASE_TAGS").into_iter().map(str::to_owned).collect();
+        let mut base_tags = settings.list("CRM_BASE_TAGS");
         if base_tags.is_empty() {
-            base_tags = vec!["landing_page_lead".to_owned(), "mentoria_seja_livre".to_owned()];
+            base_tags = CRM_BASE_TAGS.to_vec();
         }
+        let base_tags = base_tags.into_iter().map(str::to_owned).collect();
         Some(Self { format: format?, base: base?, key: key?, base_tags })
     }
 
@@ -418,7 +418,7 @@ mod tests {
         let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {
             unreachable!()
         };
-        submission.score.total = HIGH_PRIORITY - 1;
+        submission.score.total = HIGH_PRIORITY_SCORE - 1;
         assert_eq!(started(&event), Some("standard_nurture"));
     }
 }

@@ -1,9 +1,9 @@
 //! Google Analytics 4 by its Measurement Protocol: `docs/providers.md` ("GA4").
 //!
 //! An event destination. GA4 responds 2xx to whatever arrives and silently drops what breaks its
-//! limits, so every request is checked against them here first. It recognises no key of ours: a second
-//! request counts twice, so one without a response stays unknown. Parameters are an allow-list, and
-//! free text passes only if it looks like the name of an option.
+//! limits, so every request is checked against them here first. It recognises no key of ours: a
+//! second request counts twice, so one without a response stays unknown. Parameters are an
+//! allow-list, and free text passes only if it looks like the name of an option.
 
 mod limits;
 
@@ -182,7 +182,8 @@ fn body(context: &Context<'_>, taken: Taken<'_>) -> Value {
     })
 }
 
-/// The browser's client id. Without one it is derived from the lead's id, so that it is stable.
+/// The browser's client id, or one that is derived from the lead's id: stable, and nothing
+/// personal.
 fn client_id(event: &Event, touch: Option<&Attribution>) -> String {
     let browser = touch.and_then(|touch| touch.ga_client_id.as_ref());
     match browser.filter(|id| {
@@ -210,8 +211,8 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The text, if it looks like the name of an option. GA4 forbids personal data, so e-mails, phones and
-/// sentences must not pass.
+/// The text, if it looks like the name of an option. GA4 forbids personal data, so e-mails, phones
+/// and sentences must not pass.
 fn option(text: Option<&Text>) -> Option<&str> {
     let text = text?.expose().as_str();
     let shaped = text.len() <= 40

@@ -1,5 +1,5 @@
-//! What Meta's APIs share: the version in the path and the form of errors (`docs/providers.md`, "Meta
-//! and Graph").
+//! What Meta's APIs share: the version in the path and the form of errors (`docs/providers.md`,
+//! "Meta and Graph").
 //!
 //! Knows no request.
 

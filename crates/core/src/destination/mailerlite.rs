@@ -1,12 +1,12 @@
 //! MailerLite by its new API: `docs/providers.md` ("MailerLite").
 //!
 //! A state destination: look the subscriber up, upsert the fields by e-mail, then join the slot's
-//! group. Joining starts the automation, so the fields come first. A `status` is never sent, and who
-//! left, bounced or complained is left alone, so nothing here resubscribes anybody.
+//! group. Joining starts the automation, so the fields come first. A `status` is never sent, and
+//! who left, bounced or complained is left alone, so nothing here resubscribes anybody.
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, Zoned, tz};
+use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -15,6 +15,7 @@ use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::booking;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
+use crate::defaults;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::event::{EventData, FormEvent};
@@ -60,9 +61,6 @@ fn taken(event: &EventData) -> Vec<Planned> {
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
     }
 }
-
-/// How long the questionnaire stays open after a submission, in hours.
-const QUESTIONNAIRE_H: i64 = 48;
 
 struct MailerLite {
     base: Url,
@@ -134,10 +132,10 @@ impl MailerLite {
         );
         put("call_status", booking.map(|booking| booking.status.name().to_owned()));
         if context.slot == &QUESTIONNAIRE {
-            let mut url = endpoint(&self.site, &["questionario"]);
+            let mut url = endpoint(&self.site, &[defaults::QUESTIONNAIRE_PAGE]);
             url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
             put("questionnaire_url", Some(url.to_string()));
-            let deadline = after(context.event.occurred_at, QUESTIONNAIRE_H * 3600);
+            let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             put("questionnaire_deadline", Some(local_time(deadline)));
         }
         json!(fields)
@@ -208,7 +206,7 @@ impl Subscriber {
 
 /// A time for the reader of an e-mail whose zone is not known.
 fn local_time(at: Timestamp) -> String {
-    field_time(&at.to_zoned(tz::get!("America/Sao_Paulo")))
+    field_time(&at.to_zoned(defaults::time_zone()))
 }
 
 /// A time in the form of MailerLite's date fields.

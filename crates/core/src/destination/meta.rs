@@ -2,9 +2,9 @@
 //!
 //! An event destination: a `Schedule` for each new booking of a person who agreed to ads. The
 //! delivery's id is the `event_id` by which Meta drops a repetition for 48 hours. A webhook of the
-//! calendar has no browser, so the event is `system_generated` and has neither address nor user agent;
-//! the browser's ids of the first touch connect it to the click. Everything that identifies the person
-//! is normalised and hashed by Meta's rules.
+//! calendar has no browser, so the event is `system_generated` and has neither address nor user
+//! agent; the browser's ids of the first touch connect it to the click. Everything that identifies
+//! the person is normalised and hashed by Meta's rules.
 
 use serde_json::{Map, Value, json};
 use url::Url;

@@ -242,8 +242,8 @@ pub(super) fn response(status: u16, body: &Value) -> Response {
     Response { status, retry_after_s: None, body: Text::new(body) }
 }
 
-/// Runs a delivery of `event` through `adapter` with these responses, and shows every request and the
-/// outcome, for a snapshot.
+/// Runs a delivery of `event` through `adapter` with these responses, and shows every request and
+/// the outcome, for a snapshot.
 pub(super) fn conversation(
     adapter: &dyn Adapter,
     slot: (&str, &str),

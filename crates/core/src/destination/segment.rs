@@ -1,8 +1,8 @@
 //! Segment by its HTTP Tracking API: `docs/providers.md` ("Segment").
 //!
 //! An event destination: one batch of `identify` and `track`. The message ids are made from the
-//! delivery's id, so Segment drops repetitions. Who the person is comes from the lead, what happened
-//! from the event.
+//! delivery's id, so Segment drops repetitions. Who the person is comes from the lead, what
+//! happened from the event.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,10 +1,10 @@
 //! WhatsApp by its Cloud API: `docs/providers.md` ("WhatsApp").
 //!
-//! An event destination: template messages about a booked call, at times counted back from the call's
-//! start. The API recognises no key of ours, so a repeated request is a second message. A request
-//! without a response is settled by a status update (`biz_opaque_callback_data` names the delivery) or
-//! by a person. Who the person is comes from the lead; when and where the call is, from the booking as
-//! it is when the message is sent.
+//! An event destination: template messages about a booked call, at times counted back from the
+//! call's start. The API recognises no key of ours, so a repeated request is a second message. A
+//! request without a response is settled by a status update (`biz_opaque_callback_data` names the
+//! delivery) or by a person. Who the person is comes from the lead; when and where the call is,
+//! from the booking as it is when the message is sent.
 
 mod message;
 mod response;
@@ -17,6 +17,7 @@ use url::Url;
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Step, graph};
 use crate::booking::{Call, Place};
+use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE, TEMPLATE_LANGUAGE};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::id::DeliveryName;
@@ -76,7 +77,8 @@ impl WhatsApp {
         let token = settings.secret("WHATSAPP_ACCESS_TOKEN");
         let site = settings.url("SITE_URL", None);
         let templates = message::templates(settings);
-        let language = settings.optional("WHATSAPP_LANGUAGE").unwrap_or("pt_BR").to_owned();
+        let language =
+            settings.optional("WHATSAPP_LANGUAGE").unwrap_or(TEMPLATE_LANGUAGE).to_owned();
         let calendly_base = settings.url("CALENDLY_BASE_URL", Some("https://api.calendly.com"));
         let calendly_token = settings.optional("CALENDLY_API_TOKEN").map(Secret::new);
         let calendly = calendly_base?;
@@ -90,8 +92,8 @@ impl WhatsApp {
         })
     }
 
-    /// The request for a link that was missing when the call was booked, if the message needs it. Only
-    /// a first attempt asks: a calendar that does not respond must not cost the reminder.
+    /// The request for a link that was missing when the call was booked, if the message needs it.
+    /// Only a first attempt asks: a calendar that does not respond must not cost the reminder.
     fn link_request(
         &self,
         context: &Context<'_>,
@@ -113,13 +115,13 @@ impl WhatsApp {
     }
 
     fn preparation_url(&self, context: &Context<'_>) -> String {
-        let mut url = endpoint(&self.site, &["preparacao-chamada"]);
+        let mut url = endpoint(&self.site, &[PREPARATION_PAGE]);
         url.query_pairs_mut().append_pair("lead_id", &context.lead.id.to_string());
         url.into()
     }
 
-    /// Where the call is: the link that was just found, the booking's place, or the page that prepares for
-    /// the call.
+    /// Where the call is: the link that was just found, the booking's place, or else the page that
+    /// prepares for the call.
     fn place(&self, context: &Context<'_>, call: &Call, found: Option<String>) -> String {
         let known = match &call.place {
             Place::Link { url } | Place::BeingMade { url: Some(url) } => Some(url.expose()),
@@ -214,12 +216,12 @@ fn join_url(response: &Response) -> Option<String> {
     (response.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
 }
 
-/// How to address the person: by the lead's name, else by the invitee's, else by a greeting that needs
-/// none.
+/// How to address the person: by the lead's name, else by the invitee's, else by a greeting that
+/// needs none.
 fn name(context: &Context<'_>, invitee: Option<&Text>) -> String {
     let names = [context.lead.latest.name.as_ref(), invitee];
     let given = names.into_iter().flatten().find_map(|name| parameter(name.expose()));
-    given.unwrap_or_else(|| "tudo bem".to_owned())
+    given.unwrap_or_else(|| NAME_WHEN_UNKNOWN.to_owned())
 }
 
 /// The text in the form that a template takes: one line without tabs or runs of spaces. `None` if

@@ -29,8 +29,8 @@ impl CallEvent {
         }
     }
 
-    /// Whether a call that was to take place will not, or did not. The old half of a move is none, nor
-    /// is a no-show that was taken back.
+    /// Whether a call that was to take place will not, or did not. The old half of a move is none,
+    /// nor is a no-show that was taken back.
     pub const fn is_lost_call(&self) -> bool {
         match self {
             Self::Booked(_) => false,

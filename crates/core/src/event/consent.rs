@@ -1,5 +1,5 @@
-//! Consent that a person changes without a form. There is no such event yet; destinations already say
-//! what they do with the group.
+//! Consent that a person changes without a form. There is no such event yet; destinations already
+//! say what they do with the group.
 
 use super::group::event_group;
 

@@ -1,4 +1,5 @@
-//! Deals in the CRM. There is no such event yet; destinations already say what they do with the group.
+//! Deals in the CRM. There is no such event yet; destinations already say what they do with the
+//! group.
 
 use super::group::event_group;
 

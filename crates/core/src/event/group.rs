@@ -1,7 +1,7 @@
 //! How a group of events is declared, and how an event is stored.
 //!
-//! Stored, an event is `{"event": <name>, "data": {…}}` whatever its group, so an event could change
-//! its group without a change of what is stored. Knows no event.
+//! Stored, an event is `{"event": <name>, "data": {…}}` whatever its group, so an event could
+//! change its group without a change of what is stored. Knows no event.
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
@@ -10,8 +10,8 @@ use super::{
     CallEvent, ConsentEvent, DealEvent, EventData, FormEvent, OperationEvent, PaymentEvent,
 };
 
-/// Declares a group: its enum, and for each event the name under which it is stored, its variant and
-/// its payload. Payloads are boxed, so that an event is small to move.
+/// Declares a group: its enum, and for each event the name under which it is stored, its variant
+/// and its payload. Payloads are boxed, so that an event is small to move.
 macro_rules! event_group {
     (
         $(#[$group_doc:meta])*
@@ -77,8 +77,8 @@ impl Stored {
     }
 }
 
-/// The name picks the group. It may come after the data, so the data is read as JSON first. A name of
-/// no group is an error, as is data that does not fit its name: newer code wrote it.
+/// The name picks the group. It may come after the data, so the data is read as JSON first. A name
+/// of no group is an error, as is data that does not fit its name: newer code wrote it.
 impl<'de> Deserialize<'de> for EventData {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = Stored::deserialize(deserializer)?;

@@ -99,8 +99,8 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
     })
 }
 
-/// The answers, and an empty text for each known question without one: a CRM may merge what it is sent
-/// into what it has, and an answer that the score did not count must not stay.
+/// The answers, and an empty text for each known question without one: a CRM may merge what it is
+/// sent into what it has, and an answer that the score did not count must not stay.
 fn all_responses(responses: &Responses) -> Map<String, Value> {
     let unanswered =
         QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));

@@ -10,6 +10,7 @@ use super::super::{Planned, Slot};
 use crate::booking::Call;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
+use crate::defaults;
 use crate::event::{Event, EventData};
 use crate::pii::Text;
 use crate::settings::Settings;
@@ -21,8 +22,8 @@ pub(super) static REMINDER_24H: Slot = about_a_call("reminder_24h");
 /// Sent two hours before the call, with where it is.
 pub(super) static REMINDER_2H: Slot = about_a_call("reminder_2h");
 
-/// A slot for a message about a booked call. It needs no consent to WhatsApp, only that WhatsApp was
-/// not refused: `docs/design.md` ("Consent").
+/// A slot for a message about a booked call. It needs no consent to WhatsApp, only that WhatsApp
+/// was not refused: `docs/design.md` ("Consent").
 const fn about_a_call(name: &'static str) -> Slot {
     Slot::new(name, Purpose::Contact).unless_refused(Purpose::Whatsapp)
 }
@@ -49,9 +50,9 @@ impl Message {
     /// The name of its template, unless `WHATSAPP_TEMPLATES` says another.
     pub(super) const fn template(self) -> &'static str {
         match self {
-            Self::Welcome => "welcome_booking_confirmation",
-            Self::Reminder24h => "call_reminder_24h",
-            Self::Reminder2h => "call_reminder_2h",
+            Self::Welcome => defaults::WELCOME_TEMPLATE,
+            Self::Reminder24h => defaults::REMINDER_24H_TEMPLATE,
+            Self::Reminder2h => defaults::REMINDER_2H_TEMPLATE,
         }
     }
 
