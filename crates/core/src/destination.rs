@@ -345,6 +345,19 @@ mod tests {
     }
 
     #[test]
+    fn a_sequence_is_planned_for_messages_alone_and_a_decision_for_nothing() {
+        let messages = ["whatsapp/welcome", "whatsapp/reminder_24h", "whatsapp/reminder_2h"];
+        for data in samples::every_event() {
+            let expected: &[&str] = match data.name() {
+                "sequence_requested" => &messages,
+                "sequence_withdrawn" | "delivery_replayed" | "delivery_settled" => &[],
+                _ => continue,
+            };
+            assert_eq!(planned(&Event { data, ..samples::submitted() }, None), expected);
+        }
+    }
+
+    #[test]
     fn a_sync_is_planned_for_its_destination_alone() {
         assert_eq!(planned(&samples::sync("crm"), None), ["crm/lead"]);
         assert_eq!(planned(&samples::sync("mailerlite"), None), ["mailerlite/profile"]);
