@@ -21,15 +21,12 @@ use serde::Serialize;
 use crate::booking::{BookingChange, Call};
 use crate::id::{EventId, LeadId};
 
-pub use call::{Attendance, CallBooked, CallCanceled, CallEvent, CallMissed, Invitee, Withdrawal};
-pub use consent::ConsentEvent;
-pub use deal::DealEvent;
-pub use form::{FormEvent, LeadSubmitted, QuestionnaireCompleted};
-pub use operation::{
-    DeliveryReplayed, DeliverySettled, OperationEvent, Operator, SequenceRequested,
-    SequenceWithdrawn, SyncRequested, Verdict,
-};
-pub use payment::PaymentEvent;
+pub use call::*;
+pub use consent::*;
+pub use deal::*;
+pub use form::*;
+pub use operation::*;
+pub use payment::*;
 
 /// Something that happened to a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +99,8 @@ impl EventData {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use insta::assert_snapshot;
     use serde::Deserialize;
     use serde_json::Value;
@@ -122,6 +121,8 @@ mod tests {
         ];
         let seen: Vec<_> = every_event().iter().map(EventData::name).collect();
         assert_eq!(seen, groups.concat());
+        let unique: BTreeSet<_> = seen.iter().collect();
+        assert_eq!(unique.len(), seen.len(), "a name belongs to one group");
     }
 
     #[test]
