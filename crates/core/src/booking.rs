@@ -10,10 +10,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
+use crate::defaults;
 use crate::pii::{self, Text};
-
-/// The time zone of the business, used if that of the invitee is not known.
-const USUAL_ZONE: &str = "America/Sao_Paulo";
 
 /// The text is not a booking id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +118,7 @@ impl Call {
     /// The invitee's time zone, or that of the business if the invitee's is absent or unknown.
     pub fn zone(&self) -> TimeZone {
         let own = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
-        own.or_else(|| TimeZone::get(USUAL_ZONE).ok()).unwrap_or(TimeZone::UTC)
+        own.unwrap_or_else(defaults::time_zone)
     }
 
     /// When the call starts, in the time zone of [`Call::zone`].

@@ -567,7 +567,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{EventData, SyncRequested};
+    use crate::event::SyncRequested;
 
     fn now() -> Timestamp {
         "2026-11-21T12:00:00Z".parse().unwrap()
@@ -581,7 +581,7 @@ mod tests {
             occurred_at: now(),
             accepted_at: now(),
             supplied_lead_id: None,
-            data: EventData::SyncRequested(sync),
+            data: sync.into(),
         };
         let mut delivery = Delivery::planned(&event, "crm", "lead");
         delivery.deadline = now() + SignedDuration::from_hours(14 * 24);

@@ -1,9 +1,10 @@
-//! The destinations: a registry, and what each of them has to say.
+//! The registry of destinations, and what a destination consists of.
 //!
-//! A destination is pure: it names the slots that an event wants ([`Destination::plan`], which needs
-//! no secrets), and is a small state machine over replies ([`Adapter::next`]). The loop that sends
-//! is written once, in `funil-delivery`. A new destination is one new file in `destination/` and one
-//! word in [`destinations!`] below.
+//! A destination is pure. [`Destination::plan`] names the slots that an event wants and needs no
+//! secrets; [`Adapter::next`] is a small state machine over the responses so far. Both go by the
+//! one function `taken`, in which each destination says what it takes of an event. The loop that
+//! sends is in `funil-delivery`. A new destination is a new file in `destination/` and its entry in
+//! [`ALL`].
 
 mod crm;
 mod ga4;
@@ -31,7 +32,7 @@ use crate::lead::{Lead, LeadLatest};
 use crate::settings::Settings;
 use repetition::ReplayPolicy;
 
-/// Every destination there is.
+/// Every destination, in the order in which an event's deliveries are planned.
 pub static ALL: &[&Destination] = &[
     &crm::DESTINATION,
     &mailerlite::DESTINATION,
@@ -41,23 +42,23 @@ pub static ALL: &[&Destination] = &[
     &whatsapp::DESTINATION,
 ];
 
-/// What a delivery brings.
+/// What a destination's deliveries bring: `docs/design.md` ("State and event destinations").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The lead's present state, whole; one at a time per lead.
+    /// The lead's whole state at the time of sending; one delivery at a time for each lead.
     State,
-    /// What happened.
+    /// What happened, as it was.
     Event,
 }
 
-/// One message of an event for one destination.
+/// One kind of message to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Its name within the destination.
+    /// Its name, unique within the destination; part of the delivery's id.
     pub name: &'static str,
-    /// What the person must have agreed to.
+    /// The purpose that the person must have agreed to.
     pub purpose: Purpose,
-    /// What they must not have refused, too.
+    /// A further purpose that they must not have refused.
     pub unless_refused: Option<Purpose>,
 }
 
@@ -67,12 +68,12 @@ impl Slot {
         Self { name, purpose, unless_refused: None }
     }
 
-    /// With something that the person must not have refused.
+    /// Adds a purpose that the person must not have refused.
     const fn unless_refused(self, purpose: Purpose) -> Self {
         Self { unless_refused: Some(purpose), ..self }
     }
 
-    /// Whether its message may go to the person; if not, for want of which consent.
+    /// Whether a message may be sent now; the error is the purpose that forbids it.
     pub fn permitted(&self, lead: &Consents, revocations: &[Revocations]) -> Result<(), Purpose> {
         if permits(self.purpose, lead, revocations) == Decision::Denied {
             return Err(self.purpose);
@@ -83,23 +84,23 @@ impl Slot {
         }
     }
 
-    /// Whether the call itself says no to it.
+    /// Whether the form's own consent denies it.
     fn denied_by(&self, consent: &FormConsent) -> bool {
         consent.denies(self.purpose)
             || self.unless_refused.is_some_and(|purpose| consent.denies(purpose))
     }
 }
 
-/// A slot that an event wants, and when.
+/// A slot that an event wants, with its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Which.
+    /// The slot that is wanted.
     pub slot: &'static Slot,
-    /// When it is due; at once where nothing is said.
+    /// When it is due; `None` is at once.
     pub due_at: Option<Timestamp>,
-    /// Until when it is worth sending; the destination's usual time where nothing is said.
+    /// When it is no longer worth sending; `None` is [`Destination::deadline_h`] after acceptance.
     pub deadline: Option<Timestamp>,
-    /// The booking that it is about, where it is sent only while that one stands.
+    /// The booking that it is about. It is sent only while that booking stands.
     pub booking: Option<BookingId>,
 }
 
@@ -109,40 +110,39 @@ impl From<&'static Slot> for Planned {
     }
 }
 
-/// A tool we deliver to.
+/// A tool that we deliver to.
 #[derive(Debug)]
 pub struct Destination {
     /// Its name in `DESTINATIONS`, keys, logs and the journey.
     pub name: &'static str,
-    /// The function that drains it.
+    /// The function that sends its deliveries.
     pub function: &'static str,
-    /// What its deliveries bring.
+    /// Whether its deliveries bring state or events.
     pub kind: Kind,
-    /// How long a delivery is worth sending, in hours from its acceptance.
+    /// How long a delivery is worth sending, in hours from acceptance.
     pub deadline_h: i64,
     /// What becomes of a delivery that may have been sent.
     pub when_unknown: WhenUnknown,
-    /// What it says about sending something again.
+    /// What it does with an event that it gets again.
     pub replay: ReplayPolicy,
-    /// How many seconds apart two messages to the same person must be, where that matters.
+    /// The least time between two messages to one person, in seconds.
     pub person_pause_s: Option<i64>,
-    /// Whether its deliveries are messages about one booked call each: they end with the booking, and an
-    /// authorised request may plan them for a call that no calendar reported.
+    /// Whether its deliveries are messages about one booked call each: they end with the booking,
+    /// and an authorised request may plan them for a call that no calendar reported.
     pub follows_bookings: bool,
-    /// How many requests a minute it takes, where that is known; `<NAME>_REQUESTS_PER_MINUTE`
-    /// overrides it.
+    /// Its limit of requests per minute, if it is known. `<NAME>_REQUESTS_PER_MINUTE` overrides it.
     pub requests_per_minute: Option<u32>,
-    /// The variable that points it elsewhere.
+    /// The variable that overrides the address of its API.
     pub base_url_variable: &'static str,
-    /// What the path of its base address ends with on the local stage.
+    /// The path of its base address on the dev server, after the provider's name.
     pub local_path: &'static str,
-    /// Variables with which it works against a simulated provider.
+    /// Names and values of the variables that it needs on the dev server.
     pub local_variables: &'static [(&'static str, &'static str)],
-    /// Every slot there is.
+    /// Every slot that it has.
     pub slots: &'static [Slot],
-    /// The slots that an event wants.
+    /// The slots that an event wants, whatever the consent.
     pub plan: fn(&Event) -> Vec<Planned>,
-    /// Reads its credentials and makes its adapter.
+    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
     pub connect: fn(&mut Settings<'_>) -> Option<Box<dyn Adapter>>,
 }
 
@@ -155,53 +155,53 @@ impl PartialEq for Destination {
 impl Eq for Destination {}
 
 impl Destination {
-    /// The variable that sets its rate.
+    /// The variable that overrides [`Self::requests_per_minute`].
     pub fn requests_per_minute_variable(&self) -> String {
         format!("{}_REQUESTS_PER_MINUTE", self.name.to_ascii_uppercase())
     }
 
-    /// A slot by its name.
+    /// Finds a slot by its name; newer code may have planned one that this code lacks.
     pub fn slot(&self, name: &str) -> Option<&'static Slot> {
         self.slots.iter().find(|slot| slot.name == name)
     }
 }
 
-/// A destination by its name.
+/// Finds a destination by its name.
 pub fn find(name: &str) -> Option<&'static Destination> {
     ALL.iter().copied().find(|destination| destination.name == name)
 }
 
 /// A destination with its credentials.
 pub trait Adapter: Send + Sync {
-    /// The next step of a delivery, given the answers so far.
+    /// The next step of a delivery, given the responses so far.
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step;
 }
 
-/// Everything a delivery is made of, read after its claim.
+/// What a delivery's requests are built from, read after its claim.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// Who the person is now.
+    /// The lead as it is now.
     pub lead: &'a Lead,
-    /// What the person took back through a provider.
+    /// What was revoked through a provider, at each of the lead's aliases.
     pub revocations: &'a [Revocations],
-    /// What happened then.
+    /// The event as it was accepted.
     pub event: &'a Event,
-    /// The lead's bookings; for a message about one of them, that one.
+    /// All bookings of the lead; for a message about one booking, only that one.
     pub bookings: &'a [Booking],
-    /// The delivery itself.
+    /// The delivery that was claimed.
     pub delivery: &'a Delivery,
-    /// Its slot.
+    /// The delivery's slot.
     pub slot: &'static Slot,
-    /// The time of this attempt.
+    /// When this attempt began.
     pub now: Timestamp,
 }
 
-/// What to do next.
+/// The next step of a delivery.
 #[derive(Debug)]
 pub enum Step {
-    /// Send this and come back with the answer.
+    /// Send this request and come back with its response.
     Send(Box<Request>),
-    /// It is over.
+    /// The attempt is over.
     Done(Outcome),
 }
 
@@ -210,28 +210,28 @@ impl Step {
         Self::Send(Box::new(request))
     }
 
-    /// Over, as the status of the answer says.
+    /// The attempt is over, with the outcome that the response's status says.
     fn judged(response: &Response) -> Self {
         Self::Done(judge(response))
     }
 
-    /// A success that cannot be read: tried again, because a proxy's page is not the provider's word.
+    /// A 2xx response without what it promises. It is tried again: it may be a proxy's.
     const fn unreadable(what: &'static str) -> Self {
         Self::Done(Outcome::Retry { reason: Reason::Answer(what), retry_after_s: None })
     }
 }
 
-/// Digests of the lead's aliases, which a delivery carries.
+/// Keyed digests of a person's aliases. A delivery carries them, so that revocations are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AliasDigests {
-    /// Of the e-mail.
+    /// The digest of the e-mail.
     pub email: Option<Digest>,
-    /// Of the phone.
+    /// The digest of the phone, of a Brazilian mobile without its ninth digit.
     pub phone: Option<Digest>,
 }
 
 impl AliasDigests {
-    /// Of the lead's present e-mail and phone.
+    /// The digests of this e-mail and phone.
     pub fn of(latest: &LeadLatest, hash: &HashKey) -> Self {
         Self {
             email: latest.email.as_ref().map(|email| hash.digest("email", email.as_str())),
@@ -240,8 +240,8 @@ impl AliasDigests {
     }
 }
 
-/// Plans the deliveries of an event: one per slot of each enabled destination, but for what an
-/// explicit consent object in the same call denies.
+/// Plans the deliveries of an event: one for each slot that an enabled destination wants, except
+/// those whose purpose the consent object of the same request denies.
 pub fn plan(
     event: &Event,
     enabled: &[&'static Destination],
@@ -250,8 +250,8 @@ pub fn plan(
 ) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for destination in enabled {
-        if let EventData::SyncRequested(sync) = &event.data
-            && sync.destination != destination.name
+        if let EventData::Operation(operation) = &event.data
+            && operation.sync().is_some_and(|sync| sync.destination != destination.name)
         {
             continue;
         }
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn planning_leaves_out_only_what_was_just_denied() {
+    fn planning_leaves_out_only_what_the_same_request_denies() {
         let event = samples::submitted();
         let everything = [
             "crm/lead",
@@ -310,8 +310,8 @@ mod tests {
             "segment/event",
         ];
         assert_eq!(planned(&event, None), everything);
-        let nothing_said = FormConsent { answers: [].into(), policy_version: None };
-        assert_eq!(planned(&event, Some(&nothing_said)), everything, "unsaid is not denied");
+        let unanswered = FormConsent { answers: [].into(), policy_version: None };
+        assert_eq!(planned(&event, Some(&unanswered)), everything, "no answer is no denial");
         let denied = FormConsent {
             answers: [
                 (Purpose::Analytics, Decision::Denied),
@@ -324,24 +324,37 @@ mod tests {
     }
 
     #[test]
-    fn a_questionnaire_updates_state_and_is_told_to_analytics() {
+    fn a_questionnaire_goes_to_state_destinations_and_analytics() {
         let everywhere = ["crm/lead", "mailerlite/profile", "ga4/event", "segment/event"];
         assert_eq!(planned(&samples::questionnaire(), None), everywhere);
     }
 
     #[test]
-    fn what_becomes_of_a_call_is_planned_where_it_matters() {
+    fn an_event_of_a_call_is_planned_where_it_matters() {
         let state = ["crm/lead", "mailerlite/profile"];
-        let told = [&state[..], &["ga4/event", "segment/event"]].concat();
+        let all = [&state[..], &["ga4/event", "segment/event"]].concat();
         let of_calls = |event: &Event| {
             let planned = planned(event, None);
             planned.into_iter().filter(|one| !one.starts_with("whatsapp/")).collect::<Vec<_>>()
         };
-        let booked = [&told[..], &["meta/schedule"]].concat();
+        let booked = [&all[..], &["meta/schedule"]].concat();
         assert_eq!(of_calls(&samples::booked()), booked);
-        assert_eq!(of_calls(&samples::canceled()), told);
-        assert_eq!(of_calls(&samples::missed(Attendance::Missed)), told);
+        assert_eq!(of_calls(&samples::canceled()), all);
+        assert_eq!(of_calls(&samples::missed(Attendance::Missed)), all);
         assert_eq!(of_calls(&samples::missed(Attendance::MissedTakenBack)), state);
+    }
+
+    #[test]
+    fn a_sequence_is_planned_for_messages_alone_and_a_decision_for_nothing() {
+        let messages = ["whatsapp/welcome", "whatsapp/reminder_24h", "whatsapp/reminder_2h"];
+        for data in samples::every_event() {
+            let expected: &[&str] = match data.name() {
+                "sequence_requested" => &messages,
+                "sequence_withdrawn" | "delivery_replayed" | "delivery_settled" => &[],
+                _ => continue,
+            };
+            assert_eq!(planned(&Event { data, ..samples::submitted() }, None), expected);
+        }
     }
 
     #[test]

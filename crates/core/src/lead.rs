@@ -1,8 +1,8 @@
 //! A person in the funnel.
 //!
-//! The lead is written by one update that needs no read (design §5): [`LeadLatest`] is set by each
-//! call, [`LeadFacts`] only once. Its stage is derived from facts, so a late event cannot take a
-//! customer back. Knows no destination and no key of the table.
+//! A lead is written by one update that needs no read: `docs/design.md` ("Accepting"). Each request
+//! sets [`LeadLatest`]; [`LeadFacts`] are set only once. The stage is derived from facts, so a late
+//! event cannot move a customer back. Knows no destination and no key of the table.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,100 +21,100 @@ use crate::score::readiness::ReadinessScore;
 /// Everything known of a person, as of now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lead {
-    /// Who.
+    /// The id that the browser made, or one derived from the e-mail.
     pub id: LeadId,
-    /// How often the lead was written.
+    /// How often the lead was written, from 1.
     pub version: u64,
-    /// What the last call that said it said.
+    /// The latest known values; each submission overwrites them.
     pub latest: LeadLatest,
-    /// What the first call that said it said.
+    /// Values that are written once and stay.
     pub facts: LeadFacts,
-    /// What the person agreed to.
+    /// What the person agreed to and refused, by purpose.
     pub consents: Consents,
 }
 
-/// Contact data and answers: the latest word counts. Absent fields are left as they were.
+/// Contact data, answers and scores. In an update, a field that is absent stays as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadLatest {
-    /// E-mail.
+    /// The e-mail, in lower case.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub email: Option<Email>,
-    /// Name, as the person wrote it.
+    /// The name, as the person wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub name: Option<Text>,
-    /// Phone.
+    /// The phone, in E.164.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub phone: Option<Phone>,
-    /// `businessType`
+    /// The person's line of business: the form's `businessType`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub business_type: Option<Text>,
-    /// `monthlyRevenue`
+    /// The range of their revenue in a month: the form's `monthlyRevenue`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub monthly_revenue: Option<Text>,
-    /// `workHoursDaily`
+    /// Their hours of work in a day: the form's `workHoursDaily`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub work_hours_daily: Option<Text>,
-    /// `mainStruggle`
+    /// What they struggle with most: the form's `mainStruggle`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub main_struggle: Option<Text>,
-    /// Which part of the page the form was opened from.
+    /// The part of the page from which the form was opened: its `sourceSection`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub source_section: Option<Text>,
-    /// Where the visit came from, in the site's words.
+    /// Where the visit came from, as the site names it: the form's `trafficSource`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub traffic_source: Option<Text>,
-    /// Our score.
+    /// Our score of the form, with the rules that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amanda_score: Option<AmandaScore>,
-    /// The client's own score.
+    /// The score that the page computed, compared with ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<ClientScore>,
-    /// How ready the questionnaire's answers say they are.
+    /// Our score of the questionnaire, with the rules that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness_score: Option<ReadinessScore>,
-    /// The questionnaire's answers.
+    /// The questionnaire's answers, by question.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub responses: Option<Responses>,
-    /// The link to book a call, where the score leads to one; without the name.
+    /// The link to book a call, if the score earned one; without the person's name.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub booking_url: Option<Text>,
 }
 
-/// What is written once and stays.
+/// Times and origins that are set only where there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadFacts {
-    /// When the lead was first submitted.
+    /// When the person first submitted the landing page's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitted_at: Option<Timestamp>,
-    /// When the questionnaire was first answered.
+    /// When they first completed the questionnaire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questionnaire_at: Option<Timestamp>,
-    /// When a call was first booked.
+    /// When they first booked a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked_at: Option<Timestamp>,
-    /// When the first payment succeeded.
+    /// When their first payment succeeded; nothing sets it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_at: Option<Timestamp>,
-    /// Where the first submission came from.
+    /// The visit of the first submission: page, campaign, and the browser's ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_touch: Option<Attribution>,
 }
 
-/// How far a lead has come.
+/// How far a lead has come, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Submitted a form.
+    /// They submitted a form, and did nothing more.
     Lead,
-    /// Answered the questionnaire.
+    /// They completed the questionnaire.
     QuestionnaireComplete,
-    /// Booked a call.
+    /// They booked a call, whatever became of it.
     CallScheduled,
-    /// Paid.
+    /// They paid.
     Customer,
 }
 
 impl Stage {
-    /// The name that destinations get.
+    /// The name that destinations are sent.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lead => "lead",
@@ -126,8 +126,8 @@ impl Stage {
 }
 
 impl Lead {
-    /// What a destination's field for the link to book a call holds: the link with the name filled
-    /// in, nothing where the questionnaire earned none, so that an earlier one goes. Absent where
+    /// The value of a destination's field for the booking link: the link with the lead's name filled
+    /// in, or an empty text if the questionnaire earned none, so that an earlier link goes. `None` if
     /// there was no questionnaire.
     pub fn booking_field(&self) -> Option<String> {
         self.latest.readiness_score.as_ref()?;
@@ -138,7 +138,7 @@ impl Lead {
         Some(link.map(|link| link.expose().clone()).unwrap_or_default())
     }
 
-    /// The furthest stage that the facts tell of.
+    /// The furthest stage that the facts prove.
     pub const fn stage(&self) -> Stage {
         let facts = &self.facts;
         if facts.paid_at.is_some() {
@@ -153,22 +153,23 @@ impl Lead {
     }
 }
 
-/// What one accepted call changes on its lead.
+/// What one accepted request changes on its lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeadChanges {
-    /// Set.
+    /// Values to set.
     pub latest: LeadLatest,
-    /// Set if absent: what somebody else says about the person never replaces their own word.
+    /// Values to set where the lead has none: what somebody else says of a person never replaces what
+    /// they said themselves.
     pub if_absent: LeadLatest,
-    /// Set if absent.
+    /// Facts to set where the lead has none.
     pub facts: LeadFacts,
-    /// Fields of [`LeadLatest`] that are removed, by the names they have in the table.
+    /// Fields of [`LeadLatest`] to remove, by their names in the table.
     pub removed: Vec<&'static str>,
 }
 
 impl LeadChanges {
-    /// What a booking, or the end of one, says about its lead: contact data where the lead has none,
-    /// and that a call was booked.
+    /// The changes by a booking or its withdrawal: the invitee's contact data where the lead has none,
+    /// and the time of booking.
     pub fn of_booking(invitee: &Invitee, booked_at: Timestamp) -> Self {
         Self {
             if_absent: LeadLatest {
@@ -181,8 +182,8 @@ impl LeadChanges {
         }
     }
 
-    /// What an answered questionnaire says about its lead. A link that an earlier one earned goes with
-    /// the score that earned it.
+    /// The changes by a questionnaire. The link that an earlier one earned is removed if this one's
+    /// score earns none.
     pub fn of_questionnaire(completed: &QuestionnaireCompleted, occurred_at: Timestamp) -> Self {
         Self {
             latest: LeadLatest {
@@ -197,10 +198,10 @@ impl LeadChanges {
         }
     }
 
-    /// What a submitted form says about its lead.
+    /// The changes by the landing page's form.
     pub fn of_submission(submitted: &LeadSubmitted, occurred_at: Timestamp) -> Self {
         let form = &submitted.form;
-        // What was scored belongs together: an answer that this score did not count must not stay.
+        // An earlier answer that the new score did not count must not stay beside it.
         let scored = [
             ("monthly_revenue", form.monthly_revenue.is_none()),
             ("work_hours_daily", form.work_hours_daily.is_none()),
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_late_event_takes_nobody_back() {
+    fn a_late_event_moves_nobody_back() {
         let mut lead = Lead {
             id: LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap(),
             version: 1,

@@ -7,6 +7,7 @@
 pub mod booking;
 pub mod clock;
 pub mod contact;
+mod defaults;
 pub mod delivery;
 pub mod destination;
 pub mod event;

@@ -3,7 +3,7 @@
 use funil_core::clock::after;
 use funil_core::contact::Email;
 use funil_core::contact::consent::{Decision, How, Purpose};
-use funil_core::event::EventData;
+use funil_core::event::{EventData, FormEvent};
 use funil_core::id::LeadId;
 use funil_core::score::amanda::ClientScore;
 use http::Method;
@@ -432,7 +432,7 @@ async fn the_clients_own_score_is_kept_and_flagged_where_it_differs() {
         let journey = world.journey(lead()).await;
         assert_eq!(journey.lead.latest.client_score, Some(expected));
         let last = &journey.events.last().unwrap().data;
-        let EventData::LeadSubmitted(submitted) = last else { panic!("{last:?}") };
+        let EventData::Form(FormEvent::LeadSubmitted(submitted)) = last else { panic!("{last:?}") };
         assert_eq!(submitted.client_score, Some(expected));
     }
     world.finish().await;

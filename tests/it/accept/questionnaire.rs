@@ -1,7 +1,7 @@
 //! The questionnaire: what it answers, what it changes, what each destination gets of it, and what it
 //! refuses.
 
-use funil_core::event::EventData;
+use funil_core::event::{EventData, FormEvent};
 use funil_core::score::Answer as Given;
 use funil_core::score::readiness;
 use http::Method;
@@ -77,7 +77,8 @@ async fn a_ready_lead_is_answered_with_the_link_to_book() {
     assert_eq!((score.total, score.rules.as_str()), (76, readiness::VERSION));
     assert_eq!((score.breakdown["commitment"], score.breakdown["decisionMaker"]), (30, 0));
     assert_eq!(journey.lead.latest.name.unwrap().expose(), "Ana Exemplo");
-    let EventData::QuestionnaireCompleted(completed) = &journey.events[1].data else {
+    let EventData::Form(FormEvent::QuestionnaireCompleted(completed)) = &journey.events[1].data
+    else {
         panic!("{:?}", journey.events[1].data);
     };
     assert_eq!(completed.form.answer("commitment"), Some(&Given::Number(9)));

@@ -7,7 +7,7 @@ use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
 use funil_core::contact::consent::{Decision, How};
 use funil_core::delivery::{Delivery, State};
-use funil_core::event::{Event, EventData};
+use funil_core::event::{CallEvent, Event, EventData};
 use funil_core::id::LeadId;
 use funil_core::provider::calendly;
 use funil_core::settings::Secret;
@@ -237,7 +237,9 @@ async fn a_cancellation_ends_the_messages_that_nobody_holds() {
     );
     take(&world, &canceled("INV1")).await;
     let journey = world.journey(lead()).await;
-    let EventData::CallCanceled(said) = &journey.events.last().unwrap().data else { panic!() };
+    let EventData::Call(CallEvent::Canceled(said)) = &journey.events.last().unwrap().data else {
+        panic!()
+    };
     assert_eq!(said.by.as_deref(), Some("invitee"));
     assert_eq!(said.reason.as_ref().unwrap().expose(), "Viagem");
     run_out(world).await;

@@ -9,7 +9,7 @@ use funil_core::contact::Email;
 use funil_core::contact::consent::{ConsentChanges, Purpose};
 use funil_core::delivery::{Delivery, MessageStatus, Reason, State};
 use funil_core::destination::{AliasDigests, plan};
-use funil_core::event::{CallBooked, Event, EventData, Invitee, Operator};
+use funil_core::event::{CallBooked, Event, Invitee, Operator};
 use funil_core::id::{DeliveryName, EventId, LeadId, LeaseId};
 use funil_core::lead::LeadChanges;
 use funil_core::pii::Text;
@@ -522,12 +522,7 @@ async fn booked(world: &World, hours: i64) {
         occurred_at: now,
         accepted_at: now,
         supplied_lead_id: None,
-        data: EventData::CallBooked(Box::new(CallBooked {
-            call,
-            invitee,
-            booked_at: now,
-            instead_of: None,
-        })),
+        data: CallBooked { call, invitee, booked_at: now, instead_of: None }.into(),
     };
     let key = ReceiptKey::of_provider("calendly", &["invitee-1"]);
     let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };

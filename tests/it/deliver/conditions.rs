@@ -4,7 +4,7 @@
 use funil_core::contact::consent::{ConsentChanges, Purpose};
 use funil_core::delivery::LEASE_S;
 use funil_core::destination::{AliasDigests, plan};
-use funil_core::event::{Event, EventData, SyncRequested};
+use funil_core::event::{Event, EventData, FormEvent, SyncRequested};
 use funil_core::id::{EventId, LeaseId};
 use funil_core::lead::LeadChanges;
 use funil_core::receipt::ReceiptKey;
@@ -28,7 +28,7 @@ fn another_event(world: &World) -> Event {
         occurred_at: world.now(),
         accepted_at: world.now(),
         supplied_lead_id: None,
-        data: EventData::SyncRequested(SyncRequested { destination: "crm".to_owned() }),
+        data: SyncRequested { destination: "crm".to_owned() }.into(),
     }
 }
 
@@ -39,7 +39,9 @@ async fn accept(
     aliases: &AliasDigests,
 ) -> Result<Accepted, StoreError> {
     let first = &world.journey(lead()).await.events[0];
-    let EventData::LeadSubmitted(submitted) = &first.data else { panic!("{first:?}") };
+    let EventData::Form(FormEvent::LeadSubmitted(submitted)) = &first.data else {
+        panic!("{first:?}")
+    };
     let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };
     let key =
         ReceiptKey::of_form(&world.hash, "another", &submitted.form.email, None, event.id.as_str());

@@ -1,24 +1,24 @@
-//! The CRM, in the three request shapes of `provider-apis.md` §10 (`CRM_KIND`).
+//! The CRM, in one of three request formats (`CRM_KIND`): `docs/providers.md` ("CRM").
 //!
-//! A state destination: each delivery brings the lead whole, by external id and without an
-//! idempotency key, because the state may differ between tries. The automation trigger belongs to
-//! the submission: its own delivery sends it after the upsert, with the delivery's id as key, so it
-//! is a function of the event alone. 409 is the CRM's word for "I have that".
+//! A state destination: each delivery brings the whole lead under its external id, without an
+//! idempotency key because the state may differ between tries. An automation belongs to the
+//! submission that starts it. The submission's own delivery triggers it after the upsert, with the
+//! delivery's id as key and a body that depends on the event alone. 409 means that the CRM has it.
 
-use serde_json::{Map, Value, json};
+mod payload;
+
+use serde_json::{Value, json};
 use url::Url;
 
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
-use crate::booking::{self, Booking};
-use crate::contact::consent::{Decision, Purpose, permits};
+use crate::contact::consent::Purpose;
+use crate::defaults::{
+    CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
+};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{Event, EventData};
-use crate::form::questionnaire::Responses;
-use crate::lead::Lead;
-use crate::pii::Text;
-use crate::score::readiness::QUESTIONS;
+use crate::event::{EventData, FormEvent};
 use crate::settings::{Secret, Settings};
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
@@ -37,37 +37,50 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "",
     local_variables: &[("CRM_API_KEY", "local-crm")],
     slots: &[LEAD],
-    plan: |event| match event.data {
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SyncRequested(_) => vec![(&LEAD).into()],
-        EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => Vec::new(),
-    },
+    plan: |event| taken(&event.data).map(|_| (&LEAD).into()).into_iter().collect(),
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 
-/// From this score on somebody calls the lead.
-const HIGH_PRIORITY: u8 = 80;
+/// What the CRM takes of an event: the lead's present state, always, and the automation that the
+/// event starts.
+struct Taken {
+    automation: Option<&'static str>,
+}
 
-/// The three request shapes.
+fn taken(event: &EventData) -> Option<Taken> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Form(event) => Some(Taken { automation: automation(event) }),
+        Call(_) => Some(Taken { automation: None }),
+        Operation(event) => event.sync().map(|_| Taken { automation: None }),
+        Payment(_) | Deal(_) | Consent(_) => None,
+    }
+}
+
+fn automation(event: &FormEvent) -> Option<&'static str> {
+    match event {
+        FormEvent::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY_SCORE => {
+            Some(HIGH_PRIORITY_AUTOMATION)
+        }
+        FormEvent::LeadSubmitted(_) => Some(STANDARD_AUTOMATION),
+        FormEvent::QuestionnaireCompleted(_) => None,
+    }
+}
+
+/// A request format.
 #[derive(Clone, Copy)]
-enum Shape {
-    /// Everything is a POST to one address.
+enum Format {
+    /// Posts everything to one address.
     Webhook,
-    /// Find, then create or update by id.
+    /// Finds a contact, then creates or updates it by id.
     Contacts,
-    /// POST `/leads` upserts by `lead_id`.
+    /// Upserts by `lead_id` with `POST /leads`.
     Leads,
 }
 
 struct Crm {
-    shape: Shape,
+    format: Format,
     base: Url,
     key: Secret,
     base_tags: Vec<String>,
@@ -75,20 +88,20 @@ struct Crm {
 
 impl Crm {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
-        let shape = match settings.optional("CRM_KIND") {
-            None | Some("webhook") => Some(Shape::Webhook),
-            Some("contacts") => Some(Shape::Contacts),
-            Some("leads") => Some(Shape::Leads),
+        let format = match settings.optional("CRM_KIND") {
+            None | Some("webhook") => Some(Format::Webhook),
+            Some("contacts") => Some(Format::Contacts),
+            Some("leads") => Some(Format::Leads),
             Some(_) => settings.problem("CRM_KIND must be webhook, contacts or leads."),
         };
         let base = settings.url("CRM_BASE_URL", None);
         let key = settings.secret("CRM_API_KEY");
-        let mut base_tags: Vec<String> =
-            settings.list("CRM_BASE_TAGS").into_iter().map(str::to_owned).collect();
+        let mut base_tags = settings.list("CRM_BASE_TAGS");
         if base_tags.is_empty() {
-            base_tags = vec!["landing_page_lead".to_owned(), "mentoria_seja_livre".to_owned()];
+            base_tags = CRM_BASE_TAGS.to_vec();
         }
-        Some(Self { shape: shape?, base: base?, key: key?, base_tags })
+        let base_tags = base_tags.into_iter().map(str::to_owned).collect();
+        Some(Self { format: format?, base: base?, key: key?, base_tags })
     }
 
     fn request(&self, method: Method, url: Url, body: Option<Value>) -> Request {
@@ -96,43 +109,18 @@ impl Crm {
             .header("authorization", format!("Bearer {}", self.key.expose()))
     }
 
-    fn tags(&self, lead: &Lead) -> Vec<String> {
-        let mut tags = self.base_tags.clone();
-        if let Some(score) = &lead.latest.amanda_score {
-            tags.push(format!("amanda_score_{}", score.tier.name()));
-        }
-        if let Some(section) = &lead.latest.source_section {
-            tags.push(format!("source_{}", section.expose()));
-        }
-        tags
-    }
-
     fn webhook(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let post = |body| self.request(Method::Post, self.base.clone(), Some(body));
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(self.webhook_lead(context)));
+            return Step::send(post(payload::contact(context, &self.base_tags)));
         };
         if !accepted(upserted) {
             return refused(upserted);
         }
-        trigger(context, rest, |trigger| {
-            let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
+        trigger(context, rest, |automation| {
+            let body = json!({"external_id": context.lead.id, "automation_triggers": [automation]});
             post(body)
         })
-    }
-
-    fn webhook_lead(&self, context: &Context<'_>) -> Value {
-        let lead = context.lead;
-        let latest = &lead.latest;
-        without_nulls(json!({
-            "external_id": lead.id,
-            "name": text(latest.name.as_ref()),
-            "email": latest.email.as_ref().map(super::super::contact::Email::as_str),
-            "phone": latest.phone.as_ref().map(super::super::contact::Phone::as_str),
-            "source": text(latest.traffic_source.as_ref()),
-            "custom_fields": custom_fields(lead, context.bookings),
-            "tags": self.tags(lead),
-        }))
     }
 
     fn contacts(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
@@ -149,16 +137,15 @@ impl Crm {
         };
         let Some(contact) = contact else {
             let [created, rest @ ..] = rest else {
-                let body = self.webhook_lead(context);
+                let body = payload::contact(context, &self.base_tags);
                 return Step::send(self.request(Method::Post, contacts.clone(), Some(body)));
             };
             if created.status == 409 {
-                // Somebody created it since we looked: look again, and bring it up to date.
+                // It was created since we looked: look again and update it.
                 let [found, rest @ ..] = rest else { return find() };
                 return match found_contact(found) {
                     Ok(Some(contact)) => self.update_contact(context, &contact, rest),
-                    // It has somebody under this e-mail whom it does not know by our id: a person
-                    // has to link the two.
+                    // The CRM has the e-mail, but not under our id: a person has to link the two.
                     Ok(None) => {
                         Step::Done(Outcome::Rejected(Reason::Answer("conflict_without_contact")))
                     }
@@ -179,7 +166,7 @@ impl Crm {
     fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
         let [updated, rest @ ..] = so_far else {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = self.webhook_lead(context);
+            let body = payload::contact(context, &self.base_tags);
             return Step::send(self.request(Method::Put, url, Some(body)));
         };
         if !accepted(updated) {
@@ -189,9 +176,9 @@ impl Crm {
     }
 
     fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
-        trigger(context, so_far, |trigger| {
+        trigger(context, so_far, |automation| {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = json!({"external_id": context.lead.id, "automation_triggers": [trigger]});
+            let body = json!({"external_id": context.lead.id, "automation_triggers": [automation]});
             self.request(Method::Put, url, Some(body))
         })
     }
@@ -202,98 +189,47 @@ impl Crm {
                 .header("x-api-version", "2023-10")
         };
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(self.leads_lead(context)));
+            return Step::send(post(payload::lead(context, &self.base_tags)));
         };
         if !accepted(upserted) {
             return refused(upserted);
         }
-        trigger(context, rest, |trigger| {
+        trigger(context, rest, |automation| {
             post(json!({
                 "lead_id": context.lead.id,
                 "submission_id": context.event.id,
-                "automation_triggers": [trigger],
+                "automation_triggers": [automation],
             }))
         })
-    }
-
-    fn leads_lead(&self, context: &Context<'_>) -> Value {
-        let lead = context.lead;
-        let latest = &lead.latest;
-        let mut attribution = Map::new();
-        if let Some(touch) = &lead.facts.first_touch {
-            for (name, value) in touch.utm.parameters() {
-                attribution.insert(name.to_owned(), Value::from(value));
-            }
-            attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
-            attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
-        }
-        let marketing = permits(Purpose::MarketingEmail, &lead.consents, context.revocations)
-            == Decision::Granted;
-        without_nulls(json!({
-            "lead_id": lead.id,
-            "submission_id": context.event.id,
-            "contact": {
-                "email": latest.email.as_ref().map(super::super::contact::Email::as_str),
-                "name": text(latest.name.as_ref()),
-                "phone": latest.phone.as_ref().map(super::super::contact::Phone::as_str),
-            },
-            "lead_source": text(latest.traffic_source.as_ref()),
-            "form_type": "lead",
-            "service_interest": text(latest.business_type.as_ref()),
-            "message": text(latest.main_struggle.as_ref()),
-            "marketing_consent": marketing,
-            "attribution": attribution,
-            "custom_fields": custom_fields(lead, context.bookings),
-            "tags": self.tags(lead),
-            "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
-        }))
     }
 }
 
 impl Adapter for Crm {
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
-        match self.shape {
-            Shape::Webhook => self.webhook(context, so_far),
-            Shape::Contacts => self.contacts(context, so_far),
-            Shape::Leads => self.leads(context, so_far),
+        match self.format {
+            Format::Webhook => self.webhook(context, so_far),
+            Format::Contacts => self.contacts(context, so_far),
+            Format::Leads => self.leads(context, so_far),
         }
     }
 }
 
-/// After the upsert: the automation that the event starts, if it starts one.
+/// The step after the upsert: triggers the automation that the event starts, if it starts one.
 fn trigger(
     context: &Context<'_>,
     so_far: &[Response],
     request: impl FnOnce(&'static str) -> Request,
 ) -> Step {
-    let Some(trigger) = automation(context.event) else {
+    let automation = taken(&context.event.data).and_then(|taken| taken.automation);
+    let Some(automation) = automation else {
         return Step::Done(Outcome::Delivered);
     };
     match so_far.first() {
-        None => {
-            Step::send(request(trigger).header("idempotency-key", context.delivery.id.to_string()))
-        }
+        None => Step::send(
+            request(automation).header("idempotency-key", context.delivery.id.to_string()),
+        ),
         Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
         Some(triggered) => refused(triggered),
-    }
-}
-
-/// The CRM automation that an event starts.
-fn automation(event: &Event) -> Option<&'static str> {
-    match &event.data {
-        EventData::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY => {
-            Some("high_priority_follow_up")
-        }
-        EventData::LeadSubmitted(_) => Some("standard_nurture"),
-        EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => None,
     }
 }
 
@@ -301,12 +237,12 @@ fn accepted(response: &Response) -> bool {
     response.status == 409 || judge(response) == Outcome::Delivered && !says_no(response)
 }
 
-/// A success whose body says otherwise.
+/// Whether the body says no, whatever the status says.
 fn says_no(response: &Response) -> bool {
     response.json().get("success") == Some(&Value::Bool(false))
 }
 
-/// The end of a delivery whose request was not accepted.
+/// How a delivery ends whose request was not accepted.
 fn refused(response: &Response) -> Step {
     if response.succeeded() && says_no(response) {
         return Step::unreadable("without_success");
@@ -322,8 +258,8 @@ fn found_contact(response: &Response) -> Result<Option<String>, Step> {
     if !response.succeeded() {
         return Err(Step::judged(response));
     }
-    let answer = response.json();
-    let Some(contacts) = answer.get("contacts").and_then(Value::as_array) else {
+    let body = response.json();
+    let Some(contacts) = body.get("contacts").and_then(Value::as_array) else {
         return Err(Step::unreadable("without_contacts"));
     };
     match contacts.first() {
@@ -345,69 +281,16 @@ fn id_text(id: Option<&Value>) -> Option<String> {
     }
 }
 
-fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
-    let latest = &lead.latest;
-    let booking = booking::current(bookings);
-    let call = booking.and_then(|booking| booking.call.as_ref());
-    json!({
-        "amanda_match_score": latest.amanda_score.as_ref().map(|score| score.total),
-        "amanda_score_breakdown": latest.amanda_score.as_ref().map(|score| &score.breakdown),
-        "amanda_score_rules": latest.amanda_score.as_ref().map(|score| &score.rules),
-        "business_type": text(latest.business_type.as_ref()),
-        "monthly_revenue": text(latest.monthly_revenue.as_ref()),
-        "work_hours_daily": text(latest.work_hours_daily.as_ref()),
-        "main_struggle": text(latest.main_struggle.as_ref()),
-        "source_section": text(latest.source_section.as_ref()),
-        "transformation_score": latest.readiness_score.as_ref().map(|score| score.total),
-        "transformation_score_breakdown": latest.readiness_score.as_ref().map(|score| &score.breakdown),
-        "transformation_score_rules": latest.readiness_score.as_ref().map(|score| &score.rules),
-        "questionnaire_responses": latest.responses.as_ref().map(all_responses),
-        "booking_url": lead.booking_field(),
-        "call_scheduled": booking.map(|booking| booking.status.stands()),
-        "call_date": call.map(|call| call.local_start().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
-        "call_event_id": call.map(|call| call.calendar_event.as_ref().unwrap_or(&call.booking)),
-        "call_status": booking.map(|booking| booking.status.name()),
-        "stage": lead.stage().name(),
-    })
-}
-
-/// The answers, and nothing for each known question without one: a CRM may merge what it gets into
-/// what it has, and an answer that the score did not count must not stay.
-fn all_responses(responses: &Responses) -> Map<String, Value> {
-    let unanswered =
-        QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
-    let answered = responses.expose().iter().map(|(name, answer)| (name.clone(), json!(answer)));
-    unanswered.chain(answered).collect()
-}
-
-fn text(text: Option<&Text>) -> Option<&str> {
-    text.map(|text| text.expose().as_str())
-}
-
-/// An absent field is left out, so that the CRM keeps what it has.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| (key, without_nulls(value)))
-                .collect(),
-        ),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            value
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, bookings, canceled, conversation, conversation_with, lead, qualified,
-        questionnaire, response, submitted, sync,
+        adapter, booked, bookings, conversation, conversation_with, lead, qualified, questionnaire,
+        response, submitted, sync,
     };
     use super::*;
+    use crate::event::Event;
 
     fn crm(kind: &str) -> Box<dyn Adapter> {
         let base = "https://crm.example.com/api";
@@ -448,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_questionnaire_brings_its_score_its_answers_and_the_link() {
+    fn a_questionnaire_is_sent_with_its_score_its_answers_and_the_link() {
         let ok = || response(200, &json!({"id": "1"}));
         let found = response(200, &json!({"contacts": [{"id": "7"}]}));
         for (kind, responses) in
@@ -466,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_booked_call_is_brought_with_its_date() {
+    fn a_booked_call_is_sent_with_its_date() {
         let ok = || response(200, &json!({"id": "1"}));
         let found = response(200, &json!({"contacts": [{"id": "7"}]}));
         for (kind, responses) in
@@ -481,25 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_call_follow_its_booking() {
-        let fields = custom_fields(&lead(), &bookings(&[&booked(), &canceled()]));
-        assert_eq!(fields["call_scheduled"], false);
-        assert_eq!(fields["call_status"], "canceled");
-        assert_eq!(fields["call_date"], "2026-11-24T15:30:00-03:00");
-        assert_eq!(custom_fields(&lead(), &[])["call_status"], Value::Null, "nothing was booked");
-    }
-
-    #[test]
-    fn a_link_that_is_no_longer_earned_is_emptied() {
-        let mut lead = qualified();
-        lead.latest.booking_url = None;
-        assert_eq!(custom_fields(&lead, &[])["booking_url"], "");
-        lead.latest.readiness_score = None;
-        assert_eq!(custom_fields(&lead, &[])["booking_url"], Value::Null, "nobody was ever asked");
-    }
-
-    #[test]
-    fn every_kind_of_answer_ends_as_it_should() {
+    fn every_kind_of_response_is_judged() {
         let end = |kind: &str, responses: &[Response]| {
             let shown = talk(kind, &submitted(), responses);
             shown.lines().last().unwrap_or_default().to_owned()
@@ -548,9 +413,12 @@ mod tests {
     #[test]
     fn a_low_score_is_nurtured() {
         let mut event = submitted();
-        let EventData::LeadSubmitted(submission) = &mut event.data else { unreachable!() };
-        submission.score.total = HIGH_PRIORITY - 1;
-        assert_eq!(automation(&event), Some("standard_nurture"));
-        assert_eq!(automation(&submitted()), Some("high_priority_follow_up"));
+        let started = |event: &Event| taken(&event.data).unwrap().automation;
+        assert_eq!(started(&event), Some("high_priority_follow_up"));
+        let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {
+            unreachable!()
+        };
+        submission.score.total = HIGH_PRIORITY_SCORE - 1;
+        assert_eq!(started(&event), Some("standard_nurture"));
     }
 }

@@ -1,9 +1,9 @@
-//! Google Analytics 4, Measurement Protocol (`provider-apis.md` §1).
+//! Google Analytics 4 by its Measurement Protocol: `docs/providers.md` ("GA4").
 //!
-//! An event destination. GA4 answers 2xx to whatever arrives and drops silently what breaks its
-//! limits, so every request is checked against them here first. It has no key of ours (but for
-//! `purchase`): repeating is harmful, and a doubtful send stays unknown. Parameters are an
-//! allow-list, and free text passes only if it looks like an option's name.
+//! An event destination. GA4 responds 2xx to whatever arrives and silently drops what breaks its
+//! limits, so every request is checked against them here first. It recognises no key of ours: a
+//! second request counts twice, so one without a response stays unknown. Parameters are an
+//! allow-list, and free text passes only if it looks like the name of an option.
 
 mod limits;
 
@@ -16,7 +16,7 @@ use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{Event, EventData, LeadSubmitted, QuestionnaireCompleted};
+use crate::event::{CallEvent, Event, EventData, FormEvent, LeadSubmitted};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
 use crate::pii::Text;
@@ -24,7 +24,7 @@ use crate::settings::{Secret, Settings};
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 
-/// Older events are not taken (reference: `timestamp_micros`, at most 72 h back).
+/// The greatest age of an event that GA4 takes, in hours.
 const TAKEN_H: i64 = 72;
 
 pub(super) static DESTINATION: Destination = Destination {
@@ -41,21 +41,83 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "",
     local_variables: &[("GA4_API_SECRET", "local-ga4"), ("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
-    plan: |event| match event.data {
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_) => vec![(&EVENT).into()],
-        EventData::CallCanceled(_) | EventData::CallMissed(_) => {
-            event.data.is_lost_call().then(|| (&EVENT).into()).into_iter().collect()
-        }
-        EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => Vec::new(),
-    },
+    plan: |event| taken(&event.data).map(|_| (&EVENT).into()).into_iter().collect(),
     connect: |settings| Some(Box::new(Ga4::connect(settings)?)),
 };
+
+/// What GA4 takes of an event.
+struct Taken<'e> {
+    /// The event's name in GA4.
+    name: &'static str,
+    params: Vec<(&'static str, Value)>,
+    /// The visit in which it happened. `None` if it happened later: then the browser is that of the
+    /// first touch, and there is no session.
+    visit: Option<&'e Attribution>,
+    /// Whether the lead's traffic source goes along.
+    with_lead_source: bool,
+}
+
+fn taken(event: &EventData) -> Option<Taken<'_>> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Form(event) => Some(match event {
+            FormEvent::LeadSubmitted(submitted) => generate_lead(submitted),
+            FormEvent::QuestionnaireCompleted(completed) => Taken {
+                name: "questionnaire_completed",
+                params: vec![
+                    ("transformation_score", completed.score.total.into()),
+                    ("next_step", completed.next_step.name().into()),
+                ],
+                visit: None,
+                with_lead_source: false,
+            },
+        }),
+        Call(event) => match event {
+            CallEvent::Booked(booked) => Some(call(
+                "call_scheduled",
+                vec![
+                    ("booking_kind", booked.kind().into()),
+                    ("days_ahead", booked.days_ahead().into()),
+                ],
+            )),
+            CallEvent::Canceled(canceled) if event.is_lost_call() => {
+                let by = canceled.by.as_deref().unwrap_or("unknown");
+                Some(call("call_canceled", vec![("canceled_by", by.into())]))
+            }
+            CallEvent::Missed(_) if event.is_lost_call() => Some(call("call_no_show", vec![])),
+            CallEvent::Canceled(_) | CallEvent::Missed(_) => None,
+        },
+        Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
+    }
+}
+
+fn generate_lead(submitted: &LeadSubmitted) -> Taken<'_> {
+    let form = &submitted.form;
+    let session = form.attribution.ga_session_id.as_ref().filter(|id| digits(id));
+    let optional = [
+        ("session_id", session.map(|id| id.expose().as_str())),
+        ("lead_source", option(form.traffic_source.as_ref())),
+        ("source_section", option(form.source_section.as_ref())),
+        ("business_type", option(Some(&form.business_type))),
+    ];
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?.into())));
+    let scores = [
+        ("amanda_score", submitted.score.total.into()),
+        ("amanda_tier", submitted.score.tier.name().into()),
+    ];
+    Taken {
+        name: "generate_lead",
+        params: scores.into_iter().chain(optional).collect(),
+        visit: Some(&form.attribution),
+        with_lead_source: false,
+    }
+}
+
+/// An event of a booked call.
+fn call(name: &'static str, params: Vec<(&'static str, Value)>) -> Taken<'static> {
+    Taken { name, params, visit: None, with_lead_source: true }
+}
 
 struct Ga4 {
     base: Url,
@@ -85,32 +147,10 @@ impl Adapter for Ga4 {
         if let Some(response) = so_far.first() {
             return Step::judged(response);
         }
-        let body = match &context.event.data {
-            EventData::LeadSubmitted(submitted) => generate_lead(context, submitted),
-            EventData::QuestionnaireCompleted(completed) => {
-                questionnaire_completed(context, completed)
-            }
-            EventData::CallBooked(booked) => call(
-                context,
-                "call_scheduled",
-                &[
-                    ("booking_kind", booked.kind().into()),
-                    ("days_ahead", booked.days_ahead().into()),
-                ],
-            ),
-            EventData::CallCanceled(canceled) => {
-                let by = canceled.by.as_deref().unwrap_or("unknown");
-                call(context, "call_canceled", &[("canceled_by", by.into())])
-            }
-            EventData::CallMissed(_) => call(context, "call_no_show", &[]),
-            EventData::SequenceRequested(_)
-            | EventData::SequenceWithdrawn(_)
-            | EventData::SyncRequested(_)
-            | EventData::DeliveryReplayed(_)
-            | EventData::DeliverySettled(_) => {
-                return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
-            }
+        let Some(taken) = taken(&context.event.data) else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
+        let body = body(context, taken);
         match limits::check(&body) {
             Ok(()) => Step::send(Request::harmful(Method::Post, self.url(), Some(body))),
             Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
@@ -118,72 +158,32 @@ impl Adapter for Ga4 {
     }
 }
 
-fn generate_lead(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
-    let form = &submitted.form;
-    let mut params = json!({
-        // Without it the event does not show as user activity; 100 is the documentation's value.
-        "engagement_time_msec": 100,
-        "lead_id": context.lead.id,
-        "amanda_score": submitted.score.total,
-        "amanda_tier": submitted.score.tier.name(),
-    });
-    let session = form.attribution.ga_session_id.as_ref().filter(|id| digits(id));
-    let optional = [
-        ("session_id", session.map(|id| id.expose().as_str())),
-        ("lead_source", option(form.traffic_source.as_ref())),
-        ("source_section", option(form.source_section.as_ref())),
-        ("business_type", option(Some(&form.business_type))),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            params[name] = Value::from(value);
-        }
+fn body(context: &Context<'_>, taken: Taken<'_>) -> Value {
+    let lead = context.lead;
+    // Without `engagement_time_msec` the event does not show as user activity; 100 is the
+    // documentation's value.
+    let mut params = json!({"engagement_time_msec": 100, "lead_id": lead.id});
+    let source = taken.with_lead_source.then(|| option(lead.latest.traffic_source.as_ref()));
+    let source = source.flatten().map(|source| ("lead_source", source.into()));
+    for (name, value) in taken.params.into_iter().chain(source) {
+        params[name] = value;
     }
-    let event = json!({"name": "generate_lead", "params": params});
-    envelope(context, &client_id(context.event, Some(&form.attribution)), &event)
-}
-
-fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
-    let params = [
-        ("transformation_score", completed.score.total.into()),
-        ("next_step", completed.next_step.name().into()),
-    ];
-    later(context, "questionnaire_completed", &params)
-}
-
-/// Something about a booked call.
-fn call(context: &Context<'_>, name: &str, params: &[(&str, Value)]) -> Value {
-    let source = option(context.lead.latest.traffic_source.as_ref());
-    let source = source.map(|source| ("lead_source", source.into()));
-    later(context, name, &params.iter().cloned().chain(source).collect::<Vec<_>>())
-}
-
-/// The visit in which the lead was made is over, so there is no session, but the browser is the same.
-fn later(context: &Context<'_>, name: &str, params: &[(&str, Value)]) -> Value {
-    let mut all = json!({"engagement_time_msec": 100, "lead_id": context.lead.id});
-    for (name, value) in params {
-        all[*name] = value.clone();
-    }
-    let event = json!({"name": name, "params": all});
-    let first_touch = context.lead.facts.first_touch.as_ref();
-    envelope(context, &client_id(context.event, first_touch), &event)
-}
-
-fn envelope(context: &Context<'_>, client_id: &str, event: &Value) -> Value {
-    let ads = match permits(Purpose::Ads, &context.lead.consents, context.revocations) {
+    let ads = match permits(Purpose::Ads, &lead.consents, context.revocations) {
         Decision::Granted => "GRANTED",
         Decision::Denied => "DENIED",
     };
+    let touch = taken.visit.or(lead.facts.first_touch.as_ref());
     json!({
-        "client_id": client_id,
-        "user_id": context.lead.id,
+        "client_id": client_id(context.event, touch),
+        "user_id": lead.id,
         "timestamp_micros": context.event.occurred_at.as_microsecond(),
         "consent": {"ad_user_data": ads, "ad_personalization": ads},
-        "events": [event],
+        "events": [{"name": taken.name, "params": params}],
     })
 }
 
-/// The browser's client id; without one, a stable pseudo id of the lead, never of the time.
+/// The browser's client id, or one that is derived from the lead's id: stable, and nothing
+/// personal.
 fn client_id(event: &Event, touch: Option<&Attribution>) -> String {
     let browser = touch.and_then(|touch| touch.ga_client_id.as_ref());
     match browser.filter(|id| {
@@ -211,7 +211,8 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A text that is the name of an option, so no e-mail, phone or sentence: GA4 forbids personal data.
+/// The text, if it looks like the name of an option. GA4 forbids personal data, so e-mails, phones
+/// and sentences must not pass.
 fn option(text: Option<&Text>) -> Option<&str> {
     let text = text?.expose().as_str();
     let shaped = text.len() <= 40
@@ -254,25 +255,28 @@ mod tests {
         assert_snapshot!(talk(&qualified()));
         let mut unseen = qualified();
         unseen.facts.first_touch = None;
-        assert!(talk(&unseen).contains(&pseudo_client_id(unseen.id)), "made from an invitee");
+        assert!(
+            talk(&unseen).contains(&pseudo_client_id(unseen.id)),
+            "a lead that was made from an invitee"
+        );
     }
 
     #[test]
-    fn what_becomes_of_a_call_is_told_but_for_a_move_s_old_half() {
-        let answered = [response(204, &Value::Null)];
-        assert_snapshot!("call_scheduled", talk(&booked(), &answered));
-        assert_snapshot!("call_canceled", talk(&canceled(), &answered));
-        assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed), &answered));
+    fn what_becomes_of_a_call_is_sent_except_the_old_half_of_a_move() {
+        let responses = [response(204, &Value::Null)];
+        assert_snapshot!("call_scheduled", talk(&booked(), &responses));
+        assert_snapshot!("call_canceled", talk(&canceled(), &responses));
+        assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed), &responses));
         let mut moved = canceled();
-        let EventData::CallCanceled(half) = &mut moved.data else { unreachable!() };
+        let EventData::Call(CallEvent::Canceled(half)) = &mut moved.data else { unreachable!() };
         half.withdrawal = Withdrawal::Rescheduled;
-        for untold in [moved, missed(Attendance::MissedTakenBack)] {
-            assert_eq!((DESTINATION.plan)(&untold), []);
+        for unsent in [moved, missed(Attendance::MissedTakenBack)] {
+            assert_eq!((DESTINATION.plan)(&unsent), []);
         }
     }
 
     #[test]
-    fn answers_are_judged_by_status() {
+    fn a_response_is_judged_by_its_status() {
         for (status, expected) in [(503, "=> retry http_503"), (403, "=> blocked http_403")] {
             assert!(talk(&submitted(), &[response(status, &Value::Null)]).ends_with(expected));
         }
@@ -281,7 +285,9 @@ mod tests {
     #[test]
     fn what_the_browser_made_up_is_left_out() {
         let mut event = submitted();
-        let EventData::LeadSubmitted(submission) = &mut event.data else { unreachable!() };
+        let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {
+            unreachable!()
+        };
         submission.form.attribution.ga_client_id = Some(Text::from("ana@example.com"));
         submission.form.attribution.ga_session_id = Some(Text::from("x"));
         submission.form.business_type = Text::from("ana@example.com");

@@ -1,13 +1,13 @@
-//! What everything behind Meta's Graph API shares: its version in the path, and its error's code.
+//! What Meta's APIs share: the version in the path and the form of errors (`docs/providers.md`,
+//! "Meta and Graph").
 //!
-//! Must not know what is sent there.
+//! Knows no request.
 
 use serde_json::Value;
 
 use crate::settings::Settings;
 
-/// The version of a variable, which is part of every path; Meta serves each for about two years
-/// (`provider-apis.md` §5 and §7).
+/// Reads the API's version, which is part of every path, from the variable `name`.
 pub(super) fn version<'e>(settings: &mut Settings<'e>, name: &str) -> Option<&'e str> {
     let version = settings.optional(name).unwrap_or("v25.0");
     let number = version.strip_prefix('v').unwrap_or_default();
@@ -19,12 +19,12 @@ pub(super) fn version<'e>(settings: &mut Settings<'e>, name: &str) -> Option<&'e
     }
 }
 
-/// The code of the error in an answer, whatever its HTTP status.
-pub(super) fn error_code(answer: &Value) -> Option<u32> {
-    answer.pointer("/error/code")?.as_u64().and_then(|code| u32::try_from(code).ok())
+/// The error code in a response's body, whatever its HTTP status.
+pub(super) fn error_code(body: &Value) -> Option<u32> {
+    body.pointer("/error/code")?.as_u64().and_then(|code| u32::try_from(code).ok())
 }
 
-/// Whether the error says of itself that it passes.
-pub(super) fn is_transient(answer: &Value) -> bool {
-    answer.pointer("/error/is_transient").and_then(Value::as_bool).unwrap_or_default()
+/// Whether the error says that it is transient.
+pub(super) fn is_transient(body: &Value) -> bool {
+    body.pointer("/error/is_transient").and_then(Value::as_bool).unwrap_or_default()
 }

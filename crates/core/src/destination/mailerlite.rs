@@ -1,32 +1,32 @@
-//! MailerLite (the new API, `provider-apis.md` §3).
+//! MailerLite by its new API: `docs/providers.md` ("MailerLite").
 //!
 //! A state destination: look the subscriber up, upsert the fields by e-mail, then join the slot's
 //! group. Joining starts the automation, so the fields come first. A `status` is never sent, and
-//! somebody who left, bounced or complained is left alone: nothing here resubscribes anybody.
+//! who left, bounced or complained is left alone, so nothing here resubscribes anybody.
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, Zoned, tz};
+use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::booking;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
+use crate::defaults;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::EventData;
+use crate::event::{EventData, FormEvent};
 use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 
-/// The questionnaire e-mail: an answer to the person's own request.
+/// The e-mail with the questionnaire, which the person asked for by submitting the form.
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
 /// Newsletters and offers.
 static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
-/// Fields alone, for the questionnaire's answers, for what becomes of a call, and for a sync that was
-/// asked for.
+/// Fields without a group: after a questionnaire, an event of a call, or a sync.
 static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
 
 pub(super) static DESTINATION: Destination = Destination {
@@ -46,23 +46,21 @@ pub(super) static DESTINATION: Destination = Destination {
         ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#),
     ],
     slots: &[QUESTIONNAIRE, MARKETING, PROFILE],
-    plan: |event| match event.data {
-        EventData::LeadSubmitted(_) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
-        EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SyncRequested(_) => vec![(&PROFILE).into()],
-        EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => Vec::new(),
-    },
+    plan: |event| taken(&event.data),
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };
 
-/// How long the questionnaire stays open after a submission, in hours.
-const QUESTIONNAIRE_H: i64 = 48;
+/// The slots in which MailerLite takes an event.
+fn taken(event: &EventData) -> Vec<Planned> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Form(FormEvent::LeadSubmitted(_)) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
+        Form(FormEvent::QuestionnaireCompleted(_)) | Call(_) => vec![(&PROFILE).into()],
+        Operation(event) if event.sync().is_some() => vec![(&PROFILE).into()],
+        Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
+    }
+}
 
 struct MailerLite {
     base: Url,
@@ -124,7 +122,7 @@ impl MailerLite {
         put("transformation_score", readiness.map(|score| score.total.to_string()));
         put("booking_url", lead.booking_field());
         let booking = booking::current(context.bookings);
-        // A date that no longer stands is emptied, so that no automation counts back from it.
+        // The date of a withdrawn booking is emptied, so that no automation counts back from it.
         put(
             "call_date",
             booking.map(|booking| {
@@ -134,10 +132,10 @@ impl MailerLite {
         );
         put("call_status", booking.map(|booking| booking.status.name().to_owned()));
         if context.slot == &QUESTIONNAIRE {
-            let mut url = endpoint(&self.site, &["questionario"]);
+            let mut url = endpoint(&self.site, &[defaults::QUESTIONNAIRE_PAGE]);
             url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
             put("questionnaire_url", Some(url.to_string()));
-            let deadline = after(context.event.occurred_at, QUESTIONNAIRE_H * 3600);
+            let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             put("questionnaire_deadline", Some(local_time(deadline)));
         }
         json!(fields)
@@ -178,7 +176,7 @@ impl Adapter for MailerLite {
             return Step::Done(Outcome::Delivered);
         };
         if subscriber.left {
-            // They left between our look and our upsert.
+            // They left since we looked.
             return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
         }
         match rest.first() {
@@ -190,7 +188,7 @@ impl Adapter for MailerLite {
     }
 }
 
-/// What counts of MailerLite's answer.
+/// The part of MailerLite's response that we read.
 struct Subscriber {
     id: String,
     left: bool,
@@ -198,20 +196,20 @@ struct Subscriber {
 
 impl Subscriber {
     fn of(response: &Response) -> Option<Self> {
-        let answer = response.json();
-        let data = answer.get("data")?;
+        let body = response.json();
+        let data = body.get("data")?;
         let id = data.get("id")?.as_str()?.to_owned();
         let status = data.get("status").and_then(Value::as_str).unwrap_or_default();
         Some(Self { id, left: matches!(status, "unsubscribed" | "bounced" | "junk") })
     }
 }
 
-/// A time as the reader of an e-mail knows it, where nothing says where they are.
+/// A time for the reader of an e-mail whose zone is not known.
 fn local_time(at: Timestamp) -> String {
-    field_time(&at.to_zoned(tz::get!("America/Sao_Paulo")))
+    field_time(&at.to_zoned(defaults::time_zone()))
 }
 
-/// A time as MailerLite's fields take it.
+/// A time in the form of MailerLite's date fields.
 fn field_time(at: &Zoned) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
@@ -307,15 +305,15 @@ mod tests {
             let shown = talk("marketing", &[response(200, &subscriber(status))]);
             assert!(shown.ends_with("=> skipped unsubscribed"), "{shown}");
             assert!(!shown.contains("POST"), "{shown}");
-            let left_meanwhile = [response(404, &Value::Null), response(200, &subscriber(status))];
-            let shown = talk("questionnaire", &left_meanwhile);
+            let left_since = [response(404, &Value::Null), response(200, &subscriber(status))];
+            let shown = talk("questionnaire", &left_since);
             assert!(shown.ends_with("=> skipped unsubscribed"), "{shown}");
             assert!(!shown.contains("\"status\""), "{shown}");
         }
     }
 
     #[test]
-    fn every_kind_of_answer_ends_as_it_should() {
+    fn every_kind_of_response_is_judged() {
         let end = |responses: &[Response]| {
             talk("questionnaire", responses).lines().last().unwrap_or_default().to_owned()
         };

@@ -1,11 +1,10 @@
-//! Meta, Conversions API (`provider-apis.md` §7).
+//! Meta by its Conversions API: `docs/providers.md` ("Meta and Graph").
 //!
-//! An event destination: a `Schedule` for each new booking, of people who agreed to ads. A booking
-//! that replaces another is no second conversion, so a move sends nothing. The delivery's id is the
-//! `event_id` by which Meta drops a repetition for 48 hours. No browser is at hand when a calendar
-//! calls, so the event is `system_generated` and carries no address or agent; the browser's ids of the
-//! first touch tie it to the click. Everything that names the person is hashed, normalised as Meta's
-//! documentation says.
+//! An event destination: a `Schedule` for each new booking of a person who agreed to ads. The
+//! delivery's id is the `event_id` by which Meta drops a repetition for 48 hours. A webhook of the
+//! calendar has no browser, so the event is `system_generated` and has neither address nor user
+//! agent; the browser's ids of the first touch connect it to the click. Everything that identifies
+//! the person is normalised and hashed by Meta's rules.
 
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -16,7 +15,7 @@ use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{Event, EventData};
+use crate::event::{CallBooked, Event, EventData};
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
 use crate::pii::Text;
@@ -24,9 +23,9 @@ use crate::settings::{Secret, Settings};
 
 static SCHEDULE: Slot = Slot::new("schedule", Purpose::Ads);
 
-/// An older event makes Meta refuse the whole request.
+/// The greatest age of an event, in hours. Meta refuses the whole request for an older one.
 const TAKEN_H: i64 = 7 * 24;
-/// For how long Meta knows an `event_id` again.
+/// How long Meta recognises an `event_id`, in hours.
 const RECOGNISED_H: i64 = 48;
 
 pub(super) static DESTINATION: Destination = Destination {
@@ -50,23 +49,20 @@ pub(super) static DESTINATION: Destination = Destination {
     connect: |settings| Some(Box::new(Meta::connect(settings)?)),
 };
 
-fn plan(event: &Event) -> Vec<Planned> {
-    match &event.data {
-        EventData::CallBooked(booked) if booked.instead_of.is_none() => {
-            let deadline = after(event.occurred_at, TAKEN_H * 3600);
-            vec![Planned { deadline: Some(deadline), ..Planned::from(&SCHEDULE) }]
-        }
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => Vec::new(),
+/// Meta takes a new booking. One that replaces another is no second conversion.
+fn taken(event: &EventData) -> Option<&CallBooked> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Call(event) => event.booked().filter(|booked| booked.instead_of.is_none()),
+        Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
     }
+}
+
+fn plan(event: &Event) -> Vec<Planned> {
+    let deadline = Some(after(event.occurred_at, TAKEN_H * 3600));
+    let planned = taken(&event.data).map(|_| Planned { deadline, ..Planned::from(&SCHEDULE) });
+    planned.into_iter().collect()
 }
 
 struct Meta {
@@ -95,9 +91,9 @@ impl Adapter for Meta {
         if let Some(response) = so_far.first() {
             return Step::Done(judged(response));
         }
-        let EventData::CallBooked(_) = &context.event.data else {
+        if taken(&context.event.data).is_none() {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
-        };
+        }
         let event = json!({
             "event_name": "Schedule",
             "event_time": context.event.occurred_at.as_second(),
@@ -116,7 +112,7 @@ impl Adapter for Meta {
     }
 }
 
-/// Who the person is, hashed but for the browser's own ids.
+/// Who the person is: hashed, except the browser's own ids.
 fn user_data(lead: &Lead) -> Map<String, Value> {
     let latest = &lead.latest;
     let words: Vec<&str> =
@@ -153,8 +149,8 @@ fn letters(name: &str) -> String {
     name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// `fb.<subdomain index>.<milliseconds>.<id>`: Meta refuses a request for an id of another form, and
-/// what a browser claims is anything.
+/// Whether the text has the form `fb.<subdomain index>.<milliseconds>.<id>`. A browser may send
+/// anything, and Meta refuses a whole request for an id of another form.
 fn is_browser_id(id: &Text) -> bool {
     let parts: Vec<&str> = id.expose().splitn(4, '.').collect();
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -169,12 +165,12 @@ fn is_browser_id(id: &Text) -> bool {
     }
 }
 
-/// Judges by the API's own code where there is one (`provider-apis.md` §5 and §7).
+/// Judges by the API's own error code, or by the status if there is none.
 fn judged(response: &Response) -> Outcome {
-    let answer = response.json();
-    let Some(code) = graph::error_code(&answer) else {
+    let body = response.json();
+    let Some(code) = graph::error_code(&body) else {
         let judged = judge(response);
-        let taken = answer["events_received"].as_u64().is_some_and(|count| count > 0);
+        let taken = body["events_received"].as_u64().is_some_and(|count| count > 0);
         if judged == Outcome::Delivered && !taken {
             let reason = Reason::Answer("without_events_received");
             return Outcome::Retry { reason, retry_after_s: None };
@@ -184,12 +180,12 @@ fn judged(response: &Response) -> Outcome {
     let reason = Reason::Failed(code);
     let retry = Outcome::Retry { reason, retry_after_s: response.retry_after_s };
     match code {
-        // The token, or what it may do: somebody has to put it right.
+        // The token or its permissions: an operator has to correct them.
         3 | 10 | 190 | 200..=299 => Outcome::Blocked(reason),
         1 | 2 | 4 | 17 | 32 | 613 | 80_000..=80_014 => retry,
-        _ if graph::is_transient(&answer) => retry,
+        _ if graph::is_transient(&body) => retry,
         100 => Outcome::Rejected(reason),
-        // A code that nobody listed says less than its status.
+        // An unlisted code says less than the status.
         _ => match judge(response) {
             Outcome::Rejected(_) => Outcome::Rejected(reason),
             Outcome::Delivered => retry,
@@ -211,6 +207,7 @@ mod tests {
     use super::*;
     use crate::booking::BookingId;
     use crate::contact::{Email, Phone};
+    use crate::event::CallEvent;
 
     fn talk(more: &[(&str, &str)], responses: &[Response]) -> String {
         let variables = [("META_PIXEL_ID", "1234567890"), ("META_ACCESS_TOKEN", "t0ken")];
@@ -230,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn a_move_and_an_end_are_no_conversion() {
+    fn a_moved_or_canceled_call_is_no_conversion() {
         let mut moved = booked();
-        let EventData::CallBooked(booking) = &mut moved.data else { unreachable!() };
+        let EventData::Call(CallEvent::Booked(booking)) = &mut moved.data else { unreachable!() };
         booking.instead_of = Some(BookingId::parse("OLD").unwrap());
         assert_eq!(plan(&moved), []);
         assert_eq!(plan(&canceled()), []);
@@ -240,9 +237,9 @@ mod tests {
         assert_eq!(planned[0].deadline.unwrap().to_string(), "2026-11-28T12:00:00Z");
     }
 
-    /// The vectors of `provider-apis.md` §7: Meta's documentation, and where it is silent its SDKs.
+    /// The vectors are from Meta's documentation and, where it has none, from its SDKs.
     #[test]
-    fn a_person_is_hashed_as_meta_does_it() {
+    fn a_person_is_hashed_by_metas_rules() {
         let of = |name: &str, email: &str, phone: &str| {
             let mut lead = lead();
             lead.latest.name = Some(Text::from(name));
@@ -285,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_no_browser_of_meta_made_is_left_out() {
+    fn a_browser_id_of_another_form_is_left_out() {
         for (id, expected) in [
             ("fb.1.1596403881668.1116446470", true),
             ("fb.1.1554763741205.AbCdEf_gh-1.2", true),
@@ -300,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_answer_ends_as_it_should() {
+    fn every_kind_of_response_is_judged() {
         let error = |code: u32| json!({"error": {"code": code, "message": "x"}});
         let passing = json!({"error": {"code": 99, "is_transient": true}});
-        for (answer, expected) in [
+        for (response, expected) in [
             (
                 response(200, &json!({"events_received": 0})),
                 "=> retry answer_without_events_received",
@@ -326,8 +323,8 @@ mod tests {
             (response(401, &Value::Null), "=> blocked http_401"),
             (response(400, &Value::Null), "=> rejected http_400"),
         ] {
-            let shown = talk(&[], std::slice::from_ref(&answer));
-            assert!(shown.ends_with(expected), "{expected} for {answer:?}");
+            let shown = talk(&[], std::slice::from_ref(&response));
+            assert!(shown.ends_with(expected), "{expected} for {response:?}");
         }
     }
 }

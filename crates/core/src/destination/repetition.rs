@@ -1,40 +1,40 @@
-//! What a destination does with an event that it gets a second time, as its registration says.
+//! What a destination does with an event that it gets again.
 //!
-//! Must not judge any delivery: that is `replay.rs`.
+//! Judges no delivery: `replay.rs` does.
 
 use jiff::Timestamp;
 
 use crate::clock::after;
 use crate::event::{Event, EventData};
 
-/// What a destination does with something that it gets again.
+/// What a destination does with an event that it gets again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeats {
-    /// It knows it by a key of ours, or holds one state per lead.
+    /// It recognises it by a key of ours, or holds one state for each lead.
     Recognised,
-    /// It knows it for so many hours.
+    /// It recognises it for a time.
     RecognisedFor {
-        /// How many.
+        /// The time, in hours from the first request.
         hours: i64,
     },
-    /// It counts or shows it once more.
+    /// It counts or shows it a second time.
     Counted,
 }
 
-/// What a destination says about replays.
+/// What a replay has to know of a destination.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayPolicy {
     /// What it does with a repetition of an event.
     pub repeats: fn(&EventData) -> Repeats,
-    /// From this age of the event on, in hours, it takes it no more.
+    /// The age at which it no longer takes an event, in hours.
     pub too_old_h: Option<i64>,
 }
 
 impl ReplayPolicy {
-    /// Takes a key of ours with everything, however old it is.
+    /// Recognises every repetition, and takes events of any age.
     pub const RECOGNISED: Self = Self { repeats: |_| Repeats::Recognised, too_old_h: None };
 
-    /// The latest moment at which the destination takes an event.
+    /// Until when the destination takes this event; `None` is forever.
     pub(crate) fn ends(&self, event: &Event) -> Option<Timestamp> {
         self.too_old_h.map(|hours| after(event.occurred_at, hours * 3600))
     }

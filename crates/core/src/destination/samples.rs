@@ -12,12 +12,13 @@ use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Pu
 use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
-    Attendance, CallBooked, CallCanceled, CallMissed, Event, EventData, Invitee, LeadSubmitted,
-    QuestionnaireCompleted, SyncRequested, Withdrawal,
+    Attendance, CallBooked, CallCanceled, CallEvent, CallMissed, DeliveryReplayed, DeliverySettled,
+    Event, EventData, FormEvent, Invitee, LeadSubmitted, Operator, QuestionnaireCompleted,
+    SequenceRequested, SequenceWithdrawn, SyncRequested, Verdict, Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
-use crate::id::LeadId;
+use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Lead, LeadChanges};
 use crate::pii::Text;
 use crate::score::amanda;
@@ -45,14 +46,14 @@ fn form() -> LeadForm {
     .unwrap()
 }
 
-fn event(data: EventData, id: &str) -> Event {
+fn event(data: impl Into<EventData>, id: &str) -> Event {
     Event {
         id: serde_json::from_value(Value::from(id)).unwrap(),
         lead_id: lead_id(),
         occurred_at: time("2026-11-21T12:00:00.000Z"),
         accepted_at: time("2026-11-21T12:00:00.000Z"),
         supplied_lead_id: None,
-        data,
+        data: data.into(),
     }
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn submitted() -> Event {
     let form = form();
     let score = amanda::score(&form.answers());
     let data = LeadSubmitted { form, score, client_score: None };
-    event(EventData::LeadSubmitted(Box::new(data)), "form:lead-submit:1")
+    event(data, "form:lead-submit:1")
 }
 
 /// An answered questionnaire that leads to a booking.
@@ -82,12 +83,14 @@ pub(super) fn questionnaire() -> Event {
         score,
         form,
     };
-    event(EventData::QuestionnaireCompleted(Box::new(data)), "form:questionnaire-submit:1")
+    event(data, "form:questionnaire-submit:1")
 }
 
-/// The lead that [`questionnaire`] leaves.
+/// The lead after [`questionnaire`].
 pub(super) fn qualified() -> Lead {
-    let EventData::QuestionnaireCompleted(completed) = questionnaire().data else { unreachable!() };
+    let EventData::Form(FormEvent::QuestionnaireCompleted(completed)) = questionnaire().data else {
+        unreachable!()
+    };
     let changes = LeadChanges::of_questionnaire(&completed, time("2026-11-21T12:00:00.000Z"));
     let mut lead = lead();
     lead.latest.readiness_score = changes.latest.readiness_score;
@@ -97,7 +100,7 @@ pub(super) fn qualified() -> Lead {
     lead
 }
 
-/// A booking of a call three days later, whose link is still being made.
+/// The booking of a call three days later, whose link does not exist yet.
 pub(crate) fn booked() -> Event {
     let call = Call {
         booking: BookingId::parse("invitee-1").unwrap(),
@@ -117,12 +120,12 @@ pub(crate) fn booked() -> Event {
     };
     let booked_at = time("2026-11-21T11:59:58.000Z");
     let data = CallBooked { call, invitee, booked_at, instead_of: None };
-    event(EventData::CallBooked(Box::new(data)), "calendly:invitee-1")
+    event(data, "calendly:invitee-1")
 }
 
-/// The end of [`booked`]'s booking.
+/// The cancellation of [`booked`]'s booking.
 pub(super) fn canceled() -> Event {
-    let EventData::CallBooked(booked) = booked().data else { unreachable!() };
+    let EventData::Call(CallEvent::Booked(booked)) = booked().data else { unreachable!() };
     let CallBooked { call, invitee, booked_at, .. } = *booked;
     let data = CallCanceled {
         call,
@@ -132,16 +135,16 @@ pub(super) fn canceled() -> Event {
         by: Some("invitee".to_owned()),
         reason: Some(Text::from("Viagem")),
     };
-    event(EventData::CallCanceled(Box::new(data)), "calendly:canceled-1")
+    event(data, "calendly:canceled-1")
 }
 
-/// A word about whether the person came to [`booked`]'s call.
+/// Whether the person missed [`booked`]'s call.
 pub(super) fn missed(attendance: Attendance) -> Event {
     let data = CallMissed { booking: BookingId::parse("invitee-1").unwrap(), attendance };
-    event(EventData::CallMissed(data), "calendly:missed-1")
+    event(data, "calendly:missed-1")
 }
 
-/// The bookings that events leave, one after the other.
+/// The bookings after these events, in their order.
 pub(super) fn bookings(events: &[&Event]) -> Vec<Booking> {
     let mut left: Vec<Booking> = Vec::new();
     for change in events.iter().flat_map(|event| event.data.bookings()) {
@@ -163,12 +166,60 @@ pub(super) fn bookings(events: &[&Event]) -> Vec<Booking> {
 /// A sync of one destination.
 pub(super) fn sync(destination: &str) -> Event {
     let data = SyncRequested { destination: destination.to_owned() };
-    event(EventData::SyncRequested(data), "sync:1")
+    event(data, "sync:1")
 }
 
-/// The lead that [`submitted`] leaves, who agreed to everything but ads.
+/// One of each event, in the order of the groups.
+pub(crate) fn every_event() -> Vec<EventData> {
+    let EventData::Call(CallEvent::Booked(booking)) = booked().data else { unreachable!() };
+    let moved = CallBooked {
+        call: Call {
+            place: Place::Link { url: Text::from("https://zoom.us/j/1") },
+            cancel_url: Some(Text::from("https://calendly.com/cancellations/1")),
+            reschedule_url: Some(Text::from("https://calendly.com/reschedulings/1")),
+            ..booking.call.clone()
+        },
+        instead_of: Some(BookingId::parse("invitee-0").unwrap()),
+        ..*booking.clone()
+    };
+    let destination = "crm".to_owned();
+    let slot = "lead".to_owned();
+    let delivery_id = DeliveryId::derive(&submitted().id, &destination, &slot);
+    let reason = Some("http_422".to_owned());
+    vec![
+        submitted().data,
+        questionnaire().data,
+        moved.into(),
+        canceled().data,
+        missed(Attendance::Missed).data,
+        SequenceRequested { call: booking.call.clone() }.into(),
+        SequenceWithdrawn { booking: booking.call.booking }.into(),
+        sync("crm").data,
+        DeliveryReplayed {
+            delivery_id,
+            destination: destination.clone(),
+            slot: slot.clone(),
+            by: Operator::Cli,
+            reason: reason.clone(),
+        }
+        .into(),
+        DeliverySettled {
+            delivery_id,
+            destination,
+            slot,
+            by: Operator::Http,
+            verdict: Verdict::Skipped,
+            reason,
+        }
+        .into(),
+    ]
+}
+
+/// The lead after [`submitted`], who agreed to everything except ads.
 pub(super) fn lead() -> Lead {
-    let EventData::LeadSubmitted(submission) = submitted().data else { unreachable!() };
+    let EventData::Form(FormEvent::LeadSubmitted(submission)) = submitted().data else {
+        unreachable!()
+    };
     let at = time("2026-11-21T12:00:00.000Z");
     let changes = LeadChanges::of_submission(&submission, at);
     let mut consents: Consents =
@@ -185,14 +236,14 @@ pub(super) fn adapter(destination: &str, variables: &[(&str, &str)]) -> Box<dyn 
     settings.finish(adapter).unwrap()
 }
 
-/// An answer.
+/// A response with this body; an empty one for `null`.
 pub(super) fn response(status: u16, body: &Value) -> Response {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     Response { status, retry_after_s: None, body: Text::new(body) }
 }
 
-/// Runs a delivery of `event` through `adapter` with the given answers and shows every request and
-/// the end, for a snapshot.
+/// Runs a delivery of `event` through `adapter` with these responses, and shows every request and
+/// the outcome, for a snapshot.
 pub(super) fn conversation(
     adapter: &dyn Adapter,
     slot: (&str, &str),
@@ -203,7 +254,7 @@ pub(super) fn conversation(
     conversation_with(&[], adapter, slot, event, lead, responses)
 }
 
-/// The same, of a lead that booked.
+/// [`conversation`] for a lead with bookings.
 pub(super) fn conversation_with(
     bookings: &[Booking],
     adapter: &dyn Adapter,
@@ -222,7 +273,7 @@ pub(super) fn conversation_with(
     for count in 0..=responses.len() {
         match adapter.next(&context, &responses[..count]) {
             Step::Done(outcome) => {
-                assert_eq!(count, responses.len(), "it ended before all answers were read");
+                assert_eq!(count, responses.len(), "it ended before all responses were read");
                 let reason = outcome.reason().map(|reason| reason.to_string());
                 write!(shown, "=> {} {}", outcome.name(), reason.unwrap_or_default()).unwrap();
                 return shown.trim_end().to_owned();

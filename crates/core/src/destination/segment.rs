@@ -1,7 +1,7 @@
-//! Segment, HTTP Tracking API (`provider-apis.md` §2).
+//! Segment by its HTTP Tracking API: `docs/providers.md` ("Segment").
 //!
-//! An event destination: identify and track in one batch, each with a message id made of the
-//! delivery's id, by which Segment drops repetitions. Who the person is comes from the lead, what
+//! An event destination: one batch of `identify` and `track`. The message ids are made from the
+//! delivery's id, so Segment drops repetitions. Who the person is comes from the lead, what
 //! happened from the event.
 
 use base64::Engine as _;
@@ -15,7 +15,10 @@ use crate::booking::Call;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{CallBooked, CallCanceled, EventData, LeadSubmitted, QuestionnaireCompleted};
+use crate::event::{
+    CallBooked, CallCanceled, CallEvent, EventData, FormEvent, LeadSubmitted,
+    QuestionnaireCompleted,
+};
 use crate::pii::Text;
 use crate::score::readiness;
 use crate::settings::{Secret, Settings};
@@ -36,23 +39,108 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "/v1",
     local_variables: &[("SEGMENT_WRITE_KEY", "local-segment")],
     slots: &[EVENT],
-    plan: |event| match event.data {
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_) => vec![(&EVENT).into()],
-        EventData::CallCanceled(_) | EventData::CallMissed(_) => {
-            event.data.is_lost_call().then(|| (&EVENT).into()).into_iter().collect()
-        }
-        EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_)
-        | EventData::DeliveryReplayed(_)
-        | EventData::DeliverySettled(_) => Vec::new(),
-    },
+    plan: |event| taken(&event.data).map(|_| (&EVENT).into()).into_iter().collect(),
     connect: |settings| Some(Box::new(Segment::connect(settings)?)),
 };
 
-/// The largest call that Segment takes, in bytes; a larger one is dropped.
+/// What Segment takes of an event.
+struct Taken {
+    /// The event's name in Segment.
+    name: &'static str,
+    properties: Map<String, Value>,
+    /// Campaign and page of the visit in which it happened, as Segment's `context`.
+    visit: Option<Value>,
+}
+
+fn taken(event: &EventData) -> Option<Taken> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+
+    match event {
+        Form(event) => Some(match event {
+            FormEvent::LeadSubmitted(submitted) => lead_submitted(submitted),
+            FormEvent::QuestionnaireCompleted(completed) => questionnaire_completed(completed),
+        }),
+        Call(event) => match event {
+            CallEvent::Booked(booked) => Some(call_scheduled(booked)),
+            CallEvent::Canceled(canceled) if event.is_lost_call() => Some(call_canceled(canceled)),
+            CallEvent::Missed(missed) if event.is_lost_call() => {
+                let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
+                Some(Taken { name: "Call No-Show", properties, visit: None })
+            }
+            CallEvent::Canceled(_) | CallEvent::Missed(_) => None,
+        },
+        Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
+    }
+}
+
+fn lead_submitted(submitted: &LeadSubmitted) -> Taken {
+    let form = &submitted.form;
+    let properties = present([
+        ("amandaScore", Some(Value::from(submitted.score.total))),
+        ("tier", Some(Value::from(submitted.score.tier.name()))),
+        ("businessType", text(Some(&form.business_type))),
+        ("monthlyRevenue", form.monthly_revenue.as_ref().map(|answer| Value::from(answer.text()))),
+        ("workHoursDaily", form.work_hours_daily.as_ref().map(|answer| Value::from(answer.text()))),
+        ("mainStruggle", text(form.main_struggle.as_ref())),
+        ("sourceSection", text(form.source_section.as_ref())),
+        ("trafficSource", text(form.traffic_source.as_ref())),
+    ]);
+    let touch = &form.attribution;
+    let campaign = present([
+        ("name", text(touch.utm.campaign.as_ref())),
+        ("source", text(touch.utm.source.as_ref())),
+        ("medium", text(touch.utm.medium.as_ref())),
+        ("term", text(touch.utm.term.as_ref())),
+        ("content", text(touch.utm.content.as_ref())),
+    ]);
+    let page = present([
+        ("url", text(touch.page_url.as_ref())),
+        ("referrer", text(touch.referrer.as_ref())),
+    ]);
+    let visit = json!({"campaign": campaign, "page": page});
+    Taken { name: "Lead Submitted", properties, visit: Some(visit) }
+}
+
+/// Only the answers that are scored go along. What a person wrote freely is for the CRM alone.
+fn questionnaire_completed(completed: &QuestionnaireCompleted) -> Taken {
+    let mut properties = present([
+        ("transformationScore", Some(Value::from(completed.score.total))),
+        ("nextStep", Some(Value::from(completed.next_step.name()))),
+    ]);
+    for criterion in readiness::criteria() {
+        if let Some(answer) = completed.form.answer(criterion.field) {
+            properties.insert(criterion.field.to_owned(), json!(answer));
+        }
+    }
+    Taken { name: "Questionnaire Completed", properties, visit: None }
+}
+
+fn call_scheduled(booked: &CallBooked) -> Taken {
+    let mut properties = call(&booked.call);
+    properties.insert("bookingKind".to_owned(), booked.kind().into());
+    properties.insert("daysAhead".to_owned(), booked.days_ahead().into());
+    Taken { name: "Call Scheduled", properties, visit: None }
+}
+
+/// The reason that the person gave stays out of analytics.
+fn call_canceled(canceled: &CallCanceled) -> Taken {
+    let mut properties = call(&canceled.call);
+    if let Some(by) = &canceled.by {
+        properties.insert("canceledBy".to_owned(), by.as_str().into());
+    }
+    Taken { name: "Call Canceled", properties, visit: None }
+}
+
+fn call(call: &Call) -> Map<String, Value> {
+    present([
+        ("bookingId", Some(call.booking.as_str().into())),
+        ("title", call.title.as_deref().map(Value::from)),
+        ("startsAt", Some(json!(call.starts_at))),
+        ("timeZone", call.time_zone.as_deref().map(Value::from)),
+    ])
+}
+
+/// The largest item of a batch that Segment takes, in bytes; a larger one is dropped.
 const ITEM_BYTES_MAX: usize = 32 * 1024;
 
 struct Segment {
@@ -71,32 +159,16 @@ impl Segment {
 impl Adapter for Segment {
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         if let Some(response) = so_far.first() {
-            // "200 for nearly everything": an explicit refusal in the body is not a delivery.
+            // Segment responds 200 to nearly everything; a refusal may be in the body.
             if response.succeeded() && response.json().get("success") == Some(&Value::Bool(false)) {
                 return Step::unreadable("without_success");
             }
             return Step::judged(response);
         }
-        let track = match &context.event.data {
-            EventData::LeadSubmitted(submitted) => lead_submitted(context, submitted),
-            EventData::QuestionnaireCompleted(completed) => {
-                questionnaire_completed(context, completed)
-            }
-            EventData::CallBooked(booked) => call_scheduled(context, booked),
-            EventData::CallCanceled(canceled) => call_canceled(context, canceled),
-            EventData::CallMissed(missed) => {
-                let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
-                track(context, "Call No-Show", &properties)
-            }
-            EventData::SequenceRequested(_)
-            | EventData::SequenceWithdrawn(_)
-            | EventData::SyncRequested(_)
-            | EventData::DeliveryReplayed(_)
-            | EventData::DeliverySettled(_) => {
-                return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
-            }
+        let Some(taken) = taken(&context.event.data) else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
-        let items = [identify(context), track];
+        let items = [identify(context), track(context, taken)];
         if items.iter().any(|item| item.to_string().len() > ITEM_BYTES_MAX) {
             return Step::Done(Outcome::Rejected(Reason::Limit("item_too_large")));
         }
@@ -126,83 +198,19 @@ fn identify(context: &Context<'_>) -> Value {
     })
 }
 
-fn lead_submitted(context: &Context<'_>, submitted: &LeadSubmitted) -> Value {
-    let form = &submitted.form;
-    let properties = present([
-        ("amandaScore", Some(Value::from(submitted.score.total))),
-        ("tier", Some(Value::from(submitted.score.tier.name()))),
-        ("businessType", text(Some(&form.business_type))),
-        ("monthlyRevenue", form.monthly_revenue.as_ref().map(|answer| Value::from(answer.text()))),
-        ("workHoursDaily", form.work_hours_daily.as_ref().map(|answer| Value::from(answer.text()))),
-        ("mainStruggle", text(form.main_struggle.as_ref())),
-        ("sourceSection", text(form.source_section.as_ref())),
-        ("trafficSource", text(form.traffic_source.as_ref())),
-    ]);
-    let touch = &form.attribution;
-    let campaign = present([
-        ("name", text(touch.utm.campaign.as_ref())),
-        ("source", text(touch.utm.source.as_ref())),
-        ("medium", text(touch.utm.medium.as_ref())),
-        ("term", text(touch.utm.term.as_ref())),
-        ("content", text(touch.utm.content.as_ref())),
-    ]);
-    let page = present([
-        ("url", text(touch.page_url.as_ref())),
-        ("referrer", text(touch.referrer.as_ref())),
-    ]);
-    let mut call = track(context, "Lead Submitted", &properties);
-    call["context"] = json!({"campaign": campaign, "page": page});
-    call
-}
-
-/// The questions that count; what a person wrote freely stays with the CRM.
-fn questionnaire_completed(context: &Context<'_>, completed: &QuestionnaireCompleted) -> Value {
-    let mut properties = present([
-        ("transformationScore", Some(Value::from(completed.score.total))),
-        ("nextStep", Some(Value::from(completed.next_step.name()))),
-    ]);
-    for criterion in readiness::criteria() {
-        if let Some(answer) = completed.form.answer(criterion.field) {
-            properties.insert(criterion.field.to_owned(), json!(answer));
-        }
-    }
-    track(context, "Questionnaire Completed", &properties)
-}
-
-fn call_scheduled(context: &Context<'_>, booked: &CallBooked) -> Value {
-    let mut properties = call(&booked.call);
-    properties.insert("bookingKind".to_owned(), booked.kind().into());
-    properties.insert("daysAhead".to_owned(), booked.days_ahead().into());
-    track(context, "Call Scheduled", &properties)
-}
-
-/// Why a person called off is theirs to tell and ours to read, not analytics.
-fn call_canceled(context: &Context<'_>, canceled: &CallCanceled) -> Value {
-    let mut properties = call(&canceled.call);
-    if let Some(by) = &canceled.by {
-        properties.insert("canceledBy".to_owned(), by.as_str().into());
-    }
-    track(context, "Call Canceled", &properties)
-}
-
-fn call(call: &Call) -> Map<String, Value> {
-    present([
-        ("bookingId", Some(call.booking.as_str().into())),
-        ("title", call.title.as_deref().map(Value::from)),
-        ("startsAt", Some(json!(call.starts_at))),
-        ("timeZone", call.time_zone.as_deref().map(Value::from)),
-    ])
-}
-
-fn track(context: &Context<'_>, event: &str, properties: &Map<String, Value>) -> Value {
-    json!({
+fn track(context: &Context<'_>, taken: Taken) -> Value {
+    let mut item = json!({
         "type": "track",
-        "event": event,
+        "event": taken.name,
         "messageId": format!("{}:track", context.delivery.id),
         "userId": context.lead.id,
         "timestamp": context.event.occurred_at,
-        "properties": properties,
-    })
+        "properties": taken.properties,
+    });
+    if let Some(visit) = taken.visit {
+        item["context"] = visit;
+    }
+    item
 }
 
 fn text(text: Option<&Text>) -> Option<Value> {
@@ -235,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_questionnaire_is_tracked_with_the_answers_that_count() {
+    fn a_questionnaire_is_tracked_with_its_scored_answers() {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
         let slot = ("segment", "event");
         let responses = [response(200, &json!({"success": true}))];
@@ -257,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_answer_ends_as_it_should() {
-        for (answer, expected) in [
+    fn every_kind_of_response_is_judged() {
+        for (response, expected) in [
             (response(200, &Value::Null), "=> delivered"),
             (response(200, &json!({"success": false})), "=> retry answer_without_success"),
             (response(400, &Value::Null), "=> rejected http_400"),
             (response(429, &Value::Null), "=> retry http_429"),
         ] {
-            assert!(talk(std::slice::from_ref(&answer)).ends_with(expected), "{answer:?}");
+            assert!(talk(std::slice::from_ref(&response)).ends_with(expected), "{response:?}");
         }
     }
 }

@@ -119,7 +119,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
             bookings.extend(instead_of.clone());
             let call = call(payload, booking)?;
-            EventData::CallBooked(Box::new(CallBooked { call, invitee, booked_at, instead_of }))
+            CallBooked { call, invitee, booked_at, instead_of }.into()
         }
         "invitee.canceled" => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
@@ -127,23 +127,25 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
             let cancellation = payload.get("cancellation").unwrap_or(&Value::Null);
             let by =
                 text(cancellation, "canceler_type").filter(|by| ["host", "invitee"].contains(by));
-            EventData::CallCanceled(Box::new(CallCanceled {
+            CallCanceled {
                 call: call(payload, booking)?,
                 invitee,
                 booked_at,
                 withdrawal: if moved { Withdrawal::Rescheduled } else { Withdrawal::Canceled },
                 by: by.map(str::to_owned),
                 reason: personal(cancellation, "reason", WORDS_CHARS_MAX),
-            }))
+            }
+            .into()
         }
-        _ => EventData::CallMissed(CallMissed {
+        _ => CallMissed {
             booking,
             attendance: if name == "invitee_no_show.created" {
                 Attendance::Missed
             } else {
                 Attendance::MissedTakenBack
             },
-        }),
+        }
+        .into(),
     };
     let named = named(payload);
     Ok(Parsed::Booking(Box::new(BookingUpdate {
@@ -297,6 +299,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::event::CallEvent;
 
     const KEY: &str = "5mEzn9C-I28UtwOjZJtFoob0sAAFZ95GbZkqj4y3i0I";
 
@@ -369,7 +372,10 @@ mod tests {
     }
 
     fn booked(more: &Value) -> CallBooked {
-        let EventData::CallBooked(booked) = notice("invitee.created", more).data else { panic!() };
+        let EventData::Call(CallEvent::Booked(booked)) = notice("invitee.created", more).data
+        else {
+            panic!()
+        };
         *booked
     }
 
@@ -460,7 +466,9 @@ mod tests {
     #[test]
     fn a_cancellation_is_told_from_a_reschedule() {
         let canceled = |more: &Value| {
-            let EventData::CallCanceled(canceled) = notice("invitee.canceled", more).data else {
+            let EventData::Call(CallEvent::Canceled(canceled)) =
+                notice("invitee.canceled", more).data
+            else {
                 panic!("{more}")
             };
             *canceled
@@ -485,7 +493,7 @@ mod tests {
                 let body = json!({"event": name, "created_at": "2031-05-08T18:00:00Z", "payload": payload});
                 let Ok(Parsed::Booking(notice)) = read(&body) else { panic!("{body}") };
                 let booking = BookingId::parse("INV1").unwrap();
-                assert_eq!(notice.data, EventData::CallMissed(CallMissed { booking, attendance }));
+                assert_eq!(notice.data, CallMissed { booking, attendance }.into());
                 assert_eq!(notice.invitee.is_some(), payload.get("email").is_some());
             }
         }

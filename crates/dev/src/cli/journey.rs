@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use funil_core::booking::Booking;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Attempt, Delivery};
-use funil_core::event::EventData;
+use funil_core::event::{EventData, OperationEvent};
 use funil_core::lead::Lead;
 use funil_core::pii::{Pii, Text};
 use funil_core::score::amanda;
@@ -68,23 +68,19 @@ fn booking(booking: &Booking) -> Value {
 
 /// What a person decided about a delivery, if the event is such a decision.
 fn decision(data: &EventData) -> Option<Value> {
-    match data {
-        EventData::LeadSubmitted(_)
-        | EventData::QuestionnaireCompleted(_)
-        | EventData::CallBooked(_)
-        | EventData::CallCanceled(_)
-        | EventData::CallMissed(_)
-        | EventData::SequenceRequested(_)
-        | EventData::SequenceWithdrawn(_)
-        | EventData::SyncRequested(_) => None,
-        EventData::DeliveryReplayed(replayed) => Some(json!({
+    let EventData::Operation(operation) = data else { return None };
+    match operation {
+        OperationEvent::SequenceRequested(_)
+        | OperationEvent::SequenceWithdrawn(_)
+        | OperationEvent::SyncRequested(_) => None,
+        OperationEvent::DeliveryReplayed(replayed) => Some(json!({
             "deliveryId": replayed.delivery_id,
             "destination": replayed.destination,
             "slot": replayed.slot,
             "by": replayed.by,
             "was": replayed.reason,
         })),
-        EventData::DeliverySettled(settled) => Some(json!({
+        OperationEvent::DeliverySettled(settled) => Some(json!({
             "deliveryId": settled.delivery_id,
             "destination": settled.destination,
             "slot": settled.slot,

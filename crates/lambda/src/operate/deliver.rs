@@ -10,7 +10,7 @@ use std::sync::Arc;
 use funil_core::clock::after;
 use funil_core::delivery::Delivery;
 use funil_core::destination::{AliasDigests, Destination, Kind, plan};
-use funil_core::event::{Event, EventData, SyncRequested};
+use funil_core::event::{Event, SyncRequested};
 use funil_core::form::Fields;
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::Lead;
@@ -189,7 +189,7 @@ impl Deliver {
             occurred_at: now,
             accepted_at: now,
             supplied_lead_id: None,
-            data: EventData::SyncRequested(data),
+            data: data.into(),
         };
         let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);
         let planned = plan(&event, &self.app.config.destinations, None, &aliases);

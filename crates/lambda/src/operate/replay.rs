@@ -175,14 +175,14 @@ pub async fn replay(
     if !is_ended(delivery.state) || !judged.safety.allows(even_duplicates) {
         return Ok(false);
     }
-    let data = EventData::DeliveryReplayed(DeliveryReplayed {
+    let data = DeliveryReplayed {
         delivery_id: delivery.id,
         destination: delivery.destination.clone(),
         slot: delivery.slot.clone(),
         by,
         reason: delivery.reason.clone(),
-    });
-    let told = decision(platform, &judged.ended, data, now);
+    };
+    let told = decision(platform, &judged.ended, data.into(), now);
     let deadline = replay_deadline(destination, delivery, event, now);
     store.revive(delivery, deadline, &told, &*platform.entropy).await
 }
@@ -200,15 +200,15 @@ pub async fn settle(
     if !is_ended(delivery.state) {
         return Ok(false);
     }
-    let data = EventData::DeliverySettled(DeliverySettled {
+    let data = DeliverySettled {
         delivery_id: delivery.id,
         destination: delivery.destination.clone(),
         slot: delivery.slot.clone(),
         by,
         verdict,
         reason: delivery.reason.clone(),
-    });
-    let told = decision(platform, ended, data, platform.clock.now());
+    };
+    let told = decision(platform, ended, data.into(), platform.clock.now());
     store.settle_by_person(delivery, verdict, &told, &*platform.entropy).await
 }
 

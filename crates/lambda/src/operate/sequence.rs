@@ -125,7 +125,7 @@ pub(crate) async fn request(
         return Err(Problem::BookingKnown);
     }
     let booking = call.booking.clone();
-    let data = EventData::SequenceRequested(Box::new(SequenceRequested { call: call.clone() }));
+    let data = SequenceRequested { call: call.clone() }.into();
     let name = format!("{lead_id}:{booking}");
     let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
     let person = AliasDigests::of(&lead.latest, &app.config.hash_key);
@@ -209,7 +209,7 @@ async fn withdraw_one(
 ) -> Result<(), Problem> {
     let now = app.platform.clock.now();
     let name = app.platform.entropy.uuid_v7(now).to_string();
-    let data = EventData::SequenceWithdrawn(SequenceWithdrawn { booking: booking.clone() });
+    let data = SequenceWithdrawn { booking: booking.clone() }.into();
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
     // Withdrawing twice does no harm, so the receipt need not recognise a duplicate for long.
     let key =

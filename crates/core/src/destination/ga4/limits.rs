@@ -1,4 +1,4 @@
-//! GA4's limits (`provider-apis.md` §1): what breaks them is dropped without a word.
+//! GA4's limits: `docs/providers.md` ("GA4"). GA4 silently drops what breaks them.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ const RESERVED_EVENTS: [&str; 37] = [
     "user_engagement",
 ];
 
-/// Checks a whole request body; the error names the limit.
+/// Checks a whole request body; the error is the name of the limit that it breaks.
 pub(super) fn check(body: &Value) -> Result<(), &'static str> {
     if body.to_string().len() >= BODY_BYTES_MAX {
         return Err("body_too_large");
@@ -91,7 +91,7 @@ fn event(event: &Value) -> Result<(), &'static str> {
             return Err("param_value_type");
         }
     }
-    // `value` and `currency` go together (Google's Event Builder).
+    // `value` and `currency` must come together.
     match (params.get("value"), params.get("currency")) {
         (None, None) => Ok(()),
         (Some(value), Some(currency)) => {

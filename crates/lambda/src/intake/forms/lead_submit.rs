@@ -3,7 +3,7 @@
 //! What it shares with other forms is in [`crate::intake::form`].
 
 use funil_core::contact::{Email, Phone};
-use funil_core::event::{EventData, LeadSubmitted};
+use funil_core::event::LeadSubmitted;
 use funil_core::form::FieldErrors;
 use funil_core::form::lead::LeadForm;
 use funil_core::id::LeadId;
@@ -125,7 +125,7 @@ impl LeadSubmit {
             supplied_lead_id,
             lead: LeadWrite::OfEmail,
             changes: LeadChanges::of_submission(&data, submission.now),
-            data: EventData::LeadSubmitted(Box::new(data)),
+            data: data.into(),
             consent: form.consent.as_ref(),
             consent_when_absent: &self.intake.config.consent_when_absent,
             response: self.answer_as(submission, lead_id),

@@ -7,7 +7,7 @@
 
 use funil_core::booking::link::{booking_link, with_name};
 use funil_core::contact::{Email, Phone};
-use funil_core::event::{EventData, QuestionnaireCompleted};
+use funil_core::event::QuestionnaireCompleted;
 use funil_core::form::FieldErrors;
 use funil_core::form::questionnaire::{NextStep, QuestionnaireForm};
 use funil_core::lead::LeadChanges;
@@ -91,7 +91,7 @@ impl Form for QuestionnaireSubmit {
             lead_id: completed.form.lead_id,
             supplied_lead_id: None,
             lead: LeadWrite::KnownOfEmail,
-            data: EventData::QuestionnaireCompleted(Box::new(completed.clone())),
+            data: completed.clone().into(),
             changes: LeadChanges::of_questionnaire(completed, submission.now),
             consent: completed.form.consent.as_ref(),
             consent_when_absent: &[],

@@ -1,0 +1,38 @@
+//! The first customer's content: what another customer would name, word or set otherwise.
+//!
+//! Where a variable replaces a value, its comment names the variable; the others change here. The
+//! rules of the scores are content too and are in `score/`. Knows no destination.
+
+use jiff::tz::{self, TimeZone};
+
+/// The zone of whoever's zone is not known: the business's own.
+pub(crate) const fn time_zone() -> TimeZone {
+    tz::get!("America/Sao_Paulo")
+}
+
+/// The page of the questionnaire, under `SITE_URL`.
+pub(crate) const QUESTIONNAIRE_PAGE: &str = "questionario";
+/// How long the questionnaire stays open after a submission, in hours.
+pub(crate) const QUESTIONNAIRE_H: i64 = 48;
+/// The page that prepares for a call, under `SITE_URL`.
+pub(crate) const PREPARATION_PAGE: &str = "preparacao-chamada";
+
+/// The tags of every lead in the CRM. `CRM_BASE_TAGS` replaces them.
+pub(crate) const CRM_BASE_TAGS: &[&str] = &["landing_page_lead", "mentoria_seja_livre"];
+/// The Amanda score from which a person follows the lead up.
+pub(crate) const HIGH_PRIORITY_SCORE: u8 = 80;
+/// The CRM's automation for a lead with at least [`HIGH_PRIORITY_SCORE`].
+pub(crate) const HIGH_PRIORITY_AUTOMATION: &str = "high_priority_follow_up";
+/// The CRM's automation for any other lead.
+pub(crate) const STANDARD_AUTOMATION: &str = "standard_nurture";
+
+/// The template of the message at booking. `WHATSAPP_TEMPLATES` replaces it.
+pub(crate) const WELCOME_TEMPLATE: &str = "welcome_booking_confirmation";
+/// The template of the reminder a day before the call. `WHATSAPP_TEMPLATES` replaces it.
+pub(crate) const REMINDER_24H_TEMPLATE: &str = "call_reminder_24h";
+/// The template of the reminder two hours before the call. `WHATSAPP_TEMPLATES` replaces it.
+pub(crate) const REMINDER_2H_TEMPLATE: &str = "call_reminder_2h";
+/// The language of the templates. `WHATSAPP_LANGUAGE` replaces it.
+pub(crate) const TEMPLATE_LANGUAGE: &str = "pt_BR";
+/// What stands in a template for the name of a person whose name is not known.
+pub(crate) const NAME_WHEN_UNKNOWN: &str = "tudo bem";

@@ -1,0 +1,168 @@
+//! Calls, as the calendar reports them: booked, called off, moved, missed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::group::event_group;
+use crate::booking::{BookingChange, BookingId, BookingStatus, Call, StatusChange};
+use crate::contact::{Email, Phone};
+use crate::pii::{self, Text};
+
+event_group! {
+    /// The calendar reported something about a call.
+    CallEvent in EventData::Call {
+        /// A call was booked; one that was moved is booked again.
+        "call_booked" => Booked(CallBooked),
+        /// A booking was called off, or moved to another time.
+        "call_canceled" => Canceled(CallCanceled),
+        /// The person did not come to a call, or a report of that was taken back.
+        "call_missed" => Missed(CallMissed),
+    }
+}
+
+impl CallEvent {
+    /// The booking, if this is one.
+    pub fn booked(&self) -> Option<&CallBooked> {
+        match self {
+            Self::Booked(booked) => Some(booked),
+            Self::Canceled(_) | Self::Missed(_) => None,
+        }
+    }
+
+    /// Whether a call that was to take place will not, or did not. The old half of a move is none,
+    /// nor is a no-show that was taken back.
+    pub const fn is_lost_call(&self) -> bool {
+        match self {
+            Self::Booked(_) => false,
+            Self::Canceled(canceled) => matches!(canceled.withdrawal, Withdrawal::Canceled),
+            Self::Missed(missed) => matches!(missed.attendance, Attendance::Missed),
+        }
+    }
+
+    /// What the event changes on bookings. A booking that replaces another withdraws that one.
+    pub fn bookings(&self) -> Vec<BookingChange> {
+        match self {
+            Self::Booked(booked) => {
+                let replaced = booked.instead_of.iter().map(|id| BookingChange {
+                    id: id.clone(),
+                    call: None,
+                    booked_at: None,
+                    status: StatusChange::Set(BookingStatus::Rescheduled),
+                });
+                let new = BookingChange {
+                    id: booked.call.booking.clone(),
+                    call: Some(booked.call.clone()),
+                    booked_at: Some(booked.booked_at),
+                    status: StatusChange::BookedIfNew,
+                };
+                replaced.chain([new]).collect()
+            }
+            Self::Canceled(canceled) => vec![BookingChange {
+                id: canceled.call.booking.clone(),
+                call: Some(canceled.call.clone()),
+                booked_at: Some(canceled.booked_at),
+                status: StatusChange::Set(match canceled.withdrawal {
+                    Withdrawal::Canceled => BookingStatus::Canceled,
+                    Withdrawal::Rescheduled => BookingStatus::Rescheduled,
+                }),
+            }],
+            Self::Missed(missed) => vec![BookingChange {
+                id: missed.booking.clone(),
+                call: None,
+                booked_at: None,
+                status: StatusChange::Set(match missed.attendance {
+                    Attendance::Missed => BookingStatus::NoShow,
+                    Attendance::MissedTakenBack => BookingStatus::Booked,
+                }),
+            }],
+        }
+    }
+}
+
+/// The person who booked, as the calendar knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitee {
+    /// The e-mail they booked with, which may not be the lead's.
+    #[serde(with = "pii::stored")]
+    pub email: Email,
+    /// The name they booked with.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub name: Option<Text>,
+    /// The number they gave for text messages or in an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub phone: Option<Phone>,
+}
+
+/// A new booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallBooked {
+    /// The call that was booked.
+    pub call: Call,
+    /// The person who booked it.
+    pub invitee: Invitee,
+    /// The time of booking, by the calendar's clock.
+    pub booked_at: Timestamp,
+    /// The booking that this one replaces, if the person moved their call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<BookingId>,
+}
+
+impl CallBooked {
+    /// `new` for a first booking, `moved` for one that replaces another.
+    pub const fn kind(&self) -> &'static str {
+        if self.instead_of.is_none() { "new" } else { "moved" }
+    }
+
+    /// Whole days from the booking to the call.
+    pub fn days_ahead(&self) -> i64 {
+        self.call.starts_at.duration_since(self.booked_at).as_hours().max(0) / 24
+    }
+}
+
+/// Why a booking was withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// The call was called off.
+    Canceled,
+    /// The call was moved: another booking replaces this one.
+    Rescheduled,
+}
+
+/// A withdrawn booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallCanceled {
+    /// The call that had been booked.
+    pub call: Call,
+    /// The person who had booked it.
+    pub invitee: Invitee,
+    /// The time of booking, by the calendar's clock.
+    pub booked_at: Timestamp,
+    /// Whether it was called off or moved.
+    pub withdrawal: Withdrawal,
+    /// Who withdrew it, in the calendar's words: `host` or `invitee`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The reason that they gave.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub reason: Option<Text>,
+}
+
+/// Whether a person missed a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attendance {
+    /// They did not come.
+    Missed,
+    /// They were reported as missing, and the report was taken back.
+    MissedTakenBack,
+}
+
+/// A no-show, or the end of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallMissed {
+    /// The booking of the call.
+    pub booking: BookingId,
+    /// Whether the person missed it.
+    pub attendance: Attendance,
+}
