@@ -1,6 +1,6 @@
 //! `lead-submit`: the landing page's form, which creates leads and scores them.
 //!
-//! What it shares with other forms is in [`crate::intake::form`].
+//! What it shares with other forms is in `crate::intake::form`.
 
 use funil_core::contact::{Email, Phone};
 use funil_core::event::LeadSubmitted;
