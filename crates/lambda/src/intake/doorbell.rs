@@ -1,4 +1,4 @@
-//! Rings: requests that say "drain what is due" and carry no data (docs/design.md, "Ringing").
+//! Rings: requests that say "drain what is due" and carry no data (`docs/design.md`, "Ringing").
 //!
 //! A ring is an HTTP request where the functions have addresses (Netlify, the dev server) and an
 //! asynchronous invocation on AWS. It only saves time: the schedule is what guarantees the work, so

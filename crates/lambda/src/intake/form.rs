@@ -1,5 +1,5 @@
 //! What all public forms share: the rate limit, duplicates, robots, and the response that a receipt
-//! keeps (docs/design.md, "Intake rules").
+//! keeps (`docs/design.md`, "Intake rules").
 //!
 //! A [`Form`] says what is its own. A submission costs two round trips to the table: the rate
 //! check, and the transaction; the first request of a process also reads the table's identity,

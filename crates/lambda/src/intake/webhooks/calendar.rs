@@ -2,7 +2,7 @@
 //!
 //! Finds the lead of the booking and keeps what happened; somebody who booked and is no lead
 //! becomes one. Calls no provider. Calendly switches a subscription off that fails for a day
-//! (docs/providers.md, "Calendly").
+//! (`docs/providers.md`, "Calendly").
 
 use funil_core::contact::consent::ConsentChanges;
 use funil_core::event::Event;
