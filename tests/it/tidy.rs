@@ -27,18 +27,23 @@ fn files(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
+/// The folders in `folder`.
 fn names_in(folder: &str) -> BTreeSet<String> {
     fs::read_dir(root().join(folder))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect()
+}
+
+fn manifest(folder: &Path) -> toml::Table {
+    fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap()
 }
 
 /// The packages that the package in `folder` is built from, without those of its tests.
 fn dependencies(folder: &Path) -> BTreeSet<String> {
-    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
-    let manifest: toml::Table = manifest.parse().unwrap();
-    manifest["dependencies"].as_table().unwrap().keys().cloned().collect()
+    manifest(folder)["dependencies"].as_table().unwrap().keys().cloned().collect()
 }
 
 #[test]
@@ -92,6 +97,15 @@ fn a_functions_main_is_about_ten_lines_and_has_samples_and_a_place_in_the_readme
         assert!(lines <= 16, "{name} has {lines} lines");
         assert!(root().join("events").join(&name).is_dir(), "events/{name}");
         assert!(readme.contains(&format!("`{name}`")), "{name} in README.md");
+    }
+}
+
+#[test]
+fn every_function_is_started_by_the_test_that_they_share() {
+    let start: toml::Table = "name = 'start'\npath = '../start.rs'".parse().unwrap();
+    for name in names_in("functions") {
+        let manifest = manifest(&root().join("functions").join(&name));
+        assert_eq!(manifest.get("test"), Some(&vec![start.clone()].into()), "{name}");
     }
 }
 
