@@ -1,6 +1,6 @@
 //! Calendly as a caller: its webhooks' bodies, and its signature under the world's clock.
 //!
-//! The shapes are those of `provider-apis.md` §4. It must not know what becomes of a call.
+//! The shapes are those of `docs/providers.md` ("Calendly"). It must not know what becomes of a call.
 
 use funil_core::booking::BookingId;
 use funil_core::clock::Clock as _;

@@ -313,7 +313,7 @@ async fn a_table_that_is_down_has_meta_call_again() {
 
 /// Takes Meta's own sample as it is, where `FUNIL_FIXTURES` names the folder that has it.
 #[tokio::test]
-#[ignore = "needs FUNIL_FIXTURES"]
+#[ignore = "needs FUNIL_FIXTURES: Meta's own sample may not be kept in this repository"]
 async fn metas_own_sample_is_taken_as_it_is() {
     let folder = std::env::var_os("FUNIL_FIXTURES").unwrap();
     let path = Path::new(&folder).join("whatsapp/webhook.messages.inbound_text.json");
