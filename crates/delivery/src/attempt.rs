@@ -94,7 +94,7 @@ impl Worker {
             }
             Claimed::Ours(claim) => claim,
         };
-        let Some(delivery) = &claim.delivery else {
+        let Ok(delivery) = &claim.delivery else {
             tracing::warn!(
                 destination = self.destination.name,
                 lead = %due.key.lead_id,

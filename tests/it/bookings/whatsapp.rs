@@ -408,7 +408,7 @@ async fn drain_held_at(world: &mut World, call: usize, meanwhile: impl AsyncFnOn
     let (proxy, url) = Proxy::start().await;
     world.set_table_patience(TablePatience {
         attempt: Duration::from_millis(400),
-        call: Duration::from_secs(4),
+        operation: Duration::from_secs(4),
     });
     let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
     proxy.break_calls(call..call + 1, 1, Break::HangBefore);

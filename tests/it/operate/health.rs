@@ -116,7 +116,7 @@ async fn liveness_is_told_to_everybody_and_nothing_else() {
 async fn what_cannot_do_its_job_says_so_and_why_to_those_who_may_know() {
     let world = World::new().await;
     for (variable, sentence) in [
-        (CLOSED, "the table did not answer GetItem: no connection"),
+        (CLOSED, "the table did not respond to GetItem: no connection"),
         (OTHER_KEY, "HASH_KEY is not the key this table was made with"),
         (("TABLE_NAME", "gone"), "the table refused GetItem: ResourceNotFoundException"),
     ] {

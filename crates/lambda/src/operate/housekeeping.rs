@@ -78,7 +78,7 @@ async fn skip_what_is_off(
         let lease = LeaseId::random(&*site.platform.entropy);
         let claimed = site.store.claim(&due.key, Claiming::Due, lease, now).await?;
         let Claimed::Ours(claim) = claimed else { continue };
-        let Some(delivery) = &claim.delivery else {
+        let Ok(delivery) = &claim.delivery else {
             site.store.release_unread(&claim, after(now, OFF_S)).await?;
             continue;
         };

@@ -1,13 +1,14 @@
-//! Items as DynamoDB keeps them, to and from the domain's types.
+//! Items as DynamoDB keeps them, converted to and from the domain's types.
 //!
-//! Every item carries `v` and `type`. Unknown fields are ignored; an unknown version, event or state
-//! is [`StoreError::Unreadable`], which a worker takes as "newer than I am". Knows no operation.
+//! Every item carries `v` and `type`. Unknown attributes are ignored. An unknown version, event or
+//! state is [`StoreError::CorruptItem`], after which a worker leaves the item to newer code. Knows no
+//! operation.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::booking::BookingId;
-use funil_core::contact::consent::{Consents, Revocations};
+use funil_core::contact::consent::{Consents, Purpose, Revocations};
 use funil_core::delivery::{Attempt, Delivery, MessageStatus, State};
 use funil_core::event::{Event, EventData};
 use funil_core::hash::Digest;
@@ -17,36 +18,43 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::table::error::StoreError;
-use crate::table::key;
+use crate::table::key::{self, DeliveryKey};
 
-/// An item.
+/// An item, or the key of one: attributes by their name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The version that this code writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The version of items that this code writes, and the newest that it reads.
+pub(crate) const VERSION: u32 = 1;
 
+/// A text.
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
+/// A number.
 pub(crate) fn n(number: impl Into<i64>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
 
-/// `value` as attributes.
-pub(crate) fn attributes<T: Serialize>(value: &T, what: &'static str) -> Result<Item, StoreError> {
-    serde_dynamo::to_item(value).map_err(|_| StoreError::Unreadable { what })
+/// A time as it is written outside of keys.
+pub(crate) fn timestamp(at: Timestamp) -> AttributeValue {
+    s(at.to_string())
 }
 
-/// One attribute.
+/// The fields of `value` as attributes.
+pub(crate) fn attributes<T: Serialize>(value: &T, what: &'static str) -> Result<Item, StoreError> {
+    serde_dynamo::to_item(value).map_err(|_| StoreError::InvalidRequest { what })
+}
+
+/// `value` as one attribute.
 pub(crate) fn attribute<T: Serialize>(
     value: &T,
     what: &'static str,
 ) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value).map_err(|_| StoreError::Unreadable { what })
+    serde_dynamo::to_attribute_value(value).map_err(|_| StoreError::InvalidRequest { what })
 }
 
-/// `value` as a whole item under its keys.
+/// `value` as a whole item of the type `kind` under its keys.
 pub(crate) fn item<T: Serialize>(
     (pk, sk): (String, String),
     kind: &'static str,
@@ -60,27 +68,43 @@ pub(crate) fn item<T: Serialize>(
     Ok(item)
 }
 
-/// The keys of an item.
+/// The key of an item.
 pub(crate) fn keys(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     [("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))].into()
 }
 
+/// The text of an attribute; `None` where it is absent or no text.
 pub(crate) fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
+/// The number of an attribute; `None` where it is absent or no whole number.
 pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+/// Reads an item of the type `kind`, if its version is one that this code knows.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     item: Item,
-    what: &'static str,
+    kind: &'static str,
 ) -> Result<T, StoreError> {
+    let name = name(&item, kind);
     if number(&item, "v").is_none_or(|version| version > i64::from(VERSION)) {
-        return Err(StoreError::Unreadable { what });
+        return Err(StoreError::corrupt(name));
     }
-    serde_dynamo::from_item(item).map_err(|_| StoreError::Unreadable { what })
+    serde_dynamo::from_item(item).map_err(|_| StoreError::corrupt(name))
+}
+
+/// What an error calls an item: its type and the ids by which it is found.
+fn name(item: &Item, kind: &str) -> String {
+    let (pk, sk) = (text(item, "pk").unwrap_or_default(), text(item, "sk").unwrap_or_default());
+    match (DeliveryKey::parse(pk, sk), pk.strip_prefix(key::LEAD_PREFIX)) {
+        (Some(key), _) => {
+            format!("{kind} {}/{}", key.lead_id, key.delivery_id().unwrap_or_default())
+        }
+        (None, Some(lead)) => format!("{kind} of lead {lead}"),
+        (None, None) => kind.to_owned(),
+    }
 }
 
 /// An event's attributes.
@@ -96,6 +120,7 @@ struct EventRecord {
     data: EventData,
 }
 
+/// An event as an item.
 pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
     let record = EventRecord {
         event_id: event.id.clone(),
@@ -108,6 +133,7 @@ pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
     item((key::lead(event.lead_id), key::event(event.accepted_at, &event.id)), "event", &record)
 }
 
+/// Reads an event.
 pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
     let record: EventRecord = read(item, "event")?;
     Ok(Event {
@@ -133,6 +159,7 @@ struct LeadRecord {
     consents: Consents,
 }
 
+/// Reads a lead.
 pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
     let record: LeadRecord = read(item, "lead")?;
     Ok(Lead {
@@ -190,12 +217,7 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Where a delivery stands.
-pub(crate) fn delivery_key(delivery: &Delivery) -> key::DeliveryKey {
-    let sk = key::delivery(&delivery.destination, delivery.accepted_at, delivery.id);
-    key::DeliveryKey { lead_id: delivery.lead_id, sk }
-}
-
+/// A delivery as an item.
 pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
     let record = DeliveryRecord {
         delivery_id: delivery.id,
@@ -222,10 +244,11 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         email_digest: delivery.email_digest.clone(),
         phone_digest: delivery.phone_digest.clone(),
     };
-    let key = delivery_key(delivery);
+    let key = DeliveryKey::from(delivery);
     item((key.pk(), key.sk), "delivery", &record)
 }
 
+/// Reads a delivery.
 pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
     let record: DeliveryRecord = read(item, "delivery")?;
     Ok(Delivery {
@@ -254,16 +277,17 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
     })
 }
 
-/// The attribute that holds when a purpose was revoked at an alias.
-pub(crate) fn revoked(purpose: funil_core::contact::consent::Purpose) -> String {
+/// The attribute of an alias that holds when a purpose was revoked.
+pub(crate) fn revoked(purpose: Purpose) -> String {
     format!("revoked_{}", purpose.name())
 }
 
+/// Reads when each purpose was revoked at an alias.
 pub(crate) fn to_revocations(item: &Item) -> Revocations {
     let mut revocations = Revocations::default();
-    for purpose in funil_core::contact::consent::Purpose::ALL {
+    for purpose in Purpose::ALL {
         if let Some(at) = text(item, &revoked(purpose)) {
-            // A word that cannot be read is still a no.
+            // A revocation whose time cannot be read still counts, and outweighs everything.
             revocations.0.insert(purpose, at.parse().unwrap_or(Timestamp::MAX));
         }
     }

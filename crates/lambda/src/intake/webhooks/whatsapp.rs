@@ -313,7 +313,11 @@ impl Taken {
         match next {
             Ok(Self::All) => Ok(self),
             Ok(Self::NotAll) => Ok(Self::NotAll),
-            Err(error @ StoreError::Unreadable { .. }) => {
+            Err(
+                error @ (StoreError::Conflict { .. }
+                | StoreError::CorruptItem { .. }
+                | StoreError::InvalidRequest { .. }),
+            ) => {
                 tracing::error!(error = %error, "a word of WhatsApp's could not be kept");
                 Ok(Self::NotAll)
             }
