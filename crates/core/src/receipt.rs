@@ -1,27 +1,27 @@
-//! Which calls are the same call.
+//! By what a request is recognised as a duplicate (`docs/design.md`, "Accepting").
 //!
-//! Owns how a caller's key is read and how the receipt's key is made (design §7). Knows no form.
+//! Owns how a client's idempotency key is read and how the key of a receipt is made. Knows no form.
 
 use crate::contact::Email;
 use crate::hash::{HashKey, sha256_hex};
 
-/// How long the answer to a form with a key of its own is kept, in seconds: 24 h.
+/// How long the response to a form with an idempotency key is kept, in seconds: 24 h.
 pub const KEYED_RECEIPT_S: i64 = 24 * 60 * 60;
-/// How long the answer to a form known only by its content is kept, in seconds: 5 minutes.
+/// How long the response to a form without an idempotency key is kept, in seconds: 5 minutes.
 pub const CONTENT_RECEIPT_S: i64 = 5 * 60;
 
 /// The value of an `Idempotency-Key` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
-/// The header is there but no key can be read from it.
+/// The `Idempotency-Key` header holds no valid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the Idempotency-Key header must hold 1 to 255 visible characters")]
 pub struct InvalidKey;
 
 impl IdempotencyKey {
-    /// Reads the header, quoted as the draft says (draft-ietf-httpapi-idempotency-key-header) or
-    /// bare as most callers send it.
+    /// Reads the header's value, quoted as draft-ietf-httpapi-idempotency-key-header requires or bare
+    /// as most clients send it.
     pub fn parse(header: &str) -> Result<Self, InvalidKey> {
         let text = header.trim();
         let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
@@ -32,20 +32,20 @@ impl IdempotencyKey {
     }
 }
 
-/// Where the answer to a call is kept, and for how long.
+/// The key of a receipt, and how long the receipt lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptKey {
-    /// Function and digest of the e-mail, so that a site with a constant key loses nobody; or the
-    /// provider.
+    /// For a form the function and a digest of the e-mail, so that a site that always sends the same
+    /// key loses nobody; otherwise the provider.
     pub scope: String,
-    /// Digest of the caller's key, of the content, or of what the provider names the call by.
+    /// Digest of the idempotency key, of the content, or of the provider's name for the request.
     pub key: String,
-    /// Seconds for which the receipt stands; a provider's stands as long as its event.
+    /// How long the receipt lives, in seconds; `None` for a provider's, which is never deleted.
     pub lives_s: Option<i64>,
 }
 
 impl ReceiptKey {
-    /// The receipt of a form: by its key where it has one, else by its content.
+    /// The key for a form: by its idempotency key where it has one, otherwise by its content.
     pub fn of_form(
         hash: &HashKey,
         function: &str,
@@ -67,12 +67,10 @@ impl ReceiptKey {
             },
         }
     }
-}
 
-impl ReceiptKey {
-    /// The receipt of a provider's call, by what the provider names it by.
-    pub fn of_provider(provider: &str, call: &[&str]) -> Self {
-        let key = call.join("\n");
+    /// The key for a provider's request, by the parts of the name that the provider gives it.
+    pub fn of_provider(provider: &str, name: &[&str]) -> Self {
+        let key = name.join("\n");
         Self { scope: provider.to_owned(), key: sha256_hex(key.as_bytes()), lives_s: None }
     }
 }
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_quoted_or_not() {
+    fn an_idempotency_key_is_read_quoted_or_bare() {
         let key = |text: &str| IdempotencyKey::parse(text).map(|key| key.0);
         assert_eq!(key("\"8e03978e\"").as_deref(), Ok("8e03978e"));
         assert_eq!(key(" 8e03978e ").as_deref(), Ok("8e03978e"));
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_of_two_people_makes_two_receipts() {
+    fn the_same_key_sent_for_two_people_makes_two_receipts() {
         let hash = HashKey::new("0123456789abcdef").unwrap();
         let key = IdempotencyKey::parse("constant").unwrap();
         let receipt = |email: &str| {

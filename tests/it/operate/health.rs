@@ -224,7 +224,7 @@ async fn the_gauges_are_prometheus_text() {
     assert_eq!(answer.header("content-type"), Some(content_type));
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     // Only GA4's retry has jitter in its due time.
-    let ga4 = world.delivery(lead(), "ga4").await.due_at.unwrap();
+    let ga4 = world.delivery(lead(), "ga4").await.due_at().unwrap();
     let age = world.now().as_second() - ga4.as_second();
     let expected = GAUGES.replace("8?", &age.to_string());
     assert_eq!(text, expected);

@@ -5,7 +5,7 @@
 
 use funil_core::booking::{BookingId, BookingStatus, StatusChange};
 use funil_core::contact::consent::ConsentChanges;
-use funil_core::delivery::{Reason, State};
+use funil_core::delivery::{Reason, StateKind};
 use funil_core::destination::{AliasDigests, plan};
 use funil_core::event::Event;
 use funil_core::hash::Digest;
@@ -116,7 +116,7 @@ impl Site {
             return Ok(Vec::new());
         }
         let messages = self.store.deliveries_of(event.lead_id, MESSAGES).await?;
-        let pending = messages.iter().filter(|message| message.state == State::Pending);
+        let pending = messages.iter().filter(|message| message.state.kind() == StateKind::Pending);
         Ok(pending
             .filter_map(|message| {
                 let about = message.booking.as_ref()?;

@@ -4,7 +4,7 @@
 //! Nothing here sends; alerts are raised in the table and told by whoever tells.
 
 use funil_core::clock::after;
-use funil_core::delivery::{Delivery, Measured, Outcome, Reason, settle};
+use funil_core::delivery::{Delivery, Measured, Outcome, Reason, Sending, settle};
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeaseId;
 use funil_store::{AlertKind, Claimed, Claiming, StoreError};
@@ -90,7 +90,7 @@ async fn skip_what_is_off(
             now,
             site.platform.entropy.number(),
         );
-        site.store.settle(&claim, &settlement, now).await?;
+        site.store.settle(&claim, &settlement).await?;
         tracing::info!(
             destination = destination.name,
             lead = %delivery.lead_id,
@@ -103,7 +103,7 @@ async fn skip_what_is_off(
 
 /// What was interrupted in a harmful request stays a doubt, on or off.
 const fn skipped(delivery: &Delivery) -> Outcome {
-    if delivery.sending.is_some() {
+    if let Sending::Begun(_) = delivery.state.sending() {
         Outcome::Unknown(Reason::MayHaveBeenSent)
     } else {
         Outcome::Skipped(Reason::Off)

@@ -4,7 +4,7 @@
 //! a worker that dies leaves a delivery that falls due again.
 
 use funil_core::clock::after;
-use funil_core::delivery::{Delivery, LEASE_S, State};
+use funil_core::delivery::{Delivery, LEASE_S, StateKind};
 use funil_core::id::LeaseId;
 use jiff::Timestamp;
 
@@ -78,7 +78,7 @@ impl Store {
         };
         let claim = Expression::default()
             .set_as("lease_id", ":lease", item::attribute(&lease, "lease")?)
-            .set_as("state", ":leased", item::s(State::Leased.name()))
+            .set_as("state", ":leased", item::s(StateKind::Leased.name()))
             .set_as("due_sk", ":end", item::s(key::time(after(now, LEASE_S))))
             .add("claims", 1)
             .condition(condition)
@@ -104,7 +104,7 @@ impl Store {
         let hurry = Expression::default()
             .set_as("due_sk", ":now", item::s(key::time(now)))
             .condition("#state = :pending")
-            .value(":pending", item::s(State::Pending.name()));
+            .value(":pending", item::s(StateKind::Pending.name()));
         self.update(keys(delivery), hurry).await
     }
 }

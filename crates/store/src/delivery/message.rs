@@ -3,7 +3,9 @@
 //! Updates come late, twice and in any order. A message's status only moves forward, and an update may
 //! end a delivery of which nobody knew whether it was sent. Must not know any provider.
 
-use funil_core::delivery::{ATTEMPTS_KEPT, Attempt, Delivery, MessageStatus, Reason, State};
+use funil_core::delivery::{
+    Attempt, AttemptOutcome, Delivery, MessageStatus, Reason, State, StateKind, log_attempt,
+};
 use funil_core::id::DeliveryName;
 use jiff::Timestamp;
 
@@ -64,12 +66,14 @@ impl Store {
             }
             // The worker is about to write that the provider took the message. A failure that is
             // written before that would be overwritten.
-            if delivery.state == State::Leased && update.status == MessageStatus::Failed {
+            let is_leased = delivery.state.kind() == StateKind::Leased;
+            if is_leased && update.status == MessageStatus::Failed {
                 return Ok(Recorded::Busy);
             }
-            let end = end(&delivery, update);
-            if self.write_status(&delivery, update, end, now).await? {
-                return Ok(if end == Some(State::Dead) { Recorded::Died } else { Recorded::Kept });
+            let end = end(&delivery, update, now);
+            if self.write_status(&delivery, update, end.as_ref(), now).await? {
+                let died = matches!(end, Some(State::Dead { .. }));
+                return Ok(if died { Recorded::Died } else { Recorded::Kept });
             }
         }
         Ok(Recorded::Busy)
@@ -81,7 +85,7 @@ impl Store {
         &self,
         delivery: &Delivery,
         update: MessageUpdate,
-        end: Option<State>,
+        end: Option<&State>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut write = Expression::default()
@@ -94,27 +98,23 @@ impl Store {
             None => write.condition("#state = :was AND attribute_not_exists(#message)"),
         };
         if let Some(state) = end {
-            let reason = (state == State::Dead)
-                .then(|| Reason::Failed(update.code.unwrap_or_default()).to_string());
-            let mut log = delivery.log.clone();
-            log.push(Attempt {
+            let attempt = Attempt {
                 at: now,
-                outcome: update.status.attempt_outcome().to_owned(),
+                outcome: AttemptOutcome::Reported(update.status),
                 status: None,
                 duration_ms: 0,
-                reason: reason.clone(),
+                reason: state.reason().cloned(),
                 detail: None,
-            });
-            let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
-            log.drain(..excess);
+            };
+            let log = log_attempt(&delivery.log, attempt);
             write = write
                 .set("state", item::s(state.name()))
                 .set("settled_at", item::timestamp(now))
                 .set("log", item::attribute(&log, "attempt")?)
                 .remove_all(&["due_pk", "due_sk", "doubtful_since"]);
-            write = match reason {
+            write = match state.reason() {
                 Some(reason) => write
-                    .set("reason", item::s(reason))
+                    .set("reason", item::s(reason.to_string()))
                     .set("dead_pk", item::s(key::dead(&delivery.destination)))
                     .set_as("dead_sk", ":now", item::s(key::time(now))),
                 None => write.remove_all(&["reason", "dead_pk", "dead_sk"]),
@@ -127,26 +127,29 @@ impl Store {
 /// Whether the update is about a message that failed before its delivery was sent again: a provider
 /// repeats its updates for days.
 fn is_of_an_earlier_message(update: MessageUpdate, delivery: &Delivery) -> bool {
-    let failed = MessageStatus::Failed.attempt_outcome();
+    let failed = AttemptOutcome::Reported(MessageStatus::Failed);
     let last = delivery.log.iter().rfind(|attempt| attempt.outcome == failed);
     last.zip(update.at).is_some_and(|(failure, at)| at <= failure.at)
 }
 
 /// How an update ends a delivery, if it does: a message that the provider reports as sent was sent,
 /// whatever our record says, and one that failed waits for a person.
-fn end(delivery: &Delivery, update: MessageUpdate) -> Option<State> {
-    let is_unknown = match delivery.state {
-        State::Unknown => true,
-        // Only those that died because they may have been sent.
-        State::Dead => delivery.reason == Some(Reason::MayHaveBeenSent.to_string()),
-        State::Pending | State::Leased | State::Delivered | State::Skipped => false,
+fn end(delivery: &Delivery, update: MessageUpdate, now: Timestamp) -> Option<State> {
+    let is_unknown = match &delivery.state {
+        State::Unknown { .. } | State::Unconfirmed { .. } => true,
+        // Only a delivery that died because it may have been sent.
+        State::Dead { .. } => delivery.state.is_because_of(Reason::MayHaveBeenSent),
+        State::Pending { .. }
+        | State::Leased { .. }
+        | State::Delivered { .. }
+        | State::Skipped { .. } => false,
     };
-    match update.status {
-        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read => {
-            is_unknown.then_some(State::Delivered)
-        }
-        MessageStatus::Failed => {
-            (is_unknown || delivery.state == State::Delivered).then_some(State::Dead)
-        }
+    if update.status.was_sent() {
+        return is_unknown.then_some(State::Delivered { at: now, reason: None });
     }
+    let was_delivered = delivery.state.kind() == StateKind::Delivered;
+    (is_unknown || was_delivered).then(|| State::Dead {
+        at: now,
+        reason: Reason::Failed(update.code.unwrap_or_default()).into(),
+    })
 }

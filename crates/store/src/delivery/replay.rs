@@ -4,7 +4,7 @@
 //! delivery is still as the person saw it. So of two decisions at once one takes effect.
 
 use funil_core::clock::Entropy;
-use funil_core::delivery::{Delivery, Reason, State};
+use funil_core::delivery::{Delivery, Reason, StateKind};
 use funil_core::event::{Event, Verdict};
 use funil_core::id::DeliveryName;
 use jiff::Timestamp;
@@ -42,7 +42,7 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let revival = Expression::default()
-            .set_as("state", ":pending", item::s(State::Pending.name()))
+            .set_as("state", ":pending", item::s(StateKind::Pending.name()))
             .set_as("due_pk", ":due", item::s(key::due(&delivery.destination)))
             .set_as("due_sk", ":now", item::s(key::time(decision.accepted_at)))
             .set("deadline", item::timestamp(deadline))
@@ -62,8 +62,8 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let state = match verdict {
-            Verdict::Delivered => State::Delivered,
-            Verdict::Skipped => State::Skipped,
+            Verdict::Delivered => StateKind::Delivered,
+            Verdict::Skipped => StateKind::Skipped,
         };
         let settlement = Expression::default()
             .set_as("state", ":new", item::s(state.name()))
@@ -81,7 +81,7 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         // A delivery that has not ended has no time of its end, and nobody decides about it.
-        let Some(ended) = delivery.settled_at else { return Ok(false) };
+        let Some(ended) = delivery.settled_at() else { return Ok(false) };
         // The time of its end tells this end from a later one.
         let update = update
             .condition("#state = :was AND #settled_at = :ended")

@@ -2,7 +2,7 @@
 //!
 //! Both are conditional on the lease, so a worker that is too late overwrites nobody.
 
-use funil_core::delivery::{Settlement, State};
+use funil_core::delivery::{Settlement, State, StateKind};
 use jiff::Timestamp;
 
 use crate::delivery::claim::keys;
@@ -17,28 +17,29 @@ impl Store {
         &self,
         claim: &Claim,
         settlement: &Settlement,
-        now: Timestamp,
     ) -> Result<Written, StoreError> {
+        let Settlement { state, attempts, log, blocked } = settlement;
         let mut settle = Expression::default()
-            .set("state", item::s(settlement.state.name()))
-            .set("attempts", item::n(settlement.attempts))
+            .set("state", item::s(state.name()))
+            .set("attempts", item::n(*attempts))
             .set("claims", item::n(0))
-            .set("log", item::attribute(&settlement.log, "attempt")?)
-            .set_or_remove("reason", settlement.reason.clone().map(item::s))
-            .set_or_remove("blocked", (settlement.blocked > 0).then(|| item::n(settlement.blocked)))
-            .set_or_remove("doubtful_since", settlement.unknown_since.map(item::timestamp))
+            .set("log", item::attribute(log, "attempt")?)
+            .set_or_remove("reason", state.reason().map(|reason| item::s(reason.to_string())))
+            .set_or_remove("blocked", (*blocked > 0).then(|| item::n(*blocked)))
+            .set_or_remove("doubtful_since", state.unknown_since().map(item::timestamp))
             .remove_all(&["lease_id", "sending"]);
-        settle = match settlement.due_at {
-            Some(due_at) => settle.set_as("due_sk", ":due", item::s(key::time(due_at))),
-            None => {
-                settle.set("settled_at", item::timestamp(now)).remove_all(&["due_pk", "due_sk"])
-            }
-        };
-        if settlement.state == State::Dead {
+        if let Some(due_at) = state.due_at() {
+            settle = settle.set_as("due_sk", ":due", item::s(key::time(due_at)));
+        }
+        if let Some(at) = state.settled_at() {
+            settle =
+                settle.set("settled_at", item::timestamp(at)).remove_all(&["due_pk", "due_sk"]);
+        }
+        if let State::Dead { at, .. } = state {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();
             settle = settle
                 .set("dead_pk", item::s(key::dead(destination)))
-                .set("dead_sk", item::s(key::time(now)));
+                .set("dead_sk", item::s(key::time(*at)));
         }
         self.write_under_lease(claim, settle).await
     }
@@ -53,7 +54,7 @@ impl Store {
         let release = Expression::default()
             .set_as("due_sk", ":due", item::s(key::time(until)))
             .set("claims", item::n(0))
-            .set_as("state", ":pending", item::s(State::Pending.name()))
+            .set_as("state", ":pending", item::s(StateKind::Pending.name()))
             .remove("lease_id");
         self.write_under_lease(claim, release).await
     }

@@ -1,7 +1,7 @@
 //! Withdrawing: pending deliveries that are not to be sent any more.
 
 use funil_core::clock::Entropy;
-use funil_core::delivery::{Reason, State};
+use funil_core::delivery::{Reason, StateKind};
 use jiff::Timestamp;
 
 use crate::Store;
@@ -15,12 +15,12 @@ use crate::table::transaction::{Transacted, Write};
 /// The update that ends a pending delivery as skipped.
 pub(crate) fn withdrawal(reason: Reason, now: Timestamp) -> Expression {
     Expression::default()
-        .set_as("state", ":skipped", item::s(State::Skipped.name()))
+        .set_as("state", ":skipped", item::s(StateKind::Skipped.name()))
         .set_as("settled_at", ":now", item::timestamp(now))
         .set("reason", item::s(reason.to_string()))
         .remove_all(&["due_pk", "due_sk"])
         .condition("#state = :pending")
-        .value(":pending", item::s(State::Pending.name()))
+        .value(":pending", item::s(StateKind::Pending.name()))
 }
 
 impl Store {

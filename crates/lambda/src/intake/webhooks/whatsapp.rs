@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use funil_core::contact::Phone;
 use funil_core::contact::consent::{Purpose, Revocations, refused};
-use funil_core::delivery::{Reason, State};
+use funil_core::delivery::{Reason, StateKind};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
@@ -255,7 +255,9 @@ impl WhatsAppWebhook {
             }
             store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, NAME, entropy).await?;
             let queued = store.deliveries_of(lead.id, whatsapp::NAME).await?;
-            for delivery in queued.iter().filter(|delivery| delivery.state == State::Pending) {
+            for delivery in
+                queued.iter().filter(|delivery| delivery.state.kind() == StateKind::Pending)
+            {
                 let reason = Reason::NoConsent(Purpose::Whatsapp);
                 // One that a worker took meanwhile is looked at again before it is sent.
                 store.withdraw(&DeliveryKey::from(delivery), reason, now, entropy).await?;
