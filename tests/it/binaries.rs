@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::Env;
@@ -98,9 +98,9 @@ impl Place {
     }
 
     /// How many deliveries of a lead stand so.
-    async fn delivery_count(&self, lead_id: &str, state: State) -> usize {
+    async fn delivery_count(&self, lead_id: &str, state: StateKind) -> usize {
         let journey = self.store.journey(LeadId::parse(lead_id).unwrap()).await.unwrap().unwrap();
-        journey.deliveries.iter().filter(|delivery| delivery.state == state).count()
+        journey.deliveries.iter().filter(|delivery| delivery.state.kind() == state).count()
     }
 
     /// Runs every function that was rung, each in a process of its own.
@@ -290,10 +290,10 @@ async fn functions_killed_in_the_middle_of_their_work_are_swept_after() {
 
     for delivery in place.store.journey(lead_id).await.unwrap().unwrap().deliveries {
         let expected = match delivery.destination.as_str() {
-            "ga4" => State::Unknown,
-            _ => State::Delivered,
+            "ga4" => StateKind::Unknown,
+            _ => StateKind::Delivered,
         };
-        assert_eq!(delivery.state, expected, "{delivery:?}");
+        assert_eq!(delivery.state.kind(), expected, "{delivery:?}");
     }
     assert_eq!(place.providers.crm_contact_count(), 1);
     assert_eq!(place.providers.crm_triggers(&lead_id.to_string()).values().sum::<u32>(), 1);

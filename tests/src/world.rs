@@ -643,8 +643,8 @@ impl World {
         let deliveries = self.journey(lead).await.deliveries;
         let mut states: Vec<String> = deliveries
             .iter()
-            .map(|Delivery { destination, slot, state, reason, .. }| {
-                let reason = reason.as_deref().map(|why| format!(" {why}")).unwrap_or_default();
+            .map(|Delivery { destination, slot, state, .. }| {
+                let reason = state.reason().map(|why| format!(" {why}")).unwrap_or_default();
                 format!("{destination}/{slot} {}{reason}", state.name())
             })
             .collect();

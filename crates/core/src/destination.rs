@@ -25,7 +25,7 @@ use crate::contact::consent::{
     Consents, Decision, FormConsent, Purpose, Revocations, permits, refused,
 };
 use crate::delivery::exchange::{Request, Response};
-use crate::delivery::{Delivery, Outcome, Reason, WhenUnknown, judge};
+use crate::delivery::{Delivery, Outcome, Reason, State, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
 use crate::lead::{Lead, LeadLatest};
@@ -260,7 +260,9 @@ pub fn plan(
                 continue;
             }
             let mut delivery = Delivery::planned(event, destination.name, planned.slot.name);
-            delivery.due_at = planned.due_at.or(delivery.due_at);
+            if let Some(due_at) = planned.due_at {
+                delivery.state = State::due(due_at);
+            }
             let usual = after(event.accepted_at, destination.deadline_h * 3600);
             delivery.deadline = planned.deadline.unwrap_or(usual);
             delivery.booking = planned.booking;

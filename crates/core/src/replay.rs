@@ -1,31 +1,32 @@
-//! Whether a delivery that ended may be sent again: a pure judgement, for a person who asks.
+//! Whether a delivery that ended may be sent again: one pure function (`docs/design.md`, "Replay").
 //!
-//! What differs per destination stands in its registration ([`ReplayPolicy`](crate::destination::repetition::ReplayPolicy)); who asks, and how the table
-//! is told, is known elsewhere.
+//! What differs between destinations is in their
+//! [`ReplayPolicy`](crate::destination::repetition::ReplayPolicy). Who asks, and how a replay is
+//! written, is not known here.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
 use crate::clock::after;
-use crate::delivery::{Delivery, MessageStatus, Outcome, Reason};
+use crate::delivery::{AttemptOutcome, Delivery, MessageStatus, Reason};
 use crate::destination::Destination;
 use crate::destination::repetition::Repeats;
 use crate::event::Event;
 
-/// What a replay would do.
+/// What a replay of a delivery would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Safety {
-    /// It has no second effect.
+    /// The effect happens once.
     Safe,
-    /// The destination may see it twice, for this reason.
+    /// The effect may happen twice, for this reason.
     WouldDuplicate(String),
-    /// The destination would not take it, for this reason.
+    /// The destination would not take it any more, for this reason.
     TooLate(String),
 }
 
 impl Safety {
-    /// The name in answers and tables.
+    /// The name in responses and tables.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Safe => "safe",
@@ -34,7 +35,7 @@ impl Safety {
         }
     }
 
-    /// The sentence that says why it is not safe.
+    /// A sentence that says why it is not safe.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Safe => None,
@@ -42,7 +43,7 @@ impl Safety {
         }
     }
 
-    /// Whether a replay goes ahead, where a person accepts duplicates or does not.
+    /// Whether the delivery may be replayed, by whether a person accepts duplicates.
     pub const fn allows(&self, even_duplicates: bool) -> bool {
         match self {
             Self::Safe => true,
@@ -89,8 +90,8 @@ pub fn replay_safety(
     }
 }
 
-/// The deadline of a delivery that is sent again from `now` on: a fresh one, but never past what the
-/// destination takes, nor past what the message is about.
+/// The deadline of a delivery that is replayed at `now`: as long as a new one's, but never past what
+/// the destination takes, nor past the end of what the message is about.
 pub fn replay_deadline(
     destination: &Destination,
     delivery: &Delivery,
@@ -102,30 +103,30 @@ pub fn replay_deadline(
     ends.into_iter().flatten().fold(fresh, Timestamp::min)
 }
 
-/// The end that the destination planned for the delivery by itself: a reminder's is its call's start.
+/// The deadline that the destination plans for the delivery's slot, if it plans one: for a reminder
+/// the start of its call.
 fn planned_end(destination: &Destination, delivery: &Delivery, event: &Event) -> Option<Timestamp> {
     let planned = (destination.plan)(event);
     planned.iter().find(|planned| planned.slot.name == delivery.slot)?.deadline
 }
 
-/// When it may first have been sent without our knowing; `None` where every try got an answer or
-/// reached nobody, or the provider said since that it did not arrive.
+/// When it may first have been sent without our knowing; `None` where every request got a response or
+/// reached nobody, or the provider reported since that the message failed.
 fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
-    let unknown = Outcome::Unknown(Reason::MayHaveBeenSent).name();
-    let failed = MessageStatus::Failed.attempt_outcome();
+    let failed = AttemptOutcome::Reported(MessageStatus::Failed);
     let since = delivery.log.iter().rposition(|attempt| attempt.outcome == failed).unwrap_or(0);
-    let doubtful = delivery.log[since..].iter().find(|attempt| attempt.outcome == unknown);
-    let may_have_been_sent = Reason::MayHaveBeenSent.to_string();
-    doubtful.map(|attempt| attempt.at).or_else(|| {
-        let says_so = delivery.reason.as_deref() == Some(&may_have_been_sent);
-        says_so.then(|| delivery.settled_at.unwrap_or(delivery.accepted_at))
+    let mut attempts = delivery.log[since..].iter();
+    let unknown = attempts.find(|attempt| attempt.outcome == AttemptOutcome::Unknown);
+    unknown.map(|attempt| attempt.at).or_else(|| {
+        let may_have_been_sent = delivery.state.is_because_of(Reason::MayHaveBeenSent);
+        may_have_been_sent.then(|| delivery.settled_at().unwrap_or(delivery.accepted_at))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::Attempt;
+    use crate::delivery::{Attempt, State};
     use crate::destination::repetition::ReplayPolicy;
     use crate::destination::{self, samples};
 
@@ -139,7 +140,7 @@ mod tests {
             .iter()
             .map(|outcome| Attempt {
                 at: event.accepted_at,
-                outcome: (*outcome).to_owned(),
+                outcome: (*outcome).to_owned().into(),
                 status: None,
                 duration_ms: 0,
                 reason: None,
@@ -199,7 +200,8 @@ mod tests {
     fn a_reason_alone_says_that_it_may_have_been_sent() {
         let event = samples::submitted();
         let mut delivery = delivery(&event, "ga4", &[]);
-        delivery.reason = Some("may_have_been_sent".to_owned());
+        delivery.state =
+            State::Dead { at: event.accepted_at, reason: Reason::MayHaveBeenSent.into() };
         let ga4 = destination::find("ga4").unwrap();
         let safety = replay_safety(ga4, &delivery, &event, hours_later(&event, 1));
         assert_eq!(safety.name(), "would_duplicate");

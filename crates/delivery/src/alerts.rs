@@ -1,8 +1,8 @@
-//! Telling a person: alerts to `MONITORING_WEBHOOK_URL`, in the shape of Slack's incoming webhooks
-//! (`provider-apis.md` §11).
+//! Notifies a person of alerts, at `MONITORING_WEBHOOK_URL` and in the shape of Slack's incoming
+//! webhooks (`docs/design.md`, "Alerts").
 //!
-//! Alerts are never dead-lettered and never alert; one that cannot be sent is tried again a minute
-//! later, for a day, and holds up nothing. Without an address they are log lines only.
+//! An alert that cannot be sent is tried again a minute later for a day. It is never dead, raises no
+//! alert, and holds up nothing. Without an address alerts are log lines only.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use url::Url;
 
 use crate::client::{self, REQUEST_TIMEOUT};
 
-/// After so long an alert that could not be sent is no news any more, in seconds.
-const WORTH_TELLING_S: i64 = 24 * 60 * 60;
+/// How long an alert that cannot be sent is tried, in seconds.
+const TRIED_FOR_S: i64 = 24 * 60 * 60;
 
-/// The one who tells.
+/// Sends the alerts of one site.
 pub struct Alerts {
     store: Store,
     platform: Platform,
@@ -29,13 +29,13 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Reads the configuration and connects. Touches no network.
+    /// Reads the configuration. Opens no connection yet.
     pub fn connect(env: &Env, platform: &Platform) -> Result<Self, ConfigError> {
         let mut settings = env.settings();
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
         let webhook = match settings.optional("MONITORING_WEBHOOK_URL") {
-            // The address is a credential: whoever has it can post.
+            // The address is a credential: whoever knows it can post.
             Some(_) => settings.url("MONITORING_WEBHOOK_URL", None).map(Some),
             None => Some(None),
         };
@@ -48,10 +48,10 @@ impl Alerts {
         settings.finish(alerts)
     }
 
-    /// Tells what is due; answers how many messages went out.
-    pub async fn tell(&self) -> Result<usize, StoreError> {
+    /// Sends the alerts that are due. Returns how many were sent or given up.
+    pub async fn notify(&self) -> Result<usize, StoreError> {
         let now = self.platform.clock.now();
-        let mut told = 0;
+        let mut notified = 0;
         for alert in self.store.take_alerts(now).await? {
             let news = alert.count - alert.notified;
             if news == 0 {
@@ -63,18 +63,20 @@ impl Alerts {
                 kind = alert.kind.name(),
                 count = news,
                 example = alert.example.as_deref().unwrap_or_default(),
-                "alert"
+                "alert: {} at {}, {news} times",
+                alert.kind.name(),
+                alert.destination
             );
-            let late = after(alert.since, WORTH_TELLING_S) <= now;
-            if self.send(&alert, news).await || late {
+            let is_late = after(alert.since, TRIED_FOR_S) <= now;
+            if self.send(&alert, news).await || is_late {
                 self.store.alert_notified(&alert, alert.count, now).await?;
-                told += 1;
+                notified += 1;
             }
         }
-        Ok(told)
+        Ok(notified)
     }
 
-    /// Sends one message; answers whether it is out of our hands.
+    /// Sends one message. Returns whether nothing is left to do for it.
     async fn send(&self, alert: &Alert, news: i64) -> bool {
         let Some(webhook) = &self.webhook else { return true };
         let Ok(url) = Url::parse(webhook.expose()) else { return true };
@@ -84,29 +86,33 @@ impl Alerts {
         match client::send(&self.platform.http, &request, REQUEST_TIMEOUT, now).await {
             Ok(response) if response.succeeded() => true,
             Ok(response) => {
-                tracing::warn!(status = response.status, "the monitoring webhook refused an alert");
+                let status = response.status;
+                tracing::warn!(
+                    status,
+                    "the monitoring webhook refused an alert with status {status}"
+                );
                 false
             }
             Err(_) => {
-                tracing::warn!("the monitoring webhook did not answer");
+                tracing::warn!("the monitoring webhook did not respond to an alert");
                 false
             }
         }
     }
 
-    /// Tells as `dispatch` asks.
+    /// The work of `dispatch` that sends alerts; see [`notify`](Self::notify).
     pub fn into_work(
         self,
     ) -> impl Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static {
         let alerts = Arc::new(self);
         move || {
             let alerts = Arc::clone(&alerts);
-            Box::pin(async move { alerts.tell().await })
+            Box::pin(async move { alerts.notify().await })
         }
     }
 }
 
-/// What a person reads: what happened, how often, and what to do.
+/// The message to a person: what happened, how often, and what to do.
 fn sentence(site: &str, alert: &Alert, news: i64) -> String {
     let to = &alert.destination;
     let since = alert.first_at.strftime("%H:%M UTC");

@@ -1,54 +1,68 @@
-//! One claimed delivery, from its claim to its settlement.
+//! One delivery, from its claim to its settlement (`docs/design.md`, "Delivering").
 //!
-//! Owns the order of the checks, the bounds of a try, and what a missing answer means for a harmful
-//! request. Every path ends in a settlement or leaves the lease to run out.
+//! Owns the order of the checks, the bounds of a try, and what it means that a harmful request got no
+//! response. Every path ends in a settlement, or leaves the delivery to fall due when its lease ends.
 
 use std::time::Duration;
 
-use funil_core::booking::{Booking, BookingStatus};
 use funil_core::clock::after;
 use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, MessageStatus, Outcome, Reason, State,
+    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, MessageStatus, Outcome, Reason, StateKind,
     WhenUnknown, settle,
 };
-use funil_core::destination::{Adapter, Context, Kind, Slot, Step};
-use funil_core::event::Event;
+use funil_core::destination::{Adapter, Context, Destination, Kind, Slot, Step};
+use funil_core::hash::HashKey;
 use funil_core::id::LeaseId;
 use funil_core::lead::Lead;
-use funil_core::pii::Text;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, RateLimit, RateVerdict,
-    StoreError, Written,
+    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, Platform, RateLimit,
+    RateVerdict, Store, StoreError, Written,
 };
 use jiff::Timestamp;
 
+use crate::bounds::{REQUEST_NEEDS_S, bound, detail, withdrawn, without_inputs};
 use crate::client::{self, NoResponse};
 use crate::gate::{Admission, Gate, Tokens, next_minute};
-use crate::worker::{Mode, Worker};
 
-/// How many requests one try may make.
-const REQUESTS_MAX: usize = 8;
 /// How long one try may take, in seconds.
 const TRY_S_MAX: i64 = 25;
-/// No request starts with less than this left of the lease or of the function, in seconds.
-pub(crate) const REQUEST_NEEDS_S: i64 = 12;
-const _: () = assert!(TRY_S_MAX + REQUEST_NEEDS_S <= LEASE_S, "a try begins no request too late");
-/// How much of an answer that was no success the attempt keeps, in characters.
-const DETAIL_CHARS_MAX: usize = 300;
+const _: () = assert!(TRY_S_MAX + REQUEST_NEEDS_S <= LEASE_S, "a request may outlive its lease");
 
-/// What became of a due delivery in this worker's hands.
+/// Whether this deployment sends to the destination.
+pub(crate) enum Mode {
+    /// It sends, with this adapter and its credentials.
+    Sends(Box<dyn Adapter>),
+    /// It is not production: due deliveries are settled as skipped.
+    OutsideProduction,
+    /// The destination is not listed in `DESTINATIONS`: due deliveries are left alone.
+    Off,
+}
+
+/// What handling the deliveries of one destination needs.
+pub(crate) struct Handler {
+    pub(crate) destination: &'static Destination,
+    pub(crate) mode: Mode,
+    pub(crate) store: Store,
+    pub(crate) platform: Platform,
+    /// How long a provider may take to respond to one request.
+    pub(crate) request_timeout: Duration,
+    /// For the digest of a phone, under which the pause between messages is counted.
+    pub(crate) hash_key: HashKey,
+}
+
+/// How handling a due delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handled {
     /// It was claimed and settled.
     Settled,
-    /// Somebody else has it, or had it, or nothing may be sent now.
+    /// Another worker has it or had it, or nothing may be sent now.
     Passed,
     /// The destination's rate is used up for this minute.
     OutOfTokens,
 }
 
-/// A try under way: what it may still do, and what it saw.
+/// A try under way: its bounds, and the responses so far.
 struct Try<'g> {
     gate: &'g Gate<'g>,
     started: Timestamp,
@@ -57,8 +71,8 @@ struct Try<'g> {
     tokens: Tokens,
 }
 
-impl Worker {
-    /// Claims a due delivery, if the gate admits it, and brings it to an end.
+impl Handler {
+    /// Claims a due delivery, if the gate admits it, and settles it.
     pub(crate) async fn handle(
         &self,
         gate: &Gate<'_>,
@@ -75,7 +89,7 @@ impl Worker {
                 };
                 tokens
             }
-            // Only a harmful request leaves a delivery in doubt.
+            // Without harmful requests no delivery can have been interrupted in one.
             Admission::SettleInterrupted if self.destination.when_unknown == WhenUnknown::Never => {
                 return Ok(Handled::Passed);
             }
@@ -94,17 +108,22 @@ impl Worker {
             }
             Claimed::Ours(claim) => claim,
         };
-        let Some(delivery) = &claim.delivery else {
-            tracing::warn!(
-                destination = self.destination.name,
-                lead = %due.key.lead_id,
-                delivery = due.key.delivery_id().unwrap_or_default(),
-                "a delivery written by newer code is released; deploy this function again"
-            );
-            self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
-            gate.unused(admission).await;
-            gate.give_back(tokens).await;
-            return Ok(Handled::Settled);
+        let delivery = match &claim.delivery {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                let (lead, id) = (due.key.lead_id, due.key.delivery_id().unwrap_or_default());
+                tracing::warn!(
+                    destination = self.destination.name,
+                    lead = %lead,
+                    delivery = id,
+                    error = %error,
+                    "released {lead}/{id} for {BLOCKED_S} s, because it cannot be read"
+                );
+                self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
+                gate.unused(admission).await;
+                gate.give_back(tokens).await;
+                return Ok(Handled::Settled);
+            }
         };
         let ends = after(now, TRY_S_MAX);
         let mut this_try = Try { gate, started: now, ends, responses: Vec::new(), tokens };
@@ -113,7 +132,7 @@ impl Worker {
                 destination = self.destination.name,
                 lead = %delivery.lead_id,
                 delivery = %delivery.id,
-                "the lease was lost before sending; another worker has the delivery"
+                "lost the lease of {} before sending; another worker has it", delivery.name()
             );
             gate.give_back(this_try.tokens).await;
             return Ok(Handled::Passed);
@@ -142,7 +161,7 @@ impl Worker {
         let jitter = self.platform.entropy.number();
         let settlement =
             settle(delivery, outcome, self.destination.when_unknown, measured, now, jitter);
-        let written = self.store.settle(claim, &settlement, now).await?;
+        let written = self.store.settle(claim, &settlement).await?;
         this_try.gate.give_back(this_try.tokens).await;
         match written {
             Written::Yes => {
@@ -153,15 +172,15 @@ impl Worker {
                     delivery = %delivery.id,
                     outcome = outcome.name(),
                     state = settlement.state.name(),
-                    reason = settlement.reason.as_deref().unwrap_or_default(),
+                    reason = settlement.state.reason().map(ToString::to_string).unwrap_or_default(),
                     status = status.unwrap_or_default(),
                     attempts = settlement.attempts,
                     Settled = 1,
                     DurationMs = duration_ms,
                     at_ms = now.as_millisecond(),
-                    "settled {}/{}", delivery.lead_id, delivery.id
+                    "settled {}", delivery.name()
                 );
-                self.tell(this_try.gate, delivery, outcome, settlement.state).await?;
+                self.note(this_try.gate, delivery, outcome, settlement.state.kind()).await?;
                 Ok(Handled::Settled)
             }
             Written::LeaseLost => {
@@ -169,32 +188,33 @@ impl Worker {
                     destination = self.destination.name,
                     lead = %delivery.lead_id,
                     delivery = %delivery.id,
-                    "the lease ran out before settling; the delivery is due again"
+                    "lost the lease of {} before settling; it is due again", delivery.name()
                 );
                 Ok(Handled::Passed)
             }
         }
     }
 
-    /// Tells the breaker what the outcome says of the destination, and a person of a death.
-    async fn tell(
+    /// Notes what the outcome says about the destination in its breaker, and raises an alert for a
+    /// dead delivery.
+    async fn note(
         &self,
         gate: &Gate<'_>,
         delivery: &Delivery,
         outcome: &Outcome,
-        state: State,
+        state: StateKind,
     ) -> Result<(), StoreError> {
         let now = self.platform.clock.now();
         gate.note(outcome, now).await?;
-        if state != State::Dead {
+        if state != StateKind::Dead {
             return Ok(());
         }
         let kind = if *outcome == Outcome::Expired { AlertKind::Expired } else { AlertKind::Dead };
-        let example = format!("{}/{}", delivery.lead_id, delivery.id);
+        let example = delivery.name().to_string();
         self.store.raise_alert(self.destination.name, kind, Some(&example), now).await
     }
 
-    /// How the try ends; `None` where the lease was lost before a harmful request.
+    /// The outcome of the try; `None` where the lease was lost before a harmful request.
     async fn outcome(
         &self,
         claim: &Claim,
@@ -203,17 +223,15 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let now = this_try.started;
-        // This claim is counted too.
+        // `claims` counts this claim too.
         if delivery.claims > CLAIMS_MAX {
             return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
         }
-        // Whatever we thought, or were answered, it left.
-        if let Some(MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read) =
-            delivery.message
-        {
+        // The provider confirmed that the message was sent, whatever our record says.
+        if delivery.message.is_some_and(MessageStatus::was_sent) {
             return Ok(Some(Outcome::Delivered));
         }
-        if delivery.sending.is_some() || delivery.unknown_since.is_some() {
+        if delivery.state.sending().may_have_been_sent() {
             return Ok(Some(Outcome::Unknown(Reason::MayHaveBeenSent)));
         }
         if now >= delivery.deadline {
@@ -246,7 +264,7 @@ impl Worker {
             self.store.delivery_inputs(delivery).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
-            (lead, event) => return Ok(Some(not_there(&lead, &event))),
+            (lead, event) => return Ok(Some(without_inputs(&lead, &event))),
         };
         if let Err(purpose) = slot.permitted(&lead.consents, &revocations) {
             return Ok(Some(Outcome::Skipped(Reason::NoConsent(purpose))));
@@ -270,7 +288,7 @@ impl Worker {
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
     }
 
-    /// Sends request after request, as the adapter has it, until it is over.
+    /// Sends one request after another, as the adapter asks for them, until it returns an outcome.
     async fn send_all(
         &self,
         claim: &Claim,
@@ -318,7 +336,9 @@ impl Worker {
                         delivery = %delivery.id,
                         request = this_try.responses.len() + 1,
                         status = response.status,
-                        "answered"
+                        "{} got a response to request {}",
+                        delivery.name(),
+                        this_try.responses.len() + 1
                     );
                     this_try.responses.push(response);
                 }
@@ -327,7 +347,8 @@ impl Worker {
         }
     }
 
-    /// For how many seconds the person has to be left alone first, where the destination asks that.
+    /// How long to wait before the next message to this person, in seconds, where the destination keeps
+    /// a pause and it is not over.
     async fn pause(&self, lead: &Lead, now: Timestamp) -> Result<Option<i64>, StoreError> {
         let (Some(pause_s), Some(phone)) = (self.destination.person_pause_s, &lead.latest.phone)
         else {
@@ -341,8 +362,9 @@ impl Worker {
         })
     }
 
-    /// What a message about a booking ends with if the booking, or the person's consent, was withdrawn
-    /// while we were at it: whoever withdraws sees `sending` or is seen here.
+    /// The outcome of a message about a booking, if the booking was called off or consent revoked since
+    /// the claim. The mark `sending` is written before: whoever withdraws the message either sees that
+    /// mark, or is seen here.
     async fn called_off(
         &self,
         delivery: &Delivery,
@@ -356,14 +378,15 @@ impl Worker {
             return Ok(Some(outcome));
         }
         let Found::There(lead) = &now.lead else {
-            return Ok(Some(not_there(&now.lead, &now.event)));
+            return Ok(Some(without_inputs(&now.lead, &now.event)));
         };
         let refused = slot.permitted(&lead.consents, &now.revocations).err();
         Ok(refused.map(|purpose| Outcome::Skipped(Reason::NoConsent(purpose))))
     }
 
+    /// Sends one request. Without a response, returns the outcome of the try.
     async fn send(&self, request: &Request) -> Result<Response, Outcome> {
-        let timeout: Duration = self.request_timeout;
+        let timeout = self.request_timeout;
         let now = self.platform.clock.now();
         let no_response = match client::send(&self.platform.http, request, timeout, now).await {
             Ok(response) => return Ok(response),
@@ -375,7 +398,7 @@ impl Worker {
             NoResponse::Broken => Reason::Transport,
         };
         match (request.repeat, no_response) {
-            // The connection stood: the provider may have acted.
+            // The provider may have got the request and acted on it.
             (Repeat::Harmful, NoResponse::Timeout | NoResponse::Broken) => {
                 Err(Outcome::Unknown(reason))
             }
@@ -385,8 +408,8 @@ impl Worker {
         }
     }
 
-    /// For how many seconds to step back because another delivery of this lead is under way: until
-    /// its lease ends if it goes first, for a moment if we do.
+    /// How long to wait because another delivery of this lead is leased, in seconds: until its lease
+    /// ends if its key is lower, and for a moment otherwise.
     async fn wait_for_sibling(
         &self,
         claim: &Claim,
@@ -400,71 +423,5 @@ impl Worker {
         let before_us = held.filter(|sibling| sibling.sk < claim.key.sk).map(|s| s.lease_end).max();
         let moment_s = 5 + i64::try_from(self.platform.entropy.number() % 5).unwrap_or(0);
         Ok(Some(before_us.map_or(moment_s, |end| (end.as_second() - now.as_second()).max(1))))
-    }
-}
-
-/// How a try ends that has made so many requests and may not begin another one.
-fn bound(requests: usize, ends: Timestamp, stop_at: Timestamp, now: Timestamp) -> Option<Outcome> {
-    if requests >= REQUESTS_MAX {
-        return Some(Outcome::Retry { reason: Reason::TooManyRequests, retry_after_s: None });
-    }
-    let too_late = after(now, REQUEST_NEEDS_S) > stop_at || now >= ends;
-    let reason = Reason::NoTimeLeft;
-    too_late.then_some(match requests {
-        0 => Outcome::Released { reason, after_s: 1 },
-        _ => Outcome::Retry { reason, retry_after_s: None },
-    })
-}
-
-/// How a delivery about a booking ends, where that booking does not stand.
-const fn withdrawn(delivery: &Delivery, booking: &Found<Booking>) -> Option<Outcome> {
-    if delivery.booking.is_none() {
-        return None;
-    }
-    match booking {
-        Found::There(booking) if booking.status.stands() => None,
-        Found::There(booking) => Some(Outcome::Skipped(Reason::Withdrawn(booking.status))),
-        // It was written with its deliveries: one that is gone was withdrawn for good.
-        Found::Missing => Some(Outcome::Skipped(Reason::Withdrawn(BookingStatus::Canceled))),
-        Found::NotUnderstood => {
-            Some(Outcome::Released { reason: Reason::NotUnderstood, after_s: BLOCKED_S })
-        }
-    }
-}
-
-/// What becomes of a delivery whose lead or event is gone, or written by newer code.
-const fn not_there(lead: &Found<Lead>, event: &Found<Event>) -> Outcome {
-    match (lead, event) {
-        (Found::Missing, _) => Outcome::Rejected(Reason::Missing("lead")),
-        (_, Found::Missing) => Outcome::Rejected(Reason::Missing("event")),
-        (Found::There(_) | Found::NotUnderstood, Found::There(_) | Found::NotUnderstood) => {
-            Outcome::Released { reason: Reason::NotUnderstood, after_s: BLOCKED_S }
-        }
-    }
-}
-
-/// The beginning of an answer that was no success, for a person who has to mend it.
-fn detail(response: &Response) -> Option<Text> {
-    let text = response.body.expose().trim();
-    (!text.is_empty()).then(|| Text::new(text.chars().take(DETAIL_CHARS_MAX).collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_try_has_so_many_requests_and_so_much_time() {
-        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        for (requests, ends_s, stops_s, expected) in [
-            (7, 1, 12, None),
-            (8, 1, 12, Some("too_many_requests")),
-            (0, 0, 12, Some("no_time_left")),
-            (0, 1, 11, Some("no_time_left")),
-        ] {
-            let outcome = bound(requests, after(now, ends_s), after(now, stops_s), now);
-            let reason = outcome.and_then(|outcome| outcome.reason()).map(|why| why.to_string());
-            assert_eq!(reason.as_deref(), expected, "{requests} {ends_s} {stops_s}");
-        }
     }
 }

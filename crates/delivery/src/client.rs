@@ -1,7 +1,7 @@
-//! One request to a provider, moved over the wire and back.
+//! Sends one request to a provider and reads its response.
 //!
-//! Owns timeouts, the cap on answers and `Retry-After`. Knows no destination and logs nothing:
-//! addresses hold e-mails and credentials.
+//! Owns the timeout, the limit on the length of responses, and `Retry-After`. Knows no destination,
+//! and logs nothing, because addresses hold e-mails and credentials.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use funil_core::pii::Text;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// How long a provider may take to answer.
+/// How long a provider may take for its whole response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an answer is read, in bytes.
+/// How much of a response is read, in bytes.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoResponse {
-    /// No connection stood: the provider has seen nothing.
+    /// No connection could be opened: the provider has seen nothing.
     Connect,
-    /// None in time.
+    /// None came in time.
     Timeout,
-    /// The connection broke.
+    /// The connection broke before the response was complete.
     Broken,
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request and reads the response. `now` is the time from which `Retry-After` counts.
 pub(crate) async fn send(
     http: &reqwest::Client,
     request: &Request,
@@ -76,7 +76,7 @@ fn no_response(error: &reqwest::Error) -> NoResponse {
 fn retry_after_s(text: &str, now: Timestamp) -> Option<u32> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than there are numbers for: very long, and capped where it is used.
+        // More seconds than fit: as long as possible, and limited where it is used.
         return Some(text.parse().unwrap_or(u32::MAX));
     }
     let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("120", Some(120)),

@@ -1,7 +1,8 @@
-//! What one drain may send: the breaker read once at its start, and the tokens it has leased.
+//! What one drain may send: by the breaker, which is read once at its start, and by the tokens that it
+//! leases (`docs/design.md`, "Breaker" and "Limiter").
 //!
-//! Owns when to stop asking a destination that fails, and that no request leaves without a token
-//! where a rate is configured. Must not know what is sent.
+//! Owns when to stop sending to a destination that fails, and that no request is sent without a token
+//! where the destination has a rate. Must not know what is sent.
 
 use funil_core::clock::after;
 use funil_core::delivery::Outcome;
@@ -13,40 +14,44 @@ use funil_store::{AlertKind, Due, Lease, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-/// Tokens that a delivery must have in hand before its claim: it may make so many requests.
+/// How many tokens a delivery needs before its claim: as many as it may make requests.
 pub(crate) const TOKENS_PER_DELIVERY: i64 = 8;
-/// The most tokens leased from the table at once; a drain begins with one delivery's and doubles.
+/// The most tokens leased from the table at once. A drain begins with those of one delivery and
+/// doubles.
 const TOKENS_PER_LEASE_MAX: i64 = 64;
-/// A minute's tokens are not used in its last second: the request would arrive in the next minute.
+/// Tokens are not used in the last second of their minute, in seconds: the request would arrive in the
+/// next one.
 const MINUTE_ENDS_EARLY_S: i64 = -1;
 
 /// What may happen to a due delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Claim and send it.
+    /// Claim it and send it.
     Send,
-    /// The same, and everything else waits for how it ends.
+    /// Claim it and send it as the probe; everything else waits for how it ends.
     Probe,
-    /// Claim it only if it was interrupted in a harmful request: no request is made.
+    /// Claim it only if it was interrupted in a harmful request, which needs no request to settle.
     SettleInterrupted,
-    /// Claim it: it is past its deadline, so no request is made.
+    /// Claim it; it is past its deadline, so no request is made.
     SettleExpired,
 }
 
 /// The tokens of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tokens {
-    /// No rate is configured.
+    /// The destination has no rate.
     Unlimited,
-    /// So many requests until then.
+    /// So many requests, until the end of the lease.
     Leased(Lease),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
+    /// Every delivery is sent.
     Sends,
-    /// One delivery tells whether the destination is back.
+    /// The next delivery is the probe.
     Probes,
+    /// Nothing is sent.
     Waits,
 }
 
@@ -55,7 +60,7 @@ struct State {
     mode: Mode,
     pool: Option<Lease>,
     next_lease: i64,
-    /// The minute in which the table had no tokens left.
+    /// The end of the minute in which the table had no tokens left.
     spent_until: Option<Timestamp>,
 }
 
@@ -68,7 +73,7 @@ pub(crate) struct Gate<'w> {
 }
 
 impl<'w> Gate<'w> {
-    /// Reads the breaker; where it may be probed, tries to be the one that does.
+    /// Reads the breaker. Where it may be probed, tries to become the worker that does.
     pub(crate) async fn enter(
         store: &'w Store,
         destination: &'static Destination,
@@ -88,12 +93,12 @@ impl<'w> Gate<'w> {
         Ok(Self { store, destination, requests_per_minute, state: Mutex::new(state) })
     }
 
-    /// When the destination last took something, as far as is known.
+    /// When a delivery to the destination last went through, as far as the breaker knows.
     pub(crate) async fn last_success(&self) -> Option<Timestamp> {
         self.state.lock().await.breaker.last_success
     }
 
-    /// Decides about a due delivery. A probe is given to one delivery; the others wait for it.
+    /// Decides about a due delivery. Of several only one is the probe, and the others wait for it.
     pub(crate) async fn admit(&self, due: &Due, now: Timestamp) -> Admission {
         if due.deadline.is_some_and(|deadline| deadline <= now) {
             return Admission::SettleExpired;
@@ -109,14 +114,14 @@ impl<'w> Gate<'w> {
         }
     }
 
-    /// Takes an admission back of which no use was made: a probe is for the next delivery then.
+    /// Takes back an admission that was not used, so that the next delivery can be the probe.
     pub(crate) async fn unused(&self, admission: Admission) {
         if admission == Admission::Probe {
             self.state.lock().await.mode = Mode::Probes;
         }
     }
 
-    /// Tokens for one delivery, or `None` where this minute has none left.
+    /// The tokens for one delivery, or `None` where this minute has too few left.
     pub(crate) async fn tokens(&self, now: Timestamp) -> Result<Option<Tokens>, StoreError> {
         let Some(per_minute) = self.requests_per_minute else { return Ok(Some(Tokens::Unlimited)) };
         let needed = TOKENS_PER_DELIVERY;
@@ -147,7 +152,7 @@ impl<'w> Gate<'w> {
         Ok(Some(Tokens::Leased(Lease { tokens: needed, until })))
     }
 
-    /// Takes back what a delivery did not use.
+    /// Takes back the tokens that a delivery did not use.
     pub(crate) async fn give_back(&self, tokens: Tokens) {
         if let Tokens::Leased(left) = tokens
             && let Some(pool) = &mut self.state.lock().await.pool
@@ -157,7 +162,7 @@ impl<'w> Gate<'w> {
         }
     }
 
-    /// Ends the drain: what it leased and did not use goes back to the minute, for other workers.
+    /// Ends the drain and returns the tokens that it did not use to their minute, for other workers.
     pub(crate) async fn leave(&self, now: Timestamp) -> Result<(), StoreError> {
         let pool = self.state.lock().await.pool.take();
         match pool.filter(|pool| pool.tokens > 0 && now < pool.until) {
@@ -166,18 +171,18 @@ impl<'w> Gate<'w> {
         }
     }
 
-    /// Notes what an outcome says about the destination.
+    /// Notes in the breaker what an outcome says about the destination, and raises an alert when it opens.
     pub(crate) async fn note(&self, outcome: &Outcome, now: Timestamp) -> Result<(), StoreError> {
         let name = self.destination.name;
-        let told = health(outcome);
+        let health = health(outcome);
         let mut state = self.state.lock().await;
-        let breaker = match told {
+        let breaker = match health {
             Health::NoEvidence => return Ok(()),
             Health::Well => {
                 if state.breaker.wants_success(now) {
                     self.store.destination_succeeded(name, now).await?;
                     if state.breaker.open.is_some() {
-                        tracing::info!(destination = name, "the breaker closed");
+                        tracing::info!(destination = name, "the breaker of {name} closed");
                     }
                     state.breaker = Breaker { last_success: Some(now), ..Breaker::default() };
                 }
@@ -186,24 +191,30 @@ impl<'w> Gate<'w> {
             }
             Health::Failing(reason) if state.breaker.open.is_none() => {
                 let reason = reason.to_string();
-                self.store.destination_failed(name, &reason, probe_after_s(told), now).await?
+                self.store.destination_failed(name, &reason, probe_after_s(health), now).await?
             }
             Health::Failing(reason) | Health::Blocked(reason) => {
                 let reason = reason.to_string();
-                self.store.open_breaker(name, &reason, probe_after_s(told), now).await?
+                self.store.open_breaker(name, &reason, probe_after_s(health), now).await?
             }
         };
         if let Some(open) = &breaker.open {
             state.mode = Mode::Waits;
-            let kind = match told {
+            let kind = match health {
                 Health::Blocked(_) => AlertKind::Blocked,
                 Health::Well | Health::Failing(_) | Health::NoEvidence => AlertKind::BreakerOpened,
             };
             let opened = state.breaker.open.is_none();
             if opened {
-                tracing::warn!(destination = name, reason = open.reason, "the breaker opened");
+                tracing::warn!(
+                    destination = name,
+                    reason = open.reason,
+                    "the breaker of {name} opened: {}",
+                    open.reason
+                );
             }
-            // Whoever opened it may have died before it told anybody: a probe that fails looks.
+            // The worker that opened it may have died before it raised the alert, so each failed probe
+            // checks.
             if opened || !self.store.was_alerted(name, kind, open.since).await? {
                 self.store.raise_alert(name, kind, None, open.since).await?;
             }
@@ -213,7 +224,7 @@ impl<'w> Gate<'w> {
     }
 }
 
-/// When the next minute begins.
+/// The start of the next minute.
 pub(crate) fn next_minute(now: Timestamp) -> Timestamp {
     Timestamp::from_second((now.as_second().div_euclid(60) + 1) * 60).unwrap_or(now)
 }

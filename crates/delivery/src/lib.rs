@@ -1,11 +1,12 @@
-//! Delivering (design §6): the loop that claims, builds, sends, judges and settles, written once for
-//! every destination; and the client that calls providers, which is nowhere else.
+//! Delivering: claims a delivery, builds its requests, sends them, judges the responses and settles,
+//! for every destination alike (`docs/design.md`, "Delivering"). No other crate contacts providers.
 //!
-//! Destinations themselves are pure and live in `funil-core`. This crate must not know what any of
-//! them says.
+//! Destinations themselves are pure and in `funil-core`. This crate must not know what any of them
+//! sends.
 
 mod alerts;
 mod attempt;
+mod bounds;
 mod client;
 mod gate;
 mod worker;

@@ -1,7 +1,7 @@
-//! A worker of one destination: drains what is due, oldest first, with bounded concurrency.
+//! A worker of one destination: delivers what is due, oldest first, several deliveries side by side.
 //!
-//! Owns how long it goes on and what it may run at once. What happens to one delivery is
-//! `attempt.rs`'s.
+//! Owns how long it goes on and how much it does at once. What happens to one delivery is in
+//! `attempt.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use funil_core::clock::after;
-use funil_core::destination::{self, Adapter, Destination, Kind};
-use funil_core::hash::HashKey;
+use funil_core::destination::{self, Destination, Kind};
 use funil_core::id::LeadId;
 use funil_core::settings::{ConfigError, Env, Settings};
 use funil_core::site::{Environment, SiteConfig};
@@ -19,67 +18,55 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::attempt::{Handled, REQUEST_NEEDS_S};
+use crate::attempt::{Handled, Handler, Mode};
+use crate::bounds::REQUEST_NEEDS_S;
 use crate::client::REQUEST_TIMEOUT;
 use crate::gate::{Gate, TOKENS_PER_DELIVERY};
 
-/// How many deliveries one worker has under way.
+/// How many deliveries one worker handles side by side.
 const CONCURRENCY: usize = 32;
-/// How many due deliveries one look at the index brings.
+/// How many due deliveries one query of the index returns.
 const BATCH: i32 = 100;
-/// How long a drain goes on with what falls due, in seconds.
+/// How long a drain waits for what falls due meanwhile, in seconds.
 const GOES_ON_S: i64 = 20;
-/// An index lags its stream: a drain that finds nothing looks again so often, for 2 s in all.
+/// How often a drain that finds nothing looks again, because the index lags behind the stream.
 const LOOKS_AGAIN: u32 = 8;
+/// The wait before each further look: 2 s for all of them.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// What settling after the last request needs of the function's time, in seconds.
+/// How much of the function's time is kept for settling after the last request, in seconds.
 const SETTLING_NEEDS_S: i64 = 2;
 
-/// How a drain treats what is not due yet.
+/// Whether a drain waits for what is not due yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// It returns.
+    /// It returns once nothing is due.
     None,
-    /// It waits for what falls due within 20 s, and looks again for 2 s if it finds nothing.
+    /// It goes on with what falls due within 20 s, and looks again for 2 s if it finds nothing.
     Waits,
 }
 
-/// What a drain did.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Claims that ended in a settlement.
+    /// How many claims ended in a settlement.
     pub settled: usize,
 }
 
-/// Whether this deployment sends.
-pub(crate) enum Mode {
-    /// With these credentials.
-    Sends(Box<dyn Adapter>),
-    /// Not from here: what is due is settled as skipped.
-    OutsideProduction,
-    /// The destination is not listed: what is due is left alone.
-    Off,
-}
-
-/// The one who delivers for a destination.
+/// Delivers to one destination.
 pub struct Worker {
-    pub(crate) destination: &'static Destination,
-    pub(crate) mode: Mode,
-    pub(crate) store: Store,
-    pub(crate) platform: Platform,
-    pub(crate) request_timeout: Duration,
+    handler: Handler,
+    /// The destination's limit, if it has one.
     requests_per_minute: Option<i64>,
-    pub(crate) hash_key: HashKey,
 }
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Worker({})", self.destination.name)
+        write!(f, "Worker({})", self.handler.destination.name)
     }
 }
 
 impl Worker {
-    /// Reads the configuration of a destination, by its name, and connects. Touches no network.
+    /// Reads the configuration for the destination with this name. Opens no connection yet.
     pub fn connect(destination: &str, env: &Env, platform: &Platform) -> Result<Self, ConfigError> {
         let mut settings = env.settings();
         let Some(destination) = destination::find(destination) else {
@@ -89,32 +76,35 @@ impl Worker {
         let aws = AwsConfig::read(&mut settings);
         let mode = site.as_ref().and_then(|site| Self::mode(destination, site, &mut settings));
         let requests_per_minute = Self::rate(destination, &mut settings);
-        let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| Self {
-            destination,
-            mode,
-            store: Store::connect(&aws, &site.table, platform),
-            platform: platform.clone(),
-            request_timeout: REQUEST_TIMEOUT,
-            requests_per_minute,
-            hash_key: site.hash_key,
+        let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| {
+            let handler = Handler {
+                destination,
+                mode,
+                store: Store::connect(&aws, &site.table, platform),
+                platform: platform.clone(),
+                request_timeout: REQUEST_TIMEOUT,
+                hash_key: site.hash_key,
+            };
+            Self { handler, requests_per_minute }
         });
         settings.finish(worker)
     }
 
-    /// Whom it delivers to.
+    /// The destination that it delivers to.
     pub const fn destination(&self) -> &'static Destination {
-        self.destination
+        self.handler.destination
     }
 
-    /// With another limit on how long a provider may take.
+    /// Sets how long a provider may take to respond to one request; [`REQUEST_TIMEOUT`] otherwise.
     #[must_use]
     pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.handler.request_timeout = timeout;
         self
     }
 
-    /// The rate of the destination: its variable, else what its registration says. A rate below what
-    /// one delivery may need is refused, because such a delivery would be released for ever.
+    /// The destination's requests per minute: its variable, otherwise what its registration says. A
+    /// rate below what one delivery may need is refused, because that delivery would be released for
+    /// ever.
     fn rate(destination: &Destination, settings: &mut Settings<'_>) -> Option<i64> {
         let name = destination.requests_per_minute_variable();
         match settings.optional(&name).map(str::parse::<u32>) {
@@ -127,8 +117,8 @@ impl Worker {
         }
     }
 
-    /// Outside production nothing leaves, unless it is pointed elsewhere or named. Only a destination
-    /// that sends needs credentials.
+    /// Whether this deployment sends. Outside production a destination sends only if its base URL is
+    /// set or if it is named; only a destination that sends needs credentials.
     fn mode(
         destination: &'static Destination,
         site: &SiteConfig,
@@ -145,24 +135,26 @@ impl Worker {
         (destination.connect)(settings).map(Mode::Sends)
     }
 
-    /// Delivers what is due, oldest first, until nothing is or `stop_at` comes near.
+    /// Delivers what is due, oldest first, until nothing is due or `stop_at` is near.
     pub async fn drain(
         &self,
         patience: Patience,
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
-        self.store.ready(&self.hash_key).await?;
-        if matches!(self.mode, Mode::Off) {
+        self.handler.store.ready(&self.handler.hash_key).await?;
+        if matches!(self.handler.mode, Mode::Off) {
             return Ok(Drained::default());
         }
         let stop_at = after(stop_at, -SETTLING_NEEDS_S);
         let goes_on_until = match patience {
             Patience::None => None,
-            Patience::Waits => Some(after(self.platform.clock.now(), GOES_ON_S).min(stop_at)),
+            Patience::Waits => {
+                Some(after(self.handler.platform.clock.now(), GOES_ON_S).min(stop_at))
+            }
         };
         let gate = self.gate().await?;
         let drained = self.drain_through(&gate, goes_on_until, stop_at).await;
-        gate.leave(self.platform.clock.now()).await?;
+        gate.leave(self.handler.platform.clock.now()).await?;
         drained
     }
 
@@ -175,25 +167,28 @@ impl Worker {
         let mut drained = Drained::default();
         let mut looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         loop {
-            let now = self.platform.clock.now();
+            let now = self.handler.platform.clock.now();
             if now >= after(stop_at, -REQUEST_NEEDS_S) {
                 return Ok(drained);
             }
             let horizon = goes_on_until.unwrap_or(now).max(now);
-            let mut due = self.store.due(self.destination.name, horizon, BATCH).await?;
+            let mut due =
+                self.handler.store.due(self.handler.destination.name, horizon, BATCH).await?;
             let later = due.split_off(due.partition_point(|item| item.due_at <= now));
             tracing::debug!(
-                destination = self.destination.name,
+                destination = self.handler.destination.name,
                 due = due.len(),
                 due_soon = later.len(),
-                "looked for what is due"
+                "found {} due deliveries to {}",
+                due.len(),
+                self.handler.destination.name
             );
             let settled = self.handle_all(gate, due, stop_at).await;
             drained.settled += settled;
             if settled > 0 {
                 continue;
             }
-            // Nothing to do right now: wait for what falls due soon, or for an index that lags.
+            // Nothing is due now: wait for what falls due soon, or for the index that lags behind.
             let wait = match later.first() {
                 Some(next) => {
                     Duration::try_from(next.due_at.duration_since(now)).unwrap_or_default()
@@ -211,26 +206,29 @@ impl Worker {
         }
     }
 
-    /// Delivers one delivery now, if it is due.
+    /// Delivers one delivery, if it is due.
     pub async fn deliver(
         &self,
         key: &DeliveryKey,
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
-        self.store.ready(&self.hash_key).await?;
-        let due = Due { key: key.clone(), due_at: self.platform.clock.now(), deadline: None };
+        self.handler.store.ready(&self.handler.hash_key).await?;
+        let due =
+            Due { key: key.clone(), due_at: self.handler.platform.clock.now(), deadline: None };
         let gate = self.gate().await?;
         let settled = self.handle_all(&gate, vec![due], after(stop_at, -SETTLING_NEEDS_S)).await;
-        gate.leave(self.platform.clock.now()).await?;
+        gate.leave(self.handler.platform.clock.now()).await?;
         Ok(Drained { settled })
     }
 
     async fn gate(&self) -> Result<Gate<'_>, StoreError> {
-        let now = self.platform.clock.now();
-        Gate::enter(&self.store, self.destination, self.requests_per_minute, now).await
+        let now = self.handler.platform.clock.now();
+        Gate::enter(&self.handler.store, self.handler.destination, self.requests_per_minute, now)
+            .await
     }
 
-    /// Works as a delivery function asks: one delivery, or everything that is due.
+    /// The work of a delivery function: it delivers one delivery, or everything that is due, and
+    /// returns how many were settled.
     pub fn into_work(
         self,
     ) -> impl Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
@@ -250,11 +248,11 @@ impl Worker {
         }
     }
 
-    /// Handles due deliveries side by side; those of one lead one after another where they bring its
-    /// state. One that fails is logged and stays due; it holds up no other.
+    /// Handles due deliveries side by side. Where they bring the lead's state, those of one lead are
+    /// handled one after another. One that fails is logged, stays due, and holds up no other.
     async fn handle_all(&self, gate: &Gate<'_>, due: Vec<Due>, stop_at: Timestamp) -> usize {
         let settled = AtomicUsize::new(0);
-        let lanes = match self.destination.kind {
+        let lanes = match self.handler.destination.kind {
             Kind::Event => due.into_iter().map(|one| vec![one]).collect(),
             Kind::State => by_lead(due),
         };
@@ -263,23 +261,17 @@ impl Worker {
                 let settled = &settled;
                 async move {
                     for due in lane {
-                        // What cannot be sent any more is not claimed either.
-                        if self.platform.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
+                        // Without time for a request nothing is claimed.
+                        if self.handler.platform.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
                             return;
                         }
-                        match self.handle(gate, &due, stop_at).await {
+                        match self.handler.handle(gate, &due, stop_at).await {
                             Ok(Handled::Settled) => {
                                 settled.fetch_add(1, Ordering::Relaxed);
                             }
                             Ok(Handled::Passed) => {}
                             Ok(Handled::OutOfTokens) => return,
-                            Err(error) => tracing::error!(
-                                destination = self.destination.name,
-                                lead = %due.key.lead_id,
-                                delivery = due.key.delivery_id().unwrap_or_default(),
-                                error = %error,
-                                "the table failed during a delivery; it stays due"
-                            ),
+                            Err(error) => self.log_failure(&due, &error),
                         }
                     }
                 }
@@ -287,9 +279,20 @@ impl Worker {
             .await;
         settled.into_inner()
     }
+
+    fn log_failure(&self, due: &Due, error: &StoreError) {
+        let (lead, id) = (due.key.lead_id, due.key.delivery_id().unwrap_or_default());
+        tracing::error!(
+            destination = self.handler.destination.name,
+            lead = %lead,
+            delivery = id,
+            error = %error,
+            "the table failed while {lead}/{id} was handled; it stays due"
+        );
+    }
 }
 
-/// The deliveries of each lead together, leads in the order of their oldest.
+/// The deliveries grouped by lead; the leads are in the order of their oldest delivery.
 fn by_lead(due: Vec<Due>) -> Vec<Vec<Due>> {
     let mut lanes: Vec<Vec<Due>> = Vec::new();
     let mut lane_of: BTreeMap<LeadId, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What the table keeps about a destination as a whole: its breaker, its rate and its alerts.
+//! What the table keeps about a destination as a whole: its breaker, its limiter and its alerts.
 
 pub(crate) mod alert;
 mod breaker;

@@ -1,5 +1,6 @@
-//! Leads with their aliases, their bookings and their journeys.
+//! Leads with their aliases, their consent, their bookings and their journeys.
 
 pub(crate) mod alias;
 pub(crate) mod booking;
+pub(crate) mod consent;
 pub(crate) mod journey;

@@ -1,11 +1,12 @@
-//! The table of Funil (design §5): the only crate that names DynamoDB.
+//! The table of Funil: the only crate that names DynamoDB.
 //!
 //! Each file holds one kind of operation as methods of [`Store`]. Time and randomness come in as
-//! arguments; errors never carry an item. Callers see the domain's types, never the SDK's.
+//! arguments, and errors never carry an item. Callers see the domain's types, never the SDK's. The
+//! table's layout is in `docs/design.md` ("The table").
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "the SDK's error enums are non-exhaustive; our own never get a wildcard here"
+    reason = "the SDK's error enums are non-exhaustive; our own are never matched with a wildcard"
 )]
 
 mod delivery;
@@ -20,18 +21,19 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use delivery::backfill::{EventsPage, ScanPosition};
-pub use delivery::claim::{Claim, Claimed, Claiming, DeliveryInputs, Found, Written};
+pub use delivery::claim::{Claim, Claimed, Claiming, Written};
 pub use delivery::due::{Counted, DeadDelivery, DeadRange, Due, Sibling};
+pub use delivery::inputs::{DeliveryInputs, Found};
 pub use delivery::message::{MessageUpdate, Recorded};
 pub use delivery::replay::Ended;
 pub use destination::alert::{Alert, AlertKind};
 pub use destination::limiter::Lease;
-pub use intake::accept::{
-    Acceptance, Accepted, ConsentEvidence, LeadWrite, Receipt, StoredResponse,
-};
+pub use intake::accept::{Acceptance, Accepted, LeadWrite};
 pub use intake::quarantine::Quarantined;
 pub use intake::rate::{RateLimit, RateVerdict};
+pub use intake::receipt::{Receipt, StoredResponse};
 pub use lead::alias::Alias;
+pub use lead::consent::ConsentEvidence;
 pub use lead::journey::{ConsentRecord, Journey};
 pub use platform::{Platform, TablePatience};
 pub use table::Stream;

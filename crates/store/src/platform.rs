@@ -1,6 +1,6 @@
-//! What the outside lends to everything inside: time, randomness and one HTTP client.
+//! The Platform: time, randomness and the HTTP client, handed down from outside.
 //!
-//! The real ones are made in `funil-lambda`, manual ones in the tests.
+//! `funil-lambda` creates the real one; tests create one whose clock they move.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use funil_core::clock::{Clock, Entropy};
 
-/// How long the table may take to answer. The call to a provider or the browser's patience is the
-/// budget: it fails in seconds.
+/// How long the table may take to respond. Short, because a browser or a provider waits for the
+/// request meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TablePatience {
-    /// One try of the SDK.
+    /// For one try of the SDK.
     pub attempt: Duration,
-    /// All tries of one call together.
-    pub call: Duration,
+    /// For all tries of one operation together.
+    pub operation: Duration,
 }
 
 impl Default for TablePatience {
     fn default() -> Self {
-        Self { attempt: Duration::from_secs(3), call: Duration::from_secs(5) }
+        Self { attempt: Duration::from_secs(3), operation: Duration::from_secs(5) }
     }
 }
 
@@ -31,14 +31,14 @@ pub struct Platform {
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// The client.
+    /// The HTTP client.
     pub http: reqwest::Client,
-    /// How long the table may take.
+    /// How long the table may take to respond.
     pub table_patience: TablePatience,
 }
 
 impl Platform {
-    /// A shell with a client of its own.
+    /// A Platform with an HTTP client of its own.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             clock,
@@ -51,6 +51,6 @@ impl Platform {
 
 impl fmt::Debug for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[shell]")
+        f.write_str("[platform]")
     }
 }

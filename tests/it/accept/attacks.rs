@@ -1,7 +1,7 @@
 //! What somebody who means harm, or an unlucky deployment, tried once and must not manage again.
 
 use funil_core::contact::consent::Purpose;
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_dev::simulated::Behaviour;
 use serde_json::{Value, json};
 
@@ -47,10 +47,10 @@ async fn a_lead_written_by_newer_code_waits_and_is_delivered_once_it_is_understo
     };
     world.ask_table("UpdateItem", version("2")).await;
     world.drain().await;
-    assert_eq!(world.delivery(lead(), "segment").await.state, State::Pending);
+    assert_eq!(world.delivery(lead(), "segment").await.state.kind(), StateKind::Pending);
     world.ask_table("UpdateItem", version("1")).await;
     world.advance(jiff::SignedDuration::from_mins(6)).await;
-    assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
+    assert_eq!(world.delivery(lead(), "segment").await.state.kind(), StateKind::Delivered);
     world.finish().await;
 }
 
@@ -116,7 +116,10 @@ async fn a_worker_with_little_time_left_claims_nothing_and_spends_nothing() {
     let drained = worker.drain(funil_delivery::Patience::None, soon).await.unwrap();
     assert_eq!(drained.settled, 0);
     let delivery = world.delivery(lead(), "segment").await;
-    assert_eq!((delivery.state, delivery.attempts, delivery.claims), (State::Pending, 0, 0));
+    assert_eq!(
+        (delivery.state.kind(), delivery.attempts, delivery.claims),
+        (StateKind::Pending, 0, 0)
+    );
     world.drain().await;
     world.finish().await;
 }

@@ -3,6 +3,7 @@
 use funil_core::clock::after;
 use funil_core::contact::Email;
 use funil_core::contact::consent::{Decision, How, Purpose};
+use funil_core::delivery::{AttemptOutcome, State};
 use funil_core::event::{EventData, FormEvent};
 use funil_core::id::LeadId;
 use funil_core::score::amanda::ClientScore;
@@ -190,12 +191,13 @@ async fn the_journey_tells_everything_that_happened() {
     );
     for delivery in &journey.deliveries {
         assert_eq!(delivery.event_id, event.id);
-        assert_eq!(delivery.settled_at, Some(after(accepted_at, 2)));
+        assert_eq!(delivery.settled_at(), Some(after(accepted_at, 2)));
         assert_eq!(delivery.attempts, 1);
         assert_eq!(delivery.claims, 0);
-        assert_eq!((delivery.lease_id, delivery.sending, delivery.due_at), (None, None, None));
+        let settled = State::Delivered { at: after(accepted_at, 2), reason: None };
+        assert_eq!(delivery.state, settled);
         let [attempt] = &delivery.log[..] else { panic!("one attempt") };
-        assert_eq!((&*attempt.outcome, &attempt.reason), ("delivered", &None));
+        assert_eq!((&attempt.outcome, &attempt.reason), (&AttemptOutcome::Delivered, &None));
         assert!(attempt.status.is_some_and(|status| (200..300).contains(&status)));
     }
     world.finish().await;

@@ -394,7 +394,7 @@ async fn messaged(mut place: Place) -> Vec<Written> {
         assert_eq!(answer["statusCode"], status, "{what}: {answer}");
         assert_nothing_in(what, &answer.to_string());
     }
-    assert_eq!(place.delivery_count(LEAD_ID, State::Dead).await, 1, "WhatsApp refused it");
+    assert_eq!(place.delivery_count(LEAD_ID, StateKind::Dead).await, 1, "WhatsApp refused it");
 
     let at = place.platform.clock.now().as_second();
     let inbound = funil_dev::simulated::whatsapp_inbound;
@@ -413,7 +413,7 @@ async fn messaged(mut place: Place) -> Vec<Written> {
     let unsigned = inbound("5511975318642", "qzwrong", at).to_string();
     assert_eq!(webhook.invoke(call(&unsigned), TIME_S).await.unwrap()["statusCode"], 401);
     assert_eq!(
-        place.delivery_count(LEAD_ID, State::Skipped).await,
+        place.delivery_count(LEAD_ID, StateKind::Skipped).await,
         2,
         "nothing is queued any more"
     );

@@ -6,7 +6,7 @@ use std::path::Path;
 use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
 use funil_core::contact::consent::{Decision, How};
-use funil_core::delivery::{Delivery, State};
+use funil_core::delivery::{Delivery, State, StateKind};
 use funil_core::event::{CallEvent, Event, EventData};
 use funil_core::id::LeadId;
 use funil_core::provider::calendly;
@@ -54,7 +54,7 @@ async fn plan_message(world: &World, id: LeadId, invitee: &str, slot: &str) -> D
     let event =
         Event { accepted_at: at, id: funil_core::id::EventId::sync(at, world.entropy()), ..event };
     let mut delivery = Delivery::planned(&event, "whatsapp", slot);
-    delivery.due_at = Some(after(at, 24 * 3600));
+    delivery.state = State::due(after(at, 24 * 3600));
     delivery.deadline = after(at, 48 * 3600);
     delivery.booking = Some(booking(invitee));
     let written =
@@ -68,7 +68,12 @@ async fn messages(world: &World, id: LeadId) -> Vec<String> {
     let mut shown: Vec<_> = found
         .iter()
         .map(|one| {
-            format!("{} {} {}", one.slot, one.state.name(), one.reason.as_deref().unwrap_or("-"))
+            format!(
+                "{} {} {}",
+                one.slot,
+                one.state.name(),
+                one.reason_text().as_deref().unwrap_or("-")
+            )
         })
         .collect();
     shown.sort();
@@ -537,6 +542,9 @@ async fn state_of_a_withdrawn_message_is_final() {
     let message = plan_message(&world, lead(), "INV1", "reminder_2h").await;
     take(&world, &canceled("INV1")).await;
     let settled = world.store.deliveries_of(lead(), "whatsapp").await.unwrap().remove(0);
-    assert_eq!((settled.id, settled.state, settled.due_at), (message.id, State::Skipped, None));
+    assert_eq!(
+        (settled.id, settled.state.kind(), settled.due_at()),
+        (message.id, StateKind::Skipped, None)
+    );
     world.finish().await;
 }

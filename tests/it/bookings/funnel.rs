@@ -1,7 +1,7 @@
 //! The whole way of a lead, through the front doors: form, questionnaire, booking, confirmation,
 //! reminders, call; and again with everything that happens on the way.
 
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_core::provider::whatsapp;
 use funil_core::settings::Secret;
 use funil_dev::simulated::{Behaviour, WhatsAppMessage};
@@ -263,7 +263,7 @@ async fn a_message_without_an_answer_is_never_sent_twice_and_found_by_its_status
             until(&world, STARTS_AT).await;
             assert_eq!(templates(&world), [WELCOME, DAY_BEFORE, HOURS_BEFORE], "{hangs} {told}");
             let deliveries = world.store.deliveries_of(lead(), "whatsapp").await.unwrap();
-            let dead = deliveries.iter().filter(|one| one.state == State::Dead).count();
+            let dead = deliveries.iter().filter(|one| one.state.kind() == StateKind::Dead).count();
             let expected = usize::from(!told);
             assert_eq!(dead, expected, "{hangs} {told}: {deliveries:?}");
             world.providers.release_hung();

@@ -7,7 +7,7 @@ use funil_core::booking::{BookingId, Call, Place};
 use funil_core::clock::after;
 use funil_core::contact::Email;
 use funil_core::contact::consent::{ConsentChanges, Purpose};
-use funil_core::delivery::{Delivery, MessageStatus, Reason, State};
+use funil_core::delivery::{Delivery, MessageStatus, Reason, StateKind};
 use funil_core::destination::{AliasDigests, plan};
 use funil_core::event::{CallBooked, Event, Invitee, Operator};
 use funil_core::id::{DeliveryName, EventId, LeadId, LeaseId};
@@ -250,7 +250,11 @@ async fn one_number_gets_one_message_in_six_seconds() {
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 6), "{times:?}");
     for lead in [lead(), others[0], others[1]] {
         let delivery = slot(&world, lead, "welcome").await;
-        assert_eq!((delivery.state, delivery.attempts), (State::Delivered, 1), "waiting is no try");
+        assert_eq!(
+            (delivery.state.kind(), delivery.attempts),
+            (StateKind::Delivered, 1),
+            "waiting is no try"
+        );
     }
     end(world).await;
 }
@@ -283,7 +287,7 @@ async fn a_message_that_whatsapp_tells_of_though_it_answered_with_an_error_is_no
     world.providers.script("whatsapp", [Behaviour::Status(503), Behaviour::Normal]);
     call_in(&world, lead(), 1).await;
     let welcome = slot(&world, lead(), "welcome").await;
-    assert_eq!(welcome.state, State::Pending);
+    assert_eq!(welcome.state.kind(), StateKind::Pending);
     let name = format!("{LEAD}/{}", welcome.id);
     let status = json!({"id": "wamid.1", "status": "delivered", "biz_opaque_callback_data": name});
     let value = json!({"statuses": [status]});
@@ -361,13 +365,16 @@ async fn a_message_that_fails_after_it_was_taken_is_dead_and_can_be_sent_again()
     world.pass(10);
     let failed = first.status("failed", Some(131_026), world.now().as_second());
     assert_eq!(tell(&world, &failed).await.status, 200);
-    assert_eq!(slot(&world, lead(), "welcome").await.reason.as_deref(), Some("failed_131026"));
+    assert_eq!(
+        slot(&world, lead(), "welcome").await.reason_text().as_deref(),
+        Some("failed_131026")
+    );
     assert!(is_alerted(&world).await);
     world.pass(60);
     let name = world.store.dead("whatsapp", 10).await.unwrap();
     assert_eq!(name.len(), 1);
     let dead = slot(&world, lead(), "welcome").await;
-    assert_eq!((dead.state, dead.message), (State::Dead, Some(MessageStatus::Failed)));
+    assert_eq!((dead.state.kind(), dead.message), (StateKind::Dead, Some(MessageStatus::Failed)));
     let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
     let ended = world.store.delivery_named(name).await.unwrap().unwrap();
     let judged = Judged::new(ended, world.now());
@@ -382,8 +389,8 @@ async fn a_message_that_fails_after_it_was_taken_is_dead_and_can_be_sent_again()
     assert_eq!(tell_status(&world, &second, "delivered", None).await, 200);
     let welcome = slot(&world, lead(), "welcome").await;
     assert_eq!(
-        (welcome.state, welcome.message),
-        (State::Delivered, Some(MessageStatus::Delivered))
+        (welcome.state.kind(), welcome.message),
+        (StateKind::Delivered, Some(MessageStatus::Delivered))
     );
     end(world).await;
 }
@@ -408,7 +415,7 @@ async fn drain_held_at(world: &mut World, call: usize, meanwhile: impl AsyncFnOn
     let (proxy, url) = Proxy::start().await;
     world.set_table_patience(TablePatience {
         attempt: Duration::from_millis(400),
-        call: Duration::from_secs(4),
+        operation: Duration::from_secs(4),
     });
     let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
     proxy.break_calls(call..call + 1, 1, Break::HangBefore);
@@ -439,15 +446,15 @@ async fn a_call_withdrawn_while_its_message_is_in_a_workers_hands_is_not_told_of
         let mut world = reminder_due().await;
         drain_held_at(&mut world, call, async |world: &World| {
             let reminder = slot(world, lead(), "reminder_2h").await;
-            assert_eq!(reminder.state, State::Leased);
-            assert_eq!(reminder.sending.is_some(), call == LAST_LOOK);
+            assert_eq!(reminder.state.kind(), StateKind::Leased);
+            assert_eq!(reminder.state.sending().may_have_been_sent(), call == LAST_LOOK);
             let answer = withdraw(world, &json!({"leadId": LEAD})).await;
             assert_eq!(answer.json()["withdrawn"].as_array().unwrap().len(), 1);
         })
         .await;
         let reminder = slot(&world, lead(), "reminder_2h").await;
-        assert_eq!(reminder.reason.as_deref(), Some("booking_canceled"), "held at {call}");
-        assert_eq!(reminder.state, State::Skipped);
+        assert_eq!(reminder.reason_text().as_deref(), Some("booking_canceled"), "held at {call}");
+        assert_eq!(reminder.state.kind(), StateKind::Skipped);
         assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
         end(world).await;
     }
@@ -465,8 +472,8 @@ async fn somebody_who_opts_out_while_a_message_is_in_a_workers_hands_does_not_ge
         .await;
         let reminder = slot(&world, lead(), "reminder_2h").await;
         assert_eq!(
-            (reminder.state, reminder.reason.as_deref()),
-            (State::Skipped, Some("no_consent_whatsapp")),
+            (reminder.state.kind(), reminder.reason_text().as_deref()),
+            (StateKind::Skipped, Some("no_consent_whatsapp")),
             "held at {call}"
         );
         assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
@@ -595,7 +602,7 @@ async fn a_message_about_a_call_that_is_off_costs_the_person_no_pause() {
     }
     world.advance(SignedDuration::from_hours(20)).await;
     let reminder = slot(&world, lead(), "reminder_2h").await;
-    assert_eq!(reminder.reason.as_deref(), Some("booking_canceled"));
+    assert_eq!(reminder.reason_text().as_deref(), Some("booking_canceled"));
     assert_eq!(world.items("RATE#whatsapp").await, [Value::Null; 0]);
     end(world).await;
 }
@@ -613,7 +620,7 @@ async fn what_a_worker_holds_is_not_withdrawn_out_of_its_hands() {
     let reason = Reason::NoConsent(Purpose::Whatsapp);
     let withdrawn = world.store.withdraw(&key, reason, world.now(), world.entropy()).await;
     assert!(!withdrawn.unwrap());
-    assert_eq!(slot(&world, lead(), "reminder_2h").await.lease_id, Some(lease));
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.state.lease(), Some(lease));
     world.advance(SignedDuration::from_mins(5)).await;
     end(world).await;
 }

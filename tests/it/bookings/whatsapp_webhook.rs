@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use funil_core::contact::consent::{Decision, How};
-use funil_core::delivery::{MessageStatus, State};
+use funil_core::delivery::{MessageStatus, StateKind};
 use funil_core::id::{LeadId, LeaseId};
 use funil_dev::simulated::whatsapp_inbound;
 use funil_store::{Claimed, Claiming, DeliveryKey};
@@ -143,7 +143,7 @@ async fn an_old_opt_out_that_comes_again_does_not_undo_a_later_yes() {
     yes["consent"]["whatsapp"] = json!(true);
     world.submit(&yes).await;
     call_in(&world, lead(), 3).await;
-    assert_eq!(slot(&world, lead(), "welcome").await.state, State::Delivered);
+    assert_eq!(slot(&world, lead(), "welcome").await.state.kind(), StateKind::Delivered);
     assert_eq!(tell(&world, &stop).await.status, 200);
     assert!(!is_revoked(&world, lead()).await);
     world.advance(SignedDuration::from_hours(4)).await;
@@ -165,10 +165,10 @@ async fn somebody_without_a_number_is_known_by_their_business_scoped_id() {
     let stop = written("stop", &world, &json!({"from_user_id": "BR.1"}), &json!([]));
     assert_eq!(tell(&world, &stop).await.status, 200);
     assert!(is_revoked(&world, lead()).await && is_revoked(&world, later).await);
-    assert_eq!(slot(&world, lead(), "reminder_2h").await.state, State::Skipped);
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.state.kind(), StateKind::Skipped);
     let tomorrow = namesake(&world, 2).await;
     call_in(&world, tomorrow, 1).await;
-    assert_eq!(slot(&world, tomorrow, "welcome").await.state, State::Skipped);
+    assert_eq!(slot(&world, tomorrow, "welcome").await.state.kind(), StateKind::Skipped);
     world.finish().await;
 }
 
@@ -187,10 +187,10 @@ async fn what_was_taken_back_under_an_id_counts_for_the_number_it_turns_out_to_h
     assert!(is_revoked(&world, lead()).await);
     let welcome = slot(&world, lead(), "welcome").await;
     assert_eq!(welcome.message, Some(MessageStatus::Read), "the status counts too");
-    assert_eq!(slot(&world, lead(), "reminder_24h").await.state, State::Skipped);
+    assert_eq!(slot(&world, lead(), "reminder_24h").await.state.kind(), StateKind::Skipped);
     let tomorrow = namesake(&world, 2).await;
     call_in(&world, tomorrow, 1).await;
-    assert_eq!(slot(&world, tomorrow, "welcome").await.state, State::Skipped);
+    assert_eq!(slot(&world, tomorrow, "welcome").await.state.kind(), StateKind::Skipped);
     world.finish().await;
 }
 
@@ -207,7 +207,7 @@ async fn a_status_tells_whose_an_id_is_where_it_tells_no_number() {
     let stop = written("parar", &world, &json!({"from_user_id": "BR.9"}), &json!([]));
     assert_eq!(tell(&world, &stop).await.status, 200);
     assert!(is_revoked(&world, lead()).await);
-    assert_eq!(slot(&world, lead(), "reminder_2h").await.state, State::Skipped);
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.state.kind(), StateKind::Skipped);
     world.finish().await;
 }
 
@@ -227,7 +227,11 @@ async fn statuses_move_forward_only_and_foreign_ones_are_nobodys() {
         assert_eq!(slot(&world, lead(), "welcome").await.message, Some(known), "{status}");
     }
     assert_eq!(tell_status(&world, &message, "failed", Some(131_000)).await, 200);
-    assert_eq!(slot(&world, lead(), "welcome").await.state, State::Delivered, "it was read");
+    assert_eq!(
+        slot(&world, lead(), "welcome").await.state.kind(),
+        StateKind::Delivered,
+        "it was read"
+    );
     let mut foreign = message.clone();
     for data in [
         None,
@@ -277,7 +281,10 @@ async fn many_words_in_one_call_are_each_taken_and_one_that_comes_too_early_is_a
     world.drain().await;
     assert_eq!(tell(&world, &all).await.status, 200);
     let dead = slot(&world, lead(), "reminder_2h").await;
-    assert_eq!((dead.state, dead.reason.as_deref()), (State::Dead, Some("failed_131026")));
+    assert_eq!(
+        (dead.state.kind(), dead.reason_text().as_deref()),
+        (StateKind::Dead, Some("failed_131026"))
+    );
     assert_eq!(world.items("ALERT#whatsapp#dead").await.len(), 1);
     world.finish().await;
 }
@@ -306,8 +313,8 @@ async fn a_table_that_is_down_has_meta_call_again() {
     }
     proxy.mend();
     assert!(is_revoked(&world, lead()).await);
-    assert_eq!(slot(&world, lead(), "reminder_24h").await.state, State::Skipped);
-    assert_eq!(slot(&world, lead(), "reminder_2h").await.state, State::Skipped);
+    assert_eq!(slot(&world, lead(), "reminder_24h").await.state.kind(), StateKind::Skipped);
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.state.kind(), StateKind::Skipped);
     world.finish().await;
 }
 

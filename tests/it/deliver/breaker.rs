@@ -2,7 +2,7 @@
 //! lead pays for it.
 
 use funil_core::delivery::breaker::{FAILURES_TO_OPEN, PROBE_AFTER_S};
-use funil_core::delivery::{BLOCKED_S, LEASE_S, State};
+use funil_core::delivery::{BLOCKED_S, LEASE_S, StateKind};
 use funil_core::id::{LeadId, LeaseId};
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
@@ -67,7 +67,7 @@ async fn after_failures_in_a_row_nothing_is_sent_until_one_worker_has_probed() {
     world.advance(jiff::SignedDuration::from_mins(10)).await;
     for lead in leads {
         let delivery = world.delivery(lead, "segment").await;
-        assert_eq!(delivery.state, State::Delivered);
+        assert_eq!(delivery.state.kind(), StateKind::Delivered);
         assert!(delivery.attempts <= 3, "{}", delivery.attempts);
     }
     world.finish().await;
@@ -108,7 +108,7 @@ async fn an_expired_key_over_a_weekend_kills_no_lead() {
     world.providers.behave("crm", Behaviour::Normal);
     world.advance(jiff::SignedDuration::from_mins(10)).await;
     for lead in leads {
-        assert_eq!(world.delivery(lead, "crm").await.state, State::Delivered);
+        assert_eq!(world.delivery(lead, "crm").await.state.kind(), StateKind::Delivered);
     }
     world.finish().await;
 }
@@ -128,12 +128,15 @@ async fn what_is_too_late_or_interrupted_is_settled_while_it_is_open_and_nothing
     world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
 
     world.drain().await;
-    assert_eq!(world.delivery(leads[0], "ga4").await.state, State::Unknown);
-    assert_eq!(world.delivery(leads[1], "ga4").await.state, State::Pending);
+    assert_eq!(world.delivery(leads[0], "ga4").await.state.kind(), StateKind::Unknown);
+    assert_eq!(world.delivery(leads[1], "ga4").await.state.kind(), StateKind::Pending);
     world.pass(72 * 3600);
     world.drain().await;
     let late = world.delivery(leads[1], "ga4").await;
-    assert_eq!((late.state, late.reason.as_deref()), (State::Dead, Some("deadline_passed")));
+    assert_eq!(
+        (late.state.kind(), late.reason_text().as_deref()),
+        (StateKind::Dead, Some("deadline_passed"))
+    );
     assert!(world.calls("ga4").is_empty());
     world.finish().await;
 }
@@ -147,7 +150,7 @@ async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever()
     for round in 1..=4 {
         world.providers.script("segment", [Behaviour::Status(403)]);
         world.drain().await;
-        if world.delivery(refused, "segment").await.state == State::Dead {
+        if world.delivery(refused, "segment").await.state.kind() == StateKind::Dead {
             break;
         }
         assert!(round < 4, "it should have been given up");
@@ -160,13 +163,13 @@ async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever()
         world.store.take_probe("segment", 0, world.now()).await.unwrap();
         world.pass(1);
         world.drain().await;
-        assert_eq!(world.delivery(other, "segment").await.state, State::Delivered);
+        assert_eq!(world.delivery(other, "segment").await.state.kind(), StateKind::Delivered);
         world.pass(BLOCKED_S);
     }
     let delivery = world.delivery(refused, "segment").await;
     assert_eq!(
-        (delivery.state, delivery.reason.as_deref(), delivery.attempts),
-        (State::Dead, Some("blocked_alone"), 1)
+        (delivery.state.kind(), delivery.reason_text().as_deref(), delivery.attempts),
+        (StateKind::Dead, Some("blocked_alone"), 1)
     );
     world.finish().await;
 }
@@ -186,10 +189,10 @@ async fn while_it_is_open_a_worker_that_still_sends_keeps_its_delivery() {
     // An index that lags still shows it as due.
     let worker = world.worker("ga4");
     assert_eq!(worker.deliver(&key, world.stop_at()).await.unwrap().settled, 0);
-    assert_eq!(world.delivery(leads[0], "ga4").await.lease_id, Some(lease));
+    assert_eq!(world.delivery(leads[0], "ga4").await.state.lease(), Some(lease));
     world.pass(LEASE_S);
     world.drain().await;
-    assert_eq!(world.delivery(leads[0], "ga4").await.state, State::Unknown);
+    assert_eq!(world.delivery(leads[0], "ga4").await.state.kind(), StateKind::Unknown);
     world.finish().await;
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use funil_core::clock::after;
-use funil_core::delivery::{LEASE_S, Measured, Outcome, State, WhenUnknown, settle};
+use funil_core::delivery::{LEASE_S, Measured, Outcome, Sending, StateKind, WhenUnknown, settle};
 use funil_core::event::Operator;
 use funil_core::id::{DeliveryName, LeadId, LeaseId};
 use funil_delivery::Patience;
@@ -45,7 +45,7 @@ async fn end(world: &World, claim: &Claim, outcome: &Outcome) -> Written {
     let delivery = claim.delivery.as_ref().unwrap();
     let measured = Measured::default();
     let settlement = settle(delivery, outcome, WhenUnknown::NeedsPerson, measured, world.now(), 0);
-    world.store.settle(claim, &settlement, world.now()).await.unwrap()
+    world.store.settle(claim, &settlement).await.unwrap()
 }
 
 #[tokio::test]
@@ -58,14 +58,14 @@ async fn a_provider_that_fails_twice_has_it_at_the_third_scheduled_attempt() {
         world.submit(&lead_body()).await;
         world.advance(SignedDuration::from_hours(1)).await;
         let delivery = world.delivery(lead(), destination).await;
-        assert_eq!((delivery.state, delivery.attempts), (State::Delivered, 3));
+        assert_eq!((delivery.state.kind(), delivery.attempts), (StateKind::Delivered, 3));
         let outcomes: Vec<_> = delivery
             .log
             .iter()
-            .map(|attempt| (attempt.outcome.as_str(), attempt.reason.as_deref()))
+            .map(|attempt| (attempt.outcome.as_str(), attempt.reason_text()))
             .collect();
-        let failed = ("retry", Some("http_503"));
-        assert_eq!(outcomes, [failed, failed, ("delivered", None)]);
+        let failed = ("retry", Some("http_503".to_owned()));
+        assert_eq!(outcomes, [failed.clone(), failed, ("delivered", None)]);
         follows_schedule(&world.call_times(destination, start)[..3], &[5, 60]);
         world.finish().await;
     }
@@ -83,10 +83,10 @@ async fn a_provider_that_never_works_is_given_up_at_the_deadline_and_not_tried_t
     world.advance(SignedDuration::from_hours(30 * 24)).await;
     let delivery = world.delivery(lead(), "segment").await;
     assert_eq!(
-        (delivery.state, delivery.reason.as_deref()),
-        (State::Dead, Some("deadline_passed"))
+        (delivery.state.kind(), delivery.reason_text().as_deref()),
+        (StateKind::Dead, Some("deadline_passed"))
     );
-    assert_eq!(delivery.settled_at, Some(deadline));
+    assert_eq!(delivery.settled_at(), Some(deadline));
     let times = world.call_times("segment", start);
     assert!(times.iter().all(|at| *at < 14 * 24 * 3600), "{times:?}");
     assert!(times.len() > 15, "it was tried daily: {times:?}");
@@ -110,10 +110,10 @@ async fn ga4_is_given_up_after_72_hours() {
     world.advance(SignedDuration::from_hours(100)).await;
     let delivery = world.delivery(lead(), "ga4").await;
     assert_eq!(
-        (delivery.state, delivery.reason.as_deref()),
-        (State::Dead, Some("deadline_passed"))
+        (delivery.state.kind(), delivery.reason_text().as_deref()),
+        (StateKind::Dead, Some("deadline_passed"))
     );
-    assert_eq!(delivery.settled_at, Some(after(start, 72 * 3600)));
+    assert_eq!(delivery.settled_at(), Some(after(start, 72 * 3600)));
     assert!(world.call_times("ga4", start).iter().all(|at| *at < 72 * 3600));
     world.finish().await;
 }
@@ -137,8 +137,8 @@ async fn wrong_credentials_for_three_hours_spend_no_attempt() {
     world.submit(&lead_body()).await;
     world.advance(SignedDuration::from_hours(3)).await;
     let blocked = world.delivery(lead(), "crm").await;
-    assert_eq!((blocked.state, blocked.attempts), (State::Pending, 0));
-    assert_eq!(blocked.reason.as_deref(), Some("http_401"));
+    assert_eq!((blocked.state.kind(), blocked.attempts), (StateKind::Pending, 0));
+    assert_eq!(blocked.reason_text().as_deref(), Some("http_401"));
     let times = world.call_times("crm", start);
     for pair in times.windows(2) {
         assert!((300..=330).contains(&(pair[1] - pair[0])), "every five minutes: {times:?}");
@@ -146,7 +146,7 @@ async fn wrong_credentials_for_three_hours_spend_no_attempt() {
     world.providers.behave("crm", Behaviour::Normal);
     world.advance(SignedDuration::from_mins(6)).await;
     let delivery = world.delivery(lead(), "crm").await;
-    assert_eq!((delivery.state, delivery.attempts), (State::Delivered, 1));
+    assert_eq!((delivery.state.kind(), delivery.attempts), (StateKind::Delivered, 1));
     assert_eq!(world.calls("crm").len(), times.len() + 2);
     world.finish().await;
 }
@@ -363,7 +363,10 @@ async fn a_worker_that_dies_after_its_claim_is_replaced_when_its_lease_ends() {
     world.pass(1);
     assert_eq!(world.drain().await, 1);
     let delivery = world.delivery(lead(), "crm").await;
-    assert_eq!((delivery.state, delivery.claims, delivery.attempts), (State::Delivered, 0, 1));
+    assert_eq!(
+        (delivery.state.kind(), delivery.claims, delivery.attempts),
+        (StateKind::Delivered, 0, 1)
+    );
     world.finish().await;
 }
 
@@ -375,7 +378,7 @@ async fn a_worker_that_dies_about_to_call_ga4_leaves_a_doubt_and_no_second_call(
     assert_eq!(world.store.mark_sending(&claim).await.unwrap(), Written::Yes);
     world.advance(SignedDuration::from_hours(100)).await;
     assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
-    assert_eq!(world.delivery(lead(), "ga4").await.sending, None);
+    assert_eq!(world.delivery(lead(), "ga4").await.state.sending(), Sending::NotBegun);
     world.finish().await;
 }
 
@@ -405,7 +408,7 @@ async fn any_settlement_forgives_the_workers_that_died_before() {
     }
     world.drain().await;
     let delivery = world.delivery(lead(), "crm").await;
-    assert_eq!((delivery.state, delivery.claims), (State::Pending, 0));
+    assert_eq!((delivery.state.kind(), delivery.claims), (StateKind::Pending, 0));
     world.advance(SignedDuration::from_mins(1)).await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
     world.finish().await;
@@ -423,7 +426,7 @@ async fn a_late_worker_overwrites_nobody() {
     assert_eq!(world.store.mark_sending(&late).await.unwrap(), Written::LeaseLost);
     let until = after(world.now(), 300);
     assert_eq!(world.store.release_unread(&late, until).await.unwrap(), Written::LeaseLost);
-    assert_eq!(world.delivery(lead(), "crm").await.lease_id, Some(second.lease));
+    assert_eq!(world.delivery(lead(), "crm").await.state.lease(), Some(second.lease));
     world.pass(LEASE_S);
     world.drain().await;
     for worker in [late, second] {
@@ -493,9 +496,12 @@ async fn a_delivery_steps_back_while_an_earlier_one_of_its_lead_is_under_way() {
     world.drain().await;
     assert!(world.calls("crm").is_empty());
     let second = &world.store.deliveries_of(lead(), "crm").await.unwrap()[1];
-    assert_eq!((second.state, second.reason.as_deref()), (State::Pending, Some("sibling_leased")));
+    assert_eq!(
+        (second.state.kind(), second.reason_text().as_deref()),
+        (StateKind::Pending, Some("sibling_leased"))
+    );
     assert_eq!((second.attempts, second.claims), (0, 0), "stepping back costs nothing");
-    assert_eq!(second.due_at, Some(after(start, LEASE_S)), "until the other's lease ends");
+    assert_eq!(second.due_at(), Some(after(start, LEASE_S)), "until the other's lease ends");
     world.advance(SignedDuration::from_mins(5)).await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "crm/lead delivered"]);
     world.finish().await;
@@ -515,7 +521,7 @@ async fn a_delivery_steps_back_for_a_moment_where_a_later_one_was_faster() {
     ));
     world.drain().await;
     let first = &world.store.deliveries_of(lead(), "crm").await.unwrap()[0];
-    let waits = first.due_at.unwrap().duration_since(start).as_secs();
+    let waits = first.due_at().unwrap().duration_since(start).as_secs();
     assert!((5..10).contains(&waits), "{waits}");
     world.advance(SignedDuration::from_mins(5)).await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "crm/lead delivered"]);
@@ -582,14 +588,17 @@ async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
     for lead in [first, second] {
         let journey = world.journey(lead).await;
         for delivery in journey.deliveries {
-            assert_eq!(delivery.state == State::Delivered, delivery.destination != "crm");
+            assert_eq!(
+                delivery.state.kind() == StateKind::Delivered,
+                delivery.destination != "crm"
+            );
         }
     }
     world.providers.behave("crm", Behaviour::Normal);
     world.providers.release_hung();
     hanging.await.unwrap();
     world.advance(SignedDuration::from_mins(10)).await;
-    assert_eq!(world.delivery(first, "crm").await.state, State::Delivered);
+    assert_eq!(world.delivery(first, "crm").await.state.kind(), StateKind::Delivered);
     world.finish().await;
 }
 
@@ -601,7 +610,7 @@ async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     world.submit(&lead_body()).await;
     world.drain().await;
     let dead = world.delivery(lead(), "crm").await;
-    assert_eq!(dead.state, State::Dead);
+    assert_eq!(dead.state.kind(), StateKind::Dead);
     world.pass(20 * 24 * 3600);
     let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
     let ended = world.store.delivery_named(name).await.unwrap().unwrap();
@@ -614,7 +623,7 @@ async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     assert_eq!(world.store.dead("crm", 10).await.unwrap(), []);
     world.drain().await;
     let revived = world.delivery(lead(), "crm").await;
-    assert_eq!((revived.id, revived.state), (dead.id, State::Delivered));
+    assert_eq!((revived.id, revived.state.kind()), (dead.id, StateKind::Delivered));
     assert_eq!(
         world.providers.received("crm")[2].header("idempotency-key").unwrap(),
         dead.id.to_string()
@@ -733,7 +742,7 @@ async fn poisoned_items_do_not_hold_up_what_is_due_after_them() {
     }
     world.drain().await;
     assert_eq!(world.calls("segment").len(), 1, "the good one is delivered at once");
-    assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
+    assert_eq!(world.delivery(lead(), "segment").await.state.kind(), StateKind::Delivered);
     for item in world.items("").await {
         let released = item.get("due_pk").is_some() && item["pk"]["S"] == json!(pk);
         assert!(!released || item["due_sk"]["S"].as_str().unwrap() > "2031-05-05T12:04", "{item}");
@@ -769,7 +778,7 @@ async fn a_worker_that_took_too_long_begins_no_other_request() {
         assert_eq!(world.calls("crm").len(), calls, "{stop_s} {answer_s}");
         let delivery = world.delivery(lead(), "crm").await;
         let reason = (calls == 1).then_some("no_time_left");
-        assert_eq!((delivery.attempts, delivery.reason.as_deref()), (1, reason));
+        assert_eq!((delivery.attempts, delivery.reason_text().as_deref()), (1, reason));
         world.advance(SignedDuration::from_mins(1)).await;
         assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
         world.finish().await;
@@ -793,7 +802,7 @@ async fn a_worker_whose_lease_ran_out_while_it_sent_has_settled_nothing() {
     };
     let (drained, second) = futures::join!(drain, second);
     assert_eq!(drained.unwrap().settled, 0);
-    assert_eq!(world.delivery(lead(), "segment").await.lease_id, Some(second.lease));
+    assert_eq!(world.delivery(lead(), "segment").await.state.lease(), Some(second.lease));
     world.pass(LEASE_S);
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["segment/event delivered"]);
@@ -809,7 +818,7 @@ async fn a_delivery_that_is_asked_for_with_little_time_left_is_not_claimed() {
     let soon = after(world.now(), 13);
     assert_eq!(world.worker("segment").deliver(&key, soon).await.unwrap().settled, 0);
     let delivery = world.delivery(lead(), "segment").await;
-    assert_eq!((delivery.state, delivery.log.len()), (State::Pending, 0));
+    assert_eq!((delivery.state.kind(), delivery.log.len()), (StateKind::Pending, 0));
     world.drain().await;
     world.finish().await;
 }
@@ -901,7 +910,7 @@ async fn a_worker_whose_lease_ran_out_before_it_called_ga4_does_not_call_it() {
     let (drained, lease) = futures::join!(drain, other);
     assert_eq!(drained.unwrap().settled, 0);
     assert!(world.calls("ga4").is_empty());
-    assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
+    assert_eq!(world.delivery(lead(), "ga4").await.state.lease(), Some(lease));
     world.expect_calls("ga4", 1);
     world.pass(2 * LEASE_S);
     world.drain().await;
@@ -916,7 +925,7 @@ async fn a_worker_of_a_destination_that_is_off_touches_nothing() {
     let off = world.worker_with("segment", &[("DESTINATIONS", "crm")]);
     off.drain(Patience::None, world.stop_at()).await.unwrap();
     let delivery = world.delivery(lead(), "segment").await;
-    assert_eq!((delivery.state, delivery.log.len()), (State::Pending, 0));
+    assert_eq!((delivery.state.kind(), delivery.log.len()), (StateKind::Pending, 0));
     world.drain().await;
     world.finish().await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_core::id::LeaseId;
 use funil_delivery::{Patience, Worker};
 use funil_dev::simulated::Behaviour;
@@ -46,7 +46,11 @@ async fn workers_together_stay_under_the_rate_and_everything_arrives() {
     }
     for lead in &leads {
         for delivery in world.store.deliveries_of(*lead, "mailerlite").await.unwrap() {
-            assert_eq!((delivery.state, delivery.attempts), (State::Delivered, 1), "{delivery:?}");
+            assert_eq!(
+                (delivery.state.kind(), delivery.attempts),
+                (StateKind::Delivered, 1),
+                "{delivery:?}"
+            );
         }
     }
     assert_eq!(by_minute.values().sum::<usize>(), 20 * 2 * 3);
@@ -113,8 +117,12 @@ async fn the_tokens_of_a_minute_end_with_it() {
     futures::join!(drain, slow).0.unwrap();
     assert_eq!(world.calls("crm").len(), 1, "the second request is the next minute's");
     let delivery = world.delivery(lead(), "crm").await;
-    assert_eq!((delivery.state, delivery.attempts), (State::Pending, 0), "it spends nothing");
-    assert_eq!(delivery.reason.as_deref(), Some("out_of_tokens"));
+    assert_eq!(
+        (delivery.state.kind(), delivery.attempts),
+        (StateKind::Pending, 0),
+        "it spends nothing"
+    );
+    assert_eq!(delivery.reason_text().as_deref(), Some("out_of_tokens"));
     world.pass(60);
     world.drain().await;
     world.expect_calls("crm", 1 + 2);

@@ -22,7 +22,7 @@ use crate::world::{Answer, World, lead, lead_body};
 const TRANSACTION_TRIES: usize = 4;
 /// Short, because every walk with a table that hangs waits for it in each stage.
 const SHORT: TablePatience =
-    TablePatience { attempt: Duration::from_secs(1), call: Duration::from_millis(2_500) };
+    TablePatience { attempt: Duration::from_secs(1), operation: Duration::from_millis(2_500) };
 
 /// What goes wrong at a call.
 #[derive(Clone, Copy, Debug)]

@@ -62,7 +62,7 @@ async fn lists(world: &World) -> String {
         assert_eq!(ended.len(), keys.len(), "{destination}");
         for (dead, ended) in dead.iter().zip(ended) {
             let event = ended.event.unwrap();
-            let reason = ended.delivery.reason.unwrap_or_default();
+            let reason = ended.delivery.reason_text().unwrap_or_default();
             writeln!(lines, "dead {}/{}", dead.key.lead_id, dead.key.sk).unwrap();
             writeln!(lines, "    {} {reason}, of {}", dead.died_at, event.id).unwrap();
         }

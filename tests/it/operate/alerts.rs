@@ -1,6 +1,6 @@
 //! Alerts: a person is told once what happened and once how often, whatever else fails.
 
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_core::id::LeaseId;
 use funil_dev::simulated::Behaviour;
 use funil_store::{AlertKind, Claimed, Claiming};
@@ -79,7 +79,7 @@ async fn an_alert_that_cannot_be_sent_is_sent_later_and_holds_up_nothing() {
     assert_eq!(all.len(), 3, "two tries failed: {all:?}");
     assert!(all[2].contains("segment refuses us"), "{all:?}");
     world.advance(jiff::SignedDuration::from_mins(20)).await;
-    assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
+    assert_eq!(world.delivery(lead(), "segment").await.state.kind(), StateKind::Delivered);
     world.finish().await;
 }
 
@@ -109,7 +109,7 @@ async fn a_day_after_a_destination_is_taken_off_what_was_due_is_skipped() {
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     world.pass(23 * 3600);
     without.invoke("dispatch", schedule.clone()).await;
-    assert_eq!(world.delivery(lead(), "segment").await.state, State::Pending);
+    assert_eq!(world.delivery(lead(), "segment").await.state.kind(), StateKind::Pending);
     world.pass(3600);
     without.invoke("dispatch", schedule).await;
     assert_eq!(world.states(lead()).await, ["segment/event skipped off"]);

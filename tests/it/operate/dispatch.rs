@@ -498,7 +498,7 @@ async fn what_a_worker_holds_cannot_be_hurried_out_of_its_hands() {
     world.store.mark_sending(&claim).await.unwrap();
     let shown = world.authorised("ga4-events", &json!({"leadId": LEAD})).await.json();
     assert_eq!(shown, json!({"leadId": LEAD, "deliveries": []}));
-    assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
+    assert_eq!(world.delivery(lead(), "ga4").await.state.lease(), Some(lease));
     world.pass(60);
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);

@@ -116,7 +116,7 @@ async fn liveness_is_told_to_everybody_and_nothing_else() {
 async fn what_cannot_do_its_job_says_so_and_why_to_those_who_may_know() {
     let world = World::new().await;
     for (variable, sentence) in [
-        (CLOSED, "the table did not answer GetItem: no connection"),
+        (CLOSED, "the table did not respond to GetItem: no connection"),
         (OTHER_KEY, "HASH_KEY is not the key this table was made with"),
         (("TABLE_NAME", "gone"), "the table refused GetItem: ResourceNotFoundException"),
     ] {
@@ -224,7 +224,7 @@ async fn the_gauges_are_prometheus_text() {
     assert_eq!(answer.header("content-type"), Some(content_type));
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     // Only GA4's retry has jitter in its due time.
-    let ga4 = world.delivery(lead(), "ga4").await.due_at.unwrap();
+    let ga4 = world.delivery(lead(), "ga4").await.due_at().unwrap();
     let age = world.now().as_second() - ga4.as_second();
     let expected = GAUGES.replace("8?", &age.to_string());
     assert_eq!(text, expected);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use funil_core::clock::after;
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_core::event::{Operator, Verdict};
 use funil_core::id::DeliveryName;
 use funil_dev::cli::backfill::{self, BackfillArguments, Backfilled};
@@ -114,7 +114,7 @@ async fn a_provider_that_never_worked_gets_it_later_once_and_under_the_same_id()
         world.submit(&lead_body()).await;
         world.advance(SignedDuration::from_hours(30 * 24)).await;
         let before = world.delivery(lead(), destination).await;
-        assert_eq!(before.state, State::Dead);
+        assert_eq!(before.state.kind(), StateKind::Dead);
         let dry = dead(&world, "replay").await.unwrap();
         assert!(dry.contains("1 found: 1 safe, 0 would duplicate, 0 too late."), "{dry}");
         assert!(dry.contains("Dry run"), "{dry}");
@@ -126,11 +126,11 @@ async fn a_provider_that_never_worked_gets_it_later_once_and_under_the_same_id()
         let done = dead(&world, "replay --yes").await.unwrap();
         assert!(done.contains("1 replayed."), "{done}");
         let revived = world.delivery(lead(), destination).await;
-        assert_eq!((revived.state, revived.attempts), (State::Pending, 0));
+        assert_eq!((revived.state.kind(), revived.attempts), (StateKind::Pending, 0));
         assert_eq!(revived.deadline, after(world.now(), 14 * 24 * 3600));
         world.drain().await;
         let now = world.delivery(lead(), destination).await;
-        assert_eq!((now.id, now.state), (before.id, State::Delivered));
+        assert_eq!((now.id, now.state.kind()), (before.id, StateKind::Delivered));
         assert_eq!(world.calls(destination).len(), failed + calls);
         let told = ("delivery_replayed".to_owned(), json!("deadline_passed"), json!("cli"));
         assert_eq!(decisions(&world).await, [told]);
@@ -378,7 +378,7 @@ async fn a_call_without_the_token_or_with_wrong_fields_changes_nothing() {
 
 #[tokio::test]
 async fn a_person_settles_what_may_have_been_sent_and_shows_one() {
-    for (word, state) in [("delivered", State::Delivered), ("skipped", State::Skipped)] {
+    for (word, state) in [("delivered", StateKind::Delivered), ("skipped", StateKind::Skipped)] {
         let world = only("crm").start().await;
         world.expect_calls("crm", 1);
         world.providers.script("crm", [Behaviour::Status(400)]);
@@ -395,7 +395,10 @@ async fn a_person_settles_what_may_have_been_sent_and_shows_one() {
         let done = dead(&world, &settle).await.unwrap();
         assert_eq!(done, format!("{name} is settled as {word}.\n"));
         let settled = world.delivery(lead(), "crm").await;
-        assert_eq!((settled.state, settled.reason.as_deref()), (state, Some("by_person")));
+        assert_eq!(
+            (settled.state.kind(), settled.reason_text().as_deref()),
+            (state, Some("by_person"))
+        );
         assert_eq!(dead(&world, "list").await.unwrap(), "Nothing waits for a person.\n");
         assert!(dead(&world, &settle).await.is_err(), "it is settled");
         let told = ("delivery_settled".to_owned(), json!("http_400"), json!("cli"));
@@ -434,7 +437,7 @@ async fn what_was_accepted_while_a_destination_was_off_is_delivered_once() {
     // The destination is on again.
     let platform = world.platform();
     let worker = world.worker_with("ga4", &[("DESTINATIONS", "crm,ga4")]);
-    assert!(platform.clock.now() >= planned.due_at.unwrap());
+    assert!(platform.clock.now() >= planned.due_at().unwrap());
     worker.drain(funil_delivery::Patience::None, world.stop_at()).await.unwrap();
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "ga4/event delivered"]);
     assert_eq!(backfilled(&world, "--destination ga4 --yes").await, there);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use funil_core::delivery::{Delivery, State};
+use funil_core::delivery::{Delivery, StateKind};
 use funil_core::id::LeadId;
 
 use super::system::System;
@@ -27,20 +27,20 @@ pub(super) async fn check(system: &System) {
             if let Some(problem) = wrong(system, delivery) {
                 problems.push(format!("{lead}: {problem}"));
             }
-            if delivery.destination == "segment" && delivery.state == State::Delivered {
+            if delivery.destination == "segment" && delivery.state.kind() == StateKind::Delivered {
                 segment_messages += 2;
             }
             let mut watch = system.watch.lock().unwrap();
-            match delivery.state {
-                State::Delivered => watch.counts.delivered += 1,
-                State::Skipped => watch.counts.skipped += 1,
-                State::Unknown => watch.counts.unknown += 1,
-                State::Pending | State::Leased | State::Dead => {}
+            match delivery.state.kind() {
+                StateKind::Delivered => watch.counts.delivered += 1,
+                StateKind::Skipped => watch.counts.skipped += 1,
+                StateKind::Unknown => watch.counts.unknown += 1,
+                StateKind::Pending | StateKind::Leased | StateKind::Dead => {}
             }
         }
         let of = |name: &str| {
             let all = journey.deliveries.iter();
-            all.filter(|d| d.destination == name && d.state == State::Delivered).count()
+            all.filter(|d| d.destination == name && d.state.kind() == StateKind::Delivered).count()
         };
         let providers = &system.front.providers;
         let triggers: u32 = providers.crm_triggers(lead).values().sum();
@@ -90,18 +90,18 @@ pub(super) async fn check(system: &System) {
 fn wrong(system: &System, delivery: &Delivery) -> Option<String> {
     let watch = system.watch.lock().unwrap();
     let known = &watch.leads[&delivery.lead_id.to_string()];
-    let reason = delivery.reason.as_deref().unwrap_or_default();
-    let fine = match delivery.state {
-        State::Delivered => true,
-        State::Unknown => delivery.destination == "ga4",
-        State::Skipped if reason == "unsubscribed" => {
+    let reason = delivery.reason_text().unwrap_or_default();
+    let fine = match delivery.state.kind() {
+        StateKind::Delivered => true,
+        StateKind::Unknown => delivery.destination == "ga4",
+        StateKind::Skipped if reason == "unsubscribed" => {
             delivery.destination == "mailerlite" && watch.left.contains(&known.email)
         }
-        State::Skipped => {
+        StateKind::Skipped => {
             let purpose = reason.strip_prefix("no_consent_");
             purpose.is_some_and(|purpose| known.ever_denied.contains(purpose))
         }
-        State::Pending | State::Leased | State::Dead => false,
+        StateKind::Pending | StateKind::Leased | StateKind::Dead => false,
     };
     let (to, slot, state) = (&delivery.destination, &delivery.slot, delivery.state.name());
     (!fine).then(|| format!("{to}/{slot} ended {state} {reason}"))

@@ -1,67 +1,68 @@
-//! The circuit breaker of a destination: when to stop asking, and when to ask again (design §6).
+//! The circuit breaker of a destination: when to stop sending, and when to try again
+//! (`docs/design.md`, "Breaker").
 //!
-//! One record per destination, shared by all workers. It is written when something changes, never
-//! for each delivery. Knows nothing of how it is kept.
+//! There is one record for each destination, shared by all workers. It is written when something
+//! changes, not for each delivery. How it is stored is not known here.
 
 use jiff::Timestamp;
 
 use crate::delivery::{BLOCKED_S, Outcome, Reason};
 
-/// So many failures in a row open it.
+/// How many failures in a row open the breaker.
 pub const FAILURES_TO_OPEN: u64 = 5;
-/// How long an open breaker waits before one worker may probe, in seconds, after failures.
+/// How long a breaker that failures opened waits before one worker may probe, in seconds.
 pub const PROBE_AFTER_S: i64 = 60;
-/// A success is noted at most this often, in seconds, while all is well.
+/// While the breaker is closed and nothing failed, a success is noted at most this often, in seconds.
 pub const SUCCESS_NOTED_S: i64 = 300;
 
-/// What all workers know of a destination.
+/// What all workers know about a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
     /// Failures in a row.
     pub failures: u64,
-    /// Since when, and why, nothing is sent.
+    /// Present while the breaker is open and nothing is sent.
     pub open: Option<Open>,
-    /// When something was last delivered, to within [`SUCCESS_NOTED_S`].
+    /// When a delivery last went through, exact to [`SUCCESS_NOTED_S`].
     pub last_success: Option<Timestamp>,
-    /// When something last failed.
+    /// When a delivery last failed.
     pub last_failure: Option<Timestamp>,
 }
 
 /// An open breaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Since when.
+    /// When it opened.
     pub since: Timestamp,
-    /// Why: the reason of the failure that opened it.
+    /// The reason of the failure that opened it.
     pub reason: String,
     /// When one worker may probe.
     pub probe_at: Timestamp,
 }
 
-/// What a worker may do.
+/// What a worker may do at a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// Send.
+    /// Send deliveries.
     Send,
-    /// Try to become the one that probes.
+    /// Try to become the one worker that probes.
     Probe,
-    /// Send nothing; settle what needs no request.
+    /// Send nothing, and settle only what needs no request.
     Wait,
 }
 
-/// How a breaker is shown to people.
+/// The condition of a breaker, as it is shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Everything is sent.
+    /// Deliveries are sent.
     Closed,
     /// Nothing is sent.
     Open,
-    /// The next worker sends one delivery, to see.
+    /// The next worker sends one delivery as a probe.
     Probing,
 }
 
 impl Condition {
-    /// Its name in answers.
+    /// The name in responses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -72,7 +73,7 @@ impl Condition {
 }
 
 impl Breaker {
-    /// How it stands now, for people.
+    /// The condition at `now`.
     pub fn condition(&self, now: Timestamp) -> Condition {
         match self.permit(now) {
             Permit::Send => Condition::Closed,
@@ -81,7 +82,7 @@ impl Breaker {
         }
     }
 
-    /// What a worker may do now.
+    /// What a worker may do at `now`.
     pub fn permit(&self, now: Timestamp) -> Permit {
         match &self.open {
             None => Permit::Send,
@@ -90,30 +91,31 @@ impl Breaker {
         }
     }
 
-    /// Whether a success has to be noted: because it mends something, or because the last note is old.
+    /// Whether a success has to be written: because it closes the breaker or ends a row of failures, or
+    /// because the last one was written long ago.
     pub fn wants_success(&self, now: Timestamp) -> bool {
         let old = |at: &Timestamp| now.as_second() - at.as_second() >= SUCCESS_NOTED_S;
         self.failures > 0 || self.open.is_some() || self.last_success.as_ref().is_none_or(old)
     }
 }
 
-/// What an outcome says about the destination.
+/// What an outcome says about the health of its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It answered as it should.
+    /// It responds as it should.
     Well,
-    /// It failed.
+    /// It failed, for this reason.
     Failing(Reason),
-    /// It refuses us as a whole.
+    /// It refuses us as a whole, for this reason.
     Blocked(Reason),
-    /// Nothing: no request was made.
+    /// Nothing, because no request was made.
     NoEvidence,
 }
 
-/// Reads the destination's health from an outcome.
+/// What an outcome says about the health of its destination.
 pub const fn health(outcome: &Outcome) -> Health {
     match outcome {
-        // A refusal of one message is an answer all the same.
+        // A destination that rejects one message by a status responds as it should.
         Outcome::Delivered | Outcome::Rejected(Reason::Status(_)) => Health::Well,
         Outcome::Retry { reason, .. } | Outcome::Unknown(reason) if is_providers(*reason) => {
             Health::Failing(*reason)
@@ -128,7 +130,7 @@ pub const fn health(outcome: &Outcome) -> Health {
     }
 }
 
-/// Whether the provider is to blame.
+/// Whether this reason is a failure of the provider.
 const fn is_providers(reason: Reason) -> bool {
     matches!(
         reason,
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_is_noted_when_it_mends_or_is_news() {
+    fn a_success_is_written_after_failures_or_when_the_last_one_is_old() {
         let mut breaker = Breaker { last_success: Some(at(0)), ..Breaker::default() };
         assert!(!breaker.wants_success(at(SUCCESS_NOTED_S - 1)));
         assert!(breaker.wants_success(at(SUCCESS_NOTED_S)));
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_tell_the_destinations_health() {
+    fn an_outcome_says_whether_the_destination_is_healthy() {
         let retry = |reason| Outcome::Retry { reason, retry_after_s: None };
         for (outcome, expected) in [
             (Outcome::Delivered, Health::Well),

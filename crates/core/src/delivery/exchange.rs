@@ -1,8 +1,7 @@
-//! One request to a provider and its reply, as data.
+//! A request to a provider and its response, as data.
 //!
-//! Destinations make requests and read replies; the sending loop moves them. Neither knows the
-//! other. Nothing here prints what it carries: addresses, headers and bodies hold personal data and
-//! credentials.
+//! Destinations build requests and read responses; the worker sends and receives them. Addresses,
+//! headers and bodies hold personal data and credentials, so nothing here prints them.
 
 use std::fmt;
 
@@ -14,16 +13,16 @@ use crate::pii::Text;
 /// An HTTP method that destinations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// GET
+    /// `GET`
     Get,
-    /// POST
+    /// `POST`
     Post,
-    /// PUT
+    /// `PUT`
     Put,
 }
 
 impl Method {
-    /// The name on the wire.
+    /// The name in the HTTP request.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -33,10 +32,10 @@ impl Method {
     }
 }
 
-/// What happens if a request is sent a second time.
+/// What a second sending of the same request would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// Nothing: it reads, upserts, or carries a key that the provider knows.
+    /// Nothing: the request reads, upserts, or carries a key that the provider recognises.
     Safe,
     /// A person would notice, or a figure would be wrong.
     Harmful,
@@ -45,30 +44,30 @@ pub enum Repeat {
 /// A request to a provider.
 #[derive(Clone)]
 pub struct Request {
-    /// How.
+    /// The HTTP method.
     pub method: Method,
-    /// Where to; may hold an e-mail or a credential.
+    /// The address; may hold an e-mail or a credential.
     pub url: Url,
-    /// Header names, in lower case, and their values.
+    /// Header names in lower case, and values.
     pub headers: Vec<(&'static str, Text)>,
-    /// A JSON body.
+    /// The JSON body, if there is one.
     pub body: Option<Value>,
-    /// What a repetition does.
+    /// Whether the request may be sent twice.
     pub repeat: Repeat,
 }
 
 impl Request {
-    /// A request that may be repeated.
+    /// A request that may be sent twice.
     pub const fn safe(method: Method, url: Url, body: Option<Value>) -> Self {
         Self { method, url, headers: Vec::new(), body, repeat: Repeat::Safe }
     }
 
-    /// A request that must not be repeated.
+    /// A request that must not be sent twice.
     pub const fn harmful(method: Method, url: Url, body: Option<Value>) -> Self {
         Self { method, url, headers: Vec::new(), body, repeat: Repeat::Harmful }
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, Text::new(value.into())));
@@ -82,19 +81,19 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A provider's answer.
+/// A provider's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// `Retry-After`, in seconds from the answer.
+    /// `Retry-After`, in seconds from when the response came.
     pub retry_after_s: Option<u32>,
-    /// The body, capped; providers echo personal data.
+    /// The body, of limited length; providers echo personal data in it.
     pub body: Text,
 }
 
 impl Response {
-    /// The body as JSON; `Null` where it is none.
+    /// The body as JSON; `Null` where it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(self.body.expose()).unwrap_or(Value::Null)
     }

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use clap::Args;
-use funil_core::delivery::Delivery;
+use funil_core::delivery::{Delivery, State};
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::Event;
 use funil_core::hash::HashKey;
@@ -114,7 +114,7 @@ async fn backfill(
     };
     let mut missing = Vec::new();
     for delivery in plan(event, &[destination], None, &AliasDigests::default()) {
-        let due_at = delivery.due_at.unwrap_or(now);
+        let due_at = delivery.due_at().unwrap_or(now);
         // A reminder is sent at its own time or not at all.
         let has_time_of_its_own = due_at > delivery.accepted_at;
         if store.is_planned(&delivery).await? {
@@ -131,7 +131,7 @@ async fn backfill(
     let Some(lead) = store.lead(event.lead_id).await? else { return Ok(()) };
     let aliases = AliasDigests::of(&lead.latest, hash_key);
     for mut delivery in missing {
-        delivery.due_at = Some(delivery.due_at.map_or(now, |due_at| due_at.max(now)));
+        delivery.state = State::due(delivery.due_at().map_or(now, |due_at| due_at.max(now)));
         delivery.deadline = ends(&delivery);
         delivery.email_digest.clone_from(&aliases.email);
         delivery.phone_digest.clone_from(&aliases.phone);

@@ -170,8 +170,8 @@ fn table(found: &[Judged], out: &mut impl Write) -> Result<(), Failure> {
         [
             judged.name().to_string(),
             format!("{}/{}", delivery.destination, delivery.slot),
-            delivery.settled_at.map(key_time).unwrap_or_default(),
-            delivery.reason.clone().unwrap_or_default(),
+            delivery.settled_at().map(key_time).unwrap_or_default(),
+            delivery.reason_text().unwrap_or_default(),
             delivery.attempts.to_string(),
             judged.safety.to_string(),
         ]
@@ -204,7 +204,8 @@ async fn show(
     let delivery = &judged.ended.delivery;
     let time = |at: Option<Timestamp>| at.map(key_time).unwrap_or_default();
     let event = judged.ended.event.as_ref();
-    let safety = if is_ended(delivery.state) { judged.safety.name() } else { "has not ended" };
+    let safety =
+        if is_ended(delivery.state.kind()) { judged.safety.name() } else { "has not ended" };
     for (name, value) in [
         ("delivery", name.to_string()),
         ("slot", format!("{}/{}", delivery.destination, delivery.slot)),
@@ -214,8 +215,8 @@ async fn show(
         ("accepted at", time(Some(delivery.accepted_at))),
         ("deadline", time(Some(delivery.deadline))),
         ("state", delivery.state.name().to_owned()),
-        ("reason", delivery.reason.clone().unwrap_or_default()),
-        ("ended at", time(delivery.settled_at)),
+        ("reason", delivery.reason_text().unwrap_or_default()),
+        ("ended at", time(delivery.settled_at())),
         ("attempts", delivery.attempts.to_string()),
         ("replay", safety.to_owned()),
         ("why", judged.safety.reason().unwrap_or_default().to_owned()),
@@ -230,7 +231,7 @@ async fn show(
             attempt.outcome,
             attempt.status.map(|status| status.to_string()).unwrap_or_default(),
             attempt.duration_ms,
-            attempt.reason.as_deref().unwrap_or_default(),
+            attempt.reason_text().unwrap_or_default(),
         )?;
         if let Some(detail) = attempt.detail.as_ref().map(Text::expose) {
             writeln!(out, "      {}", one_line(detail))?;

@@ -6,7 +6,7 @@
 
 use funil_core::booking::{BookingId, BookingStatus, StatusChange};
 use funil_core::contact::consent::{ConsentChanges, FormConsent};
-use funil_core::delivery::{Reason, State};
+use funil_core::delivery::{Reason, StateKind};
 use funil_core::destination::{self, AliasDigests, plan};
 use funil_core::event::Event;
 use funil_core::hash::Digest;
@@ -125,7 +125,7 @@ impl App {
             followers.map(|one| self.store.deliveries_of(event.lead_id, one.name)),
         );
         let messages = messages.await?.concat();
-        let pending = messages.iter().filter(|message| message.state == State::Pending);
+        let pending = messages.iter().filter(|message| message.state.kind() == StateKind::Pending);
         Ok(pending
             .filter_map(|message| {
                 let about = message.booking.as_ref()?;

@@ -177,7 +177,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
         // A form withdraws nothing, and one that makes leads takes an id that is free.
         Accepted::OtherEmail | Accepted::Overtaken => {
-            Err(StoreError::Unreadable { what: "derived lead" }.into())
+            Err(StoreError::Conflict { what: "lead" }.into())
         }
     }
 }

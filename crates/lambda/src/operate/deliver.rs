@@ -237,8 +237,8 @@ fn shown(delivery: &Delivery) -> Value {
         "destination": delivery.destination,
         "slot": delivery.slot,
         "state": delivery.state.name(),
-        "reason": delivery.reason,
-        "dueAt": delivery.due_at,
+        "reason": delivery.reason_text(),
+        "dueAt": delivery.due_at(),
         "attempts": delivery.attempts,
     })
 }

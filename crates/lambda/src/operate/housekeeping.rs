@@ -4,7 +4,7 @@
 //! Nothing here sends: alerts are raised in the table, and `funil-delivery` sends them.
 
 use funil_core::clock::after;
-use funil_core::delivery::{Delivery, Measured, Outcome, Reason, settle};
+use funil_core::delivery::{Delivery, Measured, Outcome, Reason, Sending, settle};
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeaseId;
 use funil_store::{AlertKind, Claimed, Claiming, StoreError};
@@ -79,7 +79,7 @@ async fn skip_what_is_off(
         let lease = LeaseId::random(&*app.platform.entropy);
         let claimed = app.store.claim(&due.key, Claiming::Due, lease, now).await?;
         let Claimed::Ours(claim) = claimed else { continue };
-        let Some(delivery) = &claim.delivery else {
+        let Ok(delivery) = &claim.delivery else {
             app.store.release_unread(&claim, after(now, OFF_S)).await?;
             continue;
         };
@@ -91,7 +91,7 @@ async fn skip_what_is_off(
             now,
             app.platform.entropy.number(),
         );
-        app.store.settle(&claim, &settlement, now).await?;
+        app.store.settle(&claim, &settlement).await?;
         tracing::info!(
             destination = destination.name,
             lead = %delivery.lead_id,
@@ -106,7 +106,7 @@ async fn skip_what_is_off(
 /// A delivery that was interrupted in a harmful request stays unknown, whether its destination is
 /// on or off.
 const fn skipped(delivery: &Delivery) -> Outcome {
-    if delivery.sending.is_some() {
+    if let Sending::Begun(_) = delivery.state.sending() {
         Outcome::Unknown(Reason::MayHaveBeenSent)
     } else {
         Outcome::Skipped(Reason::Off)

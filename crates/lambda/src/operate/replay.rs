@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use funil_core::delivery::State;
+use funil_core::delivery::StateKind;
 use funil_core::destination::{self, Destination};
 use funil_core::event::{DeliveryReplayed, DeliverySettled, Event, EventData, Operator, Verdict};
 use funil_core::id::{DeliveryName, EventId};
@@ -65,10 +65,10 @@ impl Judged {
 }
 
 /// Whether a person may decide about a delivery in this state.
-pub const fn is_ended(state: State) -> bool {
+pub const fn is_ended(state: StateKind) -> bool {
     match state {
-        State::Dead | State::Unknown => true,
-        State::Pending | State::Leased | State::Delivered | State::Skipped => false,
+        StateKind::Dead | StateKind::Unknown => true,
+        StateKind::Pending | StateKind::Leased | StateKind::Delivered | StateKind::Skipped => false,
     }
 }
 
@@ -128,7 +128,7 @@ impl Candidates {
             let found = self.store.ended(&keys).await?;
             // The index lags behind the table, so it may still list a delivery that was replayed a
             // moment ago.
-            self.keep(found.into_iter().filter(|one| one.delivery.state == State::Dead));
+            self.keep(found.into_iter().filter(|one| one.delivery.state.kind() == StateKind::Dead));
             if let Some(last) = page.into_iter().next_back() {
                 self.range.after = Some(last);
             } else {
@@ -143,10 +143,10 @@ impl Candidates {
         let (since, until) = (*since, *until);
         let meant = |ended: &Ended| {
             let delivery = &ended.delivery;
-            let ended_at = delivery.settled_at;
-            is_ended(delivery.state)
+            let ended_at = delivery.settled_at();
+            is_ended(delivery.state.kind())
                 && destination.is_none_or(|wanted| wanted.name == delivery.destination)
-                && reason.as_ref().is_none_or(|_| delivery.reason == *reason)
+                && reason.as_ref().is_none_or(|_| delivery.reason_text() == *reason)
                 && since.is_none_or(|since| ended_at.is_some_and(|at| at >= since))
                 && until.is_none_or(|until| ended_at.is_some_and(|at| at <= until))
         };
@@ -172,7 +172,7 @@ pub async fn replay(
         return Ok(false);
     };
     let delivery = &judged.ended.delivery;
-    if !is_ended(delivery.state) || !judged.safety.allows(even_duplicates) {
+    if !is_ended(delivery.state.kind()) || !judged.safety.allows(even_duplicates) {
         return Ok(false);
     }
     let data = DeliveryReplayed {
@@ -180,7 +180,7 @@ pub async fn replay(
         destination: delivery.destination.clone(),
         slot: delivery.slot.clone(),
         by,
-        reason: delivery.reason.clone(),
+        reason: delivery.reason_text(),
     };
     let told = decision(platform, &judged.ended, data.into(), now);
     let deadline = replay_deadline(destination, delivery, event, now);
@@ -197,7 +197,7 @@ pub async fn settle(
     by: Operator,
 ) -> Result<bool, StoreError> {
     let delivery = &ended.delivery;
-    if !is_ended(delivery.state) {
+    if !is_ended(delivery.state.kind()) {
         return Ok(false);
     }
     let data = DeliverySettled {
@@ -206,7 +206,7 @@ pub async fn settle(
         slot: delivery.slot.clone(),
         by,
         verdict,
-        reason: delivery.reason.clone(),
+        reason: delivery.reason_text(),
     };
     let told = decision(platform, ended, data.into(), platform.clock.now());
     store.settle_by_person(delivery, verdict, &told, &*platform.entropy).await

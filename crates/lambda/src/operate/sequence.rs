@@ -134,7 +134,7 @@ pub(crate) async fn request(
     planned.retain(|_| !is_withdrawn);
     let messages: Vec<Value> = planned
         .iter()
-        .map(|d| json!({"deliveryId": d.id, "slot": d.slot, "dueAt": d.due_at}))
+        .map(|d| json!({"deliveryId": d.id, "slot": d.slot, "dueAt": d.due_at()}))
         .collect();
     let response = json!({"leadId": lead_id, "bookingId": booking, "deliveries": messages});
     let place = match &call.place {
@@ -154,7 +154,7 @@ pub(crate) async fn request(
     match accept(app, destination, event, &receipt, &person, now).await? {
         Accepted::Kept => {
             let is_due = |due_at: Option<Timestamp>| due_at.is_some_and(|due_at| due_at <= now);
-            let due = planned.iter().filter(|delivery| is_due(delivery.due_at));
+            let due = planned.iter().filter(|delivery| is_due(delivery.due_at()));
             let due = due.map(DeliveryKey::from).collect();
             Ok(Sequence { response: json_response(StatusCode::OK, &response), lead_id, due })
         }

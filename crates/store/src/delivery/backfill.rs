@@ -1,7 +1,8 @@
-//! Backfill: what was accepted while a destination was off.
+//! Backfill: plans what was accepted while a destination was off (`docs/design.md`, "Replay").
 //!
-//! The one scan of the table there is, for the command line alone: no index lists every event, and a
-//! function never scans. Planning twice writes once, so it may be broken off and run again.
+//! The only scan of the table, and only the command line uses it: no index lists every event, and a
+//! function never scans. A delivery has the same key each time it is planned, so a backfill that was
+//! interrupted can be run again.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -16,24 +17,24 @@ use crate::table::item::Item;
 use crate::table::key::DeliveryKey;
 use crate::table::{item, key};
 
-/// Where a scan goes on.
+/// Where a scan continues.
 #[derive(Clone, Debug)]
 pub struct ScanPosition(Item);
 
-/// A part of what a scan finds.
+/// One page of the events that a scan finds.
 #[derive(Clone, Debug)]
 pub struct EventsPage {
     /// The events, in no order.
     pub events: Vec<Event>,
-    /// How many newer code wrote, which this code cannot read.
+    /// How many items this code cannot read.
     pub unread: usize,
-    /// Where the next part begins; `None` at the end.
+    /// Where the next page begins; `None` at the end.
     pub next: Option<ScanPosition>,
 }
 
 impl Store {
-    /// Part of the events accepted from `since` to `until`, both included, by a scan of the table:
-    /// for the command line, never for a function.
+    /// One page of the events that were accepted from `since` to `until`, both included. Scans the
+    /// table, so no function may use it.
     pub async fn scan_events(
         &self,
         since: Option<Timestamp>,
@@ -51,7 +52,7 @@ impl Store {
             .consistent_read(true)
             .filter_expression("sk BETWEEN :since AND :until")
             .expression_attribute_values(":since", edge(since, Timestamp::UNIX_EPOCH, ""))
-            // `~` sorts behind every id.
+            // `~` sorts after every id.
             .expression_attribute_values(":until", edge(until, Timestamp::MAX, "~"))
             .set_exclusive_start_key(from.map(|from| from.0))
             .send()
@@ -66,7 +67,7 @@ impl Store {
         Ok(EventsPage { events, unread, next })
     }
 
-    /// Whether a delivery was planned before.
+    /// Whether a delivery exists in the table.
     pub async fn is_planned(&self, delivery: &Delivery) -> Result<bool, StoreError> {
         let key = DeliveryKey::from(delivery);
         let found = self
@@ -82,7 +83,7 @@ impl Store {
         Ok(found.item.is_some())
     }
 
-    /// Plans a delivery that is not there. Answers whether it was missing.
+    /// Writes a delivery that does not exist yet. Returns whether it was missing.
     pub async fn plan_missing(&self, delivery: &Delivery) -> Result<bool, StoreError> {
         let result = self
             .client
@@ -94,12 +95,12 @@ impl Store {
             .await;
         match result {
             Ok(_) => Ok(true),
-            Err(error) if was_there(&error) => Ok(false),
+            Err(error) if exists(&error) => Ok(false),
             Err(error) => Err(StoreError::of("PutItem", &error)),
         }
     }
 }
 
-fn was_there<R>(error: &SdkError<PutItemError, R>) -> bool {
+fn exists<R>(error: &SdkError<PutItemError, R>) -> bool {
     error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }

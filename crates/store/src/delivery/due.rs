@@ -1,7 +1,7 @@
-//! Finding and counting deliveries: what is due, what is dead, and what else a lead has for a
-//! destination; and counting what is in quarantine.
+//! Finds and counts deliveries: what is due, what is dead, and what a lead has for a destination. Also
+//! counts what is in quarantine.
 //!
-//! Only reads. The indexes lag behind the table; a claim decides.
+//! Only reads. The indexes lag behind the table, so they only find candidates: the claim decides.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
@@ -13,60 +13,61 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::item::Item;
 use crate::table::key::DeliveryKey;
+use crate::table::read::{all_pages, first_page};
 use crate::table::{DEAD_INDEX, DUE_INDEX};
 use crate::table::{item, key};
 
-/// A delivery that is due, as the index knows it.
+/// An open delivery, as the index of due deliveries has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Where it stands.
+    /// The delivery's key.
     pub key: DeliveryKey,
-    /// Since when.
+    /// Its due time, or the end of its lease.
     pub due_at: Timestamp,
-    /// After this it expires.
+    /// When it expires; absent where the index does not have it.
     pub deadline: Option<Timestamp>,
 }
 
-/// A delivery that waits for a person.
+/// A dead delivery, as the index of dead deliveries has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadDelivery {
-    /// Where it stands.
+    /// The delivery's key.
     pub key: DeliveryKey,
     /// When it died.
     pub died_at: Timestamp,
 }
 
-/// A count that stopped at its cap.
+/// A count that stops at a cap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// So many were counted.
+    /// How many were counted.
     pub count: u32,
-    /// Whether there may be more: counting stopped there.
+    /// Whether counting stopped at the cap, so that there may be more.
     pub capped: bool,
 }
 
-/// Which of the dead to look at.
+/// Which dead deliveries to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadRange {
-    /// Those that died then or later.
+    /// Only those that died at this time or later.
     pub since: Option<Timestamp>,
-    /// Those that died then or earlier.
+    /// Only those that died at this time or earlier.
     pub until: Option<Timestamp>,
-    /// Those behind this one.
+    /// Only those that come after this one: the last of the page before.
     pub after: Option<DeadDelivery>,
 }
 
-/// Another delivery of the same lead and destination that somebody holds.
+/// Another delivery of the same lead and destination that is leased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sibling {
-    /// Its sort key, by which the two decide who goes first.
+    /// Its sort key: the lower one goes first.
     pub sk: String,
     /// When its lease ends.
     pub lease_end: Timestamp,
 }
 
 impl Store {
-    /// What has been due for `destination`, oldest first.
+    /// The deliveries to `destination` that are due at `now`, oldest first.
     pub async fn due(
         &self,
         destination: &str,
@@ -82,7 +83,7 @@ impl Store {
         let wanted = usize::try_from(limit).unwrap_or(1);
         let mut pages = query.into_paginator().send();
         let mut due = Vec::new();
-        // Keys of newer code are passed over: they must not hide what this code can deliver.
+        // Keys that this code cannot read are passed over: they must not hide what it can deliver.
         while due.len() < wanted
             && let Some(page) = pages.next().await
         {
@@ -92,7 +93,7 @@ impl Store {
         Ok(due)
     }
 
-    /// What waits for a person, oldest first.
+    /// The dead deliveries of `destination`, oldest first.
     pub async fn dead(
         &self,
         destination: &str,
@@ -101,7 +102,8 @@ impl Store {
         self.dead_within(destination, &DeadRange::default(), limit).await
     }
 
-    /// What waits for a person within a range, oldest first; fewer than `limit` only at its end.
+    /// The dead deliveries of `destination` within a range, oldest first. An empty page means that
+    /// the range has no more.
     pub async fn dead_within(
         &self,
         destination: &str,
@@ -127,7 +129,7 @@ impl Store {
         Ok(first_page(query).await?.iter().filter_map(dead_delivery).collect())
     }
 
-    /// What died last.
+    /// The delivery of `destination` that died last.
     pub async fn newest_dead(&self, destination: &str) -> Result<Option<DeadDelivery>, StoreError> {
         let query = self
             .query(key::dead(destination))
@@ -138,25 +140,25 @@ impl Store {
         Ok(first_page(query).await?.first().and_then(dead_delivery))
     }
 
-    /// How many deliveries of `destination` are still to be settled, due or not: one query.
+    /// How many deliveries of `destination` are open, whether due or not. One query.
     pub async fn pending_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
         let query = self.query(key::due(destination)).index_name(DUE_INDEX);
         count(query.key_condition_expression("due_pk = :pk"), cap).await
     }
 
-    /// How many deliveries of `destination` wait for a person: one query.
+    /// How many deliveries of `destination` are dead. One query.
     pub async fn dead_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
         let query = self.query(key::dead(destination)).index_name(DEAD_INDEX);
         count(query.key_condition_expression("dead_pk = :pk"), cap).await
     }
 
-    /// How many calls of `source` are kept aside: one query.
+    /// How many requests of `source` are in quarantine. One query.
     pub async fn quarantine_count(&self, source: &str, cap: i32) -> Result<Counted, StoreError> {
         let query = self.query(key::quarantine(source));
         count(query.key_condition_expression("pk = :pk"), cap).await
     }
 
-    /// The lead's other deliveries for the same destination that somebody holds.
+    /// The lead's other deliveries to the same destination that are leased.
     pub async fn leased_siblings(
         &self,
         delivery: &DeliveryKey,
@@ -177,7 +179,8 @@ impl Store {
             .collect())
     }
 
-    /// The lead's deliveries for one destination, oldest first.
+    /// The lead's deliveries to one destination, oldest first, without those that this code cannot
+    /// read.
     pub async fn deliveries_of(
         &self,
         lead_id: LeadId,
@@ -187,16 +190,8 @@ impl Store {
         Ok(found.into_iter().filter_map(|found| item::to_delivery(found).ok()).collect())
     }
 
-    /// A query of one partition, of the table or of an index.
-    pub(crate) fn query(&self, pk: String) -> QueryFluentBuilder {
-        self.client.query().table_name(&*self.table).expression_attribute_values(":pk", item::s(pk))
-    }
-
     fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryFluentBuilder {
-        self.query(key::lead(lead_id))
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":prefix", item::s(key::deliveries_of(destination)))
+        self.query_prefix(key::lead(lead_id), &key::deliveries_of(destination))
     }
 }
 
@@ -211,16 +206,12 @@ fn due_delivery(found: &Item) -> Option<Due> {
     Some(Due { key: key_of(found)?, due_at, deadline })
 }
 
+/// The key of an item that is a delivery.
 pub(crate) fn key_of(found: &Item) -> Option<DeliveryKey> {
     DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)
 }
 
-async fn first_page(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
-    let page = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
-    Ok(page.items.unwrap_or_default())
-}
-
-/// Counts at most `cap` items, and no more than one page of 1 MB: what more there is, is not told.
+/// Counts at most `cap` items, and no more than one page of 1 MB.
 async fn count(query: QueryFluentBuilder, cap: i32) -> Result<Counted, StoreError> {
     let page = query.select(Select::Count).limit(cap).send().await;
     let page = page.map_err(|error| StoreError::of("Query", &error))?;
@@ -228,15 +219,4 @@ async fn count(query: QueryFluentBuilder, cap: i32) -> Result<Counted, StoreErro
         count: u32::try_from(page.count).unwrap_or(0),
         capped: page.last_evaluated_key.is_some(),
     })
-}
-
-/// Every item that a query finds.
-pub(crate) async fn all_pages(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
-    let mut pages = query.into_paginator().send();
-    let mut found = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| StoreError::of("Query", &error))?;
-        found.extend(page.items.unwrap_or_default());
-    }
-    Ok(found)
 }

@@ -1,27 +1,30 @@
-//! What a provider says of a message after it took it: sent, delivered, read, or failed.
+//! Status updates: how far a message has come, as its provider reports.
 //!
-//! Words come late, twice and in any order; the message's status only moves forward, and with it a
-//! delivery that nobody knew the end of finds its end. Must not know any provider.
+//! Updates come late, twice and in any order. A message's status only moves forward, and an update may
+//! end a delivery of which nobody knew whether it was sent. Must not know any provider.
 
-use funil_core::delivery::{ATTEMPTS_KEPT, Attempt, Delivery, MessageStatus, Reason, State};
+use funil_core::delivery::{
+    Attempt, AttemptOutcome, Delivery, MessageStatus, Reason, State, StateKind, log_attempt,
+};
 use funil_core::id::DeliveryName;
 use jiff::Timestamp;
 
 use crate::DeliveryKey;
 use crate::Store;
-use crate::delivery::claim::condition;
+use crate::delivery::claim::keys;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::{item, key};
 
-/// How often a word is tried against a delivery that others write to meanwhile.
+/// How often an update is tried against a delivery that others write to meanwhile.
 const TRIES: usize = 3;
 
-/// A provider's word about a message.
+/// A provider's status update about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageUpdate {
-    /// Whose.
+    /// The delivery that the message is of.
     pub delivery: DeliveryName,
-    /// How far it has come.
+    /// How far the message has come.
     pub status: MessageStatus,
     /// The provider's code where it failed.
     pub code: Option<u32>,
@@ -29,141 +32,124 @@ pub struct MessageUpdate {
     pub at: Option<Timestamp>,
 }
 
-/// What became of a word.
+/// What became of a status update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// It is kept.
     Kept,
-    /// It ended the delivery as dead.
+    /// It is kept, and ended the delivery as dead.
     Died,
-    /// It is nothing new.
+    /// It changes nothing, because the message is further already.
     Old,
     /// There is no such delivery.
     Unknown,
-    /// The delivery is just being written: tell it again later.
+    /// The delivery is being written by others. The provider has to send the update again.
     Busy,
 }
 
 impl Store {
-    /// Takes a provider's word about a message.
+    /// Records a provider's status update about a message.
     pub async fn record_status(
         &self,
-        word: MessageUpdate,
+        update: MessageUpdate,
         now: Timestamp,
     ) -> Result<Recorded, StoreError> {
         for _ in 0..TRIES {
-            let found = self.delivery_named(word.delivery).await?;
+            let found = self.delivery_named(update.delivery).await?;
             let Some(delivery) = found.map(|found| found.delivery) else {
                 return Ok(Recorded::Unknown);
             };
-            if !word.status.is_news(delivery.message) || is_of_an_earlier_message(word, &delivery) {
+            if !update.status.is_news(delivery.message)
+                || is_of_an_earlier_message(update, &delivery)
+            {
                 return Ok(Recorded::Old);
             }
-            // Its worker is about to write that it was taken, which a failure must not lose against.
-            if delivery.state == State::Leased && word.status == MessageStatus::Failed {
+            // The worker is about to write that the provider took the message. A failure that is
+            // written before that would be overwritten.
+            let is_leased = delivery.state.kind() == StateKind::Leased;
+            if is_leased && update.status == MessageStatus::Failed {
                 return Ok(Recorded::Busy);
             }
-            let end = end(&delivery, word);
-            if self.write_status(&delivery, word, end, now).await? {
-                return Ok(if end == Some(State::Dead) { Recorded::Died } else { Recorded::Kept });
+            let end = end(&delivery, update, now);
+            if self.write_status(&delivery, update, end.as_ref(), now).await? {
+                let died = matches!(end, Some(State::Dead { .. }));
+                return Ok(if died { Recorded::Died } else { Recorded::Kept });
             }
         }
         Ok(Recorded::Busy)
     }
 
-    /// Writes it where the delivery still stands as read; answers whether it did.
+    /// Writes the update, and with it the end of the delivery, if the delivery is still as it was
+    /// read. Returns whether it is.
     async fn write_status(
         &self,
         delivery: &Delivery,
-        word: MessageUpdate,
-        end: Option<State>,
+        update: MessageUpdate,
+        end: Option<&State>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let stands = DeliveryKey::from(delivery);
-        let mut set = vec!["message = :message"];
-        let mut remove = Vec::new();
-        let mut update = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(stands.pk(), stands.sk.clone())))
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":was", item::s(delivery.state.name()))
-            .expression_attribute_values(":message", item::s(word.status.name()));
-        let known = match delivery.message {
-            Some(known) => {
-                update = update.expression_attribute_values(":known", item::s(known.name()));
-                "message = :known"
-            }
-            None => "attribute_not_exists(message)",
+        let mut write = Expression::default()
+            .set("message", item::s(update.status.name()))
+            .value(":was", item::s(delivery.state.name()));
+        write = match delivery.message {
+            Some(known) => write
+                .condition("#state = :was AND #message = :known")
+                .value(":known", item::s(known.name())),
+            None => write.condition("#state = :was AND attribute_not_exists(#message)"),
         };
         if let Some(state) = end {
-            let reason = (state == State::Dead)
-                .then(|| Reason::Failed(word.code.unwrap_or_default()).to_string());
-            let mut log = delivery.log.clone();
-            log.push(Attempt {
+            let attempt = Attempt {
                 at: now,
-                outcome: word.status.attempt_outcome().to_owned(),
+                outcome: AttemptOutcome::Reported(update.status),
                 status: None,
                 duration_ms: 0,
-                reason: reason.clone(),
+                reason: state.reason().cloned(),
                 detail: None,
-            });
-            let excess = log.len().saturating_sub(ATTEMPTS_KEPT);
-            log.drain(..excess);
-            set.extend(["#state = :state", "settled_at = :settled", "#log = :log"]);
-            remove.extend(["due_pk", "due_sk", "doubtful_since"]);
-            update = update
-                .expression_attribute_names("#log", "log")
-                .expression_attribute_values(":state", item::s(state.name()))
-                .expression_attribute_values(":settled", item::attribute(&now, "time")?)
-                .expression_attribute_values(":log", item::attribute(&log, "attempt")?);
-            if let Some(reason) = reason {
-                set.extend(["reason = :reason", "dead_pk = :dead", "dead_sk = :now"]);
-                update = update
-                    .expression_attribute_values(":reason", item::s(reason))
-                    .expression_attribute_values(":dead", item::s(key::dead(&delivery.destination)))
-                    .expression_attribute_values(":now", item::s(key::time(now)));
-            } else {
-                remove.extend(["reason", "dead_pk", "dead_sk"]);
-            }
+            };
+            let log = log_attempt(&delivery.log, attempt);
+            write = write
+                .set("state", item::s(state.name()))
+                .set("settled_at", item::timestamp(now))
+                .set("log", item::attribute(&log, "attempt")?)
+                .remove_all(&["due_pk", "due_sk", "doubtful_since"]);
+            write = match state.reason() {
+                Some(reason) => write
+                    .set("reason", item::s(reason.to_string()))
+                    .set("dead_pk", item::s(key::dead(&delivery.destination)))
+                    .set_as("dead_sk", ":now", item::s(key::time(now))),
+                None => write.remove_all(&["reason", "dead_pk", "dead_sk"]),
+            };
         }
-        let mut expression = format!("SET {}", set.join(", "));
-        if !remove.is_empty() {
-            expression = format!("{expression} REMOVE {}", remove.join(", "));
-        }
-        let written = update
-            .update_expression(expression)
-            .condition_expression(format!("#state = :was AND {known}"))
-            .send()
-            .await;
-        Ok(condition(written)?.is_some())
+        self.update(keys(&DeliveryKey::from(delivery)), write).await
     }
 }
 
-/// Whether the word is about a message that failed before its delivery was sent again: a provider
-/// repeats its words for days.
-fn is_of_an_earlier_message(word: MessageUpdate, delivery: &Delivery) -> bool {
-    let failed = MessageStatus::Failed.attempt_outcome();
+/// Whether the update is about a message that failed before its delivery was sent again: a provider
+/// repeats its updates for days.
+fn is_of_an_earlier_message(update: MessageUpdate, delivery: &Delivery) -> bool {
+    let failed = AttemptOutcome::Reported(MessageStatus::Failed);
     let last = delivery.log.iter().rfind(|attempt| attempt.outcome == failed);
-    last.zip(word.at).is_some_and(|(failure, at)| at <= failure.at)
+    last.zip(update.at).is_some_and(|(failure, at)| at <= failure.at)
 }
 
-/// How a word ends a delivery, if it does: what left was sent, whatever we thought; what failed is
-/// for a person.
-fn end(delivery: &Delivery, word: MessageUpdate) -> Option<State> {
-    let is_unknown = match delivery.state {
-        State::Unknown => true,
-        // It died of the doubt alone.
-        State::Dead => delivery.reason == Some(Reason::MayHaveBeenSent.to_string()),
-        State::Pending | State::Leased | State::Delivered | State::Skipped => false,
+/// How an update ends a delivery, if it does: a message that the provider reports as sent was sent,
+/// whatever our record says, and one that failed waits for a person.
+fn end(delivery: &Delivery, update: MessageUpdate, now: Timestamp) -> Option<State> {
+    let is_unknown = match &delivery.state {
+        State::Unknown { .. } | State::Unconfirmed { .. } => true,
+        // Only a delivery that died because it may have been sent.
+        State::Dead { .. } => delivery.state.is_because_of(Reason::MayHaveBeenSent),
+        State::Pending { .. }
+        | State::Leased { .. }
+        | State::Delivered { .. }
+        | State::Skipped { .. } => false,
     };
-    match word.status {
-        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read => {
-            is_unknown.then_some(State::Delivered)
-        }
-        MessageStatus::Failed => {
-            (is_unknown || delivery.state == State::Delivered).then_some(State::Dead)
-        }
+    if update.status.was_sent() {
+        return is_unknown.then_some(State::Delivered { at: now, reason: None });
     }
+    let was_delivered = delivery.state.kind() == StateKind::Delivered;
+    (is_unknown || was_delivered).then(|| State::Dead {
+        at: now,
+        reason: Reason::Failed(update.code.unwrap_or_default()).into(),
+    })
 }

@@ -1,37 +1,39 @@
-//! What a person decides about deliveries that ended: sent again, or settled by hand.
+//! What a person decides about deliveries that ended: to replay them, or to settle them by hand.
 //!
-//! Each decision is one transaction with the event that tells of it, on the condition that the
-//! delivery still stands as the person saw it; so of two at once one goes through.
+//! Each decision is one transaction with the event that records it, on the condition that the
+//! delivery is still as the person saw it. So of two decisions at once one takes effect.
 
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update, builders::UpdateBuilder};
 use funil_core::clock::Entropy;
-use funil_core::delivery::{Delivery, Reason, State};
+use funil_core::delivery::{Delivery, Reason, StateKind};
 use funil_core::event::{Event, Verdict};
 use funil_core::id::DeliveryName;
 use jiff::Timestamp;
 
 use crate::Store;
+use crate::delivery::claim::keys;
 use crate::delivery::due;
-use crate::intake::accept::Transacted;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::key::DeliveryKey;
+use crate::table::read::all_pages;
+use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
-/// A delivery with what it brings.
+/// A delivery with its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// The delivery.
     pub delivery: Delivery,
-    /// Its event; `None` where it is gone or newer code wrote it.
+    /// Its event; `None` where it is missing or this code cannot read it.
     pub event: Option<Event>,
 }
 
-/// How many deliveries one read asks for.
+/// How many deliveries one read asks for, which keeps a batch below 100 keys.
 const READ_AT_ONCE: usize = 50;
 
 impl Store {
-    /// Makes a delivery that ended due again, under its own id, with a new deadline, and keeps `told`.
-    /// Answers whether it still stood as given.
+    /// Makes a delivery that ended pending again, due now, under its own id and with a new deadline,
+    /// and keeps the event that records it. Returns whether the delivery was still as given.
     pub async fn revive(
         &self,
         delivery: &Delivery,
@@ -39,22 +41,19 @@ impl Store {
         decision: &Event,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
-        let revival = Update::builder()
-            .update_expression(
-                "SET #state = :pending, due_pk = :due, due_sk = :now, deadline = :deadline, \
-                 attempts = :zero, claims = :zero \
-                 REMOVE dead_pk, dead_sk, settled_at, reason, blocked, message",
-            )
-            .expression_attribute_values(":pending", item::s(State::Pending.name()))
-            .expression_attribute_values(":due", item::s(key::due(&delivery.destination)))
-            .expression_attribute_values(":now", item::s(key::time(decision.accepted_at)))
-            .expression_attribute_values(":deadline", item::attribute(&deadline, "time")?)
-            .expression_attribute_values(":zero", item::n(0));
+        let revival = Expression::default()
+            .set_as("state", ":pending", item::s(StateKind::Pending.name()))
+            .set_as("due_pk", ":due", item::s(key::due(&delivery.destination)))
+            .set_as("due_sk", ":now", item::s(key::time(decision.accepted_at)))
+            .set("deadline", item::timestamp(deadline))
+            .set("attempts", item::n(0))
+            .set("claims", item::n(0))
+            .remove_all(&["dead_pk", "dead_sk", "settled_at", "reason", "blocked", "message"]);
         self.decide(delivery, revival, decision, entropy).await
     }
 
-    /// Settles a delivery that ended as a person says, and keeps `told`. Answers whether it still
-    /// stood as given.
+    /// Settles a delivery that ended as a person says, and keeps the event that records it. Returns
+    /// whether the delivery was still as given.
     pub async fn settle_by_person(
         &self,
         delivery: &Delivery,
@@ -63,74 +62,64 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let state = match verdict {
-            Verdict::Delivered => State::Delivered,
-            Verdict::Skipped => State::Skipped,
+            Verdict::Delivered => StateKind::Delivered,
+            Verdict::Skipped => StateKind::Skipped,
         };
-        let settlement = Update::builder()
-            .update_expression(
-                "SET #state = :new, settled_at = :now, reason = :reason REMOVE dead_pk, dead_sk",
-            )
-            .expression_attribute_values(":new", item::s(state.name()))
-            .expression_attribute_values(":now", item::attribute(&decision.accepted_at, "time")?)
-            .expression_attribute_values(":reason", item::s(Reason::ByPerson.to_string()));
+        let settlement = Expression::default()
+            .set_as("state", ":new", item::s(state.name()))
+            .set_as("settled_at", ":now", item::timestamp(decision.accepted_at))
+            .set("reason", item::s(Reason::ByPerson.to_string()))
+            .remove_all(&["dead_pk", "dead_sk"]);
         self.decide(delivery, settlement, decision, entropy).await
     }
 
     async fn decide(
         &self,
         delivery: &Delivery,
-        update: UpdateBuilder,
+        update: Expression,
         decision: &Event,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
-        let stood = DeliveryKey::from(delivery);
-        // The time of its end tells this death from a later one.
+        // A delivery that has not ended has no time of its end, and nobody decides about it.
+        let Some(ended) = delivery.settled_at() else { return Ok(false) };
+        // The time of its end tells this end from a later one.
         let update = update
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(stood.pk(), stood.sk)))
-            .condition_expression("#state = :was AND settled_at = :ended")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":was", item::s(delivery.state.name()))
-            .expression_attribute_values(":ended", item::attribute(&delivery.settled_at, "time")?)
-            .build()
-            .map_err(|_| StoreError::Unreadable { what: "delivery" })?;
-        let writes = vec![
-            TransactWriteItem::builder().update(update).build(),
-            self.new_item(item::of_event(decision)?),
-        ];
-        match self.transact(writes, entropy).await? {
+            .condition("#state = :was AND #settled_at = :ended")
+            .value(":was", item::s(delivery.state.name()))
+            .value(":ended", item::timestamp(ended));
+        let mut transaction = self.transaction();
+        transaction.update(Write::Delivery, keys(&DeliveryKey::from(delivery)), update)?;
+        transaction.create(Write::Event, item::of_event(decision)?)?;
+        match transaction.send(entropy).await? {
             Transacted::Done => Ok(true),
-            Transacted::Failed { index: 0, .. } => Ok(false),
-            Transacted::Failed { .. } => Err(StoreError::Unreadable { what: "event of its own" }),
+            Transacted::Conflict { write: Write::Delivery, .. } => Ok(false),
+            Transacted::Conflict { write, .. } => Err(write.conflict()),
         }
     }
 
-    /// A delivery by the name that logs and tables give it.
+    /// A delivery by its name, with its event.
     pub async fn delivery_named(&self, name: DeliveryName) -> Result<Option<Ended>, StoreError> {
         let query = self
-            .query(key::lead(name.lead_id))
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":prefix", item::s(key::DELIVERY_PREFIX))
+            .query_prefix(key::lead(name.lead_id), key::DELIVERY_PREFIX)
             .projection_expression("pk, sk");
-        let found = due::all_pages(query).await?;
-        let mut keys = found.iter().filter_map(due::key_of);
-        let Some(wanted) = keys.find(|found| found.is(name.delivery_id)) else { return Ok(None) };
+        let found = all_pages(query).await?;
+        let mut found = found.iter().filter_map(due::key_of);
+        let Some(wanted) = found.find(|key| key.is(name.delivery_id)) else { return Ok(None) };
         Ok(self.ended(&[wanted]).await?.pop())
     }
 
-    /// The deliveries under `keys` with their events, in that order; without those that are gone or
-    /// that newer code wrote.
-    pub async fn ended(&self, keys: &[DeliveryKey]) -> Result<Vec<Ended>, StoreError> {
+    /// The deliveries under `wanted` with their events, in that order, without those that are missing
+    /// or that this code cannot read.
+    pub async fn ended(&self, wanted: &[DeliveryKey]) -> Result<Vec<Ended>, StoreError> {
         let mut ended = Vec::new();
-        for keys in keys.chunks(READ_AT_ONCE) {
-            let wanted = keys.iter().map(|key| item::keys(key.pk(), key.sk.clone())).collect();
+        for chunk in wanted.chunks(READ_AT_ONCE) {
+            let wanted = chunk.iter().map(keys).collect();
             let found = self.batch_get(wanted).await?;
             let mut deliveries: Vec<Delivery> =
                 found.into_iter().filter_map(|found| item::to_delivery(found).ok()).collect();
             let place = |delivery: &Delivery| {
                 let key = DeliveryKey::from(delivery);
-                keys.iter().position(|wanted| *wanted == key)
+                chunk.iter().position(|wanted| *wanted == key)
             };
             deliveries.sort_by_key(place);
             let events = self.events_of(&deliveries).await?;
@@ -146,7 +135,7 @@ impl Store {
     }
 
     async fn events_of(&self, deliveries: &[Delivery]) -> Result<Vec<Event>, StoreError> {
-        let mut keys: Vec<(String, String)> = deliveries
+        let mut event_keys: Vec<(String, String)> = deliveries
             .iter()
             .map(|delivery| {
                 let sk = key::event(delivery.accepted_at, &delivery.event_id);
@@ -154,12 +143,12 @@ impl Store {
             })
             .collect();
         // Two deliveries may be of one event, and a batch must not name a key twice.
-        keys.sort();
-        keys.dedup();
-        if keys.is_empty() {
+        event_keys.sort();
+        event_keys.dedup();
+        if event_keys.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = keys.into_iter().map(|(pk, sk)| item::keys(pk, sk)).collect();
+        let wanted = event_keys.into_iter().map(|(pk, sk)| item::keys(pk, sk)).collect();
         let found = self.batch_get(wanted).await?;
         Ok(found.into_iter().filter_map(|found| item::to_event(found).ok()).collect())
     }

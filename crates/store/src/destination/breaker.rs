@@ -1,37 +1,27 @@
-//! The breaker of a destination, as all workers share it.
+//! The breaker of a destination, as all workers share it (`docs/design.md`, "Breaker").
 //!
-//! Each write is one update that needs no read: failures are counted by the table, and one probe is
-//! chosen by a condition.
+//! Each write is one update that needs no read: failures are counted in the table, and the worker
+//! that probes is chosen by a condition.
 
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValue;
 use funil_core::clock::after;
 use funil_core::delivery::breaker::{Breaker, FAILURES_TO_OPEN, Open};
 use jiff::Timestamp;
 
 use crate::Store;
-use crate::delivery::claim::condition;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::{item, key};
 
 impl Store {
-    /// What is known of a destination.
+    /// The breaker of a destination; closed where it was never written.
     pub async fn breaker(&self, destination: &str) -> Result<Breaker, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(key::destination(destination), key::BREAKER)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("GetItem", &error))?;
-        Ok(found.item.as_ref().map(read).unwrap_or_default())
+        let found = self.get(keys(destination)).await?;
+        Ok(found.as_ref().map(read).unwrap_or_default())
     }
 
-    /// Counts a failure; opens the breaker when there were enough in a row. Answers what is known
-    /// now.
+    /// Counts a failure, and opens the breaker after [`FAILURES_TO_OPEN`] in a row. Returns the
+    /// breaker as it is then.
     pub async fn destination_failed(
         &self,
         destination: &str,
@@ -39,26 +29,18 @@ impl Store {
         probe_after_s: i64,
         now: Timestamp,
     ) -> Result<Breaker, StoreError> {
-        let counted = self
-            .update_breaker(destination)
-            .update_expression("SET last_failure = :now, v = :v, #type = :type ADD failures :one")
-            .expression_attribute_names("#type", "type")
-            .expression_attribute_values(":type", item::s("breaker"))
-            .expression_attribute_values(":v", item::n(1))
-            .expression_attribute_values(":now", item::attribute(&now, "time")?)
-            .expression_attribute_values(":one", item::n(1))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("UpdateItem", &error))?;
-        let breaker = counted.attributes.as_ref().map(read).unwrap_or_default();
+        let count = Expression::of_type("breaker")
+            .set("last_failure", item::timestamp(now))
+            .add("failures", 1);
+        let counted = self.update_and_get(keys(destination), count).await?;
+        let breaker = counted.as_ref().map(read).unwrap_or_default();
         if breaker.failures < FAILURES_TO_OPEN {
             return Ok(breaker);
         }
         self.open_breaker(destination, reason, probe_after_s, now).await
     }
 
-    /// Opens the breaker, or moves the next probe of an open one.
+    /// Opens the breaker, or moves the next probe of an open one. Returns the breaker as it is then.
     pub async fn open_breaker(
         &self,
         destination: &str,
@@ -66,73 +48,48 @@ impl Store {
         probe_after_s: i64,
         now: Timestamp,
     ) -> Result<Breaker, StoreError> {
-        let opened = self
-            .update_breaker(destination)
-            .update_expression(
-                "SET opened_at = if_not_exists(opened_at, :now), reason = :reason, \
-                 probe_at = :probe, last_failure = :now, v = :v, #type = :type",
-            )
-            .expression_attribute_names("#type", "type")
-            .expression_attribute_values(":type", item::s("breaker"))
-            .expression_attribute_values(":v", item::n(1))
-            .expression_attribute_values(":now", item::attribute(&now, "time")?)
-            .expression_attribute_values(":reason", item::s(reason))
-            .expression_attribute_values(":probe", item::s(key::time(after(now, probe_after_s))))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("UpdateItem", &error))?;
-        Ok(opened.attributes.as_ref().map(read).unwrap_or_default())
+        let open = Expression::of_type("breaker")
+            .set_once("opened_at", item::timestamp(now))
+            .set("reason", item::s(reason))
+            .set("probe_at", item::s(key::time(after(now, probe_after_s))))
+            .set("last_failure", item::timestamp(now));
+        let opened = self.update_and_get(keys(destination), open).await?;
+        Ok(opened.as_ref().map(read).unwrap_or_default())
     }
 
-    /// Becomes the one worker that probes an open destination, if nobody else is; the next one may
-    /// after `probe_after_s`.
+    /// Becomes the one worker that probes an open destination. Returns whether this worker does; the
+    /// next one may after `probe_after_s`.
     pub async fn take_probe(
         &self,
         destination: &str,
         probe_after_s: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let taken = self
-            .update_breaker(destination)
-            .update_expression("SET probe_at = :next")
-            // Only an open breaker has a time for its probe.
-            .condition_expression("probe_at <= :now")
-            .expression_attribute_values(":next", item::s(key::time(after(now, probe_after_s))))
-            .expression_attribute_values(":now", item::s(key::time(now)))
-            .send()
-            .await;
-        Ok(condition(taken)?.is_some())
+        // Only an open breaker has a time for its probe.
+        let take = Expression::default()
+            .set("probe_at", item::s(key::time(after(now, probe_after_s))))
+            .condition("#probe_at <= :now")
+            .value(":now", item::s(key::time(now)));
+        self.update(keys(destination), take).await
     }
 
-    /// Notes a success: the breaker closes and its count starts anew.
+    /// Notes a success, which closes the breaker and sets its count to zero.
     pub async fn destination_succeeded(
         &self,
         destination: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.update_breaker(destination)
-            .update_expression(
-                "SET last_success = :now, failures = :zero, v = :v, #type = :type \
-                 REMOVE opened_at, reason, probe_at",
-            )
-            .expression_attribute_names("#type", "type")
-            .expression_attribute_values(":type", item::s("breaker"))
-            .expression_attribute_values(":v", item::n(1))
-            .expression_attribute_values(":zero", item::n(0))
-            .expression_attribute_values(":now", item::attribute(&now, "time")?)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("UpdateItem", &error))?;
+        let close = Expression::of_type("breaker")
+            .set("last_success", item::timestamp(now))
+            .set("failures", item::n(0))
+            .remove_all(&["opened_at", "reason", "probe_at"]);
+        self.update(keys(destination), close).await?;
         Ok(())
     }
+}
 
-    fn update_breaker(&self, destination: &str) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(key::destination(destination), key::BREAKER)))
-    }
+fn keys(destination: &str) -> Item {
+    item::keys(key::destination(destination), key::BREAKER)
 }
 
 fn read(found: &Item) -> Breaker {

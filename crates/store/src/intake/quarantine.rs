@@ -1,5 +1,5 @@
-//! Quarantine: authentic calls that are not taken for what they say they are, kept whole for a
-//! person, never dropped.
+//! Quarantine: authentic requests that are not taken for what they say they are. They are kept whole
+//! for a person to look at, and never dropped.
 
 use std::io::Write as _;
 
@@ -13,26 +13,28 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Store;
-use crate::intake::accept::{Accepted, Receipt};
+use crate::intake::accept::Accepted;
+use crate::intake::receipt::{self, Receipt};
 use crate::table::error::StoreError;
+use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
-/// A call to keep aside.
+/// A request to keep in quarantine.
 #[derive(Debug)]
 pub struct Quarantined<'a> {
-    /// The function or provider it came to.
+    /// The function or provider that it came to or from.
     pub source: &'a str,
-    /// Why: `honeypot`.
+    /// Why it is not taken: `honeypot`.
     pub reason: &'static str,
     /// Its content type.
     pub content_type: &'a str,
-    /// Its body, as it came.
+    /// Its body, byte for byte.
     pub body: &'a [u8],
-    /// Whose it is, where that is known.
+    /// Digest of the sender's e-mail, where it is known.
     pub email_digest: Option<&'a Digest>,
 }
 
-/// A quarantined call's attributes; the body stands beside them, compressed.
+/// The attributes of a quarantined request. The compressed body is a further one.
 #[derive(Serialize)]
 struct QuarantineItem<'a> {
     at: Timestamp,
@@ -43,25 +45,33 @@ struct QuarantineItem<'a> {
 }
 
 impl Store {
-    /// Keeps the call aside and its receipt with it, so that it is answered like any other.
+    /// Keeps a request in quarantine together with its receipt, so that a duplicate of it gets the
+    /// same response.
     pub async fn quarantine(
         &self,
-        call: &Quarantined<'_>,
+        request: &Quarantined<'_>,
         receipt: &Receipt,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Accepted, StoreError> {
         let id = entropy.uuid_v7(now).to_string();
-        let keys = (key::quarantine(call.source), key::quarantined(now, &id));
+        let keys = (key::quarantine(request.source), key::quarantined(now, &id));
         let record = QuarantineItem {
             at: now,
-            reason: call.reason,
-            content_type: call.content_type,
-            email_digest: call.email_digest,
+            reason: request.reason,
+            content_type: request.content_type,
+            email_digest: request.email_digest,
         };
-        let mut aside = item::item(keys, "quarantine", &record)?;
-        aside.insert("body".to_owned(), AttributeValue::B(Blob::new(gzip(call.body)?)));
-        self.accept_aside(receipt, aside, now, entropy).await
+        let mut quarantined = item::item(keys, "quarantine", &record)?;
+        quarantined.insert("body".to_owned(), AttributeValue::B(Blob::new(gzip(request.body)?)));
+        let mut transaction = self.transaction();
+        receipt::add(&mut transaction, receipt, now)?;
+        transaction.create(Write::Quarantine, quarantined)?;
+        match transaction.send(entropy).await? {
+            Transacted::Done => Ok(Accepted::Kept),
+            Transacted::Conflict { write: Write::Receipt, old } => receipt::duplicate(old, receipt),
+            Transacted::Conflict { write, .. } => Err(write.conflict()),
+        }
     }
 }
 
@@ -70,5 +80,5 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     encoder
         .write_all(bytes)
         .and_then(|()| encoder.finish())
-        .map_err(|_| StoreError::Unreadable { what: "quarantined body" })
+        .map_err(|_| StoreError::InvalidRequest { what: "quarantined body" })
 }

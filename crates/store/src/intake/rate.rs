@@ -1,30 +1,28 @@
-//! The rate limit: GCRA in the table, shared by all instances (design §5).
+//! The rate limit: GCRA in the table, shared by all instances (`docs/design.md`, "Rate limit").
 //!
-//! One write for a caller that has been quiet, two for one that called seconds ago; a refusal is
-//! known from the first one's failed condition.
+//! A caller that has been quiet costs one write, one that called seconds ago two. A refusal is known
+//! from the first write's failed condition.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use funil_core::hash::Digest;
 use jiff::Timestamp;
 
 use crate::Store;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::{item, key};
 
-/// So many calls in so long.
+/// How many requests one caller may make in how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Calls.
+    /// The number of requests.
     pub requests: i64,
-    /// Seconds.
+    /// The window, in seconds.
     pub window_s: i64,
 }
 
 impl RateLimit {
-    /// The time that one call uses up, in milliseconds: GCRA's T.
+    /// The time that one request uses up, in milliseconds: GCRA's T.
     const fn interval_ms(self) -> i64 {
         self.window_s * 1000 / self.requests
     }
@@ -35,20 +33,20 @@ impl RateLimit {
     }
 }
 
-/// Whether a call may pass.
+/// Whether a request is within its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateVerdict {
-    /// It may.
+    /// It is.
     Passes,
-    /// It may not; it may after so many seconds.
+    /// It is over the limit.
     Refused {
-        /// For `Retry-After`, at least 1.
+        /// When the next one passes, in seconds from now, at least 1: for `Retry-After`.
         retry_after_s: i64,
     },
 }
 
 impl Store {
-    /// Counts a call of `caller` within `scope`.
+    /// Counts a request of `caller` within `scope`, and says whether it is within the limit.
     pub async fn rate(
         &self,
         scope: &str,
@@ -57,84 +55,35 @@ impl Store {
         now: Timestamp,
     ) -> Result<RateVerdict, StoreError> {
         let now_ms = now.as_millisecond();
+        let expires_at = now.as_second() + 2 * limit.window_s;
+        let update = || Expression::of_type("rate").set("expires_at", item::n(expires_at));
+        let keys = || item::keys(key::rate(scope, caller), key::RATE);
         let refused = |tat: i64| RateVerdict::Refused {
             retry_after_s: (tat - limit.burst_ms() - now_ms).div_euclid(1000).max(0) + 1,
         };
-        let first = self
-            .move_tat(
-                scope,
-                caller,
-                now,
-                limit,
-                "SET tat = :next",
-                "attribute_not_exists(pk) OR tat <= :limit",
-                now_ms,
-            )
-            .await;
-        let Some(tat) = passes_or_tat(first)? else { return Ok(RateVerdict::Passes) };
+        // `tat` is GCRA's theoretical arrival time, in milliseconds.
+        let first = update()
+            .set("tat", item::n(now_ms + limit.interval_ms()))
+            .condition("attribute_not_exists(pk) OR #tat <= :limit")
+            .value(":limit", item::n(now_ms));
+        let Some(old) = self.update_or_get(keys(), first).await? else {
+            return Ok(RateVerdict::Passes);
+        };
+        let tat = tat_of(&old)?;
         if tat > now_ms + limit.burst_ms() {
             return Ok(refused(tat));
         }
-        let second = self
-            .move_tat(
-                scope,
-                caller,
-                now,
-                limit,
-                "SET tat = tat + :step",
-                "tat <= :limit",
-                now_ms + limit.burst_ms(),
-            )
-            .await;
-        Ok(passes_or_tat(second)?.map_or(RateVerdict::Passes, refused))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "two calls that differ in three of them")]
-    async fn move_tat(
-        &self,
-        scope: &str,
-        caller: &Digest,
-        now: Timestamp,
-        limit: RateLimit,
-        set: &str,
-        condition: &str,
-        limit_ms: i64,
-    ) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
-        let mut update = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(key::rate(scope, caller), key::RATE)))
-            .update_expression(format!("{set}, v = :v, #type = :type, expires_at = :expires"))
-            .condition_expression(condition)
-            .expression_attribute_names("#type", "type")
-            .expression_attribute_values(":v", item::n(1))
-            .expression_attribute_values(":type", item::s("rate"))
-            .expression_attribute_values(":expires", item::n(now.as_second() + 2 * limit.window_s))
-            .expression_attribute_values(":limit", item::n(limit_ms))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        update = if set.contains(":next") {
-            let next = now.as_millisecond() + limit.interval_ms();
-            update.expression_attribute_values(":next", item::n(next))
-        } else {
-            update.expression_attribute_values(":step", item::n(limit.interval_ms()))
-        };
-        update.send().await
+        let second = update()
+            .add("tat", limit.interval_ms())
+            .condition("#tat <= :limit")
+            .value(":limit", item::n(now_ms + limit.burst_ms()));
+        match self.update_or_get(keys(), second).await? {
+            None => Ok(RateVerdict::Passes),
+            Some(old) => Ok(refused(tat_of(&old)?)),
+        }
     }
 }
 
-/// `None` where the write passed, else the `tat` that stood in its way.
-fn passes_or_tat(
-    result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
-) -> Result<Option<i64>, StoreError> {
-    match result {
-        Ok(_) => Ok(None),
-        Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                let tat = failed.item().and_then(|old: &Item| item::number(old, "tat"));
-                Ok(Some(tat.ok_or(StoreError::Unreadable { what: "rate" })?))
-            }
-            _ => Err(StoreError::of("UpdateItem", &error)),
-        },
-    }
+fn tat_of(old: &Item) -> Result<i64, StoreError> {
+    item::number(old, "tat").ok_or_else(|| StoreError::corrupt("rate of a caller"))
 }

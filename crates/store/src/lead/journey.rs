@@ -11,55 +11,47 @@ use funil_core::lead::Lead;
 use jiff::Timestamp;
 
 use crate::Store;
-use crate::delivery::due;
-use crate::intake::accept::ConsentItem;
 use crate::lead::booking;
+use crate::lead::consent::ConsentItem;
 use crate::table::error::StoreError;
+use crate::table::read::all_pages;
 use crate::table::{item, key};
 
 /// Everything the table holds of a lead.
 #[derive(Clone, Debug)]
 pub struct Journey {
-    /// Who the person is now.
+    /// The lead as it is now.
     pub lead: Lead,
-    /// What happened, oldest first.
+    /// Its events, by the time they were accepted.
     pub events: Vec<Event>,
-    /// What was or will be sent, by acceptance.
+    /// Its deliveries, by the time their events were accepted.
     pub deliveries: Vec<Delivery>,
-    /// What the person said about consent, oldest first.
+    /// The proofs of what the person decided about consent, oldest first.
     pub consents: Vec<ConsentRecord>,
-    /// What they booked.
+    /// Its bookings, in no order.
     pub bookings: Vec<Booking>,
-    /// How many items newer code wrote, which this code cannot read.
+    /// How many items this code cannot read, because newer code wrote them or they are damaged.
     pub unread: usize,
 }
 
-/// The proof of one decision.
+/// The proof of what a person decided in one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentRecord {
-    /// When.
+    /// When the request was accepted.
     pub at: Timestamp,
-    /// Where.
+    /// The function that received it.
     pub form: String,
-    /// Which version of the policy.
+    /// The version of the privacy policy that the person saw, as the form stated it.
     pub policy_version: Option<String>,
-    /// What, by the purpose's name.
+    /// The decisions, by the name of their purpose.
     pub decisions: BTreeMap<String, Grant>,
 }
 
 impl Store {
     /// The lead, if there is one.
     pub async fn lead(&self, id: LeadId) -> Result<Option<Lead>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(key::lead(id), key::LEAD)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("GetItem", &error))?;
-        found.item.map(item::to_lead).transpose()
+        let found = self.get(item::keys(key::lead(id), key::LEAD)).await?;
+        found.map(item::to_lead).transpose()
     }
 
     /// Everything that happened to a lead, if there is one.
@@ -70,7 +62,7 @@ impl Store {
         let (mut events, mut deliveries) = (Vec::new(), Vec::new());
         let (mut consents, mut bookings) = (Vec::new(), Vec::new());
         let mut unread = 0;
-        for found in due::all_pages(query).await? {
+        for found in all_pages(query).await? {
             let sk = item::text(&found, "sk").unwrap_or_default().to_owned();
             let understood = if sk == key::LEAD {
                 item::to_lead(found).map(|read| lead = Some(read)).is_ok()

@@ -1,12 +1,15 @@
-//! Where the table is and with whose credentials: read from variables by us, because the SDK is used
-//! without aws-config, and Netlify reserves the SDK's own names (design §9).
+//! Region, endpoint and credentials of the table, read from environment variables.
+//!
+//! They are read here because the SDK is used without aws-config, and because Netlify reserves the
+//! SDK's own names (`docs/design.md`, "Configuration").
+
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use funil_core::settings::{Secret, Settings};
-use std::time::Duration;
 use url::Url;
 
 use crate::Platform;
@@ -16,20 +19,20 @@ use crate::table::http::SdkClient;
 /// Region, endpoint and credentials of AWS.
 #[derive(Clone, Debug)]
 pub struct AwsConfig {
-    /// `FUNIL_AWS_REGION`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`
+    /// `FUNIL_AWS_REGION`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`.
     pub region: String,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`: a local engine
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`: for a local emulator.
     pub dynamodb_endpoint: Option<Url>,
-    /// `FUNIL_AWS_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`
+    /// `FUNIL_AWS_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`.
     pub access_key_id: String,
-    /// `FUNIL_AWS_SECRET_ACCESS_KEY`, else `AWS_SECRET_ACCESS_KEY`
+    /// `FUNIL_AWS_SECRET_ACCESS_KEY`, else `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: Secret,
-    /// `FUNIL_AWS_SESSION_TOKEN`, else `AWS_SESSION_TOKEN`: of the same pair as the key
+    /// `FUNIL_AWS_SESSION_TOKEN`, else `AWS_SESSION_TOKEN`: always of the same set as the key.
     pub session_token: Option<Secret>,
 }
 
 impl AwsConfig {
-    /// Reads it.
+    /// Reads the variables. What is missing is noted in `settings`, and the result is `None`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let region = ["FUNIL_AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"]
             .iter()
@@ -37,7 +40,7 @@ impl AwsConfig {
         if region.is_none() {
             settings.problem::<()>("Set AWS_REGION, or FUNIL_AWS_REGION on Netlify.");
         }
-        // Keys and token must come from one pair: Netlify's own token with our key would be refused.
+        // Keys and token must be of one set: our key with Netlify's own token would be refused.
         let prefix =
             if settings.optional("FUNIL_AWS_ACCESS_KEY_ID").is_some() { "FUNIL_" } else { "" };
         let variable = |name: &str| settings.optional(&format!("{prefix}{name}"));
@@ -66,7 +69,7 @@ impl AwsConfig {
         })
     }
 
-    /// The credentials as the SDK takes them.
+    /// The credentials in the SDK's type.
     pub fn credentials(&self) -> Credentials {
         Credentials::new(
             &self.access_key_id,
@@ -79,11 +82,11 @@ impl AwsConfig {
 }
 
 impl Store {
-    /// A store on `table`. Touches no network.
+    /// A store on `table`. Opens no connection yet.
     pub fn connect(aws: &AwsConfig, table: &str, platform: &Platform) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(platform.table_patience.attempt)
-            .operation_timeout(platform.table_patience.call)
+            .operation_timeout(platform.table_patience.operation)
             .build();
         let retries = RetryConfig::standard()
             .with_max_attempts(3)

@@ -1,9 +1,11 @@
-//! Creating the table, as `template.yaml` does: keys, the two sparse indexes, TTL and stream.
+//! Creates the table: keys, the two sparse indexes, TTL and stream.
 //!
-//! For the local engine and for tests; on AWS the template makes the table.
+//! For the local emulator and for tests. On AWS a template creates the same table.
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
@@ -14,23 +16,23 @@ use funil_core::hash::HashKey;
 use crate::Store;
 use crate::table::error::StoreError;
 
-/// The name of the index of what is due.
+/// The index of open deliveries and alerts by their due time.
 pub(crate) const DUE_INDEX: &str = "due";
-/// The name of the index of what is dead.
+/// The index of dead deliveries by the time they died.
 pub(crate) const DEAD_INDEX: &str = "dead";
 
-/// Whether the table tells of its changes.
+/// Whether the table has a stream of its changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// `dispatch` reads it.
+    /// The table has a stream, and `dispatch` reads it.
     On,
-    /// Nobody reads it: intake rings, and the schedule looks. The local engine pays for each write by
-    /// counting all that it has streamed before.
+    /// The table has no stream: intake rings `dispatch`, and the schedule looks for what is due. The
+    /// local emulator gets slower with each record that it has streamed.
     Off,
 }
 
 impl Store {
-    /// Creates the table with its indexes and its `META` item; does nothing where it exists.
+    /// Creates the table with its indexes and its identity; does nothing where it exists.
     pub async fn create_table(&self, hash_key: &HashKey, stream: Stream) -> Result<(), StoreError> {
         let streamed = match stream {
             Stream::On => {
@@ -39,7 +41,8 @@ impl Store {
             }
             Stream::Off => StreamSpecification::builder().stream_enabled(false),
         };
-        let streamed = streamed.build().map_err(|_| StoreError::Unreadable { what: "stream" })?;
+        let streamed =
+            streamed.build().map_err(|_| StoreError::InvalidRequest { what: "stream" })?;
         let create = self
             .client
             .create_table()
@@ -54,8 +57,7 @@ impl Store {
             .stream_specification(streamed);
         match create.send().await {
             Ok(_) => {}
-            Err(error)
-                if error.as_service_error().is_some_and(aws_sdk_dynamodb::operation::create_table::CreateTableError::is_resource_in_use_exception) => {}
+            Err(error) if exists(&error) => {}
             Err(error) => return Err(StoreError::of("CreateTable", &error)),
         }
         self.until_active().await?;
@@ -63,7 +65,7 @@ impl Store {
         self.ready(hash_key).await
     }
 
-    /// A table on AWS is there some seconds after it was asked for.
+    /// Waits until the table can be used, which on AWS is some seconds after its creation.
     async fn until_active(&self) -> Result<(), StoreError> {
         for _ in 0..60 {
             let described = self.client.describe_table().table_name(&*self.table).send().await;
@@ -78,7 +80,7 @@ impl Store {
         Err(StoreError::Unavailable { operation: "DescribeTable", code })
     }
 
-    /// Lets the table drop what has expired.
+    /// Makes the table delete items whose `expires_at` has passed.
     async fn expire_items(&self) -> Result<(), StoreError> {
         let described = self.client.describe_time_to_live().table_name(&*self.table).send().await;
         let described = described.map_err(|error| StoreError::of("DescribeTimeToLive", &error))?;
@@ -90,12 +92,16 @@ impl Store {
             .enabled(true)
             .attribute_name("expires_at")
             .build()
-            .map_err(|_| StoreError::Unreadable { what: "ttl" })?;
+            .map_err(|_| StoreError::InvalidRequest { what: "TTL setting" })?;
         let update = self.client.update_time_to_live().table_name(&*self.table);
         let updated = update.time_to_live_specification(ttl).send().await;
         updated.map_err(|error| StoreError::of("UpdateTimeToLive", &error))?;
         Ok(())
     }
+}
+
+fn exists(error: &SdkError<CreateTableError>) -> bool {
+    error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception)
 }
 
 fn text(name: &str) -> AttributeDefinition {
@@ -136,5 +142,5 @@ fn index(
         .set_key_schema(Some(keys(hash, range)))
         .projection(projection.build())
         .build()
-        .map_err(|_| StoreError::Unreadable { what: "index" })
+        .map_err(|_| StoreError::InvalidRequest { what: "index" })
 }

@@ -1,23 +1,25 @@
-//! What can go wrong with the table, and what each answer of DynamoDB means.
+//! What can go wrong with the table, and what each error code of DynamoDB means.
 //!
-//! An SDK error can hold whole items, with the person's data in them, so none is kept: only the
-//! operation and DynamoDB's own code. ARCHITECTURE.md has the table of what becomes of each code.
+//! An SDK error can hold whole items, and with them personal data, so none is kept: an error holds
+//! the operation, DynamoDB's own code, and at most the ids by which an item is found. What becomes of
+//! each code is in ARCHITECTURE.md.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-/// The table did not do what it was asked.
+/// Why an operation on the table failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, or is overloaded, after the SDK's own retries. Nothing is known to be
-    /// kept: try again.
-    #[error("the table did not answer {operation}: {code}")]
+    /// The table cannot be reached or is overloaded, also after the SDK's own retries. Whether the
+    /// operation took effect is not known.
+    #[error("the table did not respond to {operation}: {code}; try again later")]
     Unavailable {
         /// The DynamoDB operation.
         operation: &'static str,
         /// DynamoDB's code, or how the transport failed.
         code: String,
     },
-    /// It refuses: the table or an index is missing, or credentials or permissions are wrong.
+    /// The table refuses the operation: the table or an index is missing, or credentials or
+    /// permissions are wrong.
     #[error("the table refused {operation}: {code}; check TABLE_NAME, credentials and permissions")]
     Refused {
         /// The DynamoDB operation.
@@ -25,10 +27,27 @@ pub enum StoreError {
         /// DynamoDB's code.
         code: String,
     },
-    /// An item cannot be read or written as what it should be.
-    #[error("an item of the table is not a valid {what}")]
-    Unreadable {
-        /// What it should have been.
+    /// An item that was to be created exists, or one changed while it was being decided about.
+    #[error("the table has another {what} under the same key; send the request again")]
+    Conflict {
+        /// What the item is: `event`.
+        what: &'static str,
+    },
+    /// An item is not what this code expects under its key.
+    #[error(
+        "the {name} in the table cannot be read: newer code wrote it, or it is damaged; deploy this \
+         function again, and correct the item if that does not help"
+    )]
+    CorruptItem {
+        /// What the item is, with the ids by which it is found: `delivery <lead>/<delivery>`.
+        name: String,
+    },
+    /// A request to the table could not be built: a mistake in the code.
+    #[error(
+        "no request to the table could be built for a {what}; report this as a mistake in Funil"
+    )]
+    InvalidRequest {
+        /// What was to be read or written: `receipt`.
         what: &'static str,
     },
     /// `HASH_KEY` is not the key that this table was made with.
@@ -39,7 +58,7 @@ pub enum StoreError {
     WrongHashKey,
 }
 
-/// Codes after which the same call may succeed.
+/// Codes after which the same request may succeed.
 const TRANSIENT: [&str; 9] = [
     "ThrottlingException",
     "Throttling",
@@ -53,6 +72,7 @@ const TRANSIENT: [&str; 9] = [
 ];
 
 impl StoreError {
+    /// Reduces an SDK error to what may be logged.
     pub(crate) fn of<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata,
@@ -61,7 +81,7 @@ impl StoreError {
         match error {
             SdkError::TimeoutError(_) => unavailable("timeout"),
             SdkError::DispatchFailure(_) => unavailable("no connection"),
-            SdkError::ResponseError(_) => unavailable("an answer that cannot be read"),
+            SdkError::ResponseError(_) => unavailable("a response that cannot be read"),
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("unknown");
                 if TRANSIENT.contains(&code) {
@@ -70,7 +90,12 @@ impl StoreError {
                     Self::Refused { operation, code: code.to_owned() }
                 }
             }
-            _ => Self::Refused { operation, code: "a request that cannot be made".to_owned() },
+            _ => Self::Refused { operation, code: "a request that cannot be built".to_owned() },
         }
+    }
+
+    /// An item that cannot be read; `name` says which, without personal data.
+    pub(crate) fn corrupt(name: impl Into<String>) -> Self {
+        Self::CorruptItem { name: name.into() }
     }
 }

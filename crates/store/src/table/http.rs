@@ -1,8 +1,8 @@
-//! The one HTTP client of a function, and the AWS SDK spoken over it.
+//! The one HTTP client of a function, which the AWS SDK uses too.
 //!
-//! `reqwest` on rustls with ring and the webpki roots: no system certificates to parse, no entropy to
-//! collect (`platforms.md` §2). The SDK keeps its types, signing and retries; only its transport is
-//! ours. Must not know any request.
+//! It is `reqwest` on rustls with ring and the webpki roots, which needs no system certificates at
+//! start (`docs/platforms.md`, "TLS and the HTTP client"). The SDK keeps its types, signing and
+//! retries; only its transport is replaced. Must not know any request.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 
-/// How long a connection may take to stand.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Makes the client that DynamoDB and the providers share. It follows no redirects and opens no
-/// connection before its first request.
+/// Creates the client for DynamoDB and the providers. It follows no redirects and opens no connection
+/// before its first request.
 pub(crate) fn client() -> reqwest::Client {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -31,7 +31,7 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT)
-        // A frozen function wakes up with dead connections: a short idle time keeps few of them.
+        // A function that was frozen finds its connections closed: a short idle time keeps few.
         .pool_idle_timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent("funil")
@@ -39,7 +39,7 @@ pub(crate) fn client() -> reqwest::Client {
         .expect("a client with a given TLS configuration needs nothing else")
 }
 
-/// The client as the SDK's transport.
+/// The transport of the AWS SDK over that client.
 #[derive(Clone, Debug)]
 pub(crate) struct SdkClient(pub(crate) reqwest::Client);
 
@@ -63,13 +63,13 @@ impl HttpConnector for SdkClient {
             let request = http::Request::from_parts(parts, body);
             let request = reqwest::Request::try_from(request).map_err(user)?;
             let response = client.execute(request).await.map_err(transport)?;
-            let mut answer = http::Response::builder().status(response.status());
-            if let Some(headers) = answer.headers_mut() {
+            let mut received = http::Response::builder().status(response.status());
+            if let Some(headers) = received.headers_mut() {
                 headers.clone_from(response.headers());
             }
             let body = response.bytes().await.map_err(transport)?;
-            let answer = answer.body(SdkBody::from(body)).map_err(user)?;
-            HttpResponse::try_from(answer).map_err(user)
+            let received = received.body(SdkBody::from(body)).map_err(user)?;
+            HttpResponse::try_from(received).map_err(user)
         })
     }
 }
@@ -79,7 +79,7 @@ fn user(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectorError {
 }
 
 fn transport(error: reqwest::Error) -> ConnectorError {
-    // The address is the table's, but an error never carries one.
+    // An error never carries an address, not even the table's.
     let error = error.without_url();
     if error.is_timeout() {
         ConnectorError::timeout(error.into())

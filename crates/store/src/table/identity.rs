@@ -1,7 +1,7 @@
-//! The table's own record: which `HASH_KEY` it was made with.
+//! The identity of the table: which `HASH_KEY` it was made with.
 //!
-//! Read once per process, beside the first rate check. A wrong key would file every alias and
-//! receipt where nobody finds it, so it serves nothing.
+//! A wrong key would file every alias and receipt where nobody finds it, so a function with a wrong
+//! key serves nothing. The identity is read once per process, beside the first rate check.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
@@ -13,58 +13,54 @@ use crate::table::error::StoreError;
 use crate::table::item::Item;
 use crate::table::{item, key};
 
-/// The attributes of `META`.
+/// The attributes of the table's identity.
 #[derive(Serialize)]
-struct Meta {
+struct IdentityRecord {
+    /// The version of the table's layout.
     schema: u32,
+    /// A digest that recognises `HASH_KEY`.
     hash_key: String,
 }
 
 impl Store {
-    /// Makes sure that this is the table of this `HASH_KEY`. Costs a read once per process.
+    /// Checks that the table was made with this `HASH_KEY`; a table without an identity gets this
+    /// one. Reads once per process, and does nothing after it succeeded.
     pub async fn ready(&self, hash_key: &HashKey) -> Result<(), StoreError> {
-        self.ready.get_or_try_init(|| self.check_meta(hash_key)).await.copied()
+        self.ready.get_or_try_init(|| self.check_or_create_identity(hash_key)).await.copied()
     }
 
-    /// Asks the table now, whatever was found before: does it answer, and is it of this `HASH_KEY`?
-    /// Writes nothing; a table without `META` is one that nobody has used yet.
+    /// Reads the table's identity now, whatever [`ready`](Self::ready) found before, and checks that
+    /// it is of this `HASH_KEY`. Writes nothing; a table without an identity passes, because nobody
+    /// has used it yet.
     pub async fn answers(&self, hash_key: &HashKey) -> Result<(), StoreError> {
-        match self.read_meta().await? {
-            Some(meta) => same(item::text(&meta, "hash_key"), hash_key.fingerprint().as_str()),
+        match self.table_identity().await? {
+            Some(found) => same(item::text(&found, "hash_key"), hash_key.fingerprint().as_str()),
             None => Ok(()),
         }
     }
 
-    async fn check_meta(&self, hash_key: &HashKey) -> Result<(), StoreError> {
+    async fn check_or_create_identity(&self, hash_key: &HashKey) -> Result<(), StoreError> {
         let ours = hash_key.fingerprint();
-        let theirs = match self.read_meta().await? {
-            Some(meta) => item::text(&meta, "hash_key").map(str::to_owned),
-            None => self.put_meta(ours.as_str()).await?,
+        let theirs = match self.table_identity().await? {
+            Some(found) => item::text(&found, "hash_key").map(str::to_owned),
+            None => self.create_identity(ours.as_str()).await?,
         };
         same(theirs.as_deref(), ours.as_str())
     }
 
-    async fn read_meta(&self) -> Result<Option<Item>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&*self.table)
-            .set_key(Some(item::keys(key::META, key::META)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("GetItem", &error))?;
-        Ok(found.item)
+    async fn table_identity(&self) -> Result<Option<Item>, StoreError> {
+        self.get(item::keys(key::TABLE_IDENTITY, key::TABLE_IDENTITY)).await
     }
 
-    /// Creates `META`; where somebody was faster, what they wrote counts.
-    async fn put_meta(&self, ours: &str) -> Result<Option<String>, StoreError> {
-        let meta = Meta { schema: 1, hash_key: ours.to_owned() };
+    /// Creates the identity. If another process was faster, what it wrote counts.
+    async fn create_identity(&self, ours: &str) -> Result<Option<String>, StoreError> {
+        let record = IdentityRecord { schema: 1, hash_key: ours.to_owned() };
+        let keys = (key::TABLE_IDENTITY.to_owned(), key::TABLE_IDENTITY.to_owned());
         let put = self
             .client
             .put_item()
             .table_name(&*self.table)
-            .set_item(Some(item::item((key::META.into(), key::META.into()), "meta", &meta)?))
+            .set_item(Some(item::item(keys, "meta", &record)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()

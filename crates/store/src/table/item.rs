@@ -1,14 +1,17 @@
-//! Items as DynamoDB keeps them, to and from the domain's types.
+//! Items as DynamoDB keeps them, converted to and from the domain's types.
 //!
-//! Every item carries `v` and `type`. Unknown fields are ignored; an unknown version, event or state
-//! is [`StoreError::Unreadable`], which a worker takes as "newer than I am". Knows no operation.
+//! Every item carries `v` and `type`. Unknown attributes are ignored. An unknown version, event or
+//! state is [`StoreError::CorruptItem`], after which a worker leaves the item to newer code. Knows no
+//! operation.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::booking::BookingId;
-use funil_core::contact::consent::{Consents, Revocations};
-use funil_core::delivery::{Attempt, Delivery, MessageStatus, State};
+use funil_core::contact::consent::{Consents, Purpose, Revocations};
+use funil_core::delivery::{
+    Attempt, Delivery, MessageStatus, Sending, State, StateKind, StoredReason,
+};
 use funil_core::event::{Event, EventData};
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
@@ -17,36 +20,43 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::table::error::StoreError;
-use crate::table::key;
+use crate::table::key::{self, DeliveryKey};
 
-/// An item.
+/// An item, or the key of one: attributes by their name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The version that this code writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The version of items that this code writes, and the newest that it reads.
+pub(crate) const VERSION: u32 = 1;
 
+/// A text.
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
+/// A number.
 pub(crate) fn n(number: impl Into<i64>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
 
-/// `value` as attributes.
-pub(crate) fn attributes<T: Serialize>(value: &T, what: &'static str) -> Result<Item, StoreError> {
-    serde_dynamo::to_item(value).map_err(|_| StoreError::Unreadable { what })
+/// A time as it is written outside of keys.
+pub(crate) fn timestamp(at: Timestamp) -> AttributeValue {
+    s(at.to_string())
 }
 
-/// One attribute.
+/// The fields of `value` as attributes.
+pub(crate) fn attributes<T: Serialize>(value: &T, what: &'static str) -> Result<Item, StoreError> {
+    serde_dynamo::to_item(value).map_err(|_| StoreError::InvalidRequest { what })
+}
+
+/// `value` as one attribute.
 pub(crate) fn attribute<T: Serialize>(
     value: &T,
     what: &'static str,
 ) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value).map_err(|_| StoreError::Unreadable { what })
+    serde_dynamo::to_attribute_value(value).map_err(|_| StoreError::InvalidRequest { what })
 }
 
-/// `value` as a whole item under its keys.
+/// `value` as a whole item of the type `kind` under its keys.
 pub(crate) fn item<T: Serialize>(
     (pk, sk): (String, String),
     kind: &'static str,
@@ -60,27 +70,43 @@ pub(crate) fn item<T: Serialize>(
     Ok(item)
 }
 
-/// The keys of an item.
+/// The key of an item.
 pub(crate) fn keys(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     [("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))].into()
 }
 
+/// The text of an attribute; `None` where it is absent or no text.
 pub(crate) fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
+/// The number of an attribute; `None` where it is absent or no whole number.
 pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+/// Reads an item of the type `kind`, if its version is one that this code knows.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     item: Item,
-    what: &'static str,
+    kind: &'static str,
 ) -> Result<T, StoreError> {
+    let name = name(&item, kind);
     if number(&item, "v").is_none_or(|version| version > i64::from(VERSION)) {
-        return Err(StoreError::Unreadable { what });
+        return Err(StoreError::corrupt(name));
     }
-    serde_dynamo::from_item(item).map_err(|_| StoreError::Unreadable { what })
+    serde_dynamo::from_item(item).map_err(|_| StoreError::corrupt(name))
+}
+
+/// What an error calls an item: its type and the ids by which it is found.
+fn name(item: &Item, kind: &str) -> String {
+    let (pk, sk) = (text(item, "pk").unwrap_or_default(), text(item, "sk").unwrap_or_default());
+    match (DeliveryKey::parse(pk, sk), pk.strip_prefix(key::LEAD_PREFIX)) {
+        (Some(key), _) => {
+            format!("{kind} {}/{}", key.lead_id, key.delivery_id().unwrap_or_default())
+        }
+        (None, Some(lead)) => format!("{kind} of lead {lead}"),
+        (None, None) => kind.to_owned(),
+    }
 }
 
 /// An event's attributes.
@@ -96,6 +122,7 @@ struct EventRecord {
     data: EventData,
 }
 
+/// An event as an item.
 pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
     let record = EventRecord {
         event_id: event.id.clone(),
@@ -108,6 +135,7 @@ pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
     item((key::lead(event.lead_id), key::event(event.accepted_at, &event.id)), "event", &record)
 }
 
+/// Reads an event.
 pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
     let record: EventRecord = read(item, "event")?;
     Ok(Event {
@@ -133,6 +161,7 @@ struct LeadRecord {
     consents: Consents,
 }
 
+/// Reads a lead.
 pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
     let record: LeadRecord = read(item, "lead")?;
     Ok(Lead {
@@ -144,7 +173,8 @@ pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
     })
 }
 
-/// A delivery's attributes. `due_*` and `dead_*` are the keys of the sparse indexes.
+/// A delivery's attributes, flat. `due_*` and `dead_*` are the keys of the sparse indexes, and of
+/// `dead_*` the rest of the item says everything.
 #[derive(Serialize, Deserialize)]
 struct DeliveryRecord {
     delivery_id: DeliveryId,
@@ -153,7 +183,7 @@ struct DeliveryRecord {
     accepted_at: Timestamp,
     destination: String,
     slot: String,
-    state: State,
+    state: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_pk: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +200,7 @@ struct DeliveryRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settled_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    reason: Option<StoredReason>,
     #[serde(default, skip_serializing_if = "is_zero")]
     blocked: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,13 +220,13 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Where a delivery stands.
-pub(crate) fn delivery_key(delivery: &Delivery) -> key::DeliveryKey {
-    let sk = key::delivery(&delivery.destination, delivery.accepted_at, delivery.id);
-    key::DeliveryKey { lead_id: delivery.lead_id, sk }
-}
-
+/// A delivery as an item.
 pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
+    let state = &delivery.state;
+    let sending = match state.sending() {
+        Sending::Begun(lease) => Some(lease),
+        Sending::NotBegun | Sending::Unconfirmed(_) => None,
+    };
     let record = DeliveryRecord {
         delivery_id: delivery.id,
         lead_id: delivery.lead_id,
@@ -204,30 +234,34 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         accepted_at: delivery.accepted_at,
         destination: delivery.destination.clone(),
         slot: delivery.slot.clone(),
-        state: delivery.state,
-        due_pk: delivery.due_at.map(|_| key::due(&delivery.destination)),
-        due_sk: delivery.due_at.map(key::time),
+        state: state.name().to_owned(),
+        due_pk: state.due_at().map(|_| key::due(&delivery.destination)),
+        due_sk: state.due_at().map(key::time),
         deadline: delivery.deadline,
         attempts: delivery.attempts,
         claims: delivery.claims,
-        lease_id: delivery.lease_id,
-        sending: delivery.sending,
+        lease_id: state.lease(),
+        sending,
         log: delivery.log.clone(),
-        settled_at: delivery.settled_at,
-        reason: delivery.reason.clone(),
+        settled_at: state.settled_at(),
+        reason: state.reason().cloned(),
         blocked: delivery.blocked,
         booking: delivery.booking.clone(),
-        unknown_since: delivery.unknown_since,
+        unknown_since: state.unknown_since(),
         message: delivery.message,
         email_digest: delivery.email_digest.clone(),
         phone_digest: delivery.phone_digest.clone(),
     };
-    let key = delivery_key(delivery);
+    let key = DeliveryKey::from(delivery);
     item((key.pk(), key.sk), "delivery", &record)
 }
 
+/// Reads a delivery. One whose attributes contradict its state is a corrupt item.
 pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
     let record: DeliveryRecord = read(item, "delivery")?;
+    let state = record.state().ok_or_else(|| {
+        StoreError::corrupt(format!("delivery {}/{}", record.lead_id, record.delivery_id))
+    })?;
     Ok(Delivery {
         id: record.delivery_id,
         lead_id: record.lead_id,
@@ -235,37 +269,191 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
         accepted_at: record.accepted_at,
         destination: record.destination,
         slot: record.slot,
-        state: record.state,
-        due_at: record.due_sk.and_then(|due| due.parse().ok()),
+        state,
         deadline: record.deadline,
         attempts: record.attempts,
         claims: record.claims,
-        lease_id: record.lease_id,
-        sending: record.sending,
         log: record.log,
-        settled_at: record.settled_at,
-        reason: record.reason,
-        blocked: record.blocked,
         booking: record.booking,
-        unknown_since: record.unknown_since,
         message: record.message,
+        blocked: record.blocked,
         email_digest: record.email_digest,
         phone_digest: record.phone_digest,
     })
 }
 
-/// The attribute that holds when a purpose was revoked at an alias.
-pub(crate) fn revoked(purpose: funil_core::contact::consent::Purpose) -> String {
+impl DeliveryRecord {
+    /// The state that the flat attributes mean; `None` where they contradict each other.
+    ///
+    /// What a settled delivery kept of `sending` and `doubtful_since` is ignored: a pending one that
+    /// older code could not read may have been withdrawn with them.
+    fn state(&self) -> Option<State> {
+        let kind = StateKind::parse(&self.state)?;
+        let due_at = match &self.due_sk {
+            Some(due_sk) => Some(due_sk.parse().ok()?),
+            None => None,
+        };
+        let sending = match (self.sending, self.unknown_since) {
+            (None, None) => Sending::NotBegun,
+            (Some(lease), None) => Sending::Begun(lease),
+            (None, Some(since)) => Sending::Unconfirmed(since),
+            (Some(_), Some(_)) if kind.is_open() => return None,
+            (Some(_), Some(_)) => Sending::NotBegun,
+        };
+        let reason = self.reason.clone();
+        Some(match (kind, due_at, self.lease_id, self.settled_at) {
+            (StateKind::Pending, Some(due_at), None, None) => {
+                State::Pending { due_at, reason, sending }
+            }
+            (StateKind::Leased, Some(until), Some(lease), None) => {
+                State::Leased { lease, until, reason, sending }
+            }
+            (StateKind::Unknown, Some(due_at), None, None) => {
+                State::Unconfirmed { since: self.unknown_since?, due_at, reason: reason? }
+            }
+            (StateKind::Unknown, None, None, Some(at)) => State::Unknown { at, reason: reason? },
+            (StateKind::Delivered, None, None, Some(at)) => State::Delivered { at, reason },
+            (StateKind::Skipped, None, None, Some(at)) => State::Skipped { at, reason: reason? },
+            (StateKind::Dead, None, None, Some(at)) => State::Dead { at, reason: reason? },
+            (
+                StateKind::Pending
+                | StateKind::Leased
+                | StateKind::Unknown
+                | StateKind::Delivered
+                | StateKind::Skipped
+                | StateKind::Dead,
+                _,
+                _,
+                _,
+            ) => return None,
+        })
+    }
+}
+
+/// The attribute of an alias that holds when a purpose was revoked.
+pub(crate) fn revoked(purpose: Purpose) -> String {
     format!("revoked_{}", purpose.name())
 }
 
+/// Reads when each purpose was revoked at an alias.
 pub(crate) fn to_revocations(item: &Item) -> Revocations {
     let mut revocations = Revocations::default();
-    for purpose in funil_core::contact::consent::Purpose::ALL {
+    for purpose in Purpose::ALL {
         if let Some(at) = text(item, &revoked(purpose)) {
-            // A word that cannot be read is still a no.
+            // A revocation whose time cannot be read still counts, and outweighs everything.
             revocations.0.insert(purpose, at.parse().unwrap_or(Timestamp::MAX));
         }
     }
     revocations
+}
+
+#[cfg(test)]
+mod tests {
+    use funil_core::delivery::Reason;
+
+    use super::*;
+
+    const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+    const DELIVERY: &str = "0b0a6f1c-2f5e-8d3e-9a53-0d7a6c1f2b11";
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn lease() -> LeaseId {
+        serde_dynamo::from_attribute_value(s(LEAD)).unwrap()
+    }
+
+    /// A delivery in this state.
+    fn delivery(state: State) -> Delivery {
+        let id = |text: &str| serde_dynamo::from_attribute_value(s(text)).unwrap();
+        Delivery {
+            id: serde_dynamo::from_attribute_value(s(DELIVERY)).unwrap(),
+            lead_id: LeadId::parse(LEAD).unwrap(),
+            event_id: id("form:lead-submit:1"),
+            accepted_at: at("2026-11-21T12:00:00Z"),
+            destination: "whatsapp".to_owned(),
+            slot: "welcome".to_owned(),
+            state,
+            deadline: at("2026-11-22T12:00:00Z"),
+            attempts: 1,
+            claims: 0,
+            log: Vec::new(),
+            booking: None,
+            message: None,
+            blocked: 0,
+            email_digest: None,
+            phone_digest: None,
+        }
+    }
+
+    fn states() -> Vec<State> {
+        let (now, due_at) = (at("2026-11-21T12:00:05Z"), at("2026-11-21T12:10:00Z"));
+        let reason: StoredReason = Reason::MayHaveBeenSent.into();
+        let sending = [Sending::NotBegun, Sending::Begun(lease()), Sending::Unconfirmed(now)];
+        let mut states = vec![
+            State::due(due_at),
+            State::Unconfirmed { since: now, due_at, reason: reason.clone() },
+            State::Unknown { at: now, reason: reason.clone() },
+            State::Delivered { at: now, reason: None },
+            State::Delivered { at: now, reason: Some(Reason::ByPerson.into()) },
+            State::Skipped { at: now, reason: Reason::Off.into() },
+            State::Dead { at: now, reason: reason.clone() },
+        ];
+        for sending in sending {
+            let reason = Some(reason.clone());
+            states.push(State::Pending { due_at, reason: reason.clone(), sending });
+            states.push(State::Leased { lease: lease(), until: due_at, reason, sending });
+        }
+        states
+    }
+
+    #[test]
+    fn every_state_is_read_as_it_was_written() {
+        for state in states() {
+            let delivery = delivery(state);
+            let item = of_delivery(&delivery).unwrap();
+            assert_eq!(text(&item, "state"), Some(delivery.state.name()));
+            assert_eq!(to_delivery(item), Ok(delivery));
+        }
+    }
+
+    #[test]
+    fn a_delivery_whose_attributes_contradict_its_state_is_a_corrupt_item_with_its_name() {
+        let time = || s("2026-11-21T12:00:00.000Z");
+        let name = format!("delivery {LEAD}/{DELIVERY}");
+        for state in states() {
+            let whole = of_delivery(&delivery(state.clone())).unwrap();
+            let mut contradictions = vec![("state", Some(s("postponed")))];
+            if state.settled_at().is_some() {
+                contradictions.extend([
+                    ("settled_at", None),
+                    ("due_sk", Some(time())),
+                    ("lease_id", Some(s(LEAD))),
+                ]);
+            } else {
+                contradictions.extend([
+                    ("due_sk", None),
+                    ("due_sk", Some(s("soon"))),
+                    ("settled_at", Some(time())),
+                ]);
+            }
+            match state.kind() {
+                StateKind::Leased => contradictions.push(("lease_id", None)),
+                StateKind::Unknown | StateKind::Skipped | StateKind::Dead => {
+                    contradictions.push(("reason", None));
+                }
+                StateKind::Pending | StateKind::Delivered => {}
+            }
+            for (attribute, value) in contradictions {
+                let mut item = whole.clone();
+                match value {
+                    Some(value) => item.insert(attribute.to_owned(), value),
+                    None => item.remove(attribute),
+                };
+                let corrupt = to_delivery(item).unwrap_err();
+                assert_eq!(corrupt, StoreError::corrupt(name.clone()), "{state:?} {attribute}");
+            }
+        }
+    }
 }

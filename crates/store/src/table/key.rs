@@ -1,9 +1,11 @@
-//! Every key string of the table, formatted in this file and nowhere else (design §5).
+//! Every key string of the table is formatted in this file and nowhere else.
 //!
-//! Times in keys are UTC RFC 3339 with exactly three decimals and `Z`, so that they sort as text.
+//! Times in keys are UTC RFC 3339 with exactly three decimals and `Z`, so that they sort as text. The
+//! whole layout is in `docs/design.md` ("The table").
 
 use funil_core::booking::BookingId;
 use funil_core::contact::consent::Purpose;
+use funil_core::delivery::Delivery;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId};
 use funil_core::receipt::ReceiptKey;
@@ -11,39 +13,41 @@ use jiff::Timestamp;
 
 /// The sort key of a lead.
 pub(crate) const LEAD: &str = "LEAD";
-/// Partition and sort key of the table's own record.
-pub(crate) const META: &str = "META";
+/// Partition key and sort key of the table's identity.
+pub(crate) const TABLE_IDENTITY: &str = "META";
 /// The sort key of a receipt.
 pub(crate) const RECEIPT: &str = "RECEIPT";
 /// The sort key of a breaker.
 pub(crate) const BREAKER: &str = "BREAKER";
-/// The sort key of a rate.
+/// The sort key of a caller's rate.
 pub(crate) const RATE: &str = "RATE";
 /// The sort key of an alias's revocations.
 pub(crate) const CONSENT: &str = "CONSENT";
-/// Where the sort keys of events begin.
+/// The prefix of partition keys of leads, and of sort keys of an alias's leads.
+pub(crate) const LEAD_PREFIX: &str = "LEAD#";
+/// The prefix of sort keys of events.
 pub(crate) const EVENT_PREFIX: &str = "EVENT#";
-/// Where the sort keys of deliveries begin; also what `dispatch` looks for in the stream.
+/// The prefix of sort keys of deliveries. `dispatch` finds deliveries in the stream by it.
 pub const DELIVERY_PREFIX: &str = "DELIVERY#";
-/// Where the sort keys of bookings begin.
+/// The prefix of sort keys of bookings.
 pub(crate) const BOOKING_PREFIX: &str = "BOOKING#";
-/// Where the sort keys of consent records begin.
+/// The prefix of sort keys of consent records.
 pub(crate) const CONSENT_PREFIX: &str = "CONSENT#";
 
-/// A moment as it stands in keys.
+/// A time as it is written in keys: `2026-11-21T12:00:00.000Z`.
 pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
 pub(crate) fn lead(id: LeadId) -> String {
-    format!("LEAD#{id}")
+    format!("{LEAD_PREFIX}{id}")
 }
 
 pub(crate) fn event(accepted_at: Timestamp, id: &EventId) -> String {
     format!("{EVENT_PREFIX}{}#{id}", time(accepted_at))
 }
 
-pub(crate) fn delivery(destination: &str, accepted_at: Timestamp, id: DeliveryId) -> String {
+fn delivery(destination: &str, accepted_at: Timestamp, id: DeliveryId) -> String {
     format!("{}{}#{id}", deliveries_of(destination), time(accepted_at))
 }
 
@@ -55,22 +59,24 @@ pub(crate) fn booking(id: &BookingId) -> String {
     format!("{BOOKING_PREFIX}{id}")
 }
 
-/// The lead in the sort key of an alias.
+/// The lead that the sort key of an alias names.
 pub(crate) fn lead_of_alias(sk: &str) -> Option<LeadId> {
-    LeadId::parse(sk.strip_prefix("LEAD#")?).ok()
+    LeadId::parse(sk.strip_prefix(LEAD_PREFIX)?).ok()
 }
 
-/// The destination in a delivery's sort key.
+/// The destination that the sort key of a delivery names.
 pub fn destination_of(delivery_sk: &str) -> Option<&str> {
     delivery_sk.strip_prefix(DELIVERY_PREFIX)?.split('#').next()
 }
 
-/// The event's id follows the time: two calls of one millisecond must not replace each other's proof.
+/// The event's id follows the time, so that two requests of one millisecond do not replace each
+/// other's proof.
 pub(crate) fn consent(accepted_at: Timestamp, event: &EventId) -> String {
     format!("{CONSENT_PREFIX}{}#{event}", time(accepted_at))
 }
 
-/// The sort key of the proof that a purpose was taken back: the same word twice is one.
+/// The sort key of the proof that a purpose was revoked. The same revocation has the same key each
+/// time.
 pub(crate) fn revocation(at: Timestamp, purpose: Purpose, form: &str) -> String {
     format!("{CONSENT_PREFIX}{}#{form}#{}", time(at), purpose.name())
 }
@@ -99,7 +105,7 @@ pub(crate) fn destination(name: &str) -> String {
     format!("DESTINATION#{name}")
 }
 
-/// The sort key of a limiter's minute.
+/// The sort key of the limiter of one minute.
 pub(crate) fn limit(minute: Timestamp) -> String {
     format!("LIMIT#{}", time(minute))
 }
@@ -108,20 +114,22 @@ pub(crate) fn alert(destination: &str, kind: &str) -> String {
     format!("ALERT#{destination}#{kind}")
 }
 
+/// The partition of the `due` index that holds the open deliveries of a destination.
 pub(crate) fn due(destination: &str) -> String {
     format!("DUE#{destination}#0")
 }
 
+/// The partition of the `dead` index that holds the dead deliveries of a destination.
 pub(crate) fn dead(destination: &str) -> String {
     format!("DEAD#{destination}")
 }
 
-/// Where one delivery stands in the table.
+/// The key of one delivery in the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryKey {
-    /// Whose it is.
+    /// The lead, which is the partition.
     pub lead_id: LeadId,
-    /// Its sort key.
+    /// The sort key.
     pub sk: String,
 }
 
@@ -131,8 +139,25 @@ impl DeliveryKey {
     }
 
     pub(crate) fn parse(pk: &str, sk: &str) -> Option<Self> {
-        let lead_id = LeadId::parse(pk.strip_prefix("LEAD#")?).ok()?;
+        let lead_id = LeadId::parse(pk.strip_prefix(LEAD_PREFIX)?).ok()?;
         sk.starts_with(DELIVERY_PREFIX).then(|| Self { lead_id, sk: sk.to_owned() })
+    }
+
+    /// The delivery's id as text, which is the last part of the sort key.
+    pub fn delivery_id(&self) -> Option<&str> {
+        self.sk.rsplit('#').next()
+    }
+
+    /// Whether this is the key of the delivery with this id.
+    pub fn is(&self, id: DeliveryId) -> bool {
+        self.delivery_id() == Some(id.to_string().as_str())
+    }
+}
+
+impl From<&Delivery> for DeliveryKey {
+    fn from(of: &Delivery) -> Self {
+        let sk = delivery(&of.destination, of.accepted_at, of.id);
+        Self { lead_id: of.lead_id, sk }
     }
 }
 
@@ -153,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_key_tells_its_destination() {
+    fn the_sort_key_of_a_delivery_names_its_destination() {
         assert_eq!(destination_of("DELIVERY#crm#2026-11-21T12:00:00.000Z#x"), Some("crm"));
         assert_eq!(destination_of("EVENT#crm"), None);
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use funil_core::contact::Phone;
 use funil_core::contact::consent::{Purpose, Revocations, refused};
-use funil_core::delivery::{Reason, State};
+use funil_core::delivery::{Reason, StateKind};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
@@ -254,7 +254,9 @@ impl WhatsAppWebhook {
             }
             store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, Self::NAME, entropy).await?;
             let queued = store.deliveries_of(lead.id, whatsapp::NAME).await?;
-            for delivery in queued.iter().filter(|delivery| delivery.state == State::Pending) {
+            for delivery in
+                queued.iter().filter(|delivery| delivery.state.kind() == StateKind::Pending)
+            {
                 let reason = Reason::NoConsent(Purpose::Whatsapp);
                 // A worker that took one meanwhile reads the consent again before it sends.
                 store.withdraw(&DeliveryKey::from(delivery), reason, now, entropy).await?;
@@ -315,7 +317,11 @@ impl Taken {
         match next {
             Ok(Self::All) => Ok(self),
             Ok(Self::NotAll) => Ok(Self::NotAll),
-            Err(error @ StoreError::Unreadable { .. }) => {
+            Err(
+                error @ (StoreError::Conflict { .. }
+                | StoreError::CorruptItem { .. }
+                | StoreError::InvalidRequest { .. }),
+            ) => {
                 tracing::error!(error = %error, "a part of a request of WhatsApp could not be kept");
                 Ok(Self::NotAll)
             }

@@ -1,0 +1,91 @@
+//! What a delivery is built from, read after its claim.
+
+use funil_core::booking::Booking;
+use funil_core::contact::consent::Revocations;
+use funil_core::delivery::Delivery;
+use funil_core::event::Event;
+use funil_core::lead::Lead;
+
+use crate::Store;
+use crate::lead::booking;
+use crate::table::error::StoreError;
+use crate::table::{item, key};
+
+/// What a read found under one key.
+#[derive(Clone, Debug)]
+pub enum Found<T> {
+    /// The item.
+    There(T),
+    /// No item.
+    Missing,
+    /// An item that this code cannot read, because newer code wrote it or it is damaged.
+    NotUnderstood,
+}
+
+impl<T> From<Result<T, StoreError>> for Found<T> {
+    fn from(read: Result<T, StoreError>) -> Self {
+        read.map_or(Self::NotUnderstood, Self::There)
+    }
+}
+
+/// What a delivery is built from.
+#[derive(Clone, Debug)]
+pub struct DeliveryInputs {
+    /// The lead, as it is now.
+    pub lead: Found<Lead>,
+    /// The event that is delivered.
+    pub event: Found<Event>,
+    /// What the person revoked, under the alias of their e-mail and of their phone.
+    pub revocations: Vec<Revocations>,
+    /// The booking that the delivery is about; missing where it is about none.
+    pub booking: Found<Booking>,
+    /// All bookings of the lead, for a delivery that is about none in particular.
+    pub bookings: Vec<Booking>,
+}
+
+impl Store {
+    /// Everything that a delivery is built from, in one consistent read; a second one for the
+    /// bookings of a lead that booked.
+    pub async fn delivery_inputs(&self, delivery: &Delivery) -> Result<DeliveryInputs, StoreError> {
+        let lead_pk = key::lead(delivery.lead_id);
+        let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
+        let mut wanted = vec![
+            item::keys(lead_pk.clone(), key::LEAD),
+            item::keys(lead_pk.clone(), event_sk.clone()),
+        ];
+        let aliases = [("email", &delivery.email_digest), ("phone", &delivery.phone_digest)];
+        for (kind, digest) in aliases {
+            if let Some(digest) = digest {
+                wanted.push(item::keys(key::alias(kind, digest), key::CONSENT));
+            }
+        }
+        if let Some(id) = &delivery.booking {
+            wanted.push(item::keys(lead_pk, key::booking(id)));
+        }
+        let mut inputs = DeliveryInputs {
+            lead: Found::Missing,
+            event: Found::Missing,
+            revocations: Vec::new(),
+            booking: Found::Missing,
+            bookings: Vec::new(),
+        };
+        for found in self.batch_get(wanted).await? {
+            match item::text(&found, "sk") {
+                Some(key::LEAD) => inputs.lead = item::to_lead(found).into(),
+                Some(key::CONSENT) => inputs.revocations.push(item::to_revocations(&found)),
+                Some(sk) if sk == event_sk => inputs.event = item::to_event(found).into(),
+                Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {
+                    inputs.booking = booking::to_booking(found).into();
+                }
+                Some(_) | None => {}
+            }
+        }
+        if delivery.booking.is_none()
+            && let Found::There(lead) = &inputs.lead
+            && lead.facts.booked_at.is_some()
+        {
+            inputs.bookings = self.bookings(lead.id).await?;
+        }
+        Ok(inputs)
+    }
+}

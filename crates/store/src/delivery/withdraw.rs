@@ -1,0 +1,43 @@
+//! Withdrawing: pending deliveries that are not to be sent any more.
+
+use funil_core::clock::Entropy;
+use funil_core::delivery::{Reason, StateKind};
+use jiff::Timestamp;
+
+use crate::Store;
+use crate::delivery::claim::keys;
+use crate::table::error::StoreError;
+use crate::table::expression::Expression;
+use crate::table::item;
+use crate::table::key::DeliveryKey;
+use crate::table::transaction::{Transacted, Write};
+
+/// The update that ends a pending delivery as skipped.
+pub(crate) fn withdrawal(reason: Reason, now: Timestamp) -> Expression {
+    Expression::default()
+        .set_as("state", ":skipped", item::s(StateKind::Skipped.name()))
+        .set_as("settled_at", ":now", item::timestamp(now))
+        .set("reason", item::s(reason.to_string()))
+        .remove_all(&["due_pk", "due_sk"])
+        .condition("#state = :pending")
+        .value(":pending", item::s(StateKind::Pending.name()))
+}
+
+impl Store {
+    /// Ends a pending delivery as skipped. Returns whether it was pending; nothing is written
+    /// otherwise.
+    pub async fn withdraw(
+        &self,
+        delivery: &DeliveryKey,
+        reason: Reason,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.transaction();
+        transaction.update(Write::Withdrawal, keys(delivery), withdrawal(reason, now))?;
+        match transaction.send(entropy).await? {
+            Transacted::Done => Ok(true),
+            Transacted::Conflict { .. } => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Receipts: the record that a request was accepted, and the response that a duplicate gets.
+//!
+//! See `docs/design.md` ("Accepting").
+
+use funil_core::receipt::ReceiptKey;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::intake::accept::Accepted;
+use crate::table::error::StoreError;
+use crate::table::expression::Expression;
+use crate::table::item::Item;
+use crate::table::transaction::{Transaction, Write};
+use crate::table::{item, key};
+
+/// The record that a request was accepted, so that a duplicate gets the same response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// By what a duplicate is recognised, and for how long.
+    pub key: ReceiptKey,
+    /// A digest of the content, which tells a duplicate from a key that is used twice.
+    pub fingerprint: String,
+    /// The response to keep.
+    pub response: StoredResponse,
+}
+
+/// Status, headers and body of a response. A form's body may hold the person's own data.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl std::fmt::Debug for StoredResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [response]", self.status)
+    }
+}
+
+/// The attributes of a receipt.
+#[derive(Serialize, Deserialize)]
+struct ReceiptItem {
+    fingerprint: String,
+    #[serde(flatten)]
+    response: StoredResponse,
+    /// In seconds, for the table's TTL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+}
+
+/// Adds the receipt to a transaction. It must be absent or expired.
+pub(crate) fn add(
+    transaction: &mut Transaction<'_>,
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let record = ReceiptItem {
+        fingerprint: receipt.fingerprint.clone(),
+        response: receipt.response.clone(),
+        expires_at: receipt.key.lives_s.map(|lives_s| now.as_second() + lives_s),
+    };
+    let keys = (key::receipt(&receipt.key), key::RECEIPT.to_owned());
+    // TTL deletes late, so the time stands in the condition too.
+    let is_new = Expression::default()
+        .condition("attribute_not_exists(pk) OR #expires_at <= :now")
+        .value(":now", item::n(now.as_second()));
+    transaction.put_if(Write::Receipt, item::item(keys, "receipt", &record)?, is_new)
+}
+
+/// What a request is whose receipt was there: a duplicate, or another request under the same key.
+pub(crate) fn duplicate(old: Option<Item>, ours: &Receipt) -> Result<Accepted, StoreError> {
+    let corrupt = || StoreError::corrupt("receipt of a request");
+    let old = old.ok_or_else(corrupt)?;
+    let record: ReceiptItem = serde_dynamo::from_item(old).map_err(|_| corrupt())?;
+    if record.fingerprint == ours.fingerprint {
+        Ok(Accepted::Duplicate(record.response))
+    } else {
+        Ok(Accepted::KeyReused)
+    }
+}

@@ -1,0 +1,130 @@
+//! Consent records: the proof of each decision, and revocations through a channel.
+//!
+//! See `docs/design.md` ("Consent").
+
+use std::collections::BTreeMap;
+
+use funil_core::clock::Entropy;
+use funil_core::contact::consent::{ConsentChanges, Decision, Grant, How, Purpose, Revocations};
+use funil_core::event::Event;
+use funil_core::hash::Digest;
+use funil_core::id::LeadId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Store;
+use crate::lead::alias::Alias;
+use crate::table::error::StoreError;
+use crate::table::expression::Expression;
+use crate::table::item::Item;
+use crate::table::transaction::{Transacted, Write};
+use crate::table::{item, key};
+
+/// Where a person agreed, and from which device (LGPD art. 8 §2). The digests can be compared within
+/// one month.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentEvidence {
+    /// The function that received the decision.
+    pub form: String,
+    /// Digest of the client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Digest>,
+    /// Digest of the client's user agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Digest>,
+}
+
+/// The attributes of a consent record.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ConsentItem {
+    pub(crate) at: Timestamp,
+    /// Decisions by the name of their purpose.
+    pub(crate) decisions: BTreeMap<String, Grant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy_version: Option<String>,
+    #[serde(flatten)]
+    pub(crate) evidence: ConsentEvidence,
+}
+
+/// The proof of what the person decided with an event.
+pub(crate) fn proof(
+    event: &Event,
+    consent: &ConsentChanges,
+    evidence: &ConsentEvidence,
+) -> Result<Item, StoreError> {
+    let decisions = consent.decisions();
+    let record = ConsentItem {
+        at: event.accepted_at,
+        decisions: decisions.map(|(purpose, grant)| (purpose.name().to_owned(), grant)).collect(),
+        policy_version: consent.policy_version.clone(),
+        evidence: evidence.clone(),
+    };
+    let keys = (key::lead(event.lead_id), key::consent(event.accepted_at, &event.id));
+    item::item(keys, "consent", &record)
+}
+
+impl Store {
+    /// What the person behind an alias revoked, and when.
+    pub async fn revocations_of(
+        &self,
+        (kind, digest): Alias<'_>,
+    ) -> Result<Revocations, StoreError> {
+        let found = self.get(item::keys(key::alias(kind, digest), key::CONSENT)).await?;
+        Ok(found.as_ref().map(item::to_revocations).unwrap_or_default())
+    }
+
+    /// Notes that the person behind an alias revoked a purpose. An older revocation never replaces a
+    /// newer one.
+    pub async fn revoke(
+        &self,
+        alias_kind: &str,
+        digest: &Digest,
+        purpose: Purpose,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let revoked = item::revoked(purpose);
+        let revocation = Expression::of_type("revocation")
+            .name("#revoked", &revoked)
+            .set_as(&revoked, ":at", item::s(key::time(at)))
+            .condition("attribute_not_exists(#revoked) OR #revoked < :at");
+        let keys = item::keys(key::alias(alias_kind, digest), key::CONSENT);
+        self.update(keys, revocation).await?;
+        Ok(())
+    }
+
+    /// Notes on a lead that the person revoked a purpose, with the proof of it. Returns whether that
+    /// is newer than what the lead has; an older revocation changes nothing.
+    pub async fn revoke_of_lead(
+        &self,
+        lead: LeadId,
+        purpose: Purpose,
+        at: Timestamp,
+        form: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        let grant = Grant { decision: Decision::Denied, at, how: How::Revoked };
+        let record = ConsentItem {
+            at,
+            decisions: [(purpose.name().to_owned(), grant)].into(),
+            policy_version: None,
+            evidence: ConsentEvidence { form: form.to_owned(), ..ConsentEvidence::default() },
+        };
+        let consent = format!("consent_{}", purpose.name());
+        let decision = Expression::default()
+            .name("#consent", &consent)
+            .set_as(&consent, ":grant", item::attribute(&grant, "consent")?)
+            .add("version", 1)
+            .condition(
+                "attribute_exists(pk) AND (attribute_not_exists(#consent) OR #consent.#at < :at)",
+            )
+            .value(":at", item::timestamp(at));
+        let proof_keys = (key::lead(lead), key::revocation(at, purpose, form));
+        let mut transaction = self.transaction();
+        transaction.update(Write::Lead, item::keys(key::lead(lead), key::LEAD), decision)?;
+        transaction.put(Write::Consent, item::item(proof_keys, "consent", &record)?)?;
+        match transaction.send(entropy).await? {
+            Transacted::Done => Ok(true),
+            Transacted::Conflict { .. } => Ok(false),
+        }
+    }
+}
