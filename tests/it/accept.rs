@@ -2,6 +2,7 @@
 
 mod attacks;
 mod capacity;
+mod consent;
 mod dynamodb_errors;
 mod idempotency;
 mod lead;

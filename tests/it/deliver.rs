@@ -4,4 +4,28 @@ mod breaker;
 mod conditions;
 mod crm;
 mod delivery;
+mod leases;
 mod limiter;
+mod retries;
+mod siblings;
+mod unanswered;
+
+use funil_core::id::LeaseId;
+use funil_store::{Claim, Claimed, Claiming};
+
+use crate::world::{Plan, World, lead};
+
+/// A world with one destination.
+fn only(destination: &str) -> Plan {
+    World::plan().with("DESTINATIONS", destination)
+}
+
+/// Takes a delivery as a worker does that then dies.
+async fn claim(world: &World, destination: &str) -> Box<Claim> {
+    let key = world.delivery_key(lead(), destination).await;
+    let lease = LeaseId::random(world.entropy());
+    match world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap() {
+        Claimed::Ours(claim) => claim,
+        Claimed::NotDue => panic!("the delivery of {destination} is not due"),
+    }
+}

@@ -4,3 +4,4 @@ mod alerts;
 mod dispatch;
 mod health;
 mod replay;
+mod sync;

@@ -6,13 +6,11 @@
 //! forgets to finish fails too. It must not know what any test is about.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use funil_core::clock::{Clock, Entropy, after};
+use funil_core::clock::{Clock as _, Entropy, after};
 use funil_core::delivery::Delivery;
 use funil_core::destination;
 use funil_core::hash::HashKey;
@@ -21,14 +19,21 @@ use funil_core::settings::Env;
 use funil_delivery::{Patience, Worker};
 use funil_dev::emulator::Emulator;
 use funil_dev::functions;
-use funil_dev::server::front_door;
 use funil_dev::simulated::Providers;
-use funil_lambda::Function;
-use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Platform, Store, Stream, TablePatience};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use funil_store::{DeliveryKey, Due, Journey, Platform, Store, TablePatience};
+use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+
+pub use deployment::{Answer, Deployment};
+pub use plan::Plan;
+pub(crate) use plan::environment;
+pub use time::{CountedEntropy, ManualClock};
+
+mod deployment;
+mod plan;
+mod time;
 
 /// When every world begins. Far ahead, so that no engine's TTL ever removes anything by itself.
 pub(crate) const BEGINNING: &str = "2031-05-05T12:00:00Z";
@@ -97,330 +102,6 @@ pub fn questionnaire_body() -> Value {
 /// The lead of [`lead_body`], parsed.
 pub fn lead() -> LeadId {
     LeadId::parse(LEAD).unwrap()
-}
-
-/// A clock that a test moves.
-#[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
-
-impl ManualClock {
-    fn new() -> Self {
-        Self(Mutex::new(BEGINNING.parse().unwrap()))
-    }
-
-    fn set(&self, at: Timestamp) {
-        *self.0.lock().unwrap() = at;
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
-/// Bytes that look random, never repeat, and are the same in every run.
-#[derive(Debug, Default)]
-pub struct CountedEntropy(AtomicU64);
-
-impl Entropy for CountedEntropy {
-    fn bytes(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        for half in bytes.chunks_exact_mut(8) {
-            // SplitMix64: a bijection of the counter, so no two are equal.
-            let mut z = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            z = z.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
-        }
-        bytes
-    }
-}
-
-/// An answer of a function to an HTTP call.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-}
-
-impl Answer {
-    fn of(event: &Value) -> Self {
-        let (status, headers, body) = front_door::answer(event);
-        assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP answer: {event}");
-        Self { status: status.as_u16(), headers, body }
-    }
-
-    /// A header, or nothing.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    /// The lead that a submission was accepted as.
-    pub fn lead(&self) -> LeadId {
-        assert_eq!(self.status, 200, "{self:?}");
-        LeadId::parse(self.json()["leadId"].as_str().unwrap()).unwrap()
-    }
-}
-
-/// All functions under one environment.
-pub struct Deployment {
-    functions: Vec<Function>,
-    clock: Arc<ManualClock>,
-}
-
-impl Deployment {
-    /// A function by its name.
-    pub fn function(&self, name: &str) -> &Function {
-        self.functions.iter().find(|function| function.name == name).unwrap()
-    }
-
-    /// All of them.
-    pub fn functions(&self) -> &[Function] {
-        &self.functions
-    }
-
-    /// Invokes a function with any event.
-    pub async fn invoke(&self, function: &str, event: Value) -> Value {
-        let stop_at = after(self.clock.now(), 60);
-        self.function(function).invoke(event, stop_at).await
-    }
-
-    /// Calls a function over HTTP, as a caller at `ip`.
-    pub async fn call_from(
-        &self,
-        ip: &str,
-        function: &str,
-        method: Method,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| {
-                let name: HeaderName = name.parse().unwrap();
-                (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
-            })
-            .collect();
-        let ip: IpAddr = ip.parse().unwrap();
-        let path = format!("/{function}");
-        let event = front_door::event(&method, &path, "", &headers, body, ip);
-        Answer::of(&self.invoke(function, event).await)
-    }
-
-    /// Calls a function over HTTP.
-    pub async fn call(
-        &self,
-        function: &str,
-        method: Method,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        self.call_from(CALLER, function, method, headers, body).await
-    }
-
-    /// Asks a function for something, with a query.
-    pub async fn get(&self, function: &str, query: &str) -> Answer {
-        let path = format!("/{function}");
-        let ip: IpAddr = CALLER.parse().unwrap();
-        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
-        Answer::of(&self.invoke(function, event).await)
-    }
-
-    /// Calls a function as one who knows the service token does.
-    pub async fn authorised(&self, function: &str, body: &Value) -> Answer {
-        self.authorised_as(SERVICE_TOKEN, function, body).await
-    }
-
-    /// Calls a function with some token.
-    pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
-        let token = format!("Bearer {token}");
-        let headers = [("content-type", "application/json"), ("authorization", &*token)];
-        self.call(function, Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead as the page does.
-    pub async fn submit(&self, body: &Value) -> Answer {
-        self.submit_with(&[], body).await
-    }
-
-    /// Answers the questionnaire as the page does.
-    pub async fn answer_questionnaire(&self, body: &Value) -> Answer {
-        self.answer_questionnaire_with(&[], body).await
-    }
-
-    /// Answers the questionnaire with more headers.
-    pub async fn answer_questionnaire_with(
-        &self,
-        headers: &[(&str, &str)],
-        body: &Value,
-    ) -> Answer {
-        self.post("questionnaire-submit", headers, body).await
-    }
-
-    /// Posts JSON with more headers.
-    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let mut all = vec![("content-type", "application/json")];
-        all.extend(headers);
-        self.call(function, Method::POST, &all, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead from another address.
-    pub async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
-        let headers = [("content-type", "application/json")];
-        self.call_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead with more headers.
-    pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
-        self.post("lead-submit", headers, body).await
-    }
-}
-
-/// What a world is to be, before it is.
-#[must_use]
-pub struct Plan {
-    variables: BTreeMap<String, Option<String>>,
-    provider_urls: Vec<(String, String)>,
-    request_timeout: Duration,
-}
-
-impl Plan {
-    /// With a variable of the environment.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.variables.insert(name.to_owned(), Some(value.to_owned()));
-        self
-    }
-
-    /// Without a variable of the environment.
-    pub fn without(mut self, name: &str) -> Self {
-        self.variables.insert(name.to_owned(), None);
-        self
-    }
-
-    /// With less patience for providers that do not answer.
-    pub const fn impatient(mut self) -> Self {
-        self.request_timeout = Duration::from_millis(300);
-        self
-    }
-
-    /// With a variable that points to a provider of this world.
-    pub fn with_provider_url(mut self, name: &str, provider: &str) -> Self {
-        self.provider_urls.push((name.to_owned(), provider.to_owned()));
-        self
-    }
-
-    /// Makes it.
-    pub async fn start(self) -> World {
-        let clock = Arc::new(ManualClock::new());
-        let telling = Arc::clone(&clock);
-        let providers = Providers::new(Arc::new(move || telling.now().to_string()));
-        let address = providers.serve().await.unwrap();
-        providers.make_fields([
-            "call_date",
-            "call_status",
-            "lead_id",
-            "amanda_score",
-            "business_type",
-            "traffic_source",
-            "signup_date",
-            "stage",
-            "questionnaire_url",
-            "questionnaire_deadline",
-            "questionnaire_completed",
-            "transformation_score",
-            "booking_url",
-        ]);
-        let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));
-        let mut variables = environment(&table, &emulator().await, address);
-        for (name, value) in self.variables {
-            match value {
-                Some(value) => drop(variables.insert(name, value)),
-                None => drop(variables.remove(&name)),
-            }
-        }
-        for (name, provider) in self.provider_urls {
-            variables.insert(name, Providers::base_url(address, &provider));
-        }
-        let env: Env = variables.clone().into_iter().collect();
-        let telling: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let platform = Platform::new(telling, Arc::new(CountedEntropy::default()));
-        let mut settings = env.settings();
-        let aws = AwsConfig::read(&mut settings).unwrap();
-        let store = Store::connect(&aws, &table, &platform);
-        let hash = HashKey::new(HASH_KEY).unwrap();
-        store.create_table(&hash, Stream::Off).await.unwrap();
-        let mut world = World {
-            providers,
-            clock,
-            store,
-            hash,
-            variables,
-            platform,
-            request_timeout: self.request_timeout,
-            deployment: Deployment { functions: Vec::new(), clock: Arc::new(ManualClock::new()) },
-            workers: Vec::new(),
-            expected: Mutex::default(),
-            finished: false,
-        };
-        world.deployment = world.deployment(&[]);
-        world.workers = PROVIDERS.map(|name| world.worker(name)).into();
-        world
-    }
-}
-
-/// A complete environment.
-pub(crate) fn environment(
-    table: &str,
-    emulator: &str,
-    providers: SocketAddr,
-) -> BTreeMap<String, String> {
-    let base = |name| Providers::base_url(providers, name);
-    [
-        ("TABLE_NAME", table.to_owned()),
-        ("DESTINATIONS", "crm,mailerlite,ga4,segment".to_owned()),
-        ("SITE_URL", "https://www.example.com".to_owned()),
-        ("CORS_ORIGINS", "https://www.example.com".to_owned()),
-        ("SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
-        ("HASH_KEY", HASH_KEY.to_owned()),
-        ("AWS_REGION", "sa-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", emulator.to_owned()),
-        ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
-        ("CALENDLY_SIGNING_KEY", CALENDLY_KEY.to_owned()),
-        ("CRM_BASE_URL", base("crm")),
-        ("CRM_API_KEY", "crm-key".to_owned()),
-        ("MAILERLITE_BASE_URL", base("mailerlite")),
-        ("MAILERLITE_API_KEY", "mailerlite-key".to_owned()),
-        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
-        ("GA4_BASE_URL", base("ga4")),
-        ("GA4_MEASUREMENT_ID", "G-TEST".to_owned()),
-        ("GA4_API_SECRET", "ga4-secret".to_owned()),
-        ("SEGMENT_BASE_URL", base("segment")),
-        ("SEGMENT_WRITE_KEY", "segment-key".to_owned()),
-        ("META_BASE_URL", base("meta")),
-        ("META_PIXEL_ID", "123".to_owned()),
-        ("META_ACCESS_TOKEN", "meta-token".to_owned()),
-        ("WHATSAPP_BASE_URL", base("whatsapp")),
-        ("WHATSAPP_ACCESS_TOKEN", "whatsapp-token".to_owned()),
-        ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
-        ("WHATSAPP_APP_SECRET", WHATSAPP_APP_SECRET.to_owned()),
-        ("WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
 }
 
 /// How often a provider is called in a test.

@@ -1,0 +1,288 @@
+//! One message on its way: without a response, reported as failed, replayed, and withdrawn while a
+//! worker holds it.
+
+use std::time::Duration;
+
+use funil_core::clock::after;
+use funil_core::contact::consent::Purpose;
+use funil_core::delivery::{MessageStatus, Reason, State};
+use funil_core::event::Operator;
+use funil_core::id::{DeliveryName, LeaseId};
+use funil_delivery::Patience;
+use funil_dev::simulated::Behaviour;
+use funil_lambda::operate::replay::{Judged, replay};
+use funil_store::{Claimed, Claiming, DeliveryKey, TablePatience};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::whatsapp::{
+    FUNCTION, call_in, end, slot, tell, tell_status, whatsapp, with_lead, withdraw,
+};
+use crate::proxy::{Break, Proxy};
+use crate::world::{LEAD, World, lead};
+
+/// Whether a person was, or will be, told of a death.
+async fn is_alerted(world: &World) -> bool {
+    !world.items("ALERT#whatsapp#dead").await.is_empty()
+}
+
+/// The lead's welcome was sent, or not, and nobody answered.
+async fn unanswered(behaviour: Behaviour) -> World {
+    let world = with_lead(whatsapp().impatient()).await;
+    world.providers.script("whatsapp", [behaviour]);
+    call_in(&world, lead(), 1).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown timeout"]);
+    world
+}
+
+#[tokio::test]
+async fn a_message_without_an_answer_is_settled_by_its_status() {
+    let world = unanswered(Behaviour::HangAfterEffect).await;
+    let message = world.providers.whatsapp_messages().remove(0);
+    world.pass(5);
+    assert_eq!(tell_status(&world, &message, "delivered", None).await, 200);
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
+    world.advance(SignedDuration::from_hours(2)).await;
+    assert_eq!(world.calls("whatsapp").len(), 1);
+    assert!(!is_alerted(&world).await);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_message_that_whatsapp_tells_of_though_it_answered_with_an_error_is_not_sent_again() {
+    let world = with_lead(whatsapp()).await;
+    world.providers.script("whatsapp", [Behaviour::Status(503), Behaviour::Normal]);
+    call_in(&world, lead(), 1).await;
+    let welcome = slot(&world, lead(), "welcome").await;
+    assert_eq!(welcome.state, State::Pending);
+    let name = format!("{LEAD}/{}", welcome.id);
+    let status = json!({"id": "wamid.1", "status": "delivered", "biz_opaque_callback_data": name});
+    let value = json!({"statuses": [status]});
+    let body = json!({"object": "whatsapp_business_account",
+        "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]});
+    assert_eq!(tell(&world, &body).await.status, 200);
+    world.advance(SignedDuration::from_mins(2)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
+    assert_eq!(world.calls("whatsapp").len(), 1);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_message_nobody_tells_of_is_dead_after_ten_minutes_and_settled_all_the_same() {
+    let world = unanswered(Behaviour::HangAfterEffect).await;
+    world.advance(SignedDuration::from_mins(9)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown timeout"]);
+    assert!(!is_alerted(&world).await);
+    world.advance(SignedDuration::from_mins(2)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome dead may_have_been_sent"]);
+    assert!(is_alerted(&world).await);
+    let message = world.providers.whatsapp_messages().remove(0);
+    assert_eq!(tell_status(&world, &message, "sent", None).await, 200);
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
+    assert_eq!(world.store.dead("whatsapp", 10).await.unwrap(), []);
+    assert_eq!(world.calls("whatsapp").len(), 1, "it was never sent again");
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_doubtful_message_is_not_sent_again_by_itself() {
+    let world = unanswered(Behaviour::Hang).await;
+    world.advance(SignedDuration::from_mins(20)).await;
+    let dead = slot(&world, lead(), "welcome").await;
+    let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
+    let judged = |ended| Judged::new(ended, world.now());
+    let ended = judged(world.store.delivery_named(name).await.unwrap().unwrap());
+    assert_eq!(ended.safety.name(), "would_duplicate");
+    let by = Operator::Cli;
+    assert!(!replay(&world.store, world.platform(), &ended, false, by).await.unwrap());
+    assert!(replay(&world.store, world.platform(), &ended, true, by).await.unwrap());
+    world.drain().await;
+    assert_eq!(world.providers.whatsapp_messages().len(), 1);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_while_whatsapp_has_its_call_leaves_a_doubt_and_no_second_message() {
+    let world = with_lead(whatsapp()).await;
+    let mut hurried = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;
+    assert_eq!(hurried.json()["deliveries"], json!([]));
+    world.providers.script("whatsapp", [Behaviour::HangAfterEffect]);
+    let start = after(world.now(), 3600);
+    let body = json!({"leadId": LEAD, "startTime": start});
+    tokio::select! {
+        _ = world.authorised(FUNCTION, &body) => panic!("WhatsApp hangs"),
+        () = world.providers.until_received("whatsapp", 1) => {}
+    }
+    world.advance(SignedDuration::from_mins(5)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown may_have_been_sent"]);
+    hurried = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;
+    assert_eq!(hurried.json()["deliveries"], json!([]), "what may have been sent is not hurried");
+    world.advance(SignedDuration::from_mins(10)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome dead may_have_been_sent"]);
+    assert_eq!(world.providers.whatsapp_messages().len(), 1);
+    world.providers.release_hung();
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_message_that_fails_after_it_was_taken_is_dead_and_can_be_sent_again() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 20).await;
+    let first = world.providers.whatsapp_messages().remove(0);
+    world.pass(10);
+    let failed = first.status("failed", Some(131_026), world.now().as_second());
+    assert_eq!(tell(&world, &failed).await.status, 200);
+    assert_eq!(slot(&world, lead(), "welcome").await.reason.as_deref(), Some("failed_131026"));
+    assert!(is_alerted(&world).await);
+    world.pass(60);
+    let name = world.store.dead("whatsapp", 10).await.unwrap();
+    assert_eq!(name.len(), 1);
+    let dead = slot(&world, lead(), "welcome").await;
+    assert_eq!((dead.state, dead.message), (State::Dead, Some(MessageStatus::Failed)));
+    let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
+    let ended = world.store.delivery_named(name).await.unwrap().unwrap();
+    let judged = Judged::new(ended, world.now());
+    assert_eq!(judged.safety.name(), "safe");
+    assert!(replay(&world.store, world.platform(), &judged, false, Operator::Cli).await.unwrap());
+    world.drain().await;
+    assert_eq!(world.providers.whatsapp_messages().len(), 2);
+    // Meta tells of the first one once more, then of the second.
+    assert_eq!(tell(&world, &failed).await.status, 200);
+    let second = world.providers.whatsapp_messages().remove(1);
+    world.pass(5);
+    assert_eq!(tell_status(&world, &second, "delivered", None).await, 200);
+    let welcome = slot(&world, lead(), "welcome").await;
+    assert_eq!(
+        (welcome.state, welcome.message),
+        (State::Delivered, Some(MessageStatus::Delivered))
+    );
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_replay_after_the_calls_start_is_too_late() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 1).await;
+    let message = world.providers.whatsapp_messages().remove(0);
+    tell_status(&world, &message, "failed", Some(131_026)).await;
+    world.pass(3600);
+    let dead = slot(&world, lead(), "welcome").await;
+    let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
+    let ended = world.store.delivery_named(name).await.unwrap().unwrap();
+    assert_eq!(Judged::new(ended, world.now()).safety.name(), "too_late");
+    end(world).await;
+}
+
+/// Drains WhatsApp through a table that keeps the worker waiting at one of its calls, while `meanwhile`
+/// happens.
+async fn drain_held_at(world: &mut World, call: usize, meanwhile: impl AsyncFnOnce(&World)) {
+    let (proxy, url) = Proxy::start().await;
+    world.set_table_patience(TablePatience {
+        attempt: Duration::from_millis(400),
+        call: Duration::from_secs(4),
+    });
+    let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    proxy.break_calls(call..call + 1, 1, Break::HangBefore);
+    let drain = worker.drain(Patience::None, world.stop_at());
+    let between = async {
+        proxy.held().await;
+        meanwhile(world).await;
+    };
+    futures::join!(drain, between).0.unwrap();
+    assert_eq!(proxy.broken(), 1);
+}
+
+/// A reminder is due, and nothing else.
+async fn reminder_due() -> World {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 3).await;
+    world.pass(3600);
+    world
+}
+
+// META, the breaker, what is due, the claim, the material, the pause, `sending`, a last look.
+const MATERIAL: usize = 4;
+const LAST_LOOK: usize = 7;
+
+#[tokio::test]
+async fn a_call_withdrawn_while_its_message_is_in_a_workers_hands_is_not_told_of() {
+    for call in [MATERIAL, LAST_LOOK] {
+        let mut world = reminder_due().await;
+        drain_held_at(&mut world, call, async |world: &World| {
+            let reminder = slot(world, lead(), "reminder_2h").await;
+            assert_eq!(reminder.state, State::Leased);
+            assert_eq!(reminder.sending.is_some(), call == LAST_LOOK);
+            let answer = withdraw(world, &json!({"leadId": LEAD})).await;
+            assert_eq!(answer.json()["withdrawn"].as_array().unwrap().len(), 1);
+        })
+        .await;
+        let reminder = slot(&world, lead(), "reminder_2h").await;
+        assert_eq!(reminder.reason.as_deref(), Some("booking_canceled"), "held at {call}");
+        assert_eq!(reminder.state, State::Skipped);
+        assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
+        end(world).await;
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_opts_out_while_a_message_is_in_a_workers_hands_does_not_get_it() {
+    for call in [MATERIAL, LAST_LOOK] {
+        let mut world = reminder_due().await;
+        let welcome = world.providers.whatsapp_messages().remove(0);
+        drain_held_at(&mut world, call, async |world: &World| {
+            let body = welcome.reply("Parar!", world.now().as_second());
+            assert_eq!(tell(world, &body).await.status, 200);
+        })
+        .await;
+        let reminder = slot(&world, lead(), "reminder_2h").await;
+        assert_eq!(
+            (reminder.state, reminder.reason.as_deref()),
+            (State::Skipped, Some("no_consent_whatsapp")),
+            "held at {call}"
+        );
+        assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
+        end(world).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_about_a_call_that_is_off_costs_the_person_no_pause() {
+    let world = with_lead(whatsapp()).await;
+    let answer = call_in(&world, lead(), 20).await.json();
+    // The booking is off, and its withdrawal did not see the reminder.
+    let booking = answer["bookingId"].as_str().unwrap();
+    let off = json!({
+        "Key": {"pk": {"S": format!("LEAD#{LEAD}")}, "sk": {"S": format!("BOOKING#{booking}")}},
+        "UpdateExpression": "SET #status = :off",
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {":off": {"S": "canceled"}},
+    });
+    world.ask_table("UpdateItem", off).await;
+    for rate in world.items("RATE#whatsapp").await {
+        let keys = json!({"Key": {"pk": rate["pk"], "sk": rate["sk"]}});
+        world.ask_table("DeleteItem", keys).await;
+    }
+    world.advance(SignedDuration::from_hours(20)).await;
+    let reminder = slot(&world, lead(), "reminder_2h").await;
+    assert_eq!(reminder.reason.as_deref(), Some("booking_canceled"));
+    assert_eq!(world.items("RATE#whatsapp").await, [Value::Null; 0]);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn what_a_worker_holds_is_not_withdrawn_out_of_its_hands() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 20).await;
+    world.pass(18 * 3600);
+    let reminder = slot(&world, lead(), "reminder_2h").await;
+    let key = DeliveryKey::from(&reminder);
+    let lease = LeaseId::random(world.entropy());
+    let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
+    assert!(matches!(claimed, Claimed::Ours(_)));
+    let reason = Reason::NoConsent(Purpose::Whatsapp);
+    let withdrawn = world.store.withdraw(&key, reason, world.now(), world.entropy()).await;
+    assert!(!withdrawn.unwrap());
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.lease_id, Some(lease));
+    world.advance(SignedDuration::from_mins(5)).await;
+    end(world).await;
+}

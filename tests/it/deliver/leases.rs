@@ -1,0 +1,220 @@
+//! Leases: workers that die, that are too slow, or that have little time left.
+
+use funil_core::clock::after;
+use funil_core::delivery::{LEASE_S, Measured, Outcome, State, WhenUnknown, settle};
+use funil_core::id::LeaseId;
+use funil_delivery::Patience;
+use funil_dev::simulated::Behaviour;
+use funil_store::{Claim, Claimed, Claiming, Written};
+use jiff::SignedDuration;
+
+use super::{claim, only};
+use crate::proxy::{Break, Proxy};
+use crate::world::{World, lead, lead_body};
+
+/// Ends a claim.
+async fn end(world: &World, claim: &Claim, outcome: &Outcome) -> Written {
+    let delivery = claim.delivery.as_ref().unwrap();
+    let measured = Measured::default();
+    let settlement = settle(delivery, outcome, WhenUnknown::NeedsPerson, measured, world.now(), 0);
+    world.store.settle(claim, &settlement, world.now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_after_its_claim_is_replaced_when_its_lease_ends() {
+    let world = only("crm").start().await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    claim(&world, "crm").await;
+    assert_eq!(world.states(lead()).await, ["crm/lead leased"]);
+    world.pass(LEASE_S - 1);
+    assert_eq!(world.drain().await, 0, "the lease stands");
+    assert!(world.calls("crm").is_empty());
+    world.pass(1);
+    assert_eq!(world.drain().await, 1);
+    let delivery = world.delivery(lead(), "crm").await;
+    assert_eq!((delivery.state, delivery.claims, delivery.attempts), (State::Delivered, 0, 1));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_kills_its_workers_twenty_times_is_dead() {
+    let world = only("crm").start().await;
+    world.submit(&lead_body()).await;
+    for _ in 0..20 {
+        claim(&world, "crm").await;
+        world.pass(LEASE_S);
+    }
+    assert_eq!(world.delivery(lead(), "crm").await.claims, 20);
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["crm/lead dead kills_its_worker"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn any_settlement_forgives_the_workers_that_died_before() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    world.providers.script("crm", [Behaviour::Status(503)]);
+    world.submit(&lead_body()).await;
+    for _ in 0..19 {
+        claim(&world, "crm").await;
+        world.pass(LEASE_S);
+    }
+    world.drain().await;
+    let delivery = world.delivery(lead(), "crm").await;
+    assert_eq!((delivery.state, delivery.claims), (State::Pending, 0));
+    world.advance(SignedDuration::from_mins(1)).await;
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_late_worker_overwrites_nobody() {
+    let world = only("crm").start().await;
+    world.expect_calls("crm", 2);
+    world.submit(&lead_body()).await;
+    let late = claim(&world, "crm").await;
+    world.pass(LEASE_S);
+    let second = claim(&world, "crm").await;
+    assert_eq!(end(&world, &late, &Outcome::Delivered).await, Written::LeaseLost);
+    assert_eq!(world.store.mark_sending(&late).await.unwrap(), Written::LeaseLost);
+    let until = after(world.now(), 300);
+    assert_eq!(world.store.release_unread(&late, until).await.unwrap(), Written::LeaseLost);
+    assert_eq!(world.delivery(lead(), "crm").await.lease_id, Some(second.lease));
+    world.pass(LEASE_S);
+    world.drain().await;
+    for worker in [late, second] {
+        assert_eq!(end(&world, &worker, &Outcome::Expired).await, Written::LeaseLost);
+    }
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn one_delivery_is_claimed_by_one_of_many_workers() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    let workers: Vec<_> = (0..8).map(|_| world.worker("segment")).collect();
+    let drains = workers.iter().map(|worker| worker.drain(Patience::None, world.stop_at()));
+    let drained = futures::future::join_all(drains).await;
+    let settled: usize = drained.into_iter().map(|drained| drained.unwrap().settled).sum();
+    assert_eq!(settled, 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_ran_out_while_it_sent_has_settled_nothing() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 2);
+    world.submit(&lead_body()).await;
+    world.providers.script("segment", [Behaviour::HangAfterEffect]);
+    let worker = world.worker("segment");
+    let drain = worker.drain(Patience::None, world.stop_at());
+    let second = async {
+        world.providers.until_received("segment", 1).await;
+        world.pass(LEASE_S);
+        let second = claim(&world, "segment").await;
+        world.providers.release_hung();
+        second
+    };
+    let (drained, second) = futures::join!(drain, second);
+    assert_eq!(drained.unwrap().settled, 0);
+    assert_eq!(world.delivery(lead(), "segment").await.lease_id, Some(second.lease));
+    world.pass(LEASE_S);
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["segment/event delivered"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_ran_out_before_it_called_ga4_does_not_call_it() {
+    let world = only("ga4").start().await;
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "ga4").await;
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("ga4", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    // META, the breaker, what is due, the claim; then the table fails for a moment.
+    proxy.break_calls(4..5, 1, Break::BeforeEffect);
+    let drain = worker.drain(Patience::None, world.stop_at());
+    let other = async {
+        while proxy.seen() < 5 {
+            tokio::task::yield_now().await;
+        }
+        let later = after(world.now(), LEASE_S);
+        let lease = LeaseId::random(world.entropy());
+        let claimed = world.store.claim(&key, Claiming::Due, lease, later).await.unwrap();
+        assert!(matches!(claimed, Claimed::Ours(_)), "the lease ran out");
+        lease
+    };
+    let (drained, lease) = futures::join!(drain, other);
+    assert_eq!(drained.unwrap().settled, 0);
+    assert!(world.calls("ga4").is_empty());
+    assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
+    world.expect_calls("ga4", 1);
+    world.pass(2 * LEASE_S);
+    world.drain().await;
+    world.finish().await;
+}
+
+/// Drains the CRM, with `stop_s` of the function's time, while its first answer takes `answer_s`.
+async fn drain_slowly(world: &World, stop_s: i64, answer_s: i64) -> usize {
+    world.providers.script("crm", [Behaviour::HangAfterEffect]);
+    let worker = world.worker("crm");
+    let drain = worker.drain(Patience::None, after(world.now(), stop_s));
+    let slow = async {
+        world.providers.until_received("crm", 1).await;
+        world.pass(answer_s);
+        world.providers.release_hung();
+    };
+    futures::join!(drain, slow).0.unwrap().settled
+}
+
+#[tokio::test]
+async fn a_worker_that_took_too_long_begins_no_other_request() {
+    // 25 s a delivery; 12 s of the function for a request and 2 s to settle.
+    for (stop_s, answer_s, calls) in [(60, 24, 2), (60, 25, 1), (30, 16, 2), (30, 17, 1)] {
+        let world = only("crm").start().await;
+        world.looks_at("crm");
+        world.submit(&lead_body()).await;
+        assert_eq!(drain_slowly(&world, stop_s, answer_s).await, 1);
+        assert_eq!(world.calls("crm").len(), calls, "{stop_s} {answer_s}");
+        let delivery = world.delivery(lead(), "crm").await;
+        let reason = (calls == 1).then_some("no_time_left");
+        assert_eq!((delivery.attempts, delivery.reason.as_deref()), (1, reason));
+        world.advance(SignedDuration::from_mins(1)).await;
+        assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_asked_for_with_little_time_left_is_not_claimed() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 1);
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "segment").await;
+    let soon = after(world.now(), 13);
+    assert_eq!(world.worker("segment").deliver(&key, soon).await.unwrap().settled, 0);
+    let delivery = world.delivery(lead(), "segment").await;
+    assert_eq!((delivery.state, delivery.log.len()), (State::Pending, 0));
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_little_time_left_does_not_wait_for_what_falls_due() {
+    let world = only("segment").start().await;
+    world.expect_calls("segment", 2);
+    world.providers.script("segment", [Behaviour::Status(503)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let worker = world.worker("segment");
+    let drain = worker.drain(Patience::Waits, after(world.now(), 13));
+    // It falls due in 5 s.
+    tokio::time::timeout(std::time::Duration::from_secs(4), drain).await.unwrap().unwrap();
+    world.pass(6);
+    world.drain().await;
+    world.finish().await;
+}
