@@ -134,8 +134,8 @@ impl Place {
                 .header("content-type", "application/x-amz-json-1.0")
                 .header("x-amz-date", "20310505T120000Z")
                 .header("authorization", signature);
-            let answer = request.body(update.to_string()).send().await.unwrap();
-            assert!(answer.status().is_success(), "{answer:?}");
+            let response = request.body(update.to_string()).send().await.unwrap();
+            assert!(response.status().is_success(), "{response:?}");
         }
     }
 }
@@ -181,8 +181,8 @@ fn shape(name: &str, body: &Value) -> Value {
     event
 }
 
-fn answer_body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+fn answer_body(response: &Value) -> Value {
+    serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
 }
 
 fn ring() -> Value {
@@ -205,9 +205,9 @@ async fn a_lead_goes_through_the_real_binaries_whatever_platform_hands_it_over()
             "mainStruggle": name, "gaClientId": format!("123456789{number}.1680000000"),
             "consent": {"marketing": true, "analytics": true, "policyVersion": "2026-01"},
         });
-        let answer = intake.invoke(shape(name, &body), TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{name}: {answer}");
-        assert_eq!(answer_body(&answer)["leadId"], json!(id), "{name}");
+        let response = intake.invoke(shape(name, &body), TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{name}: {response}");
+        assert_eq!(answer_body(&response)["leadId"], json!(id), "{name}");
     }
 
     let drained = join_all(DELIVERY_FUNCTIONS.map(|function| async {
@@ -339,8 +339,8 @@ async fn one_event_gets_its_answer_from_a_process_of_its_own() {
     let mut env = environment(CLOSED, "funil", nowhere);
     env.insert("LOG_LEVEL".to_owned(), "error".to_owned());
     let preflight = shape("options-preflight-v2", &Value::Null);
-    let answer = funil_dev::cli::invoke("lead-submit", preflight, env).await.unwrap();
-    assert_eq!(answer["statusCode"], 204, "{answer}");
+    let response = funil_dev::cli::invoke("lead-submit", preflight, env).await.unwrap();
+    assert_eq!(response["statusCode"], 204, "{response}");
 
     let error = funil_dev::cli::invoke("lead-submit", json!({}), []).await.unwrap_err().to_string();
     assert!(error.starts_with("the function ended before it answered (exit status: 1"), "{error}");

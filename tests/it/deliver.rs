@@ -1,4 +1,4 @@
-//! Delivering: the loop, its gate, and what destinations get.
+//! Delivering: the worker's loop, the breaker and the limiter, and what each destination gets.
 
 mod breaker;
 mod conditions;
@@ -20,7 +20,7 @@ fn only(destination: &str) -> Plan {
     World::plan().with("DESTINATIONS", destination)
 }
 
-/// Takes a delivery as a worker does that then dies.
+/// Claims the lead's delivery, as a worker does that dies right after.
 async fn claim(world: &World, destination: &str) -> Box<Claim> {
     let key = world.delivery_key(lead(), destination).await;
     let lease = LeaseId::random(world.entropy());

@@ -1,4 +1,4 @@
-//! Operating: dispatch, alerts, health, replay.
+//! Operating: dispatch, syncs, alerts, health and replays.
 
 mod alerts;
 mod dispatch;

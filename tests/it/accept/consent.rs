@@ -1,4 +1,4 @@
-//! Consent: what is assumed, denied, revoked and given again, and what is sent then.
+//! Consent: assumed, denied, revoked and given again, and what is sent in each case.
 
 use funil_core::contact::consent::{Decision, How, Purpose};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::world::{EMAIL, World, lead, lead_body};
 async fn without_a_consent_object_analytics_are_assumed_and_marketing_is_skipped() {
     let world = World::new().await;
     world.expect_one_lead();
-    world.expect_calls("mailerlite", 3);
+    world.expect_requests("mailerlite", 3);
     let mut body = lead_body();
     body.as_object_mut().unwrap().remove("consent");
     world.submit(&body).await;
@@ -32,10 +32,10 @@ async fn without_a_consent_object_analytics_are_assumed_and_marketing_is_skipped
 }
 
 #[tokio::test]
-async fn what_the_site_assumes_can_be_turned_off() {
+async fn the_assumed_consent_can_be_turned_off() {
     let world = World::plan().with("CONSENT_WHEN_ABSENT", "none").start().await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("mailerlite", 3);
+    world.expect_requests("crm", 2);
+    world.expect_requests("mailerlite", 3);
     let mut body = lead_body();
     body.as_object_mut().unwrap().remove("consent");
     world.submit(&body).await;
@@ -54,10 +54,10 @@ async fn what_the_site_assumes_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn what_a_person_denies_is_not_even_planned() {
+async fn nothing_is_planned_for_a_purpose_denied_in_the_form() {
     let world = World::new().await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("mailerlite", 3);
+    world.expect_requests("crm", 2);
+    world.expect_requests("mailerlite", 3);
     let mut body = lead_body();
     body["consent"] = json!({"marketing": false, "analytics": false});
     world.submit(&body).await;
@@ -70,10 +70,10 @@ async fn what_a_person_denies_is_not_even_planned() {
 }
 
 #[tokio::test]
-async fn what_was_queued_before_a_revocation_is_skipped_after_it() {
+async fn a_delivery_planned_before_a_revocation_is_skipped_after_it() {
     let world = World::new().await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("mailerlite", 3);
+    world.expect_requests("crm", 2);
+    world.expect_requests("mailerlite", 3);
     world.submit(&lead_body()).await;
     world.pass(1);
     let digest = world.hash.digest("email", EMAIL);
@@ -99,7 +99,8 @@ async fn a_revocation_by_phone_counts_too() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
     world.submit(&lead_body()).await;
     world.pass(1);
-    // The alias of a Brazilian mobile is hashed without its ninth digit.
+    // The alias of a Brazilian mobile number is hashed without the ninth digit: `docs/providers.md`
+    // ("Brazilian phone numbers").
     let digest = world.hash.digest("phone", "+551187654321");
     world.store.revoke("phone", &digest, Purpose::Analytics, world.now()).await.unwrap();
     world.drain().await;
@@ -108,9 +109,9 @@ async fn a_revocation_by_phone_counts_too() {
 }
 
 #[tokio::test]
-async fn whoever_revoked_and_agrees_again_is_heard() {
+async fn consent_given_again_after_a_revocation_counts() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     let digest = world.hash.digest("email", EMAIL);
     world.store.revoke("email", &digest, Purpose::Analytics, world.now()).await.unwrap();
     world.pass(1);
@@ -121,7 +122,7 @@ async fn whoever_revoked_and_agrees_again_is_heard() {
 }
 
 #[tokio::test]
-async fn an_assumption_does_not_undo_a_revocation() {
+async fn an_assumed_consent_does_not_undo_a_revocation() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
     let digest = world.hash.digest("email", EMAIL);
     world.store.revoke("email", &digest, Purpose::Analytics, world.now()).await.unwrap();
@@ -135,7 +136,7 @@ async fn an_assumption_does_not_undo_a_revocation() {
 }
 
 #[tokio::test]
-async fn what_is_assumed_does_not_replace_what_was_said() {
+async fn an_assumed_consent_does_not_replace_a_denial() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
     let mut body = lead_body();
     body["consent"] = json!({"analytics": false});

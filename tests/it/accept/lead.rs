@@ -1,4 +1,4 @@
-//! A lead, from the form to what the four destinations hold.
+//! A lead, from the form to what each destination received.
 
 use funil_core::clock::after;
 use funil_core::contact::Email;
@@ -21,17 +21,20 @@ const ALL_DELIVERED: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn a_lead_is_answered_with_its_id_and_its_score() {
+async fn the_response_has_the_id_and_the_score_of_the_lead() {
     let world = World::new().await;
     world.expect_one_lead();
-    let answer = world.submit(&lead_body()).await;
-    assert_eq!(answer.status, 200);
+    let response = world.submit(&lead_body()).await;
+    assert_eq!(response.status, 200);
     let expected = json!({"success": true, "leadId": LEAD, "amandaScore": 76, "tier": "medium"});
-    assert_eq!(answer.json(), expected);
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("idempotency-replayed"), None);
-    assert!(world.providers.all_received().is_empty(), "no provider is called before the answer");
+    assert_eq!(response.json(), expected);
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("idempotency-replayed"), None);
+    assert!(
+        world.providers.all_received().is_empty(),
+        "no provider gets a request before the response"
+    );
     world.drain().await;
     assert_eq!(world.states(lead()).await, ALL_DELIVERED);
     world.finish().await;
@@ -40,7 +43,7 @@ async fn a_lead_is_answered_with_its_id_and_its_score() {
 #[tokio::test]
 async fn the_crm_holds_the_contact_and_started_its_automation_once() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
     world.drain().await;
     let contact = world.providers.crm_contact(LEAD).unwrap();
@@ -66,7 +69,7 @@ async fn the_crm_holds_the_contact_and_started_its_automation_once() {
 #[tokio::test]
 async fn a_lead_of_80_points_starts_the_high_priority_automation() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     let mut body = lead_body();
     body["monthlyRevenue"] = json!(150_000);
     assert_eq!(world.submit(&body).await.json()["tier"], "high");
@@ -79,7 +82,7 @@ async fn a_lead_of_80_points_starts_the_high_priority_automation() {
 #[tokio::test]
 async fn mailerlite_has_the_fields_before_each_group_is_joined() {
     let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
-    world.expect_calls("mailerlite", 6);
+    world.expect_requests("mailerlite", 6);
     world.submit(&lead_body()).await;
     world.drain().await;
     let joins = world.providers.group_joins();
@@ -106,19 +109,19 @@ async fn mailerlite_has_the_fields_before_each_group_is_joined() {
         questionnaire.fields["questionnaire_url"],
         format!("https://www.example.com/questionario?lead_id={LEAD}")
     );
-    // 48 hours later, as people in São Paulo read it.
+    // The deadline is 48 hours after the submission. Both times are São Paulo's.
     assert_eq!(questionnaire.fields["signup_date"], "2031-05-05 09:00:00");
     assert_eq!(questionnaire.fields["questionnaire_deadline"], "2031-05-07 09:00:00");
     let sent_a_status = |body: &Value| body.get("status").is_some();
     let received = world.providers.received("mailerlite");
-    assert!(!received.iter().any(|call| sent_a_status(&call.body)), "nobody is resubscribed");
+    assert!(!received.iter().any(|request| sent_a_status(&request.body)), "nobody is resubscribed");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn ga4_counts_one_generate_lead_of_the_browser_that_came() {
+async fn ga4_counts_one_generate_lead_of_the_persons_browser() {
     let world = World::plan().with("DESTINATIONS", "ga4").start().await;
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     let submitted_at = world.now();
     world.submit(&lead_body()).await;
     world.pass(3600);
@@ -144,7 +147,7 @@ async fn ga4_counts_one_generate_lead_of_the_browser_that_came() {
 #[tokio::test]
 async fn segment_identifies_the_person_and_tracks_the_submission() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     world.drain().await;
     let messages = world.providers.segment_messages();
@@ -156,13 +159,13 @@ async fn segment_identifies_the_person_and_tracks_the_submission() {
     for message in &messages {
         assert_eq!(message["userId"], LEAD);
         let id = message["messageId"].as_str().unwrap();
-        assert!(id.starts_with(&delivery.to_string()), "its key is the delivery's");
+        assert!(id.starts_with(&delivery.to_string()), "its id begins with the delivery's");
     }
     world.finish().await;
 }
 
 #[tokio::test]
-async fn the_journey_tells_everything_that_happened() {
+async fn the_journey_shows_everything_that_happened() {
     let world = World::new().await;
     world.expect_one_lead();
     let accepted_at = world.now();
@@ -216,7 +219,7 @@ async fn unknown_fields_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_lead_without_an_id_gets_one_of_its_e_mail_alone() {
+async fn a_lead_without_an_id_gets_one_derived_from_its_e_mail_alone() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
     let mut body = lead_body();
     body.as_object_mut().unwrap().remove("leadId");
@@ -239,49 +242,49 @@ const FORM_BODY: &[u8] = b"name=Ana+Exemplo&email=ana%40example.com&phone=%2811%
 async fn a_plain_html_form_is_a_lead_too() {
     let world = World::new().await;
     world.expect_one_lead();
-    let answer = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
-    assert_eq!(answer.lead(), lead());
-    assert_eq!(answer.json()["amandaScore"], 76);
+    let response = world.send("lead-submit", Method::POST, FORM, FORM_BODY).await;
+    assert_eq!(response.lead(), lead());
+    assert_eq!(response.json()["amandaScore"], 76);
     world.drain().await;
     assert_eq!(world.states(lead()).await, ALL_DELIVERED);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_plain_html_form_goes_on_to_the_thank_you_page() {
+async fn a_plain_html_form_is_redirected_to_the_thank_you_page() {
     let thanks = "https://www.example.com/obrigada";
     let world =
         World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "none").start().await;
-    let answer = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some(thanks)));
-    assert!(answer.body.is_empty());
-    let again = world.call("lead-submit", Method::POST, FORM, FORM_BODY).await;
+    let response = world.send("lead-submit", Method::POST, FORM, FORM_BODY).await;
+    assert_eq!((response.status, response.header("location")), (303, Some(thanks)));
+    assert!(response.body.is_empty());
+    let again = world.send("lead-submit", Method::POST, FORM, FORM_BODY).await;
     assert_eq!((again.status, again.header("location")), (303, Some(thanks)));
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!(world.journey(lead()).await.events.len(), 1);
     let mut body = lead_body();
     body["email"] = json!("bia@example.com");
     body["leadId"] = Value::Null;
-    assert_eq!(world.submit(&body).await.status, 200, "a script goes nowhere");
+    assert_eq!(world.submit(&body).await.status, 200, "a script is not redirected");
     world.finish().await;
 }
 
 #[tokio::test]
 async fn an_id_that_belongs_to_another_e_mail_is_not_taken_over() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     world.submit(&lead_body()).await;
     let mut body = lead_body();
     body["email"] = json!("bia@example.com");
     body["name"] = json!("Bia Exemplo");
-    let answer = world.submit(&body).await;
-    let bia = answer.lead();
+    let response = world.submit(&body).await;
+    let bia = response.lead();
     assert_eq!(bia, LeadId::from_email(&world.hash, &Email::parse("bia@example.com").unwrap()));
     let journey = world.journey(bia).await;
     assert_eq!(journey.events[0].supplied_lead_id, Some(lead()));
-    assert_eq!(world.journey(lead()).await.events.len(), 1, "Ana's journey is hers alone");
+    assert_eq!(world.journey(lead()).await.events.len(), 1, "Ana's journey has no event of Bia's");
     let again = world.submit(&body).await;
-    assert_eq!((again.body, again.status), (answer.body, 200));
+    assert_eq!((again.body, again.status), (response.body, 200));
     assert_eq!(world.journey(bia).await.events.len(), 1);
     world.drain().await;
     assert_eq!(world.providers.crm_contact(LEAD).unwrap()["email"], EMAIL);
@@ -291,7 +294,7 @@ async fn an_id_that_belongs_to_another_e_mail_is_not_taken_over() {
 }
 
 #[tokio::test]
-async fn the_clients_own_score_is_kept_and_flagged_where_it_differs() {
+async fn the_browsers_score_is_kept_and_flagged_where_it_differs() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
     for (minute, client, expected) in
         [(0, 80, ClientScore::Agrees(80)), (1, 100, ClientScore::Differs(100))]
@@ -299,7 +302,11 @@ async fn the_clients_own_score_is_kept_and_flagged_where_it_differs() {
         world.pass(minute * 60);
         let mut body = lead_body();
         body["amandaScore"] = json!(client);
-        assert_eq!(world.submit(&body).await.json()["amandaScore"], 76, "ours is the answer");
+        assert_eq!(
+            world.submit(&body).await.json()["amandaScore"],
+            76,
+            "the response has our score"
+        );
         let journey = world.journey(lead()).await;
         assert_eq!(journey.lead.latest.client_score, Some(expected));
         let last = &journey.events.last().unwrap().data;
@@ -310,9 +317,9 @@ async fn the_clients_own_score_is_kept_and_flagged_where_it_differs() {
 }
 
 #[tokio::test]
-async fn a_later_submission_brings_the_contact_up_to_date_and_keeps_the_first_touch() {
+async fn a_later_submission_updates_the_contact_and_keeps_the_first_touch() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     let mut body = lead_body();
     body["utm"] = json!({"source": "ig", "campaign": "first"});
     let first_at = world.now();
@@ -326,20 +333,20 @@ async fn a_later_submission_brings_the_contact_up_to_date_and_keeps_the_first_to
     world.drain().await;
     let contact = world.providers.crm_contact(LEAD).unwrap();
     assert_eq!(contact["custom_fields"]["business_type"], "comercio");
-    assert_eq!(contact["phone"], "+5511987654321", "what is not said is not lost");
+    assert_eq!(contact["phone"], "+5511987654321", "a field that is not sent is not lost");
     assert_eq!(world.providers.crm_contact_count(), 1);
     let lead = world.journey(lead()).await.lead;
     assert_eq!(lead.version, 2);
     assert_eq!(lead.facts.submitted_at, Some(first_at));
     let touch = lead.facts.first_touch.unwrap();
     assert_eq!(touch.utm.campaign.unwrap().expose(), "first");
-    // The second submission is another event: it starts the automation of its own.
+    // The second submission is another event, so it starts the automation again.
     assert_eq!(world.providers.crm_triggers(LEAD)["standard_nurture"], 2);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn the_longest_lead_of_odd_characters_arrives_everywhere() {
+async fn a_lead_of_maximum_length_and_unusual_characters_arrives_everywhere() {
     let world = World::new().await;
     world.expect_one_lead();
     let odd = "ção \"<b>&amp;%s ${x} \u{1F600}\u{200B}\t\n\\ ";

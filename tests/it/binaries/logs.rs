@@ -73,15 +73,15 @@ async fn delivered(place: Place, when: String, behaviour: Behaviour) -> Vec<Writ
         place.providers.behave(provider, behaviour.clone());
     }
     let mut intake = place.start("lead-submit").await;
-    let answer = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
-    assert_eq!(answer["statusCode"], 200, "{when}: {answer}");
+    let response = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
+    assert_eq!(response["statusCode"], 200, "{when}: {response}");
     let mut questionnaire = None;
     // A breaker that opens at once leaves open how many more of the lead's messages are tried.
     if !blocked {
         let mut process = place.start("questionnaire-submit").await;
-        let answers = call(&marked_questionnaire().to_string());
-        let answer = process.invoke(answers, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{when}: {answer}");
+        let responses = call(&marked_questionnaire().to_string());
+        let response = process.invoke(responses, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{when}: {response}");
         questionnaire = Some(Written::of(process, "questionnaire-submit", &when).await);
     }
     let mut dispatch = place.start("dispatch").await;
@@ -129,13 +129,13 @@ async fn without_table(mut place: Place, name: &str, value: &str) -> Vec<Written
             _ => ring(),
         };
         let mut process = place.start(function).await;
-        let answer = process.invoke(event, TIME_S).await.unwrap();
+        let response = process.invoke(event, TIME_S).await.unwrap();
         match function {
             "lead-submit" | "questionnaire-submit" | "health" | "metrics" => {
-                assert_eq!(answer["statusCode"], 503, "{answer}");
-                assert_nothing_in(function, &answer.to_string());
+                assert_eq!(response["statusCode"], 503, "{response}");
+                assert_nothing_in(function, &response.to_string());
             }
-            _ => assert_eq!(answer, json!({"error": "the table failed"}), "{function}"),
+            _ => assert_eq!(response, json!({"error": "the table failed"}), "{function}"),
         }
         let written = Written::of(process, function, &format!("with {name}={value}")).await;
         assert_eq!(written.count("the table failed"), 1, "{:?}", written.lines);
@@ -190,12 +190,12 @@ async fn refused(place: Place) -> Vec<Written> {
         ("its key for another content", call(&other.to_string()), 422),
         ("a robot's", with(call(&robot.to_string()), "idempotency-key", "qzunknown-1"), 200),
     ] {
-        let answer = intake.invoke(event, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
-        assert_nothing_in(what, &answer.to_string());
+        let response = intake.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], status, "{what}: {response}");
+        assert_nothing_in(what, &response.to_string());
     }
-    let answer = intake.invoke(marked_body(), TIME_S).await.unwrap();
-    assert_eq!(answer, json!({"error": "lead-submit takes HTTP calls only"}));
+    let response = intake.invoke(marked_body(), TIME_S).await.unwrap();
+    assert_eq!(response, json!({"error": "lead-submit takes HTTP calls only"}));
 
     let good = marked_questionnaire().to_string();
     let mut wrong = marked_questionnaire();
@@ -220,9 +220,9 @@ async fn refused(place: Place) -> Vec<Written> {
             200,
         ),
     ] {
-        let answer = questionnaire.invoke(event, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
-        assert_nothing_in(what, &answer.to_string());
+        let response = questionnaire.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], status, "{what}: {response}");
+        assert_nothing_in(what, &response.to_string());
     }
 
     let token = format!("Bearer {}", "qsservicetoken0123456789");
@@ -235,9 +235,9 @@ async fn refused(place: Place) -> Vec<Written> {
         ("a sync", &sync, &token, 200),
     ] {
         let event = with(call(body), "authorization", token);
-        let answer = crm.invoke(event, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
-        assert_nothing_in(what, &answer.to_string());
+        let response = crm.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], status, "{what}: {response}");
+        assert_nothing_in(what, &response.to_string());
     }
     let intake = Written::of(intake, "lead-submit", "refusing").await;
     assert_eq!(intake.count("answered a repeated submission"), 1, "{:?}", intake.lines);
@@ -262,8 +262,8 @@ async fn messaged(mut place: Place) -> Vec<Written> {
         },
     );
     let mut intake = place.start("lead-submit").await;
-    let answer = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
-    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let response = intake.invoke(call(&marked_body().to_string()), TIME_S).await.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
     let token = format!("Bearer {}", "qsservicetoken0123456789");
     let starts_at = funil_core::clock::after(place.platform.clock.now(), 48 * 3600);
     let link = "https://qzpage.example/1";
@@ -272,9 +272,9 @@ async fn messaged(mut place: Place) -> Vec<Written> {
     for (what, token, status) in [("a wrong token", "Bearer qztoken", 401), ("a plan", &token, 200)]
     {
         let event = with(call(&plan), "authorization", token);
-        let answer = automation.invoke(event, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], status, "{what}: {answer}");
-        assert_nothing_in(what, &answer.to_string());
+        let response = automation.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], status, "{what}: {response}");
+        assert_nothing_in(what, &response.to_string());
     }
     assert_eq!(place.delivery_count(LEAD_ID, State::Dead).await, 1, "WhatsApp refused it");
 
@@ -289,8 +289,8 @@ async fn messaged(mut place: Place) -> Vec<Written> {
     ] {
         let signature = whatsapp::sign(&key, body.as_bytes());
         let event = with(call(&body), whatsapp::SIGNATURE_HEADER, &signature);
-        let answer = webhook.invoke(event, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{what}: {answer}");
+        let response = webhook.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{what}: {response}");
     }
     let unsigned = inbound("5511975318642", "qzwrong", at).to_string();
     assert_eq!(webhook.invoke(call(&unsigned), TIME_S).await.unwrap()["statusCode"], 401);
@@ -332,9 +332,9 @@ async fn booked(place: &Place) -> Written {
     ] {
         let signature = calendly::sign(body.as_bytes(), &key, place.platform.clock.now());
         let event = with(call(&body), calendly::SIGNATURE_HEADER, &signature);
-        let answer = process.invoke(event, TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{what}: {answer}");
-        assert_nothing_in(what, &answer.to_string());
+        let response = process.invoke(event, TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{what}: {response}");
+        assert_nothing_in(what, &response.to_string());
     }
     let unsigned = process.invoke(call(&good.to_string()), TIME_S).await.unwrap();
     assert_eq!(unsigned["statusCode"], 401, "{unsigned}");

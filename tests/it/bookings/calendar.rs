@@ -1,5 +1,4 @@
-//! Calendly's webhooks, through the front door: whose booking it is, what becomes of it, and what is
-//! not believed.
+//! Calendly's webhooks: whose booking it is, and what each booking update changes.
 
 use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
@@ -13,15 +12,15 @@ use serde_json::{Value, json};
 use crate::calendly::{booking, canceled, created, moved, no_show};
 use crate::world::{EMAIL, LEAD, World, lead, lead_body};
 
-/// A world in which nothing is sent: who is found and what is kept is what counts.
+/// A world without destinations, for tests of what is kept.
 pub(super) async fn quiet() -> World {
     World::plan().with("DESTINATIONS", "none").start().await
 }
 
 pub(super) async fn take(world: &World, body: &Value) {
     world.pass(1);
-    let answer = world.calendly(body).await;
-    assert_eq!((answer.status, answer.json()), (200, json!({"received": true})), "{body}");
+    let response = world.calendly(body).await;
+    assert_eq!((response.status, response.json()), (200, json!({"received": true})), "{body}");
 }
 
 /// The names of what happened to a lead, oldest first.
@@ -38,12 +37,12 @@ pub(super) async fn lead_count(world: &World) -> usize {
     items.iter().filter(|item| item["sk"]["S"] == "LEAD").count()
 }
 
-/// The lead of nobody but this e-mail.
+/// The id that is derived from this e-mail.
 pub(super) fn derived(world: &World, email: &str) -> LeadId {
     LeadId::from_email(&world.hash, &funil_core::contact::Email::parse(email).unwrap())
 }
 
-/// A message about a booking that is still to go out, as the destination for them plans it.
+/// Plans a message about a booking, to be sent in a day.
 async fn plan_message(world: &World, id: LeadId, invitee: &str, slot: &str) -> Delivery {
     let event = world.journey(id).await.events.last().unwrap().clone();
     let at = world.now();
@@ -71,7 +70,7 @@ async fn messages(world: &World, id: LeadId) -> Vec<String> {
     shown
 }
 
-/// Ends the world once the messages that are left have run out.
+/// Ends the world after the deadlines of the messages that are left.
 async fn run_out(world: World) {
     world.pass(72 * 3600);
     let worker = world.worker_with("whatsapp", &[("DESTINATIONS", "whatsapp")]);
@@ -80,7 +79,7 @@ async fn run_out(world: World) {
 }
 
 #[tokio::test]
-async fn a_booking_finds_its_lead_by_what_the_link_carried() {
+async fn a_booking_finds_its_lead_by_the_id_in_the_link() {
     for (field, value) in [
         ("tracking", json!({"utm_content": LEAD})),
         ("tracking", json!({"utm_content": "instagram", "salesforce_uuid": LEAD.to_uppercase()})),
@@ -127,7 +126,7 @@ async fn a_booking_finds_its_lead_by_email_and_adds_the_phone_it_lacked() {
 }
 
 #[tokio::test]
-async fn of_two_leads_with_one_email_the_newest_booked() {
+async fn of_two_leads_with_one_email_the_newest_gets_the_booking() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     world.pass(60);
@@ -141,7 +140,7 @@ async fn of_two_leads_with_one_email_the_newest_booked() {
 }
 
 #[tokio::test]
-async fn whoever_booked_and_is_nobodys_lead_becomes_one() {
+async fn an_unknown_invitee_becomes_a_lead() {
     let world = World::new().await;
     for provider in ["crm", "mailerlite", "ga4", "segment"] {
         world.looks_at(provider);
@@ -170,7 +169,7 @@ async fn whoever_booked_and_is_nobodys_lead_becomes_one() {
         .collect();
     aliases.sort();
     assert_eq!(aliases, ["calendly_invitee", "email", "phone"]);
-    // The form, later, is the same person's.
+    // A form that comes later belongs to the same lead.
     let mut form = lead_body();
     form["leadId"] = Value::Null;
     form["email"] = json!("bia@example.com");
@@ -181,13 +180,13 @@ async fn whoever_booked_and_is_nobodys_lead_becomes_one() {
 }
 
 #[tokio::test]
-async fn a_booking_stays_with_the_lead_it_first_came_to() {
+async fn a_booking_stays_with_its_first_lead() {
     let world = quiet().await;
     let mut body = created("INV1");
     body["payload"]["tracking"]["utm_content"] = json!(LEAD);
     take(&world, &body).await;
     let first = derived(&world, EMAIL);
-    // The form arrives only now, under the id that the link carried.
+    // The form arrives only now, with the id that was in the link.
     world.submit(&lead_body()).await;
     let mut end = canceled("INV1");
     end["payload"]["tracking"]["utm_content"] = json!(LEAD);
@@ -199,14 +198,14 @@ async fn a_booking_stays_with_the_lead_it_first_came_to() {
 }
 
 #[tokio::test]
-async fn twenty_equal_calls_at_once_are_one() {
+async fn twenty_equal_webhooks_at_once_count_once() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     world.pass(1);
     let body = created("INV1");
-    let answers = futures::future::join_all((0..20).map(|_| world.calendly(&body))).await;
-    for answer in answers {
-        assert_eq!((answer.status, answer.json()), (200, json!({"received": true})));
+    let responses = futures::future::join_all((0..20).map(|_| world.calendly(&body))).await;
+    for response in responses {
+        assert_eq!((response.status, response.json()), (200, json!({"received": true})));
     }
     take(&world, &body).await;
     assert_eq!(events(&world, lead()).await, ["lead_submitted", "call_booked"]);
@@ -214,7 +213,7 @@ async fn twenty_equal_calls_at_once_are_one() {
 }
 
 #[tokio::test]
-async fn a_cancellation_ends_the_messages_that_nobody_holds() {
+async fn a_cancellation_skips_the_messages_that_are_not_leased() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     take(&world, &created("INV1")).await;
@@ -240,7 +239,7 @@ async fn a_cancellation_ends_the_messages_that_nobody_holds() {
 }
 
 #[tokio::test]
-async fn a_message_that_a_worker_holds_does_not_keep_a_cancellation_out() {
+async fn a_leased_message_does_not_prevent_a_cancellation() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     take(&world, &created("INV1")).await;
@@ -252,13 +251,13 @@ async fn a_message_that_a_worker_holds_does_not_keep_a_cancellation_out() {
     assert!(matches!(claim.await.unwrap(), funil_store::Claimed::Ours(_)));
     take(&world, &canceled("INV1")).await;
     assert_eq!(status(&world, lead(), "INV1").await, Some(BookingStatus::Canceled));
-    // Its worker reads the booking before it sends, and settles it.
+    // The worker reads the booking before it sends, and settles the message then.
     assert_eq!(messages(&world, lead()).await, ["reminder_2h leased -"]);
     run_out(world).await;
 }
 
 #[tokio::test]
-async fn a_cancellation_before_its_booking_stays_one() {
+async fn a_cancellation_before_its_booking_stays_in_force() {
     let world = quiet().await;
     take(&world, &canceled("INV1")).await;
     let ana = derived(&world, EMAIL);
@@ -271,7 +270,7 @@ async fn a_cancellation_before_its_booking_stays_one() {
 }
 
 #[tokio::test]
-async fn a_move_ends_the_old_booking_in_either_order() {
+async fn rescheduling_ends_the_old_booking_in_either_order() {
     for turned in [false, true] {
         let world = quiet().await;
         world.submit(&lead_body()).await;
@@ -298,7 +297,7 @@ async fn a_move_ends_the_old_booking_in_either_order() {
 }
 
 #[tokio::test]
-async fn a_move_finds_the_lead_of_the_old_booking() {
+async fn a_rescheduled_booking_keeps_its_lead() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     take(&world, &created("OLD")).await;
@@ -315,7 +314,7 @@ async fn a_move_finds_the_lead_of_the_old_booking() {
 }
 
 #[tokio::test]
-async fn a_missed_call_is_noted_and_taken_back() {
+async fn a_missed_call_is_noted_and_can_be_taken_back() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     take(&world, &created("INV1")).await;
@@ -343,7 +342,7 @@ async fn deliver(world: &World) {
 }
 
 #[tokio::test]
-async fn what_becomes_of_a_call_is_told_to_everybody_who_may_hear() {
+async fn booking_updates_reach_every_destination_that_may_get_them() {
     let world = with_meta().await;
     let mut form = lead_body();
     form["consent"] = json!({"marketing": true, "analytics": true, "ads": true});
@@ -376,9 +375,9 @@ async fn what_becomes_of_a_call_is_told_to_everybody_who_may_hear() {
     assert_eq!(fields()["call_status"], "canceled");
 
     let ga4: Vec<_> = world.providers.ga4_events().into_iter().map(|event| event.name).collect();
-    let told =
+    let expected =
         ["generate_lead", "call_scheduled", "call_scheduled", "call_no_show", "call_canceled"];
-    assert_eq!(ga4, told);
+    assert_eq!(ga4, expected);
     let messages = world.providers.segment_messages();
     let tracked: Vec<_> = messages.iter().filter_map(|message| message["event"].as_str()).collect();
     assert_eq!(
@@ -386,13 +385,13 @@ async fn what_becomes_of_a_call_is_told_to_everybody_who_may_hear() {
         ["Lead Submitted", "Call Scheduled", "Call Scheduled", "Call No-Show", "Call Canceled"]
     );
     let meta = world.providers.meta_events();
-    assert_eq!(meta.len(), 1, "a move is no second conversion");
+    assert_eq!(meta.len(), 1, "a rescheduled call is no second conversion");
     assert_eq!(meta[0]["event_name"], "Schedule");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn who_refused_analytics_and_ads_is_told_of_to_the_crm_and_by_email_only() {
+async fn without_analytics_and_ads_only_the_crm_and_mailerlite_get_booking_updates() {
     let world = with_meta().await;
     let mut form = lead_body();
     form["consent"] = json!({"marketing": false, "analytics": false, "ads": false});
@@ -415,7 +414,7 @@ async fn who_refused_analytics_and_ads_is_told_of_to_the_crm_and_by_email_only()
 }
 
 #[tokio::test]
-async fn state_of_a_withdrawn_message_is_final() {
+async fn the_state_of_a_skipped_message_is_final() {
     let world = quiet().await;
     world.submit(&lead_body()).await;
     take(&world, &created("INV1")).await;

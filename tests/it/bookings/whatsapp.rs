@@ -1,5 +1,5 @@
-//! Messages about a call: each at its time, one at a time to a number, none twice, and none about a
-//! call that is off or to somebody who wants none.
+//! Messages about a booked call: requested, sent at their times, one at a time to a number, and
+//! withdrawn.
 
 use funil_core::booking::{BookingId, Call, Place};
 use funil_core::clock::after;
@@ -21,11 +21,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::world::{
-    Answer, LEAD, Plan, SERVICE_TOKEN, WHATSAPP_APP_SECRET, World, lead, lead_body,
+    LEAD, Plan, Response, SERVICE_TOKEN, WHATSAPP_APP_SECRET, World, lead, lead_body,
 };
 
 pub(super) const FUNCTION: &str = "whatsapp-automation";
 
+/// A world with WhatsApp alone.
 pub(crate) fn whatsapp() -> Plan {
     World::plan().with("DESTINATIONS", "whatsapp")
 }
@@ -38,45 +39,47 @@ pub(crate) async fn with_lead(plan: Plan) -> World {
     world
 }
 
-/// Asks for the messages about a call of `lead` in so many hours.
-pub(crate) async fn call_in(world: &World, lead: LeadId, hours: i64) -> Answer {
+/// Requests the messages about a call of `lead` that begins in so many hours.
+pub(crate) async fn call_in(world: &World, lead: LeadId, hours: i64) -> Response {
     let start = after(world.now(), hours * 3600);
     let body = json!({"leadId": lead, "startTime": start, "joinUrl": "https://zoom.us/j/1"});
-    let answer = world.authorised(FUNCTION, &body).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer
+    let response = world.authorised(FUNCTION, &body).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    response
 }
 
-/// Withdraws them.
-pub(super) async fn withdraw(world: &World, body: &Value) -> Answer {
+/// Withdraws the messages about one call, or about all.
+pub(super) async fn withdraw(world: &World, body: &Value) -> Response {
     let token = format!("Bearer {SERVICE_TOKEN}");
     let headers = [("content-type", "application/json"), ("authorization", &*token)];
-    world.call(FUNCTION, Method::DELETE, &headers, body.to_string().as_bytes()).await
+    world.send(FUNCTION, Method::DELETE, &headers, body.to_string().as_bytes()).await
 }
 
-/// What Meta sends, signed.
-pub(crate) async fn tell(world: &World, body: &Value) -> Answer {
+/// Sends a webhook of Meta's, signed.
+pub(crate) async fn send_webhook(world: &World, body: &Value) -> Response {
     let body = body.to_string();
     let signature = sign(&Secret::new(WHATSAPP_APP_SECRET), body.as_bytes());
     let headers = [("content-type", "application/json"), ("x-hub-signature-256", &*signature)];
-    world.call("whatsapp-webhook", Method::POST, &headers, body.as_bytes()).await
+    world.send("whatsapp-webhook", Method::POST, &headers, body.as_bytes()).await
 }
 
-pub(crate) async fn tell_status(
+/// Sends a status update of a message; returns the status of the response.
+pub(crate) async fn send_status(
     world: &World,
     message: &WhatsAppMessage,
     status: &str,
     code: Option<u32>,
 ) -> u16 {
-    tell(world, &message.status(status, code, world.now().as_second())).await.status
+    send_webhook(world, &message.status(status, code, world.now().as_second())).await.status
 }
 
+/// The lead's message of a slot.
 pub(crate) async fn slot(world: &World, lead: LeadId, slot: &str) -> Delivery {
     let found = world.store.deliveries_of(lead, "whatsapp").await.unwrap();
     found.into_iter().find(|delivery| delivery.slot == slot).unwrap()
 }
 
-/// Somebody else with the number of [`lead_body`].
+/// Another lead with the phone number of [`lead_body`].
 pub(crate) async fn namesake(world: &World, number: usize) -> LeadId {
     let mut body = lead_body();
     body["leadId"] = Value::Null;
@@ -84,10 +87,14 @@ pub(crate) async fn namesake(world: &World, number: usize) -> LeadId {
     world.submit_from(&format!("198.51.100.{number}"), &body).await.lead()
 }
 
-/// Nothing is planned any more for the rest of a world's time.
+/// Withdraws what is left, and ends the world.
 pub(super) async fn end(world: World) {
     withdraw(&world, &json!({"leadId": LEAD})).await;
-    assert_eq!(world.providers.whatsapp_too_fast(), 0, "one message in six seconds");
+    assert_eq!(
+        world.providers.whatsapp_too_fast(),
+        0,
+        "one number gets one message in six seconds"
+    );
     world.finish().await;
 }
 
@@ -96,16 +103,16 @@ async fn the_welcome_goes_at_once_and_the_reminders_at_their_times() {
     let world = with_lead(whatsapp()).await;
     let start = world.now();
     // The world begins on a Monday, at 9:00 in São Paulo.
-    let answer = call_in(&world, lead(), 78).await.json();
-    assert_eq!(answer["deliveries"].as_array().unwrap().len(), 3);
-    assert_eq!(answer["leadId"], LEAD);
+    let response = call_in(&world, lead(), 78).await.json();
+    assert_eq!(response["deliveries"].as_array().unwrap().len(), 3);
+    assert_eq!(response["leadId"], LEAD);
     world.advance(SignedDuration::from_hours(100)).await;
     let messages = world.providers.whatsapp_messages();
-    let told: Vec<_> = messages.iter().map(|m| (&*m.template, m.parameters.clone())).collect();
+    let sent: Vec<_> = messages.iter().map(|m| (&*m.template, m.parameters.clone())).collect();
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let preparation = format!("https://www.example.com/preparacao-chamada?lead_id={LEAD}");
     assert_eq!(
-        told,
+        sent,
         [
             (
                 "welcome_booking_confirmation",
@@ -116,7 +123,7 @@ async fn the_welcome_goes_at_once_and_the_reminders_at_their_times() {
         ]
     );
     let hour = |hours: i64| hours * 3600;
-    assert_eq!(world.call_times("whatsapp", start), [0, hour(54), hour(76)]);
+    assert_eq!(world.request_times("whatsapp", start), [0, hour(54), hour(76)]);
     for message in &messages {
         let delivery = world.store.deliveries_of(lead(), "whatsapp").await.unwrap();
         let names = delivery.iter().map(|d| format!("{LEAD}/{}", d.id));
@@ -127,7 +134,7 @@ async fn the_welcome_goes_at_once_and_the_reminders_at_their_times() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_plans_once_and_another_call_needs_another_name() {
+async fn a_duplicate_request_plans_once_and_another_call_needs_another_booking_id() {
     let world = with_lead(whatsapp()).await;
     let first = call_in(&world, lead(), 48).await;
     world.pass(60);
@@ -151,13 +158,13 @@ async fn a_repeated_request_plans_once_and_another_call_needs_another_name() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_request_is_told_at_once() {
+async fn all_field_errors_of_a_request_come_at_once() {
     let world = with_lead(whatsapp()).await;
     let wrong = json!({"leadId": "x", "startTime": "tomorrow", "endTime": "later",
         "timeZone": "Atlantis/Sunken", "joinUrl": "javascript:1", "bookingId": "a/b", "start": 1});
-    let answer = world.authorised(FUNCTION, &wrong).await;
-    assert_eq!(answer.status, 422);
-    let mut codes: Vec<_> = answer.json()["errors"]
+    let response = world.authorised(FUNCTION, &wrong).await;
+    assert_eq!(response.status, 422);
+    let mut codes: Vec<_> = response.json()["errors"]
         .as_array()
         .unwrap()
         .iter()
@@ -184,13 +191,13 @@ async fn all_that_is_wrong_with_a_request_is_told_at_once() {
     assert_eq!(world.authorised_as("wrong", FUNCTION, &stranger).await.status, 401);
     assert_eq!(withdraw(&world, &stranger).await.status, 422);
     assert_eq!(withdraw(&world, &json!({"leadId": stranger["leadId"]})).await.status, 404);
-    let get = world.call(FUNCTION, Method::GET, &[], b"").await;
+    let get = world.send(FUNCTION, Method::GET, &[], b"").await;
     assert_eq!((get.status, get.header("allow")), (405, Some("POST, DELETE")));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_is_withdrawn_is_not_sent_and_can_be_withdrawn_before_it_is_known() {
+async fn withdrawn_messages_are_not_sent_even_if_withdrawn_before_they_are_planned() {
     let world = with_lead(whatsapp()).await;
     let booking = call_in(&world, lead(), 48).await.json()["bookingId"].clone();
     call_in(&world, lead(), 72).await;
@@ -214,7 +221,7 @@ async fn what_is_withdrawn_is_not_sent_and_can_be_withdrawn_before_it_is_known()
     for _ in 0..2 {
         let planned = world.authorised(FUNCTION, &late).await.json();
         let expected = json!({"leadId": LEAD, "bookingId": "early", "deliveries": []});
-        assert_eq!(planned, expected, "an answer names no message that will not come");
+        assert_eq!(planned, expected, "the response names no message that will not be sent");
     }
     world.advance(SignedDuration::from_hours(30)).await;
     assert_eq!(world.providers.whatsapp_messages().len(), 1);
@@ -233,11 +240,15 @@ async fn one_number_gets_one_message_in_six_seconds() {
     assert_eq!(world.providers.whatsapp_messages().len(), 1, "three are due at once");
     world.advance(SignedDuration::from_mins(2)).await;
     assert_eq!(world.providers.whatsapp_messages().len(), 3);
-    let times = world.call_times("whatsapp", start);
+    let times = world.request_times("whatsapp", start);
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 6), "{times:?}");
     for lead in [lead(), others[0], others[1]] {
         let delivery = slot(&world, lead, "welcome").await;
-        assert_eq!((delivery.state, delivery.attempts), (State::Delivered, 1), "waiting is no try");
+        assert_eq!(
+            (delivery.state, delivery.attempts),
+            (State::Delivered, 1),
+            "waiting is no attempt"
+        );
     }
     end(world).await;
 }
@@ -264,7 +275,7 @@ async fn a_lead_without_a_phone_is_skipped_and_a_late_reminder_expires() {
     end(world).await;
 }
 
-/// Keeps a booking as Calendly tells of one whose link is still being made.
+/// Keeps a booking whose link Calendly is still making.
 async fn booked(world: &World, hours: i64) {
     let id = BookingId::parse("invitee-1").unwrap();
     let call = Call {
@@ -321,7 +332,7 @@ async fn booked(world: &World, hours: i64) {
 }
 
 #[tokio::test]
-async fn the_link_of_the_call_is_asked_for_and_a_calendar_that_fails_costs_no_reminder() {
+async fn the_link_of_the_call_is_fetched_and_a_calendar_that_fails_costs_no_reminder() {
     let location = json!({"resource": {"location": {"join_url": "https://meet.google.com/a-b"}}});
     let found = Behaviour::StatusWith { status: 200, headers: vec![], body: location.to_string() };
     let preparation = format!("https://www.example.com/preparacao-chamada?lead_id={LEAD}");
@@ -336,11 +347,11 @@ async fn the_link_of_the_call_is_asked_for_and_a_calendar_that_fails_costs_no_re
             .with("CALENDLY_API_TOKEN", "calendly-token")
             .with_provider_url("CALENDLY_BASE_URL", "calendly");
         let world = with_lead(plan).await;
-        world.expect_calls("calendly", 1);
+        world.expect_requests("calendly", 1);
         world.providers.behave("calendly", behaviour.clone());
         booked(&world, 3).await;
         world.advance(SignedDuration::from_hours(2)).await;
-        assert_eq!(world.calls("calendly"), ["GET /scheduled_events/event-1"]);
+        assert_eq!(world.requests("calendly"), ["GET /scheduled_events/event-1"]);
         let messages = world.providers.whatsapp_messages();
         assert_eq!(messages.len(), 2, "{behaviour:?}");
         assert_eq!(messages[1].parameters[2], link, "{behaviour:?}");

@@ -1,5 +1,5 @@
 //! One message on its way: without a response, reported as failed, replayed, and withdrawn while a
-//! worker holds it.
+//! worker has it.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::whatsapp::{
-    FUNCTION, call_in, end, slot, tell, tell_status, whatsapp, with_lead, withdraw,
+    FUNCTION, call_in, end, send_status, send_webhook, slot, whatsapp, with_lead, withdraw,
 };
 use crate::proxy::{Break, Proxy};
 use crate::world::{LEAD, World, lead};
 
-/// Whether a person was, or will be, told of a death.
+/// Whether a person was or will be notified of a dead message.
 async fn is_alerted(world: &World) -> bool {
     !world.items("ALERT#whatsapp#dead").await.is_empty()
 }
 
-/// The lead's welcome was sent, or not, and nobody answered.
+/// A world in which the request for the lead's welcome got no response.
 async fn unanswered(behaviour: Behaviour) -> World {
     let world = with_lead(whatsapp().impatient()).await;
     world.providers.script("whatsapp", [behaviour]);
@@ -36,20 +36,20 @@ async fn unanswered(behaviour: Behaviour) -> World {
 }
 
 #[tokio::test]
-async fn a_message_without_an_answer_is_settled_by_its_status() {
+async fn a_message_without_a_response_is_settled_by_its_status_update() {
     let world = unanswered(Behaviour::HangAfterEffect).await;
     let message = world.providers.whatsapp_messages().remove(0);
     world.pass(5);
-    assert_eq!(tell_status(&world, &message, "delivered", None).await, 200);
+    assert_eq!(send_status(&world, &message, "delivered", None).await, 200);
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
     world.advance(SignedDuration::from_hours(2)).await;
-    assert_eq!(world.calls("whatsapp").len(), 1);
+    assert_eq!(world.requests("whatsapp").len(), 1);
     assert!(!is_alerted(&world).await);
     end(world).await;
 }
 
 #[tokio::test]
-async fn a_message_that_whatsapp_tells_of_though_it_answered_with_an_error_is_not_sent_again() {
+async fn a_message_reported_as_delivered_after_an_error_is_not_sent_again() {
     let world = with_lead(whatsapp()).await;
     world.providers.script("whatsapp", [Behaviour::Status(503), Behaviour::Normal]);
     call_in(&world, lead(), 1).await;
@@ -60,15 +60,15 @@ async fn a_message_that_whatsapp_tells_of_though_it_answered_with_an_error_is_no
     let value = json!({"statuses": [status]});
     let body = json!({"object": "whatsapp_business_account",
         "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]});
-    assert_eq!(tell(&world, &body).await.status, 200);
+    assert_eq!(send_webhook(&world, &body).await.status, 200);
     world.advance(SignedDuration::from_mins(2)).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
-    assert_eq!(world.calls("whatsapp").len(), 1);
+    assert_eq!(world.requests("whatsapp").len(), 1);
     end(world).await;
 }
 
 #[tokio::test]
-async fn a_message_nobody_tells_of_is_dead_after_ten_minutes_and_settled_all_the_same() {
+async fn a_message_without_a_status_update_is_dead_after_ten_minutes_and_can_still_be_settled() {
     let world = unanswered(Behaviour::HangAfterEffect).await;
     world.advance(SignedDuration::from_mins(9)).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown timeout"]);
@@ -77,15 +77,15 @@ async fn a_message_nobody_tells_of_is_dead_after_ten_minutes_and_settled_all_the
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome dead may_have_been_sent"]);
     assert!(is_alerted(&world).await);
     let message = world.providers.whatsapp_messages().remove(0);
-    assert_eq!(tell_status(&world, &message, "sent", None).await, 200);
+    assert_eq!(send_status(&world, &message, "sent", None).await, 200);
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
     assert_eq!(world.store.dead("whatsapp", 10).await.unwrap(), []);
-    assert_eq!(world.calls("whatsapp").len(), 1, "it was never sent again");
+    assert_eq!(world.requests("whatsapp").len(), 1, "it was never sent again");
     end(world).await;
 }
 
 #[tokio::test]
-async fn a_doubtful_message_is_not_sent_again_by_itself() {
+async fn an_unknown_message_is_not_sent_again_by_itself() {
     let world = unanswered(Behaviour::Hang).await;
     world.advance(SignedDuration::from_mins(20)).await;
     let dead = slot(&world, lead(), "welcome").await;
@@ -102,21 +102,25 @@ async fn a_doubtful_message_is_not_sent_again_by_itself() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_while_whatsapp_has_its_call_leaves_a_doubt_and_no_second_message() {
+async fn a_worker_that_dies_during_its_request_leaves_the_message_unknown_and_sent_once() {
     let world = with_lead(whatsapp()).await;
-    let mut hurried = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;
-    assert_eq!(hurried.json()["deliveries"], json!([]));
+    let mut response = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;
+    assert_eq!(response.json()["deliveries"], json!([]));
     world.providers.script("whatsapp", [Behaviour::HangAfterEffect]);
     let start = after(world.now(), 3600);
     let body = json!({"leadId": LEAD, "startTime": start});
     tokio::select! {
-        _ = world.authorised(FUNCTION, &body) => panic!("WhatsApp hangs"),
+        _ = world.authorised(FUNCTION, &body) => panic!("the request ended although WhatsApp hangs"),
         () = world.providers.until_received("whatsapp", 1) => {}
     }
     world.advance(SignedDuration::from_mins(5)).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown may_have_been_sent"]);
-    hurried = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;
-    assert_eq!(hurried.json()["deliveries"], json!([]), "what may have been sent is not hurried");
+    response = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;
+    assert_eq!(
+        response.json()["deliveries"],
+        json!([]),
+        "what may have been sent is not sent again on request"
+    );
     world.advance(SignedDuration::from_mins(10)).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome dead may_have_been_sent"]);
     assert_eq!(world.providers.whatsapp_messages().len(), 1);
@@ -125,13 +129,13 @@ async fn a_worker_that_dies_while_whatsapp_has_its_call_leaves_a_doubt_and_no_se
 }
 
 #[tokio::test]
-async fn a_message_that_fails_after_it_was_taken_is_dead_and_can_be_sent_again() {
+async fn a_message_that_fails_after_it_was_accepted_is_dead_and_can_be_replayed() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 20).await;
     let first = world.providers.whatsapp_messages().remove(0);
     world.pass(10);
     let failed = first.status("failed", Some(131_026), world.now().as_second());
-    assert_eq!(tell(&world, &failed).await.status, 200);
+    assert_eq!(send_webhook(&world, &failed).await.status, 200);
     assert_eq!(slot(&world, lead(), "welcome").await.reason.as_deref(), Some("failed_131026"));
     assert!(is_alerted(&world).await);
     world.pass(60);
@@ -146,11 +150,11 @@ async fn a_message_that_fails_after_it_was_taken_is_dead_and_can_be_sent_again()
     assert!(replay(&world.store, world.platform(), &judged, false, Operator::Cli).await.unwrap());
     world.drain().await;
     assert_eq!(world.providers.whatsapp_messages().len(), 2);
-    // Meta tells of the first one once more, then of the second.
-    assert_eq!(tell(&world, &failed).await.status, 200);
+    // Meta sends the first message's failure again, and then a status update of the second.
+    assert_eq!(send_webhook(&world, &failed).await.status, 200);
     let second = world.providers.whatsapp_messages().remove(1);
     world.pass(5);
-    assert_eq!(tell_status(&world, &second, "delivered", None).await, 200);
+    assert_eq!(send_status(&world, &second, "delivered", None).await, 200);
     let welcome = slot(&world, lead(), "welcome").await;
     assert_eq!(
         (welcome.state, welcome.message),
@@ -164,7 +168,7 @@ async fn a_replay_after_the_calls_start_is_too_late() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 1).await;
     let message = world.providers.whatsapp_messages().remove(0);
-    tell_status(&world, &message, "failed", Some(131_026)).await;
+    send_status(&world, &message, "failed", Some(131_026)).await;
     world.pass(3600);
     let dead = slot(&world, lead(), "welcome").await;
     let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
@@ -173,16 +177,16 @@ async fn a_replay_after_the_calls_start_is_too_late() {
     end(world).await;
 }
 
-/// Drains WhatsApp through a table that keeps the worker waiting at one of its calls, while `meanwhile`
-/// happens.
-async fn drain_held_at(world: &mut World, call: usize, meanwhile: impl AsyncFnOnce(&World)) {
+/// Drains WhatsApp through a table that keeps the worker waiting at one of its requests, while
+/// `meanwhile` happens.
+async fn drain_held_at(world: &mut World, request: usize, meanwhile: impl AsyncFnOnce(&World)) {
     let (proxy, url) = Proxy::start().await;
     world.set_table_patience(TablePatience {
         attempt: Duration::from_millis(400),
         call: Duration::from_secs(4),
     });
     let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
-    proxy.break_calls(call..call + 1, 1, Break::HangBefore);
+    proxy.break_requests(request..request + 1, 1, Break::HangBefore);
     let drain = worker.drain(Patience::None, world.stop_at());
     let between = async {
         proxy.held().await;
@@ -192,7 +196,7 @@ async fn drain_held_at(world: &mut World, call: usize, meanwhile: impl AsyncFnOn
     assert_eq!(proxy.broken(), 1);
 }
 
-/// A reminder is due, and nothing else.
+/// A world in which one reminder is due and nothing else.
 async fn reminder_due() -> World {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 3).await;
@@ -200,24 +204,29 @@ async fn reminder_due() -> World {
     world
 }
 
-// META, the breaker, what is due, the claim, the material, the pause, `sending`, a last look.
-const MATERIAL: usize = 4;
+// A worker's requests to the table, in order: the table identity, the breaker, what is due, the
+// claim, the inputs, the person's pause, the `sending` mark, and a last look at booking and consent.
+const INPUTS: usize = 4;
 const LAST_LOOK: usize = 7;
 
 #[tokio::test]
-async fn a_call_withdrawn_while_its_message_is_in_a_workers_hands_is_not_told_of() {
-    for call in [MATERIAL, LAST_LOOK] {
+async fn a_message_withdrawn_while_a_worker_has_it_is_not_sent() {
+    for request in [INPUTS, LAST_LOOK] {
         let mut world = reminder_due().await;
-        drain_held_at(&mut world, call, async |world: &World| {
+        drain_held_at(&mut world, request, async |world: &World| {
             let reminder = slot(world, lead(), "reminder_2h").await;
             assert_eq!(reminder.state, State::Leased);
-            assert_eq!(reminder.sending.is_some(), call == LAST_LOOK);
-            let answer = withdraw(world, &json!({"leadId": LEAD})).await;
-            assert_eq!(answer.json()["withdrawn"].as_array().unwrap().len(), 1);
+            assert_eq!(reminder.sending.is_some(), request == LAST_LOOK);
+            let response = withdraw(world, &json!({"leadId": LEAD})).await;
+            assert_eq!(response.json()["withdrawn"].as_array().unwrap().len(), 1);
         })
         .await;
         let reminder = slot(&world, lead(), "reminder_2h").await;
-        assert_eq!(reminder.reason.as_deref(), Some("booking_canceled"), "held at {call}");
+        assert_eq!(
+            reminder.reason.as_deref(),
+            Some("booking_canceled"),
+            "held at request {request}"
+        );
         assert_eq!(reminder.state, State::Skipped);
         assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
         end(world).await;
@@ -225,20 +234,20 @@ async fn a_call_withdrawn_while_its_message_is_in_a_workers_hands_is_not_told_of
 }
 
 #[tokio::test]
-async fn somebody_who_opts_out_while_a_message_is_in_a_workers_hands_does_not_get_it() {
-    for call in [MATERIAL, LAST_LOOK] {
+async fn somebody_who_opts_out_while_a_worker_has_the_message_does_not_get_it() {
+    for request in [INPUTS, LAST_LOOK] {
         let mut world = reminder_due().await;
         let welcome = world.providers.whatsapp_messages().remove(0);
-        drain_held_at(&mut world, call, async |world: &World| {
+        drain_held_at(&mut world, request, async |world: &World| {
             let body = welcome.reply("Parar!", world.now().as_second());
-            assert_eq!(tell(world, &body).await.status, 200);
+            assert_eq!(send_webhook(world, &body).await.status, 200);
         })
         .await;
         let reminder = slot(&world, lead(), "reminder_2h").await;
         assert_eq!(
             (reminder.state, reminder.reason.as_deref()),
             (State::Skipped, Some("no_consent_whatsapp")),
-            "held at {call}"
+            "held at request {request}"
         );
         assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
         end(world).await;
@@ -246,11 +255,11 @@ async fn somebody_who_opts_out_while_a_message_is_in_a_workers_hands_does_not_ge
 }
 
 #[tokio::test]
-async fn a_message_about_a_call_that_is_off_costs_the_person_no_pause() {
+async fn a_message_about_a_canceled_call_costs_the_person_no_pause() {
     let world = with_lead(whatsapp()).await;
-    let answer = call_in(&world, lead(), 20).await.json();
-    // The booking is off, and its withdrawal did not see the reminder.
-    let booking = answer["bookingId"].as_str().unwrap();
+    let response = call_in(&world, lead(), 20).await.json();
+    // The booking is canceled, but its withdrawal missed the reminder.
+    let booking = response["bookingId"].as_str().unwrap();
     let off = json!({
         "Key": {"pk": {"S": format!("LEAD#{LEAD}")}, "sk": {"S": format!("BOOKING#{booking}")}},
         "UpdateExpression": "SET #status = :off",
@@ -270,7 +279,7 @@ async fn a_message_about_a_call_that_is_off_costs_the_person_no_pause() {
 }
 
 #[tokio::test]
-async fn what_a_worker_holds_is_not_withdrawn_out_of_its_hands() {
+async fn a_leased_message_is_not_withdrawn() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 20).await;
     world.pass(18 * 3600);

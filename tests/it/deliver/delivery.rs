@@ -12,10 +12,10 @@ use super::only;
 use crate::world::{LEAD, World, lead, lead_body};
 
 #[tokio::test]
-async fn one_dead_destination_slows_no_other() {
+async fn a_destination_that_refuses_slows_no_other() {
     let world = World::new().await;
     world.expect_one_lead();
-    world.expect_calls("crm", 1);
+    world.expect_requests("crm", 1);
     world.providers.behave("crm", Behaviour::Status(400));
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -46,7 +46,7 @@ async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
         _ = &mut hanging => panic!("the CRM hangs"),
         () = world.providers.until_received("crm", 1) => {}
     }
-    // The clock stands still: whatever waited for the CRM would not end here.
+    // The clock stands still, so anything that waited for the CRM would never end.
     let mut body = lead_body();
     body["leadId"] = json!(null);
     body["email"] = json!("bia@example.com");
@@ -69,10 +69,10 @@ async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
 }
 
 #[tokio::test]
-async fn a_destination_that_is_not_listed_plans_nothing() {
+async fn nothing_is_planned_for_a_destination_that_is_not_listed() {
     let world = World::plan().with("DESTINATIONS", "crm,segment").start().await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("segment", 1);
+    world.expect_requests("crm", 2);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "segment/event delivered"]);
@@ -80,7 +80,7 @@ async fn a_destination_that_is_not_listed_plans_nothing() {
 }
 
 #[tokio::test]
-async fn outside_production_nothing_leaves_that_is_not_pointed_elsewhere_or_named() {
+async fn outside_production_only_destinations_with_another_address_get_anything() {
     let world = World::plan()
         .with("ENVIRONMENT", "preview")
         .with("DESTINATIONS", "crm,mailerlite,ga4,segment")
@@ -90,7 +90,7 @@ async fn outside_production_nothing_leaves_that_is_not_pointed_elsewhere_or_name
         .without("MAILERLITE_BASE_URL")
         .start()
         .await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     world.drain().await;
     assert_eq!(
@@ -107,9 +107,9 @@ async fn outside_production_nothing_leaves_that_is_not_pointed_elsewhere_or_name
 }
 
 #[tokio::test]
-async fn what_newer_code_wrote_is_released_and_not_lost() {
+async fn a_delivery_written_by_newer_code_is_released_and_not_lost() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let delivery = world.delivery(lead(), "segment").await;
     let key = world.delivery_key(lead(), "segment").await;
@@ -124,9 +124,9 @@ async fn what_newer_code_wrote_is_released_and_not_lost() {
     world.ask_table("UpdateItem", change(json!({"N": "2"}))).await;
     let start = world.now();
     world.advance(SignedDuration::from_mins(20)).await;
-    assert!(world.calls("segment").is_empty());
+    assert!(world.requests("segment").is_empty());
     let due = world.store.due("segment", after(start, 3600), 10).await.unwrap();
-    assert!(due[0].due_at > after(start, 1200), "it is looked at every five minutes");
+    assert!(due[0].due_at > after(start, 1200), "it is read again every five minutes");
     world.ask_table("UpdateItem", change(json!({"N": "1"}))).await;
     world.advance(SignedDuration::from_mins(5)).await;
     assert_eq!(world.states(lead()).await, ["segment/event delivered"]);
@@ -135,10 +135,10 @@ async fn what_newer_code_wrote_is_released_and_not_lost() {
 }
 
 #[tokio::test]
-async fn many_leads_of_one_moment_are_all_delivered() {
+async fn many_leads_at_once_are_all_delivered() {
     let world = World::plan().with("DESTINATIONS", "crm,ga4").start().await;
-    world.expect_calls("crm", 2 * 60);
-    world.expect_calls("ga4", 60);
+    world.expect_requests("crm", 2 * 60);
+    world.expect_requests("ga4", 60);
     let mut leads: Vec<LeadId> = Vec::new();
     for number in 0..60 {
         let mut body = lead_body();
@@ -155,16 +155,16 @@ async fn many_leads_of_one_moment_are_all_delivered() {
 }
 
 #[tokio::test]
-async fn poisoned_items_do_not_hold_up_what_is_due_after_them() {
+async fn unreadable_items_do_not_hold_up_what_is_due_after_them() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let (pk, sk) = {
         let key = world.delivery_key(lead(), "segment").await;
         (format!("LEAD#{LEAD}"), key.sk)
     };
-    // More than one look at the index brings, and all of them older: keys that nobody can read, and
-    // deliveries without anything but their key.
+    // More items than one query of the index returns, and all of them older: half have keys that
+    // nobody can read, and half are deliveries with nothing but their key.
     let due = json!({"S": "2031-05-05T11:00:00.000Z"});
     for number in 0..110 {
         let (pk, sk) = match number % 2 {
@@ -178,7 +178,7 @@ async fn poisoned_items_do_not_hold_up_what_is_due_after_them() {
         world.ask_table("PutItem", json!({"Item": item})).await;
     }
     world.drain().await;
-    assert_eq!(world.calls("segment").len(), 1, "the good one is delivered at once");
+    assert_eq!(world.requests("segment").len(), 1, "the readable delivery is sent at once");
     assert_eq!(world.delivery(lead(), "segment").await.state, State::Delivered);
     for item in world.items("").await {
         let released = item.get("due_pk").is_some() && item["pk"]["S"] == json!(pk);
@@ -192,9 +192,9 @@ async fn poisoned_items_do_not_hold_up_what_is_due_after_them() {
 }
 
 #[tokio::test]
-async fn a_worker_of_a_destination_that_is_off_touches_nothing() {
+async fn a_worker_of_a_destination_that_is_off_delivers_nothing() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let off = world.worker_with("segment", &[("DESTINATIONS", "crm")]);
     off.drain(Patience::None, world.stop_at()).await.unwrap();
@@ -207,13 +207,13 @@ async fn a_worker_of_a_destination_that_is_off_touches_nothing() {
 #[tokio::test]
 async fn a_worker_with_another_hash_key_delivers_nothing() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let key = world.delivery_key(lead(), "segment").await;
     let wrong = || world.worker_with("segment", &[("HASH_KEY", "another-key-of-16-and-more")]);
     assert!(wrong().drain(Patience::None, world.stop_at()).await.is_err());
     assert!(wrong().deliver(&key, world.stop_at()).await.is_err());
-    assert!(world.calls("segment").is_empty());
+    assert!(world.requests("segment").is_empty());
     world.drain().await;
     world.finish().await;
 }

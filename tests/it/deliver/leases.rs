@@ -12,7 +12,7 @@ use super::{claim, only};
 use crate::proxy::{Break, Proxy};
 use crate::world::{World, lead, lead_body};
 
-/// Ends a claim.
+/// Settles a claim with an outcome.
 async fn end(world: &World, claim: &Claim, outcome: &Outcome) -> Written {
     let delivery = claim.delivery.as_ref().unwrap();
     let measured = Measured::default();
@@ -23,13 +23,13 @@ async fn end(world: &World, claim: &Claim, outcome: &Outcome) -> Written {
 #[tokio::test]
 async fn a_worker_that_dies_after_its_claim_is_replaced_when_its_lease_ends() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
     claim(&world, "crm").await;
     assert_eq!(world.states(lead()).await, ["crm/lead leased"]);
     world.pass(LEASE_S - 1);
-    assert_eq!(world.drain().await, 0, "the lease stands");
-    assert!(world.calls("crm").is_empty());
+    assert_eq!(world.drain().await, 0, "the lease has not ended");
+    assert!(world.requests("crm").is_empty());
     world.pass(1);
     assert_eq!(world.drain().await, 1);
     let delivery = world.delivery(lead(), "crm").await;
@@ -38,7 +38,7 @@ async fn a_worker_that_dies_after_its_claim_is_replaced_when_its_lease_ends() {
 }
 
 #[tokio::test]
-async fn what_kills_its_workers_twenty_times_is_dead() {
+async fn a_delivery_that_killed_twenty_workers_is_dead() {
     let world = only("crm").start().await;
     world.submit(&lead_body()).await;
     for _ in 0..20 {
@@ -52,7 +52,7 @@ async fn what_kills_its_workers_twenty_times_is_dead() {
 }
 
 #[tokio::test]
-async fn any_settlement_forgives_the_workers_that_died_before() {
+async fn any_settlement_resets_the_count_of_workers_that_died() {
     let world = only("crm").start().await;
     world.looks_at("crm");
     world.providers.script("crm", [Behaviour::Status(503)]);
@@ -70,9 +70,9 @@ async fn any_settlement_forgives_the_workers_that_died_before() {
 }
 
 #[tokio::test]
-async fn a_late_worker_overwrites_nobody() {
+async fn a_worker_that_lost_its_lease_overwrites_nothing() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
     let late = claim(&world, "crm").await;
     world.pass(LEASE_S);
@@ -94,7 +94,7 @@ async fn a_late_worker_overwrites_nobody() {
 #[tokio::test]
 async fn one_delivery_is_claimed_by_one_of_many_workers() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let workers: Vec<_> = (0..8).map(|_| world.worker("segment")).collect();
     let drains = workers.iter().map(|worker| worker.drain(Patience::None, world.stop_at()));
@@ -105,9 +105,9 @@ async fn one_delivery_is_claimed_by_one_of_many_workers() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_ran_out_while_it_sent_has_settled_nothing() {
+async fn a_worker_whose_lease_ended_while_it_sent_settles_nothing() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 2);
+    world.expect_requests("segment", 2);
     world.submit(&lead_body()).await;
     world.providers.script("segment", [Behaviour::HangAfterEffect]);
     let worker = world.worker("segment");
@@ -129,14 +129,15 @@ async fn a_worker_whose_lease_ran_out_while_it_sent_has_settled_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_ran_out_before_it_called_ga4_does_not_call_it() {
+async fn a_worker_whose_lease_ended_before_its_request_to_ga4_does_not_send_it() {
     let world = only("ga4").start().await;
     world.submit(&lead_body()).await;
     let key = world.delivery_key(lead(), "ga4").await;
     let (proxy, url) = Proxy::start().await;
     let worker = world.worker_with("ga4", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
-    // META, the breaker, what is due, the claim; then the table fails for a moment.
-    proxy.break_calls(4..5, 1, Break::BeforeEffect);
+    // The worker reads the table identity, the breaker and what is due, and claims. Its fifth request
+    // to the table fails once.
+    proxy.break_requests(4..5, 1, Break::BeforeEffect);
     let drain = worker.drain(Patience::None, world.stop_at());
     let other = async {
         while proxy.seen() < 5 {
@@ -145,43 +146,44 @@ async fn a_worker_whose_lease_ran_out_before_it_called_ga4_does_not_call_it() {
         let later = after(world.now(), LEASE_S);
         let lease = LeaseId::random(world.entropy());
         let claimed = world.store.claim(&key, Claiming::Due, lease, later).await.unwrap();
-        assert!(matches!(claimed, Claimed::Ours(_)), "the lease ran out");
+        assert!(matches!(claimed, Claimed::Ours(_)), "the lease has ended");
         lease
     };
     let (drained, lease) = futures::join!(drain, other);
     assert_eq!(drained.unwrap().settled, 0);
-    assert!(world.calls("ga4").is_empty());
+    assert!(world.requests("ga4").is_empty());
     assert_eq!(world.delivery(lead(), "ga4").await.lease_id, Some(lease));
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     world.pass(2 * LEASE_S);
     world.drain().await;
     world.finish().await;
 }
 
-/// Drains the CRM, with `stop_s` of the function's time, while its first answer takes `answer_s`.
-async fn drain_slowly(world: &World, stop_s: i64, answer_s: i64) -> usize {
+/// Drains the CRM in a function that has `stop_s` seconds left, while the first response takes
+/// `response_s`.
+async fn drain_slowly(world: &World, stop_s: i64, response_s: i64) -> usize {
     world.providers.script("crm", [Behaviour::HangAfterEffect]);
     let worker = world.worker("crm");
     let drain = worker.drain(Patience::None, after(world.now(), stop_s));
     let slow = async {
         world.providers.until_received("crm", 1).await;
-        world.pass(answer_s);
+        world.pass(response_s);
         world.providers.release_hung();
     };
     futures::join!(drain, slow).0.unwrap().settled
 }
 
 #[tokio::test]
-async fn a_worker_that_took_too_long_begins_no_other_request() {
-    // 25 s a delivery; 12 s of the function for a request and 2 s to settle.
-    for (stop_s, answer_s, calls) in [(60, 24, 2), (60, 25, 1), (30, 16, 2), (30, 17, 1)] {
+async fn a_worker_that_took_too_long_begins_no_further_request() {
+    // A delivery may take 25 s. A request needs 12 s of the function's time, and settling 2 s.
+    for (stop_s, response_s, requests) in [(60, 24, 2), (60, 25, 1), (30, 16, 2), (30, 17, 1)] {
         let world = only("crm").start().await;
         world.looks_at("crm");
         world.submit(&lead_body()).await;
-        assert_eq!(drain_slowly(&world, stop_s, answer_s).await, 1);
-        assert_eq!(world.calls("crm").len(), calls, "{stop_s} {answer_s}");
+        assert_eq!(drain_slowly(&world, stop_s, response_s).await, 1);
+        assert_eq!(world.requests("crm").len(), requests, "{stop_s} {response_s}");
         let delivery = world.delivery(lead(), "crm").await;
-        let reason = (calls == 1).then_some("no_time_left");
+        let reason = (requests == 1).then_some("no_time_left");
         assert_eq!((delivery.attempts, delivery.reason.as_deref()), (1, reason));
         world.advance(SignedDuration::from_mins(1)).await;
         assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
@@ -190,9 +192,9 @@ async fn a_worker_that_took_too_long_begins_no_other_request() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_asked_for_with_little_time_left_is_not_claimed() {
+async fn a_delivery_requested_with_little_time_left_is_not_claimed() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let key = world.delivery_key(lead(), "segment").await;
     let soon = after(world.now(), 13);
@@ -206,7 +208,7 @@ async fn a_delivery_that_is_asked_for_with_little_time_left_is_not_claimed() {
 #[tokio::test]
 async fn a_worker_with_little_time_left_does_not_wait_for_what_falls_due() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 2);
+    world.expect_requests("segment", 2);
     world.providers.script("segment", [Behaviour::Status(503)]);
     world.submit(&lead_body()).await;
     world.drain().await;

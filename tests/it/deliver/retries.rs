@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use super::only;
 use crate::world::{World, lead, lead_body};
 
-/// Whether each time falls between the schedule's and a fifth more, counted from the one before.
+/// Asserts that each wait is as long as scheduled, or up to a fifth longer.
 fn follows_schedule(times: &[i64], schedule_s: &[i64]) {
     let waits: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(waits.len(), schedule_s.len(), "{times:?}");
@@ -21,10 +21,10 @@ fn follows_schedule(times: &[i64], schedule_s: &[i64]) {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_twice_has_it_at_the_third_scheduled_attempt() {
+async fn a_provider_that_fails_twice_gets_it_at_the_third_scheduled_attempt() {
     for (destination, calls_when_well) in [("crm", 2), ("segment", 1), ("ga4", 1)] {
         let world = only(destination).start().await;
-        world.expect_calls(destination, 2 + calls_when_well);
+        world.expect_requests(destination, 2 + calls_when_well);
         world.providers.script(destination, [Behaviour::Status(503), Behaviour::Status(503)]);
         let start = world.now();
         world.submit(&lead_body()).await;
@@ -38,13 +38,13 @@ async fn a_provider_that_fails_twice_has_it_at_the_third_scheduled_attempt() {
             .collect();
         let failed = ("retry", Some("http_503"));
         assert_eq!(outcomes, [failed, failed, ("delivered", None)]);
-        follows_schedule(&world.call_times(destination, start)[..3], &[5, 60]);
+        follows_schedule(&world.request_times(destination, start)[..3], &[5, 60]);
         world.finish().await;
     }
 }
 
 #[tokio::test]
-async fn a_provider_that_never_works_is_given_up_at_the_deadline_and_not_tried_then() {
+async fn a_delivery_to_a_provider_that_never_works_is_given_up_at_its_deadline() {
     let world = only("segment").start().await;
     world.looks_at("segment");
     world.providers.behave("segment", Behaviour::Status(500));
@@ -59,12 +59,12 @@ async fn a_provider_that_never_works_is_given_up_at_the_deadline_and_not_tried_t
         (State::Dead, Some("deadline_passed"))
     );
     assert_eq!(delivery.settled_at, Some(deadline));
-    let times = world.call_times("segment", start);
+    let times = world.request_times("segment", start);
     assert!(times.iter().all(|at| *at < 14 * 24 * 3600), "{times:?}");
     assert!(times.len() > 15, "it was tried daily: {times:?}");
     follows_schedule(&times[..9], &[5, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400]);
     let attempts = usize::try_from(delivery.attempts).unwrap();
-    assert_eq!(attempts, times.len(), "an expiry is no attempt");
+    assert_eq!(attempts, times.len(), "giving up is not an attempt");
     assert_eq!(delivery.log.len(), 10, "the last ten attempts are kept");
     let dead = world.store.dead("segment", 10).await.unwrap();
     assert_eq!(dead.len(), 1);
@@ -73,7 +73,7 @@ async fn a_provider_that_never_works_is_given_up_at_the_deadline_and_not_tried_t
 }
 
 #[tokio::test]
-async fn ga4_is_given_up_after_72_hours() {
+async fn a_delivery_to_ga4_is_given_up_after_72_hours() {
     let world = only("ga4").start().await;
     world.looks_at("ga4");
     world.providers.behave("ga4", Behaviour::Status(503));
@@ -86,12 +86,12 @@ async fn ga4_is_given_up_after_72_hours() {
         (State::Dead, Some("deadline_passed"))
     );
     assert_eq!(delivery.settled_at, Some(after(start, 72 * 3600)));
-    assert!(world.call_times("ga4", start).iter().all(|at| *at < 72 * 3600));
+    assert!(world.request_times("ga4", start).iter().all(|at| *at < 72 * 3600));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_was_late_for_its_deadline_because_nobody_worked_is_not_sent() {
+async fn a_delivery_past_its_deadline_is_not_sent() {
     let world = only("ga4").start().await;
     world.submit(&lead_body()).await;
     world.pass(72 * 3600);
@@ -111,7 +111,7 @@ async fn wrong_credentials_for_three_hours_spend_no_attempt() {
     let blocked = world.delivery(lead(), "crm").await;
     assert_eq!((blocked.state, blocked.attempts), (State::Pending, 0));
     assert_eq!(blocked.reason.as_deref(), Some("http_401"));
-    let times = world.call_times("crm", start);
+    let times = world.request_times("crm", start);
     for pair in times.windows(2) {
         assert!((300..=330).contains(&(pair[1] - pair[0])), "every five minutes: {times:?}");
     }
@@ -119,14 +119,14 @@ async fn wrong_credentials_for_three_hours_spend_no_attempt() {
     world.advance(SignedDuration::from_mins(6)).await;
     let delivery = world.delivery(lead(), "crm").await;
     assert_eq!((delivery.state, delivery.attempts), (State::Delivered, 1));
-    assert_eq!(world.calls("crm").len(), times.len() + 2);
+    assert_eq!(world.requests("crm").len(), times.len() + 2);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_rejection_is_dead_at_once_and_waits_for_a_person() {
+async fn a_rejected_delivery_is_dead_at_once_and_waits_for_a_person() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 1);
+    world.expect_requests("crm", 1);
     world.providers.behave("crm", Behaviour::Status(422));
     world.submit(&lead_body()).await;
     world.advance(SignedDuration::from_hours(24)).await;
@@ -144,8 +144,8 @@ async fn retry_after_is_honoured() {
     let start = world.now();
     world.submit(&lead_body()).await;
     world.advance(SignedDuration::from_hours(1)).await;
-    let times = world.call_times("mailerlite", start);
-    assert_eq!(times[..2], [0, 0], "one look for each of two slots");
+    let times = world.request_times("mailerlite", start);
+    assert_eq!(times[..2], [0, 0], "one look-up for each of two slots");
     assert!(times[2..].iter().all(|at| (900..=1080).contains(at)), "{times:?}");
     assert_eq!(
         world.states(lead()).await,
@@ -157,7 +157,7 @@ async fn retry_after_is_honoured() {
 #[tokio::test]
 async fn retry_after_may_be_a_date() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 2);
+    world.expect_requests("segment", 2);
     let date = "Mon, 05 May 2031 12:30:00 GMT".to_owned();
     let headers = vec![("retry-after".to_owned(), date)];
     let busy = Behaviour::StatusWith { status: 503, headers, body: String::new() };
@@ -165,7 +165,7 @@ async fn retry_after_may_be_a_date() {
     let start = world.now();
     world.submit(&lead_body()).await;
     world.advance(SignedDuration::from_hours(1)).await;
-    let times = world.call_times("segment", start);
+    let times = world.request_times("segment", start);
     assert!((1_800..=2_160).contains(&times[1]), "{times:?}");
     world.finish().await;
 }
@@ -174,14 +174,14 @@ async fn retry_after_may_be_a_date() {
 async fn retry_after_is_capped_at_a_day() {
     for seconds in ["604800", "99999999999999999999"] {
         let world = only("segment").start().await;
-        world.expect_calls("segment", 2);
+        world.expect_requests("segment", 2);
         let headers = vec![("retry-after".to_owned(), seconds.to_owned())];
         let busy = Behaviour::StatusWith { status: 429, headers, body: String::new() };
         world.providers.script("segment", [busy]);
         let start = world.now();
         world.submit(&lead_body()).await;
         world.advance(SignedDuration::from_hours(48)).await;
-        let times = world.call_times("segment", start);
+        let times = world.request_times("segment", start);
         assert!((86_400..=103_680).contains(&times[1]), "{seconds}: {times:?}");
         world.finish().await;
     }
@@ -199,7 +199,7 @@ async fn ga4_that_cannot_be_reached_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_the_providers_word_is_no_success() {
+async fn a_page_that_is_not_the_providers_response_is_no_success() {
     let world = World::plan()
         .with("DESTINATIONS", "crm,mailerlite,segment")
         .with("CRM_KIND", "contacts")
@@ -209,7 +209,7 @@ async fn a_page_that_is_not_the_providers_word_is_no_success() {
         world.looks_at(provider);
         world.providers.behave(provider, Behaviour::Garbage);
     }
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     world.drain().await;
     assert_eq!(
@@ -230,11 +230,11 @@ async fn a_page_that_is_not_the_providers_word_is_no_success() {
 }
 
 #[tokio::test]
-async fn whoever_left_mailerlite_is_left_alone() {
+async fn whoever_left_mailerlite_is_not_resubscribed() {
     for status in ["unsubscribed", "bounced", "junk"] {
         let world = only("mailerlite").start().await;
-        // Six for the first submission, and one look for each slot of the second.
-        world.expect_calls("mailerlite", 6 + 2);
+        // Six requests for the first submission, and one look-up for each slot of the second.
+        world.expect_requests("mailerlite", 6 + 2);
         world.submit(&lead_body()).await;
         world.drain().await;
         assert!(world.providers.set_status("ana@example.com", status));
@@ -249,9 +249,9 @@ async fn whoever_left_mailerlite_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
+async fn a_replayed_delivery_keeps_its_id_and_arrives() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 1 + 2);
+    world.expect_requests("crm", 1 + 2);
     world.providers.script("crm", [Behaviour::Status(400)]);
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -264,7 +264,7 @@ async fn a_dead_delivery_that_is_revived_keeps_its_id_and_arrives() {
     for revived in [true, false] {
         let by = Operator::Cli;
         let done = replay(&world.store, world.platform(), &judged, false, by).await.unwrap();
-        assert_eq!(done, revived, "it is dead once");
+        assert_eq!(done, revived, "only the first replay finds it dead");
     }
     assert_eq!(world.store.dead("crm", 10).await.unwrap(), []);
     world.drain().await;

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::only;
 use crate::world::{World, lead, lead_body};
 
-/// Submits twice, as two events with the given seconds between.
+/// Submits two different forms of one lead, this many seconds apart.
 async fn submit_twice(world: &World, seconds: i64) {
     world.submit(&lead_body()).await;
     world.pass(seconds);
@@ -21,9 +21,9 @@ async fn submit_twice(world: &World, seconds: i64) {
 }
 
 #[tokio::test]
-async fn two_deliveries_of_one_lead_are_never_under_way_together() {
+async fn two_deliveries_of_one_lead_are_never_sent_at_the_same_time() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     submit_twice(&world, 1).await;
     let (one, other) = (world.worker("crm"), world.worker("crm"));
     while !world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")) {
@@ -35,7 +35,7 @@ async fn two_deliveries_of_one_lead_are_never_under_way_together() {
         world.pass(1);
     }
     let bodies: Vec<_> =
-        world.providers.received("crm").into_iter().map(|call| call.body).collect();
+        world.providers.received("crm").into_iter().map(|request| request.body).collect();
     let triggers = |body: &serde_json::Value| body.get("automation_triggers").is_some();
     let order: Vec<bool> = bodies.iter().map(triggers).collect();
     assert_eq!(order, [false, true, false, true], "each upsert is followed by its own trigger");
@@ -44,9 +44,9 @@ async fn two_deliveries_of_one_lead_are_never_under_way_together() {
 }
 
 #[tokio::test]
-async fn a_delivery_steps_back_while_an_earlier_one_of_its_lead_is_under_way() {
+async fn a_delivery_waits_while_an_earlier_one_of_its_lead_is_leased() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     submit_twice(&world, 1).await;
     let start = world.now();
     let keys: Vec<_> = world.store.due("crm", start, 10).await.unwrap();
@@ -56,20 +56,20 @@ async fn a_delivery_steps_back_while_an_earlier_one_of_its_lead_is_under_way() {
         .await;
     assert!(matches!(held.unwrap(), Claimed::Ours(_)));
     world.drain().await;
-    assert!(world.calls("crm").is_empty());
+    assert!(world.requests("crm").is_empty());
     let second = &world.store.deliveries_of(lead(), "crm").await.unwrap()[1];
     assert_eq!((second.state, second.reason.as_deref()), (State::Pending, Some("sibling_leased")));
-    assert_eq!((second.attempts, second.claims), (0, 0), "stepping back costs nothing");
-    assert_eq!(second.due_at, Some(after(start, LEASE_S)), "until the other's lease ends");
+    assert_eq!((second.attempts, second.claims), (0, 0), "waiting costs nothing");
+    assert_eq!(second.due_at, Some(after(start, LEASE_S)), "it waits until the other's lease ends");
     world.advance(SignedDuration::from_mins(5)).await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "crm/lead delivered"]);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_delivery_steps_back_for_a_moment_where_a_later_one_was_faster() {
+async fn a_delivery_waits_a_moment_where_a_later_one_was_claimed_first() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     submit_twice(&world, 1).await;
     let start = world.now();
     let keys: Vec<_> = world.store.due("crm", start, 10).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_delivery_steps_back_for_a_moment_where_a_later_one_was_faster() {
 #[tokio::test]
 async fn two_leads_do_not_wait_for_each_other() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     world.submit(&lead_body()).await;
     let mut bia = lead_body();
     bia["leadId"] = serde_json::Value::Null;
@@ -102,9 +102,9 @@ async fn two_leads_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_worker_that_is_gone() {
+async fn a_lease_that_has_ended_holds_up_no_other_delivery() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 4);
+    world.expect_requests("crm", 4);
     submit_twice(&world, 1).await;
     let due = world.store.due("crm", world.now(), 10).await.unwrap();
     let lease = LeaseId::random(world.entropy());
@@ -120,7 +120,7 @@ async fn nobody_waits_for_a_worker_that_is_gone() {
 #[tokio::test]
 async fn two_events_of_one_lead_do_not_wait_for_each_other() {
     let world = only("segment").start().await;
-    world.expect_calls("segment", 2);
+    world.expect_requests("segment", 2);
     submit_twice(&world, 1).await;
     let due = world.store.due("segment", world.now(), 10).await.unwrap();
     let lease = LeaseId::random(world.entropy());

@@ -12,9 +12,9 @@ use super::{claim, only};
 use crate::world::{LEAD, lead, lead_body};
 
 #[tokio::test]
-async fn a_provider_that_hangs_is_asked_again_where_that_is_safe() {
+async fn a_request_to_a_provider_that_hangs_is_repeated_where_that_is_safe() {
     let world = only("segment").impatient().start().await;
-    world.expect_calls("segment", 2);
+    world.expect_requests("segment", 2);
     world.providers.script("segment", [Behaviour::Hang]);
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -25,10 +25,10 @@ async fn a_provider_that_hangs_is_asked_again_where_that_is_safe() {
 }
 
 #[tokio::test]
-async fn an_effect_without_an_answer_is_not_doubled_at_segment() {
+async fn an_effect_without_a_response_is_not_doubled_at_segment() {
     for behaviour in [Behaviour::HangAfterEffect, Behaviour::CloseAfterEffect] {
         let world = only("segment").impatient().start().await;
-        world.expect_calls("segment", 2);
+        world.expect_requests("segment", 2);
         world.providers.script("segment", [behaviour]);
         world.submit(&lead_body()).await;
         world.advance(SignedDuration::from_mins(1)).await;
@@ -39,7 +39,7 @@ async fn an_effect_without_an_answer_is_not_doubled_at_segment() {
 }
 
 #[tokio::test]
-async fn ga4_without_an_answer_stays_unknown_and_is_never_sent_again() {
+async fn ga4_without_a_response_stays_unknown_and_is_never_sent_again() {
     for (behaviour, reason, counted) in [
         (Behaviour::Hang, "timeout", 0),
         (Behaviour::HangAfterEffect, "timeout", 1),
@@ -47,7 +47,7 @@ async fn ga4_without_an_answer_stays_unknown_and_is_never_sent_again() {
         (Behaviour::CloseAfterEffect, "transport", 1),
     ] {
         let world = only("ga4").impatient().start().await;
-        world.expect_calls("ga4", 1);
+        world.expect_requests("ga4", 1);
         world.providers.script("ga4", [behaviour]);
         world.submit(&lead_body()).await;
         world.advance(SignedDuration::from_hours(100)).await;
@@ -59,17 +59,17 @@ async fn ga4_without_an_answer_stays_unknown_and_is_never_sent_again() {
 }
 
 #[tokio::test]
-async fn an_effect_without_an_answer_is_not_doubled_at_the_crm() {
+async fn an_effect_without_a_response_is_not_doubled_at_the_crm() {
     // The connection closes after the upsert, or after the trigger.
-    for (script, calls) in [
+    for (script, requests) in [
         (vec![Behaviour::CloseAfterEffect], 3),
         (vec![Behaviour::Normal, Behaviour::CloseAfterEffect], 4),
     ] {
         for kind in ["webhook", "contacts", "leads"] {
             let looks = usize::from(kind == "contacts");
             let world = only("crm").with("CRM_KIND", kind).start().await;
-            // `contacts` looks first, each time.
-            world.expect_calls("crm", calls + 2 * looks);
+            // `contacts` looks the contact up first, each time.
+            world.expect_requests("crm", requests + 2 * looks);
             world.providers.script("crm", vec![Behaviour::Normal; looks]);
             world.providers.script("crm", script.clone());
             world.submit(&lead_body()).await;
@@ -86,7 +86,7 @@ async fn an_effect_without_an_answer_is_not_doubled_at_the_crm() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_about_to_call_ga4_leaves_a_doubt_and_no_second_call() {
+async fn a_worker_that_dies_before_its_request_to_ga4_leaves_it_unknown_and_unsent() {
     let world = only("ga4").start().await;
     world.submit(&lead_body()).await;
     let claim = claim(&world, "ga4").await;
@@ -98,9 +98,9 @@ async fn a_worker_that_dies_about_to_call_ga4_leaves_a_doubt_and_no_second_call(
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_while_ga4_has_its_call_leaves_a_doubt_and_no_second_call() {
+async fn a_worker_that_dies_during_its_request_to_ga4_leaves_it_unknown_and_sent_once() {
     let world = only("ga4").start().await;
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
     world.providers.script("ga4", [Behaviour::HangAfterEffect]);
     let worker = world.worker("ga4");

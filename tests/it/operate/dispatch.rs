@@ -1,4 +1,4 @@
-//! Ringing: who is rung for what, over real HTTP and over Lambda's API; and who may ring.
+//! Ringing: which function is rung for what, over HTTP and over Lambda's API, and who may ring.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use crate::world::{LEAD, SERVICE_TOKEN, World, lead, lead_body};
 pub(super) const DELIVERY_FUNCTIONS: [&str; 4] =
     ["crm-sync", "ga4-events", "mailerlite-sync", "segment-sync"];
 
-/// A call that rang.
+/// A request that rang.
 #[derive(Clone, Debug)]
 struct Rung {
     method: Method,
@@ -32,26 +32,26 @@ struct Rung {
     body: String,
 }
 
-/// A street of doors that only note who rang, and answer the same to all.
+/// A server that notes each ring and gives all of them the same response.
 #[derive(Clone)]
-struct Street {
+struct Doorbell {
     url: String,
     rung: Arc<Mutex<Vec<Rung>>>,
-    answer: StatusCode,
+    response: StatusCode,
 }
 
-impl Street {
-    async fn answering(status: u16) -> Self {
+impl Doorbell {
+    async fn with_status(status: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let answer = StatusCode::from_u16(status).unwrap();
-        let street = Self { url, rung: Arc::default(), answer };
-        let router = Router::new().fallback(note).with_state(street.clone());
+        let response = StatusCode::from_u16(status).unwrap();
+        let doorbell = Self { url, rung: Arc::default(), response };
+        let router = Router::new().fallback(note).with_state(doorbell.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        street
+        doorbell
     }
 
-    /// Who was rung since the last look, sorted.
+    /// The rings since the last `take`, sorted by their paths.
     fn take(&self) -> Vec<Rung> {
         let mut rung = std::mem::take(&mut *self.rung.lock().unwrap());
         rung.sort_by(|a, b| a.path.cmp(&b.path));
@@ -63,16 +63,16 @@ impl Street {
     }
 }
 
-async fn note(State(street): State<Street>, request: Request) -> StatusCode {
+async fn note(State(doorbell): State<Doorbell>, request: Request) -> StatusCode {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1024 * 1024).await.unwrap();
-    street.rung.lock().unwrap().push(Rung {
+    doorbell.rung.lock().unwrap().push(Rung {
         method: parts.method,
         path: parts.uri.path().to_owned(),
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     });
-    street.answer
+    doorbell.response
 }
 
 /// A record of the stream.
@@ -102,8 +102,8 @@ fn schedule() -> Value {
 
 #[tokio::test]
 async fn a_batch_rings_each_destination_with_something_new_and_due_once() {
-    let street = Street::answering(200).await;
-    let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
+    let doorbell = Doorbell::with_status(200).await;
+    let world = World::plan().with("DOORBELL_URL", &doorbell.url).start().await;
     let now = world.now();
     let batch = json!({"Records": [
         record("INSERT", &delivery_of("crm", 1), Some(now)),
@@ -112,9 +112,9 @@ async fn a_batch_rings_each_destination_with_something_new_and_due_once() {
         record("INSERT", &delivery_of("mailerlite", 1), Some(after(now, -3600))),
         record("INSERT", &delivery_of("segment", 1), Some(after(now, 61))),
     ]});
-    let answer = world.invoke("dispatch", batch).await;
-    assert_eq!(answer, json!({"batchItemFailures": []}));
-    let rung = street.take();
+    let response = world.invoke("dispatch", batch).await;
+    assert_eq!(response, json!({"batchItemFailures": []}));
+    let rung = doorbell.take();
     let paths: Vec<&str> = rung.iter().map(|rung| rung.path.as_str()).collect();
     assert_eq!(paths, ["/crm-sync", "/ga4-events", "/mailerlite-sync"]);
     for ring in rung {
@@ -126,8 +126,8 @@ async fn a_batch_rings_each_destination_with_something_new_and_due_once() {
 
 #[tokio::test]
 async fn what_is_not_a_new_delivery_rings_nobody() {
-    let street = Street::answering(200).await;
-    let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
+    let doorbell = Doorbell::with_status(200).await;
+    let world = World::plan().with("DOORBELL_URL", &doorbell.url).start().await;
     let now = Some(world.now());
     let batch = json!({"Records": [
         record("MODIFY", &delivery_of("crm", 1), now),
@@ -140,36 +140,36 @@ async fn what_is_not_a_new_delivery_rings_nobody() {
         record("INSERT", "DELIVERY#", now),
         Value::Null,
     ]});
-    let answer = world.invoke("dispatch", batch).await;
-    assert_eq!(answer, json!({"batchItemFailures": []}));
-    assert_eq!(street.paths(), [""; 0]);
+    let response = world.invoke("dispatch", batch).await;
+    assert_eq!(response, json!({"batchItemFailures": []}));
+    assert_eq!(doorbell.paths(), [""; 0]);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_schedule_rings_exactly_those_with_something_due() {
-    let street = Street::answering(202).await;
+async fn a_schedule_rings_exactly_the_functions_with_something_due() {
+    let doorbell = Doorbell::with_status(202).await;
     let world = World::plan()
-        .with("DOORBELL_URL", &street.url)
+        .with("DOORBELL_URL", &doorbell.url)
         .with("DESTINATIONS", "crm,ga4")
         .start()
         .await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("ga4", 1);
+    world.expect_requests("crm", 2);
+    world.expect_requests("ga4", 1);
     let nobody = json!({"rung": []});
     assert_eq!(world.invoke("dispatch", schedule()).await, nobody);
     world.submit(&lead_body()).await;
-    assert_eq!(street.paths(), ["/dispatch"], "intake rings dispatch");
+    assert_eq!(doorbell.paths(), ["/dispatch"], "intake rings dispatch");
 
     let both = json!({"rung": ["crm-sync", "ga4-events"]});
     assert_eq!(world.invoke("dispatch", schedule()).await, both);
-    assert_eq!(street.paths(), ["/crm-sync", "/ga4-events"]);
-    // A ring and a call with the token mean the same.
+    assert_eq!(doorbell.paths(), ["/crm-sync", "/ga4-events"]);
+    // A ring and a request with the token do the same.
     assert_eq!(world.invoke("dispatch", json!({"ring": true})).await, both);
     assert_eq!(world.authorised("dispatch", &json!({})).await.json(), both);
-    street.take();
+    doorbell.take();
 
-    // What somebody works on is not due, until the lease ends.
+    // A leased delivery is not due until its lease ends.
     let key = world.delivery_key(lead(), "crm").await;
     let claimed =
         world.store.claim(&key, Claiming::Due, LeaseId::random(world.entropy()), world.now()).await;
@@ -183,16 +183,16 @@ async fn a_schedule_rings_exactly_those_with_something_due() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_there_never_fails_the_batch() {
+async fn a_function_that_does_not_exist_never_fails_the_batch() {
     for status in [404, 401, 500] {
-        let street = Street::answering(status).await;
-        let world = World::plan().with("DOORBELL_URL", &street.url).start().await;
+        let doorbell = Doorbell::with_status(status).await;
+        let world = World::plan().with("DOORBELL_URL", &doorbell.url).start().await;
         world.expect_one_lead();
-        assert_eq!(world.submit(&lead_body()).await.status, 200, "nor the form");
+        assert_eq!(world.submit(&lead_body()).await.status, 200, "the form does not fail either");
         let batch =
             json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
-        let answer = world.invoke("dispatch", batch).await;
-        assert_eq!(answer, json!({"batchItemFailures": []}));
+        let response = world.invoke("dispatch", batch).await;
+        assert_eq!(response, json!({"batchItemFailures": []}));
         assert_eq!(world.invoke("dispatch", schedule()).await, json!({"rung": []}));
         world.drain().await;
         world.finish().await;
@@ -200,10 +200,10 @@ async fn a_function_that_is_not_there_never_fails_the_batch() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_door_never_fails_the_batch() {
-    // The usual world rings where nobody listens.
+async fn an_address_without_a_server_never_fails_the_batch() {
+    // There is no server at the usual world's doorbell address.
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     assert_eq!(world.submit(&lead_body()).await.status, 200);
     let batch = json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
     assert_eq!(world.invoke("dispatch", batch).await, json!({"batchItemFailures": []}));
@@ -223,39 +223,39 @@ async fn only_who_knows_a_service_token_may_ring() {
         let both = format!("Bearer {tokens}");
         for header in ["", "Bearer", "Bearer ", SERVICE_TOKEN, &wrong_case, &basic, &part, &both] {
             let headers = [("authorization", header)];
-            let answer = world.call(function, Method::POST, &headers, b"").await;
-            assert_eq!(answer.status, 401, "{function}: {header}");
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-            assert_eq!(answer.json()["code"], "unauthorized");
+            let response = world.send(function, Method::POST, &headers, b"").await;
+            assert_eq!(response.status, 401, "{function}: {header}");
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+            assert_eq!(response.json()["code"], "unauthorized");
         }
-        assert_eq!(world.call(function, Method::POST, &[], b"").await.status, 401);
-        let answer = world.call(function, Method::GET, &[], b"").await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+        assert_eq!(world.send(function, Method::POST, &[], b"").await.status, 401);
+        let response = world.send(function, Method::GET, &[], b"").await;
+        assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
     }
     for token in [SERVICE_TOKEN, "another-token-for-rotation"] {
-        let answer = world.authorised_as(token, "dispatch", &json!({})).await;
-        assert_eq!(answer.status, 200);
+        let response = world.authorised_as(token, "dispatch", &json!({})).await;
+        assert_eq!(response.status, 200);
     }
     let lower = format!("bearer  {SERVICE_TOKEN} ");
-    let answer = world.call("dispatch", Method::POST, &[("authorization", &lower)], b"").await;
-    assert_eq!(answer.status, 200);
+    let response = world.send("dispatch", Method::POST, &[("authorization", &lower)], b"").await;
+    assert_eq!(response.status, 200);
     world.finish().await;
 }
 
 #[tokio::test]
 async fn on_aws_a_ring_is_a_signed_asynchronous_invocation() {
-    let street = Street::answering(202).await;
+    let doorbell = Doorbell::with_status(202).await;
     let world = World::plan()
         .with("DOORBELL_URL", "")
         .with("DOORBELL_FUNCTION_PREFIX", "funil-prod-")
-        .with("AWS_ENDPOINT_URL_LAMBDA", &street.url)
+        .with("AWS_ENDPOINT_URL_LAMBDA", &doorbell.url)
         .with("AWS_SESSION_TOKEN", "the-session")
         .start()
         .await;
     let batch = json!({"Records": [record("INSERT", &delivery_of("crm", 1), Some(world.now()))]});
-    let answer = world.invoke("dispatch", batch).await;
-    assert_eq!(answer, json!({"batchItemFailures": []}));
-    let [ring] = &street.take()[..] else { panic!("one ring") };
+    let response = world.invoke("dispatch", batch).await;
+    assert_eq!(response, json!({"batchItemFailures": []}));
+    let [ring] = &doorbell.take()[..] else { panic!("one ring") };
     assert_eq!(ring.method, Method::POST);
     assert_eq!(ring.path, "/2015-03-31/functions/funil-prod-crm-sync/invocations");
     assert_eq!(ring.headers["x-amz-invocation-type"], "Event");
@@ -273,66 +273,66 @@ async fn on_aws_a_ring_is_a_signed_asynchronous_invocation() {
 
 #[tokio::test]
 async fn on_aws_an_intake_rings_nobody_because_the_stream_does() {
-    let street = Street::answering(202).await;
+    let doorbell = Doorbell::with_status(202).await;
     let world = World::plan()
         .with("DESTINATIONS", "crm")
         .with("DOORBELL_URL", "")
         .with("DOORBELL_FUNCTION_PREFIX", "funil-")
-        .with("AWS_ENDPOINT_URL_LAMBDA", &street.url)
+        .with("AWS_ENDPOINT_URL_LAMBDA", &doorbell.url)
         .start()
         .await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
-    assert_eq!(street.paths(), [""; 0]);
+    assert_eq!(doorbell.paths(), [""; 0]);
     world.drain().await;
     world.finish().await;
 }
 
-/// The functions behind a door, and what came of each call.
+/// The functions behind an HTTP server, and where the result of each request goes.
 #[derive(Clone)]
-struct Doors {
+struct Server {
     functions: Vec<Function>,
     done: mpsc::UnboundedSender<(String, Value)>,
     stop_at: Timestamp,
 }
 
-async fn open(State(doors): State<Doors>, request: Request) -> Response {
+async fn serve_function(State(server): State<Server>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1024 * 1024).await.unwrap();
     let caller = Ipv4Addr::LOCALHOST.into();
     let path = parts.uri.path();
     let event = front_door::event(&parts.method, path, "", &parts.headers, &body, caller);
     let name = path.trim_start_matches('/').to_owned();
-    let Some(function) = doors.functions.iter().find(|function| function.name == name).cloned()
+    let Some(function) = server.functions.iter().find(|function| function.name == name).cloned()
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    // Who rings does not wait; the work goes on all the same.
+    // Whoever rings does not wait for the end, and the function goes on nevertheless.
     let work = tokio::spawn(async move {
-        let answer = function.invoke(event, doors.stop_at).await;
-        doors.done.send((name, answer.clone())).unwrap();
-        answer
+        let response = function.invoke(event, server.stop_at).await;
+        server.done.send((name, response.clone())).unwrap();
+        response
     });
     front_door::answer(&work.await.unwrap()).into_response()
 }
 
 #[tokio::test]
-async fn a_form_alone_rings_everything_awake() {
+async fn a_form_alone_gets_every_function_rung_that_its_lead_needs() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let world = World::plan().with("DOORBELL_URL", &url).start().await;
     world.expect_one_lead();
     let (done, mut works) = mpsc::unbounded_channel();
     let functions = world.functions().to_vec();
-    let doors = Doors { functions, done, stop_at: world.stop_at() };
-    let router = Router::new().fallback(open).with_state(doors);
+    let server = Server { functions, done, stop_at: world.stop_at() };
+    let router = Router::new().fallback(serve_function).with_state(server);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
     assert_eq!(world.submit(&lead_body()).await.status, 200);
     let mut worked = Vec::new();
     for _ in 0..5 {
-        let (name, answer) = works.recv().await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{name}");
+        let (name, response) = works.recv().await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{name}");
         worked.push(name);
     }
     worked.sort();
@@ -344,19 +344,20 @@ async fn a_form_alone_rings_everything_awake() {
 }
 
 #[tokio::test]
-async fn repeated_late_and_unreadable_records_neither_double_nor_hold_up_anything() {
-    let street = Street::answering(200).await;
+async fn duplicate_late_and_unreadable_records_neither_double_nor_hold_up_anything() {
+    let doorbell = Doorbell::with_status(200).await;
     let world = World::plan()
-        .with("DOORBELL_URL", &street.url)
+        .with("DOORBELL_URL", &doorbell.url)
         .with("DESTINATIONS", "crm,segment")
         .start()
         .await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("segment", 1);
+    world.expect_requests("crm", 2);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
-    street.take();
+    doorbell.take();
     let now = Some(world.now());
-    // The settlement's record is before the insertion's, each comes twice, and two are no records.
+    // The record of a settlement comes before its insertion's, one insertion comes twice, and two
+    // records are unreadable.
     let batch = json!({"Records": [
         record("MODIFY", &delivery_of("crm", 1), None),
         json!({"eventSource": "aws:dynamodb", "eventName": "INSERT", "dynamodb": "poison"}),
@@ -367,14 +368,14 @@ async fn repeated_late_and_unreadable_records_neither_double_nor_hold_up_anythin
     ]});
     for settled in [2, 0, 0] {
         assert_eq!(world.invoke("dispatch", batch.clone()).await, json!({"batchItemFailures": []}));
-        assert_eq!(street.paths(), ["/crm-sync", "/segment-sync"]);
-        assert_eq!(world.drain().await, settled, "what is settled stays so");
+        assert_eq!(doorbell.paths(), ["/crm-sync", "/segment-sync"]);
+        assert_eq!(world.drain().await, settled, "nothing is settled twice");
     }
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_delivery_function_that_answers_no_ring_holds_up_no_other() {
+async fn a_function_that_does_not_respond_to_a_ring_holds_up_no_other() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let rung = Arc::new(Mutex::new(Vec::new()));
@@ -392,13 +393,13 @@ async fn a_delivery_function_that_answers_no_ring_holds_up_no_other() {
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let world =
         World::plan().with("DOORBELL_URL", &url).with("DESTINATIONS", "crm,segment").start().await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("segment", 1);
+    world.expect_requests("crm", 2);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     rung.lock().unwrap().clear();
-    let answer = world.invoke("dispatch", schedule()).await;
+    let response = world.invoke("dispatch", schedule()).await;
     // It may be at work: a ring does not wait for it.
-    assert_eq!(answer, json!({"rung": ["crm-sync", "segment-sync"]}));
+    assert_eq!(response, json!({"rung": ["crm-sync", "segment-sync"]}));
     let mut paths = rung.lock().unwrap().clone();
     paths.sort();
     assert_eq!(paths, ["/crm-sync", "/segment-sync"]);
@@ -413,21 +414,21 @@ async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
     let world = World::plan().with("DOORBELL_URL", &url).start().await;
     world.expect_one_lead();
     let (done, mut works) = mpsc::unbounded_channel();
-    // Nobody hears the intake's ring, as if the stream were gone.
+    // `dispatch` does not get the intake's ring, as if there were no stream.
     let functions = world.functions().iter().filter(|function| function.name != "dispatch");
     let stop_at = after(world.stop_at(), 24 * 3600);
-    let doors = Doors { functions: functions.cloned().collect(), done, stop_at };
-    let router = Router::new().fallback(open).with_state(doors);
+    let server = Server { functions: functions.cloned().collect(), done, stop_at };
+    let router = Router::new().fallback(serve_function).with_state(server);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
     assert_eq!(world.submit(&lead_body()).await.status, 200);
     world.pass(24 * 3600);
     assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" pending")));
-    let answer = world.invoke("dispatch", schedule()).await;
-    assert_eq!(answer["rung"].as_array().unwrap().len(), DELIVERY_FUNCTIONS.len());
+    let response = world.invoke("dispatch", schedule()).await;
+    assert_eq!(response["rung"].as_array().unwrap().len(), DELIVERY_FUNCTIONS.len());
     for _ in DELIVERY_FUNCTIONS {
-        let (name, answer) = works.recv().await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{name}");
+        let (name, response) = works.recv().await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{name}");
     }
     assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
     world.finish().await;

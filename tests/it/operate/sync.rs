@@ -1,4 +1,4 @@
-//! What an authorised request asks of one destination for one lead: deliver its state, or hurry.
+//! Authorised requests to a delivery function about one lead: send its state, or retry now.
 
 use funil_core::id::LeaseId;
 use funil_dev::simulated::Behaviour;
@@ -10,20 +10,21 @@ use super::dispatch::DELIVERY_FUNCTIONS;
 use crate::world::{LEAD, World, lead, lead_body};
 
 #[tokio::test]
-async fn a_sync_that_is_asked_for_is_delivered_and_answered_with_its_state() {
-    for (destination, slot, calls) in [("crm", "lead", 2 + 1), ("mailerlite", "profile", 6 + 2)] {
+async fn a_requested_sync_is_delivered_and_the_response_has_its_state() {
+    for (destination, slot, requests) in [("crm", "lead", 2 + 1), ("mailerlite", "profile", 6 + 2)]
+    {
         let world = World::plan().with("DESTINATIONS", destination).start().await;
-        world.expect_calls(destination, calls);
+        world.expect_requests(destination, requests);
         world.submit(&lead_body()).await;
         world.drain().await;
         world.pass(1);
         let function = format!("{destination}-sync");
-        let answer = world.authorised(&function, &json!({"leadId": LEAD.to_uppercase()})).await;
-        assert_eq!(answer.status, 200);
-        let shown = answer.json();
+        let response = world.authorised(&function, &json!({"leadId": LEAD.to_uppercase()})).await;
+        assert_eq!(response.status, 200);
+        let shown = response.json();
         assert_eq!(shown["leadId"], LEAD);
         let deliveries = shown["deliveries"].as_array().unwrap();
-        assert_eq!(deliveries.len(), 1, "that of the sync alone");
+        assert_eq!(deliveries.len(), 1, "only the sync's");
         assert_eq!(deliveries[0]["destination"], destination);
         assert_eq!(deliveries[0]["slot"], slot);
         assert_eq!(deliveries[0]["state"], "delivered");
@@ -40,7 +41,7 @@ async fn a_sync_that_is_asked_for_is_delivered_and_answered_with_its_state() {
 #[tokio::test]
 async fn a_sync_that_fails_says_when_it_is_due_again() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 2 + 2);
+    world.expect_requests("crm", 2 + 2);
     world.submit(&lead_body()).await;
     world.drain().await;
     world.providers.script("crm", [Behaviour::Status(500)]);
@@ -55,10 +56,10 @@ async fn a_sync_that_fails_says_when_it_is_due_again() {
 }
 
 #[tokio::test]
-async fn an_event_destination_is_asked_to_hurry() {
+async fn an_event_destination_retries_now_on_request() {
     let world = World::plan().with("DESTINATIONS", "ga4,segment").start().await;
-    world.expect_calls("ga4", 2);
-    world.expect_calls("segment", 1);
+    world.expect_requests("ga4", 2);
+    world.expect_requests("segment", 1);
     world.providers.script("ga4", [Behaviour::Status(503)]);
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -74,16 +75,16 @@ async fn an_event_destination_is_asked_to_hurry() {
 }
 
 #[tokio::test]
-async fn a_lead_that_is_not_there_is_not_found_and_a_call_without_one_is_told_so() {
+async fn an_unknown_lead_is_not_found_and_a_request_without_a_lead_is_invalid() {
     let world = World::new().await;
     for function in DELIVERY_FUNCTIONS {
-        let answer = world.authorised(function, &json!({"leadId": LEAD})).await;
-        assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("lead_not_found")));
+        let response = world.authorised(function, &json!({"leadId": LEAD})).await;
+        assert_eq!((response.status, &response.json()["code"]), (404, &json!("lead_not_found")));
         for body in [json!({}), json!({"leadId": "no"}), json!({"leadId": null}), json!([])] {
-            let answer = world.authorised(function, &body).await;
-            assert_eq!(answer.status, 422, "{body}");
-            assert_eq!(answer.json()["errors"][0]["field"], "leadId");
-            assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 1, "{body}");
+            let response = world.authorised(function, &body).await;
+            assert_eq!(response.status, 422, "{body}");
+            assert_eq!(response.json()["errors"][0]["field"], "leadId");
+            assert_eq!(response.json()["errors"].as_array().unwrap().len(), 1, "{body}");
         }
     }
     assert_eq!(world.items("LEAD#").await, [Value::Null; 0]);
@@ -91,13 +92,13 @@ async fn a_lead_that_is_not_there_is_not_found_and_a_call_without_one_is_told_so
 }
 
 #[tokio::test]
-async fn what_a_worker_holds_cannot_be_hurried_out_of_its_hands() {
+async fn a_leased_delivery_is_not_retried_on_request() {
     let world = World::plan().with("DESTINATIONS", "ga4").start().await;
     world.submit(&lead_body()).await;
     let key = world.delivery_key(lead(), "ga4").await;
     let lease = LeaseId::random(world.entropy());
     let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
-    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    let Claimed::Ours(claim) = claimed else { panic!("the delivery should be due") };
     world.store.mark_sending(&claim).await.unwrap();
     let shown = world.authorised("ga4-events", &json!({"leadId": LEAD})).await.json();
     assert_eq!(shown, json!({"leadId": LEAD, "deliveries": []}));
@@ -111,11 +112,11 @@ async fn what_a_worker_holds_cannot_be_hurried_out_of_its_hands() {
 #[tokio::test]
 async fn a_sync_of_a_destination_that_is_off_is_refused_and_not_kept() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
     world.drain().await;
-    let answer = world.authorised("mailerlite-sync", &json!({"leadId": LEAD})).await;
-    assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("destination_off")));
+    let response = world.authorised("mailerlite-sync", &json!({"leadId": LEAD})).await;
+    assert_eq!((response.status, &response.json()["code"]), (409, &json!("destination_off")));
     assert_eq!(world.journey(lead()).await.events.len(), 1);
     world.finish().await;
 }

@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use super::{CALLER, ManualClock, SERVICE_TOKEN};
 
-/// An answer of a function to an HTTP call.
+/// The response of a function to an HTTP request.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -24,14 +24,14 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl Response {
     fn of(event: &Value) -> Self {
         let (status, headers, body) = front_door::answer(event);
-        assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP answer: {event}");
+        assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP response: {event}");
         Self { status: status.as_u16(), headers, body }
     }
 
-    /// A header, or nothing.
+    /// A header, if it has it.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -47,6 +47,9 @@ impl Answer {
         LeadId::parse(self.json()["leadId"].as_str().unwrap()).unwrap()
     }
 }
+
+/// The old name of [`Response`].
+pub type Answer = Response;
 
 /// All functions under one environment.
 pub struct Deployment {
@@ -71,15 +74,15 @@ impl Deployment {
         self.function(function).invoke(event, stop_at).await
     }
 
-    /// Calls a function over HTTP, as a caller at `ip`.
-    pub async fn call_from(
+    /// Sends a function an HTTP request from `ip`.
+    pub async fn send_from(
         &self,
         ip: &str,
         function: &str,
         method: Method,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Answer {
+    ) -> Response {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
@@ -90,74 +93,97 @@ impl Deployment {
         let ip: IpAddr = ip.parse().unwrap();
         let path = format!("/{function}");
         let event = front_door::event(&method, &path, "", &headers, body, ip);
-        Answer::of(&self.invoke(function, event).await)
+        Response::of(&self.invoke(function, event).await)
     }
 
-    /// Calls a function over HTTP.
+    /// Sends a function an HTTP request.
+    pub async fn send(
+        &self,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.send_from(CALLER, function, method, headers, body).await
+    }
+
+    /// Sends a function a GET request with a query.
+    pub async fn get(&self, function: &str, query: &str) -> Response {
+        let path = format!("/{function}");
+        let ip: IpAddr = CALLER.parse().unwrap();
+        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
+        Response::of(&self.invoke(function, event).await)
+    }
+
+    /// Sends a function a POST request with the service token.
+    pub async fn authorised(&self, function: &str, body: &Value) -> Response {
+        self.authorised_as(SERVICE_TOKEN, function, body).await
+    }
+
+    /// Sends a function a POST request with this token.
+    pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Response {
+        let token = format!("Bearer {token}");
+        let headers = [("content-type", "application/json"), ("authorization", &*token)];
+        self.send(function, Method::POST, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// Submits the lead form as the page does.
+    pub async fn submit(&self, body: &Value) -> Response {
+        self.submit_with(&[], body).await
+    }
+
+    /// Submits the questionnaire as the page does.
+    pub async fn answer_questionnaire(&self, body: &Value) -> Response {
+        self.answer_questionnaire_with(&[], body).await
+    }
+
+    /// Submits the questionnaire with more headers.
+    pub async fn answer_questionnaire_with(
+        &self,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Response {
+        self.post("questionnaire-submit", headers, body).await
+    }
+
+    /// Posts JSON with more headers.
+    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Response {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend(headers);
+        self.send(function, Method::POST, &all, body.to_string().as_bytes()).await
+    }
+
+    /// Submits the lead form from this address.
+    pub async fn submit_from(&self, ip: &str, body: &Value) -> Response {
+        let headers = [("content-type", "application/json")];
+        self.send_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// The old name of [`Deployment::send_from`].
+    pub async fn call_from(
+        &self,
+        ip: &str,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.send_from(ip, function, method, headers, body).await
+    }
+
+    /// The old name of [`Deployment::send`].
     pub async fn call(
         &self,
         function: &str,
         method: Method,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Answer {
-        self.call_from(CALLER, function, method, headers, body).await
+    ) -> Response {
+        self.send(function, method, headers, body).await
     }
 
-    /// Asks a function for something, with a query.
-    pub async fn get(&self, function: &str, query: &str) -> Answer {
-        let path = format!("/{function}");
-        let ip: IpAddr = CALLER.parse().unwrap();
-        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
-        Answer::of(&self.invoke(function, event).await)
-    }
-
-    /// Calls a function as one who knows the service token does.
-    pub async fn authorised(&self, function: &str, body: &Value) -> Answer {
-        self.authorised_as(SERVICE_TOKEN, function, body).await
-    }
-
-    /// Calls a function with some token.
-    pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
-        let token = format!("Bearer {token}");
-        let headers = [("content-type", "application/json"), ("authorization", &*token)];
-        self.call(function, Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead as the page does.
-    pub async fn submit(&self, body: &Value) -> Answer {
-        self.submit_with(&[], body).await
-    }
-
-    /// Answers the questionnaire as the page does.
-    pub async fn answer_questionnaire(&self, body: &Value) -> Answer {
-        self.answer_questionnaire_with(&[], body).await
-    }
-
-    /// Answers the questionnaire with more headers.
-    pub async fn answer_questionnaire_with(
-        &self,
-        headers: &[(&str, &str)],
-        body: &Value,
-    ) -> Answer {
-        self.post("questionnaire-submit", headers, body).await
-    }
-
-    /// Posts JSON with more headers.
-    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let mut all = vec![("content-type", "application/json")];
-        all.extend(headers);
-        self.call(function, Method::POST, &all, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead from another address.
-    pub async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
-        let headers = [("content-type", "application/json")];
-        self.call_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead with more headers.
-    pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
+    /// Submits the lead form with more headers.
+    pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Response {
         self.post("lead-submit", headers, body).await
     }
 }

@@ -1,4 +1,4 @@
-//! What a world is to be, before it is: its variables, and how patient it is.
+//! How a world is to be made: the variables of its functions, and how long they wait.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,17 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use funil_core::clock::Clock;
+use funil_core::destination;
 use funil_core::hash::HashKey;
 use funil_core::settings::Env;
 use funil_dev::simulated::Providers;
 use funil_store::{AwsConfig, Platform, Store, Stream};
 
 use super::{
-    CALENDLY_KEY, CountedEntropy, Deployment, HASH_KEY, ManualClock, PROVIDERS, SERVICE_TOKEN,
-    TABLES, WHATSAPP_APP_SECRET, World, emulator,
+    CALENDLY_KEY, CountedEntropy, Deployment, HASH_KEY, ManualClock, SERVICE_TOKEN, TABLES,
+    WHATSAPP_APP_SECRET, World, destinations_of_forms, emulator,
 };
 
-/// What a world is to be, before it is.
+/// How a world is to be made.
 #[must_use]
 pub struct Plan {
     pub(super) variables: BTreeMap<String, Option<String>>,
@@ -38,23 +39,23 @@ impl Plan {
         self
     }
 
-    /// With less patience for providers that do not answer.
+    /// With a short wait for providers that do not respond.
     pub const fn impatient(mut self) -> Self {
         self.request_timeout = Duration::from_millis(300);
         self
     }
 
-    /// With a variable that points to a provider of this world.
+    /// With a variable that has the address of a simulated provider of this world.
     pub fn with_provider_url(mut self, name: &str, provider: &str) -> Self {
         self.provider_urls.push((name.to_owned(), provider.to_owned()));
         self
     }
 
-    /// Makes it.
+    /// Makes the world.
     pub async fn start(self) -> World {
         let clock = Arc::new(ManualClock::new());
-        let telling = Arc::clone(&clock);
-        let providers = Providers::new(Arc::new(move || telling.now().to_string()));
+        let time = Arc::clone(&clock);
+        let providers = Providers::new(Arc::new(move || time.now().to_string()));
         let address = providers.serve().await.unwrap();
         providers.make_fields([
             "call_date",
@@ -83,8 +84,8 @@ impl Plan {
             variables.insert(name, Providers::base_url(address, &provider));
         }
         let env: Env = variables.clone().into_iter().collect();
-        let telling: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let platform = Platform::new(telling, Arc::new(CountedEntropy::default()));
+        let time: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let platform = Platform::new(time, Arc::new(CountedEntropy::default()));
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings).unwrap();
         let store = Store::connect(&aws, &table, &platform);
@@ -104,21 +105,28 @@ impl Plan {
             finished: false,
         };
         world.deployment = world.deployment(&[]);
-        world.workers = PROVIDERS.map(|name| world.worker(name)).into();
+        world.workers = destination::ALL.iter().map(|one| world.worker(one.name)).collect();
         world
     }
 }
 
-/// A complete environment.
+/// The variables of every function, complete.
+///
+/// Each destination has the address of its simulated provider and its local variables. Below are the
+/// site's own variables, and values for destinations that tests compare with.
 pub(crate) fn environment(
     table: &str,
     emulator: &str,
     providers: SocketAddr,
 ) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
-    [
+    let destinations = destination::ALL.iter().flat_map(|one| {
+        let local = one.local_variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        local.chain([(one.base_url_variable, base(one.name))])
+    });
+    let own = [
         ("TABLE_NAME", table.to_owned()),
-        ("DESTINATIONS", "crm,mailerlite,ga4,segment".to_owned()),
+        ("DESTINATIONS", destinations_of_forms()),
         ("SITE_URL", "https://www.example.com".to_owned()),
         ("CORS_ORIGINS", "https://www.example.com".to_owned()),
         ("SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
@@ -129,26 +137,18 @@ pub(crate) fn environment(
         ("AWS_ENDPOINT_URL_DYNAMODB", emulator.to_owned()),
         ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
         ("CALENDLY_SIGNING_KEY", CALENDLY_KEY.to_owned()),
-        ("CRM_BASE_URL", base("crm")),
         ("CRM_API_KEY", "crm-key".to_owned()),
-        ("MAILERLITE_BASE_URL", base("mailerlite")),
         ("MAILERLITE_API_KEY", "mailerlite-key".to_owned()),
-        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
-        ("GA4_BASE_URL", base("ga4")),
         ("GA4_MEASUREMENT_ID", "G-TEST".to_owned()),
         ("GA4_API_SECRET", "ga4-secret".to_owned()),
-        ("SEGMENT_BASE_URL", base("segment")),
         ("SEGMENT_WRITE_KEY", "segment-key".to_owned()),
-        ("META_BASE_URL", base("meta")),
         ("META_PIXEL_ID", "123".to_owned()),
         ("META_ACCESS_TOKEN", "meta-token".to_owned()),
-        ("WHATSAPP_BASE_URL", base("whatsapp")),
         ("WHATSAPP_ACCESS_TOKEN", "whatsapp-token".to_owned()),
         ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
         ("WHATSAPP_APP_SECRET", WHATSAPP_APP_SECRET.to_owned()),
         ("WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    ];
+    // A later value replaces an earlier one.
+    destinations.chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
 }

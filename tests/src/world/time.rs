@@ -1,4 +1,4 @@
-//! The time and the randomness of a world, both the same in every run.
+//! The clock and the randomness of a world, both the same in every run.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::BEGINNING;
 
-/// A clock that a test moves.
+/// A clock that only a test moves.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);
 
@@ -36,7 +36,7 @@ impl Entropy for CountedEntropy {
     fn bytes(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         for half in bytes.chunks_exact_mut(8) {
-            // SplitMix64: a bijection of the counter, so no two are equal.
+            // SplitMix64 maps each counter to a value of its own, so no two are equal.
             let mut z = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
             z = z.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
