@@ -441,7 +441,7 @@ impl World {
             let requests = self.requests(&name);
             match expected.get(&name).unwrap_or(&Expected::Exactly(0)) {
                 Expected::Exactly(count) => {
-                    assert_eq!(requests.len(), *count, "{name}: {requests:#?}")
+                    assert_eq!(requests.len(), *count, "{name}: {requests:#?}");
                 }
                 Expected::Looked => {}
             }

@@ -94,7 +94,7 @@ async fn a_second_submission_removes_the_answers_that_its_score_did_not_count() 
 }
 
 #[tokio::test]
-async fn a_destination_named_twice_counts_once_and_no_destinations_at_all_are_an_error() {
+async fn a_destination_named_twice_counts_once_and_a_missing_list_is_an_error() {
     let world = World::plan().with("DESTINATIONS", "segment, segment").start().await;
     world.expect_requests("segment", 1);
     assert_eq!(world.submit(&lead_body()).await.status, 200);

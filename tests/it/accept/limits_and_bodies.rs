@@ -1,5 +1,6 @@
 //! What `lead-submit` refuses and how, its rate limit, and what it does with robots.
 
+use funil_core::destination;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -363,16 +364,16 @@ async fn a_deployment_with_another_hash_key_accepts_and_delivers_nothing() {
     let request = json!({"leadId": submitted.lead()});
     let mut responses =
         vec![wrong.submit(&somebody(1)).await, wrong.authorised("dispatch", &json!({})).await];
-    for function in ["crm-sync", "mailerlite-sync", "ga4-events", "segment-sync"] {
-        responses.push(wrong.authorised(function, &request).await);
+    for destination in destination::ALL {
+        responses.push(wrong.authorised(destination.function, &request).await);
     }
     for response in responses {
         assert_eq!((response.status, &*code(&response)), (503, "unavailable"));
         assert!(response.header("retry-after").is_some());
     }
-    for function in ["dispatch", "crm-sync", "ga4-events"] {
+    for function in destination::ALL.iter().map(|one| one.function).chain(["dispatch"]) {
         let rung = wrong.invoke(function, json!({"ring": true})).await;
-        assert_eq!(rung, json!({"error": "the table failed"}));
+        assert_eq!(rung, json!({"error": "the table failed"}), "{function}");
     }
     assert_eq!(world.items("LEAD#").await.len(), 3, "the lead, its event and its consent");
     assert_eq!(world.submit(&somebody(2)).await.status, 200, "the right key still works");

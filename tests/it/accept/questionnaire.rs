@@ -8,7 +8,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
-use crate::world::{EMAIL, LEAD, Response, World, lead, lead_body, questionnaire_body};
+use crate::world::{
+    EMAIL, LEAD, Response, World, destinations_of_forms, lead, lead_body, questionnaire_body,
+};
 
 const PAGE: &str = "https://calendly.com/ana/call?month=2031-05";
 const LINK: &str = "https://calendly.com/ana/call?month=2031-05&email=ana%40example.com\
@@ -50,7 +52,7 @@ fn last_body(world: &World, provider: &str) -> Value {
 
 #[tokio::test]
 async fn a_ready_lead_gets_the_link_to_book() {
-    let world = with_lead("crm,mailerlite,ga4,segment").await;
+    let world = with_lead(&destinations_of_forms()).await;
     let calls_before = world.providers.all_received().len();
     let response = world.answer_questionnaire(&questionnaire_body()).await;
     assert_eq!(response.status, 200, "{response:?}");

@@ -4,13 +4,14 @@ use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
 use funil_core::contact::consent::{Decision, How};
 use funil_core::delivery::{Delivery, State};
+use funil_core::destination;
 use funil_core::event::{Event, EventData};
 use funil_core::id::LeadId;
 use funil_delivery::Patience;
 use serde_json::{Value, json};
 
 use crate::calendly::{booking, canceled, created, moved, no_show};
-use crate::world::{EMAIL, LEAD, World, lead, lead_body};
+use crate::world::{EMAIL, LEAD, World, lead, lead_body, list};
 
 /// A world without destinations, for tests of what is kept.
 pub(super) async fn quiet() -> World {
@@ -142,9 +143,7 @@ async fn of_two_leads_with_one_email_the_newest_gets_the_booking() {
 #[tokio::test]
 async fn an_unknown_invitee_becomes_a_lead() {
     let world = World::new().await;
-    for provider in ["crm", "mailerlite", "ga4", "segment"] {
-        world.looks_at(provider);
-    }
+    world.looks_at_destinations();
     let mut body = created("INV1");
     body["payload"]["email"] = json!("Bia@Example.com");
     body["payload"]["questions_and_answers"] =
@@ -328,27 +327,23 @@ async fn a_missed_call_is_noted_and_can_be_taken_back() {
     world.finish().await;
 }
 
-async fn with_meta() -> World {
-    let world = World::plan().with("DESTINATIONS", "crm,mailerlite,ga4,segment,meta").start().await;
-    for provider in ["crm", "mailerlite", "ga4", "segment", "meta"] {
-        world.looks_at(provider);
-    }
+/// A world with every destination but those whose messages follow a booking: `whatsapp.rs` and
+/// `funnel.rs` test them.
+async fn with_destinations() -> World {
+    let destinations = destination::ALL.iter().filter(|one| !one.follows_bookings);
+    let world = World::plan().with("DESTINATIONS", &list(destinations)).start().await;
+    world.looks_at_destinations();
     world
-}
-
-async fn deliver(world: &World) {
-    world.drain().await;
-    world.worker("meta").drain(Patience::None, world.stop_at()).await.unwrap();
 }
 
 #[tokio::test]
 async fn booking_updates_reach_every_destination_that_may_get_them() {
-    let world = with_meta().await;
+    let world = with_destinations().await;
     let mut form = lead_body();
     form["consent"] = json!({"marketing": true, "analytics": true, "ads": true});
     world.submit(&form).await;
     take(&world, &created("OLD")).await;
-    deliver(&world).await;
+    world.drain().await;
     let fields = || world.providers.crm_contact(LEAD).unwrap()["custom_fields"].clone();
     let fields_then = fields();
     assert_eq!(fields_then["stage"], "call_scheduled");
@@ -360,17 +355,17 @@ async fn booking_updates_reach_every_destination_that_may_get_them() {
     for half in moved("OLD", "NEW") {
         take(&world, &half).await;
     }
-    deliver(&world).await;
+    world.drain().await;
     assert_eq!(fields()["call_date"], "2031-05-09T14:00:00-03:00");
     assert_eq!(fields()["call_status"], "booked");
     take(&world, &no_show("NEW", "created")).await;
-    deliver(&world).await;
+    world.drain().await;
     assert_eq!(fields()["call_status"], "no_show");
     take(&world, &no_show("NEW", "deleted")).await;
     let mut end = canceled("NEW");
     end["payload"]["created_at"] = json!("2031-05-05T12:09:58.000000Z");
     take(&world, &end).await;
-    deliver(&world).await;
+    world.drain().await;
     assert_eq!(fields()["call_scheduled"], false);
     assert_eq!(fields()["call_status"], "canceled");
 
@@ -392,12 +387,12 @@ async fn booking_updates_reach_every_destination_that_may_get_them() {
 
 #[tokio::test]
 async fn without_analytics_and_ads_only_the_crm_and_mailerlite_get_booking_updates() {
-    let world = with_meta().await;
+    let world = with_destinations().await;
     let mut form = lead_body();
     form["consent"] = json!({"marketing": false, "analytics": false, "ads": false});
     world.submit(&form).await;
     take(&world, &created("INV1")).await;
-    deliver(&world).await;
+    world.drain().await;
     assert_eq!(
         world.states(lead()).await,
         [

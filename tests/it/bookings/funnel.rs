@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::calendly::{STARTS_AT, canceled, created, moved};
-use crate::world::{LEAD, WHATSAPP_APP_SECRET, World, lead, lead_body, questionnaire_body};
+use crate::world::{
+    LEAD, WHATSAPP_APP_SECRET, World, all_destinations, lead, lead_body, questionnaire_body,
+};
 
 const WELCOME: &str = "welcome_booking_confirmation";
 const DAY_BEFORE: &str = "call_reminder_24h";
@@ -19,14 +21,12 @@ const HOURS_BEFORE: &str = "call_reminder_2h";
 /// Every destination is on; the person agrees to everything.
 async fn site() -> World {
     let world = World::plan()
-        .with("DESTINATIONS", "crm,mailerlite,ga4,segment,whatsapp,meta")
+        .with("DESTINATIONS", &all_destinations())
         .with("CALENDLY_EVENT_URL", "https://calendly.com/ana/conversa")
         .impatient()
         .start()
         .await;
-    for provider in ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"] {
-        world.looks_at(provider);
-    }
+    world.looks_at_destinations();
     world
 }
 

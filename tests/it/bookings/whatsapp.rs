@@ -31,7 +31,7 @@ pub(crate) fn whatsapp() -> Plan {
     World::plan().with("DESTINATIONS", "whatsapp")
 }
 
-/// A world with the lead of [`lead_body`], who was sent nothing yet.
+/// A world with the lead of [`lead_body`], who has been sent nothing yet.
 pub(crate) async fn with_lead(plan: Plan) -> World {
     let world = plan.start().await;
     world.looks_at("whatsapp");

@@ -312,7 +312,7 @@ async fn without_the_table_meta_is_asked_to_retry() {
     world.finish().await;
 }
 
-/// Takes Meta's own sample as it is, where `FUNIL_FIXTURES` names the folder that has it.
+/// Accepts Meta's own sample, if `FUNIL_FIXTURES` names the folder that has it.
 #[tokio::test]
 #[ignore = "needs FUNIL_FIXTURES"]
 async fn metas_own_sample_is_accepted_unchanged() {

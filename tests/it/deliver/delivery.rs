@@ -2,6 +2,7 @@
 
 use funil_core::clock::after;
 use funil_core::delivery::State;
+use funil_core::destination;
 use funil_core::id::LeadId;
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
@@ -35,9 +36,7 @@ async fn a_destination_that_refuses_slows_no_other() {
 #[tokio::test]
 async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
     let world = World::new().await;
-    for provider in ["crm", "mailerlite", "ga4", "segment"] {
-        world.looks_at(provider);
-    }
+    world.looks_at_destinations();
     world.providers.behave("crm", Behaviour::Hang);
     let first = world.submit(&lead_body()).await.lead();
     let crm = world.worker("crm");
@@ -51,8 +50,8 @@ async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
     body["leadId"] = json!(null);
     body["email"] = json!("bia@example.com");
     let second = world.submit_from("198.51.100.7", &body).await.lead();
-    for name in ["mailerlite", "ga4", "segment"] {
-        world.worker(name).drain(Patience::None, world.stop_at()).await.unwrap();
+    for other in destination::ALL.iter().filter(|one| one.name != "crm") {
+        world.worker(other.name).drain(Patience::None, world.stop_at()).await.unwrap();
     }
     for lead in [first, second] {
         let journey = world.journey(lead).await;
@@ -83,7 +82,6 @@ async fn nothing_is_planned_for_a_destination_that_is_not_listed() {
 async fn outside_production_only_destinations_with_another_address_get_anything() {
     let world = World::plan()
         .with("ENVIRONMENT", "preview")
-        .with("DESTINATIONS", "crm,mailerlite,ga4,segment")
         .without("CRM_BASE_URL")
         .without("CRM_API_KEY")
         .without("GA4_BASE_URL")

@@ -8,6 +8,7 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use funil_core::clock::after;
+use funil_core::destination::{self, Destination};
 use funil_core::id::LeaseId;
 use funil_dev::server::front_door;
 use funil_lambda::Function;
@@ -18,10 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::world::{LEAD, SERVICE_TOKEN, World, lead, lead_body};
-
-pub(super) const DELIVERY_FUNCTIONS: [&str; 4] =
-    ["crm-sync", "ga4-events", "mailerlite-sync", "segment-sync"];
+use crate::world::{LEAD, SERVICE_TOKEN, World, destinations_of_forms, lead, lead_body, list};
 
 /// A request that rang.
 #[derive(Clone, Debug)]
@@ -213,10 +211,11 @@ async fn an_address_without_a_server_never_fails_the_batch() {
 }
 
 #[tokio::test]
-async fn only_who_knows_a_service_token_may_ring() {
+async fn only_those_who_know_a_service_token_may_ring() {
     let tokens = format!("{SERVICE_TOKEN},another-token-for-rotation");
     let world = World::plan().with("SERVICE_TOKEN", &tokens).start().await;
-    for function in ["dispatch"].into_iter().chain(DELIVERY_FUNCTIONS) {
+    let delivery = destination::ALL.iter().map(|one| (one.function, one.follows_bookings));
+    for (function, withdraws) in delivery.chain([("dispatch", false)]) {
         let wrong_case = format!("Bearer {}", SERVICE_TOKEN.to_uppercase());
         let basic = format!("Basic {SERVICE_TOKEN}");
         let part = format!("Bearer {}", &SERVICE_TOKEN[..20]);
@@ -230,7 +229,8 @@ async fn only_who_knows_a_service_token_may_ring() {
         }
         assert_eq!(world.send(function, Method::POST, &[], b"").await.status, 401);
         let response = world.send(function, Method::GET, &[], b"").await;
-        assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
+        let allow = if withdraws { "POST, DELETE" } else { "POST" };
+        assert_eq!((response.status, response.header("allow")), (405, Some(allow)), "{function}");
     }
     for token in [SERVICE_TOKEN, "another-token-for-rotation"] {
         let response = world.authorised_as(token, "dispatch", &json!({})).await;
@@ -272,7 +272,7 @@ async fn on_aws_a_ring_is_a_signed_asynchronous_invocation() {
 }
 
 #[tokio::test]
-async fn on_aws_an_intake_rings_nobody_because_the_stream_does() {
+async fn on_aws_an_intake_does_not_ring_because_the_stream_does() {
     let doorbell = Doorbell::with_status(202).await;
     let world = World::plan()
         .with("DESTINATIONS", "crm")
@@ -316,6 +316,16 @@ async fn serve_function(State(server): State<Server>, request: Request) -> Respo
     front_door::answer(&work.await.unwrap()).into_response()
 }
 
+/// The functions of the destinations that the lead has deliveries for.
+async fn functions_for_the_lead(world: &World) -> Vec<&'static str> {
+    let deliveries = world.journey(lead()).await.deliveries;
+    let planned =
+        |one: &&&Destination| deliveries.iter().any(|delivery| delivery.destination == one.name);
+    let planned: Vec<_> = destination::ALL.iter().filter(planned).collect();
+    assert_eq!(list(planned.iter().copied()), destinations_of_forms());
+    planned.iter().map(|one| one.function).collect()
+}
+
 #[tokio::test]
 async fn a_form_alone_gets_every_function_rung_that_its_lead_needs() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -329,15 +339,16 @@ async fn a_form_alone_gets_every_function_rung_that_its_lead_needs() {
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
     assert_eq!(world.submit(&lead_body()).await.status, 200);
+    let mut expected = functions_for_the_lead(&world).await;
+    expected.push("dispatch");
+    expected.sort_unstable();
     let mut worked = Vec::new();
-    for _ in 0..5 {
+    for _ in &expected {
         let (name, response) = works.recv().await.unwrap();
         assert_eq!(response["statusCode"], 200, "{name}");
         worked.push(name);
     }
     worked.sort();
-    let mut expected = DELIVERY_FUNCTIONS.to_vec();
-    expected.insert(1, "dispatch");
     assert_eq!(worked, expected);
     assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
     world.finish().await;
@@ -425,8 +436,9 @@ async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
     world.pass(24 * 3600);
     assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" pending")));
     let response = world.invoke("dispatch", schedule()).await;
-    assert_eq!(response["rung"].as_array().unwrap().len(), DELIVERY_FUNCTIONS.len());
-    for _ in DELIVERY_FUNCTIONS {
+    let expected = functions_for_the_lead(&world).await;
+    assert_eq!(response, json!({"rung": expected}));
+    for _ in expected {
         let (name, response) = works.recv().await.unwrap();
         assert_eq!(response["statusCode"], 200, "{name}");
     }

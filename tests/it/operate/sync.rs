@@ -1,13 +1,13 @@
 //! Authorised requests to a delivery function about one lead: send its state, or retry now.
 
+use funil_core::destination;
 use funil_core::id::LeaseId;
 use funil_dev::simulated::Behaviour;
 use funil_store::{Claimed, Claiming};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::dispatch::DELIVERY_FUNCTIONS;
-use crate::world::{LEAD, World, lead, lead_body};
+use crate::world::{LEAD, World, all_destinations, lead, lead_body};
 
 #[tokio::test]
 async fn a_requested_sync_is_delivered_and_the_response_has_its_state() {
@@ -76,13 +76,17 @@ async fn an_event_destination_retries_now_on_request() {
 
 #[tokio::test]
 async fn an_unknown_lead_is_not_found_and_a_request_without_a_lead_is_invalid() {
-    let world = World::new().await;
-    for function in DELIVERY_FUNCTIONS {
+    let world = World::plan().with("DESTINATIONS", &all_destinations()).start().await;
+    for function in destination::ALL.iter().map(|one| one.function) {
         let response = world.authorised(function, &json!({"leadId": LEAD})).await;
-        assert_eq!((response.status, &response.json()["code"]), (404, &json!("lead_not_found")));
+        assert_eq!(
+            (response.status, &response.json()["code"]),
+            (404, &json!("lead_not_found")),
+            "{function}"
+        );
         for body in [json!({}), json!({"leadId": "no"}), json!({"leadId": null}), json!([])] {
             let response = world.authorised(function, &body).await;
-            assert_eq!(response.status, 422, "{body}");
+            assert_eq!(response.status, 422, "{function}: {body}");
             assert_eq!(response.json()["errors"][0]["field"], "leadId");
             assert_eq!(response.json()["errors"].as_array().unwrap().len(), 1, "{body}");
         }

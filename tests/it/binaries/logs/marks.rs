@@ -10,7 +10,7 @@ pub(super) const IP: &str = "198.51.100.177";
 pub(super) const KEY: &str = "qzidempotencykey-0123";
 pub(super) const EMAIL: &str = "qzlocal.part@qzdomain.example";
 
-/// What must not be found: everything that a person, or a browser, told.
+/// What must not be found in a log: everything that a person or a browser sent.
 pub(super) const PERSONAL: [&str; 44] = [
     "qzquestion",
     "qzanswer",
@@ -80,7 +80,20 @@ pub(super) fn marked_body() -> Value {
     })
 }
 
-/// The same lead's answers, with a question and a name of the page's own.
+/// A booking of the same person.
+pub(super) fn marked_booking() -> Value {
+    let mut body = crate::calendly::created("INV1");
+    body["payload"]["email"] = json!(EMAIL);
+    body["payload"]["name"] = json!("Qzname Qzsurname");
+    body["payload"]["text_reminder_number"] = json!("+55 11 97531-8642");
+    body["payload"]["tracking"]["utm_content"] = json!("qzutmcontent");
+    body["payload"]["questions_and_answers"] =
+        json!([{"question": "qzquestion", "answer": "qzanswer", "position": 0}]);
+    body["payload"]["scheduled_event"]["location"]["join_url"] = json!("https://qzpage.example/1");
+    body
+}
+
+/// The same lead's answers, with a question that we do not know and a name from the page.
 pub(super) fn marked_questionnaire() -> Value {
     json!({
         "leadId": LEAD_ID, "email": EMAIL, "name": "Qzlinkname",
@@ -91,9 +104,9 @@ pub(super) fn marked_questionnaire() -> Value {
     })
 }
 
-/// A call with marks wherever an HTTP call has room for them.
-pub(super) fn call(body: &str) -> Value {
-    let mut event = shape("http-v2", &Value::Null);
+/// An HTTP request with marks wherever there is room for them.
+pub(super) fn http_event(body: &str) -> Value {
+    let mut event = sample_event("http-v2", &Value::Null);
     event["body"] = Value::from(body);
     event["rawQueryString"] = json!("utm_source=qzutmsource&qzquery=1");
     event["cookies"] = json!(["_ga=GA1.1.1357924680.1122334455", "session=qzcookie"]);
@@ -112,29 +125,25 @@ pub(super) fn call(body: &str) -> Value {
     event
 }
 
-/// A call of a monitor that knows the token, with marks where they have no business.
+/// The request of a monitor that has the token, with marks in what it need not send.
 pub(super) fn authorised_get() -> Value {
-    let mut event = call("");
+    let mut event = http_event("");
     event["requestContext"]["http"]["method"] = json!("GET");
     with(event, "authorization", "Bearer qsservicetoken0123456789")
 }
 
-pub(super) fn with(mut event: Value, header: &str, value: &str) -> Value {
-    event["headers"][header] = json!(value);
-    event
-}
-
 /// Panics if a text holds anything personal or any credential.
 pub(super) fn assert_nothing_in(whose: &str, text: &str) {
-    let secrets = SECRETS.iter().flat_map(|(_, value)| value.split(','));
+    let secrets = secrets();
+    let secrets = secrets.iter().flat_map(|(_, value)| value.split(','));
     for secret in PERSONAL.into_iter().chain(secrets) {
         if let Some(form) = found(secret, text) {
-            panic!("{whose} tells {secret:?} as {form:?}: {text}");
+            panic!("{whose} reveals {secret:?} as {form:?}: {text}");
         }
     }
 }
 
-/// The disguise in which `wanted` stands in `text`, if it does.
+/// The encoding of `wanted` that is in `text`, if there is one.
 fn found(wanted: &str, text: &str) -> Option<String> {
     let url = reqwest::Url::parse_with_params("http://a", [("", wanted)]).unwrap();
     let bytes: Vec<String> = wanted.bytes().map(|byte| byte.to_string()).collect();
@@ -146,7 +155,7 @@ fn found(wanted: &str, text: &str) -> Option<String> {
     ];
     let lower = text.to_lowercase();
     let mut plain = plain.into_iter().filter(|form| lower.contains(&form.to_lowercase()));
-    // In base64 a text looks different at each of three places in its group.
+    // In base64 a text looks different at each of the three places in a group.
     let spellings = [wanted.to_owned(), wanted.to_lowercase(), wanted.to_uppercase()];
     let mut encoded = spellings.iter().flat_map(|wanted| {
         (0..3).flat_map(move |before| {
@@ -162,7 +171,7 @@ fn found(wanted: &str, text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_search_sees_through_disguises() {
+fn the_search_sees_through_encodings() {
     let body = marked_body().to_string();
     let bytes: Vec<u8> = body.clone().into_bytes();
     for (what, text) in [
