@@ -1,10 +1,10 @@
-//! How fast one worker delivers, and what one destination that hangs costs the others: in real time,
-//! with the real functions, store and HTTP.
+//! How fast one worker delivers, and how much a destination that hangs slows the others: in real
+//! time, with the real functions, store and HTTP.
 //!
 //! `cargo bench -p funil-tests`
 
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
-#![expect(clippy::print_stdout, reason = "the figures are what this is for")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::future::IntoFuture as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,12 +19,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// How long the provider takes for each answer.
-const ANSWERS_AFTER: Duration = Duration::from_millis(50);
-/// How many deliveries the one worker finds.
+/// How long the provider takes for each response.
+const RESPONDS_AFTER: Duration = Duration::from_millis(50);
+/// How many deliveries are due for the one worker.
 const DUE: usize = 2_000;
-/// How many people submit the form on the stage, all that one address may, and how far apart.
+/// How many people submit the form to the dev server: as many as one address may.
 const PEOPLE: usize = 10;
+/// How long after one another they submit it.
 const APART: Duration = Duration::from_millis(500);
 
 #[tokio::main]
@@ -35,7 +36,7 @@ async fn main() {
     }
 }
 
-/// A lead of its own for each number.
+/// The lead of another person for each number.
 fn somebody(number: usize) -> Value {
     let mut body = lead_body();
     body["leadId"] = Value::Null;
@@ -43,19 +44,19 @@ fn somebody(number: usize) -> Value {
     body
 }
 
-/// A provider that takes everything, slowly.
+/// A provider that accepts everything, slowly.
 async fn slow_provider() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let answer = async || {
-        tokio::time::sleep(ANSWERS_AFTER).await;
+    let response = async || {
+        tokio::time::sleep(RESPONDS_AFTER).await;
         r#"{"success":true}"#
     };
-    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    tokio::spawn(axum::serve(listener, Router::new().fallback(response)).into_future());
     url
 }
 
-/// Deliveries per second of one worker.
+/// Measures how many deliveries one worker makes in a second.
 async fn one_worker() {
     let provider = slow_provider().await;
     let plan = World::plan().with("DESTINATIONS", "segment");
@@ -71,13 +72,13 @@ async fn one_worker() {
     assert_eq!(drained.settled, DUE);
     let a_second = f64::from(u32::try_from(DUE).unwrap()) / took.as_secs_f64();
     println!(
-        "one worker, a provider that answers in {ANSWERS_AFTER:?}: {DUE} delivered in {took:.2?}, {a_second:.0} a second"
+        "one worker, a provider that responds in {RESPONDS_AFTER:?}: {DUE} delivered in {took:.2?}, {a_second:.0} a second"
     );
     world.finish().await;
 }
 
-/// On the stage, with the CRM as told: how long the form's answer takes, and how long after its
-/// acceptance each other delivery of a lead is settled.
+/// On the dev server, with this behaviour of the CRM: measures how long the form's response takes, and
+/// how long after acceptance each other delivery of a lead is settled.
 async fn one_destination(crm: &str) {
     let data = tempfile::tempdir().unwrap();
     let options = DevServerOptions {
@@ -93,17 +94,17 @@ async fn one_destination(crm: &str) {
     let behave = format!("{url}/stage/providers/crm?behaviour={crm}");
     assert!(http.post(behave).send().await.unwrap().status().is_success());
 
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     let mut leads = Vec::new();
     for number in 0..PEOPLE {
         let request = http.post(format!("{url}/api/lead-submit"));
         let request = request.header("content-type", "application/json");
         let request = request.body(somebody(number).to_string());
         let started = Instant::now();
-        let answer = request.send().await.unwrap();
-        answers.push(started.elapsed());
-        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        leads.push(answer["leadId"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned());
+        let response = request.send().await.unwrap();
+        responses.push(started.elapsed());
+        let response: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        leads.push(response["leadId"].as_str().unwrap_or_else(|| panic!("{response}")).to_owned());
         tokio::time::sleep(APART).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -121,12 +122,12 @@ async fn one_destination(crm: &str) {
             }
         }
     }
-    println!("CRM {crm}: {PEOPLE} forms, answered {}", spread(answers));
-    println!("CRM {crm}: GA4 and Segment, settled after acceptance {}", spread(settled));
+    println!("CRM {crm}: {PEOPLE} forms, responses after {}", spread(responses));
+    println!("CRM {crm}: GA4 and Segment, settled after {}", spread(settled));
     server.stop().await.unwrap();
 }
 
-/// Median and worst.
+/// The median and the worst.
 fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
     format!("median {:.1?}, worst {:.1?}", times[times.len() / 2], times.last().unwrap())

@@ -1,7 +1,8 @@
-//! Accepting: forms, limits, repetition, hostile requests, and what the table may answer.
+//! Accepting requests: the forms, their limits, duplicates, hostile requests, and errors of the table.
 
 mod attacks;
 mod capacity;
+mod consent;
 mod dynamodb_errors;
 mod idempotency;
 mod lead;

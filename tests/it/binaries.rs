@@ -1,10 +1,10 @@
-//! The functions' real binaries, run alone as the platform runs them: a lead from the form to the
-//! providers, a kill in between, and the promise that nothing personal is ever logged.
+//! The functions' real binaries, each run as a process of its own as Lambda does: a lead from the form
+//! to the providers, a kill in between, and the promise that nothing personal is ever logged.
 //!
-//! They speak with the local engine and with the simulated providers over loopback. What the
-//! functions do in detail is tested in one process, in the other files.
+//! They talk to the emulator and to the simulated providers over loopback. What the functions do in
+//! detail is tested in one process, in the other files.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod logs;
 
@@ -16,47 +16,66 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use funil_core::delivery::StateKind;
+use funil_core::clock::after;
+use funil_core::delivery::{StateKind, WhenUnknown};
+use funil_core::destination::{self, Destination};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
-use funil_core::settings::Env;
+use funil_core::provider::calendly;
+use funil_core::settings::{Env, Secret};
 use funil_dev::emulator::Emulator;
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
 use funil_dev::simulated::{Behaviour, Providers};
 use funil_store::{AwsConfig, DeliveryKey, Platform, Store, Stream};
 use futures::future::join_all;
 use http::{StatusCode, Uri};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-const DELIVERY_FUNCTIONS: [&str; 4] = ["crm-sync", "mailerlite-sync", "ga4-events", "segment-sync"];
-const FUNCTIONS_OF_PROVIDERS: [(&str, &str); 4] = [
-    ("crm-sync", "crm"),
-    ("mailerlite-sync", "mailerlite"),
-    ("ga4-events", "ga4"),
-    ("segment-sync", "segment"),
-];
+use crate::world::{all_destinations, list};
+
 const TIME_S: u64 = 60;
 
-/// Nobody listens there.
+/// An address without a server.
 const CLOSED: &str = "http://127.0.0.1:1";
 
-/// The credentials: each a text of its own, to be looked for in the logs.
-const SECRETS: [(&str, &str); 13] = [
+/// The site's own credentials. Each is a text of its own, to be looked for in the logs.
+const SECRETS_OF_THE_SITE: [(&str, &str); 9] = [
     ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
     ("HASH_KEY", "qshashkey0123456789"),
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
     ("AWS_SECRET_ACCESS_KEY", "qssecretaccesskey/0123456789+x"),
     ("AWS_SESSION_TOKEN", "qssessiontoken0123456789"),
     ("CALENDLY_SIGNING_KEY", "qscalendlykey0123456789"),
-    ("CRM_API_KEY", "qscrmkey0123456789"),
-    ("MAILERLITE_API_KEY", "qsmailerlitekey0123456789"),
-    ("GA4_API_SECRET", "qsga4secret0123456789"),
-    ("SEGMENT_WRITE_KEY", "qssegmentkey0123456789"),
-    ("WHATSAPP_ACCESS_TOKEN", "qswhatsapptoken0123456789"),
+    ("CALENDLY_API_TOKEN", "qscalendlytoken0123456789"),
     ("WHATSAPP_APP_SECRET", "qswhatsappsecret0123456789"),
     ("WHATSAPP_VERIFY_TOKEN", "qsverifytoken0123456789"),
 ];
+
+/// The local variables of destinations that are no credentials, because they are public or only
+/// names. All others are.
+const NOT_SECRET: [&str; 4] =
+    ["MAILERLITE_GROUPS", "GA4_MEASUREMENT_ID", "WHATSAPP_PHONE_NUMBER_ID", "META_PIXEL_ID"];
+
+/// Every credential: the site's and those of every destination.
+fn secrets() -> Vec<(String, String)> {
+    let of_site = SECRETS_OF_THE_SITE.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let of_destinations = destination::ALL.iter().flat_map(|one| one.local_variables);
+    let of_destinations = of_destinations.filter(|(name, _)| !NOT_SECRET.contains(name));
+    let marked = of_destinations.map(|(name, _)| {
+        (name.to_string(), format!("qs{}0123456789", name.to_lowercase().replace('_', "")))
+    });
+    of_site.into_iter().chain(marked).collect()
+}
+
+/// The names of all functions.
+fn functions() -> Vec<&'static str> {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let env: Env = environment(CLOSED, "funil", nowhere).into_iter().collect();
+    let all = funil_dev::functions::all(&env, &funil_lambda::platform()).unwrap();
+    all.iter().map(|function| function.name).collect()
+}
 
 fn binary(function: &str) -> PathBuf {
     funil_dev::cli::binary(function).unwrap_or_else(|_| {
@@ -64,7 +83,7 @@ fn binary(function: &str) -> PathBuf {
     })
 }
 
-/// A table, the providers, and the environment that all functions of one site share.
+/// A table, the simulated providers, and the environment that all functions of one site share.
 struct Place {
     env: BTreeMap<String, String>,
     providers: Providers,
@@ -79,7 +98,7 @@ impl Place {
         Self::on(Arc::new(emulator), "funil").await
     }
 
-    /// On a table of its own in an engine that others use too.
+    /// On a table of its own, on an emulator that others use too.
     async fn on(emulator: Arc<Emulator>, table: &str) -> Self {
         let providers = Providers::new(Arc::new(|| "2026-01-02T03:04:05.678Z".to_owned()));
         let address = providers.serve().await.unwrap();
@@ -97,14 +116,14 @@ impl Place {
         FunctionProcess::start(&binary(function), env, Lines::Kept).await.unwrap()
     }
 
-    /// How many deliveries of a lead stand so.
+    /// How many deliveries of a lead are in this state.
     async fn delivery_count(&self, lead_id: &str, state: StateKind) -> usize {
         let journey = self.store.journey(LeadId::parse(lead_id).unwrap()).await.unwrap().unwrap();
         journey.deliveries.iter().filter(|delivery| delivery.state.kind() == state).count()
     }
 
     /// Runs every function that was rung, each in a process of its own.
-    async fn answer_rings(&self, rung: &Mutex<BTreeSet<String>>) {
+    async fn run_rung(&self, rung: &Mutex<BTreeSet<String>>) {
         let functions = std::mem::take(&mut *rung.lock().unwrap());
         for function in functions {
             let mut process = self.start(&function).await;
@@ -113,10 +132,13 @@ impl Place {
         }
     }
 
-    /// Lets the minute pass that a lease holds, without anybody waiting: what is open is due.
+    /// Makes everything due that would be within an hour, so that nobody waits for leases to end.
     async fn end_leases(&self, lead_id: LeadId) {
         let journey = self.store.journey(lead_id).await.unwrap().unwrap();
-        for delivery in journey.deliveries.iter().filter(|open| open.state.is_open()) {
+        let soon = after(self.platform.clock.now(), 3600);
+        let due_soon = |due_at: Option<Timestamp>| due_at.is_some_and(|due_at| due_at < soon);
+        let open = journey.deliveries.iter().filter(|one| one.state.is_open());
+        for delivery in open.filter(|one| due_soon(one.due_at())) {
             let key = DeliveryKey::from(delivery);
             let update = json!({
                 "TableName": "funil",
@@ -134,55 +156,60 @@ impl Place {
                 .header("content-type", "application/x-amz-json-1.0")
                 .header("x-amz-date", "20310505T120000Z")
                 .header("authorization", signature);
-            let answer = request.body(update.to_string()).send().await.unwrap();
-            assert!(answer.status().is_success(), "{answer:?}");
+            let response = request.body(update.to_string()).send().await.unwrap();
+            assert!(response.status().is_success(), "{response:?}");
         }
     }
 }
 
 fn environment(emulator: &str, table: &str, providers: SocketAddr) -> BTreeMap<String, String> {
-    let crm = Providers::base_url(providers, "crm");
-    let mailerlite = Providers::base_url(providers, "mailerlite");
-    let ga4 = Providers::base_url(providers, "ga4");
-    let segment = Providers::base_url(providers, "segment");
-    let whatsapp = Providers::base_url(providers, "whatsapp");
-    let plain = [
-        ("TABLE_NAME", table),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", emulator),
-        ("SITE_URL", "https://www.example.com"),
-        ("CORS_ORIGINS", "https://www.example.com"),
-        ("DESTINATIONS", "crm,mailerlite,ga4,segment"),
-        ("DOORBELL_URL", CLOSED),
-        ("CRM_KIND", "leads"),
-        ("CRM_BASE_URL", &crm),
-        ("MAILERLITE_BASE_URL", &mailerlite),
-        ("MAILERLITE_GROUPS", r#"{"questionnaire":"11","marketing":"22"}"#),
-        ("GA4_BASE_URL", &ga4),
-        ("WHATSAPP_BASE_URL", &whatsapp),
-        ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922"),
-        ("GA4_MEASUREMENT_ID", "G-EXAMPLE"),
-        ("SEGMENT_BASE_URL", &segment),
-        ("LOG_LEVEL", "trace"),
-        ("RUST_LOG", "trace"),
+    let base = |name| Providers::base_url(providers, name);
+    let of_destinations = destination::ALL.iter().flat_map(|one| {
+        let local = one.local_variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        local.chain([(one.base_url_variable, base(one.name))])
+    });
+    let of_site = [
+        ("TABLE_NAME", table.to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", emulator.to_owned()),
+        ("SITE_URL", "https://www.example.com".to_owned()),
+        ("CORS_ORIGINS", "https://www.example.com".to_owned()),
+        ("DESTINATIONS", all_destinations()),
+        ("DOORBELL_URL", CLOSED.to_owned()),
+        ("CRM_KIND", "leads".to_owned()),
+        ("CALENDLY_BASE_URL", base("calendly")),
+        ("LOG_LEVEL", "trace".to_owned()),
+        ("RUST_LOG", "trace".to_owned()),
     ];
-    plain
-        .into_iter()
-        .chain(SECRETS)
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let plain = of_destinations.chain(of_site).map(|(name, value)| (name.to_owned(), value));
+    // A later value replaces an earlier one: the secrets replace the local credentials.
+    plain.chain(secrets()).collect()
 }
 
-/// An event of `events/payload-formats` with another body.
-fn shape(name: &str, body: &Value) -> Value {
+/// A sample event of `events/payload-formats` with another body.
+fn sample_event(name: &str, body: &Value) -> Value {
     let path = format!("{}/../events/payload-formats/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let mut event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     event["body"] = Value::from(body.to_string());
     event
 }
 
-fn answer_body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+fn body_of(response: &Value) -> Value {
+    serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
+}
+
+/// An HTTP event with one more header.
+fn with(mut event: Value, header: &str, value: &str) -> Value {
+    event["headers"][header] = json!(value);
+    event
+}
+
+/// A webhook of Calendly's in an HTTP event, signed now.
+fn signed_by_calendly(place: &Place, mut event: Value, body: &str) -> Value {
+    let key = Secret::new(&*place.env["CALENDLY_SIGNING_KEY"]);
+    let signature = calendly::sign(body.as_bytes(), &key, place.platform.clock.now());
+    event["body"] = json!(body);
+    with(event, calendly::SIGNATURE_HEADER, &signature)
 }
 
 fn ring() -> Value {
@@ -190,14 +217,14 @@ fn ring() -> Value {
 }
 
 #[tokio::test]
-async fn a_lead_goes_through_the_real_binaries_whatever_platform_hands_it_over() {
+async fn a_lead_goes_through_the_real_binaries_in_the_payload_format_of_every_platform() {
     let place = Place::new().await;
-    let shapes = ["rest-v1", "http-v2", "function-url", "netlify"];
+    let formats = ["rest-v1", "http-v2", "function-url", "netlify"];
     let lead = |number: usize| {
         (format!("6f1c2f5e-0b0a-4d3e-9a53-00000000000{number}"), format!("ana{number}@example.com"))
     };
     let mut intake = place.start("lead-submit").await;
-    for (number, name) in shapes.into_iter().enumerate() {
+    for (number, name) in formats.into_iter().enumerate() {
         let (id, email) = lead(number);
         let body = json!({
             "leadId": id, "name": "Ana Exemplo", "email": email, "phone": "(11) 98765-4321",
@@ -205,22 +232,33 @@ async fn a_lead_goes_through_the_real_binaries_whatever_platform_hands_it_over()
             "mainStruggle": name, "gaClientId": format!("123456789{number}.1680000000"),
             "consent": {"marketing": true, "analytics": true, "policyVersion": "2026-01"},
         });
-        let answer = intake.invoke(shape(name, &body), TIME_S).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{name}: {answer}");
-        assert_eq!(answer_body(&answer)["leadId"], json!(id), "{name}");
+        let response = intake.invoke(sample_event(name, &body), TIME_S).await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{name}: {response}");
+        assert_eq!(body_of(&response)["leadId"], json!(id), "{name}");
     }
 
-    let drained = join_all(DELIVERY_FUNCTIONS.map(|function| async {
-        let mut process = place.start(function).await;
-        process.invoke(ring(), TIME_S).await.unwrap()
-    }))
-    .await;
-    // MailerLite has two messages of each lead.
-    assert_eq!(drained, [4, 8, 4, 4].map(|settled| json!({"settled": settled})));
+    let mut planned = BTreeMap::new();
+    for number in 0..formats.len() {
+        let id = LeadId::parse(&lead(number).0).unwrap();
+        for delivery in place.store.journey(id).await.unwrap().unwrap().deliveries {
+            *planned.entry(delivery.destination).or_default() += 1;
+        }
+    }
+    // MailerLite has two messages of each lead. No other destination gets anything of a form.
+    let expected = [("crm", 4), ("mailerlite", 8), ("ga4", 4), ("segment", 4)];
+    assert_eq!(planned, expected.map(|(name, count)| (name.to_owned(), count)).into());
+    let drains = destination::ALL.iter().map(|one| async {
+        let mut process = place.start(one.function).await;
+        (one.name, process.invoke(ring(), TIME_S).await.unwrap())
+    });
+    for (name, response) in join_all(drains).await {
+        let settled: u32 = planned.get(name).copied().unwrap_or_default();
+        assert_eq!(response, json!({"settled": settled}), "{name}");
+    }
 
     let ga4 = place.providers.ga4_events();
     let segment = place.providers.segment_messages();
-    for (number, name) in shapes.into_iter().enumerate() {
+    for (number, name) in formats.into_iter().enumerate() {
         let (id, email) = lead(number);
         let contact = place.providers.crm_contact(&id).unwrap();
         assert_eq!(contact["contact"]["email"], json!(email), "{name}: {contact}");
@@ -237,7 +275,7 @@ async fn a_lead_goes_through_the_real_binaries_whatever_platform_hands_it_over()
     }
 }
 
-/// Where functions are rung: notes whom, and answers at once.
+/// A server that notes which functions are rung, and responds at once.
 async fn doorbell() -> (String, Arc<Mutex<BTreeSet<String>>>) {
     let rung = Arc::new(Mutex::new(BTreeSet::new()));
     let noted = Arc::clone(&rung);
@@ -251,62 +289,103 @@ async fn doorbell() -> (String, Arc<Mutex<BTreeSet<String>>>) {
     (url, rung)
 }
 
-#[tokio::test]
-async fn functions_killed_in_the_middle_of_their_work_are_swept_after() {
-    let mut place = Place::new().await;
-    let (url, rung) = doorbell().await;
-    place.env.insert("DOORBELL_URL".to_owned(), url);
-    let lead_id = LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap();
-    let body = json!({
-        "leadId": lead_id, "name": "Ana", "email": "ana@example.com", "businessType": "consultoria",
-        "consent": {"marketing": true, "analytics": true},
-    });
-    let mut intake = place.start("lead-submit").await;
-    assert_eq!(intake.invoke(shape("http-v2", &body), TIME_S).await.unwrap()["statusCode"], 200);
+/// Kills the function of a destination while its provider, which has acted, has not responded yet.
+async fn kill_during_its_request(place: &Place, destination: &Destination) {
+    let Destination { name, function, .. } = destination;
+    place.providers.behave(name, Behaviour::HangAfterEffect);
+    let mut process = place.start(function).await;
+    tokio::select! {
+        _ = process.invoke(ring(), TIME_S) => panic!("{function} ended while {name} hung"),
+        () = place.providers.until_received(name, 1) => {}
+    }
+    process.kill().await;
+    let ended = process.invoke(ring(), TIME_S).await;
+    assert!(matches!(&ended, Err(InvocationError::Ended { .. })), "{function}: {ended:?}");
+    place.providers.behave(name, Behaviour::Normal);
+}
 
-    // Each is killed while its provider, which may have acted, has not answered yet.
-    for (function, provider) in FUNCTIONS_OF_PROVIDERS {
-        place.providers.behave(provider, Behaviour::HangAfterEffect);
-        let mut process = place.start(function).await;
-        tokio::select! {
-            _ = process.invoke(ring(), TIME_S) => panic!("{function} ended while {provider} hung"),
-            () = place.providers.until_received(provider, 1) => {}
-        }
-        process.kill().await;
-        let ended = process.invoke(ring(), TIME_S).await;
-        assert!(matches!(&ended, Err(InvocationError::Ended { .. })), "{function}: {ended:?}");
-        place.providers.behave(provider, Behaviour::Normal);
+/// Kills the function of every destination that has deliveries of a lead, and lets `dispatch` run
+/// until they are settled. Returns the names of these destinations.
+async fn kill_and_sweep(
+    place: &Place,
+    lead_id: LeadId,
+    rung: &Mutex<BTreeSet<String>>,
+) -> BTreeSet<&'static str> {
+    let planned = place.store.journey(lead_id).await.unwrap().unwrap().deliveries;
+    let open = |one: &Destination| {
+        planned.iter().any(|delivery| delivery.destination == one.name && delivery.state.is_open())
+    };
+    let mut killed = BTreeSet::new();
+    for destination in destination::ALL.iter().filter(|one| open(one)) {
+        kill_during_its_request(place, destination).await;
+        killed.insert(destination.name);
     }
     place.providers.release_hung();
 
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     let mut dispatch = place.start("dispatch").await;
-    // While the leases hold, a sweep finds nobody's work in their hands to do again.
+    // While the leases last, a sweep does not do again what the killed functions had begun.
     for _ in 0..4 {
         dispatch.invoke(schedule.clone(), TIME_S).await.unwrap();
-        place.answer_rings(&rung).await;
+        place.run_rung(rung).await;
         place.end_leases(lead_id).await;
     }
-
-    for delivery in place.store.journey(lead_id).await.unwrap().unwrap().deliveries {
-        let expected = match delivery.destination.as_str() {
-            "ga4" => StateKind::Unknown,
-            _ => StateKind::Delivered,
+    let soon = after(place.platform.clock.now(), 3600);
+    let swept = place.store.journey(lead_id).await.unwrap().unwrap().deliveries;
+    for delivery in swept.iter().filter(|one| one.due_at().is_none_or(|due_at| due_at < soon)) {
+        let expected = match destination::find(&delivery.destination).unwrap().when_unknown {
+            WhenUnknown::Never => StateKind::Delivered,
+            WhenUnknown::Final | WhenUnknown::NeedsPerson => StateKind::Unknown,
         };
         assert_eq!(delivery.state.kind(), expected, "{delivery:?}");
     }
+    killed
+}
+
+#[tokio::test]
+async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_sweeps() {
+    let mut place = Place::new().await;
+    let (url, rung) = doorbell().await;
+    place.env.insert("DOORBELL_URL".to_owned(), url);
+    let lead_id = LeadId::parse("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11").unwrap();
+    let body = json!({
+        "leadId": lead_id, "name": "Ana", "email": "ana@example.com", "phone": "(11) 98765-4321",
+        "businessType": "consultoria",
+        "consent": {"marketing": true, "analytics": true, "ads": true, "whatsapp": true},
+    });
+    let mut intake = place.start("lead-submit").await;
+    let response = intake.invoke(sample_event("http-v2", &body), TIME_S).await.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
+    let mut killed = kill_and_sweep(&place, lead_id, &rung).await;
     assert_eq!(place.providers.crm_contact_count(), 1);
     assert_eq!(place.providers.crm_triggers(&lead_id.to_string()).values().sum::<u32>(), 1);
-    assert_eq!(place.providers.received("ga4").len(), 1, "never called again");
+    assert_eq!(place.providers.received("ga4").len(), 1, "it is never sent again");
     assert_eq!(place.providers.segment_messages().len(), 2);
     let mut groups: Vec<_> =
         place.providers.group_joins().into_iter().map(|join| join.group).collect();
     groups.sort();
-    assert_eq!(groups, ["11", "22"]);
+    assert_eq!(groups, ["101", "102"]);
+
+    // A booking reaches the destinations that a form does not.
+    let rest = destination::ALL.iter().filter(|one| !killed.contains(one.name));
+    place.env.insert("DESTINATIONS".to_owned(), list(rest));
+    let booking = crate::calendly::created("INV1").to_string();
+    let event = signed_by_calendly(&place, sample_event("http-v2", &Value::Null), &booking);
+    let mut webhook = place.start("calendar-webhook").await;
+    let response = webhook.invoke(event, TIME_S).await.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
+    killed.extend(kill_and_sweep(&place, lead_id, &rung).await);
+    assert_eq!(place.providers.meta_events().len(), 1, "Meta leaves out the repeated event");
+    assert_eq!(place.providers.received("whatsapp").len(), 1, "it is never sent again");
+    let all: BTreeSet<&str> = destination::ALL.iter().map(|one| one.name).collect();
+    assert_eq!(
+        killed, all,
+        "a destination that neither a form nor a booking reaches needs its event"
+    );
 }
 
 #[tokio::test]
-async fn a_function_that_takes_longer_than_it_may_is_killed() {
+async fn a_function_that_takes_longer_than_its_limit_is_killed() {
     let place = Place::new().await;
     let mut process = place.start("crm-sync").await;
     let late = process.invoke(ring(), 0).await;
@@ -315,12 +394,10 @@ async fn a_function_that_takes_longer_than_it_may_is_killed() {
     assert!(ended.contains("signal: 9"), "{ended}");
 }
 
-#[test]
-fn a_binary_started_by_hand_says_how_it_is_run() {
+#[tokio::test]
+async fn a_binary_started_by_hand_says_how_to_run_it() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    for function in
-        DELIVERY_FUNCTIONS.into_iter().chain(["lead-submit", "dispatch", "health", "metrics"])
-    {
+    for function in functions() {
         let mut command = Command::new(binary(function));
         let output =
             command.env_clear().envs(environment(CLOSED, "funil", nowhere)).output().unwrap();
@@ -334,16 +411,16 @@ fn a_binary_started_by_hand_says_how_it_is_run() {
 }
 
 #[tokio::test]
-async fn one_event_gets_its_answer_from_a_process_of_its_own() {
+async fn one_event_gets_the_response_of_a_process_of_its_own() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let mut env = environment(CLOSED, "funil", nowhere);
     env.insert("LOG_LEVEL".to_owned(), "error".to_owned());
-    let preflight = shape("options-preflight-v2", &Value::Null);
-    let answer = funil_dev::cli::invoke("lead-submit", preflight, env).await.unwrap();
-    assert_eq!(answer["statusCode"], 204, "{answer}");
+    let preflight = sample_event("options-preflight-v2", &Value::Null);
+    let response = funil_dev::cli::invoke("lead-submit", preflight, env).await.unwrap();
+    assert_eq!(response["statusCode"], 204, "{response}");
 
     let error = funil_dev::cli::invoke("lead-submit", json!({}), []).await.unwrap_err().to_string();
-    assert!(error.starts_with("the function ended before it responded (exit status: 1"), "{error}");
+    assert!(error.starts_with("the function ended before it answered (exit status: 1"), "{error}");
     for name in ["fax-sync", "../lead-submit", ""] {
         let error = funil_dev::cli::invoke(name, json!({}), []).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("there is no {name} in /")), "{error}");

@@ -1,7 +1,31 @@
-//! Delivering: the loop, its gate, and what destinations get.
+//! Delivering: the worker's loop, the breaker and the limiter, and what each destination gets.
 
 mod breaker;
 mod conditions;
 mod crm;
 mod delivery;
+mod leases;
 mod limiter;
+mod retries;
+mod siblings;
+mod unanswered;
+
+use funil_core::id::LeaseId;
+use funil_store::{Claim, Claimed, Claiming};
+
+use crate::world::{Plan, World, lead};
+
+/// A world with one destination.
+fn only(destination: &str) -> Plan {
+    World::plan().with("DESTINATIONS", destination)
+}
+
+/// Claims the lead's delivery, as a worker does that dies right after.
+async fn claim(world: &World, destination: &str) -> Box<Claim> {
+    let key = world.delivery_key(lead(), destination).await;
+    let lease = LeaseId::random(world.entropy());
+    match world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap() {
+        Claimed::Ours(claim) => claim,
+        Claimed::NotDue => panic!("the delivery of {destination} is not due"),
+    }
+}

@@ -1,9 +1,9 @@
-//! The whole system, from a call at its front door to what the providers hold, in one process.
+//! The whole system in one process, from a request to a function to what the providers received.
 //!
-//! One file per subject; [`world`] is what most of them stand in. `binaries` has the real processes,
-//! `tidy` the code's own rules.
+//! One file per subject, most of which use a [`world`]. `binaries` runs the real processes, and `tidy`
+//! checks the rules for the code itself.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its scaffolding too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use funil_tests::{calendly, proxy, world};
 

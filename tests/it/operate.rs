@@ -1,6 +1,7 @@
-//! Operating: dispatch, alerts, health, replay.
+//! Operating: dispatch, syncs, alerts, health and replays.
 
 mod alerts;
 mod dispatch;
 mod health;
 mod replay;
+mod sync;

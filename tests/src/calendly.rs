@@ -1,6 +1,7 @@
-//! Calendly as a caller: its webhooks' bodies, and its signature under the world's clock.
+//! Calendly as a caller: the bodies of its webhooks, signed by the world's clock.
 //!
-//! The shapes are those of `docs/providers.md` ("Calendly"). It must not know what becomes of a call.
+//! The payload formats are those of `docs/providers.md` ("Calendly"). It must not know what becomes of
+//! a booking.
 
 use funil_core::booking::BookingId;
 use funil_core::clock::Clock as _;
@@ -9,7 +10,7 @@ use funil_core::settings::Secret;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, CALENDLY_KEY, Deployment, EMAIL, World};
+use crate::world::{CALENDLY_KEY, Deployment, EMAIL, Response, World};
 
 /// When the booked call begins: three days after the world.
 pub const STARTS_AT: &str = "2031-05-08T17:00:00.000000Z";
@@ -27,7 +28,7 @@ fn webhook(event: &str, payload: &Value) -> Value {
     })
 }
 
-/// Somebody booked: the lead of the world by their e-mail, with no lead id.
+/// A booking with the e-mail of the world's lead, and without a lead id.
 pub fn created(invitee: &str) -> Value {
     webhook(
         "invitee.created",
@@ -70,7 +71,7 @@ pub fn created(invitee: &str) -> Value {
     )
 }
 
-/// They called it off.
+/// The cancellation of that booking.
 pub fn canceled(invitee: &str) -> Value {
     let mut body = created(invitee);
     body["event"] = json!("invitee.canceled");
@@ -81,7 +82,7 @@ pub fn canceled(invitee: &str) -> Value {
     body
 }
 
-/// The two halves of a move: the end of the old booking, and the new one.
+/// The two webhooks of a rescheduled call: the end of the old booking, and the new booking.
 pub fn moved(old: &str, new: &str) -> [Value; 2] {
     let mut ended = canceled(old);
     ended["payload"]["rescheduled"] = json!(true);
@@ -94,7 +95,7 @@ pub fn moved(old: &str, new: &str) -> [Value; 2] {
     [ended, began]
 }
 
-/// They did not come (`created`), or it turned out that they did (`deleted`).
+/// The invitee did not come (`created`), or it turned out that they did (`deleted`).
 pub fn no_show(invitee: &str, action: &str) -> Value {
     let mut body = webhook(
         &format!("invitee_no_show.{action}"),
@@ -113,20 +114,20 @@ pub fn booking(invitee: &str) -> BookingId {
     BookingId::parse(invitee).unwrap()
 }
 
-/// Sends bytes to `calendar-webhook` under a signature.
-pub async fn send_signed(functions: &Deployment, signature: &str, body: &[u8]) -> Answer {
+/// Sends bytes to `calendar-webhook` with this signature.
+pub async fn send_signed(functions: &Deployment, signature: &str, body: &[u8]) -> Response {
     let headers = [("content-type", "application/json"), (calendly::SIGNATURE_HEADER, signature)];
-    functions.call("calendar-webhook", Method::POST, &headers, body).await
+    functions.send("calendar-webhook", Method::POST, &headers, body).await
 }
 
 impl World {
     /// Sends a webhook of Calendly's, signed now.
-    pub async fn calendly(&self, body: &Value) -> Answer {
+    pub async fn calendly(&self, body: &Value) -> Response {
         self.calendly_bytes(body.to_string().as_bytes()).await
     }
 
     /// Sends bytes as a webhook of Calendly's, signed now.
-    pub async fn calendly_bytes(&self, body: &[u8]) -> Answer {
+    pub async fn calendly_bytes(&self, body: &[u8]) -> Response {
         let signature = calendly::sign(body, &Secret::new(CALENDLY_KEY), self.clock.now());
         send_signed(self, &signature, body).await
     }

@@ -1,6 +1,7 @@
-//! A proxy before the engine: counts what each call of the table costs, and breaks calls when told.
+//! A proxy in front of the emulator: counts what each request about items costs, and breaks requests
+//! on demand.
 //!
-//! It must not know what the calls are for.
+//! It must not know what the requests are for.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::world::{client, emulator};
 
-/// Operations on items: the ones that cost units.
+/// The operations on items, which cost capacity units.
 const COSTLY: [&str; 7] = [
     "BatchGetItem",
     "DeleteItem",
@@ -28,42 +29,43 @@ const COSTLY: [&str; 7] = [
     "UpdateItem",
 ];
 
-/// What was asked of the table so far.
+/// What the requests cost so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bill {
-    /// How often each operation was asked for.
-    pub calls: BTreeMap<String, u32>,
+    /// How many requests there were of each operation.
+    pub requests: BTreeMap<String, u32>,
     /// Units written, indexes included.
     pub write_units: f64,
     /// Units read.
     pub read_units: f64,
 }
 
-/// How a call breaks.
+/// How a request breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
     /// The connection closes before the table has seen it.
     BeforeEffect,
-    /// The connection closes when the table has done it.
+    /// The connection closes after the table has done it.
     AfterEffect,
-    /// The table never sees it, and nobody answers.
+    /// The table never sees it, and there is no response.
     HangBefore,
-    /// The table has done it, and nobody answers.
+    /// The table has done it, and there is no response.
     HangAfter,
-    /// The table has no capacity left: `ProvisionedThroughputExceeded` as the reason of a transaction's
-    /// cancellation, the exception of that name for any other call.
+    /// The table has no capacity left: a transaction is cancelled for
+    /// `ProvisionedThroughputExceeded`, any other request gets the exception of that name.
     Exceeded,
-    /// `ThrottlingException`, whatever the call.
+    /// `ThrottlingException`, whatever the request.
     Throttled,
-    /// Another transaction is at the item: `TransactionConflict` as the reason of a cancellation,
-    /// `TransactionConflictException` for a single write. A read knows none: it fails with 500.
+    /// Another transaction has the item: a transaction is cancelled for `TransactionConflict`, a single
+    /// write gets `TransactionConflictException`. For a read there is no such error, so it fails with
+    /// 500.
     Conflict,
-    /// `TransactionInProgressException`; what is no transaction gets `RequestLimitExceeded`.
+    /// A transaction gets `TransactionInProgressException`, any other request `RequestLimitExceeded`.
     InProgress,
 }
 
 impl Break {
-    /// Whether the table does what it was asked.
+    /// Whether the request still takes effect.
     const fn takes_effect(self) -> bool {
         match self {
             Self::AfterEffect | Self::HangAfter => true,
@@ -77,7 +79,7 @@ impl Break {
     }
 }
 
-/// DynamoDB's name for an error, as it stands in the answer's body.
+/// The body of a response with DynamoDB's name for an error.
 pub fn error_body(code: &str) -> Value {
     json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "scripted"})
 }
@@ -93,33 +95,33 @@ pub fn cancelled_body(codes: &[&str]) -> Value {
     })
 }
 
-/// Which calls on items break: these, counted from zero, for so many of the SDK's tries each.
+/// Which requests about items break: these, counted from zero, for this many of the SDK's tries each.
 #[derive(Clone, Debug)]
 struct Fault {
-    calls: std::ops::Range<usize>,
+    requests: std::ops::Range<usize>,
     tries: u32,
     how: Break,
 }
 
-/// A call on items, as the SDK names it in each of its tries.
+/// A request about items, with the id that the SDK gives it in each of its tries.
 #[derive(Debug)]
-struct Call {
+struct Seen {
     id: String,
     broken: u32,
 }
 
-/// A proxy that keeps the bill.
+/// A proxy that counts the cost.
 pub struct Proxy {
     emulator: String,
     client: reqwest::Client,
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
-    seen: Mutex<Vec<Call>>,
+    seen: Mutex<Vec<Seen>>,
     held: Notify,
 }
 
 impl Proxy {
-    /// Starts one; answers where it listens, too.
+    /// Starts a proxy; returns it with its address.
     pub async fn start() -> (Arc<Self>, String) {
         let proxy = Arc::new(Self {
             emulator: emulator().await,
@@ -136,47 +138,53 @@ impl Proxy {
         (proxy, url)
     }
 
-    /// The bill since the last look.
+    /// What the requests cost since the last `take`.
     pub fn take(&self) -> Bill {
         std::mem::take(&mut *self.bill.lock().unwrap())
     }
 
-    /// How many calls on items there were since this was last told to break some; what the SDK tries
-    /// again is one call.
+    /// How many requests about items there were since [`Proxy::break_requests`]. The SDK's tries of one
+    /// request count once.
     pub fn seen(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 
-    /// Breaks these of the calls on items to come, counted from zero, for so many of the SDK's tries.
-    pub fn break_calls(&self, calls: std::ops::Range<usize>, tries: u32, how: Break) {
+    /// Breaks these of the following requests about items, counted from zero, for this many of the
+    /// SDK's tries each.
+    pub fn break_requests(&self, requests: std::ops::Range<usize>, tries: u32, how: Break) {
         self.seen.lock().unwrap().clear();
-        *self.fault.lock().unwrap() = Some(Fault { calls, tries, how });
+        *self.fault.lock().unwrap() = Some(Fault { requests, tries, how });
     }
 
-    /// Breaks nothing any more.
+    /// The old name of [`Proxy::break_requests`].
+    pub fn break_calls(&self, requests: std::ops::Range<usize>, tries: u32, how: Break) {
+        self.break_requests(requests, tries, how);
+    }
+
+    /// Stops breaking requests.
     pub fn mend(&self) {
         *self.fault.lock().unwrap() = None;
     }
 
-    /// How many calls broke since this was last told to break some.
+    /// How many requests broke since [`Proxy::break_requests`].
     pub fn broken(&self) -> usize {
-        self.seen.lock().unwrap().iter().filter(|call| call.broken > 0).count()
+        self.seen.lock().unwrap().iter().filter(|request| request.broken > 0).count()
     }
 
-    /// Returns once a call hangs that nobody has been told of.
+    /// Returns when the next request hangs, or at once for one that hung since the last time.
     pub async fn held(&self) {
         self.held.notified().await;
     }
 
-    /// Whether this try of a call breaks.
+    /// How this try of a request breaks, if it does.
     fn next_break(&self, id: &str) -> Option<Break> {
         let mut seen = self.seen.lock().unwrap();
-        let number = seen.iter().position(|call| call.id == id).unwrap_or_else(|| {
-            seen.push(Call { id: id.to_owned(), broken: 0 });
+        let number = seen.iter().position(|request| request.id == id).unwrap_or_else(|| {
+            seen.push(Seen { id: id.to_owned(), broken: 0 });
             seen.len() - 1
         });
         let fault = self.fault.lock().unwrap().clone()?;
-        if !fault.calls.contains(&number) || seen[number].broken >= fault.tries {
+        if !fault.requests.contains(&number) || seen[number].broken >= fault.tries {
             return None;
         }
         seen[number].broken += 1;
@@ -186,11 +194,11 @@ impl Proxy {
 
 async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
     let operation = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
-    let mut asked: Value = serde_json::from_slice(&body).unwrap();
+    let mut request: Value = serde_json::from_slice(&body).unwrap();
     let costs = COSTLY.contains(&operation);
     let breaks = if costs {
         let id = headers.get("amz-sdk-invocation-id").and_then(|id| id.to_str().ok());
-        // What a test asks by hand is no call of the system's.
+        // A request that a test makes by hand has no id, and does not count.
         id.and_then(|id| proxy.next_break(id))
     } else {
         None
@@ -199,27 +207,27 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         return broken(&proxy, how, operation).await;
     }
     if costs {
-        asked["ReturnConsumedCapacity"] = json!("INDEXES");
+        request["ReturnConsumedCapacity"] = json!("INDEXES");
     }
     let mut onward = headers.clone();
     for name in ["host", "content-length"] {
         onward.remove(name);
     }
-    let answer = proxy.client.post(&proxy.emulator).headers(onward).body(asked.to_string());
-    let answer = answer.send().await.unwrap();
-    let status = answer.status();
-    let bytes = answer.bytes().await.unwrap();
+    let response = proxy.client.post(&proxy.emulator).headers(onward).body(request.to_string());
+    let response = response.send().await.unwrap();
+    let status = response.status();
+    let bytes = response.bytes().await.unwrap();
     if costs {
-        let told: Value = serde_json::from_slice(&bytes).unwrap();
-        let consumed = &told["ConsumedCapacity"];
+        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        let consumed = &body["ConsumedCapacity"];
         let consumed = consumed
             .as_array()
             .map_or_else(|| units(consumed), |tables| tables.iter().map(units).sum());
         let mut bill = proxy.bill.lock().unwrap();
-        *bill.calls.entry(operation.to_owned()).or_default() += 1;
+        *bill.requests.entry(operation.to_owned()).or_default() += 1;
         match operation {
             "BatchGetItem" | "GetItem" | "Query" => bill.read_units += consumed,
-            // A condition that fails costs its write all the same, and its answer does not tell.
+            // A condition that fails costs the write nevertheless, and the response does not say so.
             _ => bill.write_units += if status == StatusCode::OK { consumed } else { 1.0 },
         }
     }
@@ -229,7 +237,7 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     (status, [("content-type", "application/x-amz-json-1.0")], bytes).into_response()
 }
 
-/// What the caller gets of a broken call, if anything.
+/// The response to a broken request, if there is one.
 async fn broken(proxy: &Proxy, how: Break, operation: &str) -> Response {
     let transaction = operation == "TransactWriteItems";
     let read = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
@@ -258,9 +266,9 @@ async fn broken(proxy: &Proxy, how: Break, operation: &str) -> Response {
     (status, [("content-type", "application/x-amz-json-1.0")], refused.to_string()).into_response()
 }
 
-/// A response whose body fails at once, so that the connection ends without an answer.
+/// A response whose body fails at once, so that the connection closes without a response.
 pub fn closed() -> Response {
-    let fail = async { Err::<Bytes, _>(std::io::Error::other("told to close")) };
+    let fail = async { Err::<Bytes, _>(std::io::Error::other("closed on purpose")) };
     Body::from_stream(futures::stream::once(fail)).into_response()
 }
 

@@ -1,36 +1,41 @@
-//! The world a test lives in: a table of its own on one engine per process, providers on loopback, a
-//! clock that stands still, and every function and worker of Funil.
+//! The world that a test runs in: a table of its own on the emulator of the process, simulated
+//! providers on loopback, a clock that only the test moves, and every function and worker of Funil.
 //!
-//! A world is strict. [`World::finish`] fails where a delivery is still open, where a provider was
-//! called more or less often than the test said, or where somebody was resubscribed; a test that
-//! forgets to finish fails too. It must not know what any test is about.
+//! A world is strict. [`World::finish`] fails if a delivery is still open, if a provider got more or
+//! fewer requests than the test expected, or if somebody was resubscribed. A test that does not call
+//! it fails too. It must not know what any test is about.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use funil_core::clock::{Clock, Entropy, after};
+use funil_core::clock::{Clock as _, Entropy, after};
 use funil_core::delivery::Delivery;
-use funil_core::destination;
+use funil_core::destination::{self, Destination};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::Env;
 use funil_delivery::{Patience, Worker};
 use funil_dev::emulator::Emulator;
 use funil_dev::functions;
-use funil_dev::server::front_door;
 use funil_dev::simulated::Providers;
-use funil_lambda::Function;
-use funil_store::{AwsConfig, DeliveryKey, Due, Journey, Platform, Store, Stream, TablePatience};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use funil_store::{DeliveryKey, Due, Journey, Platform, Store, TablePatience};
+use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// When every world begins. Far ahead, so that no engine's TTL ever removes anything by itself.
+pub use deployment::{Answer, Deployment, Response};
+pub use plan::Plan;
+pub(crate) use plan::environment;
+pub use time::{CountedEntropy, ManualClock};
+
+mod deployment;
+mod plan;
+mod time;
+
+/// When every world begins. Far ahead, so that the emulator's TTL removes nothing.
 pub(crate) const BEGINNING: &str = "2031-05-05T12:00:00Z";
 /// The site's `HASH_KEY`.
 pub const HASH_KEY: &str = "hash-key-of-the-tests";
@@ -40,31 +45,32 @@ pub const SERVICE_TOKEN: &str = "service-token-of-the-tests";
 pub const CALENDLY_KEY: &str = "calendly-key-of-the-tests";
 /// The site's `WHATSAPP_APP_SECRET`.
 pub const WHATSAPP_APP_SECRET: &str = "whatsapp-app-secret";
-/// The caller of a submission that says nothing else.
+/// The caller's address where a test names none.
 pub const CALLER: &str = "203.0.113.10";
 /// The lead of [`lead_body`].
 pub const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 /// The e-mail of [`lead_body`].
 pub const EMAIL: &str = "ana@example.com";
-/// The providers that have an interface.
-const PROVIDERS: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"];
-/// Nobody is later than this.
+/// The destinations that only a booking reaches, and no form: Meta counts booked calls, and WhatsApp
+/// sends messages about them. So a world has them only if its test turns them on.
+const OF_BOOKINGS_ALONE: [&str; 2] = ["meta", "whatsapp"];
+/// Later than anything that is due.
 const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
 
-static ENGINE: OnceCell<Emulator> = OnceCell::const_new();
+static EMULATOR: OnceCell<Emulator> = OnceCell::const_new();
 static TABLES: AtomicU64 = AtomicU64::new(0);
 
-/// Where the process's engine listens.
+/// The address of the process's emulator.
 pub async fn emulator() -> String {
-    ENGINE.get_or_init(|| async { Emulator::memory().await.unwrap() }).await.endpoint()
+    EMULATOR.get_or_init(|| async { Emulator::memory().await.unwrap() }).await.endpoint()
 }
 
-/// A client for what a test does beside the system.
+/// An HTTP client for what a test does besides the system.
 pub fn client() -> reqwest::Client {
     Platform::new(Arc::new(ManualClock::new()), Arc::new(CountedEntropy::default())).http
 }
 
-/// A lead that agrees to everything.
+/// The form of a lead that agrees to marketing and analytics.
 pub fn lead_body() -> Value {
     json!({
         "leadId": LEAD,
@@ -94,360 +100,52 @@ pub fn questionnaire_body() -> Value {
     })
 }
 
-/// The lead of [`lead_body`], parsed.
+/// The names of destinations, as `DESTINATIONS` lists them.
+pub fn list<'d>(destinations: impl IntoIterator<Item = &'d &'static Destination>) -> String {
+    let names: Vec<&str> = destinations.into_iter().map(|destination| destination.name).collect();
+    names.join(",")
+}
+
+/// The names of all destinations, as `DESTINATIONS` lists them.
+pub fn all_destinations() -> String {
+    list(destination::ALL)
+}
+
+/// The names of the destinations that a form reaches, as `DESTINATIONS` lists them.
+pub fn destinations_of_forms() -> String {
+    list(destination::ALL.iter().filter(|one| !OF_BOOKINGS_ALONE.contains(&one.name)))
+}
+
+/// The id of the lead of [`lead_body`].
 pub fn lead() -> LeadId {
     LeadId::parse(LEAD).unwrap()
 }
 
-/// A clock that a test moves.
-#[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
-
-impl ManualClock {
-    fn new() -> Self {
-        Self(Mutex::new(BEGINNING.parse().unwrap()))
-    }
-
-    fn set(&self, at: Timestamp) {
-        *self.0.lock().unwrap() = at;
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
-/// Bytes that look random, never repeat, and are the same in every run.
-#[derive(Debug, Default)]
-pub struct CountedEntropy(AtomicU64);
-
-impl Entropy for CountedEntropy {
-    fn bytes(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        for half in bytes.chunks_exact_mut(8) {
-            // SplitMix64: a bijection of the counter, so no two are equal.
-            let mut z = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            z = z.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
-        }
-        bytes
-    }
-}
-
-/// An answer of a function to an HTTP call.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-}
-
-impl Answer {
-    fn of(event: &Value) -> Self {
-        let (status, headers, body) = front_door::answer(event);
-        assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP answer: {event}");
-        Self { status: status.as_u16(), headers, body }
-    }
-
-    /// A header, or nothing.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    /// The lead that a submission was accepted as.
-    pub fn lead(&self) -> LeadId {
-        assert_eq!(self.status, 200, "{self:?}");
-        LeadId::parse(self.json()["leadId"].as_str().unwrap()).unwrap()
-    }
-}
-
-/// All functions under one environment.
-pub struct Deployment {
-    functions: Vec<Function>,
-    clock: Arc<ManualClock>,
-}
-
-impl Deployment {
-    /// A function by its name.
-    pub fn function(&self, name: &str) -> &Function {
-        self.functions.iter().find(|function| function.name == name).unwrap()
-    }
-
-    /// All of them.
-    pub fn functions(&self) -> &[Function] {
-        &self.functions
-    }
-
-    /// Invokes a function with any event.
-    pub async fn invoke(&self, function: &str, event: Value) -> Value {
-        let stop_at = after(self.clock.now(), 60);
-        self.function(function).invoke(event, stop_at).await
-    }
-
-    /// Calls a function over HTTP, as a caller at `ip`.
-    pub async fn call_from(
-        &self,
-        ip: &str,
-        function: &str,
-        method: Method,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| {
-                let name: HeaderName = name.parse().unwrap();
-                (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
-            })
-            .collect();
-        let ip: IpAddr = ip.parse().unwrap();
-        let path = format!("/{function}");
-        let event = front_door::event(&method, &path, "", &headers, body, ip);
-        Answer::of(&self.invoke(function, event).await)
-    }
-
-    /// Calls a function over HTTP.
-    pub async fn call(
-        &self,
-        function: &str,
-        method: Method,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        self.call_from(CALLER, function, method, headers, body).await
-    }
-
-    /// Asks a function for something, with a query.
-    pub async fn get(&self, function: &str, query: &str) -> Answer {
-        let path = format!("/{function}");
-        let ip: IpAddr = CALLER.parse().unwrap();
-        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
-        Answer::of(&self.invoke(function, event).await)
-    }
-
-    /// Calls a function as one who knows the service token does.
-    pub async fn authorised(&self, function: &str, body: &Value) -> Answer {
-        self.authorised_as(SERVICE_TOKEN, function, body).await
-    }
-
-    /// Calls a function with some token.
-    pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Answer {
-        let token = format!("Bearer {token}");
-        let headers = [("content-type", "application/json"), ("authorization", &*token)];
-        self.call(function, Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead as the page does.
-    pub async fn submit(&self, body: &Value) -> Answer {
-        self.submit_with(&[], body).await
-    }
-
-    /// Answers the questionnaire as the page does.
-    pub async fn answer_questionnaire(&self, body: &Value) -> Answer {
-        self.answer_questionnaire_with(&[], body).await
-    }
-
-    /// Answers the questionnaire with more headers.
-    pub async fn answer_questionnaire_with(
-        &self,
-        headers: &[(&str, &str)],
-        body: &Value,
-    ) -> Answer {
-        self.post("questionnaire-submit", headers, body).await
-    }
-
-    /// Posts JSON with more headers.
-    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let mut all = vec![("content-type", "application/json")];
-        all.extend(headers);
-        self.call(function, Method::POST, &all, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead from another address.
-    pub async fn submit_from(&self, ip: &str, body: &Value) -> Answer {
-        let headers = [("content-type", "application/json")];
-        self.call_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// Submits a lead with more headers.
-    pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
-        self.post("lead-submit", headers, body).await
-    }
-}
-
-/// What a world is to be, before it is.
-#[must_use]
-pub struct Plan {
-    variables: BTreeMap<String, Option<String>>,
-    provider_urls: Vec<(String, String)>,
-    request_timeout: Duration,
-}
-
-impl Plan {
-    /// With a variable of the environment.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.variables.insert(name.to_owned(), Some(value.to_owned()));
-        self
-    }
-
-    /// Without a variable of the environment.
-    pub fn without(mut self, name: &str) -> Self {
-        self.variables.insert(name.to_owned(), None);
-        self
-    }
-
-    /// With less patience for providers that do not answer.
-    pub const fn impatient(mut self) -> Self {
-        self.request_timeout = Duration::from_millis(300);
-        self
-    }
-
-    /// With a variable that points to a provider of this world.
-    pub fn with_provider_url(mut self, name: &str, provider: &str) -> Self {
-        self.provider_urls.push((name.to_owned(), provider.to_owned()));
-        self
-    }
-
-    /// Makes it.
-    pub async fn start(self) -> World {
-        let clock = Arc::new(ManualClock::new());
-        let telling = Arc::clone(&clock);
-        let providers = Providers::new(Arc::new(move || telling.now().to_string()));
-        let address = providers.serve().await.unwrap();
-        providers.make_fields([
-            "call_date",
-            "call_status",
-            "lead_id",
-            "amanda_score",
-            "business_type",
-            "traffic_source",
-            "signup_date",
-            "stage",
-            "questionnaire_url",
-            "questionnaire_deadline",
-            "questionnaire_completed",
-            "transformation_score",
-            "booking_url",
-        ]);
-        let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));
-        let mut variables = environment(&table, &emulator().await, address);
-        for (name, value) in self.variables {
-            match value {
-                Some(value) => drop(variables.insert(name, value)),
-                None => drop(variables.remove(&name)),
-            }
-        }
-        for (name, provider) in self.provider_urls {
-            variables.insert(name, Providers::base_url(address, &provider));
-        }
-        let env: Env = variables.clone().into_iter().collect();
-        let telling: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let platform = Platform::new(telling, Arc::new(CountedEntropy::default()));
-        let mut settings = env.settings();
-        let aws = AwsConfig::read(&mut settings).unwrap();
-        let store = Store::connect(&aws, &table, &platform);
-        let hash = HashKey::new(HASH_KEY).unwrap();
-        store.create_table(&hash, Stream::Off).await.unwrap();
-        let mut world = World {
-            providers,
-            clock,
-            store,
-            hash,
-            variables,
-            platform,
-            request_timeout: self.request_timeout,
-            deployment: Deployment { functions: Vec::new(), clock: Arc::new(ManualClock::new()) },
-            workers: Vec::new(),
-            expected: Mutex::default(),
-            finished: false,
-        };
-        world.deployment = world.deployment(&[]);
-        world.workers = PROVIDERS.map(|name| world.worker(name)).into();
-        world
-    }
-}
-
-/// A complete environment.
-pub(crate) fn environment(
-    table: &str,
-    emulator: &str,
-    providers: SocketAddr,
-) -> BTreeMap<String, String> {
-    let base = |name| Providers::base_url(providers, name);
-    [
-        ("TABLE_NAME", table.to_owned()),
-        ("DESTINATIONS", "crm,mailerlite,ga4,segment".to_owned()),
-        ("SITE_URL", "https://www.example.com".to_owned()),
-        ("CORS_ORIGINS", "https://www.example.com".to_owned()),
-        ("SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
-        ("HASH_KEY", HASH_KEY.to_owned()),
-        ("AWS_REGION", "sa-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", emulator.to_owned()),
-        ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
-        ("CALENDLY_SIGNING_KEY", CALENDLY_KEY.to_owned()),
-        ("CRM_BASE_URL", base("crm")),
-        ("CRM_API_KEY", "crm-key".to_owned()),
-        ("MAILERLITE_BASE_URL", base("mailerlite")),
-        ("MAILERLITE_API_KEY", "mailerlite-key".to_owned()),
-        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#.to_owned()),
-        ("GA4_BASE_URL", base("ga4")),
-        ("GA4_MEASUREMENT_ID", "G-TEST".to_owned()),
-        ("GA4_API_SECRET", "ga4-secret".to_owned()),
-        ("SEGMENT_BASE_URL", base("segment")),
-        ("SEGMENT_WRITE_KEY", "segment-key".to_owned()),
-        ("META_BASE_URL", base("meta")),
-        ("META_PIXEL_ID", "123".to_owned()),
-        ("META_ACCESS_TOKEN", "meta-token".to_owned()),
-        ("WHATSAPP_BASE_URL", base("whatsapp")),
-        ("WHATSAPP_ACCESS_TOKEN", "whatsapp-token".to_owned()),
-        ("WHATSAPP_PHONE_NUMBER_ID", "106540352242922".to_owned()),
-        ("WHATSAPP_APP_SECRET", WHATSAPP_APP_SECRET.to_owned()),
-        ("WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
-}
-
-/// How often a provider is called in a test.
+/// How many requests a provider gets in a test.
 #[derive(Clone, Copy, Debug)]
-enum Calls {
-    /// So often.
+enum Expected {
+    /// This many.
     Exactly(usize),
-    /// The test looks at the calls itself.
+    /// The test looks at the requests itself.
     Looked,
 }
 
 /// One system, its providers and its time.
 pub struct World {
-    /// What stands at the other end.
+    /// The simulated providers.
     pub providers: Providers,
-    /// The time.
+    /// The clock.
     pub clock: Arc<ManualClock>,
     /// The table.
     pub store: Store,
-    /// The site's key.
+    /// The site's hash key.
     pub hash: HashKey,
     variables: BTreeMap<String, String>,
     platform: Platform,
     request_timeout: Duration,
     deployment: Deployment,
     workers: Vec<Worker>,
-    expected: Mutex<BTreeMap<String, Calls>>,
+    expected: Mutex<BTreeMap<String, Expected>>,
     finished: bool,
 }
 
@@ -460,12 +158,12 @@ impl std::ops::Deref for World {
 }
 
 impl World {
-    /// The usual one: every destination is on and healthy.
+    /// The usual world: every destination that a form reaches is on and works.
     pub async fn new() -> Self {
         Self::plan().start().await
     }
 
-    /// Another one.
+    /// A world that differs from the usual one.
     pub fn plan() -> Plan {
         Plan {
             variables: BTreeMap::new(),
@@ -480,7 +178,7 @@ impl World {
         self.variables.clone().into_iter().chain(overrides).collect()
     }
 
-    /// The functions again, as another process with other variables has them.
+    /// The functions once more, as another process with other variables has them.
     pub fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
         let env = self.env(overrides);
         let timeout = self.request_timeout;
@@ -499,8 +197,8 @@ impl World {
         worker.with_request_timeout(self.request_timeout)
     }
 
-    /// Another worker of a destination, on a machine whose clock is so many seconds ahead of the others'
-    /// and stands still.
+    /// Another worker of a destination, on a machine whose clock is this many seconds ahead and stands
+    /// still.
     pub fn worker_ahead(&self, destination: &str, seconds: i64) -> Worker {
         let clock = ManualClock::new();
         clock.set(after(self.now(), seconds));
@@ -509,12 +207,13 @@ impl World {
         worker.with_request_timeout(self.request_timeout)
     }
 
-    /// Gives every function and worker made from now on another patience for a table that hangs.
+    /// Sets how long every function and worker made from now on waits for a table that hangs.
     pub const fn set_table_patience(&mut self, patience: TablePatience) {
         self.platform.table_patience = patience;
     }
 
-    /// The time and the randomness that the system has, for what a person does beside it.
+    /// The clock, the randomness and the HTTP client of the system, for what a person does on the
+    /// command line.
     pub const fn platform(&self) -> &Platform {
         &self.platform
     }
@@ -529,12 +228,12 @@ impl World {
         after(self.now(), 60)
     }
 
-    /// The same, told by a clock that is so many seconds ahead.
+    /// The same by a clock that is this many seconds ahead.
     pub fn stop_at_ahead(&self, seconds: i64) -> Timestamp {
         after(self.stop_at(), seconds)
     }
 
-    /// Asks the engine directly, beside the store, as the table's owner could.
+    /// Sends a request about the table to the emulator, without the store in between.
     pub async fn ask_table(&self, operation: &str, mut body: Value) -> Value {
         body["TableName"] = json!(self.variables["TABLE_NAME"]);
         let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/sa-east-1/dynamodb/aws4_request, \
@@ -550,14 +249,14 @@ impl World {
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect(),
         );
-        let answer = request.send().await.unwrap();
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
         assert!(status.is_success(), "{operation}: {status} {text}");
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Removes what was counted of a kind of alert, as if it had never been raised.
+    /// Removes the alerts of a kind, as if they had never been raised.
     pub async fn forget_alerts(&self, destination: &str, kind: &str) {
         for alert in self.items(&format!("ALERT#{destination}#{kind}")).await {
             let keys = json!({"Key": {"pk": alert["pk"], "sk": alert["sk"]}});
@@ -565,7 +264,7 @@ impl World {
         }
     }
 
-    /// The sort keys of what the table holds of a kind of item, by the beginning of its partition.
+    /// The items of the table whose partition key begins with this.
     pub async fn items(&self, partition: &str) -> Vec<Value> {
         let scan = json!({
             "FilterExpression": "begins_with(pk, :pk)",
@@ -574,12 +273,12 @@ impl World {
         self.ask_table("Scan", scan).await["Items"].as_array().unwrap().clone()
     }
 
-    /// The randomness that the system has.
+    /// The randomness of the system.
     pub fn entropy(&self) -> &dyn Entropy {
         &*self.platform.entropy
     }
 
-    /// Delivers everything that is due now, without waiting; answers how many claims were settled.
+    /// Delivers everything that is due now, without waiting; returns how many claims were settled.
     pub async fn drain(&self) -> usize {
         let mut settled = 0;
         for worker in &self.workers {
@@ -588,20 +287,20 @@ impl World {
         settled
     }
 
-    /// Delivers what is due now, as far as the table lets.
+    /// Delivers what is due now, and ignores errors of the table.
     pub async fn drain_what_works(&self) {
         for worker in &self.workers {
             drop(worker.drain(Patience::None, self.stop_at()).await);
         }
     }
 
-    /// Lets time pass without anybody working.
+    /// Lets time pass in which no worker runs.
     pub fn pass(&self, seconds: i64) {
         self.clock.set(after(self.now(), seconds));
     }
 
-    /// Lets time pass, with every worker at work whenever something falls due, and now and then while
-    /// something is overdue, as the schedule has it.
+    /// Lets time pass. Every worker runs whenever something falls due, and repeatedly while something
+    /// is overdue, as the schedule would have it.
     pub async fn advance(&self, by: SignedDuration) {
         let end = self.now().checked_add(by).unwrap();
         let every_s = if by <= SignedDuration::from_hours(1) { 60 } else { 300 };
@@ -621,7 +320,7 @@ impl World {
         self.clock.set(end);
     }
 
-    /// What is pending or leased, of any lead.
+    /// What is pending or leased, for all leads.
     async fn open(&self) -> Vec<Due> {
         let mut open = Vec::new();
         for destination in destination::ALL {
@@ -634,11 +333,11 @@ impl World {
     /// Everything that happened to a lead.
     pub async fn journey(&self, lead: LeadId) -> Journey {
         let journey = self.store.journey(lead).await.unwrap().unwrap();
-        assert_eq!(journey.unread, 0, "every item of a lead is understood");
+        assert_eq!(journey.unread, 0, "every item of a lead can be read");
         journey
     }
 
-    /// Where a lead's deliveries stand, sorted: `crm/lead delivered`, `ga4/event skipped why`.
+    /// The states of a lead's deliveries, sorted: `crm/lead delivered`, `ga4/event skipped reason`.
     pub async fn states(&self, lead: LeadId) -> Vec<String> {
         let deliveries = self.journey(lead).await.deliveries;
         let mut states: Vec<String> = deliveries
@@ -652,39 +351,39 @@ impl World {
         states
     }
 
-    /// A lead's only delivery of a destination.
+    /// A lead's only delivery to a destination.
     pub async fn delivery(&self, lead: LeadId, destination: &str) -> Delivery {
         let mut deliveries = self.store.deliveries_of(lead, destination).await.unwrap();
         assert_eq!(deliveries.len(), 1, "{deliveries:?}");
         deliveries.remove(0)
     }
 
-    /// Where it stands in the table.
+    /// The key of that delivery in the table.
     pub async fn delivery_key(&self, lead: LeadId, destination: &str) -> DeliveryKey {
         DeliveryKey::from(&self.delivery(lead, destination).await)
     }
 
-    /// What a provider received, as `METHOD path`.
-    pub fn calls(&self, provider: &str) -> Vec<String> {
+    /// The requests that a provider received, as `METHOD path`.
+    pub fn requests(&self, provider: &str) -> Vec<String> {
         let received = self.providers.received(provider);
-        received.iter().map(|call| format!("{} {}", call.method, call.path)).collect()
+        received.iter().map(|one| format!("{} {}", one.method, one.path)).collect()
     }
 
-    /// When a provider was called, in seconds since `from`.
-    pub fn call_times(&self, provider: &str, from: Timestamp) -> Vec<i64> {
+    /// When a provider got its requests, in seconds since `from`.
+    pub fn request_times(&self, provider: &str, from: Timestamp) -> Vec<i64> {
         let received = self.providers.received(provider);
         let second = |at: &str| at.parse::<Timestamp>().unwrap().duration_since(from).as_secs();
-        received.iter().map(|call| second(&call.at)).collect()
+        received.iter().map(|one| second(&one.at)).collect()
     }
 
-    /// Makes a contact in the CRM by hand.
+    /// Makes a contact in the CRM, as a person does by hand.
     pub async fn make_contact(&self, client: &reqwest::Client, contact: &Value) {
         let url = format!("{}/contacts", self.variables["CRM_BASE_URL"]);
         let made = client.post(url).bearer_auth("by-hand").body(contact.to_string());
         assert_eq!(made.send().await.unwrap().status(), 201);
     }
 
-    /// Sends an event of a lead to GA4 by hand, as a worker that dies before it can say so.
+    /// Sends an event of a lead to GA4, as a worker does that dies before it settles the delivery.
     pub async fn reach_ga4(&self, lead: LeadId) {
         let url = format!(
             "{}/mp/collect?measurement_id=G-HAND&api_secret=x",
@@ -696,34 +395,54 @@ impl World {
         drop(self.platform.http.post(url).body(body.to_string()).send().await);
     }
 
-    /// Says how often a provider is called in all; one that nothing is said of is never called.
-    pub fn expect_calls(&self, provider: &str, calls: usize) {
-        self.expected.lock().unwrap().insert(provider.to_owned(), Calls::Exactly(calls));
+    /// The old name of [`World::requests`].
+    pub fn calls(&self, provider: &str) -> Vec<String> {
+        self.requests(provider)
     }
 
-    /// Says that the test looks at a provider's calls itself.
-    pub fn looks_at(&self, provider: &str) {
-        self.expected.lock().unwrap().insert(provider.to_owned(), Calls::Looked);
+    /// The old name of [`World::expect_requests`].
+    pub fn expect_calls(&self, provider: &str, requests: usize) {
+        self.expect_requests(provider, requests);
     }
 
-    /// Says what one new lead that agreed to everything costs at healthy providers.
-    pub fn expect_one_lead(&self) {
-        // Upsert and trigger; look, upsert and join for each of two groups; one; one batch.
-        for (provider, calls) in [("crm", 2), ("mailerlite", 6), ("ga4", 1), ("segment", 1)] {
-            self.expect_calls(provider, calls);
+    /// Sets how many requests a provider gets in all. A provider without a number gets none.
+    pub fn expect_requests(&self, provider: &str, requests: usize) {
+        self.expected.lock().unwrap().insert(provider.to_owned(), Expected::Exactly(requests));
+    }
+
+    /// Says that the test looks at the requests of every destination that is on itself.
+    pub fn looks_at_destinations(&self) {
+        for name in self.variables["DESTINATIONS"].split(',') {
+            self.looks_at(name);
         }
     }
 
-    /// Ends the world: nothing is open, and nobody was called who was not expected to be.
+    /// Says that the test looks at a provider's requests itself.
+    pub fn looks_at(&self, provider: &str) {
+        self.expected.lock().unwrap().insert(provider.to_owned(), Expected::Looked);
+    }
+
+    /// Expects the requests for one new lead of [`lead_body`] where every provider works.
+    pub fn expect_one_lead(&self) {
+        // The CRM gets an upsert and a trigger; MailerLite, for each of two groups, a look-up, an upsert
+        // and a join; GA4 one event; Segment one batch.
+        for (provider, requests) in [("crm", 2), ("mailerlite", 6), ("ga4", 1), ("segment", 1)] {
+            self.expect_requests(provider, requests);
+        }
+    }
+
+    /// Ends the world: nothing is open, and every provider got the expected requests.
     pub async fn finish(mut self) {
         self.finished = true;
         assert_eq!(self.open().await, [], "a delivery was left open");
         let expected = self.expected.lock().unwrap().clone();
         for name in self.providers.names() {
-            let calls = self.calls(&name);
-            match expected.get(&name).unwrap_or(&Calls::Exactly(0)) {
-                Calls::Exactly(count) => assert_eq!(calls.len(), *count, "{name}: {calls:#?}"),
-                Calls::Looked => {}
+            let requests = self.requests(&name);
+            match expected.get(&name).unwrap_or(&Expected::Exactly(0)) {
+                Expected::Exactly(count) => {
+                    assert_eq!(requests.len(), *count, "{name}: {requests:#?}");
+                }
+                Expected::Looked => {}
             }
         }
         assert_eq!(self.providers.resubscriptions(), [""; 0], "somebody was resubscribed");
@@ -732,6 +451,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        assert!(self.finished || std::thread::panicking(), "a test ends with `finish`");
+        assert!(
+            self.finished || std::thread::panicking(),
+            "a test with a world ends with `finish`"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody who means harm, or an unlucky deployment, tried once and must not manage again.
+//! Attacks and unlucky deployments that once did harm, and must not do it again.
 
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::StateKind;
@@ -17,7 +17,7 @@ fn without_id(email: &str) -> Value {
 #[tokio::test]
 async fn nobody_takes_the_id_that_is_derived_from_anothers_email() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
-    // The answer to a robot's submission tells the id that the victim will have.
+    // The response to a robot's submission has the id that the victim will get.
     let mut probe = without_id("victim@example.com");
     probe["website"] = json!("bot");
     let victims = world.submit(&probe).await.lead();
@@ -26,17 +26,17 @@ async fn nobody_takes_the_id_that_is_derived_from_anothers_email() {
     let taken = world.submit(&thief).await;
     assert_eq!(taken.status, 200);
     assert_ne!(taken.lead(), victims);
-    let thiefs = &world.journey(taken.lead()).await.events[0];
-    assert_eq!(thiefs.supplied_lead_id, Some(victims));
+    let event = &world.journey(taken.lead()).await.events[0];
+    assert_eq!(event.supplied_lead_id, Some(victims));
     let kept = world.submit(&without_id("victim@example.com")).await;
     assert_eq!((kept.status, kept.lead()), (200, victims));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_lead_written_by_newer_code_waits_and_is_delivered_once_it_is_understood() {
+async fn a_lead_written_by_newer_code_is_delivered_once_this_code_can_read_it() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let version = |number: &str| {
         json!({
@@ -55,7 +55,7 @@ async fn a_lead_written_by_newer_code_waits_and_is_delivered_once_it_is_understo
 }
 
 #[tokio::test]
-async fn what_was_taken_back_is_also_taken_back_inside_payloads() {
+async fn a_revoked_consent_is_also_denied_inside_payloads() {
     let world =
         World::plan().with("DESTINATIONS", "crm,ga4").with("CRM_KIND", "leads").start().await;
     world.looks_at("crm");
@@ -76,7 +76,7 @@ async fn what_was_taken_back_is_also_taken_back_inside_payloads() {
 }
 
 #[tokio::test]
-async fn a_shorter_second_submission_leaves_no_answer_that_its_score_did_not_count() {
+async fn a_second_submission_removes_the_answers_that_its_score_did_not_count() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
     let mut whole = lead_body();
     whole["amandaScore"] = json!(5);
@@ -89,14 +89,14 @@ async fn a_shorter_second_submission_leaves_no_answer_that_its_score_did_not_cou
     let score = latest.amanda_score.unwrap();
     assert_eq!((score.total, score.breakdown["monthlyRevenue"]), (20, 0));
     assert!(latest.monthly_revenue.is_none() && latest.client_score.is_none());
-    assert!(latest.phone.is_some(), "contact data stay");
+    assert!(latest.phone.is_some(), "contact data is kept");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_destination_named_twice_is_one_and_one_that_is_forgotten_is_told() {
+async fn a_destination_named_twice_counts_once_and_a_missing_list_is_an_error() {
     let world = World::plan().with("DESTINATIONS", "segment, segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     assert_eq!(world.submit(&lead_body()).await.status, 200);
     world.drain().await;
     world.finish().await;
@@ -107,9 +107,9 @@ async fn a_destination_named_twice_is_one_and_one_that_is_forgotten_is_told() {
 }
 
 #[tokio::test]
-async fn a_worker_with_little_time_left_claims_nothing_and_spends_nothing() {
+async fn a_worker_with_little_time_left_claims_nothing_and_spends_no_attempt() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let soon = funil_core::clock::after(world.now(), 13);
     let worker = world.worker("segment");
@@ -125,7 +125,7 @@ async fn a_worker_with_little_time_left_claims_nothing_and_spends_nothing() {
 }
 
 #[tokio::test]
-async fn a_crm_that_has_the_person_under_another_id_is_no_delivery() {
+async fn a_contact_under_another_id_in_the_crm_makes_the_delivery_dead() {
     let world =
         World::plan().with("DESTINATIONS", "crm").with("CRM_KIND", "contacts").start().await;
     world.looks_at("crm");
@@ -137,9 +137,9 @@ async fn a_crm_that_has_the_person_under_another_id_is_no_delivery() {
 }
 
 #[tokio::test]
-async fn an_item_of_newer_code_in_the_index_hides_nothing() {
+async fn an_unreadable_item_in_the_index_hides_no_due_delivery() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world
         .ask_table(
             "PutItem",

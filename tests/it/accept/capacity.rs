@@ -1,4 +1,6 @@
-//! What a lead costs at DynamoDB: round trips, and units by the engine's own count.
+//! What a lead costs at DynamoDB: round trips, and capacity units as the emulator counts them.
+//!
+//! The limits are those of `docs/design.md` ("Budgets").
 
 use std::collections::BTreeMap;
 
@@ -7,11 +9,11 @@ use serde_json::{Value, json};
 use crate::proxy::Proxy;
 use crate::world::{World, lead, lead_body};
 
-fn calls<const N: usize>(expected: [(&str, u32); N]) -> BTreeMap<String, u32> {
+fn operations<const N: usize>(expected: [(&str, u32); N]) -> BTreeMap<String, u32> {
     expected.into_iter().map(|(operation, count)| (operation.to_owned(), count)).collect()
 }
 
-/// The same lead of another person.
+/// A lead of another person, with an id of its own and every field.
 fn somebody_whole() -> Value {
     let mut body = lead_body();
     body["leadId"] = json!("0c8a5b1e-6a0b-4b6e-8a6e-1f2d3c4b5a69");
@@ -19,7 +21,7 @@ fn somebody_whole() -> Value {
     body
 }
 
-/// The lead of another person.
+/// A lead of another person, without an id.
 fn somebody(number: u32) -> Value {
     let mut body = lead_body();
     body["leadId"] = Value::Null;
@@ -28,35 +30,35 @@ fn somebody(number: u32) -> Value {
 }
 
 #[tokio::test]
-async fn an_accepted_lead_costs_two_round_trips_and_a_third_for_a_caller_of_seconds_ago() {
+async fn an_accepted_lead_costs_two_round_trips_and_three_for_a_caller_of_seconds_ago() {
     let (proxy, url) = Proxy::start().await;
-    let world = World::plan()
-        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
-        .with("DESTINATIONS", "crm,mailerlite,ga4,segment")
-        .start()
-        .await;
+    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
     for (provider, count) in [("crm", 10), ("mailerlite", 30), ("ga4", 5), ("segment", 5)] {
-        world.expect_calls(provider, count);
+        world.expect_requests(provider, count);
     }
     proxy.take();
     world.submit_from("203.0.113.1", &somebody(1)).await;
-    let first = calls([("GetItem", 1), ("TransactWriteItems", 1), ("UpdateItem", 1)]);
-    assert_eq!(proxy.take().calls, first, "the first call of a process looks at META too");
+    let first = operations([("GetItem", 1), ("TransactWriteItems", 1), ("UpdateItem", 1)]);
+    assert_eq!(
+        proxy.take().requests,
+        first,
+        "the first request of a process also reads the table identity"
+    );
 
-    let two = calls([("TransactWriteItems", 1), ("UpdateItem", 1)]);
+    let two = operations([("TransactWriteItems", 1), ("UpdateItem", 1)]);
     for number in 2..4 {
         world.submit_from(&format!("203.0.113.{number}"), &somebody(number)).await;
-        assert_eq!(proxy.take().calls, two);
+        assert_eq!(proxy.take().requests, two);
     }
-    let three = calls([("TransactWriteItems", 1), ("UpdateItem", 2)]);
+    let three = operations([("TransactWriteItems", 1), ("UpdateItem", 2)]);
     world.submit_from("203.0.113.3", &somebody(4)).await;
-    assert_eq!(proxy.take().calls, three);
+    assert_eq!(proxy.take().requests, three);
     world.pass(60);
     world.submit_from("203.0.113.3", &somebody(5)).await;
-    assert_eq!(proxy.take().calls, two, "a minute later the caller is new again");
+    assert_eq!(proxy.take().requests, two, "after a minute the caller counts as new");
 
     world.submit_from("203.0.113.9", &somebody(5)).await;
-    assert_eq!(proxy.take().calls, two, "a repetition costs no more");
+    assert_eq!(proxy.take().requests, two, "a duplicate costs no more");
     world.drain().await;
     world.finish().await;
 }
@@ -65,11 +67,11 @@ async fn an_accepted_lead_costs_two_round_trips_and_a_third_for_a_caller_of_seco
 async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
     let (proxy, url) = Proxy::start().await;
     let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
-    for (provider, calls) in [("crm", 4), ("mailerlite", 12), ("ga4", 2), ("segment", 2)] {
-        world.expect_calls(provider, calls);
+    for (provider, requests) in [("crm", 4), ("mailerlite", 12), ("ga4", 2), ("segment", 2)] {
+        world.expect_requests(provider, requests);
     }
-    // The first lead of a process and of a destination also writes what is written now and then:
-    // the breaker's last success, the limiter's lease.
+    // The first lead also causes writes that most leads do not: the breaker's last success and the
+    // limiter's lease.
     world.submit_from("198.51.100.1", &somebody_whole()).await;
     world.drain().await;
     proxy.take();
@@ -82,13 +84,13 @@ async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
     println!("delivered: {delivered:?}");
     let written = accepted.write_units + delivered.write_units;
     println!("write units of a lead with five deliveries, accepted and delivered: {written}");
-    // Budget (design §5): 1 + 2·(6 + n) + 6·n and one per harmful send, for n = 5.
-    // The limiter's leases and their return come on top where a rate is configured (MailerLite).
+    // `docs/design.md` ("Budgets"): 1 + 2·(6 + n) + 6·n and one for a harmful request, for n = 5.
+    // MailerLite has a rate, so the limiter's two leases and their return come on top.
     assert!(written <= 54.0 + 3.0, "{written}");
-    assert!(written >= 30.0, "the engine counts: {written}");
-    // A claim, its settlement, and GA4's mark.
-    // MailerLite's two leases and their return.
-    assert_eq!(delivered.calls["UpdateItem"], 5 * 2 + 1 + 3);
+    assert!(written >= 30.0, "the emulator counts units: {written}");
+    // Each delivery is claimed and settled, and GA4's is marked before it is sent. The limiter of
+    // MailerLite takes two leases and returns what is left of them.
+    assert_eq!(delivered.requests["UpdateItem"], 5 * 2 + 1 + 3);
     world.finish().await;
 }
 
@@ -100,7 +102,7 @@ async fn what_a_lead_costs_does_not_depend_on_how_many_there_are() {
         .with("DESTINATIONS", "ga4")
         .start()
         .await;
-    world.expect_calls("ga4", 40);
+    world.expect_requests("ga4", 40);
     let mut bills = Vec::new();
     for number in 0..40 {
         proxy.take();
@@ -108,13 +110,13 @@ async fn what_a_lead_costs_does_not_depend_on_how_many_there_are() {
         world.drain().await;
         bills.push(proxy.take());
     }
-    // The first of a process looks at META, for the form and for each worker.
+    // The first lead of a process also reads the table identity, for the form and for each worker.
     assert!(bills[2..].iter().all(|bill| bill == &bills[1]), "{bills:?}");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_wordy_lead_costs_little_more() {
+async fn a_lead_with_long_fields_costs_little_more() {
     let (proxy, url) = Proxy::start().await;
     let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
     world.expect_one_lead();
@@ -131,15 +133,15 @@ async fn a_wordy_lead_costs_little_more() {
     world.submit(&body).await;
     world.drain().await;
     let bill = proxy.take();
-    println!("a wordy lead: {bill:?}");
-    // The budget of design §11 is 64; a first lead also writes four notes of success, and the
-    // limiter three times.
+    println!("a lead with long fields: {bill:?}");
+    // Such a lead may cost 64 units. This one is the first, so four destinations also note their
+    // first success, and the limiter writes three times.
     assert!(bill.write_units <= 64.0 + 7.0, "{bill:?}");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_refused_call_costs_one_round_trip() {
+async fn a_request_over_its_rate_costs_one_round_trip() {
     let (proxy, url) = Proxy::start().await;
     let world = World::plan()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -151,6 +153,6 @@ async fn a_refused_call_costs_one_round_trip() {
     }
     proxy.take();
     assert_eq!(world.submit(&somebody(10)).await.status, 429);
-    assert_eq!(proxy.take().calls, calls([("UpdateItem", 1)]));
+    assert_eq!(proxy.take().requests, operations([("UpdateItem", 1)]));
     world.finish().await;
 }

@@ -1,7 +1,7 @@
-//! What the real SDK and `lead-submit` make of each error that DynamoDB can answer.
+//! How the real SDK and `lead-submit` treat each error that DynamoDB can return.
 //!
-//! A scripted HTTP server stands in for DynamoDB. The table below is the one of ARCHITECTURE.md:
-//! how often a call is made in all while the error lasts, and what the form is answered.
+//! A scripted HTTP server stands in for DynamoDB. [`errors`] is the table of ARCHITECTURE.md: how
+//! many requests are made in all while an error lasts, before the form gets 503.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -10,99 +10,103 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Response as HttpResponse};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::proxy::{cancelled_body, closed, error_body};
-use crate::world::{Answer, LEAD, World, lead_body};
+use crate::world::{LEAD, Response, World, lead_body};
 
-/// What the scripted server does with a call.
+/// How the scripted server replies to a request.
 #[derive(Clone, Debug)]
-enum Say {
-    /// Does what it was asked.
+enum Reply {
+    /// Succeeds.
     Ok,
-    /// Answers this.
+    /// Responds with this status and this body.
     Error(u16, Value),
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     Close,
 }
 
 /// An error with DynamoDB's name for it.
-fn error(status: u16, code: &str) -> Say {
-    Say::Error(status, error_body(code))
+fn error(status: u16, code: &str) -> Reply {
+    Reply::Error(status, error_body(code))
 }
 
 /// A cancelled transaction, with the code of each write.
-fn cancelled(codes: &[&str]) -> Say {
-    Say::Error(400, cancelled_body(codes))
+fn cancelled(codes: &[&str]) -> Reply {
+    Reply::Error(400, cancelled_body(codes))
 }
 
-/// A table that follows a script for one operation and is well otherwise.
+/// A table that follows a script for one operation and succeeds at every other.
 struct Scripted {
     operation: &'static str,
-    script: Mutex<VecDeque<Say>>,
-    lasting: Say,
+    script: Mutex<VecDeque<Reply>>,
+    lasting: Reply,
     hash_key: String,
-    calls: Mutex<Vec<(String, Value)>>,
+    requests: Mutex<Vec<(String, Value)>>,
 }
 
-async fn answer(State(table): State<Arc<Scripted>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn respond(
+    State(table): State<Arc<Scripted>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> HttpResponse {
     let target = headers["x-amz-target"].to_str().unwrap();
     let operation = target.rsplit('.').next().unwrap().to_owned();
     let asked: Value = serde_json::from_slice(&body).unwrap();
-    table.calls.lock().unwrap().push((operation.clone(), asked));
-    let say = if operation == table.operation {
+    table.requests.lock().unwrap().push((operation.clone(), asked));
+    let reply = if operation == table.operation {
         let next = table.script.lock().unwrap().pop_front();
         next.unwrap_or_else(|| table.lasting.clone())
     } else {
-        Say::Ok
+        Reply::Ok
     };
-    let (status, body) = match say {
-        Say::Ok if operation == "GetItem" => {
+    let (status, body) = match reply {
+        Reply::Ok if operation == "GetItem" => {
             (200, json!({"Item": {"hash_key": {"S": table.hash_key}, "schema": {"N": "1"}}}))
         }
-        Say::Ok => (200, json!({})),
-        Say::Error(status, body) => (status, body),
-        Say::Close => return closed(),
+        Reply::Ok => (200, json!({})),
+        Reply::Error(status, body) => (status, body),
+        Reply::Close => return closed(),
     };
     let status = StatusCode::from_u16(status).unwrap();
     (status, [("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()
 }
 
-/// Submits a lead to a table that follows a script: the answer, and each call of the operation.
+/// Submits a lead to a scripted table; returns the response and each request of the operation.
 async fn submit_to(
     operation: &'static str,
-    script: Vec<Say>,
-    lasting: Say,
-) -> (Answer, Vec<Value>) {
+    script: Vec<Reply>,
+    lasting: Reply,
+) -> (Response, Vec<Value>) {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
     let table = Arc::new(Scripted {
         operation,
         script: Mutex::new(script.into()),
         lasting,
         hash_key: world.hash.fingerprint().as_str().to_owned(),
-        calls: Mutex::default(),
+        requests: Mutex::default(),
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(answer).with_state(Arc::clone(&table));
+    let router = Router::new().fallback(respond).with_state(Arc::clone(&table));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    // The SDK rations retries per region and process: a region of its own keeps tests apart.
+    // The SDK limits retries for each region of a process, so each test gets a region of its own.
     let region = format!("test-{}", address.port());
     let endpoint = format!("http://{address}");
     let deployment =
         world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint), ("AWS_REGION", &region)]);
-    let answered = deployment.submit(&lead_body()).await;
+    let response = deployment.submit(&lead_body()).await;
     world.finish().await;
-    let calls = std::mem::take(&mut *table.calls.lock().unwrap());
-    let calls = calls.into_iter().filter(|(made, _)| made == operation);
-    (answered, calls.map(|(_, asked)| asked).collect())
+    let requests = std::mem::take(&mut *table.requests.lock().unwrap());
+    let requests = requests.into_iter().filter(|(made, _)| made == operation);
+    (response, requests.map(|(_, asked)| asked).collect())
 }
 
-/// Every error as `(name, answer, calls while it lasts)`; what passes after one is tried again.
-fn errors() -> Vec<(&'static str, Say, usize)> {
+/// Every error as `(name, reply, requests while it lasts)`. More than one request means a retry.
+fn errors() -> Vec<(&'static str, Reply, usize)> {
     vec![
         ("TransactionConflict", cancelled(&["None", "TransactionConflict", "None"]), 4),
         ("ThrottlingError", cancelled(&["None", "None", "ThrottlingError"]), 4),
@@ -121,8 +125,8 @@ fn errors() -> Vec<(&'static str, Say, usize)> {
         ("TransactionInProgressException", error(400, "TransactionInProgressException"), 3),
         ("InternalServerError", error(500, "InternalServerError"), 3),
         ("ServiceUnavailable", error(503, "ServiceUnavailable"), 3),
-        ("a 502 that is no JSON", Say::Error(502, json!("<html>Bad Gateway</html>")), 3),
-        ("connection closed", Say::Close, 3),
+        ("a 502 that is no JSON", Reply::Error(502, json!("<html>Bad Gateway</html>")), 3),
+        ("connection closed", Reply::Close, 3),
         ("ValidationError of an item", cancelled(&["None", "ValidationError", "None"]), 1),
         (
             "ItemCollectionSizeLimitExceeded",
@@ -143,65 +147,67 @@ fn errors() -> Vec<(&'static str, Say, usize)> {
 }
 
 #[tokio::test]
-async fn an_error_that_lasts_is_answered_with_503_after_so_many_calls() {
+async fn an_error_that_lasts_is_a_503_after_the_listed_number_of_requests() {
     let mut table = Vec::new();
     let cases = errors().into_iter().map(|(name, lasting, _)| async move {
-        let (answer, calls) = submit_to("TransactWriteItems", vec![], lasting).await;
-        assert_eq!(answer.status, 503, "{name}");
-        assert_eq!(answer.json()["code"], "unavailable", "{name}");
-        assert_eq!(answer.header("retry-after"), Some("5"), "{name}");
-        (name, calls.len())
+        let (response, requests) = submit_to("TransactWriteItems", vec![], lasting).await;
+        assert_eq!(response.status, 503, "{name}");
+        assert_eq!(response.json()["code"], "unavailable", "{name}");
+        assert_eq!(response.header("retry-after"), Some("5"), "{name}");
+        (name, requests.len())
     });
     table.extend(futures::future::join_all(cases).await);
-    for (name, calls) in &table {
-        println!("{name:45} {calls} calls, then 503");
+    for (name, requests) in &table {
+        println!("{name:45} {requests} requests, then 503");
     }
-    let expected: Vec<_> = errors().into_iter().map(|(name, _, calls)| (name, calls)).collect();
+    let expected: Vec<_> =
+        errors().into_iter().map(|(name, _, requests)| (name, requests)).collect();
     assert_eq!(table, expected);
 }
 
 #[tokio::test]
-async fn an_error_that_passes_is_not_seen_by_the_person() {
+async fn an_error_that_is_retried_and_passes_is_not_seen_by_the_person() {
     for (name, once, lasting_calls) in errors() {
-        let (answer, calls) = submit_to("TransactWriteItems", vec![once], Say::Ok).await;
+        let (response, requests) = submit_to("TransactWriteItems", vec![once], Reply::Ok).await;
         if lasting_calls == 1 {
-            assert_eq!((answer.status, calls.len()), (503, 1), "{name}");
+            assert_eq!((response.status, requests.len()), (503, 1), "{name}");
         } else {
-            assert_eq!((answer.status, calls.len()), (200, 2), "{name}");
-            assert_eq!(answer.json()["leadId"], LEAD);
+            assert_eq!((response.status, requests.len()), (200, 2), "{name}");
+            assert_eq!(response.json()["leadId"], LEAD);
         }
     }
 }
 
 #[tokio::test]
 async fn the_sdks_retries_of_a_transaction_are_one_write() {
-    let twice = vec![Say::Close, error(500, "InternalServerError")];
-    let (answer, calls) = submit_to("TransactWriteItems", twice, Say::Ok).await;
-    assert_eq!((answer.status, calls.len()), (200, 3));
-    let tokens: Vec<&Value> = calls.iter().map(|call| &call["ClientRequestToken"]).collect();
+    let twice = vec![Reply::Close, error(500, "InternalServerError")];
+    let (response, requests) = submit_to("TransactWriteItems", twice, Reply::Ok).await;
+    assert_eq!((response.status, requests.len()), (200, 3));
+    let tokens: Vec<&Value> =
+        requests.iter().map(|request| &request["ClientRequestToken"]).collect();
     assert!(tokens[0].is_string());
     assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_tried_anew_after_a_conflict_is_another_write() {
+async fn a_transaction_retried_after_a_conflict_is_a_new_write() {
     let conflict = || cancelled(&["TransactionConflict"]);
-    let (answer, calls) =
-        submit_to("TransactWriteItems", vec![conflict(), conflict()], Say::Ok).await;
-    assert_eq!((answer.status, calls.len()), (200, 3));
-    assert_ne!(calls[0]["ClientRequestToken"], calls[1]["ClientRequestToken"]);
-    assert_eq!(calls[0]["TransactItems"], calls[1]["TransactItems"]);
+    let (response, requests) =
+        submit_to("TransactWriteItems", vec![conflict(), conflict()], Reply::Ok).await;
+    assert_eq!((response.status, requests.len()), (200, 3));
+    assert_ne!(requests[0]["ClientRequestToken"], requests[1]["ClientRequestToken"]);
+    assert_eq!(requests[0]["TransactItems"], requests[1]["TransactItems"]);
 }
 
-/// A cancelled transaction whose receipt was there, with the answer it holds.
-fn replayed(fingerprint: &str) -> Say {
+/// A cancelled transaction whose receipt existed already, with the response that it holds.
+fn duplicate(fingerprint: &str) -> Reply {
     let receipt = json!({
         "pk": {"S": "RECEIPT#x"}, "sk": {"S": "RECEIPT"}, "v": {"N": "1"},
         "type": {"S": "receipt"}, "fingerprint": {"S": fingerprint},
         "status": {"N": "200"}, "headers": {"L": []}, "body": {"S": "{\"kept\":true}"},
         "expires_at": {"N": "9999999999"},
     });
-    Say::Error(
+    Reply::Error(
         400,
         json!({
             "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -215,31 +221,33 @@ fn replayed(fingerprint: &str) -> Say {
 }
 
 #[tokio::test]
-async fn a_receipt_that_was_there_is_the_answer_whatever_else_failed() {
+async fn an_existing_receipt_decides_the_response_whatever_else_failed() {
     let fingerprint = funil_core::form::lead::LeadForm::parse(&lead_body()).unwrap().fingerprint();
-    let (answer, calls) = submit_to("TransactWriteItems", vec![], replayed(&fingerprint)).await;
-    assert_eq!((answer.status, calls.len()), (200, 1));
-    assert_eq!(answer.header("idempotency-replayed"), Some("true"));
-    assert_eq!(answer.json(), json!({"kept": true}));
-    let (answer, calls) = submit_to("TransactWriteItems", vec![], replayed("another")).await;
-    assert_eq!((answer.status, calls.len()), (422, 1));
+    let (response, requests) =
+        submit_to("TransactWriteItems", vec![], duplicate(&fingerprint)).await;
+    assert_eq!((response.status, requests.len()), (200, 1));
+    assert_eq!(response.header("idempotency-replayed"), Some("true"));
+    assert_eq!(response.json(), json!({"kept": true}));
+    let (response, requests) = submit_to("TransactWriteItems", vec![], duplicate("another")).await;
+    assert_eq!((response.status, requests.len()), (422, 1));
 }
 
 #[tokio::test]
-async fn the_rate_check_is_tried_again_and_never_skipped() {
+async fn the_rate_check_is_retried_and_never_skipped() {
     for (code, calls_made) in [("ThrottlingException", 3), ("ResourceNotFoundException", 1)] {
-        let (answer, calls) = submit_to("UpdateItem", vec![], error(400, code)).await;
-        assert_eq!((answer.status, calls.len()), (503, calls_made), "{code}");
-        let (answer, calls) = submit_to("TransactWriteItems", vec![], Say::Ok).await;
-        assert_eq!((answer.status, calls.len()), (200, 1));
+        let (response, requests) = submit_to("UpdateItem", vec![], error(400, code)).await;
+        assert_eq!((response.status, requests.len()), (503, calls_made), "{code}");
+        let (response, requests) = submit_to("TransactWriteItems", vec![], Reply::Ok).await;
+        assert_eq!((response.status, requests.len()), (200, 1));
     }
 }
 
 #[tokio::test]
-async fn a_form_is_not_accepted_before_the_table_is_known_to_be_ours() {
-    let (answer, calls) = submit_to("GetItem", vec![], error(400, "AccessDeniedException")).await;
-    assert_eq!((answer.status, calls.len()), (503, 1));
-    let foreign = Say::Error(200, json!({"Item": {"hash_key": {"S": "somebody else's"}}}));
-    let (answer, calls) = submit_to("GetItem", vec![], foreign).await;
-    assert_eq!((answer.status, calls.len()), (503, 1));
+async fn a_form_is_not_accepted_before_the_table_identity_is_checked() {
+    let (response, requests) =
+        submit_to("GetItem", vec![], error(400, "AccessDeniedException")).await;
+    assert_eq!((response.status, requests.len()), (503, 1));
+    let foreign = Reply::Error(200, json!({"Item": {"hash_key": {"S": "somebody else's"}}}));
+    let (response, requests) = submit_to("GetItem", vec![], foreign).await;
+    assert_eq!((response.status, requests.len()), (503, 1));
 }

@@ -1,28 +1,28 @@
-//! The same call again, at once or later: one effect and one answer.
+//! Duplicates of a request, at the same time or later: one effect and one response.
 
 use funil_dev::emulator::Emulator;
 use http::HeaderMap;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, LEAD, World, lead, lead_body};
+use crate::world::{LEAD, Response, World, lead, lead_body};
 
 const KEY: (&str, &str) = ("idempotency-key", "\"8d1f6a52-3c0e-4b7a-8f19-2a5d9c4e7b60\"");
 
-fn is_replayed(answer: &Answer) -> bool {
-    answer.header("idempotency-replayed") == Some("true")
+fn is_duplicate(response: &Response) -> bool {
+    response.header("idempotency-replayed") == Some("true")
 }
 
-/// The headers without the one that says that it is a repetition.
-fn own_headers(answer: &Answer) -> HeaderMap {
-    let mut headers = answer.headers.clone();
+/// The headers without the one that marks a duplicate.
+fn own_headers(response: &Response) -> HeaderMap {
+    let mut headers = response.headers.clone();
     headers.remove("idempotency-replayed");
     headers
 }
 
-/// Fifty equal calls at once from five addresses.
+/// Sends fifty equal requests at once, from five addresses.
 async fn fifty_at_once(headers: &[(&str, &str)]) {
-    // An engine of its own: behind a hundred other tests, fifty calls wait longer than a form may.
+    // On an emulator shared with a hundred other tests, fifty requests take longer than a form may.
     let emulator = Emulator::memory().await.unwrap();
     let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &emulator.endpoint()).start().await;
     world.expect_one_lead();
@@ -31,17 +31,17 @@ async fn fifty_at_once(headers: &[(&str, &str)]) {
         [("content-type", "application/json")].iter().chain(headers).copied().collect();
     let callers: Vec<String> = (0..50).map(|n| format!("203.0.113.{}", 20 + n % 5)).collect();
     let (world_ref, all, body) = (&world, &all, body.as_bytes());
-    let answers =
+    let responses =
         futures::future::join_all(callers.iter().map(|caller| {
-            world_ref.call_from(caller, "lead-submit", http::Method::POST, all, body)
+            world_ref.send_from(caller, "lead-submit", http::Method::POST, all, body)
         }))
         .await;
-    for answer in &answers {
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(answer.body, answers[0].body);
-        assert_eq!(own_headers(answer), own_headers(&answers[0]));
+    for response in &responses {
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.body, responses[0].body);
+        assert_eq!(own_headers(response), own_headers(&responses[0]));
     }
-    assert_eq!(answers.iter().filter(|answer| is_replayed(answer)).count(), 49);
+    assert_eq!(responses.iter().filter(|response| is_duplicate(response)).count(), 49);
     let journey = world.journey(lead()).await;
     assert_eq!((journey.events.len(), journey.deliveries.len()), (1, 5));
     assert_eq!((journey.lead.version, journey.consents.len()), (1, 1));
@@ -62,21 +62,21 @@ async fn fifty_equal_submissions_with_one_key_at_once_are_one_lead() {
     fifty_at_once(&[KEY]).await;
 }
 
-/// A world in which nothing is ever delivered.
+/// A world without destinations.
 async fn intake() -> World {
     World::plan().with("DESTINATIONS", "none").start().await
 }
 
 #[tokio::test]
-async fn a_repeated_call_gets_the_same_answer_byte_for_byte() {
+async fn a_duplicate_gets_the_same_response_byte_for_byte() {
     for headers in [vec![], vec![KEY]] {
         let world = intake().await;
         let first = world.submit_with(&headers, &lead_body()).await;
-        assert!(!is_replayed(&first));
+        assert!(!is_duplicate(&first));
         for _ in 0..3 {
             world.pass(60);
             let again = world.submit_with(&headers, &lead_body()).await;
-            assert!(is_replayed(&again));
+            assert!(is_duplicate(&again));
             assert_eq!((again.status, &again.body), (first.status, &first.body));
             assert_eq!(own_headers(&again), first.headers);
         }
@@ -87,7 +87,7 @@ async fn a_repeated_call_gets_the_same_answer_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_changes_by_itself_does_not_make_another_call() {
+async fn fields_that_change_by_themselves_do_not_make_a_new_submission() {
     let world = intake().await;
     world.submit(&lead_body()).await;
     let mut same = lead_body();
@@ -96,24 +96,26 @@ async fn what_changes_by_itself_does_not_make_another_call() {
     same["website"] = json!("");
     same["email"] = json!(" Ana@Example.COM ");
     same["phone"] = json!("+55 11 98765-4321");
-    assert!(is_replayed(&world.submit(&same).await));
+    assert!(is_duplicate(&world.submit(&same).await));
     let mut other = lead_body();
     other["mainStruggle"] = json!("equipe");
-    assert!(!is_replayed(&world.submit(&other).await));
+    assert!(!is_duplicate(&world.submit(&other).await));
     assert_eq!(world.journey(lead()).await.events.len(), 2);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_key_is_the_same_quoted_or_not() {
+async fn an_idempotency_key_is_the_same_quoted_or_not() {
     let world = intake().await;
     world.submit_with(&[("idempotency-key", "abc")], &lead_body()).await;
-    assert!(is_replayed(&world.submit_with(&[("idempotency-key", "\"abc\"")], &lead_body()).await));
+    assert!(is_duplicate(
+        &world.submit_with(&[("idempotency-key", "\"abc\"")], &lead_body()).await
+    ));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_key_with_another_content_is_refused_and_changes_nothing() {
+async fn a_key_reused_for_other_content_is_refused_and_changes_nothing() {
     let world = intake().await;
     let first = world.submit_with(&[KEY], &lead_body()).await;
     let mut other = lead_body();
@@ -124,25 +126,25 @@ async fn a_key_with_another_content_is_refused_and_changes_nothing() {
     assert_eq!((journey.events.len(), journey.lead.version), (1, 1));
     assert_eq!(journey.lead.latest.name.unwrap().expose(), "Ana Exemplo");
     let again = world.submit_with(&[KEY], &lead_body()).await;
-    assert_eq!((is_replayed(&again), again.body), (true, first.body));
+    assert_eq!((is_duplicate(&again), again.body), (true, first.body));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn one_key_of_two_people_loses_neither() {
+async fn one_key_sent_by_two_people_loses_neither() {
     let world = intake().await;
     world.submit_with(&[KEY], &lead_body()).await;
     let mut bia = lead_body();
     bia["email"] = json!("bia@example.com");
     bia["leadId"] = Value::Null;
-    let answer = world.submit_with(&[KEY], &bia).await;
-    assert!(!is_replayed(&answer));
-    assert_ne!(answer.lead(), lead());
-    assert_eq!(world.journey(answer.lead()).await.events.len(), 1);
+    let response = world.submit_with(&[KEY], &bia).await;
+    assert!(!is_duplicate(&response));
+    assert_ne!(response.lead(), lead());
+    assert_eq!(world.journey(response.lead()).await.events.len(), 1);
     world.finish().await;
 }
 
-/// Submits again right before and right after a receipt ends.
+/// Submits again right before and right after a receipt expires.
 async fn expiry(headers: &[(&str, &str)], lives: SignedDuration) {
     let world = World::new().await;
     world.expect_one_lead();
@@ -150,19 +152,19 @@ async fn expiry(headers: &[(&str, &str)], lives: SignedDuration) {
     world.drain().await;
     world.advance(lives - SignedDuration::from_secs(60)).await;
     let before = world.submit_with(headers, &lead_body()).await;
-    assert_eq!((is_replayed(&before), &before.body), (true, &first.body));
+    assert_eq!((is_duplicate(&before), &before.body), (true, &first.body));
     assert_eq!(world.drain().await, 0);
 
     world.advance(SignedDuration::from_secs(60)).await;
     let after = world.submit_with(headers, &lead_body()).await;
-    assert_eq!((is_replayed(&after), &after.body), (false, &first.body));
-    assert_eq!(world.journey(lead()).await.events.len(), 2, "it is another submission now");
+    assert_eq!((is_duplicate(&after), &after.body), (false, &first.body));
+    assert_eq!(world.journey(lead()).await.events.len(), 2, "it counts as a new submission now");
     let repeated = world.submit_with(headers, &lead_body()).await;
-    assert!(is_replayed(&repeated), "and has a receipt of its own");
+    assert!(is_duplicate(&repeated), "the new submission has a receipt of its own");
 
-    // Another submission is delivered whole, and harms nothing that was delivered before.
-    for (provider, calls) in [("crm", 4), ("mailerlite", 12), ("ga4", 2), ("segment", 2)] {
-        world.expect_calls(provider, calls);
+    // The new submission is delivered too, and does no harm to what was delivered before.
+    for (provider, requests) in [("crm", 4), ("mailerlite", 12), ("ga4", 2), ("segment", 2)] {
+        world.expect_requests(provider, requests);
     }
     world.drain().await;
     assert_eq!(world.providers.crm_contact_count(), 1);
@@ -172,17 +174,17 @@ async fn expiry(headers: &[(&str, &str)], lives: SignedDuration) {
 }
 
 #[tokio::test]
-async fn a_receipt_by_content_stands_for_five_minutes() {
+async fn a_receipt_by_content_lives_for_five_minutes() {
     expiry(&[], SignedDuration::from_mins(5)).await;
 }
 
 #[tokio::test]
-async fn a_receipt_by_key_stands_for_a_day() {
+async fn a_receipt_by_key_lives_for_a_day() {
     expiry(&[KEY], SignedDuration::from_hours(24)).await;
 }
 
 #[tokio::test]
-async fn somebody_who_left_between_two_equal_forms_is_not_brought_back() {
+async fn somebody_who_unsubscribed_between_two_equal_forms_is_not_resubscribed() {
     let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -190,8 +192,8 @@ async fn somebody_who_left_between_two_equal_forms_is_not_brought_back() {
     world.advance(SignedDuration::from_mins(10)).await;
     world.submit(&lead_body()).await;
     world.drain().await;
-    // Two looks, and nothing else.
-    world.expect_calls("mailerlite", 6 + 2);
+    // For the second form, one look-up for each group and nothing else.
+    world.expect_requests("mailerlite", 6 + 2);
     let skipped = world.states(lead()).await;
     let skipped = skipped.iter().filter(|state| state.ends_with("skipped unsubscribed"));
     assert_eq!(skipped.count(), 2);
@@ -210,12 +212,12 @@ async fn two_people_with_one_id_at_once_are_two_leads() {
             body
         })
         .collect();
-    let answers = futures::future::join_all(people.iter().map(|body| world.submit(body))).await;
-    let leads: std::collections::BTreeSet<_> = answers.iter().map(Answer::lead).collect();
-    assert_eq!(leads.len(), 4, "one has the id, the others one of their own");
+    let responses = futures::future::join_all(people.iter().map(|body| world.submit(body))).await;
+    let leads: std::collections::BTreeSet<_> = responses.iter().map(Response::lead).collect();
+    assert_eq!(leads.len(), 4, "one keeps the id, each other one gets an id of its own");
     assert!(leads.contains(&lead()));
-    for (body, answer) in people.iter().zip(&answers) {
-        let journey = world.journey(answer.lead()).await;
+    for (body, response) in people.iter().zip(&responses) {
+        let journey = world.journey(response.lead()).await;
         let email = journey.lead.latest.email.unwrap();
         assert_eq!((journey.events.len(), email.as_str()), (1, body["email"].as_str().unwrap()));
     }

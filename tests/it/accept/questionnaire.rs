@@ -1,27 +1,28 @@
-//! The questionnaire: what it answers, what it changes, what each destination gets of it, and what it
+//! The questionnaire: its response, what it changes, what each destination gets of it, and what it
 //! refuses.
 
 use funil_core::event::{EventData, FormEvent};
-use funil_core::score::Answer as Given;
-use funil_core::score::readiness;
+use funil_core::score::{self, readiness};
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
-use crate::world::{Answer, EMAIL, LEAD, World, lead, lead_body, questionnaire_body};
+use crate::world::{
+    EMAIL, LEAD, Response, World, destinations_of_forms, lead, lead_body, questionnaire_body,
+};
 
 const PAGE: &str = "https://calendly.com/ana/call?month=2031-05";
 const LINK: &str = "https://calendly.com/ana/call?month=2031-05&email=ana%40example.com\
                     &utm_content=6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 const PORTUGUESE: (&str, &str) = ("accept-language", "pt-BR,pt;q=0.9,en;q=0.8");
 
-/// The link with the lead's name.
+/// The booking link with the lead's name in it.
 fn named_link() -> String {
     format!("{LINK}&name=Ana%20Exemplo")
 }
 
-/// A world in which the lead is there and nothing of it is open.
+/// A world with a lead whose deliveries are all settled.
 async fn with_lead(destinations: &str) -> World {
     let world = World::plan()
         .with("DESTINATIONS", destinations)
@@ -36,32 +37,32 @@ async fn with_lead(destinations: &str) -> World {
     world
 }
 
-/// The same questionnaire with fewer points: 21.
+/// The same questionnaire with fewer points: 19.
 fn hesitant_body() -> Value {
     let mut body = questionnaire_body();
     body["responses"] = json!({"commitment": 3, "urgency": "90-dias", "weeklyHours": 4, "team": 2});
     body
 }
 
-/// What the last call that has a body brought to a provider.
+/// The body of the last request with a body that a provider received.
 fn last_body(world: &World, provider: &str) -> Value {
     let received = world.providers.received(provider);
-    received.iter().rev().find(|call| !call.body.is_null()).unwrap().body.clone()
+    received.iter().rev().find(|request| !request.body.is_null()).unwrap().body.clone()
 }
 
 #[tokio::test]
-async fn a_ready_lead_is_answered_with_the_link_to_book() {
-    let world = with_lead("crm,mailerlite,ga4,segment").await;
+async fn a_ready_lead_gets_the_link_to_book() {
+    let world = with_lead(&destinations_of_forms()).await;
     let calls_before = world.providers.all_received().len();
-    let answer = world.answer_questionnaire(&questionnaire_body()).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = world.answer_questionnaire(&questionnaire_body()).await;
+    assert_eq!(response.status, 200, "{response:?}");
     let expected = json!({
         "success": true, "transformationScore": 76, "nextStep": "calendar_booking",
         "bookingUrl": named_link(),
     });
-    assert_eq!(answer.json(), expected);
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(world.providers.all_received().len(), calls_before, "no provider is called");
+    assert_eq!(response.json(), expected);
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(world.providers.all_received().len(), calls_before, "no provider gets a request");
 
     let journey = world.journey(lead()).await;
     assert_eq!(journey.lead.stage().name(), "questionnaire_complete");
@@ -81,7 +82,7 @@ async fn a_ready_lead_is_answered_with_the_link_to_book() {
     else {
         panic!("{:?}", journey.events[1].data);
     };
-    assert_eq!(completed.form.answer("commitment"), Some(&Given::Number(9)));
+    assert_eq!(completed.form.answer("commitment"), Some(&score::Answer::Number(9)));
     assert!(journey.events[1].id.to_string().starts_with("form:questionnaire-submit:"));
 
     world.drain().await;
@@ -114,15 +115,19 @@ async fn every_kind_of_crm_gets_the_stage_the_score_and_the_answers() {
         responses["decisionMaker"] = json!("");
         assert_eq!(fields["questionnaire_responses"], responses);
         assert_eq!(fields["booking_url"], named_link());
-        assert_eq!(fields["amanda_match_score"], 76, "the lead is brought whole");
+        assert_eq!(fields["amanda_match_score"], 76, "the whole lead is sent");
         let triggers = world.providers.crm_triggers(LEAD);
-        assert_eq!(triggers, [("standard_nurture".to_owned(), 1)].into(), "of the form alone");
+        assert_eq!(
+            triggers,
+            [("standard_nurture".to_owned(), 1)].into(),
+            "only the form starts one"
+        );
         world.finish().await;
     }
 }
 
 #[tokio::test]
-async fn mailerlite_gets_its_fields_and_joins_nothing_more() {
+async fn mailerlite_gets_its_fields_and_no_further_group_is_joined() {
     let world = with_lead("mailerlite").await;
     let joins = world.providers.group_joins().len();
     world.answer_questionnaire(&questionnaire_body()).await;
@@ -142,7 +147,7 @@ async fn mailerlite_gets_its_fields_and_joins_nothing_more() {
 }
 
 #[tokio::test]
-async fn ga4_and_segment_get_their_events_without_what_was_written_freely() {
+async fn ga4_and_segment_get_their_events_without_free_text() {
     let world = with_lead("ga4,segment").await;
     world.pass(3600);
     let mut body = questionnaire_body();
@@ -155,7 +160,7 @@ async fn ga4_and_segment_get_their_events_without_what_was_written_freely() {
     assert_eq!(events.len(), 2);
     let event = &events[1];
     assert_eq!(event.name, "questionnaire_completed");
-    assert_eq!(event.client_id, "123456789.1767225600", "of the browser that came first");
+    assert_eq!(event.client_id, "123456789.1767225600", "the browser that sent the form");
     assert_eq!(event.timestamp_micros, Some(answered_at.as_microsecond()));
     let params = json!({
         "engagement_time_msec": 100, "lead_id": LEAD, "transformation_score": 76,
@@ -183,15 +188,15 @@ async fn ga4_and_segment_get_their_events_without_what_was_written_freely() {
 #[tokio::test]
 async fn below_the_threshold_there_is_no_link_and_at_it_there_is() {
     let world = with_lead("crm").await;
-    let answer = world.answer_questionnaire(&hesitant_body()).await;
+    let response = world.answer_questionnaire(&hesitant_body()).await;
     let nurture = json!({"success": true, "transformationScore": 19, "nextStep": "nurture"});
-    assert_eq!(answer.json(), nurture);
+    assert_eq!(response.json(), nurture);
     for (threshold, next_step) in [("19", "calendar_booking"), ("20", "nurture")] {
         let other = world.deployment(&[("BOOKING_THRESHOLD", threshold)]);
         world.pass(600);
-        let answer = other.answer_questionnaire(&hesitant_body()).await;
-        assert_eq!(answer.json()["nextStep"], next_step);
-        assert_eq!(answer.json().get("bookingUrl").is_some(), next_step == "calendar_booking");
+        let response = other.answer_questionnaire(&hesitant_body()).await;
+        assert_eq!(response.json()["nextStep"], next_step);
+        assert_eq!(response.json().get("bookingUrl").is_some(), next_step == "calendar_booking");
     }
     let without_page = world.deployment(&[("CALENDLY_EVENT_URL", "")]);
     let ready = without_page.answer_questionnaire(&questionnaire_body()).await.json();
@@ -202,7 +207,7 @@ async fn below_the_threshold_there_is_no_link_and_at_it_there_is() {
 }
 
 #[tokio::test]
-async fn a_second_questionnaire_updates_the_lead_and_takes_its_link_back() {
+async fn a_second_questionnaire_updates_the_lead_and_removes_its_link() {
     let world = with_lead("crm,mailerlite").await;
     world.answer_questionnaire(&questionnaire_body()).await;
     let first_at = world.now();
@@ -213,12 +218,12 @@ async fn a_second_questionnaire_updates_the_lead_and_takes_its_link_back() {
     world.drain().await;
 
     let journey = world.journey(lead()).await;
-    assert_eq!(journey.events.len(), 3, "each with an event of its own");
+    assert_eq!(journey.events.len(), 3, "each has an event of its own");
     assert_eq!(journey.lead.facts.questionnaire_at, Some(first_at), "a fact is written once");
     let latest = &journey.lead.latest;
     assert_eq!(latest.readiness_score.as_ref().unwrap().total, 19);
     assert!(latest.booking_url.is_none());
-    assert_eq!(latest.responses.as_ref().unwrap().expose().len(), 4, "no earlier answer stays");
+    assert_eq!(latest.responses.as_ref().unwrap().expose().len(), 4, "no earlier answer is left");
 
     let fields = &world.providers.crm_contact(LEAD).unwrap()["custom_fields"];
     assert_eq!((&fields["booking_url"], &fields["transformation_score"]), (&json!(""), &json!(19)));
@@ -231,7 +236,7 @@ async fn a_second_questionnaire_updates_the_lead_and_takes_its_link_back() {
 }
 
 #[tokio::test]
-async fn an_unknown_lead_and_another_email_are_the_same_answer() {
+async fn an_unknown_lead_and_another_email_get_the_same_response() {
     let world = with_lead("crm").await;
     let version = world.journey(lead()).await.lead.version;
     let mut unknown = questionnaire_body();
@@ -255,35 +260,35 @@ async fn an_unknown_lead_and_another_email_are_the_same_answer() {
 }
 
 #[tokio::test]
-async fn the_answer_tells_of_the_lead_the_name_in_the_link_and_nothing_else() {
+async fn the_response_reveals_nothing_of_the_lead_but_the_name_in_the_link() {
     let world = with_lead("crm").await;
-    let answer = world.answer_questionnaire(&questionnaire_body()).await;
-    assert_eq!(answer.json()["bookingUrl"], named_link());
-    let shown = String::from_utf8(answer.body.to_vec()).unwrap();
+    let response = world.answer_questionnaire(&questionnaire_body()).await;
+    assert_eq!(response.json()["bookingUrl"], named_link());
+    let shown = String::from_utf8(response.body.to_vec()).unwrap();
     for known in ["98765", "consultoria", "instagram"] {
         assert!(!shown.contains(known), "{known} in {shown}");
     }
-    // A page that knows the name may say it: it comes back in the link and changes nothing.
+    // A page that knows the name may send it: the link gets it, and the lead does not change.
     let mut named = questionnaire_body();
     named["name"] = json!("Bia Outra");
-    let answer = world.answer_questionnaire(&named).await;
-    assert_eq!(answer.json()["bookingUrl"], format!("{LINK}&name=Bia%20Outra"));
+    let response = world.answer_questionnaire(&named).await;
+    assert_eq!(response.json()["bookingUrl"], format!("{LINK}&name=Bia%20Outra"));
     world.drain().await;
     assert_eq!(world.providers.crm_contact(LEAD).unwrap()["name"], "Ana Exemplo");
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn equal_questionnaires_at_once_are_one() {
+async fn equal_questionnaires_at_once_count_once() {
     for headers in [vec![], vec![("idempotency-key", "\"8d1f6a52\"")]] {
         let world = with_lead("ga4,segment").await;
         let body = questionnaire_body();
-        let calls = (0..10).map(|_| world.answer_questionnaire_with(&headers, &body));
-        let answers: Vec<Answer> = futures::future::join_all(calls).await;
-        let replayed = |a: &&Answer| a.header("idempotency-replayed") == Some("true");
-        assert_eq!(answers.iter().filter(replayed).count(), 9);
-        for answer in &answers {
-            assert_eq!((answer.status, &answer.body), (200, &answers[0].body));
+        let requests = (0..10).map(|_| world.answer_questionnaire_with(&headers, &body));
+        let responses: Vec<Response> = futures::future::join_all(requests).await;
+        let replayed = |a: &&Response| a.header("idempotency-replayed") == Some("true");
+        assert_eq!(responses.iter().filter(replayed).count(), 9);
+        for response in &responses {
+            assert_eq!((response.status, &response.body), (200, &responses[0].body));
         }
         assert_eq!(world.journey(lead()).await.events.len(), 2);
         world.drain().await;
@@ -293,7 +298,7 @@ async fn equal_questionnaires_at_once_are_one() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_its_content() {
+async fn a_key_is_refused_for_other_content() {
     let world = with_lead("none").await;
     let key = [("idempotency-key", "abc")];
     let first = world.answer_questionnaire_with(&key, &questionnaire_body()).await;
@@ -307,7 +312,7 @@ async fn a_key_stands_for_its_content() {
 }
 
 #[tokio::test]
-async fn faults_come_at_once_in_the_callers_language_and_echo_nothing() {
+async fn all_field_errors_come_at_once_in_the_callers_language_and_repeat_nothing_sent() {
     let world = with_lead("none").await;
     let body = json!({
         "leadId": "qzplanted", "email": "qzplanted",
@@ -316,10 +321,10 @@ async fn faults_come_at_once_in_the_callers_language_and_echo_nothing() {
             "mainGoal": "qzplanted".repeat(300), "qzplanted": "qzplanted",
         },
     });
-    let answer = world.answer_questionnaire_with(&[PORTUGUESE], &body).await;
-    assert_eq!(answer.status, 422);
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    let problem = answer.json();
+    let response = world.answer_questionnaire_with(&[PORTUGUESE], &body).await;
+    assert_eq!(response.status, 422);
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    let problem = response.json();
     let expected = [
         ("leadId", "invalid_uuid", "Envie um UUID."),
         ("email", "invalid_email", "Informe um e-mail válido."),
@@ -333,7 +338,7 @@ async fn faults_come_at_once_in_the_callers_language_and_echo_nothing() {
         .map(|(field, code, message)| json!({"field": field, "code": code, "message": message}))
         .collect();
     assert_eq!(problem["errors"], json!(expected));
-    assert!(!String::from_utf8_lossy(&answer.body).contains("qzplanted"));
+    assert!(!String::from_utf8_lossy(&response.body).contains("qzplanted"));
     let empty = world.answer_questionnaire(&json!({"leadId": LEAD, "email": EMAIL})).await;
     assert_eq!(empty.json()["errors"][0]["field"], "responses");
     world.finish().await;
@@ -345,8 +350,8 @@ async fn unknown_questions_are_kept_and_not_scored() {
     let mut body = questionnaire_body();
     body["responses"]["favouriteTool"] = json!("agenda de papel");
     body["responses"]["teamSize"] = json!(3);
-    let answer = world.answer_questionnaire(&body).await;
-    assert_eq!(answer.json()["transformationScore"], 76);
+    let response = world.answer_questionnaire(&body).await;
+    assert_eq!(response.json()["transformationScore"], 76);
     world.drain().await;
     let contact = world.providers.crm_contact(LEAD).unwrap();
     let responses = &contact["custom_fields"]["questionnaire_responses"];
@@ -356,28 +361,28 @@ async fn unknown_questions_are_kept_and_not_scored() {
 }
 
 #[tokio::test]
-async fn a_plain_html_form_is_understood_and_goes_on_to_a_page() {
+async fn a_plain_html_form_is_understood_and_redirected() {
     let world = with_lead("none").await;
     let body = format!(
         "leadId={LEAD}&email=ana%40example.com&responses%5Bcommitment%5D=9\
          &responses%5Burgency%5D=imediata&responses%5BinvestmentRange%5D=acima-10000&website="
     );
     let html = [("content-type", "application/x-www-form-urlencoded")];
-    let answer = world.call("questionnaire-submit", Method::POST, &html, body.as_bytes()).await;
-    assert_eq!((answer.status, &answer.json()["transformationScore"]), (200, &json!(70)));
+    let response = world.send("questionnaire-submit", Method::POST, &html, body.as_bytes()).await;
+    assert_eq!((response.status, &response.json()["transformationScore"]), (200, &json!(70)));
     world.pass(600);
     let site = world.deployment(&[("THANK_YOU_URL", "https://www.example.com/obrigado")]);
-    let answer = site.call("questionnaire-submit", Method::POST, &html, body.as_bytes()).await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some(&*named_link())));
+    let response = site.send("questionnaire-submit", Method::POST, &html, body.as_bytes()).await;
+    assert_eq!((response.status, response.header("location")), (303, Some(&*named_link())));
     let short = format!("leadId={LEAD}&email=ana%40example.com&responses[commitment]=5");
-    let answer = site.call("questionnaire-submit", Method::POST, &html, short.as_bytes()).await;
+    let response = site.send("questionnaire-submit", Method::POST, &html, short.as_bytes()).await;
     let thanks = Some("https://www.example.com/obrigado");
-    assert_eq!((answer.status, answer.header("location")), (303, thanks));
+    assert_eq!((response.status, response.header("location")), (303, thanks));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_was_refused_is_not_sent_and_a_questionnaire_assumes_nothing() {
+async fn denied_purposes_are_not_sent_and_a_questionnaire_assumes_no_consent() {
     let world = World::plan().with("CALENDLY_EVENT_URL", PAGE).start().await;
     for provider in ["crm", "mailerlite"] {
         world.looks_at(provider);
@@ -402,7 +407,7 @@ async fn what_was_refused_is_not_sent_and_a_questionnaire_assumes_nothing() {
 }
 
 #[tokio::test]
-async fn boxes_of_the_questionnaire_are_heard() {
+async fn consent_given_in_the_questionnaire_counts() {
     let world = with_lead("crm,segment").await;
     let mut body = questionnaire_body();
     body["consent"] = json!({"analytics": false});
@@ -410,23 +415,23 @@ async fn boxes_of_the_questionnaire_are_heard() {
     world.drain().await;
     let states = world.states(lead()).await;
     let expected = ["crm/lead delivered", "crm/lead delivered", "segment/event delivered"];
-    assert_eq!(states, expected, "nothing is planned for what was just refused");
+    assert_eq!(states, expected, "nothing is planned for a purpose that was just denied");
     let form = &world.journey(lead()).await.consents[1].form;
     assert_eq!(form, "questionnaire-submit");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn it_guards_its_door_as_every_form_does() {
+async fn it_has_the_same_checks_as_every_form() {
     let world = with_lead("none").await;
     let origin = ("origin", "https://www.example.com");
-    let preflight = world.call("questionnaire-submit", Method::OPTIONS, &[origin], b"").await;
+    let preflight = world.send("questionnaire-submit", Method::OPTIONS, &[origin], b"").await;
     assert_eq!(preflight.status, 204);
     assert_eq!(preflight.header("access-control-allow-origin"), Some(origin.1));
-    let got = world.call("questionnaire-submit", Method::GET, &[], b"").await;
+    let got = world.send("questionnaire-submit", Method::GET, &[], b"").await;
     assert_eq!((got.status, got.header("allow")), (405, Some("POST, OPTIONS")));
     let text = [("content-type", "text/plain")];
-    let text = world.call("questionnaire-submit", Method::POST, &text, b"{}").await;
+    let text = world.send("questionnaire-submit", Method::POST, &text, b"{}").await;
     assert_eq!(text.status, 415);
     let mut large = questionnaire_body();
     large["padding"] = json!("x".repeat(64 * 1024));
@@ -442,7 +447,11 @@ async fn it_guards_its_door_as_every_form_does() {
     assert_eq!(person.json()["bookingUrl"], named_link());
     let mut usual = person.json();
     usual["bookingUrl"] = json!(LINK);
-    assert_eq!((robot.status, robot.json()), (200, usual), "as usual, without anybody's name");
+    assert_eq!(
+        (robot.status, robot.json()),
+        (200, usual),
+        "the usual response, without anybody's name"
+    );
     assert_eq!(world.items("QUARANTINE#questionnaire-submit").await.len(), 1);
     assert_eq!(world.journey(lead()).await.events.len(), 2);
 
@@ -469,14 +478,14 @@ async fn an_accepted_questionnaire_costs_two_round_trips() {
     world.pass(60);
     proxy.take();
     assert_eq!(world.answer_questionnaire(&hesitant_body()).await.status, 200);
-    let calls = proxy.take().calls;
+    let requests = proxy.take().requests;
     let expected = [("TransactWriteItems".to_owned(), 1), ("UpdateItem".to_owned(), 1)];
-    assert_eq!(calls, expected.into());
+    assert_eq!(requests, expected.into());
     world.finish().await;
 }
 
 #[tokio::test]
-async fn the_samples_are_answered_as_their_names_say() {
+async fn the_samples_get_the_responses_that_their_names_say() {
     let world =
         World::plan().with("DESTINATIONS", "none").with("CALENDLY_EVENT_URL", PAGE).start().await;
     let sample = |name: &str| -> Value {
@@ -493,9 +502,9 @@ async fn the_samples_are_answered_as_their_names_say() {
         ("questionnaire-submit/wrong-email", 404, "lead_not_found"),
     ] {
         let function = name.split('/').next().unwrap();
-        let answer = world.invoke(function, sample(name)).await;
-        assert_eq!(answer["statusCode"], status, "{name}: {answer}");
-        assert!(answer["body"].as_str().unwrap().contains(shown), "{name}: {answer}");
+        let response = world.invoke(function, sample(name)).await;
+        assert_eq!(response["statusCode"], status, "{name}: {response}");
+        assert!(response["body"].as_str().unwrap().contains(shown), "{name}: {response}");
     }
     world.finish().await;
 }

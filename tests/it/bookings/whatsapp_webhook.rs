@@ -1,5 +1,5 @@
-//! What Meta tells of messages and of what people write: from it alone, each word by itself, and an
-//! opt-out for every name that the person is known by.
+//! Meta's webhooks: status updates of messages, and what people write. Only signed ones count, each
+//! update is taken by itself, and an opt-out counts for every alias of the person.
 
 use std::path::Path;
 
@@ -12,19 +12,20 @@ use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::whatsapp::{call_in, namesake, slot, tell, tell_status, whatsapp, with_lead};
+use super::whatsapp::{call_in, namesake, send_status, send_webhook, slot, whatsapp, with_lead};
 use crate::proxy::{Break, Proxy};
 use crate::world::{World, lead, lead_body};
 
 const FUNCTION: &str = "whatsapp-webhook";
-/// The number of [`lead_body`] as WhatsApp knows it in some areas.
+/// The number of [`lead_body`] as WhatsApp knows it in some areas: `docs/providers.md` ("Brazilian
+/// phone numbers").
 const WITHOUT_NINTH_DIGIT: &str = "551187654321";
 
 async fn opt_out(world: &World, from: &str) -> u16 {
-    tell(world, &whatsapp_inbound(from, " *Parar* ", world.now().as_second())).await.status
+    send_webhook(world, &whatsapp_inbound(from, " *Parar* ", world.now().as_second())).await.status
 }
 
-/// A message of somebody who is named by these members.
+/// A message of somebody who is identified by these members.
 fn written(text: &str, world: &World, names: &Value, contacts: &Value) -> Value {
     let mut message = json!({"id": "wamid.x", "timestamp": world.now().as_second().to_string(),
         "type": "text", "text": {"body": text}});
@@ -42,14 +43,14 @@ async fn is_revoked(world: &World, lead: LeadId) -> bool {
 }
 
 #[tokio::test]
-async fn the_handshake_is_answered_to_whoever_knows_the_token() {
+async fn the_handshake_succeeds_for_whoever_knows_the_token() {
     let world = whatsapp().start().await;
     let shake = async |query: &str| world.get(FUNCTION, query).await;
     let whole =
         "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=whatsapp-verify-token";
-    let answer = shake(whole).await;
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"1158201444"[..]));
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    let response = shake(whole).await;
+    assert_eq!((response.status, &response.body[..]), (200, &b"1158201444"[..]));
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
     for query in [
         "",
         "hub.mode=subscribe&hub.challenge=1&hub.verify_token=another",
@@ -58,52 +59,52 @@ async fn the_handshake_is_answered_to_whoever_knows_the_token() {
     ] {
         assert_eq!(shake(query).await.status, 403, "{query}");
     }
-    let put = world.call(FUNCTION, Method::PUT, &[], b"").await;
+    let put = world.send(FUNCTION, Method::PUT, &[], b"").await;
     assert_eq!((put.status, put.header("allow")), (405, Some("GET, POST")));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn only_meta_is_believed() {
+async fn only_metas_signature_is_accepted() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 30).await;
     let body = whatsapp_inbound(WITHOUT_NINTH_DIGIT, "PARAR", world.now().as_second()).to_string();
     for signature in [None, Some("sha256=00"), Some("")] {
         let headers: Vec<_> = signature.iter().map(|s| ("x-hub-signature-256", *s)).collect();
-        let answer = world.call(FUNCTION, Method::POST, &headers, body.as_bytes()).await;
-        assert_eq!((answer.status, answer.json()["code"].clone()), (401, json!("not_signed")));
+        let response = world.send(FUNCTION, Method::POST, &headers, body.as_bytes()).await;
+        assert_eq!((response.status, response.json()["code"].clone()), (401, json!("not_signed")));
     }
     assert!(!is_revoked(&world, lead()).await);
     let rotated = world.deployment(&[("WHATSAPP_APP_SECRET", "the-next-one, whatsapp-app-secret")]);
     let secret = funil_core::settings::Secret::new("the-next-one");
     let signed = funil_core::provider::whatsapp::sign(&secret, body.as_bytes());
     let headers = [("x-hub-signature-256", &*signed)];
-    let answer = rotated.call(FUNCTION, Method::POST, &headers, body.as_bytes()).await;
-    assert_eq!(answer.status, 200);
+    let response = rotated.send(FUNCTION, Method::POST, &headers, body.as_bytes()).await;
+    assert_eq!(response.status, 200);
     assert!(is_revoked(&world, lead()).await);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_kept_for_a_person_once() {
+async fn a_webhook_that_is_not_understood_is_quarantined_once() {
     let world = whatsapp().start().await;
     let page = json!({"object": "page", "entry": []});
     let bad_part = json!({"object": "whatsapp_business_account", "entry": [
         {"changes": [{"field": "messages", "value": {"statuses": ["x"]}}]}]});
     for body in [&page, &json!("text"), &bad_part, &page] {
-        assert_eq!(tell(&world, body).await.status, 200, "{body}");
+        assert_eq!(send_webhook(&world, body).await.status, 200, "{body}");
     }
     assert_eq!(world.items("QUARANTINE#whatsapp").await.len(), 3);
     let empty = json!({"object": "whatsapp_business_account", "entry": []});
-    assert_eq!(tell(&world, &empty).await.status, 200);
+    assert_eq!(send_webhook(&world, &empty).await.status, 200);
     let hello = whatsapp_inbound(WITHOUT_NINTH_DIGIT, "Olá", world.now().as_second());
-    assert_eq!(tell(&world, &hello).await.status, 200);
+    assert_eq!(send_webhook(&world, &hello).await.status, 200);
     assert_eq!(world.items("QUARANTINE#whatsapp").await.len(), 3, "nothing else is kept");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn an_opt_out_stops_what_is_queued_and_counts_for_a_lead_made_tomorrow() {
+async fn an_opt_out_stops_planned_messages_and_counts_for_a_lead_made_tomorrow() {
     let world = with_lead(whatsapp()).await;
     let other = namesake(&world, 1).await;
     call_in(&world, lead(), 30).await;
@@ -134,17 +135,17 @@ async fn an_opt_out_stops_what_is_queued_and_counts_for_a_lead_made_tomorrow() {
 }
 
 #[tokio::test]
-async fn an_old_opt_out_that_comes_again_does_not_undo_a_later_yes() {
+async fn a_duplicate_of_an_old_opt_out_does_not_undo_a_later_consent() {
     let world = with_lead(whatsapp()).await;
     let stop = whatsapp_inbound("5511987654321", "SAIR", world.now().as_second());
-    assert_eq!(tell(&world, &stop).await.status, 200);
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
     world.pass(600);
     let mut yes = lead_body();
     yes["consent"]["whatsapp"] = json!(true);
     world.submit(&yes).await;
     call_in(&world, lead(), 3).await;
     assert_eq!(slot(&world, lead(), "welcome").await.state.kind(), StateKind::Delivered);
-    assert_eq!(tell(&world, &stop).await.status, 200);
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
     assert!(!is_revoked(&world, lead()).await);
     world.advance(SignedDuration::from_hours(4)).await;
     assert_eq!(world.providers.whatsapp_messages().len(), 2);
@@ -157,13 +158,13 @@ async fn somebody_without_a_number_is_known_by_their_business_scoped_id() {
     call_in(&world, lead(), 30).await;
     let contact = json!([{"wa_id": "5511987654321", "user_id": "BR.1"}]);
     let both = written("oi", &world, &json!({"from": "5511987654321"}), &contact);
-    assert_eq!(tell(&world, &both).await.status, 200);
+    assert_eq!(send_webhook(&world, &both).await.status, 200);
     assert!(!is_revoked(&world, lead()).await);
-    // A lead of the same number that is made after the two were heard of together.
+    // A lead with the same number, made after a webhook had number and id together.
     let later = namesake(&world, 1).await;
     world.pass(60);
     let stop = written("stop", &world, &json!({"from_user_id": "BR.1"}), &json!([]));
-    assert_eq!(tell(&world, &stop).await.status, 200);
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
     assert!(is_revoked(&world, lead()).await && is_revoked(&world, later).await);
     assert_eq!(slot(&world, lead(), "reminder_2h").await.state.kind(), StateKind::Skipped);
     let tomorrow = namesake(&world, 2).await;
@@ -173,17 +174,17 @@ async fn somebody_without_a_number_is_known_by_their_business_scoped_id() {
 }
 
 #[tokio::test]
-async fn what_was_taken_back_under_an_id_counts_for_the_number_it_turns_out_to_have() {
+async fn an_opt_out_by_id_counts_for_the_number_once_it_is_known() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 30).await;
     let stop = written("Parar.", &world, &json!({"from_user_id": "BR.7"}), &json!([]));
-    assert_eq!(tell(&world, &stop).await.status, 200);
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
     assert!(!is_revoked(&world, lead()).await, "nobody knows whose id it is");
     world.pass(60);
     let mut status = world.providers.whatsapp_messages()[0].status("read", None, 1);
-    let told = status.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
-    told["recipient_user_id"] = json!("BR.7");
-    assert_eq!(tell(&world, &status).await.status, 200);
+    let update = status.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
+    update["recipient_user_id"] = json!("BR.7");
+    assert_eq!(send_webhook(&world, &status).await.status, 200);
     assert!(is_revoked(&world, lead()).await);
     let welcome = slot(&world, lead(), "welcome").await;
     assert_eq!(welcome.message, Some(MessageStatus::Read), "the status counts too");
@@ -195,24 +196,24 @@ async fn what_was_taken_back_under_an_id_counts_for_the_number_it_turns_out_to_h
 }
 
 #[tokio::test]
-async fn a_status_tells_whose_an_id_is_where_it_tells_no_number() {
+async fn a_status_update_without_a_number_still_says_whose_an_id_is() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 30).await;
     let mut status = world.providers.whatsapp_messages()[0].status("read", None, 1);
-    let told = status.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
-    told.as_object_mut().unwrap().remove("recipient_id");
-    told["recipient_user_id"] = json!("BR.9");
-    assert_eq!(tell(&world, &status).await.status, 200);
+    let update = status.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
+    update.as_object_mut().unwrap().remove("recipient_id");
+    update["recipient_user_id"] = json!("BR.9");
+    assert_eq!(send_webhook(&world, &status).await.status, 200);
     world.pass(60);
     let stop = written("parar", &world, &json!({"from_user_id": "BR.9"}), &json!([]));
-    assert_eq!(tell(&world, &stop).await.status, 200);
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
     assert!(is_revoked(&world, lead()).await);
     assert_eq!(slot(&world, lead(), "reminder_2h").await.state.kind(), StateKind::Skipped);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn statuses_move_forward_only_and_foreign_ones_are_nobodys() {
+async fn status_updates_move_forward_only_and_foreign_ones_are_ignored() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 1).await;
     let message = world.providers.whatsapp_messages().remove(0);
@@ -223,10 +224,10 @@ async fn statuses_move_forward_only_and_foreign_ones_are_nobodys() {
         ("read", MessageStatus::Read),
     ] {
         world.pass(1);
-        assert_eq!(tell_status(&world, &message, status, None).await, 200);
+        assert_eq!(send_status(&world, &message, status, None).await, 200);
         assert_eq!(slot(&world, lead(), "welcome").await.message, Some(known), "{status}");
     }
-    assert_eq!(tell_status(&world, &message, "failed", Some(131_000)).await, 200);
+    assert_eq!(send_status(&world, &message, "failed", Some(131_000)).await, 200);
     assert_eq!(
         slot(&world, lead(), "welcome").await.state.kind(),
         StateKind::Delivered,
@@ -242,20 +243,20 @@ async fn statuses_move_forward_only_and_foreign_ones_are_nobodys() {
         ),
     ] {
         foreign.callback_data = data.map(str::to_owned);
-        assert_eq!(tell_status(&world, &foreign, "delivered", None).await, 200, "{data:?}");
+        assert_eq!(send_status(&world, &foreign, "delivered", None).await, 200, "{data:?}");
     }
     world.finish().await;
 }
 
 #[tokio::test]
-async fn many_words_in_one_call_are_each_taken_and_one_that_comes_too_early_is_asked_for_again() {
+async fn every_update_of_a_webhook_is_taken_and_one_that_comes_too_early_is_requested_again() {
     let world = with_lead(whatsapp()).await;
     let other = namesake(&world, 1).await;
     call_in(&world, lead(), 3).await;
     world.pass(6);
     call_in(&world, other, 1).await;
     let messages = world.providers.whatsapp_messages();
-    // A worker has the reminder; its failure must not be overtaken by the worker's own word.
+    // A worker has the reminder. Its settlement must not overwrite the failure that Meta reports.
     world.pass(3600);
     let reminder = slot(&world, lead(), "reminder_2h").await;
     let lease = LeaseId::random(world.entropy());
@@ -274,12 +275,12 @@ async fn many_words_in_one_call_are_each_taken_and_one_that_comes_too_early_is_a
     for body in bodies {
         all["entry"].as_array_mut().unwrap().push(body["entry"][0].clone());
     }
-    assert_eq!(tell(&world, &all).await.status, 503);
+    assert_eq!(send_webhook(&world, &all).await.status, 503);
     assert_eq!(slot(&world, lead(), "welcome").await.message, Some(MessageStatus::Delivered));
     assert_eq!(slot(&world, other, "welcome").await.message, Some(MessageStatus::Read));
     world.pass(60);
     world.drain().await;
-    assert_eq!(tell(&world, &all).await.status, 200);
+    assert_eq!(send_webhook(&world, &all).await.status, 200);
     let dead = slot(&world, lead(), "reminder_2h").await;
     assert_eq!(
         (dead.state.kind(), dead.reason_text().as_deref()),
@@ -290,7 +291,7 @@ async fn many_words_in_one_call_are_each_taken_and_one_that_comes_too_early_is_a
 }
 
 #[tokio::test]
-async fn a_table_that_is_down_has_meta_call_again() {
+async fn without_the_table_meta_is_asked_to_retry() {
     let world = with_lead(whatsapp()).await;
     call_in(&world, lead(), 30).await;
     let (proxy, url) = Proxy::start().await;
@@ -299,17 +300,17 @@ async fn a_table_that_is_down_has_meta_call_again() {
     let secret = funil_core::settings::Secret::new(crate::world::WHATSAPP_APP_SECRET);
     let signed = funil_core::provider::whatsapp::sign(&secret, body.as_bytes());
     let headers = [("x-hub-signature-256", &*signed)];
-    let post = async || deployment.call(FUNCTION, Method::POST, &headers, body.as_bytes()).await;
-    for call in 0.. {
-        proxy.break_calls(call..call + 1, 9, Break::BeforeEffect);
-        let answer = post().await;
+    let post = async || deployment.send(FUNCTION, Method::POST, &headers, body.as_bytes()).await;
+    for request in 0.. {
+        proxy.break_requests(request..request + 1, 9, Break::BeforeEffect);
+        let response = post().await;
         if proxy.broken() == 0 {
-            assert_eq!(answer.status, 200);
-            assert!(call > 5, "{call}");
+            assert_eq!(response.status, 200);
+            assert!(request > 5, "{request}");
             break;
         }
-        assert_eq!(answer.status, 503, "call {call}");
-        assert!(answer.header("retry-after").is_some());
+        assert_eq!(response.status, 503, "request {request}");
+        assert!(response.header("retry-after").is_some());
     }
     proxy.mend();
     assert!(is_revoked(&world, lead()).await);
@@ -318,15 +319,15 @@ async fn a_table_that_is_down_has_meta_call_again() {
     world.finish().await;
 }
 
-/// Takes Meta's own sample as it is, where `FUNIL_FIXTURES` names the folder that has it.
+/// Accepts Meta's own sample, if `FUNIL_FIXTURES` names the folder that has it.
 #[tokio::test]
-#[ignore = "needs FUNIL_FIXTURES: Meta's own sample may not be kept in this repository"]
-async fn metas_own_sample_is_taken_as_it_is() {
+#[ignore = "needs FUNIL_FIXTURES"]
+async fn metas_own_sample_is_accepted_unchanged() {
     let folder = std::env::var_os("FUNIL_FIXTURES").unwrap();
     let path = Path::new(&folder).join("whatsapp/webhook.messages.inbound_text.json");
     let body: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let world = whatsapp().start().await;
-    assert_eq!(tell(&world, &body).await.status, 200);
+    assert_eq!(send_webhook(&world, &body).await.status, 200);
     assert_eq!(world.items("QUARANTINE").await.len(), 0);
     world.finish().await;
 }

@@ -1,5 +1,5 @@
-//! The breaker: a destination that fails is left alone, one worker looks whether it is back, and no
-//! lead pays for it.
+//! The breaker: a destination that keeps failing gets no more requests, one worker probes whether it
+//! works again, and no delivery loses an attempt.
 
 use funil_core::delivery::breaker::{FAILURES_TO_OPEN, PROBE_AFTER_S};
 use funil_core::delivery::{BLOCKED_S, LEASE_S, StateKind};
@@ -9,11 +9,8 @@ use funil_dev::simulated::Behaviour;
 use funil_store::{Claimed, Claiming};
 use serde_json::{Value, json};
 
-use crate::world::{Plan, World, lead_body};
-
-fn only(destination: &str) -> Plan {
-    World::plan().with("DESTINATIONS", destination)
-}
+use super::only;
+use crate::world::{World, lead_body};
 
 fn somebody(number: usize) -> Value {
     let mut body = lead_body();
@@ -22,7 +19,7 @@ fn somebody(number: usize) -> Value {
     body
 }
 
-/// So many people submit the form.
+/// This many people submit the form.
 async fn people(world: &World, count: usize) -> Vec<LeadId> {
     let mut leads = Vec::new();
     for number in 0..count {
@@ -39,17 +36,17 @@ async fn after_failures_in_a_row_nothing_is_sent_until_one_worker_has_probed() {
     world.providers.behave("segment", Behaviour::Status(503));
     let leads = people(&world, 8).await;
     world.drain().await;
-    let failed = world.calls("segment").len();
+    let failed = world.requests("segment").len();
     assert!(failed >= usize::try_from(FAILURES_TO_OPEN).unwrap(), "{failed}");
     let breaker = world.store.breaker("segment").await.unwrap();
     assert_eq!(breaker.open.unwrap().reason, "http_503");
 
-    // They are due again in 5 s, and stay so: nobody asks, nobody pays an attempt.
+    // They are due again after 5 s, but nothing is sent and no attempt is spent.
     world.pass(30);
     assert_eq!(world.drain().await, 0);
-    assert_eq!(world.calls("segment").len(), failed);
+    assert_eq!(world.requests("segment").len(), failed);
 
-    // A minute after it opened, one of two workers asks once.
+    // A minute after it opened, one of two workers sends one probe.
     world.pass(PROBE_AFTER_S);
     let (one, other) = (world.worker("segment"), world.worker("segment"));
     let (one, other) = tokio::join!(
@@ -57,9 +54,9 @@ async fn after_failures_in_a_row_nothing_is_sent_until_one_worker_has_probed() {
         other.drain(Patience::None, world.stop_at())
     );
     assert_eq!(one.unwrap().settled + other.unwrap().settled, 1);
-    assert_eq!(world.calls("segment").len(), failed + 1);
+    assert_eq!(world.requests("segment").len(), failed + 1);
 
-    // Once it is back, the probe opens the way for all.
+    // Once the destination works again, the probe closes the breaker and everything is sent.
     world.providers.behave("segment", Behaviour::Normal);
     world.pass(PROBE_AFTER_S);
     world.drain().await;
@@ -74,7 +71,7 @@ async fn after_failures_in_a_row_nothing_is_sent_until_one_worker_has_probed() {
 }
 
 #[tokio::test]
-async fn a_success_between_failures_keeps_it_closed() {
+async fn a_success_between_failures_keeps_the_breaker_closed() {
     let world = only("segment").start().await;
     world.looks_at("segment");
     for number in 0..12 {
@@ -90,7 +87,7 @@ async fn a_success_between_failures_keeps_it_closed() {
 }
 
 #[tokio::test]
-async fn an_expired_key_over_a_weekend_kills_no_lead() {
+async fn credentials_that_expire_over_a_weekend_lose_no_lead() {
     let world = only("crm").start().await;
     world.looks_at("crm");
     world.providers.behave("crm", Behaviour::Status(401));
@@ -99,8 +96,8 @@ async fn an_expired_key_over_a_weekend_kills_no_lead() {
         world.drain().await;
         world.pass(30 * 60);
     }
-    let asked = world.calls("crm").len();
-    // The first three were under way together; from then on one probes at a time.
+    let asked = world.requests("crm").len();
+    // The first three were sent at the same time; after that there is one probe at a time.
     assert!(asked <= 72 * 2 + leads.len(), "{asked}");
     for lead in &leads {
         assert_eq!(world.delivery(*lead, "crm").await.attempts, 0, "no attempt is spent");
@@ -114,15 +111,15 @@ async fn an_expired_key_over_a_weekend_kills_no_lead() {
 }
 
 #[tokio::test]
-async fn what_is_too_late_or_interrupted_is_settled_while_it_is_open_and_nothing_is_sent() {
+async fn late_and_interrupted_deliveries_are_settled_unsent_while_the_breaker_is_open() {
     let world = only("ga4").start().await;
     world.looks_at("ga4");
     let leads = people(&world, 2).await;
-    // A worker dies about to send the first one's.
+    // A worker dies right before it sends the first lead's request.
     let key = world.delivery_key(leads[0], "ga4").await;
     let lease = LeaseId::random(world.entropy());
     let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
-    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    let Claimed::Ours(claim) = claimed else { panic!("the delivery should be due") };
     world.store.mark_sending(&claim).await.unwrap();
     world.pass(LEASE_S);
     world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
@@ -137,15 +134,15 @@ async fn what_is_too_late_or_interrupted_is_settled_while_it_is_open_and_nothing
         (late.state.kind(), late.reason_text().as_deref()),
         (StateKind::Dead, Some("deadline_passed"))
     );
-    assert!(world.calls("ga4").is_empty());
+    assert!(world.requests("ga4").is_empty());
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever() {
+async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_forever() {
     let world = only("segment").start().await;
     world.looks_at("segment");
-    // The first one's calls are refused, everybody else's go through.
+    // The first lead's requests are refused, everybody else's succeed.
     let refused = people(&world, 1).await[0];
     for round in 1..=4 {
         world.providers.script("segment", [Behaviour::Status(403)]);
@@ -153,8 +150,8 @@ async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever()
         if world.delivery(refused, "segment").await.state.kind() == StateKind::Dead {
             break;
         }
-        assert!(round < 4, "it should have been given up");
-        // Somebody else goes through as the probe, because the blocked one is at the back.
+        assert!(round < 4, "the refused delivery should have been given up");
+        // Another lead's delivery is the probe, because the refused one is last in the queue.
         let other = world
             .submit_from(&format!("198.51.100.{}", 10 + round), &somebody(10 + round))
             .await
@@ -175,18 +172,18 @@ async fn a_delivery_that_alone_is_refused_does_not_hold_up_the_others_for_ever()
 }
 
 #[tokio::test]
-async fn while_it_is_open_a_worker_that_still_sends_keeps_its_delivery() {
+async fn a_worker_that_is_still_sending_keeps_its_delivery_while_the_breaker_is_open() {
     let world = only("ga4").start().await;
     world.looks_at("ga4");
     let leads = people(&world, 1).await;
     let key = world.delivery_key(leads[0], "ga4").await;
     let lease = LeaseId::random(world.entropy());
     let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
-    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    let Claimed::Ours(claim) = claimed else { panic!("the delivery should be due") };
     world.store.mark_sending(&claim).await.unwrap();
     world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
 
-    // An index that lags still shows it as due.
+    // An index that lags behind may still show the delivery as due.
     let worker = world.worker("ga4");
     assert_eq!(worker.deliver(&key, world.stop_at()).await.unwrap().settled, 0);
     assert_eq!(world.delivery(leads[0], "ga4").await.state.lease(), Some(lease));
@@ -204,12 +201,12 @@ async fn of_many_workers_at_once_one_probes() {
     world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
     world.providers.behave("segment", Behaviour::Status(503));
     let workers: Vec<_> = (0..8).map(|_| world.worker("segment")).collect();
-    // Connections first, so that none of them is ahead of the others.
+    // Open the connections first, so that no worker has a head start.
     let reads = (0..8).map(|_| world.store.breaker("segment"));
     futures::future::try_join_all(reads).await.unwrap();
     let drains = workers.iter().map(|worker| worker.drain(Patience::None, world.stop_at()));
     futures::future::try_join_all(drains).await.unwrap();
-    assert_eq!(world.calls("segment").len(), 1);
+    assert_eq!(world.requests("segment").len(), 1);
 
     let now = world.now();
     assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "taken");
@@ -242,7 +239,7 @@ async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
     world.ask_table("UpdateItem", version("2")).await;
     world.store.open_breaker("crm", "http_503", 0, world.now()).await.unwrap();
     world.drain().await;
-    assert_eq!(world.calls("crm").len(), 2, "the other one was the probe");
+    assert_eq!(world.requests("crm").len(), 2, "the other delivery was the probe");
     assert_eq!(world.store.breaker("crm").await.unwrap().open, None);
     world.ask_table("UpdateItem", version("1")).await;
     world.advance(jiff::SignedDuration::from_mins(10)).await;
@@ -250,7 +247,7 @@ async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
 }
 
 #[tokio::test]
-async fn a_drain_that_opens_it_sends_no_more() {
+async fn a_drain_that_opens_the_breaker_sends_no_more() {
     let world = only("crm").start().await;
     world.looks_at("crm");
     people(&world, 1).await;
@@ -262,7 +259,7 @@ async fn a_drain_that_opens_it_sends_no_more() {
     }
     world.providers.script("crm", [Behaviour::Status(401)]);
     world.drain().await;
-    assert_eq!(world.calls("crm").len(), 1, "those of one lead go one after another");
+    assert_eq!(world.requests("crm").len(), 1, "deliveries of one lead are sent one after another");
     world.advance(jiff::SignedDuration::from_mins(20)).await;
     world.finish().await;
 }

@@ -1,5 +1,5 @@
-//! What the table itself holds off: writes that the functions make only when they meet another one.
-//! Each of these is a condition that nothing else stands in for.
+//! Conditions of the table's writes that matter only when two writers meet. No other check would
+//! catch what they catch.
 
 use funil_core::contact::consent::{ConsentChanges, Purpose};
 use funil_core::delivery::LEASE_S;
@@ -20,7 +20,7 @@ async fn segment() -> World {
     World::plan().with("DESTINATIONS", "segment").start().await
 }
 
-/// Another event of the lead, of now.
+/// Another event of the lead, which happens now.
 fn another_event(world: &World) -> Event {
     Event {
         id: EventId::sync(world.now(), world.entropy()),
@@ -32,7 +32,7 @@ fn another_event(world: &World) -> Event {
     }
 }
 
-/// Accepts `event` as if the form of the first one had come again under another receipt.
+/// Accepts `event` as if the form of the lead's first event had come again with another receipt.
 async fn accept(
     world: &World,
     event: &Event,
@@ -61,7 +61,7 @@ async fn accept(
 }
 
 #[tokio::test]
-async fn an_event_of_a_lead_that_is_gone_is_not_kept() {
+async fn an_event_of_a_lead_that_does_not_exist_is_not_kept() {
     let world = segment().await;
     let event = another_event(&world);
     let crm = funil_core::destination::find("crm").unwrap();
@@ -73,9 +73,9 @@ async fn an_event_of_a_lead_that_is_gone_is_not_kept() {
 }
 
 #[tokio::test]
-async fn an_event_and_a_delivery_are_written_once_and_what_came_of_them_stays() {
+async fn an_event_and_a_delivery_are_written_once_and_never_overwritten() {
     let world = segment().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     world.drain().await;
     let kept = world.journey(lead()).await;
@@ -89,11 +89,11 @@ async fn an_event_and_a_delivery_are_written_once_and_what_came_of_them_stays() 
     assert_eq!(planned[0].id, delivered[0].id);
 
     let aliases = AliasDigests { email: Some(world.hash.digest("email", EMAIL)), phone: None };
-    assert!(accept(&world, event, &aliases).await.is_err(), "the event is there");
+    assert!(accept(&world, event, &aliases).await.is_err(), "the event exists already");
     assert!(world.store.accept_event(event, &[], world.entropy()).await.is_err());
     let other = another_event(&world);
     let again = world.store.accept_event(&other, &planned, world.entropy()).await;
-    assert!(again.is_err(), "the delivery is there");
+    assert!(again.is_err(), "the delivery exists already");
 
     let after = world.journey(lead()).await;
     assert_eq!((&after.events, &after.deliveries), (&kept.events, delivered));
@@ -102,9 +102,9 @@ async fn an_event_and_a_delivery_are_written_once_and_what_came_of_them_stays() 
 }
 
 #[tokio::test]
-async fn a_call_that_names_no_e_mail_takes_over_no_lead() {
+async fn a_request_without_an_e_mail_takes_over_no_lead() {
     let world = segment().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     world.pass(1);
     let event = another_event(&world);
@@ -145,14 +145,14 @@ async fn a_newer_revocation_replaces_an_older_one() {
     world.finish().await;
 }
 
-/// Makes the connections that calls at once need, so that none of them is ahead of the others.
+/// Opens the connections that requests at once need, so that none of them has a head start.
 async fn connect(world: &World) {
     let reads = (0..8).map(|_| world.store.breaker("segment"));
     futures::future::try_join_all(reads).await.unwrap();
 }
 
 #[tokio::test]
-async fn of_many_keys_that_claim_a_new_table_at_once_one_has_it() {
+async fn of_many_hash_keys_that_claim_a_new_table_at_once_one_gets_it() {
     let world = segment().await;
     world.ask_table("DeleteItem", json!({"Key": {"pk": {"S": "META"}, "sk": {"S": "META"}}})).await;
     let deployments: Vec<_> = (0..8)
@@ -160,14 +160,14 @@ async fn of_many_keys_that_claim_a_new_table_at_once_one_has_it() {
         .collect();
     connect(&world).await;
     let rings = deployments.iter().map(|one| one.invoke("dispatch", json!({"ring": true})));
-    let answers = futures::future::join_all(rings).await;
-    let served = answers.iter().filter(|answer| answer.get("rung").is_some());
-    assert_eq!(served.count(), 1, "{answers:?}");
+    let responses = futures::future::join_all(rings).await;
+    let served = responses.iter().filter(|response| response.get("rung").is_some());
+    assert_eq!(served.count(), 1, "{responses:?}");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn of_many_that_tell_at_once_one_takes_an_alert() {
+async fn of_many_senders_at_once_one_takes_an_alert() {
     let world = segment().await;
     world.store.raise_alert("segment", AlertKind::Dead, None, world.now()).await.unwrap();
     connect(&world).await;
@@ -178,9 +178,9 @@ async fn of_many_that_tell_at_once_one_takes_an_alert() {
 }
 
 #[tokio::test]
-async fn only_what_is_there_due_and_in_nobodys_hands_is_claimed() {
+async fn only_a_delivery_that_exists_is_due_and_is_not_leased_is_claimed() {
     let world = segment().await;
-    world.expect_calls("segment", 1);
+    world.expect_requests("segment", 1);
     world.submit(&lead_body()).await;
     let due = world.delivery_key(lead(), "segment").await;
     let gone = DeliveryKey { sk: format!("{}0", due.sk), ..due.clone() };
@@ -190,11 +190,11 @@ async fn only_what_is_there_due_and_in_nobodys_hands_is_claimed() {
         claimed != Claimed::NotDue
     };
     for claiming in [Claiming::Due, Claiming::Interrupted] {
-        assert!(!claim(&gone, claiming).await, "nothing is there");
+        assert!(!claim(&gone, claiming).await, "it does not exist");
     }
-    assert!(!claim(&due, Claiming::Interrupted).await, "nobody was interrupted");
+    assert!(!claim(&due, Claiming::Interrupted).await, "no worker was interrupted");
     assert!(claim(&due, Claiming::Due).await);
-    assert!(!claim(&due, Claiming::Due).await, "somebody has it");
+    assert!(!claim(&due, Claiming::Due).await, "another worker has it");
     world.pass(LEASE_S);
     world.drain().await;
     world.pass(LEASE_S);

@@ -1,4 +1,4 @@
-//! The three kinds of CRM, each through the real client to a contact that is whole.
+//! The three kinds of CRM: with each of them a lead becomes one complete contact.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ async fn crm(kind: &str) -> World {
     World::plan().with("DESTINATIONS", "crm").with("CRM_KIND", kind).start().await
 }
 
-/// One contact, with the lead's own e-mail, and its automation started once.
-async fn holds_one_whole_contact(world: &World, kind: &str) {
+/// Asserts that there is one contact with the lead's e-mail, whose automation started once.
+async fn has_one_complete_contact(world: &World, kind: &str) {
     assert!(world.states(lead()).await.iter().all(|state| state == "crm/lead delivered"), "{kind}");
     assert_eq!(world.providers.crm_contact_count(), 1, "{kind}");
     let contact = world.providers.crm_contact(LEAD).unwrap();
@@ -28,44 +28,44 @@ async fn holds_one_whole_contact(world: &World, kind: &str) {
 
 #[tokio::test]
 async fn a_new_lead_becomes_a_contact() {
-    for (kind, calls) in [
+    for (kind, requests) in [
         ("webhook", vec!["POST /", "POST /"]),
         ("contacts", vec!["GET /contacts", "POST /contacts", "PUT /contacts/1"]),
         ("leads", vec!["POST /leads", "POST /leads"]),
     ] {
         let world = crm(kind).await;
-        world.expect_calls("crm", calls.len());
+        world.expect_requests("crm", requests.len());
         world.submit(&lead_body()).await;
         world.drain().await;
-        assert_eq!(world.calls("crm"), calls);
-        for call in world.providers.received("crm") {
-            assert_eq!(call.header("authorization"), Some("Bearer crm-key"));
-            let key = call.header("idempotency-key");
-            assert_eq!(key.is_some(), call.body.get("automation_triggers").is_some(), "{kind}");
-            let version = call.header("x-api-version");
+        assert_eq!(world.requests("crm"), requests);
+        for request in world.providers.received("crm") {
+            assert_eq!(request.header("authorization"), Some("Bearer crm-key"));
+            let key = request.header("idempotency-key");
+            assert_eq!(key.is_some(), request.body.get("automation_triggers").is_some(), "{kind}");
+            let version = request.header("x-api-version");
             assert_eq!(version, (kind == "leads").then_some("2023-10"));
         }
-        holds_one_whole_contact(&world, kind).await;
+        has_one_complete_contact(&world, kind).await;
         world.finish().await;
     }
 }
 
 #[tokio::test]
-async fn a_contact_that_was_there_is_brought_up_to_date_and_keeps_what_it_had() {
-    for (kind, calls) in [
+async fn an_existing_contact_is_updated_and_keeps_its_other_fields() {
+    for (kind, requests) in [
         ("webhook", vec!["POST /", "POST /"]),
         ("contacts", vec!["GET /contacts", "PUT /contacts/1", "PUT /contacts/1"]),
         ("leads", vec!["POST /leads", "POST /leads"]),
     ] {
         let world = crm(kind).await;
-        world.expect_calls("crm", 1 + calls.len());
-        // Made by hand, before the lead came.
+        world.expect_requests("crm", 1 + requests.len());
+        // Somebody made it by hand before the lead came.
         let made = json!({"external_id": LEAD, "name": "Old", "owner": "Carla"});
         world.make_contact(&client(), &made).await;
         world.submit(&lead_body()).await;
         world.drain().await;
-        assert_eq!(world.calls("crm")[1..], calls);
-        holds_one_whole_contact(&world, kind).await;
+        assert_eq!(world.requests("crm")[1..], requests);
+        has_one_complete_contact(&world, kind).await;
         let contact = world.providers.crm_contact(LEAD).unwrap();
         assert_eq!(contact["owner"], "Carla");
         assert_eq!(contact["id"], "1");
@@ -74,10 +74,10 @@ async fn a_contact_that_was_there_is_brought_up_to_date_and_keeps_what_it_had() 
 }
 
 #[tokio::test]
-async fn a_conflict_means_that_the_crm_has_it() {
+async fn a_conflict_means_that_the_crm_has_the_contact() {
     for kind in ["webhook", "leads"] {
         let world = crm(kind).await;
-        world.expect_calls("crm", 2);
+        world.expect_requests("crm", 2);
         world.providers.script("crm", [Behaviour::Status(409)]);
         world.submit(&lead_body()).await;
         world.drain().await;
@@ -88,7 +88,7 @@ async fn a_conflict_means_that_the_crm_has_it() {
 }
 
 #[tokio::test]
-async fn a_contact_that_was_created_between_our_look_and_our_call_is_updated() {
+async fn a_contact_created_between_our_look_up_and_our_request_is_updated() {
     let world = crm("contacts").await;
     world.make_contact(&client(), &json!({"external_id": LEAD, "name": "Old"})).await;
     let nobody = r#"{"contacts":[]}"#.to_owned();
@@ -96,7 +96,7 @@ async fn a_contact_that_was_created_between_our_look_and_our_call_is_updated() {
     world.providers.script("crm", [looked_too_early]);
     world.submit(&lead_body()).await;
     world.drain().await;
-    let calls = [
+    let requests = [
         "POST /contacts",
         "GET /contacts",
         "POST /contacts",
@@ -104,14 +104,14 @@ async fn a_contact_that_was_created_between_our_look_and_our_call_is_updated() {
         "PUT /contacts/1",
         "PUT /contacts/1",
     ];
-    assert_eq!(world.calls("crm"), calls);
-    world.expect_calls("crm", calls.len());
-    holds_one_whole_contact(&world, "contacts").await;
+    assert_eq!(world.requests("crm"), requests);
+    world.expect_requests("crm", requests.len());
+    has_one_complete_contact(&world, "contacts").await;
     world.finish().await;
 }
 
 #[tokio::test]
-async fn an_update_that_comes_before_the_creation_harms_nothing() {
+async fn a_sync_before_the_first_delivery_does_no_harm() {
     for kind in KINDS {
         let world = crm(kind).await;
         world.looks_at("crm");
@@ -119,18 +119,18 @@ async fn an_update_that_comes_before_the_creation_harms_nothing() {
         world.submit(&lead_body()).await;
         world.drain().await;
         world.providers.behave("crm", Behaviour::Normal);
-        let answer = world.authorised("crm-sync", &json!({"leadId": LEAD})).await;
-        assert_eq!(answer.json()["deliveries"][0]["state"], "delivered", "{kind}");
+        let response = world.authorised("crm-sync", &json!({"leadId": LEAD})).await;
+        assert_eq!(response.json()["deliveries"][0]["state"], "delivered", "{kind}");
         assert_eq!(world.providers.crm_contact_count(), 1);
-        assert!(world.providers.crm_triggers(LEAD).is_empty(), "an update starts no automation");
+        assert!(world.providers.crm_triggers(LEAD).is_empty(), "a sync starts no automation");
         world.advance(SignedDuration::from_mins(1)).await;
-        holds_one_whole_contact(&world, kind).await;
+        has_one_complete_contact(&world, kind).await;
         world.finish().await;
     }
 }
 
 #[tokio::test]
-async fn every_kind_sends_what_it_learnt_since() {
+async fn every_kind_sends_the_present_state_of_the_lead() {
     for kind in KINDS {
         let world = crm(kind).await;
         world.looks_at("crm");
@@ -147,10 +147,10 @@ async fn every_kind_sends_what_it_learnt_since() {
         let contact = world.providers.crm_contact(LEAD).unwrap();
         let name = if kind == "leads" { &contact["contact"]["name"] } else { &contact["name"] };
         assert_eq!(name, "Ana Corrigida", "{kind}");
-        // The older delivery came later, and brought the present state all the same.
+        // The older delivery was sent later, with the present state.
         let received = world.providers.received("crm");
-        let late = received.iter().filter(|call| call.status != Some(503));
-        assert!(!late.into_iter().any(|call| call.body.to_string().contains("Ana Exemplo")));
+        let late = received.iter().filter(|request| request.status != Some(503));
+        assert!(!late.into_iter().any(|request| request.body.to_string().contains("Ana Exemplo")));
         assert_eq!(world.providers.crm_contact_count(), 1);
         world.finish().await;
     }

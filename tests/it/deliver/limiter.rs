@@ -1,4 +1,4 @@
-//! The limiter: however many work at once, a destination gets no more requests a minute than it takes.
+//! The limiter: all workers together send a destination no more requests a minute than its rate.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ async fn workers_together_stay_under_the_rate_and_everything_arrives() {
     }
     // Two messages of three requests each: 120 requests, at least four minutes.
     let workers: Vec<_> = (0..4).map(|_| world.worker("mailerlite")).collect();
-    // They hold eight tokens for each delivery and get in each other's way: it takes longer.
+    // Each worker reserves eight tokens for a delivery, so they delay each other and it takes longer.
     for _ in 0..120 {
         let drains = workers.iter().map(|w| w.drain(Patience::None, world.stop_at()));
         for drained in futures::future::join_all(drains).await {
@@ -41,7 +41,7 @@ async fn workers_together_stay_under_the_rate_and_everything_arrives() {
     }
     let mut by_minute: BTreeMap<i64, usize> = BTreeMap::new();
     let offset = start.as_second().rem_euclid(60);
-    for second in world.call_times("mailerlite", start) {
+    for second in world.request_times("mailerlite", start) {
         *by_minute.entry((second + offset) / 60).or_default() += 1;
     }
     for lead in &leads {
@@ -54,11 +54,12 @@ async fn workers_together_stay_under_the_rate_and_everything_arrives() {
         }
     }
     assert_eq!(by_minute.values().sum::<usize>(), 20 * 2 * 3);
-    assert!(by_minute.values().all(|calls| *calls <= PER_MINUTE), "{by_minute:?}");
+    assert!(by_minute.values().all(|requests| *requests <= PER_MINUTE), "{by_minute:?}");
     world.finish().await;
 }
 
-/// The CRM at a rate, with one lead submitted three quarters into a minute. A lead is two requests.
+/// A world whose CRM has this rate, with a lead submitted 45 s into a minute. A lead is two
+/// requests.
 async fn one_lead_at(per_minute: &str) -> World {
     let plan = World::plan().with("DESTINATIONS", "crm");
     let world = plan.with("CRM_REQUESTS_PER_MINUTE", per_minute).start().await;
@@ -68,13 +69,13 @@ async fn one_lead_at(per_minute: &str) -> World {
 }
 
 #[tokio::test]
-async fn one_worker_may_use_the_whole_minute() {
+async fn one_worker_may_use_the_whole_rate() {
     let world = World::plan()
         .with("DESTINATIONS", "crm")
         .with("CRM_REQUESTS_PER_MINUTE", "60")
         .start()
         .await;
-    world.expect_calls("crm", 2 * 6);
+    world.expect_requests("crm", 2 * 6);
     for number in 0..6 {
         let mut body = lead_body();
         body["leadId"] = Value::Null;
@@ -104,7 +105,7 @@ async fn a_rate_below_what_one_delivery_may_need_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn the_tokens_of_a_minute_end_with_it() {
+async fn tokens_expire_with_their_minute() {
     let world = one_lead_at("100").await;
     world.providers.script("crm", [Behaviour::HangAfterEffect]);
     let worker = world.worker("crm");
@@ -115,38 +116,38 @@ async fn the_tokens_of_a_minute_end_with_it() {
         world.providers.release_hung();
     };
     futures::join!(drain, slow).0.unwrap();
-    assert_eq!(world.calls("crm").len(), 1, "the second request is the next minute's");
+    assert_eq!(world.requests("crm").len(), 1, "the second request waits for the next minute");
     let delivery = world.delivery(lead(), "crm").await;
     assert_eq!(
         (delivery.state.kind(), delivery.attempts),
         (StateKind::Pending, 0),
-        "it spends nothing"
+        "waiting spends no attempt"
     );
     assert_eq!(delivery.reason_text().as_deref(), Some("out_of_tokens"));
     world.pass(60);
     world.drain().await;
-    world.expect_calls("crm", 1 + 2);
+    world.expect_requests("crm", 1 + 2);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn tokens_that_were_not_needed_go_back_to_the_minute() {
+async fn unused_tokens_are_returned_to_their_minute() {
     let world = one_lead_at("30").await;
     let key = world.delivery_key(lead(), "crm").await;
     let lease = LeaseId::random(world.entropy());
     world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
-    // Somebody else has it: an index that lags shows it as due.
+    // Another worker has it, but an index that lags behind shows it as due.
     world.worker("crm").deliver(&key, world.stop_at()).await.unwrap();
     let limits = world.items("DESTINATION#crm").await;
     assert_eq!(limits[0]["used"]["N"], "0", "{limits:?}");
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.pass(60);
     world.drain().await;
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_was_left_of_a_minute_is_not_used_in_the_next_one() {
+async fn tokens_left_of_a_minute_are_not_used_in_the_next_one() {
     let world = one_lead_at("8").await;
     for struggle in ["equipe", "vendas"] {
         world.pass(1);
@@ -163,8 +164,9 @@ async fn what_was_left_of_a_minute_is_not_used_in_the_next_one() {
         world.providers.release_hung();
     };
     futures::join!(drain, slow).0.unwrap();
-    // The first one's second request waits, the second one is sent whole, and then eight are leased.
-    assert_eq!(world.calls("crm").len(), 1 + 2);
+    // The first delivery's second request waits for the next minute. The second delivery is sent
+    // whole, and then the minute's eight tokens are taken.
+    assert_eq!(world.requests("crm").len(), 1 + 2);
     world.advance(jiff::SignedDuration::from_mins(10)).await;
     world.looks_at("crm");
     world.finish().await;

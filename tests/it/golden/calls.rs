@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::forms::{OF_HTML, PORTUGUESE};
 use super::walk::{JSON, Walk};
-use crate::bookings::whatsapp::tell;
+use crate::bookings::whatsapp::send_webhook as tell;
 use crate::calendly::{canceled, created, moved, no_show, send_signed};
 use crate::world::{LEAD, SERVICE_TOKEN, World};
 

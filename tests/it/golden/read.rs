@@ -13,7 +13,7 @@ use super::forms::{KEY, whole};
 use super::plain::text;
 use super::walk::{JSON, replay, work};
 use super::{compare, items_file, trouble};
-use crate::bookings::whatsapp::tell;
+use crate::bookings::whatsapp::send_webhook as tell;
 use crate::calendly::{booking, created};
 use crate::world::{LEAD, SERVICE_TOKEN, World};
 

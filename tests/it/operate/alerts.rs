@@ -1,4 +1,5 @@
-//! Alerts: a person is told once what happened and once how often, whatever else fails.
+//! Alerts: a person is notified when something happens, and once more how often it happened, whatever
+//! else fails.
 
 use funil_core::delivery::StateKind;
 use funil_core::id::LeaseId;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, lead, lead_body};
 
-/// The monitoring webhook: a provider that nobody simulates in particular.
+/// The monitoring webhook, as a simulated provider without an interface of its own.
 const MONITORING: &str = "monitoring";
 
 async fn world(destinations: &str) -> World {
@@ -29,20 +30,20 @@ fn somebody(number: usize) -> Value {
     body
 }
 
-/// A minute of `dispatch`.
+/// Runs `dispatch` as the schedule does each minute.
 async fn minute(world: &World) {
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-    let answer = world.invoke("dispatch", schedule).await;
-    assert!(answer.get("rung").is_some(), "{answer}");
+    let response = world.invoke("dispatch", schedule).await;
+    assert!(response.get("rung").is_some(), "{response}");
 }
 
-fn told(world: &World) -> Vec<String> {
+fn notifications(world: &World) -> Vec<String> {
     let received = world.providers.received(MONITORING);
-    received.iter().map(|call| call.body["text"].as_str().unwrap().to_owned()).collect()
+    received.iter().map(|request| request.body["text"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
-async fn many_deaths_are_told_in_two_messages() {
+async fn many_dead_deliveries_are_two_notifications() {
     let world = world("segment").await;
     world.providers.behave("segment", Behaviour::Status(400));
     for number in 0..7 {
@@ -50,14 +51,14 @@ async fn many_deaths_are_told_in_two_messages() {
         world.drain().await;
         minute(&world).await;
     }
-    let first = told(&world);
+    let first = notifications(&world);
     assert_eq!(first.len(), 1, "{first:?}");
     assert!(first[0].contains("1 × a delivery to segment was given up"), "{first:?}");
     assert!(!first[0].contains("somebody"), "nothing personal: {first:?}");
     world.pass(15 * 60);
     minute(&world).await;
     minute(&world).await;
-    let all = told(&world);
+    let all = notifications(&world);
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all[1].contains("6 × a delivery to segment was given up"), "{all:?}");
     world.finish().await;
@@ -75,7 +76,7 @@ async fn an_alert_that_cannot_be_sent_is_sent_later_and_holds_up_nothing() {
     minute(&world).await;
     world.pass(60);
     minute(&world).await;
-    let all = told(&world);
+    let all = notifications(&world);
     assert_eq!(all.len(), 3, "two tries failed: {all:?}");
     assert!(all[2].contains("segment refuses us"), "{all:?}");
     world.advance(jiff::SignedDuration::from_mins(20)).await;
@@ -84,25 +85,29 @@ async fn an_alert_that_cannot_be_sent_is_sent_later_and_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_death_that_a_crash_kept_secret_and_a_backlog_are_told() {
+async fn a_backlog_and_a_death_whose_alert_a_crash_lost_are_notified() {
     let world = world("segment").await;
     world.submit(&lead_body()).await;
-    // Nobody works for a while.
+    // No worker runs for a while.
     world.pass(16 * 60);
     minute(&world).await;
-    assert!(told(&world)[0].contains("has been due for too long"), "{:?}", told(&world));
-    // A worker settles and dies before it raises the alert: as if it were never raised.
+    assert!(
+        notifications(&world)[0].contains("has been due for too long"),
+        "{:?}",
+        notifications(&world)
+    );
+    // Removing the alert leaves the table as a worker does that settles and dies before it raises one.
     world.providers.script("segment", [Behaviour::Status(400)]);
     world.drain().await;
     world.forget_alerts("segment", "dead").await;
     minute(&world).await;
-    let all = told(&world);
+    let all = notifications(&world);
     assert!(all.last().unwrap().contains("was given up"), "{all:?}");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_day_after_a_destination_is_taken_off_what_was_due_is_skipped() {
+async fn what_is_due_is_skipped_a_day_after_its_destination_was_turned_off() {
     let world = world("segment").await;
     world.submit(&lead_body()).await;
     let without = world.deployment(&[("DESTINATIONS", "crm")]);
@@ -117,7 +122,7 @@ async fn a_day_after_a_destination_is_taken_off_what_was_due_is_skipped() {
 }
 
 #[tokio::test]
-async fn what_a_late_clock_counts_while_the_quarter_s_last_message_is_sent_is_told_too() {
+async fn what_a_slow_clock_counts_while_the_last_notification_is_sent_is_notified_too() {
     let world = world("crm").await;
     let quarter = world.now();
     let raise = || world.store.raise_alert("crm", AlertKind::Dead, None, quarter);
@@ -135,13 +140,13 @@ async fn what_a_late_clock_counts_while_the_quarter_s_last_message_is_sent_is_to
 }
 
 #[tokio::test]
-async fn a_doubt_stays_one_when_its_destination_is_taken_off() {
+async fn an_unknown_delivery_stays_unknown_when_its_destination_is_turned_off() {
     let world = world("ga4").await;
     world.submit(&lead_body()).await;
     let key = world.delivery_key(lead(), "ga4").await;
     let lease = LeaseId::random(world.entropy());
     let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
-    let Claimed::Ours(claim) = claimed else { panic!("it is due") };
+    let Claimed::Ours(claim) = claimed else { panic!("the delivery should be due") };
     world.store.mark_sending(&claim).await.unwrap();
     let without = world.deployment(&[("DESTINATIONS", "crm")]);
     world.pass(25 * 3600);
@@ -152,7 +157,7 @@ async fn a_doubt_stays_one_when_its_destination_is_taken_off() {
 }
 
 #[tokio::test]
-async fn a_breaker_that_stays_open_is_told_once() {
+async fn a_breaker_that_stays_open_is_notified_once() {
     let world = world("segment").await;
     world.providers.behave("segment", Behaviour::Status(401));
     world.pass(7 * 60);
@@ -162,11 +167,14 @@ async fn a_breaker_that_stays_open_is_told_once() {
         minute(&world).await;
         world.pass(310);
     }
-    assert!(world.calls("segment").len() > 4, "it was probed");
-    let all = told(&world);
+    assert!(world.requests("segment").len() > 4, "it was probed");
+    let all = notifications(&world);
     let refused: Vec<_> = all.iter().filter(|text| text.contains("segment refuses us")).collect();
     assert_eq!(refused.len(), 1, "{all:?}");
-    assert!(refused[0].contains("since 12:07 UTC"), "not since its quarter began: {refused:?}");
+    assert!(
+        refused[0].contains("since 12:07 UTC"),
+        "not since the quarter of an hour began: {refused:?}"
+    );
     world.providers.behave("segment", Behaviour::Normal);
     world.advance(jiff::SignedDuration::from_mins(10)).await;
     world.finish().await;

@@ -1,71 +1,65 @@
-//! What monitors see: whether the system can do its job, how each destination stands, the gauges.
+//! What monitors see: whether the system works, the state of each destination, and the gauges.
+
+use std::fmt::Write as _;
 
 use funil_core::clock::after;
+use funil_core::destination::{self, Destination};
 use funil_dev::simulated::Behaviour;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, Deployment, SERVICE_TOKEN, World, lead, lead_body};
+use crate::world::{Deployment, Response, SERVICE_TOKEN, World, lead, lead_body};
 
-/// Nobody listens there.
+/// An address without a server.
 const CLOSED: (&str, &str) = ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
 const OTHER_KEY: (&str, &str) = ("HASH_KEY", "another-hash-key-of-the-tests");
 
-async fn get(deployment: &Deployment, function: &str) -> Answer {
-    deployment.call(function, Method::GET, &[], b"").await
+async fn get(deployment: &Deployment, function: &str) -> Response {
+    deployment.send(function, Method::GET, &[], b"").await
 }
 
-async fn get_as(deployment: &Deployment, function: &str, token: &str) -> Answer {
+async fn get_as(deployment: &Deployment, function: &str, token: &str) -> Response {
     let token = format!("Bearer {token}");
-    deployment.call(function, Method::GET, &[("authorization", &*token)], b"").await
+    deployment.send(function, Method::GET, &[("authorization", &*token)], b"").await
 }
 
-async fn get_authorised(deployment: &Deployment, function: &str) -> Answer {
+async fn get_authorised(deployment: &Deployment, function: &str) -> Response {
     get_as(deployment, function, SERVICE_TOKEN).await
 }
 
-/// What Prometheus reads in a [`troubled`] world.
-const GAUGES: &str = r#"# HELP funil_pending_deliveries Deliveries still to be settled, due or not. Counted up to 1000.
-# TYPE funil_pending_deliveries gauge
-funil_pending_deliveries{destination="crm"} 0
-funil_pending_deliveries{destination="mailerlite"} 2
-funil_pending_deliveries{destination="ga4"} 1
-funil_pending_deliveries{destination="segment"} 0
-funil_pending_deliveries{destination="meta"} 0
-funil_pending_deliveries{destination="whatsapp"} 0
-# HELP funil_dead_deliveries Deliveries that wait for a person. Counted up to 1000.
-# TYPE funil_dead_deliveries gauge
-funil_dead_deliveries{destination="crm"} 1
-funil_dead_deliveries{destination="mailerlite"} 0
-funil_dead_deliveries{destination="ga4"} 0
-funil_dead_deliveries{destination="segment"} 0
-funil_dead_deliveries{destination="meta"} 0
-funil_dead_deliveries{destination="whatsapp"} 0
-# HELP funil_oldest_due_age_seconds For how long the oldest due delivery has been due. 0 where nothing is due.
-# TYPE funil_oldest_due_age_seconds gauge
-funil_oldest_due_age_seconds{destination="crm"} 0
-funil_oldest_due_age_seconds{destination="mailerlite"} 90
-funil_oldest_due_age_seconds{destination="ga4"} 8?
-funil_oldest_due_age_seconds{destination="segment"} 0
-funil_oldest_due_age_seconds{destination="meta"} 0
-funil_oldest_due_age_seconds{destination="whatsapp"} 0
-# HELP funil_breaker_open 1 while the breaker is open or probing: at most one delivery is sent, to see.
-# TYPE funil_breaker_open gauge
-funil_breaker_open{destination="crm"} 0
-funil_breaker_open{destination="mailerlite"} 1
-funil_breaker_open{destination="ga4"} 0
-funil_breaker_open{destination="segment"} 0
-funil_breaker_open{destination="meta"} 0
-funil_breaker_open{destination="whatsapp"} 0
-# HELP funil_destination_enabled 1 where the destination is listed in DESTINATIONS.
-# TYPE funil_destination_enabled gauge
-funil_destination_enabled{destination="crm"} 1
-funil_destination_enabled{destination="mailerlite"} 1
-funil_destination_enabled{destination="ga4"} 1
-funil_destination_enabled{destination="segment"} 0
-funil_destination_enabled{destination="meta"} 0
-funil_destination_enabled{destination="whatsapp"} 0
-# HELP funil_quarantined_calls Calls kept aside for a person. Counted up to 100.
+/// A gauge: its name, its help, and the destinations whose value is not 0.
+type Gauge = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// The gauges of a [`troubled`] world.
+const GAUGES: [Gauge; 5] = [
+    (
+        "funil_pending_deliveries",
+        "Deliveries still to be settled, due or not. Counted up to 1000.",
+        &[("mailerlite", "2"), ("ga4", "1")],
+    ),
+    (
+        "funil_dead_deliveries",
+        "Deliveries that wait for a person. Counted up to 1000.",
+        &[("crm", "1")],
+    ),
+    (
+        "funil_oldest_due_age_seconds",
+        "For how long the oldest due delivery has been due. 0 where nothing is due.",
+        &[("mailerlite", "90"), ("ga4", "8?")],
+    ),
+    (
+        "funil_breaker_open",
+        "1 while the breaker is open or probing: at most one delivery is sent, to see.",
+        &[("mailerlite", "1")],
+    ),
+    (
+        "funil_destination_enabled",
+        "1 where the destination is listed in DESTINATIONS.",
+        &[("crm", "1"), ("mailerlite", "1"), ("ga4", "1")],
+    ),
+];
+/// The gauge of the sources of requests, which are no destinations.
+const QUARANTINED: &str = r#"# HELP funil_quarantined_calls Calls kept aside for a person. Counted up to 100.
 # TYPE funil_quarantined_calls gauge
 funil_quarantined_calls{source="lead-submit"} 1
 funil_quarantined_calls{source="questionnaire-submit"} 0
@@ -73,14 +67,28 @@ funil_quarantined_calls{source="calendly"} 0
 funil_quarantined_calls{source="whatsapp"} 0
 "#;
 
-/// How a destination stands.
-fn standing<'b>(body: &'b Value, name: &str) -> &'b Value {
+/// What Prometheus reads in a [`troubled`] world: each gauge with every destination.
+fn gauges() -> String {
+    let mut text = String::new();
+    for (name, help, values) in GAUGES {
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge").unwrap();
+        for Destination { name: destination, .. } in destination::ALL {
+            let value = values.iter().find(|(of, _)| of == destination);
+            let value = value.map_or("0", |(_, value)| value);
+            writeln!(text, "{name}{{destination=\"{destination}\"}} {value}").unwrap();
+        }
+    }
+    text + QUARANTINED
+}
+
+/// What the response says about a destination.
+fn reported<'b>(body: &'b Value, name: &str) -> &'b Value {
     let all = body["destinations"].as_array().unwrap();
     all.iter().find(|one| one["name"] == name).unwrap()
 }
 
-/// A world with a dead delivery (CRM), an open breaker (MailerLite), one that is overdue (GA4), and
-/// one that is well but off (Segment). 90 s have passed.
+/// A world with a dead delivery (CRM), an open breaker (MailerLite), an overdue delivery (GA4), and
+/// a destination that is off (Segment). 90 s have passed.
 async fn troubled() -> World {
     let world = World::plan().with("DESTINATIONS", "crm,mailerlite,ga4").start().await;
     world.providers.behave("crm", Behaviour::Status(422));
@@ -96,24 +104,24 @@ async fn troubled() -> World {
 }
 
 #[tokio::test]
-async fn liveness_is_told_to_everybody_and_nothing_else() {
+async fn everybody_sees_liveness_and_nothing_else() {
     let world = World::new().await;
-    let answer = get(&world, "health").await;
-    assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    let answer = world.call("health", Method::HEAD, &[], b"").await;
-    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    let response = get(&world, "health").await;
+    assert_eq!((response.status, response.json()), (200, json!({"status": "ok"})));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    let response = world.send("health", Method::HEAD, &[], b"").await;
+    assert_eq!((response.status, response.body.len()), (200, 0));
     for function in ["health", "metrics"] {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            let answer = world.call(function, method, &[], b"").await;
-            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+            let response = world.send(function, method, &[], b"").await;
+            assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD")));
         }
     }
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_cannot_do_its_job_says_so_and_why_to_those_who_may_know() {
+async fn a_broken_deployment_says_so_and_says_why_to_authorised_callers() {
     let world = World::new().await;
     for (variable, sentence) in [
         (CLOSED, "the table did not respond to GetItem: no connection"),
@@ -121,51 +129,51 @@ async fn what_cannot_do_its_job_says_so_and_why_to_those_who_may_know() {
         (("TABLE_NAME", "gone"), "the table refused GetItem: ResourceNotFoundException"),
     ] {
         let broken = world.deployment(&[variable]);
-        // A process that once found everything in order looks again.
+        // A process checks again each time.
         for _ in 0..2 {
-            let answer = get(&broken, "health").await;
-            assert_eq!((answer.status, answer.json()), (503, json!({"status": "unavailable"})));
+            let response = get(&broken, "health").await;
+            assert_eq!((response.status, response.json()), (503, json!({"status": "unavailable"})));
         }
-        let answer = get_authorised(&broken, "health").await;
-        assert_eq!(answer.status, 503);
-        let body = answer.json();
+        let response = get_authorised(&broken, "health").await;
+        assert_eq!(response.status, 503);
+        let body = response.json();
         assert_eq!((&body["status"], &body["table"]["ok"]), (&json!("unavailable"), &json!(false)));
-        let told = body["table"]["error"].as_str().unwrap();
+        let error = body["table"]["error"].as_str().unwrap();
         // The queries run at once, and any of them may fail first.
         assert!(
-            told.starts_with(sentence) || told.starts_with(&sentence.replace("GetItem", "Query")),
-            "{told}"
+            error.starts_with(sentence) || error.starts_with(&sentence.replace("GetItem", "Query")),
+            "{error}"
         );
-        let answer = get_authorised(&broken, "metrics").await;
-        assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("unavailable")));
-        assert_eq!(answer.header("retry-after"), Some("5"));
+        let response = get_authorised(&broken, "metrics").await;
+        assert_eq!((response.status, &response.json()["code"]), (503, &json!("unavailable")));
+        assert_eq!(response.header("retry-after"), Some("5"));
     }
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_wrong_token_opens_nothing() {
+async fn a_wrong_token_is_refused() {
     let world = World::new().await;
     for function in ["health", "metrics"] {
-        let answer = get_as(&world, function, "another-token-altogether").await;
-        assert_eq!(answer.status, 401, "{function}");
+        let response = get_as(&world, function, "another-token-altogether").await;
+        assert_eq!(response.status, 401, "{function}");
     }
     assert_eq!(get(&world, "metrics").await.status, 401);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn the_detail_shows_how_each_destination_stands() {
+async fn the_detail_shows_the_state_of_each_destination() {
     let world = troubled().await;
     let received = world.providers.all_received().len();
     let (start, now) = (after(world.now(), -90), world.now());
-    let answer = get_authorised(&world, "health").await;
-    assert_eq!(answer.status, 200);
-    let body = answer.json();
+    let response = get_authorised(&world, "health").await;
+    assert_eq!(response.status, 200);
+    let body = response.json();
     assert_eq!((&body["status"], &body["table"]), (&json!("ok"), &json!({"ok": true})));
     let counted = |count: u32| json!({"count": count, "orMore": false});
     assert_eq!(
-        *standing(&body, "crm"),
+        *reported(&body, "crm"),
         json!({
             "name": "crm", "enabled": true, "breaker": {"state": "closed"},
             "lastSuccess": start, "lastFailure": null, "oldestDueAgeSeconds": null,
@@ -173,40 +181,40 @@ async fn the_detail_shows_how_each_destination_stands() {
         })
     );
     assert_eq!(
-        *standing(&body, "mailerlite"),
+        *reported(&body, "mailerlite"),
         json!({
             "name": "mailerlite", "enabled": true,
             "breaker": {
                 "state": "open", "reason": "http_401", "since": start, "probeAt": after(start, 300),
             },
             "lastSuccess": null, "lastFailure": start,
-            // The one that was not tried.
+            // The delivery that was not tried.
             "oldestDueAgeSeconds": 90, "pending": counted(2), "dead": counted(0),
         })
     );
-    let ga4 = standing(&body, "ga4");
+    let ga4 = reported(&body, "ga4");
     assert_eq!((&ga4["breaker"]["state"], &ga4["lastFailure"]), (&json!("closed"), &json!(start)));
-    // Tried again 5 s after its failure, give or take.
+    // It is due again about 5 s after its failure.
     let age = ga4["oldestDueAgeSeconds"].as_i64().unwrap();
     assert!((80..90).contains(&age), "{age}");
-    assert_eq!(standing(&body, "segment")["enabled"], json!(false));
+    assert_eq!(reported(&body, "segment")["enabled"], json!(false));
 
     world.pass(300 - 90);
     let body = get_authorised(&world, "health").await.json();
-    assert_eq!(standing(&body, "mailerlite")["breaker"]["state"], "probing", "since {now}");
-    assert_eq!(world.providers.all_received().len(), received, "no provider is called");
+    assert_eq!(reported(&body, "mailerlite")["breaker"]["state"], "probing", "since {now}");
+    assert_eq!(world.providers.all_received().len(), received, "no provider gets a request");
     recovers(world).await;
 }
 
-/// The providers are well again, and everything is delivered.
+/// Makes the providers work again, and asserts that everything is delivered.
 async fn recovers(world: World) {
     for provider in ["mailerlite", "ga4"] {
         world.providers.behave(provider, Behaviour::Normal);
     }
     world.advance(jiff::SignedDuration::from_hours(1)).await;
     let body = get_authorised(&world, "health").await.json();
-    assert_eq!(standing(&body, "mailerlite")["breaker"], json!({"state": "closed"}));
-    assert_ne!(standing(&body, "mailerlite")["lastSuccess"], Value::Null);
+    assert_eq!(reported(&body, "mailerlite")["breaker"], json!({"state": "closed"}));
+    assert_ne!(reported(&body, "mailerlite")["lastSuccess"], Value::Null);
     world.finish().await;
 }
 
@@ -218,20 +226,20 @@ async fn the_gauges_are_prometheus_text() {
     robot["email"] = json!("robot@example.com");
     assert_eq!(world.submit(&robot).await.status, 200);
     let received = world.providers.all_received().len();
-    let answer = get_authorised(&world, "metrics").await;
-    assert_eq!(answer.status, 200);
+    let response = get_authorised(&world, "metrics").await;
+    assert_eq!(response.status, 200);
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    assert_eq!(answer.header("content-type"), Some(content_type));
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert_eq!(response.header("content-type"), Some(content_type));
+    let text = String::from_utf8(response.body.to_vec()).unwrap();
     // Only GA4's retry has jitter in its due time.
     let ga4 = world.delivery(lead(), "ga4").await.due_at().unwrap();
     let age = world.now().as_second() - ga4.as_second();
-    let expected = GAUGES.replace("8?", &age.to_string());
+    let expected = gauges().replace("8?", &age.to_string());
     assert_eq!(text, expected);
     let token = format!("Bearer {SERVICE_TOKEN}");
-    let head = world.call("metrics", Method::HEAD, &[("authorization", &*token)], b"").await;
+    let head = world.send("metrics", Method::HEAD, &[("authorization", &*token)], b"").await;
     assert_eq!((head.status, head.body.len()), (200, 0));
-    assert_eq!(world.providers.all_received().len(), received, "no provider is called");
+    assert_eq!(world.providers.all_received().len(), received, "no provider gets a request");
     recovers(world).await;
 }
 
@@ -255,6 +263,6 @@ async fn a_count_stops_at_its_cap() {
         assert_eq!((counted.count, counted.capped), (count, capped), "dead up to {cap}");
     }
     assert_eq!(world.store.pending_count("segment", 4).await.unwrap().count, 0);
-    world.expect_calls("segment", 3);
+    world.expect_requests("segment", 3);
     world.finish().await;
 }

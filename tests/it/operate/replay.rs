@@ -1,4 +1,4 @@
-//! What a person does with deliveries that ended: looks, sends again, settles, backfills.
+//! What a person does with deliveries that ended: list, replay and settle them, and backfill.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn only(destination: &str) -> Plan {
     World::plan().with("DESTINATIONS", destination)
 }
 
-/// Runs `funil dead …`; answers what it printed.
+/// Runs `funil dead …`; returns what it printed.
 async fn dead(world: &World, arguments: &str) -> Result<String, String> {
     let words = ["funil", "dead"].into_iter().chain(arguments.split_whitespace());
     let CommandLine::Dead(command) = CommandLine::try_parse_from(words).unwrap() else {
@@ -58,7 +58,7 @@ async fn backfilled(world: &World, arguments: &str) -> Backfilled {
     backfill::run(&arguments, hash, &world.store, world.platform(), &mut out).await.unwrap()
 }
 
-/// Calls `POST /replay`.
+/// Sends `POST /replay`.
 async fn post(world: &Deployment, token: &str, body: &Value) -> (u16, Value) {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
@@ -72,18 +72,18 @@ async fn post(world: &Deployment, token: &str, body: &Value) -> (u16, Value) {
 }
 
 async fn replay(world: &World, body: &Value) -> Value {
-    let (status, answer) = post(world, SERVICE_TOKEN, body).await;
-    assert_eq!(status, 200, "{answer}");
-    answer
+    let (status, response) = post(world, SERVICE_TOKEN, body).await;
+    assert_eq!(status, 200, "{response}");
+    response
 }
 
-/// How the lead's delivery of a destination is named.
+/// The name of the lead's delivery to a destination.
 async fn name(world: &World, destination: &str) -> DeliveryName {
     let delivery = world.delivery(lead(), destination).await;
     DeliveryName { lead_id: lead(), delivery_id: delivery.id }
 }
 
-/// The decisions in the lead's journey, as type, reason before and who.
+/// The decisions in the lead's journey: the type, why the delivery had ended, and who decided.
 async fn decisions(world: &World) -> Vec<(String, Value, Value)> {
     let shown = journey::to_json(&world.journey(lead()).await);
     let entries = shown["entries"].as_array().unwrap().iter();
@@ -96,7 +96,7 @@ async fn decisions(world: &World) -> Vec<(String, Value, Value)> {
         .collect()
 }
 
-/// A body with another person in it.
+/// The form of another person.
 fn another(number: usize) -> Value {
     let mut body = lead_body();
     body["leadId"] = json!(format!("6f1c2f5e-0b0a-4d3e-9a53-{number:012x}"));
@@ -106,8 +106,8 @@ fn another(number: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_provider_that_never_worked_gets_it_later_once_and_under_the_same_id() {
-    for (destination, calls) in [("crm", 2), ("segment", 1)] {
+async fn a_replay_after_a_long_outage_delivers_once_and_under_the_same_id() {
+    for (destination, requests) in [("crm", 2), ("segment", 1)] {
         let world = only(destination).start().await;
         world.looks_at(destination);
         world.providers.behave(destination, Behaviour::Status(500));
@@ -118,11 +118,11 @@ async fn a_provider_that_never_worked_gets_it_later_once_and_under_the_same_id()
         let dry = dead(&world, "replay").await.unwrap();
         assert!(dry.contains("1 found: 1 safe, 0 would duplicate, 0 too late."), "{dry}");
         assert!(dry.contains("Dry run"), "{dry}");
-        assert_eq!(world.delivery(lead(), destination).await, before, "nothing was changed");
+        assert_eq!(world.delivery(lead(), destination).await, before, "a dry run changes nothing");
         assert_eq!(decisions(&world).await, []);
 
         world.providers.behave(destination, Behaviour::Normal);
-        let failed = world.calls(destination).len();
+        let failed = world.requests(destination).len();
         let done = dead(&world, "replay --yes").await.unwrap();
         assert!(done.contains("1 replayed."), "{done}");
         let revived = world.delivery(lead(), destination).await;
@@ -131,9 +131,9 @@ async fn a_provider_that_never_worked_gets_it_later_once_and_under_the_same_id()
         world.drain().await;
         let now = world.delivery(lead(), destination).await;
         assert_eq!((now.id, now.state.kind()), (before.id, StateKind::Delivered));
-        assert_eq!(world.calls(destination).len(), failed + calls);
-        let told = ("delivery_replayed".to_owned(), json!("deadline_passed"), json!("cli"));
-        assert_eq!(decisions(&world).await, [told]);
+        assert_eq!(world.requests(destination).len(), failed + requests);
+        let expected = ("delivery_replayed".to_owned(), json!("deadline_passed"), json!("cli"));
+        assert_eq!(decisions(&world).await, [expected]);
         let text = journey::to_text(&world.journey(lead()).await);
         assert!(text.contains("was deadline_passed, by cli"), "{text}");
         assert_eq!(dead(&world, "list").await.unwrap(), "Nothing waits for a person.\n");
@@ -142,11 +142,11 @@ async fn a_provider_that_never_worked_gets_it_later_once_and_under_the_same_id()
 }
 
 #[tokio::test]
-async fn an_effect_before_its_death_is_not_doubled_by_a_replay() {
+async fn an_effect_before_a_delivery_died_is_not_doubled_by_a_replay() {
     for (destination, requests) in [("crm", 2), ("mailerlite", 3), ("segment", 1)] {
         let world = only(destination).impatient().start().await;
         world.looks_at(destination);
-        // Everything arrives, but the answer to the last request is lost; then it is refused.
+        // Everything arrives, but the response to the last request is lost. The next one is refused.
         let deliveries = if destination == "mailerlite" { 2 } else { 1 };
         for _ in 0..deliveries {
             world.providers.script(destination, vec![Behaviour::Normal; requests - 1]);
@@ -160,9 +160,9 @@ async fn an_effect_before_its_death_is_not_doubled_by_a_replay() {
             assert!(state.ends_with("dead http_400"), "{state}");
         }
         world.providers.behave(destination, Behaviour::Normal);
-        let answer = replay(&world, &json!({"dryRun": false, "destination": destination})).await;
-        assert_eq!(answer["deliveries"].as_array().unwrap().len(), deliveries);
-        for one in answer["deliveries"].as_array().unwrap() {
+        let response = replay(&world, &json!({"dryRun": false, "destination": destination})).await;
+        assert_eq!(response["deliveries"].as_array().unwrap().len(), deliveries);
+        for one in response["deliveries"].as_array().unwrap() {
             assert_eq!((&one["safety"], &one["replayed"]), (&json!("safe"), &json!(true)));
         }
         world.drain().await;
@@ -188,7 +188,7 @@ async fn an_effect_before_its_death_is_not_doubled_by_a_replay() {
 }
 
 #[tokio::test]
-async fn the_dead_are_listed_by_destination_reason_and_time_beyond_a_page() {
+async fn dead_deliveries_are_listed_by_destination_reason_and_time_beyond_a_page() {
     let world = World::plan().with("DESTINATIONS", "crm,segment").start().await;
     world.looks_at("crm");
     world.looks_at("segment");
@@ -221,12 +221,12 @@ async fn the_dead_are_listed_by_destination_reason_and_time_beyond_a_page() {
     assert!(first.contains("There are more"), "{first}");
     assert!(first.contains("crm/lead"), "{first}");
 
-    let answer = replay(&world, &json!({"limit": 70})).await;
-    assert_eq!(answer["deliveries"].as_array().unwrap().len(), 70);
-    assert_eq!((&answer["more"], &answer["dryRun"]), (&json!(true), &json!(true)));
-    let answer = replay(&world, &json!({"limit": 60, "reason": "http_413"})).await;
-    assert_eq!(answer["more"], json!(false));
-    assert!(!answer.to_string().contains("@example.com"));
+    let response = replay(&world, &json!({"limit": 70})).await;
+    assert_eq!(response["deliveries"].as_array().unwrap().len(), 70);
+    assert_eq!((&response["more"], &response["dryRun"]), (&json!(true), &json!(true)));
+    let response = replay(&world, &json!({"limit": 60, "reason": "http_413"})).await;
+    assert_eq!(response["more"], json!(false));
+    assert!(!response.to_string().contains("@example.com"));
 
     world.providers.behave("crm", Behaviour::Normal);
     let done = dead(&world, "replay --yes --destination crm --per-second 1000").await.unwrap();
@@ -237,11 +237,11 @@ async fn the_dead_are_listed_by_destination_reason_and_time_beyond_a_page() {
 }
 
 #[tokio::test]
-async fn ga4_that_may_have_been_sent_needs_a_word_and_is_refused_after_72_hours() {
+async fn ga4_that_may_have_been_sent_needs_permission_and_is_refused_after_72_hours() {
     for (hours, safety) in [(1, "would_duplicate"), (72, "too_late")] {
         let world = only("ga4").impatient().start().await;
         let again = usize::from(safety == "would_duplicate");
-        world.expect_calls("ga4", 1 + again);
+        world.expect_requests("ga4", 1 + again);
         world.providers.script("ga4", [Behaviour::HangAfterEffect]);
         let start = world.now();
         world.submit(&lead_body()).await;
@@ -250,34 +250,38 @@ async fn ga4_that_may_have_been_sent_needs_a_word_and_is_refused_after_72_hours(
         world.pass(hours * 3600);
         let name = name(&world, "ga4").await.to_string();
         let mut body = json!({"deliveries": [name], "dryRun": false});
-        let answer = replay(&world, &body).await;
-        assert_eq!(answer["deliveries"][0]["safety"], json!(safety));
-        assert_eq!(answer["deliveries"][0]["replayed"], json!(false));
-        assert!(answer["deliveries"][0]["why"].is_string());
+        let response = replay(&world, &body).await;
+        assert_eq!(response["deliveries"][0]["safety"], json!(safety));
+        assert_eq!(response["deliveries"][0]["replayed"], json!(false));
+        assert!(response["deliveries"][0]["why"].is_string());
         let shown = dead(&world, &format!("replay {name}")).await.unwrap();
         assert!(shown.contains(safety), "{shown}");
         let done = dead(&world, &format!("replay {name} --yes")).await.unwrap();
         assert!(done.contains("0 replayed."), "{done}");
 
         body["evenDuplicates"] = json!(true);
-        let answer = replay(&world, &body).await;
-        assert_eq!(answer["deliveries"][0]["replayed"], json!(again == 1));
+        let response = replay(&world, &body).await;
+        assert_eq!(response["deliveries"][0]["replayed"], json!(again == 1));
         if again == 1 {
             let revived = world.delivery(lead(), "ga4").await;
-            assert_eq!(revived.deadline, after(start, 72 * 3600), "never past what GA4 takes");
+            assert_eq!(
+                revived.deadline,
+                after(start, 72 * 3600),
+                "never later than GA4 takes events"
+            );
             world.drain().await;
             assert_eq!(world.states(lead()).await, ["ga4/event delivered"]);
-            let told = ("delivery_replayed".to_owned(), json!("timeout"), json!("http"));
-            assert_eq!(decisions(&world).await, [told]);
+            let expected = ("delivery_replayed".to_owned(), json!("timeout"), json!("http"));
+            assert_eq!(decisions(&world).await, [expected]);
         }
         world.finish().await;
     }
 }
 
 #[tokio::test]
-async fn a_replay_revives_no_more_a_second_than_was_said() {
+async fn a_replay_revives_no_more_a_second_than_it_was_asked_to() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 5);
+    world.expect_requests("crm", 5);
     world.providers.behave("crm", Behaviour::Status(400));
     for number in 1..=5 {
         let ip = format!("203.0.113.{number}");
@@ -289,7 +293,7 @@ async fn a_replay_revives_no_more_a_second_than_was_said() {
     assert!(done.contains("5 replayed."), "{done}");
     assert!(begun.elapsed() >= Duration::from_millis(4 * 50), "{:?}", begun.elapsed());
     world.providers.behave("crm", Behaviour::Normal);
-    world.expect_calls("crm", 5 + 2 * 5);
+    world.expect_requests("crm", 5 + 2 * 5);
     world.drain().await;
     world.finish().await;
 }
@@ -297,7 +301,7 @@ async fn a_replay_revives_no_more_a_second_than_was_said() {
 #[tokio::test]
 async fn two_replays_at_once_revive_once() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 1 + 2);
+    world.expect_requests("crm", 1 + 2);
     world.providers.script("crm", [Behaviour::Status(400)]);
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -305,21 +309,21 @@ async fn two_replays_at_once_revive_once() {
     let both = futures::join!(replay(&world, &body), replay(&world, &body));
     let replayed = [&both.0, &both.1]
         .into_iter()
-        .filter(|answer| answer["deliveries"][0]["replayed"] == json!(true));
+        .filter(|response| response["deliveries"][0]["replayed"] == json!(true));
     assert_eq!(replayed.count(), 1, "{both:?}");
     assert_eq!(decisions(&world).await.len(), 1);
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
     let name = name(&world, "crm").await.to_string();
     let again = replay(&world, &json!({"dryRun": false, "deliveries": [name]})).await;
-    assert_eq!(again["deliveries"], json!([]), "what was delivered is not for a person");
+    assert_eq!(again["deliveries"], json!([]), "what was delivered needs no person");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_decision_about_an_earlier_death_or_an_earlier_state_is_refused() {
+async fn a_decision_about_an_earlier_death_or_state_is_refused() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.providers.behave("crm", Behaviour::Status(400));
     world.submit(&lead_body()).await;
     world.drain().await;
@@ -343,17 +347,17 @@ async fn a_decision_about_an_earlier_death_or_an_earlier_state_is_refused() {
 }
 
 #[tokio::test]
-async fn a_call_without_the_token_or_with_wrong_fields_changes_nothing() {
+async fn a_request_without_the_token_or_with_wrong_fields_changes_nothing() {
     let world = World::new().await;
-    let (status, answer) = post(&world, "another-token-altogether", &json!({})).await;
-    assert_eq!((status, &answer["code"]), (401, &json!("unauthorized")));
+    let (status, response) = post(&world, "another-token-altogether", &json!({})).await;
+    assert_eq!((status, &response["code"]), (401, &json!("unauthorized")));
     let body = json!({
         "destination": "fax", "since": "yesterday", "until": 5, "limit": 501,
         "deliveries": ["x"], "dryRun": "perhaps", "reasn": "http_400",
     });
-    let (status, answer) = post(&world, SERVICE_TOKEN, &body).await;
-    assert_eq!(status, 422, "{answer}");
-    let mut faults: Vec<_> = answer["errors"]
+    let (status, response) = post(&world, SERVICE_TOKEN, &body).await;
+    assert_eq!(status, 422, "{response}");
+    let mut faults: Vec<_> = response["errors"]
         .as_array()
         .unwrap()
         .iter()
@@ -377,10 +381,10 @@ async fn a_call_without_the_token_or_with_wrong_fields_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_person_settles_what_may_have_been_sent_and_shows_one() {
+async fn a_person_looks_at_a_dead_delivery_and_settles_it() {
     for (word, state) in [("delivered", StateKind::Delivered), ("skipped", StateKind::Skipped)] {
         let world = only("crm").start().await;
-        world.expect_calls("crm", 1);
+        world.expect_requests("crm", 1);
         world.providers.script("crm", [Behaviour::Status(400)]);
         world.submit(&lead_body()).await;
         world.drain().await;
@@ -401,17 +405,17 @@ async fn a_person_settles_what_may_have_been_sent_and_shows_one() {
         );
         assert_eq!(dead(&world, "list").await.unwrap(), "Nothing waits for a person.\n");
         assert!(dead(&world, &settle).await.is_err(), "it is settled");
-        let told = ("delivery_settled".to_owned(), json!("http_400"), json!("cli"));
-        assert_eq!(decisions(&world).await, [told]);
+        let expected = ("delivery_settled".to_owned(), json!("http_400"), json!("cli"));
+        assert_eq!(decisions(&world).await, [expected]);
         world.finish().await;
     }
 }
 
 #[tokio::test]
-async fn what_was_accepted_while_a_destination_was_off_is_delivered_once() {
+async fn what_was_accepted_while_a_destination_was_off_is_backfilled_once() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 2);
-    world.expect_calls("ga4", 1);
+    world.expect_requests("crm", 2);
+    world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
     world.drain().await;
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
@@ -420,7 +424,7 @@ async fn what_was_accepted_while_a_destination_was_off_is_delivered_once() {
     let missing = Backfilled { missing: 1, ..nothing };
     let there = Backfilled { there: 1, ..nothing };
     assert_eq!(backfilled(&world, "--destination ga4").await, missing);
-    assert_eq!(world.states(lead()).await, ["crm/lead delivered"], "a dry run");
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered"], "a dry run plans nothing");
     let late = format!("--destination ga4 --yes --since {}", world.now());
     assert_eq!(backfilled(&world, &late).await, Backfilled::default());
     let early = format!("--destination ga4 --yes --until {}", after(world.now(), -3601));
@@ -441,15 +445,18 @@ async fn what_was_accepted_while_a_destination_was_off_is_delivered_once() {
     worker.drain(funil_delivery::Patience::None, world.stop_at()).await.unwrap();
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "ga4/event delivered"]);
     assert_eq!(backfilled(&world, "--destination ga4 --yes").await, there);
-    assert!(!world.store.plan_missing(&planned).await.unwrap(), "whoever looked a moment ago");
+    assert!(
+        !world.store.plan_missing(&planned).await.unwrap(),
+        "another backfill may have planned it meanwhile"
+    );
     worker.drain(funil_delivery::Patience::None, world.stop_at()).await.unwrap();
     world.finish().await;
 }
 
 #[tokio::test]
-async fn what_is_past_its_deadline_is_counted_and_not_planned() {
+async fn a_backfill_counts_what_is_past_its_deadline_and_plans_nothing() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
     world.drain().await;
     world.pass(72 * 3600);
@@ -460,9 +467,9 @@ async fn what_is_past_its_deadline_is_counted_and_not_planned() {
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_not_sent_again_whoever_asks() {
+async fn a_delivered_delivery_is_never_replayed() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 2);
+    world.expect_requests("crm", 2);
     world.submit(&lead_body()).await;
     world.drain().await;
     let ended = world.store.delivery_named(name(&world, "crm").await).await.unwrap().unwrap();
@@ -476,7 +483,7 @@ async fn what_was_delivered_is_not_sent_again_whoever_asks() {
 #[tokio::test]
 async fn another_hash_key_replays_nothing() {
     let world = only("crm").start().await;
-    world.expect_calls("crm", 1);
+    world.expect_requests("crm", 1);
     world.providers.script("crm", [Behaviour::Status(400)]);
     world.submit(&lead_body()).await;
     world.drain().await;

@@ -1,0 +1,189 @@
+//! The functions under one environment, and the requests that a test sends them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use funil_core::clock::{Clock as _, after};
+use funil_core::id::LeadId;
+use funil_dev::server::front_door;
+use funil_lambda::Function;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::Value;
+
+use super::{CALLER, ManualClock, SERVICE_TOKEN};
+
+/// The response of a function to an HTTP request.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Response {
+    fn of(event: &Value) -> Self {
+        let (status, headers, body) = front_door::answer(event);
+        assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP response: {event}");
+        Self { status: status.as_u16(), headers, body }
+    }
+
+    /// A header, if it has it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The lead that a submission was accepted as.
+    pub fn lead(&self) -> LeadId {
+        assert_eq!(self.status, 200, "{self:?}");
+        LeadId::parse(self.json()["leadId"].as_str().unwrap()).unwrap()
+    }
+}
+
+/// The old name of [`Response`].
+pub type Answer = Response;
+
+/// All functions under one environment.
+pub struct Deployment {
+    pub(super) functions: Vec<Function>,
+    pub(super) clock: Arc<ManualClock>,
+}
+
+impl Deployment {
+    /// A function by its name.
+    pub fn function(&self, name: &str) -> &Function {
+        self.functions.iter().find(|function| function.name == name).unwrap()
+    }
+
+    /// All of them.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// Invokes a function with any event.
+    pub async fn invoke(&self, function: &str, event: Value) -> Value {
+        let stop_at = after(self.clock.now(), 60);
+        self.function(function).invoke(event, stop_at).await
+    }
+
+    /// Sends a function an HTTP request from `ip`.
+    pub async fn send_from(
+        &self,
+        ip: &str,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                let name: HeaderName = name.parse().unwrap();
+                (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+            })
+            .collect();
+        let ip: IpAddr = ip.parse().unwrap();
+        let path = format!("/{function}");
+        let event = front_door::event(&method, &path, "", &headers, body, ip);
+        Response::of(&self.invoke(function, event).await)
+    }
+
+    /// Sends a function an HTTP request.
+    pub async fn send(
+        &self,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.send_from(CALLER, function, method, headers, body).await
+    }
+
+    /// Sends a function a GET request with a query.
+    pub async fn get(&self, function: &str, query: &str) -> Response {
+        let path = format!("/{function}");
+        let ip: IpAddr = CALLER.parse().unwrap();
+        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
+        Response::of(&self.invoke(function, event).await)
+    }
+
+    /// Sends a function a POST request with the service token.
+    pub async fn authorised(&self, function: &str, body: &Value) -> Response {
+        self.authorised_as(SERVICE_TOKEN, function, body).await
+    }
+
+    /// Sends a function a POST request with this token.
+    pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Response {
+        let token = format!("Bearer {token}");
+        let headers = [("content-type", "application/json"), ("authorization", &*token)];
+        self.send(function, Method::POST, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// Submits the lead form as the page does.
+    pub async fn submit(&self, body: &Value) -> Response {
+        self.submit_with(&[], body).await
+    }
+
+    /// Submits the questionnaire as the page does.
+    pub async fn answer_questionnaire(&self, body: &Value) -> Response {
+        self.answer_questionnaire_with(&[], body).await
+    }
+
+    /// Submits the questionnaire with more headers.
+    pub async fn answer_questionnaire_with(
+        &self,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Response {
+        self.post("questionnaire-submit", headers, body).await
+    }
+
+    /// Posts JSON with more headers.
+    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Response {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend(headers);
+        self.send(function, Method::POST, &all, body.to_string().as_bytes()).await
+    }
+
+    /// Submits the lead form from this address.
+    pub async fn submit_from(&self, ip: &str, body: &Value) -> Response {
+        let headers = [("content-type", "application/json")];
+        self.send_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// The old name of [`Deployment::send_from`].
+    pub async fn call_from(
+        &self,
+        ip: &str,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.send_from(ip, function, method, headers, body).await
+    }
+
+    /// The old name of [`Deployment::send`].
+    pub async fn call(
+        &self,
+        function: &str,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.send(function, method, headers, body).await
+    }
+
+    /// Submits the lead form with more headers.
+    pub async fn submit_with(&self, headers: &[(&str, &str)], body: &Value) -> Response {
+        self.post("lead-submit", headers, body).await
+    }
+}

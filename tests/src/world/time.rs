@@ -1,0 +1,48 @@
+//! The clock and the randomness of a world, both the same in every run.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use funil_core::clock::{Clock, Entropy};
+use jiff::Timestamp;
+
+use super::BEGINNING;
+
+/// A clock that only a test moves.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(BEGINNING.parse().unwrap()))
+    }
+
+    pub(super) fn set(&self, at: Timestamp) {
+        *self.0.lock().unwrap() = at;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Bytes that look random, never repeat, and are the same in every run.
+#[derive(Debug, Default)]
+pub struct CountedEntropy(AtomicU64);
+
+impl Entropy for CountedEntropy {
+    fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        for half in bytes.chunks_exact_mut(8) {
+            // SplitMix64 maps each counter to a value of its own, so no two are equal.
+            let mut z = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            z = z.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+        }
+        bytes
+    }
+}
