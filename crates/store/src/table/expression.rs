@@ -112,8 +112,9 @@ impl Expression {
 
     /// Gives a value to a placeholder that a condition uses.
     pub(crate) fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
-        let before = self.values.insert(placeholder.to_owned(), value.clone());
-        debug_assert!(before.is_none_or(|before| before == value), "{placeholder} has one value");
+        let known = self.values.get(placeholder);
+        debug_assert!(known.is_none_or(|known| *known == value), "{placeholder} has one value");
+        self.values.insert(placeholder.to_owned(), value);
         self
     }
 

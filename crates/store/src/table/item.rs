@@ -294,11 +294,10 @@ impl DeliveryRecord {
             None => None,
         };
         let sending = match (self.sending, self.unknown_since) {
-            (None, None) => Sending::NotBegun,
             (Some(lease), None) => Sending::Begun(lease),
             (None, Some(since)) => Sending::Unconfirmed(since),
             (Some(_), Some(_)) if kind.is_open() => return None,
-            (Some(_), Some(_)) => Sending::NotBegun,
+            (None, None) | (Some(_), Some(_)) => Sending::NotBegun,
         };
         let reason = self.reason.clone();
         Some(match (kind, due_at, self.lease_id, self.settled_at) {
