@@ -226,7 +226,6 @@ fn our_texts() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-#[ignore = "until the owners' branches are merged"]
 fn no_file_mentions_a_document_outside_the_repository() {
     // In two pieces, so that this file does not hold them.
     let outside = [
