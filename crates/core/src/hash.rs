@@ -38,7 +38,7 @@ impl HashKey {
     /// The digest of a value of this kind (`email`, `phone`, …). Equal values of different kinds
     /// have different digests.
     pub fn digest(&self, kind: &str, value: &str) -> Digest {
-        Digest(hex(&self.mac(&[kind.as_bytes(), value.as_bytes()])[..16]))
+        Digest(hex::encode(&self.mac(&[kind.as_bytes(), value.as_bytes()])[..16]))
     }
 
     /// Sixteen bytes to build an identifier from, derived from `value`.
@@ -82,7 +82,7 @@ impl Digest {
 /// The SHA-256 of bytes as 64 lower-case hex digits. It has no key, so it does not protect personal
 /// data.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// The SHA-256 of several parts, joined by zero bytes.
@@ -95,14 +95,6 @@ pub fn sha256_parts(parts: &[&str]) -> [u8; 32] {
         hasher.update(part.as_bytes());
     }
     hasher.finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
 }
 
 #[cfg(test)]

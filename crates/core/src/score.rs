@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::plain;
+
 /// What a person answered to a question: a number, or text such as one of the form's options.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -91,7 +93,7 @@ impl Criterion {
     /// The points of an answer. A missing or unknown answer gets none.
     pub(crate) fn points(&self, answer: Option<&Answer>) -> u8 {
         let Some(answer) = answer else { return 0 };
-        let option = plain(&answer.text());
+        let option = plain(answer.text().trim());
         let number = answer.number();
         let matching = self.bands.iter().find(|band| {
             band.options.contains(&option.as_str())
@@ -111,20 +113,6 @@ pub(crate) fn breakdown<'c, 'a>(
 ) -> Breakdown {
     let points = |criterion: &Criterion| criterion.points(answer(criterion.field));
     criteria.into_iter().map(|criterion| (criterion.field.to_owned(), points(criterion))).collect()
-}
-
-/// A text as the options are written: trimmed, in lower case and without accents.
-pub(crate) fn plain(text: &str) -> String {
-    let lower = text.trim().to_lowercase();
-    let accented = "áàâãäéèêíóôõöúüç";
-    let without = "aaaaaeeeioooouuc";
-    lower
-        .chars()
-        .map(|c| {
-            let position = accented.chars().position(|known| known == c);
-            position.and_then(|position| without.chars().nth(position)).unwrap_or(c)
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use crate::contact::consent::FormConsent;
 use crate::form::{FieldErrors, Fields, fingerprint};
 use crate::id::LeadId;
 use crate::pii::{self, Pii, Text};
+use crate::score::Answer;
 use crate::score::readiness::{QUESTIONS, Takes};
-use crate::score::{Answer, plain};
+use crate::text::plain;
 
 /// The answers by question. The questions are personal data too, because a page can send any.
 pub type Responses = Pii<BTreeMap<String, Answer>>;
@@ -81,7 +82,7 @@ fn responses(fields: &mut Fields<'_>) -> Responses {
         let answer = match question.takes {
             Takes::Number(least, most) => fields.number(field, least, most).map(Answer::Number),
             Takes::Option => fields.choice(field, |text| {
-                let option = plain(text);
+                let option = plain(text.trim());
                 question.options().find(|known| *known == option)
             }),
             Takes::Text(most) => {

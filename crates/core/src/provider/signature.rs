@@ -10,18 +10,16 @@ use crate::settings::Secret;
 
 /// The signature of the concatenated parts, as lower-case hex.
 pub fn sign(key: &Secret, parts: &[&[u8]]) -> String {
-    use std::fmt::Write as _;
-    let bytes = mac(key, parts).finalize().into_bytes();
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
+    hex::encode(mac(key, parts).finalize().into_bytes())
 }
 
 /// Whether `hex` is the signature of the concatenated parts with any of the keys. There are several
 /// keys while one is being replaced. A wrong signature takes as long as a right one.
 pub fn is_signed(keys: &[Secret], parts: &[&[u8]], hex: &str) -> bool {
-    let Some(given) = decode(hex) else { return false };
+    let mut given = [0; 32];
+    if hex::decode_to_slice(hex, &mut given).is_err() {
+        return false;
+    }
     keys.iter().fold(false, |signed, key| signed | mac(key, parts).verify_slice(&given).is_ok())
 }
 
@@ -32,18 +30,6 @@ fn mac(key: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
         mac.update(part);
     }
     mac
-}
-
-/// The 32 bytes that 64 hex digits stand for.
-fn decode(hex: &str) -> Option<[u8; 32]> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::json;
 use crate::pii::Text;
 use crate::provider::signature;
 use crate::settings::Secret;
+use crate::text::plain;
 
 /// The provider's name in the quarantine. It is also the name of the destination whose messages it
 /// reports on.
@@ -250,23 +251,9 @@ fn texts(message: &Value) -> impl Iterator<Item = &str> {
 /// Whether a text is nothing but one of the [`OPT_OUTS`]. Letter case, accents and punctuation are
 /// ignored.
 fn is_opt_out(text: &str) -> bool {
-    let plain: String = text
-        .chars()
-        .flat_map(char::to_lowercase)
-        .filter(|c| c.is_alphanumeric() || c.is_whitespace())
-        .map(without_accent)
-        .collect();
-    OPT_OUTS.contains(&plain.trim())
-}
-
-/// A vowel without its accent. Combining accents are not alphanumeric and were removed before.
-const fn without_accent(letter: char) -> char {
-    match letter {
-        'á' | 'à' | 'â' | 'ã' | 'ä' => 'a',
-        'í' | 'ì' | 'î' | 'ï' => 'i',
-        'ó' | 'ò' | 'ô' | 'õ' | 'ö' => 'o',
-        other => other,
-    }
+    let is_kept = |c: &char| c.is_alphanumeric() || c.is_whitespace();
+    let words: String = plain(text).chars().filter(is_kept).collect();
+    OPT_OUTS.contains(&words.trim())
 }
 
 #[cfg(test)]
