@@ -3,7 +3,7 @@
 //! A destination is pure: it names the slots that an event wants ([`Destination::plan`], which needs
 //! no secrets), and is a small state machine over replies ([`Adapter::next`]). The loop that sends
 //! is written once, in `funil-delivery`. A new destination is one new file in `destination/` and one
-//! word in [`destinations!`] below.
+//! word in `destinations!` below.
 
 mod crm;
 mod ga4;

@@ -37,14 +37,14 @@ pub enum DeadCommand {
     },
     /// Show one delivery with its attempts and the provider's responses.
     Show {
-        /// The delivery, as <lead>/<delivery>.
+        /// The delivery, as `<lead>/<delivery>`.
         delivery: DeliveryName,
     },
     /// Send dead deliveries again, with the same ids. Without --yes it is a dry run.
     Replay(ReplayArguments),
     /// Record what happened to a delivery that may have been sent.
     Settle {
-        /// The delivery, as <lead>/<delivery>.
+        /// The delivery, as `<lead>/<delivery>`.
         delivery: DeliveryName,
         /// What happened to it.
         #[arg(long = "as")]
@@ -72,7 +72,7 @@ pub struct Filter {
 /// The arguments of `funil dead replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArguments {
-    /// Only these deliveries, as <lead>/<delivery>.
+    /// Only these deliveries, as `<lead>/<delivery>`.
     pub deliveries: Vec<DeliveryName>,
     /// Which deliveries to replay if none is named.
     #[command(flatten)]

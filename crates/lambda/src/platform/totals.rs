@@ -1,7 +1,7 @@
 //! Totals: log lines that count something carry `CloudWatch`'s embedded metric format.
 //!
 //! A line counts by a field that bears a metric's name (`Settled = 1`) and by `at_ms`, its moment.
-//! [`Embedded`] then adds the `_aws` object that tells `CloudWatch` which of the line's members are
+//! `Embedded` then adds the `_aws` object that tells `CloudWatch` which of the line's members are
 //! metrics and which are dimensions
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //! Nothing else is added, so nothing is told that the line did not tell. `funil stats` sums them.

@@ -1,6 +1,6 @@
 //! `lead-submit`: the landing page's form. Validates, scores, accepts, answers.
 //!
-//! What it shares with other forms is in [`crate::intake::form`].
+//! What it shares with other forms is in `crate::intake::form`.
 
 use funil_core::contact::{Email, Phone};
 use funil_core::event::{EventData, LeadSubmitted};

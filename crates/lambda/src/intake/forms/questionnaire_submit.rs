@@ -1,7 +1,7 @@
 //! `questionnaire-submit`: the questionnaire of a lead who is known. Validates, scores, updates the
 //! lead, answers with the next step.
 //!
-//! What it shares with other forms is in [`crate::intake::form`]. The link to book a call is filled in with the
+//! What it shares with other forms is in `crate::intake::form`. The link to book a call is filled in with the
 //! name that the call brought, else with the lead's, which costs one read where a link is earned; it
 //! leaves only in an answer to the lead's own e-mail, because no other is kept.
 
