@@ -153,8 +153,8 @@ fn row(room: &str) -> Option<usize> {
 
 /// The rooms that a file of core uses, by its paths from the root of the crate.
 fn rooms_used(code: &str, depth: usize) -> BTreeSet<String> {
-    let code = code.replace(&"super::".repeat(depth), "crate::");
     assert!(!code.contains("crate::{"), "one `use` for each room");
+    let code = code.replace(&"super::".repeat(depth), "crate::");
     let paths = code.split("crate::").skip(1);
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names = paths.map(|path| path.split(|c| !is_word(c)).next().unwrap());

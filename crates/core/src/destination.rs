@@ -217,7 +217,7 @@ impl Step {
 
     /// A 2xx response without what it promises. It is tried again: it may be a proxy's.
     const fn unreadable(what: &'static str) -> Self {
-        Self::Done(Outcome::Retry { reason: Reason::Answer(what), retry_after_s: None })
+        Self::Done(Outcome::Retry { reason: Reason::UnexpectedResponse(what), retry_after_s: None })
     }
 }
 

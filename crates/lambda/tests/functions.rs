@@ -1,7 +1,5 @@
 //! The registry of functions agrees with the functions it lists.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 
 use funil_core::settings::Env;

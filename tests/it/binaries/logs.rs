@@ -101,7 +101,7 @@ async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<
     }
     let form = http_event(&marked_body().to_string());
     let intake = request(&place, "lead-submit", &when, form).await;
-    assert_eq!(intake.count(r#""message":"accepted a submission""#), 1, "{:?}", intake.lines);
+    assert_eq!(intake.count(r#""message":"accepted form:lead-submit:"#), 1, "{:?}", intake.lines);
     assert_eq!(intake.counted("Accepted"), 1, "{:?}", intake.lines);
     let mut written = vec![intake];
     if blocked {

@@ -138,7 +138,7 @@ const fn is_providers(reason: Reason) -> bool {
             | Reason::Connect
             | Reason::Timeout
             | Reason::Transport
-            | Reason::Answer(_)
+            | Reason::UnexpectedResponse(_)
     )
 }
 

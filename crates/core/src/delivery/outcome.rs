@@ -86,7 +86,7 @@ pub fn judge(response: &Response) -> Outcome {
     match response.status {
         // No API of ours responds with a page: it comes from a proxy, a login or a parked domain.
         200..=299 if is_page(response.body.expose()) => {
-            Outcome::Retry { reason: Reason::Answer("is_a_page"), retry_after_s: None }
+            Outcome::Retry { reason: Reason::UnexpectedResponse("is_a_page"), retry_after_s: None }
         }
         200..=299 => Outcome::Delivered,
         401..=403 => Outcome::Blocked(reason),

@@ -19,7 +19,7 @@ pub enum Reason {
     /// The connection broke before the response was complete.
     Transport,
     /// The status is a success, but the body is not what the API promises, or says otherwise.
-    Answer(&'static str),
+    UnexpectedResponse(&'static str),
     /// The request would break one of the provider's limits.
     Limit(&'static str),
     /// The person did not agree to this purpose, or revoked it.
@@ -63,7 +63,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Reads the text of a reason. `None` for [`Answer`](Self::Answer), [`Limit`](Self::Limit) and
+    /// Reads the text of a reason. `None` for [`UnexpectedResponse`](Self::UnexpectedResponse), [`Limit`](Self::Limit) and
     /// [`Missing`](Self::Missing), whose details are known to their destinations alone, and for texts
     /// of newer code.
     pub fn parse(text: &str) -> Option<Self> {
@@ -115,7 +115,7 @@ impl fmt::Display for Reason {
             Self::Connect => f.write_str("connect"),
             Self::Timeout => f.write_str("timeout"),
             Self::Transport => f.write_str("transport"),
-            Self::Answer(what) => write!(f, "answer_{what}"),
+            Self::UnexpectedResponse(what) => write!(f, "answer_{what}"),
             Self::Limit(what) => write!(f, "limit_{what}"),
             Self::NoConsent(purpose) => write!(f, "no_consent_{}", purpose.name()),
             Self::NoPhone => f.write_str("no_phone"),
@@ -213,7 +213,7 @@ mod tests {
             assert_eq!(stored.known(), expected, "{text}");
             assert_eq!(stored.to_string(), text);
         }
-        let answer = StoredReason::from(Reason::Answer("is_a_page"));
+        let answer = StoredReason::from(Reason::UnexpectedResponse("is_a_page"));
         assert_eq!(answer, StoredReason::from("answer_is_a_page".to_owned()));
     }
 }

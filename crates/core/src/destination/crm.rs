@@ -146,9 +146,9 @@ impl Crm {
                 return match found_contact(found) {
                     Ok(Some(contact)) => self.update_contact(context, &contact, rest),
                     // The CRM has the e-mail, but not under our id: a person has to link the two.
-                    Ok(None) => {
-                        Step::Done(Outcome::Rejected(Reason::Answer("conflict_without_contact")))
-                    }
+                    Ok(None) => Step::Done(Outcome::Rejected(Reason::UnexpectedResponse(
+                        "conflict_without_contact",
+                    ))),
                     Err(step) => step,
                 };
             }

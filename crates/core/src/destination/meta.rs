@@ -172,7 +172,7 @@ fn judged(response: &Response) -> Outcome {
         let judged = judge(response);
         let taken = body["events_received"].as_u64().is_some_and(|count| count > 0);
         if judged == Outcome::Delivered && !taken {
-            let reason = Reason::Answer("without_events_received");
+            let reason = Reason::UnexpectedResponse("without_events_received");
             return Outcome::Retry { reason, retry_after_s: None };
         }
         return judged;

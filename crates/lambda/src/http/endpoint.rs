@@ -37,7 +37,7 @@ pub(crate) enum Access {
 /// What is an endpoint's own.
 pub(crate) trait HttpEndpoint: Send + Sync + 'static {
     /// The function's name: of its binary, its folder and its path.
-    fn name(&self) -> &'static str;
+    fn function(&self) -> &'static str;
 
     /// What the endpoint works with.
     fn app(&self) -> &App;
@@ -66,7 +66,7 @@ pub(crate) trait HttpEndpoint: Send + Sync + 'static {
 
     /// Handles whatever is no HTTP request: a stream's batch, a schedule, a direct invocation.
     fn run(&self, _trigger: Trigger, _stop_at: Timestamp) -> impl Future<Output = Value> + Send {
-        let name = self.name();
+        let name = self.function();
         async move {
             tracing::warn!("{name} takes HTTP requests only; check what triggers it");
             json!({"error": format!("{name} takes HTTP calls only")})
@@ -77,7 +77,7 @@ pub(crate) trait HttpEndpoint: Send + Sync + 'static {
 /// Makes the function of an endpoint.
 pub(crate) fn function<E: HttpEndpoint>(endpoint: E) -> Function {
     let endpoint = Arc::new(endpoint);
-    Function::new(endpoint.name(), move |trigger, stop_at| {
+    Function::new(endpoint.function(), move |trigger, stop_at| {
         let endpoint = Arc::clone(&endpoint);
         async move {
             match trigger {
@@ -103,7 +103,7 @@ async fn response<E: HttpEndpoint>(
     };
     let mut response = result.unwrap_or_else(|problem| problem.response(guard::locale(request)));
     endpoint.finish(request, &mut response);
-    if request.method == Method::HEAD {
+    if request.method == Method::HEAD && endpoint.methods().contains(&Method::HEAD) {
         response.body.clear();
     }
     response

@@ -110,7 +110,7 @@ pub(crate) fn function<F: Form>(form: F) -> Function {
 struct FormEndpoint<F>(F);
 
 impl<F: Form> HttpEndpoint for FormEndpoint<F> {
-    fn name(&self) -> &'static str {
+    fn function(&self) -> &'static str {
         F::NAME
     }
 

@@ -92,7 +92,7 @@ pub(crate) fn function<W: Webhook>(webhook: W) -> Function {
 struct WebhookEndpoint<W>(W);
 
 impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
-    fn name(&self) -> &'static str {
+    fn function(&self) -> &'static str {
         W::NAME
     }
 

@@ -62,7 +62,7 @@ where
 }
 
 impl HttpEndpoint for Deliver {
-    fn name(&self) -> &'static str {
+    fn function(&self) -> &'static str {
         self.destination.function
     }
 
@@ -107,7 +107,7 @@ impl HttpEndpoint for Deliver {
     async fn run(&self, trigger: Trigger, stop_at: Timestamp) -> Value {
         match trigger {
             Trigger::Stream(_) => {
-                let name = self.name();
+                let name = self.function();
                 tracing::warn!("{name} does not read the stream; only dispatch does");
                 batch_item_failures(&[])
             }
@@ -115,7 +115,7 @@ impl HttpEndpoint for Deliver {
                 match (self.work)(None, stop_at).await {
                     Ok(settled) => json!({"settled": settled}),
                     Err(error) => {
-                        let name = self.name();
+                        let name = self.function();
                         tracing::error!(
                             error = %error,
                             "the table failed while {name} drained; what is due stays due"

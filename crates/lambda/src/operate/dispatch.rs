@@ -74,7 +74,7 @@ where
 }
 
 impl HttpEndpoint for Dispatch {
-    fn name(&self) -> &'static str {
+    fn function(&self) -> &'static str {
         "dispatch"
     }
 

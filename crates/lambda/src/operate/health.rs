@@ -33,7 +33,7 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 }
 
 impl HttpEndpoint for Health {
-    fn name(&self) -> &'static str {
+    fn function(&self) -> &'static str {
         "health"
     }
 
@@ -61,7 +61,7 @@ impl HttpEndpoint for Health {
             guard::authorised(request, &self.app.config.service_tokens)?;
             self.detail().await
         } else {
-            self.app.store.answers(&self.app.config.hash_key).await.map(|()| json!({}))
+            self.app.store.verify_identity(&self.app.config.hash_key).await.map(|()| json!({}))
         };
         Ok(response(found, authorised))
     }
@@ -71,7 +71,7 @@ impl Health {
     async fn detail(&self) -> Result<Value, StoreError> {
         let now = self.app.platform.clock.now();
         let ((), reports) = futures::try_join!(
-            self.app.store.answers(&self.app.config.hash_key),
+            self.app.store.verify_identity(&self.app.config.hash_key),
             status::destinations(&self.app, now),
         )?;
         let shown: Vec<Value> = reports.iter().map(|report| shown(report, now)).collect();

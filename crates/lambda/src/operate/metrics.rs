@@ -33,7 +33,7 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 }
 
 impl HttpEndpoint for Metrics {
-    fn name(&self) -> &'static str {
+    fn function(&self) -> &'static str {
         "metrics"
     }
 
@@ -59,7 +59,7 @@ impl HttpEndpoint for Metrics {
             Ok((source, store.quarantine_count(source, QUARANTINED_MAX).await?))
         });
         let ((), reports, quarantined) = futures::try_join!(
-            store.answers(&self.app.config.hash_key),
+            store.verify_identity(&self.app.config.hash_key),
             status::destinations(&self.app, now),
             futures::future::try_join_all(counts),
         )?;

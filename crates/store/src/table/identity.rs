@@ -32,7 +32,7 @@ impl Store {
     /// Reads the table's identity now, whatever [`ready`](Self::ready) found before, and checks that
     /// it is of this `HASH_KEY`. Writes nothing; a table without an identity passes, because nobody
     /// has used it yet.
-    pub async fn answers(&self, hash_key: &HashKey) -> Result<(), StoreError> {
+    pub async fn verify_identity(&self, hash_key: &HashKey) -> Result<(), StoreError> {
         match self.table_identity().await? {
             Some(found) => same(item::text(&found, "hash_key"), hash_key.fingerprint().as_str()),
             None => Ok(()),

@@ -26,7 +26,7 @@ pub(super) fn judged(response: &Response) -> Outcome {
         Some(id) if response.succeeded() && !id.is_empty() => Outcome::Delivered,
         // It was accepted by something, so sending it again could be a second message.
         Some(_) | None if response.succeeded() => {
-            Outcome::Unknown(Reason::Answer("without_message_id"))
+            Outcome::Unknown(Reason::UnexpectedResponse("without_message_id"))
         }
         Some(_) | None => judge(response),
     }
