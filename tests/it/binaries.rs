@@ -420,7 +420,7 @@ async fn one_event_gets_the_response_of_a_process_of_its_own() {
     assert_eq!(response["statusCode"], 204, "{response}");
 
     let error = funil_dev::cli::invoke("lead-submit", json!({}), []).await.unwrap_err().to_string();
-    assert!(error.starts_with("the function ended before it answered (exit status: 1"), "{error}");
+    assert!(error.starts_with("the function ended before it responded (exit status: 1"), "{error}");
     for name in ["fax-sync", "../lead-submit", ""] {
         let error = funil_dev::cli::invoke(name, json!({}), []).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("there is no {name} in /")), "{error}");
