@@ -40,6 +40,8 @@ const DAYS_MAX: u64 = 2;
 const EXPIRIES_MAX: u32 = 2;
 /// How often somebody works on what is running out while time passes.
 const STOPS_MAX: usize = 12;
+/// How often, in seconds, somebody looks for what is running out.
+const LOOK_S: i64 = 600;
 /// How often everything that was not taken is sent again when all is well.
 const UNHEARD_MAX: usize = 20;
 /// From so many milliseconds on time passes with the schedule at work.
@@ -145,23 +147,24 @@ impl Life {
             let ms = to.as_millisecond() - system.now().as_millisecond();
             Duration::from_millis(u64::try_from(ms).unwrap_or(0))
         };
-        for _ in 0..STOPS_MAX {
-            if ms < SCHEDULED_FROM_MS {
-                break;
-            }
+        let mut stops = 0;
+        while ms >= SCHEDULED_FROM_MS && system.now() < until {
             // What is due now was worked on, or is so within a minute.
             let soon = after(system.now(), 60);
             let watch = system.watch.lock().unwrap();
             let next = watch.last_chance(&key_time(soon), &key_time(until));
             drop(watch);
-            let Some((at, destination)) = next else { break };
-            let at = later(at.parse().unwrap(), 1_000);
-            if at >= until {
-                break;
-            }
+            // What is planned meanwhile is looked for too.
+            let look = after(system.now(), LOOK_S).min(until);
+            let next = next.map(|(at, whose)| (later(at.parse().unwrap(), 1_000), whose));
+            let Some((at, whose)) = next.filter(|(at, _)| *at < look && stops < STOPS_MAX) else {
+                tokio::time::sleep(wait(look)).await;
+                continue;
+            };
             tokio::time::sleep(wait(at)).await;
-            let place = destinations().iter().position(|one| one.name == destination).unwrap();
+            let place = destinations().iter().position(|one| one.name == whose).unwrap();
             self.drain(place, Patience::None);
+            stops += 1;
         }
         tokio::time::sleep(wait(until)).await;
     }
@@ -198,12 +201,12 @@ impl Life {
         self.system.front.providers.behave(name, behaviour);
     }
 
-    /// One to three processes drain a destination, or all of them.
+    /// One or two processes drain a destination, or all of them.
     fn sweep(&mut self) {
         let chance = self.system.chance.clone();
         let all = chance.once_in(3);
         let only = chance.index(destinations().len());
-        for _ in 0..=chance.index(3) {
+        for _ in 0..=chance.index(2) {
             for at in 0..destinations().len() {
                 if all || at == only {
                     let patience = if chance.once_in(6) { Patience::Waits } else { Patience::None };
@@ -410,7 +413,10 @@ impl Life {
         let outbox = system.outbox.lock().unwrap();
         let mut watch = system.watch.lock().unwrap();
         for (number, sent) in outbox.iter().enumerate().filter(|(_, sent)| !sent.taken) {
-            watch.problem(format!("request {number}, {}, is refused though all is well", sent.what()));
+            watch.problem(format!(
+                "request {number}, {}, is refused though all is well",
+                sent.what()
+            ));
         }
     }
 

@@ -109,6 +109,7 @@ pub(super) struct System {
     pub(super) hash: HashKey,
     pub(super) intakes: Vec<Arc<Process>>,
     pub(super) workers: Vec<Arc<Process>>,
+    /// The one that the schedule and the stream call: it takes requests in, too.
     pub(super) dispatcher: Arc<Process>,
     /// What was sent to us, and whether it was taken.
     pub(super) outbox: Mutex<Vec<Sent>>,
@@ -139,7 +140,7 @@ impl System {
         let providers = Providers::new(Arc::new(telling));
         providers.make_fields(["lead_id", "amanda_score", "business_type", "stage", "call_status"]);
         let (bell, rung) = mpsc::unbounded_channel();
-        let processes = 1 + INTAKES + WORKERS + 1;
+        let processes = 1 + INTAKES + WORKERS;
         let deaths: Vec<Arc<Notify>> = (0..processes).map(|_| Arc::default()).collect();
         let front = Arc::new(Front {
             engine: Embedded::memory().unwrap(),
@@ -202,12 +203,12 @@ impl System {
             process.workers = workers_of(&env, &process.shell);
             process
         };
-        let intakes =
+        let intakes: Vec<Arc<Process>> =
             (1..=INTAKES).map(|number| Arc::new(with_functions(process(number)))).collect();
         let workers = (1 + INTAKES..=INTAKES + WORKERS)
             .map(|number| Arc::new(with_workers(process(number))))
             .collect();
-        let dispatcher = with_functions(process(processes - 1));
+        let dispatcher = Arc::clone(&intakes[0]);
         let owner = with_workers(with_functions(owner));
         is_whole(&owner);
         Self {
@@ -219,7 +220,7 @@ impl System {
             hash,
             intakes,
             workers,
-            dispatcher: Arc::new(dispatcher),
+            dispatcher,
             outbox: Mutex::default(),
             calendar: Mutex::default(),
             fates: Mutex::default(),

@@ -75,13 +75,18 @@ fn wrong(system: &System, delivery: &Delivery, name: &str, times: usize) -> Opti
     (!fine).then_some("that is not what happened")
 }
 
-/// Whether WhatsApp was unwell, or clocks were wrong, while a message should have been sent.
+/// What has less time than this, in seconds, may run out for want of somebody who works.
+const TIME_ENOUGH_S: i64 = 2_700;
+
+/// Whether WhatsApp was unwell, clocks were wrong or time was short while a message should have been
+/// sent.
 fn was_unwell(system: &System, delivery: &Delivery) -> bool {
     let watch = system.watch.lock().unwrap();
     let Some(from) = watch.planned_for(delivery) else { return false };
     let outages = watch.outages.get("whatsapp").map(Vec::as_slice).unwrap_or_default();
-    let during = outages.iter().any(|(began, until)| {
-        *began < delivery.deadline && until.is_none_or(|until| until > from)
-    });
-    during || system.clocks_are_wrong
+    let during = outages
+        .iter()
+        .any(|(began, until)| *began < delivery.deadline && until.is_none_or(|until| until > from));
+    let short = delivery.deadline.as_second() - from.as_second() < TIME_ENOUGH_S;
+    during || short || system.clocks_are_wrong
 }

@@ -114,11 +114,7 @@ impl Life {
         let booked_at = self.moment();
         let person = chance.below(PEOPLE + STRANGERS);
         let stranger = person >= PEOPLE;
-        let email = if stranger {
-            format!("stranger{person}@example.org")
-        } else {
-            email(person)
-        };
+        let email = if stranger { format!("stranger{person}@example.org") } else { email(person) };
         let known = self.known_leads();
         let theirs: Vec<_> = known.iter().filter(|(_, of)| *of == email).collect();
         let link = !theirs.is_empty() && chance.once_in(2);
@@ -161,8 +157,8 @@ impl Life {
 
     fn one_ahead(&self) -> Option<usize> {
         let now = self.system.now();
-        let ahead = self
-            .appointments(|one| one.status == BookingStatus::Booked && one.starts_at > now);
+        let ahead =
+            self.appointments(|one| one.status == BookingStatus::Booked && one.starts_at > now);
         (!ahead.is_empty()).then(|| self.system.chance.of(&ahead))
     }
 

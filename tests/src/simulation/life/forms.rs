@@ -41,8 +41,12 @@ fn boxes(chance: &Chance) -> Option<BTreeMap<Purpose, bool>> {
     let ticked = BOX_PURPOSES.into_iter().filter_map(|purpose| {
         let ticked = match purpose {
             Purpose::MarketingEmail | Purpose::Analytics => Some(!chance.once_in(4)),
-            Purpose::Contact | Purpose::Ads => chance.of(&[Some(true), Some(true), Some(false), None]),
-            Purpose::Whatsapp => chance.of(&[None, None, None, Some(true), Some(true), Some(false)]),
+            Purpose::Contact | Purpose::Ads => {
+                chance.of(&[Some(true), Some(true), Some(false), None])
+            }
+            Purpose::Whatsapp => {
+                chance.of(&[None, None, None, Some(true), Some(true), Some(false)])
+            }
         };
         Some((purpose, ticked?))
     });
@@ -118,7 +122,7 @@ impl Life {
         let mut body = questionnaire_body();
         body["leadId"] = json!(lead);
         body["email"] = json!(email);
-        body["responses"]["commitment"] = json!(chance.below(11));
+        body["responses"]["commitment"] = json!(1 + chance.below(10));
         body["responses"]["mainGoal"] = json!(format!("{GOAL}{number}"));
         let told = Told::Form(Kept::Questionnaire(number));
         let what = format!("questionnaire {number}");

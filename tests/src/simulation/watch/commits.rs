@@ -28,7 +28,9 @@ impl Watch {
         let writes = request["TransactItems"].as_array().unwrap();
         for update in writes.iter().filter_map(|write| write.get("Update")) {
             let sk = text(update, "/Key/sk/S");
-            if sk.starts_with("DELIVERY#") && update["ExpressionAttributeValues"].get(":skipped").is_some() {
+            if sk.starts_with("DELIVERY#")
+                && update["ExpressionAttributeValues"].get(":skipped").is_some()
+            {
                 self.withdrawn(sk);
             } else if sk == "LEAD" && update["ExpressionAttributeValues"].get(":grant").is_some() {
                 self.lead_revoked(update);
@@ -114,12 +116,8 @@ impl Watch {
     fn learn(&mut self, lead: &str, at: String, data: &EventData) {
         let number = self.number;
         let mut known = self.leads.get(lead).cloned().unwrap_or_default();
-        let granted = |granted: bool, assumed: bool| Choice {
-            granted,
-            at: at.clone(),
-            assumed,
-            number,
-        };
+        let granted =
+            |granted: bool, assumed: bool| Choice { granted, at: at.clone(), assumed, number };
         match data {
             EventData::LeadSubmitted(submitted) => {
                 let form = &submitted.form;

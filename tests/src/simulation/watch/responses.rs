@@ -67,7 +67,12 @@ impl Watch {
         }
     }
 
-    fn wrote(&mut self, (phone, bsuid): (Option<String>, Option<String>), stops: bool, began: u128) {
+    fn wrote(
+        &mut self,
+        (phone, bsuid): (Option<String>, Option<String>),
+        stops: bool,
+        began: u128,
+    ) {
         let known_by = |phone: &String| -> Vec<String> {
             let leads = self.leads.iter().filter(|(_, known)| known.phones.contains(phone));
             leads.map(|(lead, _)| lead.clone()).collect()
@@ -85,7 +90,10 @@ impl Watch {
         let mut problems = Vec::new();
         // A number and an id in one request are one person's, from then on.
         if let (Some(phone), Some(_)) = (&phone, &bsuid) {
-            if !known_by(phone).is_empty() && taken_back(&bsuid) && !taken_back(&Some(phone.clone())) {
+            if !known_by(phone).is_empty()
+                && taken_back(&bsuid)
+                && !taken_back(&Some(phone.clone()))
+            {
                 problems.push("an id that opted out got a number that did not".to_owned());
             }
         }
