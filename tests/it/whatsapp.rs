@@ -17,7 +17,7 @@ use funil_core::lead::LeadChanges;
 use funil_core::pii::Text;
 use funil_core::provider::whatsapp::sign;
 use funil_delivery::Patience;
-use funil_dev::providers::{Behaviour, WhatsAppMessage};
+use funil_dev::providers::{Behaviour, WhatsAppMessage, whatsapp_inbound};
 use funil_lambda::replay::{Judged, replay};
 use funil_store::{
     Acceptance, Accepted, Claimed, Claiming, DeliveryKey, LeadWrite, Receipt, StoredAnswer,
@@ -621,4 +621,27 @@ async fn what_a_worker_holds_is_not_withdrawn_out_of_its_hands() {
     assert_eq!(slot(&world, lead(), "reminder_2h").await.lease_id, Some(lease));
     world.advance(SignedDuration::from_mins(5)).await;
     end(world).await;
+}
+
+#[tokio::test]
+async fn a_lead_that_turns_to_a_number_which_opted_out_gets_no_message_there() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 30).await;
+    let stop = whatsapp_inbound("5521988887777", "PARAR", world.now().as_second());
+    assert_eq!(tell(&world, &stop).await.status, 200);
+    world.pass(60);
+    let mut form = lead_body();
+    form["phone"] = json!("(21) 98888-7777");
+    world.submit(&form).await;
+    world.advance(SignedDuration::from_hours(31)).await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "whatsapp/reminder_24h skipped no_consent_whatsapp",
+            "whatsapp/reminder_2h skipped no_consent_whatsapp",
+            "whatsapp/welcome delivered",
+        ]
+    );
+    assert_eq!(world.providers.whatsapp_messages().len(), 1, "to the first number");
+    world.finish().await;
 }

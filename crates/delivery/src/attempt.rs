@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use funil_core::booking::{Booking, BookingStatus};
 use funil_core::clock::after;
+use funil_core::consent::Purpose;
 use funil_core::delivery::{
     BLOCKED_S, CLAIMS_MAX, Delivery, Doubt, LEASE_S, Measured, MessageStatus, Outcome, Reason,
     State, settle,
 };
-use funil_core::destination::{Adapter, Context, Kind, Slot, Step};
+use funil_core::destination::{Adapter, AliasDigests, Context, Kind, Slot, Step};
 use funil_core::event::Event;
 use funil_core::exchange::{Repeat, Reply, Request};
 use funil_core::id::LeaseId;
@@ -242,7 +243,7 @@ impl Worker {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
         let Material { lead, event, revocations, booking, bookings } =
-            self.store.material(delivery).await?;
+            self.material(delivery, slot).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
             (lead, event) => return Ok(Some(not_there(&lead, &event))),
@@ -267,6 +268,22 @@ impl Worker {
             now,
         };
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
+    }
+
+    /// Everything a delivery is built from. A message goes to the number that the lead has now, which
+    /// may not be the one that it was planned with: what was taken back there counts too.
+    async fn material(&self, delivery: &Delivery, slot: &Slot) -> Result<Material, StoreError> {
+        let mut material = self.store.material(delivery).await?;
+        let is_message = slot.purpose == Purpose::Whatsapp
+            || slot.unless_refused == Some(Purpose::Whatsapp);
+        if let Found::There(lead) = &material.lead
+            && is_message
+            && let Some(phone) = AliasDigests::of(&lead.latest, &self.hash_key).phone
+            && delivery.phone_digest.as_ref() != Some(&phone)
+        {
+            material.revocations.push(self.store.revocations_of(("phone", &phone)).await?);
+        }
+        Ok(material)
     }
 
     /// Sends request after request, as the adapter has it, until it is over.
@@ -350,7 +367,7 @@ impl Worker {
         if delivery.booking.is_none() {
             return Ok(None);
         }
-        let now = self.store.material(delivery).await?;
+        let now = self.material(delivery, slot).await?;
         if let Some(outcome) = withdrawn(delivery, &now.booking) {
             return Ok(Some(outcome));
         }
