@@ -2,6 +2,7 @@
 //! not believed.
 
 use std::path::Path;
+use std::time::Duration;
 
 use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
@@ -12,9 +13,11 @@ use funil_core::event::{Event, EventData};
 use funil_core::id::LeadId;
 use funil_core::provider::calendly;
 use funil_delivery::Patience;
+use funil_store::TablePatience;
 use serde_json::{Value, json};
 
 use crate::calendly::{booking, canceled, created, moved, no_show, send_signed};
+use crate::proxy::{Break, Proxy};
 use crate::world::{CALENDLY_KEY, EMAIL, LEAD, World, lead, lead_body};
 
 /// A world in which nothing is sent: who is found and what is kept is what counts.
@@ -173,7 +176,8 @@ async fn whoever_booked_and_is_nobodys_lead_becomes_one() {
         .map(|item| item["pk"]["S"].as_str().unwrap().split('#').nth(1).unwrap().to_owned())
         .collect();
     aliases.sort();
-    assert_eq!(aliases, ["calendly_invitee", "email", "phone"]);
+    // The booking's alias says whose it is, and that it is nobody else's.
+    assert_eq!(aliases, ["calendly_invitee", "calendly_invitee", "email", "phone"]);
     // The form, later, is the same person's.
     let mut form = lead_body();
     form["leadId"] = Value::Null;
@@ -536,5 +540,37 @@ async fn state_of_a_withdrawn_message_is_final() {
     take(&world, &canceled("INV1")).await;
     let settled = world.store.deliveries_of(lead(), "whatsapp").await.unwrap().remove(0);
     assert_eq!((settled.id, settled.state, settled.due_at), (message.id, State::Skipped, None));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn two_updates_at_once_and_a_form_between_them_leave_a_booking_with_one_lead() {
+    let (proxy, url) = Proxy::start().await;
+    let mut world = quiet().await;
+    world.submit(&lead_body()).await;
+    world.pass(1);
+    // The booking has looked for its lead, and its transaction is slow.
+    world.set_table_patience(TablePatience {
+        attempt: Duration::from_millis(500),
+        call: Duration::from_secs(3),
+    });
+    let slow = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    let body = created("INV1").to_string();
+    let signature = calendly::sign(body.as_bytes(), &Secret::new(CALENDLY_KEY), world.now());
+    // The table, the invitee, the e-mail, the lead, the booking; then the transaction.
+    proxy.break_calls(5..6, 1, Break::HangBefore);
+    let meanwhile = async {
+        proxy.held().await;
+        let mut newer = lead_body();
+        newer["leadId"] = json!("7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b22");
+        let newer = world.submit(&newer).await.lead();
+        take(&world, &canceled("INV1")).await;
+        newer
+    };
+    let (answer, newer) = tokio::join!(send_signed(&slow, &signature, body.as_bytes()), meanwhile);
+    assert_eq!(answer.status, 503, "Calendly sends it again");
+    take(&world, &created("INV1")).await;
+    assert_eq!(status(&world, newer, "INV1").await, Some(BookingStatus::Canceled));
+    assert_eq!(status(&world, lead(), "INV1").await, None);
     world.finish().await;
 }

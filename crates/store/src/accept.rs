@@ -19,6 +19,7 @@ use funil_core::delivery::{Delivery, Reason};
 use funil_core::destination::AliasDigests;
 use funil_core::event::Event;
 use funil_core::hash::Digest;
+use funil_core::id::LeadId;
 use funil_core::idempotency::ReceiptKey;
 use funil_core::lead::LeadChanges;
 use jiff::Timestamp;
@@ -49,7 +50,7 @@ pub struct Acceptance<'a> {
     pub evidence: &'a ConsentEvidence,
     /// The lead's aliases by e-mail and phone, where the call says something about them.
     pub aliases: &'a AliasDigests,
-    /// Other aliases of the lead: kind and digest.
+    /// Other aliases of the lead, and of no other: kind and digest.
     pub other_aliases: &'a [(&'static str, Digest)],
     /// What is to be sent.
     pub deliveries: &'a [Delivery],
@@ -122,7 +123,8 @@ pub enum Accepted {
     OtherEmail,
     /// There is no such lead. Nothing is kept.
     NoSuchLead,
-    /// Somebody took a delivery that was to be withdrawn. Nothing is kept: look again.
+    /// Somebody took a delivery that was to be withdrawn, or one of `other_aliases` is another lead's
+    /// since. Nothing is kept: look again.
     Overtaken,
 }
 
@@ -182,6 +184,9 @@ impl Store {
         for (delivery, reason) in acceptance.withdrawn {
             writes.push(self.withdrawal(delivery, *reason, now)?);
         }
+        for (kind, digest) in acceptance.other_aliases {
+            writes.push(self.owner(kind, digest, event.lead_id)?);
+        }
         match self.transact(writes, entropy).await? {
             Transacted::Done => Ok(Accepted::Kept),
             Transacted::Failed { index: 0, old } => replay(old, acceptance.receipt),
@@ -236,6 +241,22 @@ impl Store {
             Transacted::Failed { index: 0, old } => replay(old, receipt),
             Transacted::Failed { .. } => Err(StoreError::Unreadable { what: "item of its own" }),
         }
+    }
+
+    /// Says whose an alias is that can only be one lead's: two updates about one booking may look for
+    /// its lead at once, and find two where a form comes between them.
+    fn owner(
+        &self,
+        kind: &str,
+        digest: &Digest,
+        lead: LeadId,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let keys = (key::alias(kind, digest), key::OWNER.to_owned());
+        let put = self
+            .put_builder(item::item(keys, "owner", &Owner { lead_id: lead })?)
+            .condition_expression("attribute_not_exists(pk) OR lead_id = :lead")
+            .expression_attribute_values(":lead", item::s(lead.to_string()));
+        Ok(TransactWriteItem::builder().put(put.build().expect("table and item are given")).build())
     }
 
     fn receipt(&self, receipt: &Receipt, now: Timestamp) -> Result<TransactWriteItem, StoreError> {
@@ -399,6 +420,12 @@ impl Store {
 #[derive(Serialize)]
 pub(crate) struct AliasItem {
     pub(crate) at: Timestamp,
+}
+
+/// The one lead behind an alias that can only be one lead's.
+#[derive(Serialize)]
+struct Owner {
+    lead_id: LeadId,
 }
 
 /// How a transaction ended.

@@ -21,6 +21,8 @@ pub(crate) const BREAKER: &str = "BREAKER";
 pub(crate) const RATE: &str = "RATE";
 /// The sort key of an alias's revocations.
 pub(crate) const CONSENT: &str = "CONSENT";
+/// The sort key of the one lead behind an alias that can only be one lead's.
+pub(crate) const OWNER: &str = "OWNER";
 /// Where the sort keys of events begin.
 pub(crate) const EVENT_PREFIX: &str = "EVENT#";
 /// Where the sort keys of deliveries begin; also what `dispatch` looks for in the stream.
