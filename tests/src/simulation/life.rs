@@ -156,14 +156,18 @@ impl Life {
             drop(watch);
             // What is planned meanwhile is looked for too.
             let look = after(system.now(), LOOK_S).min(until);
-            let next = next.map(|(at, whose)| (later(at.parse().unwrap(), 1_000), whose));
-            let Some((at, whose)) = next.filter(|(at, _)| *at < look && stops < STOPS_MAX) else {
+            let next = next.map(|(at, sk)| (later(at.parse().unwrap(), 1_000), sk));
+            let Some((at, sk)) = next.filter(|(at, _)| *at < look && stops < STOPS_MAX) else {
                 tokio::time::sleep(wait(look)).await;
                 continue;
             };
             tokio::time::sleep(wait(at)).await;
-            let place = destinations().iter().position(|one| one.name == whose).unwrap();
+            let name = funil_store::destination_of(&sk).unwrap_or_default();
+            let place = destinations().iter().position(|one| one.name == name).unwrap();
             self.drain(place, Patience::None);
+            if system.chance.once_in(3) {
+                self.cancel_meanwhile(&sk);
+            }
             stops += 1;
         }
         tokio::time::sleep(wait(until)).await;
@@ -429,6 +433,9 @@ impl Life {
                 let due = system.store.due(destination.name, end, 1).await.unwrap();
                 let Some(first) = due.first() else { continue };
                 if first.due_at <= system.now() {
+                    if system.chance.once_in(4) {
+                        self.cancel_meanwhile(&first.key.sk);
+                    }
                     let worker = &system.owner.workers[at];
                     worker.drain(Patience::None, system.owner.stop_at()).await.unwrap();
                     next = Some(system.now());

@@ -155,6 +155,22 @@ impl Life {
         self.tell_calendar(sent);
     }
 
+    /// Somebody cancels just while a message about their call goes out.
+    pub(super) fn cancel_meanwhile(&mut self, delivery: &str) {
+        let booking = self.system.watch.lock().unwrap().booking_of(delivery);
+        let Some(booking) = booking else { return };
+        let its = self.appointments(|one| one.id == booking && one.status == BookingStatus::Booked);
+        let Some(at) = its.first() else { return };
+        let ended = {
+            let mut calendar = self.system.calendar.lock().unwrap();
+            calendar[*at].status = BookingStatus::Canceled;
+            calendar[*at].clone()
+        };
+        let sent = ended.request("invitee.canceled", self.system.now());
+        let at_once_ms = self.system.chance.below(60);
+        self.send(sent, 1, at_once_ms);
+    }
+
     fn one_ahead(&self) -> Option<usize> {
         let now = self.system.now();
         let ahead =

@@ -53,11 +53,11 @@ fn boxes(chance: &Chance) -> Option<BTreeMap<Purpose, bool>> {
     Some(ticked.collect())
 }
 
-fn body(number: usize, person: u64, submission: &Submission, own_id: bool) -> Value {
+fn body(number: usize, person: u64, phone: &str, own_id: bool, submission: &Submission) -> Value {
     let mut body = lead_body();
     body["name"] = json!(format!("{NAME}{number}"));
     body["email"] = json!(submission.email);
-    body["phone"] = json!(phone(person));
+    body["phone"] = json!(phone);
     body["leadId"] = if own_id {
         json!(format!("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b{person:02x}"))
     } else {
@@ -95,7 +95,9 @@ impl Life {
         let submission = Submission { email: email(person), consent: boxes(&chance), lead: None };
         let mut watch = self.system.watch.lock().unwrap();
         let number = watch.submissions.len();
-        let body = body(number, person, &submission, chance.once_in(3));
+        // Some give another number than before, which may be somebody's who wants no messages.
+        let number_of = if chance.once_in(4) { chance.below(PEOPLE) } else { person };
+        let body = body(number, person, &phone(number_of), chance.once_in(3), &submission);
         watch.submissions.push(submission);
         drop(watch);
         let told = Told::Form(Kept::Submission(number));

@@ -123,12 +123,18 @@ impl Watch {
         self.held(delivery).is_some_and(|held| held.mark.is_some())
     }
 
-    /// The next moment, by its text, at which something is due that would not outlive `end`; and for
-    /// which destination. What is overdue is not told of before `after`.
+    /// The booking that a delivery is about.
+    pub(in super::super) fn booking_of(&self, sk: &str) -> Option<String> {
+        self.deliveries.get(sk)?.booking.clone()
+    }
+
+    /// The next moment, by its text, at which something is due that would not outlive `end`, and its
+    /// sort key. What is overdue is not told of before `after`.
     pub(in super::super) fn last_chance(&self, after: &str, end: &str) -> Option<(String, String)> {
-        let open = self.deliveries.values().filter(|held| !held.due.is_empty());
-        let short = open.filter(|held| held.deadline.as_str() <= end && held.due.as_str() <= end);
-        let next = short.map(|held| (held.due.as_str().max(after), &held.destination)).min();
-        next.map(|(due, destination)| (due.to_owned(), destination.clone()))
+        let open = self.deliveries.iter().filter(|(_, held)| !held.due.is_empty());
+        let short =
+            open.filter(|(_, held)| held.deadline.as_str() <= end && held.due.as_str() <= end);
+        let next = short.map(|(sk, held)| (held.due.as_str().max(after), sk)).min();
+        next.map(|(due, sk)| (due.to_owned(), sk.clone()))
     }
 }
