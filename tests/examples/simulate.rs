@@ -74,9 +74,9 @@ fn replay(seed: u64, twice: bool) -> ExitCode {
 }
 
 fn add(total: &mut Counts, of: &Counts) {
-    total.table_calls += of.table_calls;
+    total.table_requests += of.table_requests;
     total.table_faults += of.table_faults;
-    total.provider_calls += of.provider_calls;
+    total.provider_requests += of.provider_requests;
     total.crashes += of.crashes;
     total.outages += of.outages;
     total.leads += of.leads;
@@ -84,6 +84,9 @@ fn add(total: &mut Counts, of: &Counts) {
     total.delivered += of.delivered;
     total.skipped += of.skipped;
     total.unknown += of.unknown;
+    total.dead += of.dead;
+    total.bookings += of.bookings;
+    total.messages += of.messages;
 }
 
 fn main() -> ExitCode {
@@ -163,18 +166,21 @@ fn summarise(asked: &Asked, counts: &Counts, took: std::time::Duration) {
         asked.from,
         if asked.twice { ", twice" } else { "" }
     );
-    println!("{} leads, {} events", counts.leads, counts.events);
     println!(
-        "deliveries: {} delivered, {} skipped, {} unknown",
-        counts.delivered, counts.skipped, counts.unknown
+        "{} leads, {} events, {} bookings, {} WhatsApp messages",
+        counts.leads, counts.events, counts.bookings, counts.messages
     );
     println!(
-        "{} crashes, {} outages, {} of {} table calls refused or lost, {} provider calls",
+        "deliveries: {} delivered, {} skipped, {} unknown, {} dead",
+        counts.delivered, counts.skipped, counts.unknown, counts.dead
+    );
+    println!(
+        "{} crashes, {} outages, {} of {} table requests refused or lost, {} requests to providers",
         counts.crashes,
         counts.outages,
         counts.table_faults,
-        counts.table_calls,
-        counts.provider_calls
+        counts.table_requests,
+        counts.provider_requests
     );
     println!("{:.1} s, {:.1} seeds/s", took.as_secs_f64(), {
         let seeds = u32::try_from(asked.seeds).unwrap_or(u32::MAX);

@@ -1,10 +1,12 @@
 //! Every step of a lead's way, broken: whatever fails or dies, the lead arrives, and once.
 //!
-//! [`table`] breaks the table at each of its calls, [`providers`] each provider at each of its calls,
-//! [`trouble`] the table again while providers refuse and alerts are told, and [`instances`] has
+//! [`table`] breaks the table at each of its calls on a form's way, [`calls`] on a booked call's way with
+//! its messages, its cancellation and the person's opt-out; [`providers`] breaks each provider at each
+//! of its calls, [`trouble`] the table again while providers refuse and alerts are told, and [`instances`] has
 //! workers that die in the middle and clocks that are wrong. The end is the same, but for GA4, which
 //! takes no key of ours: where nobody can know, it stays unknown.
 
+mod calls;
 mod instances;
 mod providers;
 mod table;
@@ -12,9 +14,16 @@ mod trouble;
 
 use std::collections::BTreeMap;
 
+use funil_core::destination;
 use futures::future::{Either, select};
 
-use crate::world::{LEAD, World, lead};
+use crate::world::{LEAD, Plan, World, lead};
+
+/// A world in which every destination of the registry is on.
+fn everywhere() -> Plan {
+    let names: Vec<&str> = destination::ALL.iter().map(|destination| destination.name).collect();
+    World::plan().with("DESTINATIONS", &names.join(","))
+}
 
 /// The process dies when `moment` comes: its work is dropped where it stands. Answers what it did if
 /// it was done before.
@@ -31,8 +40,8 @@ async fn until_it_dies<T>(
 /// Everything that must hold at the end, whatever GA4 answered; answers whether its delivery stayed
 /// unknown.
 async fn arrived_once(world: World, told: &str) -> bool {
-    for provider in ["crm", "mailerlite", "ga4", "segment"] {
-        world.looks_at(provider);
+    for destination in destination::ALL {
+        world.looks_at(destination.name);
     }
     let journey = world.journey(lead()).await;
     assert_eq!((journey.events.len(), journey.deliveries.len()), (1, 5), "{told}");

@@ -26,7 +26,7 @@ use system::System;
 use watch::Watch;
 
 /// How many things are drawn to happen.
-const STEPS: u64 = 45;
+const STEPS: u64 = 32;
 
 /// What became of a seed.
 #[derive(Debug)]

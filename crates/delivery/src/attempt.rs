@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use funil_core::clock::after;
+use funil_core::contact::consent::Purpose;
 use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::{
     BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, MessageStatus, Outcome, Reason, StateKind,
     WhenUnknown, settle,
 };
-use funil_core::destination::{Adapter, Context, Destination, Kind, Slot, Step};
+use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
 use funil_core::hash::HashKey;
 use funil_core::id::LeaseId;
 use funil_core::lead::Lead;
@@ -261,7 +262,7 @@ impl Handler {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
         let DeliveryInputs { lead, event, revocations, booking, bookings } =
-            self.store.delivery_inputs(delivery).await?;
+            self.inputs(delivery, slot).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
             (lead, event) => return Ok(Some(without_inputs(&lead, &event))),
@@ -286,6 +287,23 @@ impl Handler {
             now,
         };
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
+    }
+
+    /// Reads everything that the delivery is built from. A message goes to the number that the lead
+    /// has now, which may not be the one that it was planned with, so what was revoked for that
+    /// number counts too.
+    async fn inputs(&self, delivery: &Delivery, slot: &Slot) -> Result<DeliveryInputs, StoreError> {
+        let mut inputs = self.store.delivery_inputs(delivery).await?;
+        let is_message =
+            slot.purpose == Purpose::Whatsapp || slot.unless_refused == Some(Purpose::Whatsapp);
+        if let Found::There(lead) = &inputs.lead
+            && is_message
+            && let Some(phone) = AliasDigests::of(&lead.latest, &self.hash_key).phone
+            && delivery.phone_digest.as_ref() != Some(&phone)
+        {
+            inputs.revocations.push(self.store.revocations_of(("phone", &phone)).await?);
+        }
+        Ok(inputs)
     }
 
     /// Sends one request after another, as the adapter asks for them, until it returns an outcome.
@@ -373,7 +391,7 @@ impl Handler {
         if delivery.booking.is_none() {
             return Ok(None);
         }
-        let now = self.store.delivery_inputs(delivery).await?;
+        let now = self.inputs(delivery, slot).await?;
         if let Some(outcome) = withdrawn(delivery, &now.booking) {
             return Ok(Some(outcome));
         }

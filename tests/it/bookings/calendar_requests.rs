@@ -2,16 +2,19 @@
 //! refused.
 
 use std::path::Path;
+use std::time::Duration;
 
 use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
 use funil_core::provider::calendly;
 use funil_core::settings::Secret;
+use funil_store::TablePatience;
 use serde_json::{Value, json};
 
 use super::calendar::{derived, events, lead_count, quiet, status, take};
-use crate::calendly::{created, no_show, send_signed};
-use crate::world::CALENDLY_KEY;
+use crate::calendly::{canceled, created, no_show, send_signed};
+use crate::proxy::{Break, Proxy};
+use crate::world::{CALENDLY_KEY, lead, lead_body};
 
 #[tokio::test]
 async fn a_webhook_without_a_recent_signature_by_a_known_key_is_refused_and_not_kept() {
@@ -123,5 +126,38 @@ async fn calendlys_own_sample_is_accepted_unchanged() {
     let who = derived(&world, "test@example.com");
     assert_eq!(events(&world, who).await, ["call_booked"]);
     assert_eq!(status(&world, who, "AAAAAAAAAAAAAAAA").await, Some(BookingStatus::Booked));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn two_updates_at_once_and_a_form_between_them_leave_a_booking_with_one_lead() {
+    let (proxy, url) = Proxy::start().await;
+    let mut world = quiet().await;
+    world.submit(&lead_body()).await;
+    world.pass(1);
+    // The booking has looked for its lead, and its transaction is slow.
+    world.set_table_patience(TablePatience {
+        attempt: Duration::from_millis(500),
+        operation: Duration::from_secs(3),
+    });
+    let slow = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    let body = created("INV1").to_string();
+    let signature = calendly::sign(body.as_bytes(), &Secret::new(CALENDLY_KEY), world.now());
+    // The table's identity, the invitee, the e-mail, the lead, the booking; then the transaction.
+    proxy.break_requests(5..6, 1, Break::HangBefore);
+    let meanwhile = async {
+        proxy.held().await;
+        let mut newer = lead_body();
+        newer["leadId"] = json!("7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b22");
+        let newer = world.submit(&newer).await.lead();
+        take(&world, &canceled("INV1")).await;
+        newer
+    };
+    let (response, newer) =
+        tokio::join!(send_signed(&slow, &signature, body.as_bytes()), meanwhile);
+    assert_eq!(response.status, 503, "Calendly sends it again");
+    take(&world, &created("INV1")).await;
+    assert_eq!(status(&world, newer, "INV1").await, Some(BookingStatus::Canceled));
+    assert_eq!(status(&world, lead(), "INV1").await, None);
     world.finish().await;
 }

@@ -331,3 +331,26 @@ async fn metas_own_sample_is_accepted_unchanged() {
     assert_eq!(world.items("QUARANTINE").await.len(), 0);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_lead_that_turns_to_a_number_which_opted_out_gets_no_message_there() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 30).await;
+    let stop = whatsapp_inbound("5521988887777", "PARAR", world.now().as_second());
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
+    world.pass(60);
+    let mut form = lead_body();
+    form["phone"] = json!("(21) 98888-7777");
+    world.submit(&form).await;
+    world.advance(SignedDuration::from_hours(31)).await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "whatsapp/reminder_24h skipped no_consent_whatsapp",
+            "whatsapp/reminder_2h skipped no_consent_whatsapp",
+            "whatsapp/welcome delivered",
+        ]
+    );
+    assert_eq!(world.providers.whatsapp_messages().len(), 1, "to the first number");
+    world.finish().await;
+}

@@ -1,15 +1,19 @@
-//! Each provider breaks at each of its calls, or the worker that asked dies there.
+//! Each provider breaks at each request of a form's and of a booking's way, or the worker that sent it
+//! dies there.
 
+use funil_core::delivery::{StateKind, WhenUnknown};
+use funil_core::destination;
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
 use jiff::SignedDuration;
+use serde_json::Value;
+use tokio::sync::OnceCell;
 
-use super::{arrived_once, until_it_dies};
-use crate::world::{World, lead_body};
+use super::calls::Update;
+use super::{arrived_once, everywhere, until_it_dies};
+use crate::world::{World, lead, lead_body};
 
-/// The calls that one new lead costs.
-const CALLS: [(&str, usize); 4] = [("crm", 2), ("mailerlite", 6), ("ga4", 1), ("segment", 1)];
-/// What a provider may do with a call.
+/// What a provider may do with a request.
 const BREAKS: [Behaviour; 7] = [
     Behaviour::Status(500),
     Behaviour::Throttle { retry_after_s: 30 },
@@ -20,49 +24,158 @@ const BREAKS: [Behaviour; 7] = [
     Behaviour::HangAfterEffect,
 ];
 
-/// A world in which one call of a provider is broken, with a lead.
-async fn broken(provider: &str, at: usize, behaviour: &Behaviour) -> World {
-    let world = World::plan().impatient().start().await;
-    world.providers.script(provider, vec![Behaviour::Normal; at]);
-    world.providers.script(provider, [behaviour.clone()]);
-    world.submit(&lead_body()).await;
-    world
+/// What is brought to the destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Form,
+    Booking,
 }
 
-async fn breaks_once(provider: &str, at: usize, behaviour: &Behaviour) {
-    let told = format!("{provider} at call {at}: {behaviour}");
-    let world = broken(provider, at, behaviour).await;
-    world.advance(SignedDuration::from_mins(10)).await;
-    let unknown = arrived_once(world, &told).await;
-    let answered =
-        matches!(behaviour, Behaviour::Status(_) | Behaviour::Throttle { .. } | Behaviour::Garbage);
-    assert_eq!(unknown, provider == "ga4" && !answered, "{told}");
+impl What {
+    /// A world in which it was just accepted, and what came before it was delivered.
+    async fn accepted(self) -> World {
+        let world = everywhere().impatient().start().await;
+        let mut form = lead_body();
+        form["consent"]["ads"] = Value::Bool(true);
+        world.submit(&form).await;
+        if self == Self::Booking {
+            world.drain().await;
+            let answer = Update::Booked("INV").send(&world, &world).await;
+            assert_eq!(answer.status, 200);
+        }
+        world
+    }
+
+    /// How many requests each destination gets for it.
+    async fn requests(self) -> Vec<(&'static str, usize)> {
+        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; 2]> = OnceCell::const_new();
+        let count = async |what: Self| {
+            let world = what.accepted().await;
+            let before: Vec<usize> =
+                destination::ALL.iter().map(|one| world.calls(one.name).len()).collect();
+            world.drain().await;
+            let all = destination::ALL.iter().zip(before);
+            let counts = all.map(|(one, before)| (one.name, world.calls(one.name).len() - before));
+            let counts = counts.filter(|(_, count)| *count > 0).collect();
+            finish(world, what, "nothing breaks").await;
+            counts
+        };
+        let counted =
+            COUNTED.get_or_init(async || [count(Self::Form).await, count(Self::Booking).await]);
+        let [form, booking] = counted.await;
+        match self {
+            Self::Form => form.clone(),
+            Self::Booking => booking.clone(),
+        }
+    }
+}
+
+/// Ends a world in which everything has to have arrived once; answers whether one delivery is unknown.
+async fn finish(world: World, what: What, told: &str) -> bool {
+    match what {
+        What::Form => arrived_once(world, told).await,
+        What::Booking => booking_arrived_once(world, told).await,
+    }
+}
+
+async fn booking_arrived_once(world: World, told: &str) -> bool {
+    // Until the call is over.
+    world.advance(SignedDuration::from_hours(80)).await;
+    for destination in destination::ALL {
+        world.looks_at(destination.name);
+    }
+    let deliveries = world.journey(lead()).await.deliveries;
+    let messages = world.providers.whatsapp_messages();
+    let mut unknown = 0;
+    for delivery in &deliveries {
+        let destination = destination::find(&delivery.destination).unwrap();
+        let is_unknown = delivery.reason_text().as_deref() == Some("may_have_been_sent")
+            || delivery.reason_text().as_deref() == Some("answer_without_message_id");
+        let expected = match destination.when_unknown {
+            WhenUnknown::Final if is_unknown => StateKind::Unknown,
+            WhenUnknown::NeedsPerson if is_unknown => StateKind::Dead,
+            WhenUnknown::Final | WhenUnknown::NeedsPerson | WhenUnknown::Never => {
+                StateKind::Delivered
+            }
+        };
+        assert_eq!(delivery.state.kind(), expected, "{told}: {delivery:?}");
+        unknown += usize::from(is_unknown);
+    }
+    let whatsapp = deliveries.iter().filter(|one| one.destination == "whatsapp");
+    for delivery in whatsapp {
+        let name = format!("{}/{}", lead(), delivery.id);
+        let taken = messages.iter().filter(|one| one.callback_data.as_ref() == Some(&name)).count();
+        let delivered = delivery.state.kind() == StateKind::Delivered;
+        assert!(taken <= 1 && (taken == 1 || !delivered), "{told}: {taken} of {}", delivery.slot);
+    }
+    let of = |name: &str| deliveries.iter().filter(|one| one.destination == name).count();
+    assert_eq!(world.providers.meta_events().len(), of("meta"), "{told}");
+    assert_eq!(world.providers.segment_messages().len(), 2 * of("segment"), "{told}");
+    let ga4 = world.providers.ga4_events().len();
+    assert!(ga4 <= of("ga4") && ga4 + unknown >= of("ga4"), "{told}: {ga4} events");
+    world.finish().await;
+    unknown > 0
+}
+
+/// Whether a request to this destination must not be made again once it may have had an effect.
+fn is_harmful(destination: &str) -> bool {
+    destination::find(destination).is_some_and(|one| one.when_unknown != WhenUnknown::Never)
+}
+
+async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviour) {
+    let told = format!("{what:?}: {provider} at request {at}: {behaviour}");
+    let world = what.accepted().await;
+    world.providers.script(provider, vec![Behaviour::Normal; at]);
+    world.providers.script(provider, [behaviour.clone()]);
+    world.advance(SignedDuration::from_mins(15)).await;
+    let unknown = finish(world, what, &told).await;
+    let refused = match behaviour {
+        Behaviour::Status(_) | Behaviour::Throttle { .. } => true,
+        // A page instead of a response says that GA4 never saw it; WhatsApp may have.
+        Behaviour::Garbage => provider != "whatsapp",
+        Behaviour::Normal
+        | Behaviour::StatusWith { .. }
+        | Behaviour::CloseConnection
+        | Behaviour::CloseAfterEffect
+        | Behaviour::Hang
+        | Behaviour::HangAfterEffect => false,
+    };
+    assert_eq!(unknown, is_harmful(provider) && !refused, "{told}");
 }
 
 #[tokio::test]
-async fn every_call_of_every_provider_may_break() {
-    for (provider, calls) in CALLS {
-        for at in 0..calls {
-            let ways = BREAKS.iter().map(|behaviour| breaks_once(provider, at, behaviour));
-            futures::future::join_all(ways).await;
+async fn every_request_to_every_provider_may_break() {
+    for what in [What::Form, What::Booking] {
+        for (provider, requests) in what.requests().await {
+            for at in 0..requests {
+                let ways =
+                    BREAKS.iter().map(|behaviour| breaks_once(what, provider, at, behaviour));
+                futures::future::join_all(ways).await;
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn a_worker_may_die_at_any_call_of_a_provider() {
-    for (provider, calls) in CALLS {
-        for at in 0..calls {
-            for behaviour in [Behaviour::Hang, Behaviour::HangAfterEffect] {
-                let told = format!("a worker dies at call {at} of {provider}: {behaviour}");
-                let world = broken(provider, at, &behaviour).await;
-                let worker = world.worker(provider);
-                let work = worker.drain(Patience::None, world.stop_at());
-                let called = world.providers.until_received(provider, at + 1);
-                assert!(until_it_dies(work, called).await.is_none(), "{told}");
-                world.advance(SignedDuration::from_mins(10)).await;
-                let unknown = arrived_once(world, &told).await;
-                assert_eq!(unknown, provider == "ga4", "{told}");
+async fn a_worker_may_die_at_any_request_to_a_provider() {
+    for what in [What::Form, What::Booking] {
+        for (provider, requests) in what.requests().await {
+            for at in 0..requests {
+                for behaviour in [Behaviour::Hang, Behaviour::HangAfterEffect] {
+                    let told =
+                        format!("{what:?}: a worker dies at {at} of {provider}: {behaviour}");
+                    let world = what.accepted().await;
+                    world.providers.script(provider, vec![Behaviour::Normal; at]);
+                    world.providers.script(provider, [behaviour.clone()]);
+                    let worker = world.worker(provider);
+                    let work = worker.drain(Patience::None, world.stop_at());
+                    let before = world.calls(provider).len();
+                    let called = world.providers.until_received(provider, before + at + 1);
+                    assert!(until_it_dies(work, called).await.is_none(), "{told}");
+                    world.advance(SignedDuration::from_mins(15)).await;
+                    let unknown = finish(world, what, &told).await;
+                    assert_eq!(unknown, is_harmful(provider), "{told}");
+                }
             }
         }
     }

@@ -1,82 +1,46 @@
 //! What must hold when a simulation has come to rest.
 
+mod calls;
+mod messages;
+
 use std::collections::BTreeMap;
 
-use funil_core::delivery::{Delivery, StateKind};
+use funil_core::contact::consent::Purpose;
+use funil_core::delivery::{Delivery, StateKind, WhenUnknown};
+use funil_core::destination::{self, Slot};
+use funil_core::event::{EventData, FormEvent};
 use funil_core::id::LeadId;
+use funil_store::Journey;
 
 use super::system::System;
+use super::watch::Known;
 
 /// Looks at every lead and at what the providers hold, and tells the watch what does not hold.
 pub(super) async fn check(system: &System) {
     let leads = system.watch.lock().unwrap().leads.clone();
     let mut problems = Vec::new();
-    let mut segment_messages = 0;
-    let mut names_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut journeys = BTreeMap::new();
     for (lead, known) in &leads {
-        names_of.entry(known.email.clone()).or_default().push(known.name.clone());
         let id = LeadId::parse(lead).unwrap();
         let Some(journey) = system.store.journey(id).await.unwrap() else {
             problems.push(format!("{lead} is lost"));
             continue;
         };
-        if journey.events.len() != known.events.len() {
-            problems.push(format!("{lead}: {} events are lost", known.events.len()));
+        if journey.events.len() != known.events.len() || journey.unread > 0 {
+            problems.push(format!("{lead}: some of {} events are lost", known.events.len()));
         }
         for delivery in &journey.deliveries {
-            if let Some(problem) = wrong(system, delivery) {
+            if let Some(problem) = wrong(system, known, delivery) {
                 problems.push(format!("{lead}: {problem}"));
             }
-            if delivery.destination == "segment" && delivery.state.kind() == StateKind::Delivered {
-                segment_messages += 2;
-            }
-            let mut watch = system.watch.lock().unwrap();
-            match delivery.state.kind() {
-                StateKind::Delivered => watch.counts.delivered += 1,
-                StateKind::Skipped => watch.counts.skipped += 1,
-                StateKind::Unknown => watch.counts.unknown += 1,
-                StateKind::Pending | StateKind::Leased | StateKind::Dead => {}
-            }
+            count(system, delivery.state.kind());
         }
-        let of = |name: &str| {
-            let all = journey.deliveries.iter();
-            all.filter(|d| d.destination == name && d.state.kind() == StateKind::Delivered).count()
-        };
-        let providers = &system.front.providers;
-        let triggers: u32 = providers.crm_triggers(lead).values().sum();
-        if usize::try_from(triggers).unwrap() != of("crm") {
-            problems.push(format!("{lead}: {triggers} automations for {} events", of("crm")));
-        }
-        let contact = providers.crm_contact(lead).unwrap_or_default();
-        if contact["name"] != known.name.as_str() && !system.clocks_are_wrong {
-            problems.push(format!("{lead}: the CRM has {}, not {}", contact["name"], known.name));
-        }
-        let counted = providers.ga4_events();
-        let counted = counted.iter().filter(|event| event.params["lead_id"] == **lead).count();
-        if counted > journey.events.len() {
-            problems.push(format!("{lead}: GA4 counted {counted} events"));
-        }
+        problems.extend(arrived(system, lead, known, &journey));
+        journeys.insert(lead.clone(), journey);
     }
-    let providers = &system.front.providers;
-    if providers.crm_contact_count() != leads.len() {
-        problems.push(format!("the CRM has {} contacts", providers.crm_contact_count()));
-    }
-    let kept = providers.segment_messages().len();
-    // A delivery may have arrived, its answer not, and its consent gone before the next try.
-    if kept < segment_messages {
-        problems.push(format!("Segment kept {kept} messages, not {segment_messages}"));
-    }
-    for (email, names) in names_of {
-        let subscriber = providers.subscriber(&email).unwrap_or_default();
-        let name = subscriber["fields"]["name"].as_str().unwrap_or_default().to_owned();
-        let left = system.watch.lock().unwrap().left.contains(&email);
-        if !names.contains(&name) && !left && !system.clocks_are_wrong {
-            problems.push(format!("MailerLite has {name:?} for {email}, not one of {names:?}"));
-        }
-    }
-    for email in providers.resubscriptions() {
-        problems.push(format!("{email} was resubscribed"));
-    }
+    problems.extend(calls::check(system, &leads, &journeys));
+    problems.extend(messages::check(system, &journeys));
+    problems.extend(at_providers(system, &leads, &journeys));
     let mut watch = system.watch.lock().unwrap();
     watch.counts.leads = u64::try_from(leads.len()).unwrap();
     let events: usize = leads.values().map(|known| known.events.len()).sum();
@@ -86,23 +50,153 @@ pub(super) async fn check(system: &System) {
     }
 }
 
+fn count(system: &System, state: StateKind) {
+    let counts = &mut system.watch.lock().unwrap().counts;
+    match state {
+        StateKind::Delivered => counts.delivered += 1,
+        StateKind::Skipped => counts.skipped += 1,
+        StateKind::Unknown => counts.unknown += 1,
+        StateKind::Dead => counts.dead += 1,
+        StateKind::Pending | StateKind::Leased => {}
+    }
+}
+
+/// Whether a delivery is one of a destination that no harmful request leaves unknown for a person.
+/// What becomes of one that does is judged in [`messages`].
+fn needs_person(delivery: &Delivery) -> bool {
+    destination::find(&delivery.destination)
+        .is_some_and(|one| one.when_unknown == WhenUnknown::NeedsPerson)
+}
+
 /// Why a delivery must not have ended as it did.
-fn wrong(system: &System, delivery: &Delivery) -> Option<String> {
-    let watch = system.watch.lock().unwrap();
-    let known = &watch.leads[&delivery.lead_id.to_string()];
+fn wrong(system: &System, known: &Known, delivery: &Delivery) -> Option<String> {
+    let Some(destination) = destination::find(&delivery.destination) else {
+        return Some(format!("{} is no destination", delivery.destination));
+    };
     let reason = delivery.reason_text().unwrap_or_default();
     let fine = match delivery.state.kind() {
         StateKind::Delivered => true,
-        StateKind::Unknown => delivery.destination == "ga4",
-        StateKind::Skipped if reason == "unsubscribed" => {
-            delivery.destination == "mailerlite" && watch.left.contains(&known.email)
-        }
+        StateKind::Unknown => destination.when_unknown == WhenUnknown::Final,
         StateKind::Skipped => {
-            let purpose = reason.strip_prefix("no_consent_");
-            purpose.is_some_and(|purpose| known.ever_denied.contains(purpose))
+            may_be_skipped(system, known, delivery, destination.slot(&delivery.slot))
         }
-        StateKind::Pending | StateKind::Leased | StateKind::Dead => false,
+        StateKind::Dead => needs_person(delivery),
+        StateKind::Pending | StateKind::Leased => false,
     };
     let (to, slot, state) = (&delivery.destination, &delivery.slot, delivery.state.name());
     (!fine).then(|| format!("{to}/{slot} ended {state} {reason}"))
+}
+
+/// Whether a delivery was rightly not sent.
+fn may_be_skipped(
+    system: &System,
+    known: &Known,
+    delivery: &Delivery,
+    slot: Option<&Slot>,
+) -> bool {
+    let watch = system.watch.lock().unwrap();
+    let reason = delivery.reason_text().unwrap_or_default();
+    if reason == "unsubscribed" {
+        return delivery.destination == "mailerlite" && watch.left.contains(&known.email);
+    }
+    if reason == "no_phone" {
+        return known.ever_without_phone;
+    }
+    if let Some(status) = reason.strip_prefix("booking_") {
+        let booking = delivery.booking.as_ref().and_then(|id| watch.bookings.get(id.as_str()));
+        return booking.is_some_and(|booking| booking.ever.contains(status));
+    }
+    let purpose = reason.strip_prefix("no_consent_").and_then(Purpose::parse);
+    let (Some(purpose), Some(slot)) = (purpose, slot) else { return false };
+    slot.purpose == purpose && known.ever_denied.contains(&purpose)
+        || slot.unless_refused == Some(purpose) && known.ever_refused.contains(&purpose)
+}
+
+/// What the CRM and GA4 hold of a lead.
+fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec<String> {
+    let mut problems = Vec::new();
+    let providers = &system.front.providers;
+    let submitted = |delivery: &&Delivery| {
+        let event = journey.events.iter().find(|event| event.id == delivery.event_id);
+        event
+            .is_some_and(|event| matches!(event.data, EventData::Form(FormEvent::LeadSubmitted(_))))
+    };
+    let crm = journey.deliveries.iter().filter(|d| d.destination == "crm");
+    let expected = crm.filter(|d| d.state.kind() == StateKind::Delivered).filter(submitted).count();
+    let triggers: u32 = providers.crm_triggers(lead).values().sum();
+    if usize::try_from(triggers).unwrap() != expected {
+        problems.push(format!("{lead}: {triggers} automations for {expected} forms"));
+    }
+    let contact = providers.crm_contact(lead).unwrap_or_default();
+    if contact["name"] != known.name.as_str() && !system.clocks_are_wrong {
+        problems.push(format!("{lead}: the CRM has {}, not {}", contact["name"], known.name));
+    }
+    let counted = providers.ga4_events();
+    let counted: Vec<_> = counted.iter().filter(|one| one.request["user_id"] == *lead).collect();
+    let mut once: Vec<_> = counted.iter().map(|one| (&one.name, one.timestamp_micros)).collect();
+    once.sort();
+    once.dedup();
+    // Not at least: it says 2xx to everything.
+    let most = journey.deliveries.iter().filter(|d| d.destination == "ga4").count();
+    if once.len() != counted.len() || counted.len() > most {
+        problems.push(format!("{lead}: GA4 counted {} of {most} events", counted.len()));
+    }
+    problems
+}
+
+/// What providers hold of everybody.
+fn at_providers(
+    system: &System,
+    leads: &BTreeMap<String, Known>,
+    journeys: &BTreeMap<String, Journey>,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let providers = &system.front.providers;
+    if providers.crm_contact_count() != leads.len() {
+        problems.push(format!("the CRM has {} contacts", providers.crm_contact_count()));
+    }
+    let all = || journeys.values().flat_map(|journey| &journey.deliveries);
+    let delivered = |name: &str| {
+        all().filter(|d| d.destination == name && d.state.kind() == StateKind::Delivered).count()
+    };
+    // A delivery may have arrived, its response not, and its consent gone before the next try.
+    let kept = providers.segment_messages().len();
+    if kept < 2 * delivered("segment") {
+        problems.push(format!("Segment kept {kept} messages, not {}", 2 * delivered("segment")));
+    }
+    // Meta recognises a repetition by the event's id, which is its delivery's.
+    let mut schedules: BTreeMap<String, usize> = BTreeMap::new();
+    for event in providers.meta_events() {
+        let id = event["event_id"].as_str().unwrap_or_default().to_owned();
+        *schedules.entry(id).or_default() += 1;
+    }
+    let ids = all().filter(|delivery| delivery.destination == "meta");
+    let ids: BTreeMap<String, StateKind> =
+        ids.map(|d| (d.id.to_string(), d.state.kind())).collect();
+    for (id, times) in &schedules {
+        if *times != 1 || !ids.contains_key(id) {
+            problems.push(format!("Meta counted {id} {times} times"));
+        }
+    }
+    for (id, state) in &ids {
+        if *state == StateKind::Delivered && !schedules.contains_key(id) {
+            problems.push(format!("Meta has no Schedule {id}"));
+        }
+    }
+    let mut names_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for known in leads.values() {
+        names_of.entry(&known.email).or_default().push(&known.name);
+    }
+    for (email, names) in names_of {
+        let subscriber = providers.subscriber(email).unwrap_or_default();
+        let name = subscriber["fields"]["name"].as_str().unwrap_or_default().to_owned();
+        let left = system.watch.lock().unwrap().left.contains(email);
+        if !names.contains(&name.as_str()) && !left && !system.clocks_are_wrong {
+            problems.push(format!("MailerLite has {name:?} for {email}, not one of {names:?}"));
+        }
+    }
+    for email in providers.resubscriptions() {
+        problems.push(format!("{email} was resubscribed"));
+    }
+    problems
 }

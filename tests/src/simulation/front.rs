@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::chance::Chance;
 use super::quiet::Quiet;
-use super::watch::{ProviderCall, Watch};
+use super::watch::{ProviderRequest, Watch};
 use crate::proxy::closed;
 
 /// What goes wrong now: one call in so many, or none where it is zero.
@@ -164,15 +164,15 @@ impl Front {
             return self.kill(process).await;
         }
         if let Some((status, told)) = refused {
-            self.watch.lock().unwrap().refused(process, operation, body, &told);
+            self.watch.lock().unwrap().refused_by_table(process, operation, body, &told);
             return answer(status, told.to_string());
         }
         if fault == Some(TableFault::LostBefore) {
-            self.watch.lock().unwrap().refused(process, operation, body, &json!("lost"));
+            self.watch.lock().unwrap().refused_by_table(process, operation, body, &json!("lost"));
             return closed();
         }
         let (status, told) = self.emulator.answer(operation, body);
-        self.watch.lock().unwrap().table(process, operation, body, status, &told);
+        self.watch.lock().unwrap().table(process, operation, body, (status, &told));
         if death == Some(Death::After) {
             return self.kill(process).await;
         }
@@ -191,13 +191,13 @@ impl Front {
         if death == Some(Death::Before) {
             return self.kill(process).await;
         }
-        let call = ProviderCall {
+        let asked = ProviderRequest {
             process,
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         };
-        self.watch.lock().unwrap().provider_called(&call, &self.providers);
+        self.watch.lock().unwrap().provider_called(&asked, &self.providers);
         let answer = next.run(Request::from_parts(parts, Body::from(bytes))).await;
         self.quiet.disturb();
         if death == Some(Death::After) {
@@ -210,7 +210,7 @@ impl Front {
         // A page is no answer of an API: something before the provider turned the call away.
         let page = answer.headers().get("content-type").is_some_and(|kind| kind == "text/html");
         let turned_away = seen.is_some_and(|status| status >= 400 || page);
-        self.watch.lock().unwrap().provider_answered(&call, seen, turned_away);
+        self.watch.lock().unwrap().provider_responded(&asked, seen, turned_away);
         answer
     }
 }

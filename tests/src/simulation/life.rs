@@ -1,48 +1,88 @@
-//! What happens in a simulation, as drawn: people submit and repeat, words are taken back, providers
-//! fail, workers drain, rings are lost.
+//! What happens in a simulation, as drawn: people submit and repeat, book and cancel, take back what
+//! they said, providers fail, workers drain, rings are lost.
 //!
-//! It must not know what must hold.
+//! Owns the order of things, and what providers, workers and the platform do; people are in
+//! `forms.rs`, `calendar.rs` and `messages.rs`. It must not know what must hold.
+
+mod calendar;
+mod forms;
+mod messages;
+mod requests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
+use funil_core::destination::{self, Destination};
 use funil_core::id::LeadId;
 use funil_delivery::Patience;
 use funil_dev::server::front_door;
 use funil_dev::simulated::Behaviour;
-use funil_store::DeliveryKey;
-use http::{HeaderMap, HeaderValue, Method};
+use funil_store::{DeliveryKey, key_time};
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::system::{DESTINATIONS, Process, System};
-use super::watch::{NAME, Submission};
+use super::system::System;
+use crate::world::SERVICE_TOKEN;
 
-/// How many people there are.
-const PEOPLE: u64 = 7;
-/// How often a person tries again while the site answers errors.
-const PATIENCE: u32 = 4;
+pub(super) use calendar::Appointment;
+pub(super) use requests::Sent;
+
 /// How long all outages of a simulation may take: GA4's events live for 72 h.
 const DAYS_MAX: u64 = 2;
 /// How often credentials may expire at one provider; at the third time a delivery that met all of
 /// them is given up, rightly.
 const EXPIRIES_MAX: u32 = 2;
+/// How often somebody works on what is running out while time passes.
+const STOPS_MAX: usize = 12;
+/// How often the platform calls whoever works.
+const SCHEDULE: Duration = Duration::from_mins(1);
+/// How often, in seconds, somebody looks for what is running out.
+const LOOK_S: i64 = 600;
+/// How often everything that was not taken is sent again when all is well.
+const UNHEARD_MAX: usize = 20;
+/// From so many milliseconds on time passes with the schedule at work.
+const SCHEDULED_FROM_MS: u64 = 60_000;
+
+/// The registry, in its order.
+fn destinations() -> &'static [&'static Destination] {
+    destination::ALL
+}
 
 /// A seed's life, under way.
 pub(super) struct Life {
     system: Arc<System>,
     tasks: JoinSet<()>,
     days: u64,
-    expiries: [u32; 4],
+    /// How often the credentials of each destination expired.
+    expiries: Vec<u32>,
+    /// Where the forms stand in the outbox.
+    forms: Vec<usize>,
+    questionnaires: Vec<usize>,
+    /// The sequences planned by hand: where in the outbox, whose, which booking.
+    by_hand: Vec<(usize, String, String)>,
+    /// How many of WhatsApp's messages have a fate.
+    told_messages: usize,
 }
 
 impl Life {
     /// Begins one.
     pub(super) fn of(system: &Arc<System>) -> Self {
-        Self { system: Arc::clone(system), tasks: JoinSet::new(), days: 0, expiries: [0; 4] }
+        Self {
+            system: Arc::clone(system),
+            tasks: JoinSet::new(),
+            days: 0,
+            expiries: vec![0; destinations().len()],
+            forms: Vec::new(),
+            questionnaires: Vec::new(),
+            by_hand: Vec::new(),
+            told_messages: 0,
+        }
     }
 
     /// Lives it.
@@ -50,6 +90,7 @@ impl Life {
         for _ in 0..steps {
             self.step().await;
             self.answer_rings();
+            self.tell_statuses();
             self.gap().await;
         }
         self.calm().await;
@@ -57,16 +98,24 @@ impl Life {
 
     async fn step(&mut self) {
         let system = Arc::clone(&self.system);
-        match system.chance.below(20) {
-            0..=6 => self.submit(),
-            7 | 8 => self.change_a_provider(),
-            9..=13 => self.sweep(),
-            14 => self.ring_one(),
-            15 => self.stream(),
-            16 => self.schedule(),
-            17 => self.take_back().await,
-            18 => self.leave(),
-            _ => self.change_the_weather(),
+        match system.chance.below(40) {
+            0..=7 => self.submit(),
+            8 | 9 => self.answer_questionnaire(),
+            10..=12 => self.book(),
+            13 => self.shift(),
+            14 => self.cancel(),
+            15 => self.miss(),
+            16 | 17 => self.write(),
+            18 => self.plan_by_hand(),
+            19..=21 => self.change_a_provider(),
+            22..=29 => self.sweep(),
+            30 | 31 => self.ring_one(),
+            32 => self.stream(),
+            33 | 34 => self.schedule(),
+            35 => self.take_back().await,
+            36 => self.leave(),
+            37 | 38 => self.change_the_weather(),
+            _ => self.look(),
         }
     }
 
@@ -84,62 +133,52 @@ impl Life {
             }
             _ => 1,
         };
-        tokio::time::sleep(Duration::from_millis(1 + ms)).await;
+        self.pass(1 + ms).await;
     }
 
-    /// Somebody submits: new, again, changed, twice at once, or from two devices.
-    fn submit(&mut self) {
+    /// Lets time pass. What would be too late at its end is worked on when it is due, as the schedule
+    /// has it each minute.
+    async fn pass(&mut self, ms: u64) {
         let system = Arc::clone(&self.system);
-        let chance = &system.chance;
-        let mut watch = system.watch.lock().unwrap();
-        let known = watch.submissions.len();
-        let number = if known > 0 && chance.once_in(4) {
-            chance.index(known)
-        } else {
-            let person = chance.below(PEOPLE);
-            // The last two share an address with the first: one e-mail, several leads.
-            let email = format!("somebody{}@example.com", if person < 5 { person } else { 0 });
-            let digest = system.hash.digest("email", &email);
-            watch.digests.insert(digest.as_str().to_owned(), email.clone());
-            let consent = match chance.below(6) {
-                0 => None,
-                1 => Some((false, true)),
-                2 => Some((true, false)),
-                3 => Some((false, false)),
-                _ => Some((true, true)),
-            };
-            watch.submissions.push(Submission {
-                email,
-                consent,
-                answered: None,
-                body: Value::Null,
-            });
-            let body = body(known, person, &watch.submissions[known], chance.once_in(3));
-            watch.submissions[known].body = body;
-            known
+        let later = |from: Timestamp, ms: u64| {
+            let ms = i64::try_from(ms).unwrap();
+            Timestamp::from_millisecond(from.as_millisecond() + ms).unwrap()
         };
-        let body = watch.submissions[number].body.clone();
-        drop(watch);
-        let times = if chance.once_in(4) { 2 } else { 1 };
-        for _ in 0..times {
-            let intake = Arc::clone(&system.intakes[chance.index(system.intakes.len())]);
-            let system = Arc::clone(&system);
-            let body = body.clone();
-            self.tasks.spawn(async move {
-                for _ in 0..PATIENCE {
-                    if send(&system, &intake, number, &body).await {
-                        return;
-                    }
-                    let pause = 1 + system.chance.below(20_000);
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                }
-            });
+        let until = later(system.now(), ms);
+        let wait = |to: Timestamp| {
+            let ms = to.as_millisecond() - system.now().as_millisecond();
+            Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        };
+        let mut stops = 0;
+        while ms >= SCHEDULED_FROM_MS && system.now() < until {
+            // What is due now was worked on, or is so within a minute.
+            let soon = after(system.now(), 60);
+            let next = {
+                let watch = system.watch.lock().unwrap();
+                watch.last_chance(&key_time(soon), &key_time(until))
+            };
+            // What is planned meanwhile is looked for too.
+            let look = after(system.now(), LOOK_S).min(until);
+            let next = next.map(|(at, sk)| (later(at.parse().unwrap(), 1_000), sk));
+            let Some((at, sk)) = next.filter(|(at, _)| *at < look && stops < STOPS_MAX) else {
+                tokio::time::sleep(wait(look)).await;
+                continue;
+            };
+            tokio::time::sleep(wait(at)).await;
+            let name = funil_store::destination_of(&sk).unwrap_or_default();
+            let place = destinations().iter().position(|one| one.name == name).unwrap();
+            self.drain(place, Patience::None);
+            if system.chance.once_in(3) {
+                self.cancel_meanwhile(&sk);
+            }
+            stops += 1;
         }
+        tokio::time::sleep(wait(until)).await;
     }
 
     fn change_a_provider(&mut self) {
         let chance = &self.system.chance;
-        let at = chance.index(DESTINATIONS.len());
+        let at = chance.index(destinations().len());
         let garbage = json!({"success": false, "error": "try again"}).to_string();
         let mut behaviour = chance.of(&[
             Behaviour::Normal,
@@ -164,20 +203,18 @@ impl Life {
                 behaviour = Behaviour::Normal;
             }
         }
-        let mut watch = self.system.watch.lock().unwrap();
-        watch.note(&format!("{} is told: {behaviour}", DESTINATIONS[at]));
-        watch.counts.outages += u64::from(behaviour != Behaviour::Normal);
-        drop(watch);
-        self.system.front.providers.behave(DESTINATIONS[at], behaviour);
+        let (name, well) = (destinations()[at].name, behaviour == Behaviour::Normal);
+        self.system.watch.lock().unwrap().behaves(name, &behaviour.to_string(), well);
+        self.system.front.providers.behave(name, behaviour);
     }
 
-    /// One to three processes drain a destination, or all of them.
+    /// One or two processes drain a destination, or all of them.
     fn sweep(&mut self) {
         let chance = self.system.chance.clone();
         let all = chance.once_in(3);
-        let only = chance.index(DESTINATIONS.len());
-        for _ in 0..=chance.index(3) {
-            for at in 0..DESTINATIONS.len() {
+        let only = chance.index(destinations().len());
+        for _ in 0..=chance.index(2) {
+            for at in 0..destinations().len() {
                 if all || at == only {
                     let patience = if chance.once_in(6) { Patience::Waits } else { Patience::None };
                     self.drain(at, patience);
@@ -203,7 +240,8 @@ impl Life {
             return;
         }
         let (pk, sk, _) = system.chance.of(&stream);
-        let at = DESTINATIONS.iter().position(|name| sk.starts_with(&format!("DELIVERY#{name}#")));
+        let name = funil_store::destination_of(&sk).unwrap_or_default();
+        let at = destinations().iter().position(|destination| destination.name == name);
         let Some(at) = at else { return };
         let lead_id = LeadId::parse(pk.trim_start_matches("LEAD#")).unwrap();
         let key = DeliveryKey { lead_id, sk };
@@ -249,7 +287,7 @@ impl Life {
     fn dispatch(&mut self, event: Value) {
         let process = Arc::clone(&self.system.dispatcher);
         self.tasks.spawn(async move {
-            let dispatch = process.dispatch.as_ref().unwrap();
+            let dispatch = process.function("dispatch");
             drop(process.live(dispatch.invoke(event, process.stop_at())).await);
         });
     }
@@ -259,11 +297,15 @@ impl Life {
         let system = Arc::clone(&self.system);
         let Ok(mut rung) = system.rung.try_lock() else { return };
         while let Ok(function) = rung.try_recv() {
-            let at = DESTINATIONS.iter().position(|name| function.starts_with(name));
-            let Some(at) = at else { continue };
             let times = system.chance.of(&[0, 1, 1, 1, 2]);
+            let at = destinations().iter().position(|destination| destination.function == function);
             for _ in 0..times {
-                self.drain(at, Patience::Waits);
+                match at {
+                    Some(at) => self.drain(at, Patience::Waits),
+                    // An intake rings `dispatch`, whose own rings are heard here later.
+                    None if system.chance.once_in(4) => self.schedule(),
+                    None => {}
+                }
             }
         }
     }
@@ -304,8 +346,32 @@ impl Life {
         weather.lives.store(4, Ordering::Relaxed);
     }
 
-    /// Everything is well again: what is under way ends, those who got no answer ask once more, and
-    /// the schedule goes on until nothing is open.
+    /// A monitor looks how we are.
+    fn look(&mut self) {
+        let system = Arc::clone(&self.system);
+        let process = Arc::clone(&system.intakes[0]);
+        let name = system.chance.of(&["health", "metrics"]);
+        self.tasks.spawn(async move {
+            let caller: IpAddr = "198.51.100.251".parse().unwrap();
+            let mut headers = HeaderMap::new();
+            let token = format!("Bearer {SERVICE_TOKEN}");
+            headers.insert("authorization", token.parse().unwrap());
+            let path = format!("/{name}");
+            let event = front_door::event(&Method::GET, &path, "", &headers, b"", caller);
+            let function = process.function(name);
+            let response = process.live(function.invoke(event, process.stop_at())).await;
+            let Some(response) = response else { return };
+            let (status, _, _) = front_door::answer(&response);
+            let mut watch = system.watch.lock().unwrap();
+            watch.note(&format!("{name} says {status}"));
+            if !matches!(status.as_u16(), 200 | 503) {
+                watch.problem(format!("{name} answered {status}"));
+            }
+        });
+    }
+
+    /// Everything is well again: what is under way ends, those who were not heard ask once more, and
+    /// the schedule goes on until nothing is open. Then the last calls are over, and some did not come.
     async fn calm(&mut self) {
         let system = Arc::clone(&self.system);
         system.watch.lock().unwrap().note("everything is well again");
@@ -313,26 +379,64 @@ impl Life {
         for level in [&weather.table, &weather.crash, &weather.slow] {
             level.store(0, Ordering::Relaxed);
         }
-        for name in DESTINATIONS {
-            system.front.providers.behave(name, Behaviour::Normal);
+        for destination in destinations() {
+            system.watch.lock().unwrap().behaves(destination.name, "normal", true);
+            system.front.providers.behave(destination.name, Behaviour::Normal);
         }
         system.front.providers.release_hung();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap();
-        }
-        let unanswered: Vec<(usize, Value)> = {
-            let watch = system.watch.lock().unwrap();
-            let numbered = watch.submissions.iter().enumerate();
-            let open = numbered.filter(|(_, submission)| submission.answered.is_none());
-            open.map(|(number, submission)| (number, submission.body.clone())).collect()
-        };
-        for (number, body) in unanswered {
-            if !send(&system, &system.intakes[0], number, &body).await {
-                let problem = format!("submission {number} is refused though all is well");
-                system.watch.lock().unwrap().problem(problem);
-            }
-        }
+        self.everybody_is_heard().await;
         self.until_nothing_is_open().await;
+        for _ in 0..3 {
+            self.miss();
+            self.everybody_is_heard().await;
+            self.until_nothing_is_open().await;
+        }
+        self.tell_statuses();
+        self.everybody_is_heard().await;
+        self.until_nothing_is_open().await;
+    }
+
+    /// What is under way ends, and what was not taken is sent until it is.
+    async fn everybody_is_heard(&mut self) {
+        let system = Arc::clone(&self.system);
+        for _ in 0..UNHEARD_MAX {
+            while !self.tasks.is_empty() {
+                match tokio::time::timeout(SCHEDULE, self.tasks.join_next()).await {
+                    Ok(ended) => drop(ended.map(Result::unwrap)),
+                    Err(_) => self.work_on_what_is_due().await,
+                }
+            }
+            let count = system.outbox.lock().unwrap().len();
+            for number in 0..count {
+                if !system.outbox.lock().unwrap()[number].taken {
+                    requests::attempt(&system, &system.owner, number).await;
+                }
+            }
+            if system.outbox.lock().unwrap().iter().all(|sent| sent.taken) {
+                return;
+            }
+            // A status waits for whoever holds the delivery that it is about.
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            self.work_on_what_is_due().await;
+        }
+        let outbox = system.outbox.lock().unwrap();
+        let mut watch = system.watch.lock().unwrap();
+        for (number, sent) in outbox.iter().enumerate().filter(|(_, sent)| !sent.taken) {
+            watch.problem(format!(
+                "request {number}, {}, is refused though all is well",
+                sent.what()
+            ));
+        }
+    }
+
+    /// What the schedule does each minute.
+    async fn work_on_what_is_due(&self) {
+        let owner = &self.system.owner;
+        let due = self.system.watch.lock().unwrap().due_at(&key_time(self.system.now()));
+        for name in due {
+            let at = destinations().iter().position(|one| one.name == name).unwrap();
+            owner.workers[at].drain(Patience::None, owner.stop_at()).await.unwrap();
+        }
     }
 
     async fn until_nothing_is_open(&mut self) {
@@ -340,10 +444,13 @@ impl Life {
         let end = "9999-01-01T00:00:00Z".parse().unwrap();
         for _ in 0..400 {
             let mut next = None;
-            for (at, name) in DESTINATIONS.iter().enumerate() {
-                let due = system.store.due(name, end, 1).await.unwrap();
+            for (at, destination) in destinations().iter().enumerate() {
+                let due = system.store.due(destination.name, end, 1).await.unwrap();
                 let Some(first) = due.first() else { continue };
                 if first.due_at <= system.now() {
+                    if system.chance.once_in(4) {
+                        self.cancel_meanwhile(&first.key.sk);
+                    }
                     let worker = &system.owner.workers[at];
                     worker.drain(Patience::None, system.owner.stop_at()).await.unwrap();
                     next = Some(system.now());
@@ -352,65 +459,10 @@ impl Life {
                 }
             }
             let Some(next) = next else { return };
-            // A closed door, a probe or a minute's tokens are waited for as the schedule does.
+            // An open breaker, a probe or a minute's tokens are waited for as the schedule does.
             let wait = next.duration_since(system.now()).as_millis().max(20_000);
             tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap() + 1)).await;
         }
         system.watch.lock().unwrap().problem("something stays open for ever".to_owned());
     }
-}
-
-/// Sends a form once; whether it was answered with a yes.
-async fn send(system: &System, intake: &Process, number: usize, body: &Value) -> bool {
-    let caller: IpAddr = format!("198.51.100.{}", system.chance.below(250)).parse().unwrap();
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/json"));
-    let bytes = body.to_string();
-    let event =
-        front_door::event(&Method::POST, "/lead-submit", "", &headers, bytes.as_bytes(), caller);
-    system.watch.lock().unwrap().note(&format!("submission {number} is sent: {body}"));
-    let function = intake.intake.as_ref().unwrap();
-    let answer = intake.live(function.invoke(event, intake.stop_at())).await;
-    let mut watch = system.watch.lock().unwrap();
-    let Some(answer) = answer else {
-        watch.note(&format!("submission {number} gets no answer"));
-        return false;
-    };
-    let (status, _, told) = front_door::answer(&answer);
-    watch.note(&format!("submission {number} gets {status}"));
-    if status != 200 {
-        if !matches!(status.as_u16(), 429 | 503) {
-            watch.problem(format!("submission {number} was answered {status}"));
-        }
-        return false;
-    }
-    let told: Value = serde_json::from_slice(&told).unwrap();
-    let lead = told["leadId"].as_str().unwrap_or_default().to_owned();
-    if !watch.leads.contains_key(&lead) {
-        watch.problem(format!("submission {number} got a yes, and {lead} was not kept"));
-    }
-    let before = watch.submissions[number].answered.replace(lead.clone());
-    if before.is_some_and(|before| before != lead) {
-        watch.problem(format!("submission {number} was answered with another lead"));
-    }
-    true
-}
-
-fn body(number: usize, person: u64, submission: &Submission, own_id: bool) -> Value {
-    let mut body = crate::world::lead_body();
-    body["name"] = json!(format!("{NAME}{number}"));
-    body["email"] = json!(submission.email);
-    body["leadId"] = if own_id {
-        json!(format!("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b{person:02x}"))
-    } else {
-        Value::Null
-    };
-    match submission.consent {
-        None => drop(body.as_object_mut().unwrap().remove("consent")),
-        Some((marketing, analytics)) => {
-            body["consent"] =
-                json!({"marketing": marketing, "analytics": analytics, "policyVersion": "1"});
-        }
-    }
-    body
 }

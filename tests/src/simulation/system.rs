@@ -3,15 +3,19 @@
 //!
 //! It must not know what is drawn to happen.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use funil_core::clock::{Clock, Entropy, after};
+use funil_core::destination;
 use funil_core::hash::HashKey;
 use funil_core::settings::Env;
-use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
+use funil_delivery::Worker;
 use funil_dev::emulator::Embedded;
+use funil_dev::functions;
 use funil_dev::simulated::Providers;
 use funil_lambda::Function;
 use funil_store::{AwsConfig, Platform, Store, Stream, TablePatience};
@@ -23,15 +27,25 @@ use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::front::{Front, Weather};
+use super::life::{Appointment, Sent};
 use super::quiet::Quiet;
 use super::watch::Watch;
 use crate::world::{BEGINNING, HASH_KEY, environment};
 
-/// The destinations, and their providers.
-pub(super) const DESTINATIONS: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
+/// The functions that a simulation sends requests to besides those of the destinations, which it
+/// rings and drains: who adds a function has to add what sends to it.
+const LIVED: [&str; 7] = [
+    "lead-submit",
+    "questionnaire-submit",
+    "calendar-webhook",
+    "whatsapp-webhook",
+    "dispatch",
+    "health",
+    "metrics",
+];
 /// The platform ends an invocation after so long.
 const INVOCATION: Duration = Duration::from_mins(1);
-/// How many processes take forms in.
+/// How many processes take requests in.
 const INTAKES: usize = 2;
 /// How many processes deliver.
 const WORKERS: usize = 3;
@@ -40,9 +54,9 @@ static REGIONS: AtomicU64 = AtomicU64::new(0);
 
 /// The time that passes, seen by a process whose clock is wrong by so much.
 #[derive(Debug)]
-struct SkewedClock {
-    begun: Instant,
-    skew_ms: i64,
+pub(super) struct SkewedClock {
+    pub(super) begun: Instant,
+    pub(super) skew_ms: i64,
 }
 
 impl Clock for SkewedClock {
@@ -56,13 +70,19 @@ impl Clock for SkewedClock {
 /// A process: it runs invocations, and all of them end when it dies.
 pub(super) struct Process {
     pub(super) platform: Platform,
-    pub(super) intake: Option<Function>,
-    pub(super) dispatch: Option<Function>,
+    /// All functions, where it takes requests in.
+    functions: Vec<Function>,
+    /// One per destination, in the registry's order, where it delivers.
     pub(super) workers: Vec<Worker>,
     death: Arc<Notify>,
 }
 
 impl Process {
+    /// A function by its name.
+    pub(super) fn function(&self, name: &str) -> &Function {
+        self.functions.iter().find(|function| function.name == name).unwrap()
+    }
+
     /// When the platform ends an invocation that begins now.
     pub(super) fn stop_at(&self) -> Timestamp {
         after(self.platform.clock.now(), 60)
@@ -89,7 +109,14 @@ pub(super) struct System {
     pub(super) hash: HashKey,
     pub(super) intakes: Vec<Arc<Process>>,
     pub(super) workers: Vec<Arc<Process>>,
+    /// The one that the schedule and the stream call: it takes requests in, too.
     pub(super) dispatcher: Arc<Process>,
+    /// What was sent to us, and whether it was taken.
+    pub(super) outbox: Mutex<Vec<Sent>>,
+    /// What the calendar knows.
+    pub(super) calendar: Mutex<Vec<Appointment>>,
+    /// The statuses of each WhatsApp message, by the name of its delivery.
+    pub(super) fates: Mutex<BTreeMap<String, &'static [&'static str]>>,
     /// Whether clocks are wrong by more than leases allow for.
     pub(super) clocks_are_wrong: bool,
     pub(super) rung: Queue<mpsc::UnboundedReceiver<String>>,
@@ -111,9 +138,9 @@ impl System {
             beginning.checked_add(SignedDuration::from_millis(passed)).unwrap().to_string()
         };
         let providers = Providers::new(Arc::new(telling));
-        providers.make_fields(["lead_id", "amanda_score", "business_type", "stage"]);
+        providers.make_fields(["lead_id", "amanda_score", "business_type", "stage", "call_status"]);
         let (bell, rung) = mpsc::unbounded_channel();
-        let processes = 1 + INTAKES + WORKERS + 1;
+        let processes = 1 + INTAKES + WORKERS;
         let deaths: Vec<Arc<Notify>> = (0..processes).map(|_| Arc::default()).collect();
         let front = Arc::new(Front {
             emulator: Embedded::memory().unwrap(),
@@ -127,18 +154,14 @@ impl System {
         });
         Arc::clone(&front).listen(UnixListener::bind(&socket).unwrap());
         let address = "127.0.0.1:80".parse().unwrap();
-        let mut variables = environment("funil", "http://127.0.0.1:80", address);
-        variables.insert("DOORBELL_URL".to_owned(), "http://127.0.0.1:80/ring".to_owned());
-        // The SDK keeps one budget of retries per region and process of ours: each run has its own.
-        let region = format!("simulated-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
-        variables.insert("AWS_REGION".to_owned(), region);
-        let env: Env = variables.into_iter().collect();
+        let env = environment_of_all(address);
         let clocks_are_wrong = chance.once_in(8);
         if clocks_are_wrong {
             // One clock's five minutes are over before another's begin.
-            watch.lock().unwrap().same_call_ms = 0;
+            watch.lock().unwrap().same_form_ms = 0;
         }
         let most_ms = if clocks_are_wrong { 300_000 } else { chance.of(&[1, 2_000]) };
+        watch.lock().unwrap().most_skew_ms = u128::from(most_ms);
         let process = |number: usize| {
             let skew_ms = match number {
                 0 => 0,
@@ -156,8 +179,7 @@ impl System {
                     http: client(&socket, number),
                     table_patience: TablePatience::default(),
                 },
-                intake: None,
-                dispatch: None,
+                functions: Vec::new(),
                 workers: Vec::new(),
                 death: Arc::clone(&deaths[number]),
             }
@@ -167,25 +189,22 @@ impl System {
         let store = Store::connect(&aws, "funil", &owner.platform);
         let hash = HashKey::new(HASH_KEY).unwrap();
         store.create_table(&hash, Stream::Off).await.unwrap();
-        let intakes = (1..=INTAKES).map(|number| {
-            let mut intake = process(number);
-            intake.intake =
-                Some(funil_lambda::forms::lead_submit::function(&env, &intake.platform).unwrap());
-            Arc::new(intake)
-        });
-        let intakes = intakes.collect();
-        let workers = (1 + INTAKES..=INTAKES + WORKERS).map(|number| {
-            let mut worker = process(number);
-            worker.workers = workers_of(&env, &worker.platform);
-            Arc::new(worker)
-        });
-        let workers = workers.collect();
-        let mut dispatcher = process(processes - 1);
-        let alerts = Alerts::connect(&env, &dispatcher.platform).unwrap().into_work();
-        let dispatch = funil_lambda::dispatch(&env, &dispatcher.platform, alerts).unwrap();
-        dispatcher.dispatch = Some(dispatch);
-        let mut owner = owner;
-        owner.workers = workers_of(&env, &owner.platform);
+        let with_functions = |mut process: Process| {
+            process.functions = functions::all(&env, &process.platform).unwrap();
+            process
+        };
+        let with_workers = |mut process: Process| {
+            process.workers = workers_of(&env, &process.platform);
+            process
+        };
+        let intakes: Vec<Arc<Process>> =
+            (1..=INTAKES).map(|number| Arc::new(with_functions(process(number)))).collect();
+        let workers = (1 + INTAKES..=INTAKES + WORKERS)
+            .map(|number| Arc::new(with_workers(process(number))))
+            .collect();
+        let dispatcher = Arc::clone(&intakes[0]);
+        let owner = with_workers(with_functions(owner));
+        is_whole(&owner);
         Self {
             chance,
             front,
@@ -195,7 +214,10 @@ impl System {
             hash,
             intakes,
             workers,
-            dispatcher: Arc::new(dispatcher),
+            dispatcher,
+            outbox: Mutex::default(),
+            calendar: Mutex::default(),
+            fates: Mutex::default(),
             clocks_are_wrong,
             rung: Queue::new(rung),
             _folder: folder,
@@ -208,12 +230,43 @@ impl System {
     }
 }
 
+/// An environment in which every destination of the registry is on, against its simulated provider.
+fn environment_of_all(address: SocketAddr) -> Env {
+    let mut variables = environment("funil", "http://127.0.0.1:80", address);
+    variables.insert("DOORBELL_URL".to_owned(), "http://127.0.0.1:80/ring".to_owned());
+    // The SDK keeps one budget of retries per region and process of ours: each run has its own.
+    let region = format!("simulated-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
+    variables.insert("AWS_REGION".to_owned(), region);
+    let names: Vec<&str> = destination::ALL.iter().map(|destination| destination.name).collect();
+    variables.insert("DESTINATIONS".to_owned(), names.join(","));
+    for destination in destination::ALL {
+        let base = Providers::base_url(address, destination.name) + destination.local_path;
+        variables.entry(destination.base_url_variable.to_owned()).or_insert(base);
+        for (name, value) in destination.local_variables {
+            variables.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());
+        }
+    }
+    // The link of a call that was still being made is looked for before the last reminder.
+    variables.insert("CALENDLY_BASE_URL".to_owned(), Providers::base_url(address, "calendly"));
+    variables.insert("CALENDLY_API_TOKEN".to_owned(), "calendly-token".to_owned());
+    variables.into_iter().collect()
+}
+
+/// Every function there is has somebody who sends to it.
+fn is_whole(owner: &Process) {
+    for function in &owner.functions {
+        let delivers = destination::ALL.iter().any(|one| one.function == function.name);
+        assert!(
+            delivers || LIVED.contains(&function.name),
+            "nobody sends to {}: let life/ do it",
+            function.name
+        );
+    }
+}
+
 fn workers_of(env: &Env, platform: &Platform) -> Vec<Worker> {
-    let worker = |name| Worker::connect(name, env, platform).unwrap();
-    DESTINATIONS
-        .into_iter()
-        .map(|name| worker(name).with_request_timeout(REQUEST_TIMEOUT))
-        .collect()
+    let names = destination::ALL.iter().map(|destination| destination.name);
+    names.map(|name| Worker::connect(name, env, platform).unwrap()).collect()
 }
 
 /// The production client's settings, over the simulation's socket.

@@ -1,68 +1,99 @@
 //! The history of a simulation, and what must hold at each of its moments.
 //!
-//! Owns a model of what was agreed to, of who holds which delivery and of which doubtful requests
-//! were made, all from the calls as they took effect. It must not know how any of it was drawn.
+//! Owns a model of what was agreed to, of which bookings stand, of who holds which delivery and of
+//! which harmful requests were made, all from the requests as they took effect. It must not know how
+//! any of it was drawn.
+
+mod commits;
+mod consent;
+mod deliveries;
+mod history;
+mod requests;
+mod responses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use funil_dev::simulated::Providers;
+use funil_core::clock::Clock as _;
+use funil_core::contact::consent::Purpose;
+use funil_core::hash::HashKey;
+use funil_core::lead::Stage;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// A request reads its material at most so long before it leaves, in milliseconds.
-const MATERIAL_LIVES_MS: u128 = 60_000;
-/// A form without a key of its own is one call for five minutes, less what clocks differ by.
-pub(super) const SAME_CALL_MS: u128 = 280_000;
-/// What the name of a submission begins with, so that its effects can be told.
-pub(super) const NAME: &str = "Ana Exemplo ";
+use super::system::SkewedClock;
+use crate::world::HASH_KEY;
+use commits::Booked;
+use consent::{Choice, Read, Revoked};
+use deliveries::Held;
+use history::{result, summary, text};
 
-/// What a person sent.
+pub(super) use responses::Told;
+
+/// A form without a key of its own is one form for five minutes, less what clocks differ by.
+pub(super) const SAME_FORM_MS: u128 = 280_000;
+/// What the name in a form begins with, so that its effects can be told.
+pub(super) const NAME: &str = "Ana Exemplo ";
+/// What the goal in a questionnaire begins with, for the same reason.
+pub(super) const GOAL: &str = "Meta ";
+/// The purposes that a form has boxes for.
+pub(super) const BOX_PURPOSES: [Purpose; 4] =
+    [Purpose::MarketingEmail, Purpose::Analytics, Purpose::Ads, Purpose::Whatsapp];
+
+/// A lead's form, as a person sent it.
 #[derive(Clone, Debug)]
 pub(super) struct Submission {
     pub(super) email: String,
-    /// Marketing and analytics, where the form had boxes.
-    pub(super) consent: Option<(bool, bool)>,
-    pub(super) answered: Option<String>,
-    pub(super) body: Value,
+    /// The boxes, ticked or not, where the form had any.
+    pub(super) consent: Option<BTreeMap<Purpose, bool>>,
+    /// The lead that the response named.
+    pub(super) lead: Option<String>,
 }
 
-/// A decision about a purpose.
-#[derive(Clone, Debug)]
-struct Word {
-    granted: bool,
-    at: String,
-    assumed: bool,
+/// What is kept once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kept {
+    /// A lead's form, by its number.
+    Submission(usize),
+    /// A questionnaire, by its number.
+    Questionnaire(usize),
+    /// An event whose id is its sender's.
+    Event(String),
 }
 
-/// What is known of a lead from what was committed.
+/// What is known of a lead from what was kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) email: String,
+    email_digest: String,
     pub(super) name: String,
+    /// The digest of its present number.
+    phone: Option<String>,
+    /// The digests of every number it had.
+    phones: BTreeSet<String>,
     pub(super) events: BTreeSet<String>,
-    words: BTreeMap<&'static str, Word>,
-    /// The purposes that were denied at some moment.
-    pub(super) ever_denied: BTreeSet<&'static str>,
+    choices: BTreeMap<Purpose, Choice>,
+    /// How far it has come, where that is further than the form.
+    pub(super) stage: Option<Stage>,
+    /// Whether somebody planned or withdrew messages by hand, which no calendar hears of.
+    pub(super) by_hand: bool,
+    pub(super) ever_without_phone: bool,
+    /// The purposes that were not granted at some moment.
+    pub(super) ever_denied: BTreeSet<Purpose>,
+    /// The purposes that were refused at some moment.
+    pub(super) ever_refused: BTreeSet<Purpose>,
 }
 
-/// A delivery in somebody's hands.
-#[derive(Clone, Debug, Default)]
-struct Held {
-    due: String,
-    lease: Option<String>,
+impl Known {
+    /// The digests of its present e-mail and number.
+    fn digests(&self) -> Vec<&String> {
+        [&self.email_digest].into_iter().chain(&self.phone).collect()
+    }
 }
 
-struct Read {
-    at: u128,
-    process: usize,
-    email: String,
-    lead: String,
-    permitted: BTreeSet<&'static str>,
-}
-
-/// A call to a provider.
-pub(super) struct ProviderCall {
+/// A request to a provider.
+pub(super) struct ProviderRequest {
     pub(super) process: usize,
     pub(super) method: String,
     pub(super) path: String,
@@ -72,13 +103,13 @@ pub(super) struct ProviderCall {
 /// What happened so often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls of the table.
-    pub table_calls: u64,
-    /// Calls of the table that were refused or lost.
+    /// Requests to the table.
+    pub table_requests: u64,
+    /// Requests to the table that were refused or lost.
     pub table_faults: u64,
-    /// Calls of providers.
-    pub provider_calls: u64,
-    /// Processes that died at a call.
+    /// Requests to providers.
+    pub provider_requests: u64,
+    /// Processes that died at a request.
     pub crashes: u64,
     /// Changes of a provider's behaviour for the worse.
     pub outages: u64,
@@ -86,72 +117,98 @@ pub struct Counts {
     pub leads: u64,
     /// Events.
     pub events: u64,
+    /// Bookings of a calendar.
+    pub bookings: u64,
+    /// WhatsApp messages that were taken.
+    pub messages: u64,
     /// Deliveries that ended delivered.
     pub delivered: u64,
     /// Deliveries that ended skipped.
     pub skipped: u64,
     /// Deliveries that ended unknown.
     pub unknown: u64,
+    /// Deliveries that ended dead, rightly.
+    pub dead: u64,
 }
 
 /// The history and the model.
 pub(super) struct Watch {
     begun: Instant,
+    clock: SkewedClock,
+    hash: HashKey,
     pub(super) lines: Vec<String>,
     hasher: DefaultHasher,
     pub(super) problems: Vec<String>,
     pub(super) counts: Counts,
+    /// The number of the last request that took effect: what happened before what.
+    number: u64,
     pub(super) submissions: Vec<Submission>,
     pub(super) leads: BTreeMap<String, Known>,
-    /// Whose alias ends with which digest.
-    pub(super) digests: BTreeMap<String, String>,
-    revoked: BTreeMap<(String, &'static str), String>,
-    commits: BTreeMap<usize, Vec<u128>>,
+    pub(super) bookings: BTreeMap<String, Booked>,
+    revoked: BTreeMap<(String, Purpose), Revoked>,
+    /// The leads known under a business-scoped id's digest, and since when.
+    linked: BTreeMap<String, BTreeMap<String, u128>>,
+    /// When each thing was kept.
+    pub(super) kept: BTreeMap<Kept, Vec<u128>>,
     events: BTreeSet<String>,
     deliveries: BTreeMap<String, Held>,
-    /// Deliveries committed and not yet told to `dispatch`.
+    /// The sort key of each delivery.
+    sk_of: BTreeMap<String, String>,
+    /// Deliveries kept and not yet told to `dispatch`.
     pub(super) stream: Vec<(String, String, String)>,
     reads: Vec<Read>,
     /// Harmful requests, and whether a refusal was seen.
     harmful: BTreeMap<String, bool>,
-    /// For how long a submission must not be kept again.
-    pub(super) same_call_ms: u128,
+    /// For how long a form must not be kept again.
+    pub(super) same_form_ms: u128,
+    /// By how much a clock is wrong at most.
+    pub(super) most_skew_ms: u128,
     /// Everybody who left `MailerLite` by themselves.
     pub(super) left: BTreeSet<String>,
+    /// When WhatsApp began and ceased to be unwell.
+    pub(super) outages: BTreeMap<&'static str, Vec<(Timestamp, Option<Timestamp>)>>,
 }
-
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-const PURPOSES: [&str; 2] = ["marketing_email", "analytics"];
 
 impl Watch {
     /// Begins now.
     pub(super) fn new() -> Self {
+        let begun = Instant::now();
         Self {
-            begun: Instant::now(),
+            begun,
+            clock: SkewedClock { begun, skew_ms: 0 },
+            hash: HashKey::new(HASH_KEY).unwrap(),
             lines: Vec::new(),
             hasher: DefaultHasher::new(),
             problems: Vec::new(),
             counts: Counts::default(),
+            number: 0,
             submissions: Vec::new(),
             leads: BTreeMap::new(),
-            digests: BTreeMap::new(),
+            bookings: BTreeMap::new(),
             revoked: BTreeMap::new(),
-            commits: BTreeMap::new(),
+            linked: BTreeMap::new(),
+            kept: BTreeMap::new(),
             events: BTreeSet::new(),
             deliveries: BTreeMap::new(),
+            sk_of: BTreeMap::new(),
             stream: Vec::new(),
             reads: Vec::new(),
             harmful: BTreeMap::new(),
-            same_call_ms: SAME_CALL_MS,
+            same_form_ms: SAME_FORM_MS,
+            most_skew_ms: 0,
             left: BTreeSet::new(),
+            outages: BTreeMap::new(),
         }
     }
 
-    fn now(&self) -> u128 {
+    /// How long it has lived, in milliseconds.
+    pub(super) fn now(&self) -> u128 {
         self.begun.elapsed().as_millis()
+    }
+
+    /// The true time.
+    pub(super) fn time(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// A digest of the history.
@@ -178,263 +235,68 @@ impl Watch {
         self.note(&format!("p{process} dies"));
     }
 
-    /// A call of the table that had no effect.
-    pub(super) fn refused(&mut self, process: usize, operation: &str, body: &str, told: &Value) {
-        self.counts.table_calls += 1;
-        self.counts.table_faults += 1;
-        let asked: Value = serde_json::from_str(body).unwrap();
-        let why = told.get("__type").and_then(Value::as_str).unwrap_or("lost");
-        self.note(&format!("p{process} {operation} {} => {why}", summary(operation, &asked)));
+    /// A destination's provider is well or unwell from now on.
+    pub(super) fn behaves(&mut self, destination: &'static str, behaviour: &str, well: bool) {
+        self.note(&format!("{destination} is told: {behaviour}"));
+        self.counts.outages += u64::from(!well);
+        let now = self.time();
+        let outages = self.outages.entry(destination).or_default();
+        match outages.last_mut().filter(|(_, until)| until.is_none()) {
+            Some((_, until)) if well => *until = Some(now),
+            None if !well => outages.push((now, None)),
+            Some(_) | None => {}
+        }
     }
 
-    /// A call of the table as it took effect.
+    /// A request to the table that had no effect.
+    pub(super) fn refused_by_table(
+        &mut self,
+        process: usize,
+        operation: &str,
+        body: &str,
+        told: &Value,
+    ) {
+        self.counts.table_requests += 1;
+        self.counts.table_faults += 1;
+        let request: Value = serde_json::from_str(body).unwrap();
+        let why = told.get("__type").and_then(Value::as_str).unwrap_or("lost");
+        self.note(&format!("p{process} {operation} {} => {why}", summary(operation, &request)));
+    }
+
+    /// A request to the table as it took effect.
     pub(super) fn table(
         &mut self,
         process: usize,
         operation: &str,
         body: &str,
-        status: u16,
-        told: &str,
+        (status, response): (u16, &str),
     ) {
-        self.counts.table_calls += 1;
-        let asked: Value = serde_json::from_str(body).unwrap();
-        let told: Value = serde_json::from_str(told).unwrap_or_default();
-        let shown = answer(operation, status, &told);
-        self.note(&format!("p{process} {operation} {} => {shown}", summary(operation, &asked)));
+        self.number += 1;
+        self.counts.table_requests += 1;
+        let request: Value = serde_json::from_str(body).unwrap();
+        let response: Value = serde_json::from_str(response).unwrap_or_default();
+        let shown = result(operation, status, &response);
+        self.note(&format!("p{process} {operation} {} => {shown}", summary(operation, &request)));
         if status != 200 {
             return;
         }
         match operation {
-            "TransactWriteItems" => self.committed(&asked),
-            "BatchGetItem" => self.read(process, &asked),
-            "UpdateItem" => self.updated(process, &asked),
+            "TransactWriteItems" => self.committed(&request),
+            "BatchGetItem" => self.read(process, &request),
+            "UpdateItem" if text(&request, "/Key/sk/S") == "CONSENT" => {
+                self.alias_revoked(&request);
+            }
+            "UpdateItem" => self.delivery_updated(process, &request),
+            "PutItem" => self.linked(&request["Item"]),
             _ => {}
         }
     }
 
-    fn committed(&mut self, asked: &Value) {
-        let writes = asked["TransactItems"].as_array().unwrap();
-        let sk = |write: &Value| text(write, "/Put/Item/sk/S").to_owned();
-        let Some(event) = writes.iter().find(|write| sk(write).starts_with("EVENT#")) else {
-            return;
-        };
-        let event_sk = sk(event);
-        let lead_id = text(event, "/Put/Item/pk/S").trim_start_matches("LEAD#").to_owned();
-        // The SDK's second try of a transaction that had gone through is no second one.
-        if !self.events.insert(format!("{lead_id} {event_sk}")) {
-            return;
-        }
-        for write in writes.iter().filter(|write| sk(write).starts_with("DELIVERY#")) {
-            let due = text(write, "/Put/Item/due_sk/S").to_owned();
-            self.stream.push((format!("LEAD#{lead_id}"), sk(write), due.clone()));
-            self.deliveries.insert(sk(write), Held { due, lease: None });
-        }
-        let whole = asked.to_string();
-        let Some(number) = whole.split(NAME).nth(1).and_then(|rest| {
-            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse::<usize>().ok()
-        }) else {
-            return self.problem("a commit of no submission".to_owned());
-        };
-        let (now, same_call_ms) = (self.now(), self.same_call_ms);
-        let before = self.commits.entry(number).or_default();
-        let again = before.iter().any(|at| now - at < same_call_ms);
-        before.push(now);
-        if again {
-            self.problem(format!("submission {number} was kept twice"));
-        }
-        let submission = self.submissions[number].clone();
-        let at = event_sk.split('#').nth(1).unwrap_or_default().to_owned();
-        let known = self.leads.entry(lead_id.clone()).or_default();
-        known.email.clone_from(&submission.email);
-        known.name = format!("{NAME}{number}");
-        known.events.insert(event_sk);
-        if let Some((marketing, analytics)) = submission.consent {
-            for (purpose, granted) in PURPOSES.into_iter().zip([marketing, analytics]) {
-                known.words.insert(purpose, Word { granted, at: at.clone(), assumed: false });
-            }
-        } else {
-            let assumed = Word { granted: true, at, assumed: true };
-            known.words.entry("analytics").or_insert(assumed);
-        }
-        self.note_denials();
-    }
-
-    fn permits(&self, known: &Known, purpose: &'static str) -> bool {
-        let Some(word) = known.words.get(purpose).filter(|word| word.granted) else { return false };
-        match self.revoked.get(&(known.email.clone(), purpose)) {
-            Some(revoked) => !word.assumed && word.at > *revoked,
-            None => true,
-        }
-    }
-
-    fn note_denials(&mut self) {
-        let mut denied = Vec::new();
-        for (lead, known) in &self.leads {
-            let now_denied = PURPOSES.into_iter().filter(|purpose| !self.permits(known, purpose));
-            denied.extend(now_denied.map(|purpose| (lead.clone(), purpose)));
-        }
-        for (lead, purpose) in denied {
-            self.leads.get_mut(&lead).unwrap().ever_denied.insert(purpose);
-        }
-    }
-
-    fn read(&mut self, process: usize, asked: &Value) {
-        let tables = asked["RequestItems"].as_object().unwrap();
-        let keys = tables.values().filter_map(|table| table["Keys"].as_array()).flatten();
-        let leads = keys.filter(|key| text(key, "/sk/S") == "LEAD");
-        for key in leads {
-            let lead = text(key, "/pk/S").trim_start_matches("LEAD#").to_owned();
-            let Some(known) = self.leads.get(&lead) else { continue };
-            let permitted = PURPOSES.into_iter().filter(|p| self.permits(known, p)).collect();
-            let email = known.email.clone();
-            let at = self.now();
-            self.reads.push(Read { at, process, email, lead, permitted });
-        }
-    }
-
-    fn updated(&mut self, process: usize, asked: &Value) {
-        let sk = text(asked, "/Key/sk/S").to_owned();
-        if sk == "CONSENT" {
-            let pk = text(asked, "/Key/pk/S");
-            let digest = pk.rsplit('#').next().unwrap_or_default();
-            let Some(email) = self.digests.get(digest).cloned() else { return };
-            let name = text(asked, "/ExpressionAttributeNames/#revoked");
-            let purpose = PURPOSES.into_iter().find(|purpose| name.ends_with(purpose)).unwrap();
-            let at = text(asked, "/ExpressionAttributeValues/:at/S").to_owned();
-            self.revoked.insert((email, purpose), at);
-            self.note_denials();
-            return;
-        }
-        let Some(held) = self.deliveries.get_mut(&sk) else { return };
-        let value = |name: &str| {
-            let value = text(asked, &format!("/ExpressionAttributeValues/:{name}/S"));
-            (!value.is_empty()).then(|| value.to_owned())
-        };
-        let mut problem = None;
-        if value("leased").is_some() {
-            let now = value("now").unwrap_or_default();
-            if held.due.is_empty() || held.due > now {
-                problem = Some(format!("p{process} claimed {sk} at {now}, due {:?}", held.due));
-            }
-            held.lease = value("lease");
-            held.due = value("end").unwrap_or_default();
-        } else if value("lease").is_some() {
-            if held.lease != value("lease") {
-                problem = Some(format!("p{process} wrote {sk} under a lease it had lost"));
-            }
-            if value("state").is_some() || value("pending").is_some() {
-                held.lease = None;
-                held.due = value("due").unwrap_or_default();
-            }
-        } else if let Some(now) = value("now") {
-            held.due = now;
-        }
-        if let Some(problem) = problem {
-            self.problem(problem);
-        }
-    }
-
-    /// Whether a process read, just now, that this may be sent.
-    fn may(&self, process: usize, purpose: &'static str, of: impl Fn(&Read) -> bool) -> bool {
-        let from = self.now().saturating_sub(MATERIAL_LIVES_MS);
-        let recent = self.reads.iter().rev().take_while(|read| read.at >= from);
-        recent
-            .filter(|read| read.process == process && of(read))
-            .any(|read| read.permitted.contains(purpose))
-    }
-
-    /// A call as it reaches a provider.
-    pub(super) fn provider_called(&mut self, call: &ProviderCall, providers: &Providers) {
-        self.counts.provider_calls += 1;
-        self.note(&format!("p{} {} {} {}", call.process, call.method, call.path, call.body));
-        let provider = call.path.split('/').nth(1).unwrap_or_default();
-        let lead = match provider {
-            "ga4" => text(&call.body, "/user_id"),
-            "segment" => text(&call.body, "/batch/0/userId"),
-            _ => "",
-        };
-        if !lead.is_empty() && !self.may(call.process, "analytics", |read| read.lead == lead) {
-            self.problem(format!("{provider} was told of {lead}, who did not agree"));
-        }
-        if provider == "mailerlite" && call.path.ends_with("/groups/102") {
-            let id = call.path.split('/').nth(3).unwrap_or_default();
-            let subscriber = providers.subscriber(id).unwrap_or_default();
-            let email = text(&subscriber, "/email").to_owned();
-            if !self.may(call.process, "marketing_email", |read| read.email == email) {
-                self.problem(format!("{email} was put on the list and did not agree"));
-            }
-        }
-        if provider == "ga4" {
-            let again = self.harmful.insert(harmful_key(call), false);
-            if again == Some(false) {
-                let key = harmful_key(call);
-                self.problem(format!("a doubtful request was made again: {key}"));
-            }
-        }
-    }
-
-    /// What the caller of a provider saw; `None` where no answer came.
-    pub(super) fn provider_answered(
-        &mut self,
-        call: &ProviderCall,
-        seen: Option<u16>,
-        turned_away: bool,
-    ) {
-        let status = seen.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
-        self.note(&format!("p{} {} {} <= {status}", call.process, call.method, call.path));
-        if call.path.starts_with("/ga4") && turned_away {
-            self.harmful.insert(harmful_key(call), true);
-        }
-    }
-}
-
-/// One delivery of GA4: a lead and the moment of its event.
-fn harmful_key(call: &ProviderCall) -> String {
-    format!("{} {}", text(&call.body, "/user_id"), call.body["timestamp_micros"])
-}
-
-/// What a call of the table is about.
-fn summary(operation: &str, asked: &Value) -> String {
-    let key = |key: &Value| format!("{}/{}", text(key, "/pk/S"), text(key, "/sk/S"));
-    match operation {
-        "TransactWriteItems" => {
-            let writes = asked["TransactItems"].as_array().into_iter().flatten();
-            let keys = writes.map(|write| {
-                ["/Put/Item", "/Update/Key", "/ConditionCheck/Key", "/Delete/Key"]
-                    .into_iter()
-                    .find_map(|pointer| write.pointer(pointer))
-                    .map(key)
-                    .unwrap_or_default()
-            });
-            keys.collect::<Vec<_>>().join(" ")
-        }
-        "BatchGetItem" => {
-            let tables = asked["RequestItems"].as_object().into_iter().flatten();
-            let keys = tables.filter_map(|(_, table)| table["Keys"].as_array()).flatten();
-            keys.map(key).collect::<Vec<_>>().join(" ")
-        }
-        "Query" => asked["ExpressionAttributeValues"].to_string(),
-        "PutItem" => key(&asked["Item"]),
-        _ => format!(
-            "{} {} {}",
-            key(&asked["Key"]),
-            text(asked, "/UpdateExpression"),
-            asked["ExpressionAttributeValues"]
-        ),
-    }
-}
-
-/// What a call of the table came to.
-fn answer(operation: &str, status: u16, told: &Value) -> String {
-    if status != 200 {
-        let kind = text(told, "/__type").rsplit('#').next().unwrap_or_default().to_owned();
-        let reasons = told["CancellationReasons"].as_array().into_iter().flatten();
-        let reasons: Vec<&str> = reasons.map(|reason| text(reason, "/Code")).collect();
-        return format!("{kind} {}", reasons.join(" "));
-    }
-    match operation {
-        "Query" => format!("{} items", told["Items"].as_array().map_or(0, Vec::len)),
-        _ => "done".to_owned(),
+    /// A business-scoped id turns out to be a lead's.
+    fn linked(&mut self, item: &Value) {
+        let Some(digest) = text(item, "/pk/S").strip_prefix("ALIAS#bsuid#") else { return };
+        let lead = text(item, "/sk/S").trim_start_matches("LEAD#").to_owned();
+        let now = self.now();
+        self.linked.entry(digest.to_owned()).or_default().entry(lead).or_insert(now);
     }
 }

@@ -112,12 +112,14 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     let invitee = invitee(payload);
     let booked_at = time(payload, "created_at").unwrap_or(occurred_at);
     let instead_of = text(payload, "old_invitee").and_then(invitee_id);
-    let mut bookings = vec![booking.clone()];
+    // Whichever update about a rescheduled booking comes first, its lead is that of the booking that
+    // it replaces.
+    let bookings: Vec<BookingId> =
+        [booking.clone()].into_iter().chain(instead_of.clone()).collect();
     let id = EventId::of_provider(NAME, &format!("{name}:{booking}:{occurred_at}"));
     let data = match name {
         "invitee.created" => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
-            bookings.extend(instead_of.clone());
             let call = call(payload, booking)?;
             CallBooked { call, invitee, booked_at, instead_of }.into()
         }

@@ -18,7 +18,7 @@ use crate::Store;
 use crate::delivery::claim::keys;
 use crate::delivery::withdraw::withdrawal;
 use crate::intake::receipt::{self, Receipt, StoredResponse};
-use crate::lead::alias::of_alias;
+use crate::lead::alias::{self, of_alias};
 use crate::lead::booking::booking_update;
 use crate::lead::consent::{self, ConsentEvidence};
 use crate::table::error::StoreError;
@@ -77,8 +77,8 @@ pub enum Accepted {
     OtherEmail,
     /// The lead does not exist. Nothing is kept.
     NoSuchLead,
-    /// A worker claimed a delivery that was to be withdrawn. Nothing is kept: read the deliveries
-    /// again and repeat.
+    /// A worker claimed a delivery that was to be withdrawn, or one of the other aliases now belongs
+    /// to another lead. Nothing is kept: look again and repeat.
     Overtaken,
 }
 
@@ -116,6 +116,9 @@ impl Store {
         }
         for (delivery, reason) in acceptance.withdrawn {
             transaction.update(Write::Withdrawal, keys(delivery), withdrawal(*reason, now))?;
+        }
+        for (kind, digest) in acceptance.other_aliases {
+            alias::own(&mut transaction, (*kind, digest), event.lead_id)?;
         }
         match transaction.send(entropy).await? {
             Transacted::Done => Ok(Accepted::Kept),
@@ -157,7 +160,7 @@ fn conflict(
             LeadWrite::OfEmail => Accepted::OtherEmail,
             LeadWrite::KnownOfEmail | LeadWrite::Known => Accepted::NoSuchLead,
         }),
-        Write::Withdrawal => Ok(Accepted::Overtaken),
+        Write::Withdrawal | Write::AliasOwner => Ok(Accepted::Overtaken),
         Write::Event
         | Write::Consent
         | Write::Alias

@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use crate::Store;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::read::all_pages;
+use crate::table::transaction::{Transaction, Write};
 use crate::table::{item, key};
 
 /// An alias of a person: kind (`email`, `phone`, `bsuid`, `calendly_invitee`) and digest.
@@ -29,6 +31,28 @@ pub(crate) fn of_alias(
     at: Timestamp,
 ) -> Result<Item, StoreError> {
     item::item((key::alias(kind, digest), key::lead(lead)), "alias", &AliasRecord { at })
+}
+
+/// The attributes of an alias's owner.
+#[derive(Serialize)]
+struct OwnerRecord {
+    lead_id: LeadId,
+}
+
+/// Adds the claim that an object's alias belongs to this lead and to no other. Two requests about
+/// one booking may look for its lead at the same time and find different ones, if a form creates a
+/// newer lead between the two; only one of them may be kept.
+pub(crate) fn own(
+    transaction: &mut Transaction<'_>,
+    (kind, digest): Alias<'_>,
+    lead: LeadId,
+) -> Result<(), StoreError> {
+    let keys = (key::alias(kind, digest), key::OWNER.to_owned());
+    let is_ours = Expression::default()
+        .condition("attribute_not_exists(pk) OR #lead_id = :lead")
+        .value(":lead", item::s(lead.to_string()));
+    let record = OwnerRecord { lead_id: lead };
+    transaction.put_if(Write::AliasOwner, item::item(keys, "owner", &record)?, is_ours)
 }
 
 impl Store {

@@ -23,6 +23,8 @@ pub(crate) const BREAKER: &str = "BREAKER";
 pub(crate) const RATE: &str = "RATE";
 /// The sort key of an alias's revocations.
 pub(crate) const CONSENT: &str = "CONSENT";
+/// The sort key of the one lead that owns an alias of an object, such as a booking.
+pub(crate) const OWNER: &str = "OWNER";
 /// The prefix of partition keys of leads, and of sort keys of an alias's leads.
 pub(crate) const LEAD_PREFIX: &str = "LEAD#";
 /// The prefix of sort keys of events.

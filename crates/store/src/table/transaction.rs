@@ -33,6 +33,8 @@ pub(crate) enum Write {
     Consent,
     /// An alias of the lead.
     Alias,
+    /// The claim that an object's alias belongs to the lead and to no other.
+    AliasOwner,
     /// A booking of the lead.
     Booking,
     /// A delivery: a new one, or a person's decision about one.
@@ -56,6 +58,7 @@ impl Write {
             Self::Event => "event",
             Self::Consent => "consent record",
             Self::Alias => "alias",
+            Self::AliasOwner => "owner of an alias",
             Self::Booking => "booking",
             Self::Delivery => "delivery",
             Self::Withdrawal => "withdrawn delivery",

@@ -1,0 +1,282 @@
+//! A booked call's way, broken at each of its table calls: it is booked, told everywhere and its
+//! messages go out; another is canceled; then the person wants no more. Whatever fails or dies, each
+//! thing arrives once, and nothing is sent after its end was heard.
+//!
+//! As in [`super::table`], one walk breaks the n-th table call of every stage. Calendly and Meta send
+//! what was not taken again.
+
+use funil_core::contact::consent::Decision;
+use funil_core::destination;
+use funil_core::provider::{calendly as calendly_provider, whatsapp};
+use funil_core::settings::Secret;
+use funil_delivery::Patience;
+use funil_dev::simulated::whatsapp_inbound;
+use futures::StreamExt as _;
+use http::Method;
+use jiff::SignedDuration;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::everywhere;
+use super::table::{Fault, Walk, a_minute_of_dispatch};
+use crate::calendly::{canceled, created, send_signed};
+use crate::proxy::Break;
+use crate::world::{
+    Answer, CALENDLY_KEY, Deployment, LEAD, WHATSAPP_APP_SECRET, World, lead, lead_body,
+};
+
+/// The number of [`lead_body`] as WhatsApp knows it.
+const NUMBER: &str = "5511987654321";
+/// How often a provider sends what was not taken.
+const SENT_MAX: usize = 10;
+
+/// What a provider tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Update {
+    Booked(&'static str),
+    Canceled(&'static str),
+    OptOut,
+}
+
+impl Update {
+    /// Sends it to one process, signed now.
+    pub(super) async fn send(self, world: &World, to: &Deployment) -> Answer {
+        let calendar = async |body: Value| {
+            let body = body.to_string();
+            let key = Secret::new(CALENDLY_KEY);
+            let signature = calendly_provider::sign(body.as_bytes(), &key, world.now());
+            send_signed(to, &signature, body.as_bytes()).await
+        };
+        match self {
+            Self::Booked(invitee) => calendar(created(invitee)).await,
+            Self::Canceled(invitee) => calendar(canceled(invitee)).await,
+            Self::OptOut => {
+                let body = whatsapp_inbound(NUMBER, "PARAR", world.now().as_second()).to_string();
+                let key = Secret::new(WHATSAPP_APP_SECRET);
+                let signature = whatsapp::sign(&key, body.as_bytes());
+                let headers = [
+                    ("content-type", "application/json"),
+                    (whatsapp::SIGNATURE_HEADER, &*signature),
+                ];
+                to.call("whatsapp-webhook", Method::POST, &headers, body.as_bytes()).await
+            }
+        }
+    }
+
+    /// Sends it again to other processes until it is taken.
+    pub(super) async fn until_taken(self, world: &World, first: Option<Answer>, told: &str) {
+        let mut answer = first;
+        for _ in 0..SENT_MAX {
+            match &answer {
+                Some(answer) if answer.status == 200 => return,
+                Some(answer) => assert_eq!(answer.status, 503, "{told}: {self:?}"),
+                None => {}
+            }
+            world.pass(20);
+            answer = Some(self.send(world, &world.deployment(&[])).await);
+        }
+        panic!("{told}: {self:?} is never taken");
+    }
+}
+
+/// How a walk ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    /// How many table calls each stage had.
+    calls: Vec<usize>,
+    /// In how many stages something broke.
+    broken: usize,
+    /// How many deliveries nobody knows the end of.
+    unknown: usize,
+}
+
+/// The whole way.
+async fn walk(at: usize, fault: Fault) -> Ended {
+    let told = format!("call {at} of each stage, {fault:?}");
+    let (mut walk, url, region) = Walk::begin(at, fault).await;
+    let mut world = everywhere()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("AWS_REGION", &region)
+        .start()
+        .await;
+    world.set_table_patience(fault.patience());
+    let mut form = lead_body();
+    form["consent"]["ads"] = Value::Bool(true);
+    world.submit(&form).await;
+    world.advance(SignedDuration::from_mins(10)).await;
+
+    told_to(&mut walk, &world, Update::Booked("OFF"), &told).await;
+    walk.stage(a_minute_of_dispatch(&world)).await;
+    for destination in destination::ALL {
+        let worker = world.worker(destination.name);
+        walk.stage(worker.drain(Patience::None, world.stop_at())).await;
+    }
+    world.advance(SignedDuration::from_mins(30)).await;
+    told_to(&mut walk, &world, Update::Canceled("OFF"), &told).await;
+    world.advance(SignedDuration::from_mins(30)).await;
+
+    Update::Booked("ON").until_taken(&world, None, &told).await;
+    world.advance(SignedDuration::from_hours(12)).await;
+    // The call is 77 hours after the world's beginning.
+    world.pass(42 * 3600);
+    let worker = world.worker("whatsapp");
+    walk.stage(worker.drain(Patience::None, world.stop_at())).await;
+    world.advance(SignedDuration::from_mins(30)).await;
+    told_to(&mut walk, &world, Update::OptOut, &told).await;
+    world.advance(SignedDuration::from_hours(30)).await;
+    let unknown = arrived_once(world, &told).await;
+    Ended { calls: walk.calls, broken: walk.broken, unknown }
+}
+
+/// A stage in which a provider tells something, until it is taken.
+async fn told_to(walk: &mut Walk, world: &World, update: Update, told: &str) {
+    let process = world.deployment(&[]);
+    let answer = walk.stage(update.send(world, &process)).await;
+    update.until_taken(world, answer, told).await;
+    // Whoever got no answer, or a slow one, sends it once more.
+    let again = update.send(world, &world.deployment(&[])).await;
+    assert_eq!(again.status, 200, "{told}: {update:?}");
+}
+
+/// What must hold at the end; answers of how many deliveries nobody knows the end.
+async fn arrived_once(world: World, told: &str) -> usize {
+    for destination in destination::ALL {
+        world.looks_at(destination.name);
+    }
+    let journey = world.journey(lead()).await;
+    let events: Vec<&str> = journey.events.iter().map(|event| event.data.name()).collect();
+    assert_eq!(events, ["lead_submitted", "call_booked", "call_canceled", "call_booked"], "{told}");
+    let revoked = journey.lead.consents.whatsapp.map(|grant| grant.decision);
+    assert_eq!(revoked, Some(Decision::Denied), "{told}");
+    let messages = world.providers.whatsapp_messages();
+    let mut unknown = 0;
+    for delivery in &journey.deliveries {
+        let (destination, slot) = (delivery.destination.as_str(), delivery.slot.as_str());
+        let reason = delivery.reason_text().unwrap_or_default();
+        let name = format!("{LEAD}/{}", delivery.id);
+        let sent =
+            messages.iter().filter(|message| message.callback_data.as_ref() == Some(&name)).count();
+        let booking = delivery.booking.as_ref().map_or("", |booking| booking.as_str());
+        let shown = format!("{destination}/{slot} {} {reason}", delivery.state.name());
+        let is_unknown = reason == "may_have_been_sent";
+        let expected = match (destination, slot, booking) {
+            ("whatsapp", "reminder_24h" | "reminder_2h", "OFF") => "skipped booking_canceled",
+            ("whatsapp", "reminder_2h", "ON") => "skipped no_consent_whatsapp",
+            ("whatsapp", _, _) if is_unknown => "dead may_have_been_sent",
+            ("ga4", _, _) if is_unknown => "unknown may_have_been_sent",
+            _ => "delivered ",
+        };
+        assert_eq!(shown, format!("{destination}/{slot} {expected}"), "{told}");
+        unknown += usize::from(is_unknown);
+        if destination == "whatsapp" {
+            let goes = expected == "delivered ";
+            let fits = if is_unknown { sent <= 1 } else { sent == usize::from(goes) };
+            assert!(fits, "{told}: {sent} messages of {shown}");
+        }
+    }
+    let of = |name: &str| journey.deliveries.iter().filter(|d| d.destination == name).count();
+    for destination in destination::ALL {
+        let planned: usize =
+            journey.events.iter().map(|event| (destination.plan)(event).len()).sum();
+        assert_eq!(of(destination.name), planned, "{told}: {}", destination.name);
+    }
+    assert_eq!(world.providers.meta_events().len(), of("meta"), "{told}");
+    let segment = world.providers.segment_messages().len();
+    assert_eq!(segment, 2 * of("segment"), "{told}");
+    assert!(world.providers.ga4_events().len() + unknown >= of("ga4"), "{told}");
+    assert!(world.providers.ga4_events().len() <= of("ga4"), "{told}");
+    assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1, "{told}");
+    let contact = world.providers.crm_contact(LEAD).unwrap();
+    assert_eq!(contact["custom_fields"]["call_status"], "booked", "{told}");
+    world.finish().await;
+    unknown
+}
+
+/// How many table calls each stage has when nothing breaks.
+async fn stages() -> &'static [usize] {
+    static STAGES: OnceCell<Vec<usize>> = OnceCell::const_new();
+    let counted = STAGES.get_or_init(|| async {
+        let Ended { calls, broken, unknown } = walk(0, Fault::none()).await;
+        // Three updates of providers, a minute of dispatch, one drain each, and the reminder's.
+        assert_eq!((calls.len(), broken, unknown), (5 + destination::ALL.len(), 0, 0));
+        calls
+    });
+    counted.await
+}
+
+/// Breaks the first `calls` table calls of each stage; answers of how many deliveries in all nobody
+/// knows the end.
+async fn first_calls(calls: usize, fault: Fault) -> usize {
+    let stages = stages().await;
+    let walks = (0..calls).map(|at| walk(at, fault));
+    let ends: Vec<Ended> =
+        futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
+    let broken: usize = ends.iter().map(|end| end.broken).sum();
+    assert!(broken >= stages.iter().map(|stage| calls.min(*stage)).sum(), "{fault:?}");
+    ends.iter().map(|end| end.unknown).sum()
+}
+
+/// Breaks every table call of the way.
+async fn every_call(fault: Fault) -> usize {
+    first_calls(stages().await.iter().copied().max().unwrap(), fault).await
+}
+
+#[tokio::test]
+async fn a_table_that_refuses_the_first_try_of_every_call_loses_no_booking() {
+    for how in [Break::BeforeEffect, Break::Exceeded, Break::Throttled, Break::InProgress] {
+        let Ended { calls, broken, unknown } = walk(0, Fault::every_first_try(how)).await;
+        assert_eq!((broken, unknown), (calls.len(), 0), "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_lost_response_doubles_no_message() {
+    for how in [Break::AfterEffect, Break::HangAfter] {
+        assert_eq!(every_call(Fault::once(how)).await, 0, "{how:?}");
+    }
+}
+
+/// GA4's event, the welcome and the reminder.
+const HARMFUL: usize = 3;
+
+#[tokio::test]
+async fn a_table_that_is_gone_at_any_step_loses_no_booking() {
+    for how in [Break::BeforeEffect, Break::HangBefore] {
+        let unknown = every_call(Fault::lasting(how)).await;
+        assert_eq!(unknown, 2 * HARMFUL, "where the settlement fails, or the last look: {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_responses_are_lost_at_any_step_doubles_no_message() {
+    for how in [Break::AfterEffect, Break::HangAfter] {
+        let unknown = every_call(Fault::lasting(how)).await;
+        assert_eq!(unknown, 2 * HARMFUL, "where the mark stands and nobody knows of it: {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_at_any_step_loses_no_booking() {
+    for fault in [Fault::once(Break::Conflict), Fault::lasting(Break::Conflict)] {
+        let unknown = every_call(fault).await;
+        assert_eq!(unknown, 2 * HARMFUL, "where the settlement fails: {fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_stays_busy_loses_no_booking() {
+    // To a worker they are what a table that is gone is; the updates' transactions tell them apart.
+    let updates = stages().await[0];
+    for how in [Break::Exceeded, Break::Throttled, Break::InProgress] {
+        let unknown = first_calls(updates, Fault::lasting(how)).await;
+        assert!(unknown <= 2 * HARMFUL, "{how:?}: {unknown}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_may_die_at_any_call_of_a_bookings_way() {
+    let unknown = every_call(Fault::dies_before()).await;
+    assert_eq!(unknown, 2 * HARMFUL, "where it may have been sent and no settlement comes");
+    let unknown = every_call(Fault::dies_after()).await;
+    assert_eq!(unknown, 2 * HARMFUL, "where the mark stands and nothing was sent");
+}

@@ -1,0 +1,142 @@
+//! People who submit the landing page's form and answer the questionnaire: new, again, changed, twice
+//! at once, from two devices.
+
+use std::collections::BTreeMap;
+
+use funil_core::contact::consent::Purpose;
+use serde_json::{Map, Value, json};
+
+use super::Life;
+use super::requests::{Sender, Sent};
+use crate::simulation::chance::Chance;
+use crate::simulation::watch::{BOX_PURPOSES, GOAL, Kept, NAME, Submission, Told};
+use crate::world::{lead_body, questionnaire_body};
+
+/// How many people there are.
+pub(super) const PEOPLE: u64 = 7;
+
+/// The e-mail of a person. The last two share one with the first: one e-mail, several leads.
+pub(super) fn email(person: u64) -> String {
+    format!("somebody{}@example.com", if person < 5 { person } else { 0 })
+}
+
+/// The number of a person. Two of them share one.
+pub(super) fn phone(person: u64) -> String {
+    format!("+5511987{}4321", 60 + if person == 4 { 3 } else { person })
+}
+
+/// The name of a purpose's box.
+const fn box_of(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::MarketingEmail => "marketing",
+        Purpose::Contact | Purpose::Whatsapp | Purpose::Analytics | Purpose::Ads => purpose.name(),
+    }
+}
+
+/// The boxes of a form, ticked or not; some forms have none.
+fn boxes(chance: &Chance) -> Option<BTreeMap<Purpose, bool>> {
+    if chance.once_in(6) {
+        return None;
+    }
+    let ticked = BOX_PURPOSES.into_iter().filter_map(|purpose| {
+        let ticked = match purpose {
+            Purpose::MarketingEmail | Purpose::Analytics => Some(!chance.once_in(4)),
+            Purpose::Contact | Purpose::Ads => {
+                chance.of(&[Some(true), Some(true), Some(false), None])
+            }
+            Purpose::Whatsapp => {
+                chance.of(&[None, None, None, Some(true), Some(true), Some(false)])
+            }
+        };
+        Some((purpose, ticked?))
+    });
+    Some(ticked.collect())
+}
+
+fn body(number: usize, person: u64, phone: &str, own_id: bool, submission: &Submission) -> Value {
+    let mut body = lead_body();
+    body["name"] = json!(format!("{NAME}{number}"));
+    body["email"] = json!(submission.email);
+    body["phone"] = json!(phone);
+    body["leadId"] = if own_id {
+        json!(format!("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b{person:02x}"))
+    } else {
+        Value::Null
+    };
+    match &submission.consent {
+        None => drop(body.as_object_mut().unwrap().remove("consent")),
+        Some(boxes) => {
+            let ticked = boxes.iter().map(|(of, ticked)| (box_of(*of).to_owned(), json!(ticked)));
+            let mut consent: Map<String, Value> = ticked.collect();
+            consent.insert("policyVersion".to_owned(), json!("1"));
+            body["consent"] = Value::Object(consent);
+        }
+    }
+    body
+}
+
+impl Life {
+    fn times(&self) -> usize {
+        if self.system.chance.once_in(4) { 2 } else { 1 }
+    }
+
+    /// Somebody submits a form.
+    pub(super) fn submit(&mut self) {
+        let chance = self.system.chance.clone();
+        let times = self.times();
+        if !self.forms.is_empty() && chance.once_in(4) {
+            let number = chance.of(&self.forms);
+            for _ in 0..times {
+                self.send_again(number, 0);
+            }
+            return;
+        }
+        let person = chance.below(PEOPLE);
+        let submission = Submission { email: email(person), consent: boxes(&chance), lead: None };
+        let mut watch = self.system.watch.lock().unwrap();
+        let number = watch.submissions.len();
+        // Some give another number than before, which may be somebody's who wants no messages.
+        let number_of = if chance.once_in(4) { chance.below(PEOPLE) } else { person };
+        let body = body(number, person, &phone(number_of), chance.once_in(3), &submission);
+        watch.submissions.push(submission);
+        drop(watch);
+        let told = Told::Form(Kept::Submission(number));
+        let what = format!("submission {number}");
+        let sent = Sent::post(what, "lead-submit", Sender::Page, body, told);
+        let form = self.send(sent, times, 0);
+        self.forms.push(form);
+    }
+
+    /// A lead who is known answers the questionnaire.
+    pub(super) fn answer_questionnaire(&mut self) {
+        let chance = self.system.chance.clone();
+        let known = self.known_leads();
+        let times = self.times();
+        if known.is_empty() {
+            return;
+        }
+        if !self.questionnaires.is_empty() && chance.once_in(4) {
+            self.send_again(chance.of(&self.questionnaires), 0);
+            return;
+        }
+        let (lead, email) = chance.of(&known);
+        let number = self.questionnaires.len();
+        let mut body = questionnaire_body();
+        body["leadId"] = json!(lead);
+        body["email"] = json!(email);
+        body["responses"]["commitment"] = json!(1 + chance.below(10));
+        body["responses"]["mainGoal"] = json!(format!("{GOAL}{number}"));
+        let told = Told::Form(Kept::Questionnaire(number));
+        let what = format!("questionnaire {number}");
+        let sent = Sent::post(what, "questionnaire-submit", Sender::Page, body, told);
+        let form = self.send(sent, times, 0);
+        self.questionnaires.push(form);
+    }
+
+    /// The leads that responses named, with their e-mails.
+    pub(super) fn known_leads(&self) -> Vec<(String, String)> {
+        let watch = self.system.watch.lock().unwrap();
+        let known = watch.submissions.iter();
+        known.filter_map(|one| Some((one.lead.clone()?, one.email.clone()))).collect()
+    }
+}

@@ -1,0 +1,178 @@
+//! Requests to our functions: signed as their senders sign, and repeated until they are taken.
+//!
+//! It must not know what any of them says.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use funil_core::provider::{calendly, whatsapp};
+use funil_core::settings::Secret;
+use funil_dev::server::front_door;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::Value;
+
+use super::Life;
+use crate::simulation::system::{Process, System};
+use crate::simulation::watch::{Kept, Told};
+use crate::world::{CALENDLY_KEY, SERVICE_TOKEN, WHATSAPP_APP_SECRET};
+
+/// How often a sender tries before it leaves the matter for later.
+const PATIENCE: u32 = 4;
+
+/// Who answers for a request, and so how it is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A browser.
+    Page,
+    /// Calendly, which signs each try with its time.
+    Calendly,
+    /// Meta, for WhatsApp.
+    Meta,
+    /// Somebody who knows the service token.
+    Operator,
+}
+
+/// A request to one of our functions.
+#[derive(Clone, Debug)]
+pub(in crate::simulation) struct Sent {
+    pub(super) what: String,
+    pub(super) function: &'static str,
+    pub(super) method: Method,
+    pub(super) sender: Sender,
+    pub(super) body: Value,
+    pub(super) told: Told,
+    /// Whether it was answered with success.
+    pub(in crate::simulation) taken: bool,
+}
+
+impl Sent {
+    /// A request that is made by POST.
+    pub(super) const fn post(
+        what: String,
+        function: &'static str,
+        sender: Sender,
+        body: Value,
+        told: Told,
+    ) -> Self {
+        Self { what, function, method: Method::POST, sender, body, told, taken: false }
+    }
+
+    /// What it is, for people.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
+    fn headers(&self, bytes: &[u8], system: &System) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let (name, value) = match self.sender {
+            Sender::Page => return headers,
+            Sender::Calendly => {
+                let key = Secret::new(CALENDLY_KEY);
+                (calendly::SIGNATURE_HEADER, calendly::sign(bytes, &key, system.now()))
+            }
+            Sender::Meta => {
+                let key = Secret::new(WHATSAPP_APP_SECRET);
+                (whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, bytes))
+            }
+            Sender::Operator => ("authorization", format!("Bearer {SERVICE_TOKEN}")),
+        };
+        headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        headers
+    }
+}
+
+impl Life {
+    /// Sends something new so many times, after a while; answers where it stands in the outbox.
+    pub(super) fn send(&mut self, sent: Sent, times: usize, after_ms: u64) -> usize {
+        let mut outbox = self.system.outbox.lock().unwrap();
+        let number = outbox.len();
+        outbox.push(sent);
+        drop(outbox);
+        for _ in 0..times {
+            self.send_again(number, after_ms);
+        }
+        number
+    }
+
+    /// Sends something after a while, and again as long as nobody takes it.
+    pub(super) fn send_again(&mut self, number: usize, after_ms: u64) {
+        let system = Arc::clone(&self.system);
+        let intake = Arc::clone(&system.intakes[system.chance.index(system.intakes.len())]);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            for _ in 0..PATIENCE {
+                if attempt(&system, &intake, number).await {
+                    return;
+                }
+                let pause = 1 + system.chance.below(20_000);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        });
+    }
+
+    /// A delay as networks and queues have it: mostly none, sometimes long.
+    pub(super) fn delay_ms(&self) -> u64 {
+        let chance = &self.system.chance;
+        match chance.below(8) {
+            0..=4 => chance.below(50),
+            5 | 6 => chance.below(20_000),
+            _ => chance.below(1_800_000),
+        }
+    }
+}
+
+/// Sends something once; answers whether it was taken.
+pub(super) async fn attempt(system: &System, process: &Process, number: usize) -> bool {
+    let sent = system.outbox.lock().unwrap()[number].clone();
+    let caller: IpAddr = format!("198.51.100.{}", system.chance.below(250)).parse().unwrap();
+    let bytes = sent.body.to_string();
+    let headers = sent.headers(bytes.as_bytes(), system);
+    let path = format!("/{}", sent.function);
+    let event = front_door::event(&sent.method, &path, "", &headers, bytes.as_bytes(), caller);
+    let what = format!("request {number}, {}", sent.what);
+    let began = {
+        let mut watch = system.watch.lock().unwrap();
+        watch.note(&format!("{what}, is sent: {} {path} {bytes}", sent.method));
+        watch.now()
+    };
+    let function = process.function(sent.function);
+    let response = process.live(function.invoke(event, process.stop_at())).await;
+    let mut watch = system.watch.lock().unwrap();
+    let Some(response) = response else {
+        watch.note(&format!("{what}, gets no response"));
+        return false;
+    };
+    let (status, _, body) = front_door::answer(&response);
+    watch.note(&format!("{what}, gets {status}"));
+    if !status.is_success() {
+        // Whose clock is wrong by more than Calendly's signatures live believes none of them.
+        let too_old = sent.sender == Sender::Calendly && system.clocks_are_wrong;
+        let expected = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+            StatusCode::UNAUTHORIZED => too_old,
+            _ => false,
+        };
+        if !expected {
+            let body = String::from_utf8_lossy(&body);
+            watch.problem(format!("{what}, was answered {status}: {body}"));
+        }
+        return false;
+    }
+    watch.taken(&sent.told, began);
+    if let Told::Form(Kept::Submission(submission)) = sent.told {
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let lead = body["leadId"].as_str().unwrap_or_default().to_owned();
+        if !watch.leads.contains_key(&lead) {
+            watch.problem(format!("{what}, got a yes, and {lead} was not kept"));
+        }
+        let before = watch.submissions[submission].lead.replace(lead.clone());
+        if before.is_some_and(|before| before != lead) {
+            watch.problem(format!("{what}, was answered with another lead"));
+        }
+    }
+    drop(watch);
+    system.outbox.lock().unwrap()[number].taken = true;
+    true
+}

@@ -1,0 +1,200 @@
+//! What is kept: each accepted event with its lead, its bookings and its deliveries.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an event that is added later is watched by what holds for all events"
+)]
+
+use std::collections::BTreeSet;
+
+use funil_core::booking::{BookingStatus, StatusChange};
+use funil_core::contact::consent::Purpose;
+use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent};
+use funil_core::lead::Stage;
+use funil_core::score::Answer;
+use serde_json::{Value, json};
+
+use super::consent::Choice;
+use super::history::{plain, text};
+use super::{GOAL, Kept, Known, NAME, Watch};
+
+/// A booking, as the table heard of it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Booked {
+    pub(in super::super) lead: String,
+    pub(in super::super) status: BookingStatus,
+    /// What it was at some moment besides booked.
+    pub(in super::super) ever: BTreeSet<&'static str>,
+    /// Since when it does not stand.
+    pub(super) ended: Option<u64>,
+}
+
+impl Watch {
+    /// A transaction takes effect.
+    pub(super) fn committed(&mut self, request: &Value) {
+        let writes = request["TransactItems"].as_array().unwrap();
+        for update in writes.iter().filter_map(|write| write.get("Update")) {
+            let sk = text(update, "/Key/sk/S");
+            if sk.starts_with("DELIVERY#")
+                && update["ExpressionAttributeValues"].get(":skipped").is_some()
+            {
+                self.withdrawn(sk);
+            } else if sk == "LEAD" && update["ExpressionAttributeValues"].get(":grant").is_some() {
+                self.lead_revoked(update);
+            }
+        }
+        let puts: Vec<Value> =
+            writes.iter().filter_map(|write| write.pointer("/Put/Item").map(plain)).collect();
+        let Some(event) = puts.iter().find(|item| item["type"] == "event") else { return };
+        let (lead, sk) = (text(event, "/lead_id").to_owned(), text(event, "/sk").to_owned());
+        // The SDK's second try of a transaction that had gone through is no second one.
+        if !self.events.insert(format!("{lead} {sk}")) {
+            return;
+        }
+        for item in puts.iter().filter(|item| item["type"] == "delivery") {
+            self.planned(&lead, text(item, "/sk"), item);
+        }
+        let data = json!({"event": event["event"], "data": event["data"]});
+        let Ok(data) = serde_json::from_value::<EventData>(data) else {
+            return self.problem(format!("an event that cannot be read: {event}"));
+        };
+        let id = text(event, "/event_id").to_owned();
+        self.kept_once(&id, &data);
+        let at = sk.split('#').nth(1).unwrap_or_default();
+        self.learn(&lead, at, &data);
+        self.leads.get_mut(&lead).unwrap().events.insert(sk);
+        for change in data.bookings() {
+            let number = self.number;
+            let booking = self.bookings.entry(change.id.to_string()).or_insert_with(|| Booked {
+                lead: lead.clone(),
+                status: BookingStatus::Booked,
+                ever: BTreeSet::new(),
+                ended: None,
+            });
+            let elsewhere = booking.lead != lead;
+            if let StatusChange::Set(status) = change.status {
+                booking.status = status;
+                booking.ever.insert(status.name());
+                booking.ended = (!status.stands()).then_some(booking.ended.unwrap_or(number));
+            }
+            if elsewhere {
+                self.problem(format!("booking {} came to two leads", change.id));
+            }
+        }
+        self.note_denials();
+    }
+
+    /// What was sent once is kept once: a form for as long as its receipt lives, a provider's request
+    /// for ever.
+    fn kept_once(&mut self, id: &str, data: &EventData) {
+        let (name, memory_ms) = match data {
+            EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
+                let number = number_after(submitted.form.name.expose(), NAME);
+                (number.map(Kept::Submission), self.same_form_ms)
+            }
+            EventData::Form(FormEvent::QuestionnaireCompleted(completed)) => {
+                let goal = completed.form.answer("mainGoal").map(Answer::text);
+                let number = goal.and_then(|goal| number_after(&goal, GOAL));
+                (number.map(Kept::Questionnaire), self.same_form_ms)
+            }
+            EventData::Operation(
+                OperationEvent::SyncRequested(_)
+                | OperationEvent::DeliveryReplayed(_)
+                | OperationEvent::DeliverySettled(_),
+            ) => (None, 0),
+            // A provider's event, or an operator's about a call, has an id that it keeps.
+            _ => (Some(Kept::Event(id.to_owned())), u128::MAX),
+        };
+        let Some(name) = name else {
+            return self.problem(format!("{id} was kept, and nobody sent it"));
+        };
+        let now = self.now();
+        let before = self.kept.entry(name.clone()).or_default();
+        let again = before.iter().any(|at| now - at < memory_ms);
+        before.push(now);
+        if again {
+            self.problem(format!("{name:?} was kept twice"));
+        }
+    }
+
+    /// What an event says about its lead.
+    fn learn(&mut self, lead: &str, at: &str, data: &EventData) {
+        let number = self.number;
+        let mut known = self.leads.get(lead).cloned().unwrap_or_default();
+        let choice =
+            |granted: bool, assumed: bool| Choice { granted, at: at.to_owned(), assumed, number };
+        match data {
+            EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
+                let form = &submitted.form;
+                self.name_lead(&mut known, form.email.as_str());
+                known.name.clone_from(form.name.expose());
+                if let Some(phone) = &form.phone {
+                    self.call_lead(&mut known, &phone.alias_text());
+                }
+                let sent = number_after(form.name.expose(), NAME);
+                if let Some(boxes) = sent.and_then(|sent| self.submissions[sent].consent.clone()) {
+                    for (purpose, ticked) in boxes {
+                        known.choices.insert(purpose, choice(ticked, false));
+                    }
+                } else {
+                    let assumed = choice(true, true);
+                    known.choices.entry(Purpose::Analytics).or_insert(assumed);
+                }
+                known.choices.entry(Purpose::Contact).or_insert(choice(true, false));
+            }
+            EventData::Form(FormEvent::QuestionnaireCompleted(_)) => {
+                known.stage = known.stage.max(Some(Stage::QuestionnaireComplete));
+            }
+            EventData::Call(CallEvent::Booked(booked)) => {
+                self.invited(&mut known, &booked.invitee, choice(true, false));
+            }
+            EventData::Call(CallEvent::Canceled(canceled)) => {
+                self.invited(&mut known, &canceled.invitee, choice(true, false));
+            }
+            EventData::Operation(
+                OperationEvent::SequenceRequested(_) | OperationEvent::SequenceWithdrawn(_),
+            ) => {
+                known.by_hand = true;
+            }
+            // Other events say nothing about who the lead is.
+            _ => {}
+        }
+        known.ever_without_phone |= known.phone.is_none();
+        self.leads.insert(lead.to_owned(), known);
+    }
+
+    /// What a calendar says about a lead: nothing that replaces what they said themselves.
+    fn invited(&self, known: &mut Known, invitee: &Invitee, contact: Choice) {
+        if known.email.is_empty() {
+            self.name_lead(known, invitee.email.as_str());
+        }
+        if known.name.is_empty()
+            && let Some(name) = &invitee.name
+        {
+            known.name.clone_from(name.expose());
+        }
+        if known.phone.is_none()
+            && let Some(phone) = &invitee.phone
+        {
+            self.call_lead(known, &phone.alias_text());
+        }
+        known.stage = known.stage.max(Some(Stage::CallScheduled));
+        known.choices.entry(Purpose::Contact).or_insert(contact);
+    }
+
+    fn name_lead(&self, known: &mut Known, email: &str) {
+        email.clone_into(&mut known.email);
+        self.hash.digest("email", email).as_str().clone_into(&mut known.email_digest);
+    }
+
+    fn call_lead(&self, known: &mut Known, number: &str) {
+        let digest = self.hash.digest("phone", number).as_str().to_owned();
+        known.phones.insert(digest.clone());
+        known.phone = Some(digest);
+    }
+}
+
+/// The number that follows `mark` at the end of a text.
+fn number_after(text: &str, mark: &str) -> Option<usize> {
+    text.split(mark).nth(1)?.parse().ok()
+}

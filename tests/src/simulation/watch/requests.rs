@@ -1,0 +1,146 @@
+//! What reaches a provider: only what its person allowed, nothing harmful twice, nothing about a call
+//! that is off or over, and nothing to a number that wants no more.
+//!
+//! All of it follows from the registry, so that a destination added there is watched too.
+
+use funil_core::contact::Phone;
+use funil_core::contact::consent::Purpose;
+use funil_core::delivery::WhenUnknown;
+use funil_core::destination::{self, Destination, Slot};
+use funil_dev::simulated::Providers;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::consent::Of;
+use super::deliveries::Held;
+use super::history::{ids_in, text, without_consent};
+use super::{ProviderRequest, Watch};
+
+/// A request that was marked before its deadline may arrive so much later, in milliseconds.
+const UNDER_WAY_MS: u128 = 60_000;
+
+/// What of a harmful request is the same whenever it is made again.
+fn harmful_key(request: &ProviderRequest) -> String {
+    format!("{} {}", request.path, without_consent(&request.body))
+}
+
+impl ProviderRequest {
+    fn destination(&self) -> Option<&'static Destination> {
+        destination::find(self.path.split('/').nth(1).unwrap_or_default())
+    }
+
+    /// Whether it must not be made again once it may have had an effect.
+    fn is_harmful(&self) -> bool {
+        let takes = self.destination().is_some_and(|one| one.when_unknown != WhenUnknown::Never);
+        takes && self.method == "POST"
+    }
+}
+
+impl Watch {
+    /// A request as it reaches a provider.
+    pub(in super::super) fn provider_called(
+        &mut self,
+        request: &ProviderRequest,
+        providers: &Providers,
+    ) {
+        self.number += 1;
+        self.counts.provider_requests += 1;
+        let ProviderRequest { process, method, path, body } = request;
+        self.note(&format!("p{process} {method} {path} {body}"));
+        let Some(destination) = request.destination() else { return };
+        let whole = format!("{path} {body}");
+        let named: Vec<&str> = ids_in(&whole).collect();
+        let its = |id: &&&str| {
+            let held = self.sk_of.get(**id).map(|sk| &self.deliveries[sk]);
+            held.is_some_and(|held| held.destination == destination.name)
+        };
+        let delivery = named.iter().find(its).map(|id| self.deliveries[&self.sk_of[*id]].clone());
+        let lead = delivery.as_ref().map(|held| held.lead.clone()).or_else(|| {
+            named.iter().find(|id| self.leads.contains_key(**id)).map(|id| (*id).to_owned())
+        });
+        let slot = delivery.as_ref().and_then(|held| destination.slot(&held.slot));
+        let slots: &[Slot] = slot.map_or(destination.slots, std::slice::from_ref);
+        if let Some(lead) = &lead
+            && !self.may(*process, &Of::Lead(lead), slots)
+        {
+            self.problem(format!("{} was told of {lead}, who did not agree", destination.name));
+        }
+        // MailerLite's own: whoever joins this group gets newsletters.
+        if path.starts_with("/mailerlite/") && path.ends_with("/groups/102") {
+            let id = path.split('/').nth(3).unwrap_or_default();
+            let subscriber = providers.subscriber(id).unwrap_or_default();
+            let email = text(&subscriber, "/email").to_owned();
+            let marketing = destination.slot("marketing").map_or(&[][..], std::slice::from_ref);
+            if !self.may(*process, &Of::Email(&email), marketing) {
+                self.problem(format!("{email} was put on the list and did not agree"));
+            }
+        }
+        if request.is_harmful() {
+            let key = harmful_key(request);
+            if self.harmful.insert(key.clone(), false) == Some(false) {
+                self.problem(format!("a request whose outcome was unknown was made again: {key}"));
+            }
+            let marked = |held: &Held| held.mark.is_some_and(|mark| mark.process == *process);
+            let is_marked = match (&delivery, &lead) {
+                (Some(held), _) => marked(held),
+                (None, Some(lead)) => self.deliveries.values().any(|held| {
+                    held.lead == *lead && held.destination == destination.name && marked(held)
+                }),
+                (None, None) => false,
+            };
+            if !is_marked {
+                self.problem(format!("p{process} sent what it had not marked: {key}"));
+            }
+        }
+        if let Some(held) = &delivery {
+            self.sent(held, body);
+        }
+    }
+
+    /// A request for a delivery: in time, about a call that stands, to a number that takes it.
+    fn sent(&mut self, held: &Held, body: &Value) {
+        let (what, number) =
+            (format!("{}/{}", held.destination, held.slot), held.mark.map(|mark| mark.number));
+        let late_ms = self.most_skew_ms + UNDER_WAY_MS;
+        let latest: Timestamp = held.deadline.parse().unwrap();
+        let at = self.time();
+        if at.as_millisecond() > latest.as_millisecond() + i64::try_from(late_ms).unwrap() {
+            self.problem(format!("{what} was sent at {at}, after {latest}"));
+        }
+        let Some(marked) = number else { return };
+        if let Some(booking) = held.booking.as_ref().and_then(|id| self.bookings.get(id))
+            && booking.ended.is_some_and(|ended| ended < marked)
+        {
+            let status = booking.status.name();
+            self.problem(format!("{what} was sent about a call that was {status}"));
+        }
+        let number = format!("+{}", text(body, "/to"));
+        let Ok(phone) = Phone::parse(&number) else { return };
+        let digest = self.hash.digest("phone", &phone.alias_text()).as_str().to_owned();
+        let known = &self.leads[&held.lead];
+        let by_lead = known
+            .choices
+            .get(&Purpose::Whatsapp)
+            .is_some_and(|choice| !choice.granted && choice.number < marked);
+        let by_number = self.refused(known, Purpose::Whatsapp, &[&digest])
+            && self.revoked(Purpose::Whatsapp, [&digest]).is_some_and(|one| one.number < marked);
+        if by_lead || by_number {
+            self.problem(format!("{what} was sent to {number}, which wants no more"));
+        }
+    }
+
+    /// What the sender of a request to a provider saw; `None` where no response came.
+    pub(in super::super) fn provider_responded(
+        &mut self,
+        request: &ProviderRequest,
+        seen: Option<u16>,
+        turned_away: bool,
+    ) {
+        let status = seen.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
+        let ProviderRequest { process, method, path, .. } = request;
+        self.note(&format!("p{process} {method} {path} <= {status}"));
+        if request.is_harmful() && turned_away {
+            self.harmful.insert(harmful_key(request), true);
+        }
+    }
+}
