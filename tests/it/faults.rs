@@ -39,33 +39,33 @@ async fn until_it_dies<T>(
 
 /// Everything that must hold at the end, whatever GA4 answered; answers whether its delivery stayed
 /// unknown.
-async fn arrived_once(world: World, told: &str) -> bool {
+async fn arrived_once(world: World, title: &str) -> bool {
     for destination in destination::ALL {
         world.looks_at(destination.name);
     }
     let journey = world.journey(lead()).await;
-    assert_eq!((journey.events.len(), journey.deliveries.len()), (1, 5), "{told}");
-    assert_eq!(journey.lead.version, 1, "{told}");
+    assert_eq!((journey.events.len(), journey.deliveries.len()), (1, 5), "{title}");
+    assert_eq!(journey.lead.version, 1, "{title}");
     let states = world.states(lead()).await;
     let unknown = states.iter().filter(|state| state.contains(" unknown ")).count();
     for state in &states {
         let doubtful_ga4 = state.starts_with("ga4/event unknown ");
-        assert!(doubtful_ga4 || state.ends_with(" delivered"), "{told}: {states:?}");
+        assert!(doubtful_ga4 || state.ends_with(" delivered"), "{title}: {states:?}");
     }
-    let calls = world.calls("ga4").len();
+    let calls = world.requests("ga4").len();
     let events = world.providers.ga4_events().len();
     if unknown == 0 {
-        assert_eq!(events, 1, "{told}");
+        assert_eq!(events, 1, "{title}");
     }
-    assert!(events <= 1 && calls - events <= 1, "{told}: {calls} calls, {events} events");
-    assert_eq!(world.providers.crm_contact_count(), 1, "{told}");
+    assert!(events <= 1 && calls - events <= 1, "{title}: {calls} calls, {events} events");
+    assert_eq!(world.providers.crm_contact_count(), 1, "{title}");
     let triggers = BTreeMap::from([("standard_nurture".to_owned(), 1)]);
-    assert_eq!(world.providers.crm_triggers(LEAD), triggers, "{told}");
+    assert_eq!(world.providers.crm_triggers(LEAD), triggers, "{title}");
     let mut groups: Vec<_> =
         world.providers.group_joins().into_iter().map(|join| join.group).collect();
     groups.sort();
-    assert_eq!(groups, ["101", "102"], "{told}");
-    assert_eq!(world.providers.segment_messages().len(), 2, "{told}");
+    assert_eq!(groups, ["101", "102"], "{title}");
+    assert_eq!(world.providers.segment_messages().len(), 2, "{title}");
     world.finish().await;
     unknown > 0
 }

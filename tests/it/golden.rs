@@ -126,7 +126,7 @@ async fn items_answers_and_requests_are_what_they_were() {
 
     let items = walk.world.items("").await;
     let now = walk.world.now().to_string();
-    let (answers, requests) = (walk.answers().to_owned(), walk.requests());
+    let (responses, requests) = (walk.responses().to_owned(), walk.requests());
     // Before anything is compared, so that a difference is told as one.
     walk.end().await;
 
@@ -136,8 +136,8 @@ async fn items_answers_and_requests_are_what_they_were() {
         let file = format!("{{\"now\":\"{now}\",\"items\":[\n{}\n]}}\n", items.join(",\n"));
         std::fs::write(items_file(), file).unwrap();
     }
-    let plain = Plain::of(&items, &[&answers, &requests]);
+    let plain = Plain::of(&items, &[&responses, &requests]);
     compare("items", &plain.of_items(&items));
-    compare("answers", &plain.of_text(&answers));
+    compare("responses", &plain.of_text(&responses));
     compare("requests", &plain.of_text(&requests));
 }

@@ -156,11 +156,6 @@ impl Proxy {
         *self.fault.lock().unwrap() = Some(Fault { requests, tries, how });
     }
 
-    /// The old name of [`Proxy::break_requests`].
-    pub fn break_calls(&self, requests: std::ops::Range<usize>, tries: u32, how: Break) {
-        self.break_requests(requests, tries, how);
-    }
-
     /// Stops breaking requests.
     pub fn mend(&self) {
         *self.fault.lock().unwrap() = None;

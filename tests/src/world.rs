@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-pub use deployment::{Answer, Deployment, Response};
+pub use deployment::{Deployment, Response};
 pub use plan::Plan;
 pub(crate) use plan::environment;
 pub use time::{CountedEntropy, ManualClock};
@@ -393,16 +393,6 @@ impl World {
         let body = json!({"client_id": "1.2", "events": [event]});
         // The provider may be closing connections just now.
         drop(self.platform.http.post(url).body(body.to_string()).send().await);
-    }
-
-    /// The old name of [`World::requests`].
-    pub fn calls(&self, provider: &str) -> Vec<String> {
-        self.requests(provider)
-    }
-
-    /// The old name of [`World::expect_requests`].
-    pub fn expect_calls(&self, provider: &str, requests: usize) {
-        self.expect_requests(provider, requests);
     }
 
     /// Sets how many requests a provider gets in all. A provider without a number gets none.

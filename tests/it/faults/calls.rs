@@ -22,7 +22,7 @@ use super::table::{Fault, Walk, a_minute_of_dispatch};
 use crate::calendly::{canceled, created, send_signed};
 use crate::proxy::Break;
 use crate::world::{
-    Answer, CALENDLY_KEY, Deployment, LEAD, WHATSAPP_APP_SECRET, World, lead, lead_body,
+    CALENDLY_KEY, Deployment, LEAD, Response, WHATSAPP_APP_SECRET, World, lead, lead_body,
 };
 
 /// The number of [`lead_body`] as WhatsApp knows it.
@@ -40,7 +40,7 @@ pub(super) enum Update {
 
 impl Update {
     /// Sends it to one process, signed now.
-    pub(super) async fn send(self, world: &World, to: &Deployment) -> Answer {
+    pub(super) async fn send(self, world: &World, to: &Deployment) -> Response {
         let calendar = async |body: Value| {
             let body = body.to_string();
             let key = Secret::new(CALENDLY_KEY);
@@ -58,24 +58,24 @@ impl Update {
                     ("content-type", "application/json"),
                     (whatsapp::SIGNATURE_HEADER, &*signature),
                 ];
-                to.call("whatsapp-webhook", Method::POST, &headers, body.as_bytes()).await
+                to.send("whatsapp-webhook", Method::POST, &headers, body.as_bytes()).await
             }
         }
     }
 
     /// Sends it again to other processes until it is taken.
-    pub(super) async fn until_taken(self, world: &World, first: Option<Answer>, told: &str) {
-        let mut answer = first;
+    pub(super) async fn until_taken(self, world: &World, first: Option<Response>, title: &str) {
+        let mut response = first;
         for _ in 0..SENT_MAX {
-            match &answer {
-                Some(answer) if answer.status == 200 => return,
-                Some(answer) => assert_eq!(answer.status, 503, "{told}: {self:?}"),
+            match &response {
+                Some(response) if response.status == 200 => return,
+                Some(response) => assert_eq!(response.status, 503, "{title}: {self:?}"),
                 None => {}
             }
             world.pass(20);
-            answer = Some(self.send(world, &world.deployment(&[])).await);
+            response = Some(self.send(world, &world.deployment(&[])).await);
         }
-        panic!("{told}: {self:?} is never taken");
+        panic!("{title}: {self:?} is never taken");
     }
 }
 
@@ -92,7 +92,7 @@ struct Ended {
 
 /// The whole way.
 async fn walk(at: usize, fault: Fault) -> Ended {
-    let told = format!("call {at} of each stage, {fault:?}");
+    let title = format!("call {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let mut world = everywhere()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -105,49 +105,53 @@ async fn walk(at: usize, fault: Fault) -> Ended {
     world.submit(&form).await;
     world.advance(SignedDuration::from_mins(10)).await;
 
-    told_to(&mut walk, &world, Update::Booked("OFF"), &told).await;
+    told_to(&mut walk, &world, Update::Booked("OFF"), &title).await;
     walk.stage(a_minute_of_dispatch(&world)).await;
     for destination in destination::ALL {
         let worker = world.worker(destination.name);
         walk.stage(worker.drain(Patience::None, world.stop_at())).await;
     }
     world.advance(SignedDuration::from_mins(30)).await;
-    told_to(&mut walk, &world, Update::Canceled("OFF"), &told).await;
+    told_to(&mut walk, &world, Update::Canceled("OFF"), &title).await;
     world.advance(SignedDuration::from_mins(30)).await;
 
-    Update::Booked("ON").until_taken(&world, None, &told).await;
+    Update::Booked("ON").until_taken(&world, None, &title).await;
     world.advance(SignedDuration::from_hours(12)).await;
     // The call is 77 hours after the world's beginning.
     world.pass(42 * 3600);
     let worker = world.worker("whatsapp");
     walk.stage(worker.drain(Patience::None, world.stop_at())).await;
     world.advance(SignedDuration::from_mins(30)).await;
-    told_to(&mut walk, &world, Update::OptOut, &told).await;
+    told_to(&mut walk, &world, Update::OptOut, &title).await;
     world.advance(SignedDuration::from_hours(30)).await;
-    let unknown = arrived_once(world, &told).await;
+    let unknown = arrived_once(world, &title).await;
     Ended { calls: walk.calls, broken: walk.broken, unknown }
 }
 
 /// A stage in which a provider tells something, until it is taken.
-async fn told_to(walk: &mut Walk, world: &World, update: Update, told: &str) {
+async fn told_to(walk: &mut Walk, world: &World, update: Update, title: &str) {
     let process = world.deployment(&[]);
-    let answer = walk.stage(update.send(world, &process)).await;
-    update.until_taken(world, answer, told).await;
+    let response = walk.stage(update.send(world, &process)).await;
+    update.until_taken(world, response, title).await;
     // Whoever got no answer, or a slow one, sends it once more.
     let again = update.send(world, &world.deployment(&[])).await;
-    assert_eq!(again.status, 200, "{told}: {update:?}");
+    assert_eq!(again.status, 200, "{title}: {update:?}");
 }
 
 /// What must hold at the end; answers of how many deliveries nobody knows the end.
-async fn arrived_once(world: World, told: &str) -> usize {
+async fn arrived_once(world: World, title: &str) -> usize {
     for destination in destination::ALL {
         world.looks_at(destination.name);
     }
     let journey = world.journey(lead()).await;
     let events: Vec<&str> = journey.events.iter().map(|event| event.data.name()).collect();
-    assert_eq!(events, ["lead_submitted", "call_booked", "call_canceled", "call_booked"], "{told}");
+    assert_eq!(
+        events,
+        ["lead_submitted", "call_booked", "call_canceled", "call_booked"],
+        "{title}"
+    );
     let revoked = journey.lead.consents.whatsapp.map(|grant| grant.decision);
-    assert_eq!(revoked, Some(Decision::Denied), "{told}");
+    assert_eq!(revoked, Some(Decision::Denied), "{title}");
     let messages = world.providers.whatsapp_messages();
     let mut unknown = 0;
     for delivery in &journey.deliveries {
@@ -166,28 +170,28 @@ async fn arrived_once(world: World, told: &str) -> usize {
             ("ga4", _, _) if is_unknown => "unknown may_have_been_sent",
             _ => "delivered ",
         };
-        assert_eq!(shown, format!("{destination}/{slot} {expected}"), "{told}");
+        assert_eq!(shown, format!("{destination}/{slot} {expected}"), "{title}");
         unknown += usize::from(is_unknown);
         if destination == "whatsapp" {
             let goes = expected == "delivered ";
             let fits = if is_unknown { sent <= 1 } else { sent == usize::from(goes) };
-            assert!(fits, "{told}: {sent} messages of {shown}");
+            assert!(fits, "{title}: {sent} messages of {shown}");
         }
     }
     let of = |name: &str| journey.deliveries.iter().filter(|d| d.destination == name).count();
     for destination in destination::ALL {
         let planned: usize =
             journey.events.iter().map(|event| (destination.plan)(event).len()).sum();
-        assert_eq!(of(destination.name), planned, "{told}: {}", destination.name);
+        assert_eq!(of(destination.name), planned, "{title}: {}", destination.name);
     }
-    assert_eq!(world.providers.meta_events().len(), of("meta"), "{told}");
+    assert_eq!(world.providers.meta_events().len(), of("meta"), "{title}");
     let segment = world.providers.segment_messages().len();
-    assert_eq!(segment, 2 * of("segment"), "{told}");
-    assert!(world.providers.ga4_events().len() + unknown >= of("ga4"), "{told}");
-    assert!(world.providers.ga4_events().len() <= of("ga4"), "{told}");
-    assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1, "{told}");
+    assert_eq!(segment, 2 * of("segment"), "{title}");
+    assert!(world.providers.ga4_events().len() + unknown >= of("ga4"), "{title}");
+    assert!(world.providers.ga4_events().len() <= of("ga4"), "{title}");
+    assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1, "{title}");
     let contact = world.providers.crm_contact(LEAD).unwrap();
-    assert_eq!(contact["custom_fields"]["call_status"], "booked", "{told}");
+    assert_eq!(contact["custom_fields"]["call_status"], "booked", "{title}");
     world.finish().await;
     unknown
 }

@@ -42,7 +42,7 @@ async fn claimed_ahead(world: &World, destination: &str, seconds: i64) -> Box<Cl
 #[tokio::test]
 async fn a_doubt_is_in_the_journey_and_a_person_settles_it() {
     let world = only("ga4").start().await;
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     world.providers.script("ga4", [Behaviour::HangAfterEffect]);
     world.submit(&lead_body()).await;
     let worker = world.worker("ga4");
@@ -67,7 +67,7 @@ async fn a_doubt_is_in_the_journey_and_a_person_settles_it() {
 async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
     // The one with the right clock has claimed, and has not marked its request yet.
     let world = only("ga4").start().await;
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
     let slow = claimed_ahead(&world, "ga4", 0).await;
     let ahead = world.worker_ahead("ga4", LEASE_S + 1);
@@ -78,7 +78,7 @@ async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
 
     // It has marked it: whoever steals the lease sends nothing, and says that nobody can know.
     let world = only("ga4").start().await;
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
     let slow = claimed_ahead(&world, "ga4", 0).await;
     assert_eq!(world.store.mark_sending(&slow).await.unwrap(), Written::Yes);
@@ -109,7 +109,7 @@ async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
 #[tokio::test]
 async fn a_clock_far_behind_holds_a_lease_of_no_worth_and_doubles_nothing() {
     let world = only("ga4").start().await;
-    world.expect_calls("ga4", 1);
+    world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
     let behind = world.worker_ahead("ga4", -300);
     let stop_at = world.stop_at_ahead(-300);
@@ -140,8 +140,8 @@ async fn forms_of_one_person_end_in_the_last_one_whoever_brings_them() {
             .flat_map(|name| [world.worker(name), world.worker(name)])
             .collect();
         let drains = workers.iter().map(|worker| worker.drain(Patience::None, world.stop_at()));
-        let (answer, drained) = tokio::join!(submitted, futures::future::join_all(drains));
-        assert_eq!(answer.lead(), lead());
+        let (response, drained) = tokio::join!(submitted, futures::future::join_all(drains));
+        assert_eq!(response.lead(), lead());
         assert!(drained.into_iter().all(|drained| drained.is_ok()));
         world.pass(1);
     }

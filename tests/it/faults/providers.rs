@@ -40,8 +40,8 @@ impl What {
         world.submit(&form).await;
         if self == Self::Booking {
             world.drain().await;
-            let answer = Update::Booked("INV").send(&world, &world).await;
-            assert_eq!(answer.status, 200);
+            let response = Update::Booked("INV").send(&world, &world).await;
+            assert_eq!(response.status, 200);
         }
         world
     }
@@ -52,10 +52,11 @@ impl What {
         let count = async |what: Self| {
             let world = what.accepted().await;
             let before: Vec<usize> =
-                destination::ALL.iter().map(|one| world.calls(one.name).len()).collect();
+                destination::ALL.iter().map(|one| world.requests(one.name).len()).collect();
             world.drain().await;
             let all = destination::ALL.iter().zip(before);
-            let counts = all.map(|(one, before)| (one.name, world.calls(one.name).len() - before));
+            let counts =
+                all.map(|(one, before)| (one.name, world.requests(one.name).len() - before));
             let counts = counts.filter(|(_, count)| *count > 0).collect();
             finish(world, what, "nothing breaks").await;
             counts
@@ -71,14 +72,14 @@ impl What {
 }
 
 /// Ends a world in which everything has to have arrived once; answers whether one delivery is unknown.
-async fn finish(world: World, what: What, told: &str) -> bool {
+async fn finish(world: World, what: What, title: &str) -> bool {
     match what {
-        What::Form => arrived_once(world, told).await,
-        What::Booking => booking_arrived_once(world, told).await,
+        What::Form => arrived_once(world, title).await,
+        What::Booking => booking_arrived_once(world, title).await,
     }
 }
 
-async fn booking_arrived_once(world: World, told: &str) -> bool {
+async fn booking_arrived_once(world: World, title: &str) -> bool {
     // Until the call is over.
     world.advance(SignedDuration::from_hours(80)).await;
     for destination in destination::ALL {
@@ -98,7 +99,7 @@ async fn booking_arrived_once(world: World, told: &str) -> bool {
                 StateKind::Delivered
             }
         };
-        assert_eq!(delivery.state.kind(), expected, "{told}: {delivery:?}");
+        assert_eq!(delivery.state.kind(), expected, "{title}: {delivery:?}");
         unknown += usize::from(is_unknown);
     }
     let whatsapp = deliveries.iter().filter(|one| one.destination == "whatsapp");
@@ -106,13 +107,13 @@ async fn booking_arrived_once(world: World, told: &str) -> bool {
         let name = format!("{}/{}", lead(), delivery.id);
         let taken = messages.iter().filter(|one| one.callback_data.as_ref() == Some(&name)).count();
         let delivered = delivery.state.kind() == StateKind::Delivered;
-        assert!(taken <= 1 && (taken == 1 || !delivered), "{told}: {taken} of {}", delivery.slot);
+        assert!(taken <= 1 && (taken == 1 || !delivered), "{title}: {taken} of {}", delivery.slot);
     }
     let of = |name: &str| deliveries.iter().filter(|one| one.destination == name).count();
-    assert_eq!(world.providers.meta_events().len(), of("meta"), "{told}");
-    assert_eq!(world.providers.segment_messages().len(), 2 * of("segment"), "{told}");
+    assert_eq!(world.providers.meta_events().len(), of("meta"), "{title}");
+    assert_eq!(world.providers.segment_messages().len(), 2 * of("segment"), "{title}");
     let ga4 = world.providers.ga4_events().len();
-    assert!(ga4 <= of("ga4") && ga4 + unknown >= of("ga4"), "{told}: {ga4} events");
+    assert!(ga4 <= of("ga4") && ga4 + unknown >= of("ga4"), "{title}: {ga4} events");
     world.finish().await;
     unknown > 0
 }
@@ -123,12 +124,12 @@ fn is_harmful(destination: &str) -> bool {
 }
 
 async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviour) {
-    let told = format!("{what:?}: {provider} at request {at}: {behaviour}");
+    let title = format!("{what:?}: {provider} at request {at}: {behaviour}");
     let world = what.accepted().await;
     world.providers.script(provider, vec![Behaviour::Normal; at]);
     world.providers.script(provider, [behaviour.clone()]);
     world.advance(SignedDuration::from_mins(15)).await;
-    let unknown = finish(world, what, &told).await;
+    let unknown = finish(world, what, &title).await;
     let refused = match behaviour {
         Behaviour::Status(_) | Behaviour::Throttle { .. } => true,
         // A page instead of a response says that GA4 never saw it; WhatsApp may have.
@@ -140,7 +141,7 @@ async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviou
         | Behaviour::Hang
         | Behaviour::HangAfterEffect => false,
     };
-    assert_eq!(unknown, is_harmful(provider) && !refused, "{told}");
+    assert_eq!(unknown, is_harmful(provider) && !refused, "{title}");
 }
 
 #[tokio::test]
@@ -162,19 +163,19 @@ async fn a_worker_may_die_at_any_request_to_a_provider() {
         for (provider, requests) in what.requests().await {
             for at in 0..requests {
                 for behaviour in [Behaviour::Hang, Behaviour::HangAfterEffect] {
-                    let told =
+                    let title =
                         format!("{what:?}: a worker dies at {at} of {provider}: {behaviour}");
                     let world = what.accepted().await;
                     world.providers.script(provider, vec![Behaviour::Normal; at]);
                     world.providers.script(provider, [behaviour.clone()]);
                     let worker = world.worker(provider);
                     let work = worker.drain(Patience::None, world.stop_at());
-                    let before = world.calls(provider).len();
+                    let before = world.requests(provider).len();
                     let called = world.providers.until_received(provider, before + at + 1);
-                    assert!(until_it_dies(work, called).await.is_none(), "{told}");
+                    assert!(until_it_dies(work, called).await.is_none(), "{title}");
                     world.advance(SignedDuration::from_mins(15)).await;
-                    let unknown = finish(world, what, &told).await;
-                    assert_eq!(unknown, is_harmful(provider), "{told}");
+                    let unknown = finish(world, what, &title).await;
+                    assert_eq!(unknown, is_harmful(provider), "{title}");
                 }
             }
         }

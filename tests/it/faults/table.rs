@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::{arrived_once, everywhere, until_it_dies};
 use crate::proxy::{Break, Proxy};
-use crate::world::{Answer, World, lead, lead_body};
+use crate::world::{Response, World, lead, lead_body};
 
 /// We make a transaction that was cancelled because others were at work four times in all.
 const TRANSACTION_TRIES: usize = 4;
@@ -111,7 +111,7 @@ impl Walk {
     /// One stage; answers nothing where its process died.
     pub(super) async fn stage<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let calls = self.at..self.at.saturating_add(self.fault.calls);
-        self.proxy.break_calls(calls, self.fault.tries, self.fault.how);
+        self.proxy.break_requests(calls, self.fault.tries, self.fault.how);
         let done = if self.fault.dies {
             until_it_dies(work, self.proxy.held()).await
         } else {
@@ -135,27 +135,27 @@ pub(super) async fn a_minute_of_dispatch(world: &World) {
 }
 
 /// The person sends the form again until it is answered, as the page does.
-async fn submitted(world: &World, first: Option<Answer>, told: &str) {
-    let answer = match first {
-        Some(answer) if answer.status == 503 => {
-            assert_eq!(answer.header("retry-after"), Some("5"), "{told}");
+async fn submitted(world: &World, first: Option<Response>, title: &str) {
+    let response = match first {
+        Some(response) if response.status == 503 => {
+            assert_eq!(response.header("retry-after"), Some("5"), "{title}");
             world.pass(5);
             world.submit(&lead_body()).await
         }
-        Some(answer) => answer,
+        Some(response) => response,
         // No answer: another process gets the same form.
         None => world.deployment(&[]).submit(&lead_body()).await,
     };
-    assert_eq!(answer.lead(), lead(), "{told}");
+    assert_eq!(response.lead(), lead(), "{title}");
     let again = world.submit(&lead_body()).await;
-    assert_eq!(again.header("idempotency-replayed"), Some("true"), "{told}");
-    assert_eq!(again.body, answer.body, "{told}");
+    assert_eq!(again.header("idempotency-replayed"), Some("true"), "{title}");
+    assert_eq!(again.body, response.body, "{title}");
 }
 
 /// A lead's whole way. Answers how many calls each stage had, in how many something broke, and
 /// whether GA4 stayed unknown.
 async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
-    let told = format!("call {at} of each stage, {fault:?}");
+    let title = format!("call {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let mut world = everywhere()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -163,8 +163,8 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
         .start()
         .await;
     world.set_table_patience(fault.patience());
-    let answer = walk.stage(world.deployment(&[]).submit(&lead_body())).await;
-    submitted(&world, answer, &told).await;
+    let response = walk.stage(world.deployment(&[]).submit(&lead_body())).await;
+    submitted(&world, response, &title).await;
     walk.stage(a_minute_of_dispatch(&world)).await;
     // One of them is told of its delivery by name; the others look for what is due.
     let by_name = "segment";
@@ -175,7 +175,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
     let (worker, key) = (world.worker(by_name), world.delivery_key(lead(), by_name).await);
     walk.stage(worker.deliver(&key, world.stop_at())).await;
     world.advance(SignedDuration::from_mins(10)).await;
-    (walk.calls, walk.broken, arrived_once(world, &told).await)
+    (walk.calls, walk.broken, arrived_once(world, &title).await)
 }
 
 /// How many calls each stage has when nothing breaks.

@@ -20,7 +20,7 @@ async fn works_again_after(world: &World, seconds: i64) {
 }
 
 /// How often a person was told something, each message counted.
-fn told_times(world: &World, what: &str) -> usize {
+fn notified_times(world: &World, what: &str) -> usize {
     let received = world.providers.received(MONITORING);
     received.iter().filter(|call| call.body["text"].as_str().unwrap().contains(what)).count()
 }
@@ -28,7 +28,7 @@ fn told_times(world: &World, what: &str) -> usize {
 /// A lead that Segment rejects and for which the CRM refuses our key at first. Answers how many calls
 /// each stage had, in how many something broke, and how many messages were sent more than once.
 async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
-    let told = format!("call {at} of each stage, {fault:?}");
+    let title = format!("call {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let world = World::plan()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -60,15 +60,15 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
     assert_eq!(
         world.states(lead()).await,
         ["crm/lead delivered", "segment/event dead http_400"],
-        "{told}"
+        "{title}"
     );
-    assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1, "{told}");
-    assert_eq!(world.providers.crm_contact_count(), 1, "{told}");
-    let rejected = told_times(&world, "a delivery to segment was given up");
-    let refused = told_times(&world, "crm refuses us");
+    assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1, "{title}");
+    assert_eq!(world.providers.crm_contact_count(), 1, "{title}");
+    let rejected = notified_times(&world, "a delivery to segment was given up");
+    let refused = notified_times(&world, "crm refuses us");
     assert!(
         (1..=2).contains(&rejected) && (1..=2).contains(&refused),
-        "{told}: {rejected} {refused}"
+        "{title}: {rejected} {refused}"
     );
     for provider in ["crm", "segment", MONITORING] {
         world.looks_at(provider);

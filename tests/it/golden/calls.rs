@@ -23,16 +23,16 @@ pub(super) async fn walk(walk: &mut Walk) {
 
 /// Calendly tells, and everybody works.
 async fn calendly(walk: &mut Walk, title: &str, body: &Value) {
-    let answer = walk.world.calendly(body).await;
-    walk.note(title, &answer);
+    let response = walk.world.calendly(body).await;
+    walk.note(title, &response);
     // Two messages to one number are six seconds apart.
     walk.work_after(10).await;
 }
 
 /// Meta tells.
 async fn meta(walk: &mut Walk, title: &str, body: &Value) {
-    let answer = tell(&walk.world, body).await;
-    walk.note(title, &answer);
+    let response = tell(&walk.world, body).await;
+    walk.note(title, &response);
 }
 
 async fn bookings(walk: &mut Walk) {
@@ -40,8 +40,8 @@ async fn bookings(walk: &mut Walk) {
     booked["payload"]["tracking"]["utm_content"] = json!(LEAD);
     booked["payload"]["email"] = json!("ana.particular@example.org");
     calendly(walk, "a call is booked", &booked).await;
-    let answer = walk.world.calendly(&booked).await;
-    walk.note("the same booking again", &answer);
+    let response = walk.world.calendly(&booked).await;
+    walk.note("the same booking again", &response);
     let message = walk.world.providers.whatsapp_messages().remove(0);
     for status in ["sent", "delivered", "read", "delivered"] {
         let body = message.status(status, None, walk.world.now().as_second());
@@ -80,20 +80,20 @@ async fn not_believed(walk: &mut Walk) {
     let other = json!({"event": "routing_form_submission.created", "payload": {}});
     calendly(walk, "an event that is nothing to us", &other).await;
     let body = odd.to_string();
-    let answer = send_signed(&walk.world, "t=1,v1=00", body.as_bytes()).await;
-    walk.note("a booking that is not signed", &answer);
+    let response = send_signed(&walk.world, "t=1,v1=00", body.as_bytes()).await;
+    walk.note("a booking that is not signed", &response);
     let call = ("POST", "calendar-webhook");
-    walk.call("not signed, in Portuguese", call, &[JSON, PORTUGUESE], body.as_bytes()).await;
-    walk.call("another method at the calendar", ("GET", "calendar-webhook"), &[], b"").await;
+    walk.send("not signed, in Portuguese", call, &[JSON, PORTUGUESE], body.as_bytes()).await;
+    walk.send("another method at the calendar", ("GET", "calendar-webhook"), &[], b"").await;
     let large = vec![b' '; 256 * 1024 + 1];
-    walk.call("too large for a webhook", ("POST", "calendar-webhook"), &[JSON], &large).await;
+    walk.send("too large for a webhook", ("POST", "calendar-webhook"), &[JSON], &large).await;
 
     let shake = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=";
     walk.get("a handshake", WEBHOOK, &format!("{shake}whatsapp-verify-token")).await;
     walk.get("a handshake with another token", WEBHOOK, &format!("{shake}another")).await;
-    walk.call("no handshake, in Portuguese", ("GET", WEBHOOK), &[PORTUGUESE], b"").await;
-    walk.call("another method at the webhook", ("PUT", WEBHOOK), &[], b"").await;
-    walk.call("a word that is not signed", ("POST", WEBHOOK), &[JSON], b"{}").await;
+    walk.send("no handshake, in Portuguese", ("GET", WEBHOOK), &[PORTUGUESE], b"").await;
+    walk.send("another method at the webhook", ("PUT", WEBHOOK), &[], b"").await;
+    walk.send("a word that is not signed", ("POST", WEBHOOK), &[JSON], b"{}").await;
     meta(walk, "a word that is not understood", &json!({"object": "page", "entry": []})).await;
     let part = json!({"object": "whatsapp_business_account", "entry": [
         {"changes": [{"field": "messages", "value": {"statuses": ["x"]}}]}]});
@@ -120,7 +120,7 @@ async fn sequences(walk: &mut Walk) {
     walk.authorised("another call under the same name", post, &moved).await;
     let token = format!("Bearer {SERVICE_TOKEN}");
     let headers = [JSON, ("authorization", &*token), PORTUGUESE];
-    walk.call("the same, in Portuguese", post, &headers, moved.to_string().as_bytes()).await;
+    walk.send("the same, in Portuguese", post, &headers, moved.to_string().as_bytes()).await;
     walk.world.pass(10);
     let named = json!({"leadId": davi, "startTime": "2031-05-08T14:00:00-03:00"});
     walk.world.providers.script("whatsapp", [Behaviour::CloseAfterEffect]);
@@ -151,7 +151,7 @@ async fn sequences(walk: &mut Walk) {
     walk.authorised("wrong fields of a call", post, &faults).await;
     walk.authorised("another method at the messages", ("GET", AUTOMATION), &Value::Null).await;
     walk.post("no service token", AUTOMATION, &whole).await;
-    walk.call("no service token, in Portuguese", post, &[JSON, PORTUGUESE], b"{}").await;
+    walk.send("no service token, in Portuguese", post, &[JSON, PORTUGUESE], b"{}").await;
 }
 
 /// What a person wrote who is named like this.
@@ -174,9 +174,9 @@ async fn words(walk: &mut Walk) {
     meta(walk, "a message failed", &davi[0].status("failed", Some(131_026), second)).await;
     meta(walk, "the doubtful one is there", &davi[1].status("delivered", None, second)).await;
     let mut of_username = davi[2].status("read", None, second);
-    let told = of_username.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
-    told.as_object_mut().unwrap().remove("recipient_id");
-    told["recipient_user_id"] = json!("BR.9");
+    let title = of_username.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
+    title.as_object_mut().unwrap().remove("recipient_id");
+    title["recipient_user_id"] = json!("BR.9");
     meta(walk, "a status of somebody with a username", &of_username).await;
     let stop = written("stop", walk, &json!({"from_user_id": "BR.9"}), &json!([]));
     meta(walk, "an opt-out by a business-scoped id", &stop).await;
@@ -202,14 +202,14 @@ async fn syncs(walk: &mut Walk) {
     walk.authorised("a sync of nobody", ("POST", "crm-sync"), &nobody).await;
     walk.authorised("a sync without a lead", ("POST", "crm-sync"), &json!({})).await;
     let off = walk.world.deployment(&[("DESTINATIONS", "crm")]);
-    let answer = off.authorised("mailerlite-sync", &json!({"leadId": LEAD})).await;
-    walk.note("a sync of what is off", &answer);
+    let response = off.authorised("mailerlite-sync", &json!({"leadId": LEAD})).await;
+    walk.note("a sync of what is off", &response);
     let token = format!("Bearer {SERVICE_TOKEN}");
     let headers = [JSON, ("authorization", &*token), PORTUGUESE];
     let body = json!({"leadId": LEAD}).to_string();
-    let answer = off.call("mailerlite-sync", Method::POST, &headers, body.as_bytes()).await;
-    walk.note("a sync of what is off, in Portuguese", &answer);
+    let response = off.send("mailerlite-sync", Method::POST, &headers, body.as_bytes()).await;
+    walk.note("a sync of what is off, in Portuguese", &response);
     let token = [JSON, ("authorization", "Bearer wrong-token")];
-    let answer = walk.world.call("crm-sync", Method::POST, &token, b"").await;
-    walk.note("a wrong service token", &answer);
+    let response = walk.world.send("crm-sync", Method::POST, &token, b"").await;
+    walk.note("a wrong service token", &response);
 }

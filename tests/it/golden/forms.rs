@@ -62,9 +62,9 @@ async fn accepted(walk: &mut Walk) {
     let lead_submit = ("POST", "lead-submit");
     let page = [JSON, BROWSER, ORIGIN, KEY];
     let body = whole().to_string();
-    walk.call("a form with everything", lead_submit, &page, body.as_bytes()).await;
+    walk.send("a form with everything", lead_submit, &page, body.as_bytes()).await;
     walk.work().await;
-    walk.call("the same again", lead_submit, &page, body.as_bytes()).await;
+    walk.send("the same again", lead_submit, &page, body.as_bytes()).await;
     let minimal = json!({"name": "Bia", "email": "Bia@Example.com", "businessType": "outro"});
     walk.post("a form with the least", "lead-submit", &minimal).await;
     for (title, function) in [
@@ -84,9 +84,9 @@ async fn accepted(walk: &mut Walk) {
          &consent.whatsapp=on&website="
     );
     let plain = [("content-type", "application/x-www-form-urlencoded"), BROWSER];
-    walk.call("a plain HTML form", lead_submit, &plain, html.as_bytes()).await;
+    walk.send("a plain HTML form", lead_submit, &plain, html.as_bytes()).await;
     walk.work().await;
-    walk.call("the same again", lead_submit, &plain, html.as_bytes()).await;
+    walk.send("the same again", lead_submit, &plain, html.as_bytes()).await;
 
     let mut other = of("Davi", Some("+55 31 99123-4567"));
     other["leadId"] = json!(LEAD);
@@ -136,46 +136,46 @@ async fn refused(walk: &mut Walk) {
     ];
     for (title, method, headers, body) in calls {
         let call = (method, "lead-submit");
-        walk.call(title, call, &[headers, &[ORIGIN]].concat(), body.as_bytes()).await;
+        walk.send(title, call, &[headers, &[ORIGIN]].concat(), body.as_bytes()).await;
         let title = format!("{title}, in Portuguese");
-        walk.call(&title, call, &[headers, &[PORTUGUESE]].concat(), body.as_bytes()).await;
+        walk.send(&title, call, &[headers, &[PORTUGUESE]].concat(), body.as_bytes()).await;
     }
     for (title, origin) in [
         ("a preflight", ORIGIN),
         ("a preflight from elsewhere", ("origin", "https://elsewhere.example.org")),
     ] {
-        walk.call(title, ("OPTIONS", "lead-submit"), &[origin], b"").await;
+        walk.send(title, ("OPTIONS", "lead-submit"), &[origin], b"").await;
     }
     let unreadable = json!({
         "version": "2.0", "body": "%", "isBase64Encoded": true, "headers": {},
         "requestContext": {"http": {"method": "POST", "path": "/lead-submit"}},
     });
-    let answer = walk.world.invoke("lead-submit", unreadable).await;
-    walk.note_text("an event that is no call", &format!("{answer:#}"));
-    let answer = walk.world.invoke("lead-submit", json!({"ring": true})).await;
-    walk.note_text("a ring at a form", &answer.to_string());
+    let response = walk.world.invoke("lead-submit", unreadable).await;
+    walk.note_text("an event that is no call", &format!("{response:#}"));
+    let response = walk.world.invoke("lead-submit", json!({"ring": true})).await;
+    walk.note_text("a ring at a form", &response.to_string());
 
     let again = json!({"name": "Bia", "email": "bia@example.com", "businessType": "outro"});
     for _ in 0..10 {
         walk.world.submit_from("203.0.113.77", &again).await;
     }
-    let answer = walk.world.submit_from("203.0.113.77", &again).await;
-    walk.note("too many", &answer);
+    let response = walk.world.submit_from("203.0.113.77", &again).await;
+    walk.note("too many", &response);
     let (headers, body) = ([JSON, PORTUGUESE], again.to_string());
-    let answer = walk.world.call_from(
+    let response = walk.world.send_from(
         "203.0.113.77",
         "lead-submit",
         Method::POST,
         &headers,
         body.as_bytes(),
     );
-    let answer = answer.await;
-    walk.note("too many, in Portuguese", &answer);
+    let response = response.await;
+    walk.note("too many, in Portuguese", &response);
     let strange = walk.world.deployment(&[("HASH_KEY", "another-key-of-16-and-more")]);
-    let answer = strange.submit(&again).await;
-    walk.note("a table of another key", &answer);
-    let answer = strange.submit_with(&[PORTUGUESE], &again).await;
-    walk.note("a table of another key, in Portuguese", &answer);
+    let response = strange.submit(&again).await;
+    walk.note("a table of another key", &response);
+    let response = strange.submit_with(&[PORTUGUESE], &again).await;
+    walk.note("a table of another key, in Portuguese", &response);
 }
 
 async fn questionnaire(walk: &mut Walk) {
@@ -184,7 +184,7 @@ async fn questionnaire(walk: &mut Walk) {
     let qualifies = questionnaire_body();
     let call = ("POST", function);
     let body = qualifies.to_string();
-    walk.call("a questionnaire that qualifies", call, &[JSON, BROWSER, ORIGIN], body.as_bytes())
+    walk.send("a questionnaire that qualifies", call, &[JSON, BROWSER, ORIGIN], body.as_bytes())
         .await;
     walk.work().await;
     walk.post("the same questionnaire again", function, &qualifies).await;
@@ -203,13 +203,13 @@ async fn questionnaire(walk: &mut Walk) {
          &responses.urgency=imediata&responses.weeklyHours=10&responses.mainGoal=Tempo"
     );
     let plain = [("content-type", "application/x-www-form-urlencoded"), BROWSER];
-    walk.call("a questionnaire as a plain HTML form", call, &plain, html.as_bytes()).await;
+    walk.send("a questionnaire as a plain HTML form", call, &plain, html.as_bytes()).await;
     walk.work().await;
     let mut unknown = qualifies.clone();
     unknown["email"] = json!("nobody@example.com");
     walk.post("a questionnaire of nobody", function, &unknown).await;
     let body = unknown.to_string();
-    walk.call("the same in Portuguese", call, &[JSON, PORTUGUESE], body.as_bytes()).await;
+    walk.send("the same in Portuguese", call, &[JSON, PORTUGUESE], body.as_bytes()).await;
     walk.post("an empty questionnaire", function, &json!({})).await;
-    walk.call("a preflight of the questionnaire", ("OPTIONS", function), &[ORIGIN], b"").await;
+    walk.send("a preflight of the questionnaire", ("OPTIONS", function), &[ORIGIN], b"").await;
 }

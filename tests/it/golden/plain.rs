@@ -89,16 +89,16 @@ impl Plain {
 fn without_jitter(item: &Value) -> Value {
     let mut plain = item.clone();
     let Some(last) = item["log"]["L"].as_array().and_then(|log| log.last()) else { return plain };
-    let told = |name: &str| last["M"][name]["S"].as_str().unwrap_or_default();
+    let title = |name: &str| last["M"][name]["S"].as_str().unwrap_or_default();
     let second = |time: &str| time.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
-    let (Ok(due), Ok(tried)) = (second(text(item, "due_sk")), second(told("at"))) else {
+    let (Ok(due), Ok(tried)) = (second(text(item, "due_sk")), second(title("at"))) else {
         return plain;
     };
     // A blocked delivery waits for five minutes and up to a tenth of that.
-    let most = |wait: i64| wait + if told("outcome") == "blocked" { wait / 10 } else { wait / 5 };
-    let waits = if ["retry", "blocked"].contains(&told("outcome")) { &WAITS_S[..] } else { &[] };
+    let most = |wait: i64| wait + if title("outcome") == "blocked" { wait / 10 } else { wait / 5 };
+    let waits = if ["retry", "blocked"].contains(&title("outcome")) { &WAITS_S[..] } else { &[] };
     if let Some(wait) = waits.iter().find(|wait| (**wait..=most(**wait)).contains(&(due - tried))) {
-        plain["due_sk"]["S"] = json!(format!("{} + {wait} s and more", told("at")));
+        plain["due_sk"]["S"] = json!(format!("{} + {wait} s and more", title("at")));
     }
     plain
 }

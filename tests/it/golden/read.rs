@@ -104,8 +104,8 @@ async fn what_older_code_stored_is_read() {
     }
     for function in ["health", "metrics"] {
         let headers = [("authorization", &*format!("Bearer {SERVICE_TOKEN}"))];
-        let answer = world.call(function, Method::GET, &headers, b"").await;
-        writeln!(shown, "\n{}", String::from_utf8_lossy(&answer.body)).unwrap();
+        let response = world.send(function, Method::GET, &headers, b"").await;
+        writeln!(shown, "\n{}", String::from_utf8_lossy(&response.body)).unwrap();
     }
     compare("read", &shown);
     world.advance(SignedDuration::from_hours(24 * 15)).await;
@@ -118,13 +118,13 @@ async fn what_older_code_answered_is_answered_again() {
     let headers = [JSON, KEY];
     let form = async |body: &Value| {
         let body = body.to_string();
-        world.call("lead-submit", Method::POST, &headers, body.as_bytes()).await
+        world.send("lead-submit", Method::POST, &headers, body.as_bytes()).await
     };
-    let answer = form(&whole()).await;
-    assert_eq!((answer.status, answer.header("idempotency-replayed")), (200, Some("true")));
+    let response = form(&whole()).await;
+    assert_eq!((response.status, response.header("idempotency-replayed")), (200, Some("true")));
     let expected =
         format!(r#"{{"amandaScore":76,"leadId":"{LEAD}","success":true,"tier":"medium"}}"#);
-    assert_eq!(answer.body, expected);
+    assert_eq!(response.body, expected);
     let mut other = whole();
     other["name"] = json!("Ana Outra");
     assert_eq!(form(&other).await.json()["code"], json!("idempotency_key_reused"));
@@ -139,9 +139,9 @@ async fn what_older_code_answered_is_answered_again() {
         "endTime": "2031-05-06T14:45:00Z", "bookingId": "sala-7",
         "timeZone": "America/Sao_Paulo", "joinUrl": "https://zoom.us/j/1",
     });
-    let answer = world.authorised("whatsapp-automation", &call).await;
-    assert_eq!((answer.status, answer.header("idempotency-replayed")), (200, Some("true")));
-    assert_eq!(answer.json()["deliveries"][0]["slot"], json!("welcome"));
+    let response = world.authorised("whatsapp-automation", &call).await;
+    assert_eq!((response.status, response.header("idempotency-replayed")), (200, Some("true")));
+    assert_eq!(response.json()["deliveries"][0]["slot"], json!("welcome"));
     call["joinUrl"] = json!("https://zoom.us/j/9");
     assert_eq!(world.authorised("whatsapp-automation", &call).await.status, 409);
     // All of that was known, so it left nothing but the rate of its caller.
@@ -173,19 +173,19 @@ async fn what_older_code_stored_is_worked_on() {
     // WhatsApp's word about a message that was in doubt.
     let messages = world.items(&format!("LEAD#{jonas}")).await;
     let doubtful = messages.iter().find(|item| item.get("doubtful_since").is_some()).unwrap();
-    let told = json!({
+    let title = json!({
         "id": "wamid.1", "status": "delivered", "recipient_id": "5561996665555",
         "timestamp": world.now().as_second().to_string(),
         "biz_opaque_callback_data": format!("{jonas}/{}", text(doubtful, "delivery_id")),
     });
     let body = json!({"object": "whatsapp_business_account", "entry": [
-        {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [told]}}]}]});
+        {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [title]}}]}]});
     assert_eq!(tell(&world, &body).await.status, 200);
 
     // A dead one is sent again.
     let crm = trouble::name(&world, "karen@example.com", "crm").await;
-    let answer = replay(&world, &json!({"dryRun": false, "deliveries": [crm]})).await;
-    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let response = replay(&world, &json!({"dryRun": false, "deliveries": [crm]})).await;
+    let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
     assert_eq!(body["deliveries"][0]["replayed"], json!(true), "{body}");
     world.pass(61);
     work(&world).await;

@@ -107,10 +107,10 @@ async fn take(
 
     let url = format!("http://{}{path}", shared.target.get().unwrap());
     let passed_on = shared.http.request(method, url).headers(headers).body(body).send().await;
-    let Ok(answer) = passed_on else { return broken() };
-    let (status, mut headers) = (answer.status(), answer.headers().clone());
+    let Ok(response) = passed_on else { return broken() };
+    let (status, mut headers) = (response.status(), response.headers().clone());
     headers.remove("transfer-encoding");
-    match answer.bytes().await {
+    match response.bytes().await {
         Ok(body) => (status, headers, body).into_response(),
         Err(_) => broken(),
     }

@@ -26,7 +26,7 @@ async fn dead(walk: &mut Walk, arguments: &str) {
     let CommandLine::Dead(command) = CommandLine::try_parse_from(words).unwrap();
     let mut out = Vec::new();
     let done = dead::run(command, &walk.world.store, walk.world.platform(), &mut out).await;
-    done.unwrap_or_else(|error| panic!("{error}\n{}\n{}", walk.answers(), walk.requests()));
+    done.unwrap_or_else(|error| panic!("{error}\n{}\n{}", walk.responses(), walk.requests()));
     walk.note_text(&format!("funil dead {arguments}"), &String::from_utf8(out).unwrap());
 }
 
@@ -60,8 +60,8 @@ async fn deaths(walk: &mut Walk) {
     walk.post("a lead whom everybody refuses", "lead-submit", &of("Fabio", None)).await;
     walk.work_after(5).await;
     walk.schedule("a minute of dispatch", "dispatch").await;
-    let answer = walk.replay("what would be replayed", &json!({})).await;
-    assert!(answer["deliveries"].as_array().is_some_and(|found| found.len() >= 3), "{answer}");
+    let response = walk.replay("what would be replayed", &json!({})).await;
+    assert!(response["deliveries"].as_array().is_some_and(|found| found.len() >= 3), "{response}");
     dead(walk, "list").await;
     let crm = name(&walk.world, "fabio@example.com", "crm").await;
     dead(walk, &format!("show {crm}")).await;
@@ -109,9 +109,9 @@ async fn breaker(walk: &mut Walk) {
 
 async fn monitors(walk: &mut Walk) {
     walk.get("health", "health", "").await;
-    walk.call("health's head", ("HEAD", "health"), &[], b"").await;
+    walk.send("health's head", ("HEAD", "health"), &[], b"").await;
     let wrong = [("authorization", "Bearer wrong-token")];
-    walk.call("health with a wrong token", ("GET", "health"), &wrong, b"").await;
+    walk.send("health with a wrong token", ("GET", "health"), &wrong, b"").await;
     walk.authorised("health with a token", ("GET", "health"), &Value::Null).await;
     walk.authorised("another method at health", ("POST", "health"), &Value::Null).await;
     walk.authorised("metrics", ("GET", "metrics"), &Value::Null).await;
@@ -119,12 +119,12 @@ async fn monitors(walk: &mut Walk) {
     walk.authorised("a call of dispatch", ("POST", "dispatch"), &Value::Null).await;
     walk.get("another method at dispatch", "dispatch", "").await;
     let strange = walk.world.deployment(&[("HASH_KEY", "another-key-of-16-and-more")]);
-    let answer = strange.get("health", "").await;
-    walk.note("health of a table of another key", &answer);
+    let response = strange.get("health", "").await;
+    walk.note("health of a table of another key", &response);
     let token = format!("Bearer {}", crate::world::SERVICE_TOKEN);
     let headers = [("authorization", &*token)];
-    let answer = strange.call("health", Method::GET, &headers, b"").await;
-    walk.note("health of a table of another key, with a token", &answer);
+    let response = strange.send("health", Method::GET, &headers, b"").await;
+    walk.note("health of a table of another key, with a token", &response);
 }
 
 /// Leaves the table with a delivery in every state: retried, blocked, under way, in doubt, dead,

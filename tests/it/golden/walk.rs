@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::recorder::{DOORBELL, Recorder};
-use crate::world::{Answer, CALLER, Deployment, SERVICE_TOKEN, World};
+use crate::world::{CALLER, Deployment, Response, SERVICE_TOKEN, World};
 
 /// Everybody who is sent something.
 const RECEIVERS: [&str; 8] =
@@ -25,7 +25,7 @@ pub(super) struct Walk {
     /// because a form waits for its ring so shortly that it may not be heard.
     pub(super) ringing: Deployment,
     recorder: Recorder,
-    answers: String,
+    responses: String,
     steps: u8,
 }
 
@@ -48,7 +48,7 @@ impl Walk {
             world.looks_at(receiver);
         }
         let ringing = world.deployment(&[("DOORBELL_URL", &recorder.base_url(DOORBELL))]);
-        Self { world, ringing, recorder, answers: String::new(), steps: 0 }
+        Self { world, ringing, recorder, responses: String::new(), steps: 0 }
     }
 
     /// Begins a step.
@@ -59,43 +59,43 @@ impl Walk {
 
     /// Ends a step: its answer is written down, and a second passes, so that no two steps are of one
     /// moment.
-    pub(super) fn note(&mut self, title: &str, answer: &Answer) {
-        let mut headers: Vec<String> = answer
+    pub(super) fn note(&mut self, title: &str, response: &Response) {
+        let mut headers: Vec<String> = response
             .headers
             .iter()
             .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()))
             .collect();
         headers.sort();
-        let body = std::str::from_utf8(&answer.body).unwrap();
-        let text = format!("{}\n{}\n{body}", answer.status, headers.concat());
+        let body = std::str::from_utf8(&response.body).unwrap();
+        let text = format!("{}\n{}\n{body}", response.status, headers.concat());
         self.note_text(title, &text);
     }
 
     /// The same, of what is no HTTP answer.
     pub(super) fn note_text(&mut self, title: &str, text: &str) {
-        writeln!(self.answers, "=== {title}\n{text}\n").unwrap();
+        writeln!(self.responses, "=== {title}\n{text}\n").unwrap();
         self.world.pass(1);
     }
 
     /// Calls a function, as a caller whom nobody has heard of.
-    pub(super) async fn call(
+    pub(super) async fn send(
         &mut self,
         title: &str,
         (method, function): (&str, &str),
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Answer {
+    ) -> Response {
         self.step(title);
         let ip = format!("198.51.100.{}", self.steps);
         let method: Method = method.parse().unwrap();
-        let answer = self.world.call_from(&ip, function, method, headers, body).await;
-        self.note(title, &answer);
-        answer
+        let response = self.world.send_from(&ip, function, method, headers, body).await;
+        self.note(title, &response);
+        response
     }
 
     /// Posts JSON.
-    pub(super) async fn post(&mut self, title: &str, function: &str, body: &Value) -> Answer {
-        self.call(title, ("POST", function), &[JSON], body.to_string().as_bytes()).await
+    pub(super) async fn post(&mut self, title: &str, function: &str, body: &Value) -> Response {
+        self.send(title, ("POST", function), &[JSON], body.to_string().as_bytes()).await
     }
 
     /// Calls as one who knows the service token.
@@ -104,33 +104,33 @@ impl Walk {
         title: &str,
         call: (&str, &str),
         body: &Value,
-    ) -> Answer {
+    ) -> Response {
         let token = format!("Bearer {SERVICE_TOKEN}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.call(title, call, &[JSON, ("authorization", &token)], body.as_bytes()).await
+        self.send(title, call, &[JSON, ("authorization", &token)], body.as_bytes()).await
     }
 
     /// Asks with a query.
     pub(super) async fn get(&mut self, title: &str, function: &str, query: &str) {
         self.step(title);
-        let answer = self.world.get(function, query).await;
-        self.note(title, &answer);
+        let response = self.world.get(function, query).await;
+        self.note(title, &response);
     }
 
     /// Calls `POST /replay` of `dispatch`.
     pub(super) async fn replay(&mut self, title: &str, body: &Value) -> Value {
         self.step(title);
-        let answer = replay(&self.ringing, body).await;
-        self.note_text(title, &format!("{answer:#}"));
-        serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+        let response = replay(&self.ringing, body).await;
+        self.note_text(title, &format!("{response:#}"));
+        serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
     }
 
     /// Invokes a function by the schedule.
     pub(super) async fn schedule(&mut self, title: &str, function: &str) {
         self.step(title);
         let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-        let answer = self.ringing.invoke(function, schedule).await;
-        self.note_text(title, &answer.to_string());
+        let response = self.ringing.invoke(function, schedule).await;
+        self.note_text(title, &response.to_string());
     }
 
     /// Everybody delivers what is due.
@@ -147,8 +147,8 @@ impl Walk {
     }
 
     /// Every answer so far.
-    pub(super) fn answers(&self) -> &str {
-        &self.answers
+    pub(super) fn responses(&self) -> &str {
+        &self.responses
     }
 
     /// Every request so far.

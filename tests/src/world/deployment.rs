@@ -48,9 +48,6 @@ impl Response {
     }
 }
 
-/// The old name of [`Response`].
-pub type Answer = Response;
-
 /// All functions under one environment.
 pub struct Deployment {
     pub(super) functions: Vec<Function>,
@@ -157,29 +154,6 @@ impl Deployment {
     pub async fn submit_from(&self, ip: &str, body: &Value) -> Response {
         let headers = [("content-type", "application/json")];
         self.send_from(ip, "lead-submit", Method::POST, &headers, body.to_string().as_bytes()).await
-    }
-
-    /// The old name of [`Deployment::send_from`].
-    pub async fn call_from(
-        &self,
-        ip: &str,
-        function: &str,
-        method: Method,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Response {
-        self.send_from(ip, function, method, headers, body).await
-    }
-
-    /// The old name of [`Deployment::send`].
-    pub async fn call(
-        &self,
-        function: &str,
-        method: Method,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Response {
-        self.send(function, method, headers, body).await
     }
 
     /// Submits the lead form with more headers.

@@ -11,7 +11,7 @@ use super::history::{plain, text};
 use super::{Known, Watch};
 
 /// A request reads its material at most so long before it leaves, in milliseconds.
-const MATERIAL_LIVES_MS: u128 = 60_000;
+const INPUTS_LIVE_MS: u128 = 60_000;
 
 /// A decision about a purpose.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ impl Watch {
 
     /// Whether a process read, just now, that one of these slots may go to this person.
     pub(super) fn may(&self, process: usize, whose: &Of<'_>, slots: &[Slot]) -> bool {
-        let from = self.now().saturating_sub(MATERIAL_LIVES_MS);
+        let from = self.now().saturating_sub(INPUTS_LIVE_MS);
         let recent = self.reads.iter().rev().take_while(|read| read.at >= from);
         let its = recent.filter(|read| {
             read.process == process
