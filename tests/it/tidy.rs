@@ -109,9 +109,10 @@ fn every_function_is_started_by_the_test_that_they_share() {
     }
 }
 
-/// The rooms of `crates/core`, from the ground up. A room uses only rooms of earlier rows.
-const ROOMS: [&[&str]; 8] = [
-    &["clock", "hash", "json", "pii", "settings", "text"],
+/// The top-level modules of `crates/core`, from the ground up. A module uses only modules of
+/// earlier rows.
+const MODULES: [&[&str]; 8] = [
+    &["clock", "defaults", "hash", "json", "pii", "settings", "text"],
     &["id", "score"],
     &["contact"],
     &["booking", "form", "receipt"],
@@ -147,28 +148,29 @@ fn code_and_test_modules(text: &str) -> (String, Vec<&str>) {
     (code, test_modules)
 }
 
-fn row(room: &str) -> Option<usize> {
-    ROOMS.iter().position(|row| row.contains(&room))
+fn row(module: &str) -> Option<usize> {
+    MODULES.iter().position(|row| row.contains(&module))
 }
 
-/// The rooms that a file of core uses, by its paths from the root of the crate.
-fn rooms_used(code: &str, depth: usize) -> BTreeSet<String> {
-    assert!(!code.contains("crate::{"), "one `use` for each room");
+/// The top-level modules that a file of core uses, by its paths from the root of the crate.
+fn modules_used(code: &str, depth: usize) -> BTreeSet<String> {
+    assert!(!code.contains("crate::{"), "one `use` for each module");
     let code = code.replace(&"super::".repeat(depth), "crate::");
     let paths = code.split("crate::").skip(1);
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names = paths.map(|path| path.split(|c| !is_word(c)).next().unwrap());
-    // An inline module's `super` is the file itself, and what it names there is no room.
+    // An inline module's `super` is the file itself, and what it names there is no top-level
+    // module.
     names.filter(|name| row(name).is_some()).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_rooms_of_core_stand_one_above_the_other() {
+fn the_modules_of_core_stand_one_above_the_other() {
     let src = root().join("crates/core/src");
     let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
-    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    let rooms: BTreeSet<&str> = ROOMS.concat().into_iter().collect();
-    assert_eq!(modules.collect::<BTreeSet<_>>(), rooms);
+    let lines = lib.lines().map(|line| line.strip_prefix("pub ").unwrap_or(line));
+    let declared = lines.filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    assert_eq!(declared.collect::<BTreeSet<_>>(), MODULES.concat().into_iter().collect());
 
     let files = files(&src, "rs");
     let mut for_tests = BTreeSet::new();
@@ -185,12 +187,12 @@ fn the_rooms_of_core_stand_one_above_the_other() {
         }
         let module: Vec<&str> =
             module.strip_prefix(&src).unwrap().iter().map(|name| name.to_str().unwrap()).collect();
-        let room = module[0];
-        for used in rooms_used(&code_and_test_modules(text).0, module.len()) {
+        let top_level = module[0];
+        for used in modules_used(&code_and_test_modules(text).0, module.len()) {
             let shown = module.join("/");
-            if used != room {
+            if used != top_level {
                 uses += 1;
-                if row(&used) >= row(room) {
+                if row(&used) >= row(top_level) {
                     broken.push(format!("{shown} uses {used}"));
                 }
             }
@@ -201,6 +203,18 @@ fn the_rooms_of_core_stand_one_above_the_other() {
 }
 
 #[test]
+fn the_architecture_lists_the_modules_of_core_in_their_order() {
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let listed = architecture.split("top-level modules of the core").nth(1).unwrap();
+    // The second paragraph. What a row is about comes after its names and more spaces.
+    let listed = listed.split("\n\n").nth(1).unwrap().lines().map(|line| {
+        let names = line.trim().split("    ").next().unwrap();
+        names.split_whitespace().collect::<Vec<_>>()
+    });
+    assert_eq!(listed.collect::<Vec<_>>(), MODULES.iter().rev().copied().collect::<Vec<_>>());
+}
+
+#[test]
 fn paths_of_tests_and_comments_are_no_uses() {
     let text = "use super::id::LeadId;\n// crate::replay\n#[cfg(test)]\npub(crate) mod samples;\n\
         fn f() -> crate::clock::Clock {\n    #[cfg(test)]\n    use crate::site::Site;\n}\n\
@@ -208,8 +222,8 @@ fn paths_of_tests_and_comments_are_no_uses() {
         fn g(_: crate::pii::Pii<()>) {}\n";
     let (code, modules) = code_and_test_modules(text);
     assert_eq!(modules, ["samples"]);
-    assert_eq!(rooms_used(&code, 1), ["clock", "id", "pii"].map(str::to_owned).into());
-    assert_eq!(rooms_used(&code, 2), ["clock", "pii"].map(str::to_owned).into());
+    assert_eq!(modules_used(&code, 1), ["clock", "id", "pii"].map(str::to_owned).into());
+    assert_eq!(modules_used(&code, 2), ["clock", "pii"].map(str::to_owned).into());
 }
 
 /// Our Rust and Markdown files.
@@ -225,27 +239,33 @@ fn our_texts() -> Vec<(PathBuf, String)> {
     texts
 }
 
+/// Whether a line of a file in a folder at this depth has a relative path that leads out of the
+/// repository.
+fn leads_outside(line: &str, depth: usize) -> bool {
+    line.contains(&"../".repeat(depth + 1))
+}
+
+/// Whether a line points to a document by the number of a section. Ours have headings.
+fn names_a_section_by_number(line: &str) -> bool {
+    let mut after = line.split(".md").skip(1);
+    after.any(|rest| rest.trim_start_matches(['`', ')', ',', ' ']).starts_with('§'))
+}
+
 #[test]
 fn no_file_mentions_a_document_outside_the_repository() {
-    // In two pieces, so that this file does not hold them.
-    let outside = [
-        ("provider-apis", ".md"),
-        ("platforms.md", " §"),
-        ("platforms.md`", " §"),
-        ("design", " §"),
-        ("model-", "codebases"),
-        ("../", "shared"),
-    ]
-    .map(|(one, two)| format!("{one}{two}"));
     let mut found = Vec::new();
     for (path, text) in our_texts() {
+        let depth = path.strip_prefix(root()).unwrap().components().count() - 1;
         for (index, line) in text.lines().enumerate() {
-            if outside.iter().any(|name| line.contains(name)) {
+            if leads_outside(line, depth) || names_a_section_by_number(line) {
                 found.push(format!("{}:{}", path.display(), index + 1));
             }
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+    assert!(leads_outside("../x", 0) && leads_outside("[x](../../x)", 1));
+    assert!(!leads_outside("../x", 1) && !names_a_section_by_number("`x.md` (LGPD art. 8 §2)"));
+    assert!(names_a_section_by_number(concat!("`x.md", "` §2")));
 }
 
 /// Where a document is named and a heading of it in quotes: both.
@@ -318,7 +338,7 @@ fn the_configuration_names_every_variable_and_no_other() {
     }
     let read: BTreeSet<_> = read.difference(&platform).cloned().collect();
     let readme = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    let table = readme.split("## Configuration").nth(1).unwrap().split("\n## ").next().unwrap();
+    let table = readme.split("## Variables").nth(1).unwrap().split("\n## ").next().unwrap();
     assert_eq!(variables(table, '`'), read);
 }
 
