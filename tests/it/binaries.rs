@@ -306,7 +306,7 @@ async fn kill_during_its_request(place: &Place, destination: &Destination) {
 
 /// Kills the function of every destination that has deliveries of a lead, and lets `dispatch` run
 /// until they are settled. Returns the names of these destinations.
-async fn kill_and_sweep(
+async fn kill_and_dispatch(
     place: &Place,
     lead_id: LeadId,
     rung: &Mutex<BTreeSet<String>>,
@@ -324,15 +324,15 @@ async fn kill_and_sweep(
 
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     let mut dispatch = place.start("dispatch").await;
-    // While the leases last, a sweep does not do again what the killed functions had begun.
+    // While the leases last, `dispatch` does not do again what the killed functions had begun.
     for _ in 0..4 {
         dispatch.invoke(schedule.clone(), TIME_S).await.unwrap();
         place.run_rung(rung).await;
         place.end_leases(lead_id).await;
     }
     let soon = after(place.platform.clock.now(), 3600);
-    let swept = place.store.journey(lead_id).await.unwrap().unwrap().deliveries;
-    for delivery in swept.iter().filter(|one| one.due_at().is_none_or(|due_at| due_at < soon)) {
+    let settled = place.store.journey(lead_id).await.unwrap().unwrap().deliveries;
+    for delivery in settled.iter().filter(|one| one.due_at().is_none_or(|due_at| due_at < soon)) {
         let expected = match destination::find(&delivery.destination).unwrap().when_unknown {
             WhenUnknown::Never => StateKind::Delivered,
             WhenUnknown::Final | WhenUnknown::NeedsPerson => StateKind::Unknown,
@@ -343,7 +343,7 @@ async fn kill_and_sweep(
 }
 
 #[tokio::test]
-async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_sweeps() {
+async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_runs_of_dispatch() {
     let mut place = Place::new().await;
     let (url, rung) = doorbell().await;
     place.env.insert("DOORBELL_URL".to_owned(), url);
@@ -356,7 +356,7 @@ async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_sw
     let mut intake = place.start("lead-submit").await;
     let response = intake.invoke(sample_event("http-v2", &body), TIME_S).await.unwrap();
     assert_eq!(response["statusCode"], 200, "{response}");
-    let mut killed = kill_and_sweep(&place, lead_id, &rung).await;
+    let mut killed = kill_and_dispatch(&place, lead_id, &rung).await;
     assert_eq!(place.providers.crm_contact_count(), 1);
     assert_eq!(place.providers.crm_triggers(&lead_id.to_string()).values().sum::<u32>(), 1);
     assert_eq!(place.providers.received("ga4").len(), 1, "it is never sent again");
@@ -374,7 +374,7 @@ async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_sw
     let mut webhook = place.start("calendar-webhook").await;
     let response = webhook.invoke(event, TIME_S).await.unwrap();
     assert_eq!(response["statusCode"], 200, "{response}");
-    killed.extend(kill_and_sweep(&place, lead_id, &rung).await);
+    killed.extend(kill_and_dispatch(&place, lead_id, &rung).await);
     assert_eq!(place.providers.meta_events().len(), 1, "Meta leaves out the repeated event");
     assert_eq!(place.providers.received("whatsapp").len(), 1, "it is never sent again");
     let all: BTreeSet<&str> = destination::ALL.iter().map(|one| one.name).collect();

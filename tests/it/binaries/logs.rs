@@ -126,7 +126,7 @@ async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<
     let mut dispatch = place.start("dispatch").await;
     assert_eq!(dispatch.invoke(ring(), TIME_S).await.unwrap(), json!({"rung": []}), "{when}");
     let dispatch = Written::of(dispatch, "dispatch", &when).await;
-    assert_eq!(dispatch.count("a ring failed"), due.len(), "{:?}", dispatch.lines);
+    assert_eq!(dispatch.count("the ring of "), due.len(), "{:?}", dispatch.lines);
     written.push(dispatch);
 
     let deliveries = destination::ALL.iter().map(|destination| {
@@ -296,7 +296,7 @@ async fn refused(place: Place) -> Vec<Written> {
         assert_nothing_in(what, &response.to_string());
     }
     let intake = Written::of(intake, "lead-submit", "refusing").await;
-    assert_eq!(intake.count("answered a repeated submission"), 1, "{:?}", intake.lines);
+    assert_eq!(intake.count("responded to a duplicate submission"), 1, "{:?}", intake.lines);
     assert_eq!(intake.counted("Duplicates"), 1, "{:?}", intake.lines);
     let crm = Written::of(crm, "crm-sync", "refusing").await;
     assert_eq!(crm.count(SETTLED), 1, "{:?}", crm.lines);

@@ -61,7 +61,7 @@ pub(crate) trait Form: Send + Sync + 'static {
     fn fingerprint(content: &Self::Content) -> String;
     /// The response to a submission under the lead id that it asks for; a robot gets it too.
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
-    /// Keeps the submission with [`Intake::accept`], and answers with the response to give.
+    /// Keeps the submission with [`Intake::accept`], and returns the response.
     fn keep(
         &self,
         submission: &Submission<Self::Content>,
@@ -156,7 +156,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     let (accepted, response) = match Honeypot::of(&body) {
         Honeypot::Empty => form.keep(&submission).await?,
         Honeypot::Filled => {
-            intake.set_aside(&submission, form.response(&submission), request).await?
+            intake.quarantine(&submission, form.response(&submission), request).await?
         }
     };
     match accepted {
@@ -166,7 +166,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
                 function = F::NAME,
                 Duplicates = 1,
                 at_ms = now.as_millisecond(),
-                "answered a duplicate submission to {} from its receipt",
+                "responded to a duplicate submission to {} from its receipt",
                 F::NAME
             );
             let mut response = http_response(&stored);
@@ -267,7 +267,7 @@ impl Intake {
     }
 
     /// Gives a robot the usual response, and keeps its submission for a person to look at.
-    async fn set_aside<C>(
+    async fn quarantine<C>(
         &self,
         submission: &Submission<C>,
         response: StoredResponse,
@@ -286,7 +286,8 @@ impl Intake {
         };
         let (now, entropy) = (submission.now, &*self.app.platform.entropy);
         let accepted = self.app.store.quarantine(&quarantined, &receipt, now, entropy).await?;
-        // Nothing is due, but a robot must not be told by a faster response.
+        // Nothing is due. It rings all the same, so that a robot cannot recognise its response by
+        // being faster.
         if accepted == Accepted::Kept {
             self.app.ring().await;
         }

@@ -2,7 +2,7 @@
 //! to an authentic request, receipts, and the quarantine for what is authentic and not understood.
 //!
 //! A [`Webhook`] says what is its own. Providers switch a subscription off that fails for long, so
-//! an authentic request is never answered 4xx, and 5xx only where something is not kept. Must not
+//! an authentic request never gets a 4xx, and 5xx only where something is not kept. Must not
 //! know any provider.
 
 use std::future::Future;
@@ -58,7 +58,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Kept, StoreError>> + Send;
 
-    /// Answers a GET, by which some providers learn that the address is ours.
+    /// Responds to a GET, by which some providers learn that the address is ours.
     fn handshake(&self, _request: &HttpRequest) -> Result<HttpResponse, Problem> {
         Err(Problem::Method(Self::METHODS))
     }
@@ -129,10 +129,10 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
             Err(why) => Kept::Quarantine(why),
         };
         match kept {
-            Kept::Accepted(accepted) => answered::<W>(&accepted, now),
-            Kept::Parts { incomplete, quarantine } => {
-                if let Some(why) = quarantine {
-                    set_aside::<W>(app, request, why, now).await?;
+            Kept::Accepted(accepted) => response_to::<W>(&accepted, now),
+            Kept::Parts { incomplete, quarantine: unread } => {
+                if let Some(why) = unread {
+                    quarantine::<W>(app, request, why, now).await?;
                 }
                 if incomplete { Err(Problem::Unavailable) } else { Ok(received()) }
             }
@@ -145,15 +145,15 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
                 Ok(received())
             }
             Kept::Quarantine(why) => {
-                let accepted = set_aside::<W>(app, request, why, now).await?;
-                answered::<W>(&accepted, now)
+                let accepted = quarantine::<W>(app, request, why, now).await?;
+                response_to::<W>(&accepted, now)
             }
         }
     }
 }
 
 /// The response to a request that one transaction decided about.
-fn answered<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpResponse, Problem> {
+fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpResponse, Problem> {
     match accepted {
         Accepted::Kept => Ok(received()),
         Accepted::Duplicate(_) => {
@@ -161,7 +161,7 @@ fn answered<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRespo
                 function = W::NAME,
                 Duplicates = 1,
                 at_ms = now.as_millisecond(),
-                "answered a duplicate request to {} from its receipt",
+                "responded to a duplicate request to {} from its receipt",
                 W::NAME
             );
             Ok(received())
@@ -171,7 +171,7 @@ fn answered<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRespo
         Accepted::Overtaken | Accepted::NoSuchLead | Accepted::OtherEmail | Accepted::KeyReused => {
             tracing::warn!(
                 function = W::NAME,
-                "others wrote to the same lead at the same time; {} answers 503",
+                "others wrote to the same lead at the same time; {} responds 503",
                 W::NAME
             );
             Err(Problem::Unavailable)
@@ -189,7 +189,7 @@ pub(crate) fn secrets(settings: &mut Settings<'_>, name: &str) -> Option<Vec<Sec
 }
 
 /// Keeps an authentic request whole for a person, once however often it comes.
-async fn set_aside<W: Webhook>(
+async fn quarantine<W: Webhook>(
     app: &App,
     request: &HttpRequest,
     why: NotUnderstood,

@@ -31,7 +31,7 @@ use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{Trigger, batch_item_failures};
 
-/// Delivers one delivery, or everything that is due, and answers how many were settled.
+/// Delivers one delivery, or everything that is due, and returns how many were settled.
 type Work = dyn Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
     + Send
     + Sync;
@@ -129,7 +129,7 @@ impl HttpEndpoint for Deliver {
 }
 
 impl Deliver {
-    /// Brings one lead up to date, or delivers now what is pending for it, and answers with what
+    /// Brings one lead up to date, or delivers now what is pending for it, and responds with what
     /// became of it.
     async fn deliver_lead(
         &self,
@@ -178,7 +178,7 @@ impl Deliver {
         Ok(sequence.response)
     }
 
-    /// Accepts a sync of this destination, delivers it, and answers with its deliveries.
+    /// Accepts a sync of this destination, delivers it, and returns its deliveries.
     async fn sync(&self, lead: &Lead, stop_at: Timestamp) -> Result<Vec<Delivery>, Problem> {
         let now = self.app.platform.clock.now();
         let entropy = &*self.app.platform.entropy;
@@ -219,8 +219,7 @@ impl Deliver {
         keys: Vec<DeliveryKey>,
         stop_at: Timestamp,
     ) -> Result<Vec<Delivery>, Problem> {
-        // The caller waits, so this takes half of the function's time; the schedule does what is
-        // left.
+        // The sender waits, so this takes at most 30 s; the schedule does the rest.
         let stop_at = stop_at.min(after(self.app.platform.clock.now(), 30));
         for key in &keys {
             (self.work)(Some(key.clone()), stop_at).await?;

@@ -34,7 +34,7 @@ const SOON_S: i64 = 60;
 /// How long something may be due before a person is notified, in seconds.
 const BACKLOG_S: i64 = 15 * 60;
 
-/// Sends the alerts that are due, and answers how many messages went out.
+/// Sends the alerts that are due, and returns how many messages went out.
 type Notify = dyn Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync;
 
 struct Dispatch {
@@ -138,7 +138,7 @@ impl Dispatch {
         batch_item_failures(&[])
     }
 
-    /// Rings every destination of the registry that has something due, and answers with their
+    /// Rings every destination of the registry that has something due, and returns their
     /// functions.
     async fn ring_due(&self) -> Result<Vec<&'static str>, StoreError> {
         self.app.store.ready(&self.app.config.hash_key).await?;

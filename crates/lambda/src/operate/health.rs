@@ -1,8 +1,7 @@
 //! `health`: whether Funil can do its job, for monitors; and how each destination stands, for those
 //! who show the service token.
 //!
-//! It reads the table and calls no provider. Its path does not matter: `/api/health/webhooks` is
-//! the same.
+//! It reads the table and contacts no provider. Its path does not matter.
 
 use funil_core::delivery::breaker::Condition;
 use funil_core::settings::{ConfigError, Env};
@@ -87,7 +86,7 @@ fn response(found: Result<Value, StoreError>, authorised: bool) -> HttpResponse 
             json_response(StatusCode::OK, &body)
         }
         Err(error) => {
-            tracing::error!(error = %error, "the table failed, so health answers 503");
+            tracing::error!(error = %error, "the table failed, so the response of health is 503");
             let mut body = json!({"status": "unavailable"});
             if authorised {
                 body["table"] = json!({"ok": false, "error": error.to_string()});

@@ -20,7 +20,7 @@ const OFF_BATCH: i32 = 25;
 /// Dead deliveries older than this, in seconds, raise no alert any more.
 const DEATHS_S: i64 = 24 * 60 * 60;
 
-/// Keeps house for every destination of the registry. `backlog_s` is how long, in seconds,
+/// Does the housekeeping for every destination. `backlog_s` is how long, in seconds,
 /// something may be due before a person is notified.
 pub(crate) async fn keep_house(app: &App, backlog_s: i64) -> Result<(), StoreError> {
     let now = app.platform.clock.now();

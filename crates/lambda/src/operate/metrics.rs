@@ -1,7 +1,7 @@
 //! `metrics`: the backlog as gauges, in Prometheus' text format 0.0.4.
 //!
 //! Gauges only, read from the table: totals are counted from log lines, because no function
-//! remembers anything. Calls no provider.
+//! remembers anything. Contacts no provider.
 
 use funil_core::settings::{ConfigError, Env};
 use funil_store::{Counted, Platform};

@@ -182,9 +182,9 @@ pub async fn replay(
         by,
         reason: delivery.reason_text(),
     };
-    let told = decision(platform, &judged.ended, data.into(), now);
+    let recorded = decision(platform, &judged.ended, data.into(), now);
     let deadline = replay_deadline(destination, delivery, event, now);
-    store.revive(delivery, deadline, &told, &*platform.entropy).await
+    store.revive(delivery, deadline, &recorded, &*platform.entropy).await
 }
 
 /// Settles a delivery that ended as a person decides. Returns whether nobody had changed it
@@ -208,8 +208,8 @@ pub async fn settle(
         verdict,
         reason: delivery.reason_text(),
     };
-    let told = decision(platform, ended, data.into(), platform.clock.now());
-    store.settle_by_person(delivery, verdict, &told, &*platform.entropy).await
+    let recorded = decision(platform, ended, data.into(), platform.clock.now());
+    store.settle_by_person(delivery, verdict, &recorded, &*platform.entropy).await
 }
 
 fn decision(platform: &Platform, ended: &Ended, data: EventData, now: Timestamp) -> Event {

@@ -1,7 +1,7 @@
 //! How every destination stands, read from the table: what `health` and `metrics` report.
 //!
 //! A handful of small queries for each destination, all at once; nothing is scanned and no provider
-//! is called. Must not know how it is shown.
+//! is contacted. Must not know how it is shown.
 
 use funil_core::delivery::breaker::Breaker;
 use funil_core::destination::{self, Destination};

@@ -178,8 +178,7 @@ fn read(found: &Item) -> Option<Alert> {
         destination: item::text(found, "destination")?.to_owned(),
         kind: AlertKind::ALL.into_iter().find(|kind| kind.name() == name)?,
         since,
-        // An alert that older code raised has no `first_at`.
-        first_at: item::text(found, "first_at").and_then(|at| at.parse().ok()).unwrap_or(since),
+        first_at: item::text(found, "first_at")?.parse().ok()?,
         count: item::number(found, "count")?,
         notified: item::number(found, "told").unwrap_or(0),
         example: item::text(found, "example").map(str::to_owned),

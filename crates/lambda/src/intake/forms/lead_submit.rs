@@ -76,7 +76,7 @@ impl Form for LeadSubmit {
     }
 
     fn response(&self, submission: &Submission<ScoredLead>) -> StoredResponse {
-        self.answer_as(submission, submission.content.lead_id)
+        self.response_as(submission, submission.content.lead_id)
     }
 
     /// Keeps a lead. A supplied id that belongs to another e-mail is not an error: the lead is then
@@ -100,7 +100,7 @@ impl LeadSubmit {
         LeadId::from_email(self.intake.hash(), &form.email)
     }
 
-    fn answer_as(&self, submission: &Submission<ScoredLead>, lead_id: LeadId) -> StoredResponse {
+    fn response_as(&self, submission: &Submission<ScoredLead>, lead_id: LeadId) -> StoredResponse {
         let score = &submission.content.score;
         let body = json!({
             "success": true,
@@ -128,7 +128,7 @@ impl LeadSubmit {
             data: data.into(),
             consent: form.consent.as_ref(),
             consent_when_absent: &self.intake.config.consent_when_absent,
-            response: self.answer_as(submission, lead_id),
+            response: self.response_as(submission, lead_id),
         };
         self.intake.accept(submission, effect).await
     }

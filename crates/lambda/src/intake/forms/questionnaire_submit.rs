@@ -75,7 +75,7 @@ impl Form for QuestionnaireSubmit {
     }
 
     fn response(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredResponse {
-        self.answer_to(submission, submission.content.form.name.as_ref())
+        self.response_for(submission, submission.content.form.name.as_ref())
     }
 
     /// Keeps the answers on the lead, which has to exist with this e-mail. Without a consent object
@@ -95,7 +95,7 @@ impl Form for QuestionnaireSubmit {
             changes: LeadChanges::of_questionnaire(completed, submission.now),
             consent: completed.form.consent.as_ref(),
             consent_when_absent: &[],
-            response: self.answer_to(submission, name.as_ref()),
+            response: self.response_for(submission, name.as_ref()),
         };
         self.intake.accept(submission, effect).await
     }
@@ -103,7 +103,7 @@ impl Form for QuestionnaireSubmit {
 
 impl QuestionnaireSubmit {
     /// The response, with a booking link for a person of this name.
-    fn answer_to(
+    fn response_for(
         &self,
         submission: &Submission<QuestionnaireCompleted>,
         name: Option<&Text>,

@@ -1,7 +1,7 @@
 //! `calendar-webhook`: Calendly reports that a call was booked, canceled, moved or missed.
 //!
 //! Finds the lead of the booking and keeps what happened; somebody who booked and is no lead
-//! becomes one. Calls no provider. Calendly switches a subscription off that fails for a day
+//! becomes one. Contacts no provider. Calendly switches a subscription off that fails for a day
 //! (`docs/providers.md`, "Calendly").
 
 use funil_core::contact::consent::ConsentChanges;

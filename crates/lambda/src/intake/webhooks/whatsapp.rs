@@ -1,8 +1,8 @@
-//! `whatsapp-webhook`: Meta reports how far our messages came, and what people wrote back.
+//! `whatsapp-webhook`: Meta reports the status of our messages, and what people wrote back.
 //!
 //! A status update moves its delivery forward. An opt-out revokes the person's consent at once,
 //! under every name that they are known by, and withdraws what is queued for them. Everything here
-//! may be done twice, so there is no receipt: what could not be kept is answered 503, and Meta
+//! may be done twice, so there is no receipt: what could not be kept gets 503, and Meta
 //! sends the whole request again. Nothing else that people write is kept.
 
 use std::collections::{BTreeSet, HashSet};
@@ -109,7 +109,7 @@ impl Webhook for WhatsAppWebhook {
         Ok(Kept::Parts { incomplete: taken == Taken::NotAll, quarantine })
     }
 
-    /// Answers the handshake by which Meta learns that this address is ours.
+    /// Responds to the handshake by which Meta learns that this address is ours.
     fn handshake(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         let handshake = Handshake::parse(&request.query).ok_or(Problem::WrongVerifyToken)?;
         if !guard::is_one_of(handshake.token, std::slice::from_ref(&self.verify_token)) {
@@ -311,7 +311,7 @@ impl WhatsAppWebhook {
 }
 
 impl Taken {
-    /// Combines two results. A table that does not answer fails the whole request at once; an item
+    /// Combines two results. A table that does not respond fails the whole request at once; an item
     /// that cannot be read holds up no other part.
     fn and(self, next: Result<Self, StoreError>) -> Result<Self, StoreError> {
         match next {
