@@ -46,7 +46,7 @@ function showResult(received) {
   const bad = received.webhooks.filter((w) => w.status !== 200);
   $("status").textContent = bad.length
     ? `O Funil respondeu ${bad.map((w) => w.status).join(", ")}.`
-    : "Pronto: o Funil recebeu o webhook. Veja as mensagens no palco.";
+    : "Pronto: o Funil recebeu o webhook. Veja as mensagens no console.";
 }
 
 async function act(body) {
@@ -56,7 +56,7 @@ async function act(body) {
     showResult(await ask("/stage/calendar", body));
   } catch (error) {
     $("status").textContent = "";
-    $("alert").textContent = `Não deu certo: ${error.message || "sem resposta do palco"}`;
+    $("alert").textContent = `Não deu certo: ${error.message || "sem resposta do console"}`;
     $("alert").hidden = false;
   }
   await draw();

@@ -293,7 +293,7 @@ async function moveClock(body) {
     clockState = await send("/stage/clock", body);
     clockTrouble = "";
   } catch (error) {
-    clockTrouble = error.message || "O palco não respondeu.";
+    clockTrouble = error.message || "O console não respondeu.";
   }
   clockMoving = false;
   drawClock();
@@ -502,7 +502,7 @@ async function poll() {
   if (mine !== round) return; // a newer round has started
   const lost = results.some((r) => r.status === "rejected");
   $("link").classList.toggle("lost", lost);
-  const text = lost ? "Sem resposta do palco; tentando de novo" : "Ao vivo";
+  const text = lost ? "Sem resposta do console; tentando de novo" : "Ao vivo";
   if ($("link").textContent !== text) $("link").textContent = text;
   const pending = results[1].value === true;
   timer = setTimeout(poll, pending && document.visibilityState === "visible" ? FAST_MS : SLOW_MS);

@@ -40,7 +40,7 @@ use crate::simulated::Providers;
 pub use environment::{DEV_HASH_KEY, DevEnvironment, TABLE};
 
 /// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
-const SWEEP: Duration = Duration::from_secs(10);
+const DISPATCH_INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum size of a request, in bytes.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -108,7 +108,7 @@ pub struct DevServer {
     address: SocketAddr,
     environment: DevEnvironment,
     serving: JoinHandle<()>,
-    sweeping: JoinHandle<()>,
+    scheduling: JoinHandle<()>,
     notifying: JoinHandle<()>,
     emulator: Option<Emulator>,
 }
@@ -116,7 +116,7 @@ pub struct DevServer {
 impl Drop for DevServer {
     fn drop(&mut self) {
         self.serving.abort();
-        self.sweeping.abort();
+        self.scheduling.abort();
         self.notifying.abort();
     }
 }
@@ -178,8 +178,8 @@ impl DevServer {
             }
         });
         let notifying = tokio::spawn(messages::send_status_updates(Arc::clone(&shared)));
-        let sweeping = tokio::spawn(functions_route::sweep(shared, SWEEP));
-        Ok(Self { address, environment, serving, sweeping, notifying, emulator: Some(emulator) })
+        let scheduling = tokio::spawn(functions_route::schedule(shared, DISPATCH_INTERVAL));
+        Ok(Self { address, environment, serving, scheduling, notifying, emulator: Some(emulator) })
     }
 
     fn store(env: &funil_core::settings::Env, platform: &Platform) -> Result<Store, ConfigError> {
@@ -212,7 +212,7 @@ impl DevServer {
     /// Stops the server. Returns when the table's file is closed.
     pub async fn stop(mut self) -> Result<(), DevServerError> {
         self.serving.abort();
-        self.sweeping.abort();
+        self.scheduling.abort();
         self.notifying.abort();
         match self.emulator.take() {
             Some(emulator) => Ok(emulator.stop().await?),

@@ -96,7 +96,7 @@ pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<
     if let Err(error) = shared.clock.move_ahead(seconds) {
         tracing::error!(error = %error, "a move of the clock by {seconds} s was not written to its file");
     }
-    functions_route::sweep_once(&shared).await;
+    functions_route::dispatch_once(&shared).await;
     show(State(shared)).await
 }
 

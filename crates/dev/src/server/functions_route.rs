@@ -166,16 +166,16 @@ fn add_lead(shared: &Shared, body: &[u8]) {
 }
 
 /// Runs `dispatch` at regular intervals, as the schedule of a deployment does.
-pub(super) async fn sweep(shared: Arc<Shared>, every: Duration) {
+pub(super) async fn schedule(shared: Arc<Shared>, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
-        sweep_once(&shared).await;
+        dispatch_once(&shared).await;
     }
 }
 
 /// Runs `dispatch` once, which rings the destinations with due deliveries.
-pub(super) async fn sweep_once(shared: &Shared) {
+pub(super) async fn dispatch_once(shared: &Shared) {
     if let Some(base) = &shared.functions_at {
         let url = endpoint(base, &["dispatch"]);
         let ring = shared.platform.http.post(url).bearer_auth(shared.token.expose());

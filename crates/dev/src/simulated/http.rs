@@ -108,13 +108,13 @@ impl Shared {
         // It is created under the lock, so that no release is missed.
         let released = Arc::clone(&desk.hung).notified_owned();
         let (response, applied) = if let Some(response) = fixed_response(&behaviour) {
-            received.note = format!("told to {}", response.note);
+            received.note = format!("behaviour: {}", response.note);
             (response, false)
         } else {
             let response = world.apply(&received, size);
             received.note.clone_from(&response.note);
             if !behaviour.responds() {
-                received.note.push_str("; told to answer nothing");
+                received.note.push_str("; behaviour: no response");
             }
             let applied = response.is_success();
             (response, applied)
@@ -145,14 +145,14 @@ fn fixed_response(behaviour: &Behaviour) -> Option<ProviderResponse> {
     match behaviour {
         Behaviour::Normal | Behaviour::HangAfterEffect | Behaviour::CloseAfterEffect => None,
         Behaviour::Status(status) => {
-            let body = json!({"message": message(*status).unwrap_or("Told to.")});
-            Some(ProviderResponse::json(*status, body, format!("answer {status}")))
+            let body = json!({"message": message(*status).unwrap_or("Simulated.")});
+            Some(ProviderResponse::json(*status, body, format!("status {status}")))
         }
         Behaviour::StatusWith { status, headers, body } => Some(ProviderResponse {
             status: *status,
             headers: headers.clone(),
             body: Some(Body::Text(body.clone())),
-            note: format!("answer {status}"),
+            note: format!("status {status}"),
         }),
         Behaviour::Throttle { retry_after_s } => {
             // The body is MailerLite's, the headers are those of MailerLite and of Segment.
@@ -172,7 +172,7 @@ fn fixed_response(behaviour: &Behaviour) -> Option<ProviderResponse> {
             status: 200,
             headers: vec![("content-type".to_owned(), "text/html".to_owned())],
             body: Some(Body::Text("<html><body>Welcome to nginx!</body></html>".to_owned())),
-            note: "answer garbage".to_owned(),
+            note: "garbage".to_owned(),
         }),
         Behaviour::Hang => Some(ProviderResponse::empty(200, "hang")),
         Behaviour::CloseConnection => Some(ProviderResponse::empty(200, "close the connection")),
@@ -236,7 +236,8 @@ fn respond(given: ProviderResponse) -> Response {
 /// A response that makes the server close the connection before it has sent the first byte. Its
 /// body fails at once.
 fn closed() -> Response {
-    let failing =
-        futures::stream::once(async { Err::<Bytes, _>(io::Error::other("told to close")) });
+    let failing = futures::stream::once(async {
+        Err::<Bytes, _>(io::Error::other("closed by its behaviour"))
+    });
     axum::body::Body::from_stream(failing).into_response()
 }

@@ -19,7 +19,7 @@ async fn a_status_is_the_response_and_nothing_is_applied() {
         assert_eq!(caller.send("POST /crm", lead()).await.unwrap().status, status);
         let received = caller.providers.received("crm").pop().unwrap();
         assert_eq!(received.status, Some(status));
-        assert_eq!(received.note, format!("told to answer {status}"));
+        assert_eq!(received.note, format!("behaviour: status {status}"));
     }
     assert_eq!(caller.providers.crm_contact("l1"), None);
 }
@@ -82,7 +82,7 @@ async fn a_hanging_request_applies_nothing_and_ends_when_the_behaviour_changes()
     let (response, ()) = tokio::join!(caller.send("POST /crm", lead()), release);
     response.unwrap_err();
     assert_eq!(caller.providers.crm_contact("l1"), None);
-    assert_eq!(caller.providers.received("crm")[0].note, "told to hang");
+    assert_eq!(caller.providers.received("crm")[0].note, "behaviour: hang");
     assert_eq!(caller.send("POST /crm", lead()).await.unwrap().status, 200);
 }
 

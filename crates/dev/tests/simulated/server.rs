@@ -9,9 +9,10 @@ use super::{Caller, NOW, Sent, clock};
 #[tokio::test]
 async fn a_provider_that_is_not_simulated_records_requests_and_responds() {
     let caller = Caller::new().await;
-    let response = caller.ask("PUT /brevo/v3/contacts/1?a=b%20c&access_token=s", json!([1])).await;
+    let response =
+        caller.ask("PUT /another-provider/v3/contacts/1?a=b%20c&access_token=s", json!([1])).await;
     assert_eq!((response.status, response.body), (200, json!({})));
-    let received = caller.providers.received("brevo").pop().unwrap();
+    let received = caller.providers.received("another-provider").pop().unwrap();
     assert_eq!((received.method.as_str(), received.path.as_str()), ("PUT", "/v3/contacts/1"));
     assert_eq!(received.query["a"], "b c");
     assert_eq!(received.header("authorization"), Some("Bearer t0ken"));
@@ -21,7 +22,7 @@ async fn a_provider_that_is_not_simulated_records_requests_and_responds() {
     assert_eq!(shown["headers"]["authorization"], "Bearer ***");
     assert_eq!(
         caller.providers.names(),
-        ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "brevo"]
+        ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "another-provider"]
     );
 }
 
@@ -29,9 +30,9 @@ async fn a_provider_that_is_not_simulated_records_requests_and_responds() {
 async fn a_body_that_is_not_json_is_recorded_as_text() {
     let caller = Caller::new().await;
     let sent = Sent { headers: &[], body: "a=1".to_owned() };
-    caller.send("POST /diretrix", sent).await.unwrap();
-    caller.send("GET /diretrix/", Sent::default()).await.unwrap();
-    let received = caller.providers.received("diretrix");
+    caller.send("POST /unknown-provider", sent).await.unwrap();
+    caller.send("GET /unknown-provider/", Sent::default()).await.unwrap();
+    let received = caller.providers.received("unknown-provider");
     assert_eq!((&received[0].body, &received[1].body), (&json!("a=1"), &json!(null)));
     assert_eq!((received[0].path.as_str(), received[1].path.as_str()), ("/", "/"));
 }
