@@ -5,7 +5,7 @@
 
 use jiff::tz::{self, TimeZone};
 
-/// The zone of whoever's zone is not known: the business's own.
+/// The time zone of the business, for people whose own is not known.
 pub(crate) const fn time_zone() -> TimeZone {
     tz::get!("America/Sao_Paulo")
 }

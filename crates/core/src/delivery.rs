@@ -36,7 +36,7 @@ use crate::event::Event;
 use crate::hash::Digest;
 use crate::id::{DeliveryId, DeliveryName, EventId, LeadId};
 
-/// How long a claim lasts, in seconds; the clock skew between workers is inside.
+/// How long a claim lasts, in seconds. This includes the clock skew between workers.
 pub const LEASE_S: i64 = 60;
 /// A delivery that is claimed more often than this in a row, without any settlement, is dead:
 /// something in it kills its worker.

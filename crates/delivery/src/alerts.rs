@@ -1,4 +1,4 @@
-//! Notifies a person of alerts, at `MONITORING_WEBHOOK_URL` and in the shape of Slack's incoming
+//! Notifies a person of alerts, at `MONITORING_WEBHOOK_URL` and in the format of Slack's incoming
 //! webhooks (`docs/design.md`, "Alerts").
 //!
 //! An alert that cannot be sent is tried again a minute later for a day. It is never dead, raises no

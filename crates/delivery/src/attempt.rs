@@ -1,7 +1,8 @@
 //! One delivery, from its claim to its settlement (`docs/design.md`, "Delivering").
 //!
-//! Owns the order of the checks, the bounds of a try, and what it means that a harmful request got no
-//! response. Every path ends in a settlement, or leaves the delivery to fall due when its lease ends.
+//! Owns the order of the checks, how long a try may take, and what it means that a harmful request
+//! got no response. Every path ends in a settlement, or leaves the delivery to fall due when its
+//! lease ends.
 
 use std::time::Duration;
 
@@ -342,7 +343,7 @@ impl Handler {
                 if self.store.mark_sending(claim).await? == Written::LeaseLost {
                     return Ok(None);
                 }
-                if let Some(outcome) = self.called_off(delivery, context.slot).await? {
+                if let Some(outcome) = self.withdrawn_since_claim(delivery, context.slot).await? {
                     return Ok(Some(outcome));
                 }
             }
@@ -380,10 +381,10 @@ impl Handler {
         })
     }
 
-    /// The outcome of a message about a booking, if the booking was called off or consent revoked since
-    /// the claim. The mark `sending` is written before: whoever withdraws the message either sees that
-    /// mark, or is seen here.
-    async fn called_off(
+    /// The outcome of a message about a booking, if the booking was cancelled or consent revoked
+    /// since the claim. `sending` is written first: so a withdrawal either sees it, or is seen
+    /// here.
+    async fn withdrawn_since_claim(
         &self,
         delivery: &Delivery,
         slot: &Slot,

@@ -19,8 +19,8 @@ pub(crate) const TOKENS_PER_DELIVERY: i64 = 8;
 /// The most tokens leased from the table at once. A drain begins with those of one delivery and
 /// doubles.
 const TOKENS_PER_LEASE_MAX: i64 = 64;
-/// Tokens are not used in the last second of their minute, in seconds: the request would arrive in the
-/// next one.
+/// When the use of tokens ends, in seconds from the end of their minute: a request in the last
+/// second would arrive in the next minute.
 const MINUTE_ENDS_EARLY_S: i64 = -1;
 
 /// What may happen to a due delivery.

@@ -1,5 +1,5 @@
 //! What stands between the platform and an endpoint: the process, its environment, and how each
-//! event value is read and answered.
+//! event value becomes a request, and a response a value.
 
 pub(crate) mod function;
 pub mod request;

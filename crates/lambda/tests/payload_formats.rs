@@ -1,4 +1,4 @@
-//! The sample events under `events/payload-formats`, one for each shape that a platform sends: each
+//! The sample events under `events/payload-formats`, one for each payload format: each
 //! parses to its trigger with the body that the caller sent, and no event, however broken, panics.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -218,7 +218,7 @@ fn no_broken_event_panics_and_none_that_was_http_is_trusted_as_a_direct_invocati
 
 /// What Netlify is known to do, put to the test at every place of its events and API Gateway's.
 #[test]
-fn a_null_anywhere_but_the_method_leaves_an_event_of_payload_1_a_call() {
+fn a_null_anywhere_but_the_method_leaves_an_event_of_payload_1_a_request() {
     for name in ["netlify.json", "netlify-empty-context.json", "rest-v1.json"] {
         with_each_value_replaced(&sample(name), &Value::Null, &mut |pointer, broken| {
             let parsed = Trigger::parse(broken);

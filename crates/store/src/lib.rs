@@ -1,8 +1,8 @@
 //! The table of Funil: the only crate that names DynamoDB.
 //!
-//! Each file holds one kind of operation as methods of [`Store`]. Time and randomness come in as
+//! Each file has the methods of [`Store`] for one kind of operation. Time and randomness come in as
 //! arguments, and errors never carry an item. Callers see the domain's types, never the SDK's. The
-//! table's layout is in `docs/design.md` ("The table").
+//! table's items are in ARCHITECTURE.md, the rules about them in `docs/design.md` ("The table").
 
 #![expect(
     clippy::wildcard_enum_match_arm,

@@ -1,5 +1,5 @@
-//! `dispatch`: rings the delivery functions that have something due, and tells a person what is
-//! wrong.
+//! `dispatch`: rings the delivery functions that have something due, and notifies a person of
+//! what is wrong.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `whatsapp-webhook`: how far messages came, and what people wrote back.
+//! `whatsapp-webhook`: the status of our messages, and what people wrote back.
 
 use std::process::ExitCode;
 

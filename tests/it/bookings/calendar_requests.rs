@@ -112,9 +112,9 @@ async fn without_the_table_calendly_is_asked_to_retry() {
     world.finish().await;
 }
 
-/// `FUNIL_FIXTURES=<folder> cargo test --test it -- --ignored calendlys_own_sample`
+/// `FUNIL_FIXTURES=<folder> cargo test -p funil-tests --test it -- --ignored calendlys_own_sample`
 #[tokio::test]
-#[ignore = "needs FUNIL_FIXTURES: Calendly's own sample may not be kept in this repository"]
+#[ignore = "needs the sample of Calendly's, which its licence does not let us keep here"]
 async fn calendlys_own_sample_is_accepted_unchanged() {
     let folder = std::env::var_os("FUNIL_FIXTURES")
         .expect("FUNIL_FIXTURES should name the folder of samples");

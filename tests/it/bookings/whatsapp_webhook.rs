@@ -319,9 +319,9 @@ async fn without_the_table_meta_is_asked_to_retry() {
     world.finish().await;
 }
 
-/// Accepts Meta's own sample, if `FUNIL_FIXTURES` names the folder that has it.
+/// `FUNIL_FIXTURES=<folder> cargo test -p funil-tests --test it -- --ignored metas_own_sample`
 #[tokio::test]
-#[ignore = "needs FUNIL_FIXTURES"]
+#[ignore = "needs the sample of Meta's, which its licence does not let us keep here"]
 async fn metas_own_sample_is_accepted_unchanged() {
     let folder = std::env::var_os("FUNIL_FIXTURES").unwrap();
     let path = Path::new(&folder).join("whatsapp/webhook.messages.inbound_text.json");

@@ -1,4 +1,4 @@
-//! Attempts: the tries at a delivery that it remembers.
+//! Attempts: the last tries at a delivery, kept with it.
 
 use std::fmt;
 

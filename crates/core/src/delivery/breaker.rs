@@ -108,7 +108,7 @@ pub enum Health {
     Failing(Reason),
     /// It refuses us as a whole, for this reason.
     Blocked(Reason),
-    /// Nothing, because no request was made.
+    /// Nothing: no request was made, or the outcome is not the provider's doing.
     NoEvidence,
 }
 

@@ -38,7 +38,7 @@ pub enum Reason {
     MayHaveBeenSent,
     /// Claimed [`CLAIMS_MAX`](super::CLAIMS_MAX) times without any settlement.
     KillsItsWorker,
-    /// The booking that it is about is called off, with this status.
+    /// The booking that it is about is not in force, with this status.
     Withdrawn(BookingStatus),
     /// The provider reports, with this code, that the message will not arrive.
     Failed(u32),
@@ -148,12 +148,13 @@ pub struct StoredReason(Kept);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kept {
     Known(Reason),
-    /// Never the text of a reason that [`Reason::parse`] reads, so that equal texts are equal.
+    /// A text that [`Reason::parse`] does not read. One that it does read is always `Known`, so
+    /// that equal texts are equal.
     Other(String),
 }
 
 impl StoredReason {
-    /// The reason, where this code can tell it from others.
+    /// The reason, if it is one that this code can compare.
     pub const fn known(&self) -> Option<Reason> {
         match &self.0 {
             Kept::Known(reason) => Some(*reason),

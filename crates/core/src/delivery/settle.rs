@@ -1,5 +1,5 @@
-//! Settling: what becomes of a delivery when a claim ends. The whole story of retries is the one pure
-//! function [`settle`].
+//! Settling: what becomes of a delivery when a claim ends. Everything about retries is decided by
+//! the pure function [`settle`].
 
 use jiff::Timestamp;
 

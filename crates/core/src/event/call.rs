@@ -1,4 +1,4 @@
-//! Calls, as the calendar reports them: booked, called off, moved, missed.
+//! Calls, as the calendar reports them: booked, cancelled, moved, missed.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ event_group! {
     CallEvent in EventData::Call {
         /// A call was booked; one that was moved is booked again.
         "call_booked" => Booked(CallBooked),
-        /// A booking was called off, or moved to another time.
+        /// A booking was cancelled, or moved to another time.
         "call_canceled" => Canceled(CallCanceled),
         /// The person did not come to a call, or a report of that was taken back.
         "call_missed" => Missed(CallMissed),
@@ -29,8 +29,8 @@ impl CallEvent {
         }
     }
 
-    /// Whether a call that was to take place will not, or did not. The old half of a move is none,
-    /// nor is a no-show that was taken back.
+    /// Whether a call that was to take place will not, or did not. Not for the old half of a move,
+    /// and not for a no-show that was taken back.
     pub const fn is_lost_call(&self) -> bool {
         match self {
             Self::Booked(_) => false,
@@ -123,7 +123,7 @@ impl CallBooked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Withdrawal {
-    /// The call was called off.
+    /// The call was cancelled.
     Canceled,
     /// The call was moved: another booking replaces this one.
     Rescheduled,
@@ -138,7 +138,7 @@ pub struct CallCanceled {
     pub invitee: Invitee,
     /// The time of booking, by the calendar's clock.
     pub booked_at: Timestamp,
-    /// Whether it was called off or moved.
+    /// Whether it was cancelled or moved.
     pub withdrawal: Withdrawal,
     /// Who withdrew it, in the calendar's words: `host` or `invitee`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

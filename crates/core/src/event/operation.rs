@@ -1,4 +1,4 @@
-//! What an operator, or a caller with a service token, had us do about a lead.
+//! What an authorised person requested for a lead.
 
 use serde::{Deserialize, Serialize};
 

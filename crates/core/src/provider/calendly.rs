@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_is_told_from_a_reschedule() {
+    fn a_cancellation_and_a_reschedule_differ() {
         let canceled = |more: &Value| {
             let EventData::Call(CallEvent::Canceled(canceled)) =
                 notice("invitee.canceled", more).data

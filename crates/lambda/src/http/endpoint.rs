@@ -1,4 +1,4 @@
-//! The frame of every HTTP endpoint: which methods it takes, who may call it, how large a body may
+//! The frame of every HTTP endpoint: which methods it takes, who may use it, how large a body may
 //! be, and how a problem becomes a response.
 //!
 //! An [`HttpEndpoint`] says what is its own; [`function`] makes a function of it. Must not know

@@ -311,7 +311,7 @@ mod tests {
         match Trigger::parse(event)? {
             Trigger::Http(request) => Ok(request),
             other @ (Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_)) => {
-                panic!("not an HTTP call: {other:?}")
+                panic!("not an HTTP request: {other:?}")
             }
         }
     }
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_bytes_that_the_caller_sent_in_every_shape() {
+    fn a_body_is_the_bytes_that_were_sent_in_every_payload_format() {
         for payload_format in PAYLOAD_FORMATS {
             let body = |fields: Value, expected: &[u8]| {
                 check(payload_format, &fields, |request| request.body.to_vec(), &expected.to_vec());
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_of_payload_2_fails_no_call() {
+    fn what_nobody_reads_of_payload_2_fails_no_request() {
         for odd in [json!(null), json!(1), json!([null]), json!({ "a": null, "jwt": 1 })] {
             let fields = json!({
                 "pathParameters": odd, "queryStringParameters": odd, "stageVariables": odd,

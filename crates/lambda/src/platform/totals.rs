@@ -20,7 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub const NAMESPACE: &str = "Funil";
 /// Leads that were accepted, by function.
 pub const ACCEPTED: &str = "Accepted";
-/// Requests that were answered from their receipt, by function.
+/// Requests that got the response of their receipt, by function.
 pub const DUPLICATES: &str = "Duplicates";
 /// Claims that were settled, by destination and outcome.
 pub const SETTLED: &str = "Settled";
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn other_lines_are_left_alone() {
         let lines = written(|| {
-            tracing::info!(destination = "crm", "answered");
+            tracing::info!(destination = "crm", "settled");
             // A line without its time cannot be counted.
             tracing::info!(Settled = 1, "settled");
         });

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_tells_what_started_the_invocation() {
+    fn the_event_shows_what_started_the_invocation() {
         let v2 = json!({ "http": { "method": "GET" } });
         check(json!({ "version": "2.0", "requestContext": v2 }), "http HttpV2");
         check(json!({ "requestContext": v2, "httpMethod": "GET" }), "http HttpV2");
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn only_netlify_can_say_that_a_call_is_its_schedule() {
+    fn only_netlify_can_say_that_a_request_is_its_schedule() {
         let request = |context: Value, headers: Value| json!({ "httpMethod": "POST", "requestContext": context, "headers": headers });
         let mark = json!({ "X-NF-Event": "Schedule" });
         check(request(json!(null), mark.clone()), "schedule");

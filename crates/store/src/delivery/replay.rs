@@ -82,7 +82,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         // A delivery that has not ended has no time of its end, and nobody decides about it.
         let Some(ended) = delivery.settled_at() else { return Ok(false) };
-        // The time of its end tells this end from a later one.
+        // The delivery may have been sent again and ended again since: the time of its end shows
+        // that.
         let update = update
             .condition("#state = :was AND #settled_at = :ended")
             .value(":was", item::s(delivery.state.name()))

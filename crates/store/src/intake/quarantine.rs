@@ -1,5 +1,5 @@
-//! Quarantine: authentic requests that are not taken for what they say they are. They are kept whole
-//! for a person to look at, and never dropped.
+//! Quarantine: requests that are stored unchanged for a person instead of being processed. These
+//! are forms with a filled honeypot, and signed webhooks that are not understood.
 
 use std::io::Write as _;
 
@@ -24,7 +24,7 @@ use crate::table::{item, key};
 pub struct Quarantined<'a> {
     /// The function or provider that it came to or from.
     pub source: &'a str,
-    /// Why it is not taken: `honeypot`.
+    /// Why it is not processed: `honeypot`.
     pub reason: &'static str,
     /// Its content type.
     pub content_type: &'a str,

@@ -1,7 +1,7 @@
 //! The rate limit: GCRA in the table, shared by all instances (`docs/design.md`, "Rate limit").
 //!
-//! A caller that has been quiet costs one write, one that called seconds ago two. A refusal is known
-//! from the first write's failed condition.
+//! A caller that has been quiet costs one write, one that sent a request seconds ago two. A refusal
+//! is known from the first write's failed condition.
 
 use funil_core::hash::Digest;
 use jiff::Timestamp;

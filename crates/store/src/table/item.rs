@@ -173,8 +173,8 @@ pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
     })
 }
 
-/// A delivery's attributes, flat. `due_*` and `dead_*` are the keys of the sparse indexes, and of
-/// `dead_*` the rest of the item says everything.
+/// A delivery's attributes, flat. `due_*` and `dead_*` are the keys of the indexes. `dead_*` is not
+/// read, because the other attributes hold the same.
 #[derive(Serialize, Deserialize)]
 struct DeliveryRecord {
     delivery_id: DeliveryId,

@@ -1,7 +1,7 @@
 //! Every key string of the table is formatted in this file and nowhere else.
 //!
 //! Times in keys are UTC RFC 3339 with exactly three decimals and `Z`, so that they sort as text. The
-//! whole layout is in `docs/design.md` ("The table").
+//! items with their keys are in ARCHITECTURE.md ("The table").
 
 use funil_core::booking::BookingId;
 use funil_core::contact::consent::Purpose;

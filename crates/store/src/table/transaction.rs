@@ -1,4 +1,5 @@
-//! Transactions: several writes, all or none, each with a label that tells which one met a conflict.
+//! Transactions: several writes, all or none, each with a label that names the one that met a
+//! conflict.
 
 use std::time::Duration;
 
