@@ -1,8 +1,8 @@
-//! The long run of the simulation: many seeds, or one again with its history.
+//! Runs many seeds of the simulation, or one seed with its history.
 //!
 //! `cargo run --release -p funil-tests --example simulate -- --seeds 10000`
 
-#![expect(clippy::print_stdout, reason = "a command says what it found")]
+#![expect(clippy::print_stdout, reason = "a command prints what it found")]
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -10,67 +10,67 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use funil_tests::simulation::{Counts, Lived, simulate};
+use funil_tests::simulation::{Counts, Run, simulate};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How many lines of a failed seed's history are shown.
 const LAST_LINES: usize = 15;
 
-/// Lives through what seeds draw, and checks what must hold.
+/// Runs seeds of the simulation, and checks what must hold.
 #[derive(Parser)]
-struct Asked {
-    /// How many seeds.
+struct Options {
+    /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Replays this one and prints its history.
+    /// Runs only this seed and prints its history.
     #[arg(long)]
     seed: Option<u64>,
-    /// How many at once.
+    /// How many seeds to run at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Lives each seed twice, and fails where the two histories differ.
+    /// Runs each seed twice, and fails where the two histories differ.
     #[arg(long)]
     twice: bool,
 }
 
-fn live(seed: u64) -> Lived {
+fn run(seed: u64) -> Run {
     simulate(seed, &|runtime| {
         runtime.start_paused(true);
     })
 }
 
-fn live_as_asked(seed: u64, twice: bool) -> Lived {
-    let mut lived = live(seed);
+fn run_and_compare(seed: u64, twice: bool) -> Run {
+    let mut first = run(seed);
     if twice {
-        let again = live(seed);
-        if again.digest != lived.digest {
-            let lines = lived.history.iter().zip(&again.history);
-            let parted = lines.clone().position(|(one, other)| one != other);
-            let at = parted.unwrap_or(lived.history.len().min(again.history.len()));
+        let again = run(seed);
+        if again.digest != first.digest {
+            let lines = first.history.iter().zip(&again.history);
+            let differs = lines.clone().position(|(one, other)| one != other);
+            let at = differs.unwrap_or(first.history.len().min(again.history.len()));
             let line = |history: &[String]| history.get(at).cloned().unwrap_or_default();
-            lived.problems.push(format!(
+            first.problems.push(format!(
                 "it did not replay; line {at} was\n  {}\nand then\n  {}",
-                line(&lived.history),
+                line(&first.history),
                 line(&again.history)
             ));
         }
     }
-    lived
+    first
 }
 
 fn replay(seed: u64, twice: bool) -> ExitCode {
-    let lived = live_as_asked(seed, twice);
-    for line in &lived.history {
+    let run = run_and_compare(seed, twice);
+    for line in &run.history {
         println!("{line}");
     }
-    println!("\nseed {seed}, history {:016x}, {} lines", lived.digest, lived.history.len());
-    for problem in &lived.problems {
+    println!("\nseed {seed}, history {:016x}, {} lines", run.digest, run.history.len());
+    for problem in &run.problems {
         println!("does not hold: {problem}");
     }
-    if lived.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if run.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn add(total: &mut Counts, of: &Counts) {
@@ -90,42 +90,42 @@ fn add(total: &mut Counts, of: &Counts) {
 }
 
 fn main() -> ExitCode {
-    let asked = Asked::parse();
+    let options = Options::parse();
     // A seed that panics is reported with its seed, below.
     std::panic::set_hook(Box::new(|_| {}));
-    if let Some(seed) = asked.seed {
-        return replay(seed, asked.twice);
+    if let Some(seed) = options.seed {
+        return replay(seed, options.twice);
     }
     let begun = Instant::now();
-    let bar = ProgressBar::new(asked.seeds);
+    let bar = ProgressBar::new(options.seeds);
     let style = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} to go, {msg}";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
-    let next = AtomicU64::new(asked.from);
-    let end = asked.from + asked.seeds;
+    let next = AtomicU64::new(options.from);
+    let end = options.from + options.seeds;
     let total = Mutex::new(Counts::default());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..asked.jobs {
+        for _ in 0..options.jobs {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {
                         return;
                     }
-                    let lived = live_as_asked(seed, asked.twice);
+                    let run = run_and_compare(seed, options.twice);
                     if let Ok(mut total) = total.lock() {
-                        add(&mut total, &lived.counts);
+                        add(&mut total, &run.counts);
                     }
-                    if !lived.problems.is_empty()
+                    if !run.problems.is_empty()
                         && let Ok(mut failed) = failed.lock()
                     {
-                        let from = lived.history.len().saturating_sub(LAST_LINES);
-                        let last = lived.history.get(from..).unwrap_or_default().join("\n");
+                        let from = run.history.len().saturating_sub(LAST_LINES);
+                        let last = run.history.get(from..).unwrap_or_default().join("\n");
                         bar.suspend(|| {
                             println!("seed {seed} fails:");
-                            for problem in &lived.problems {
+                            for problem in &run.problems {
                                 println!("  {problem}");
                             }
                             println!("its last lines:\n{last}\n");
@@ -143,7 +143,7 @@ fn main() -> ExitCode {
     let counts = total.into_inner().unwrap_or_default();
     let mut failed = failed.into_inner().unwrap_or_default();
     failed.sort_unstable();
-    summarise(&asked, &counts, took);
+    summarise(&options, &counts, took);
     for seed in &failed {
         println!(
             "seed {seed} failed: cargo run --release -p funil-tests --example simulate -- \
@@ -151,20 +151,20 @@ fn main() -> ExitCode {
         );
     }
     if failed.is_empty() {
-        println!("every seed held");
+        println!("no seed failed");
         ExitCode::SUCCESS
     } else {
-        println!("{} of {} seeds failed", failed.len(), asked.seeds);
+        println!("{} of {} seeds failed", failed.len(), options.seeds);
         ExitCode::FAILURE
     }
 }
 
-fn summarise(asked: &Asked, counts: &Counts, took: std::time::Duration) {
+fn summarise(options: &Options, counts: &Counts, took: std::time::Duration) {
     println!(
         "{} seeds from {}{}",
-        asked.seeds,
-        asked.from,
-        if asked.twice { ", twice" } else { "" }
+        options.seeds,
+        options.from,
+        if options.twice { ", twice" } else { "" }
     );
     println!(
         "{} leads, {} events, {} bookings, {} WhatsApp messages",
@@ -183,7 +183,7 @@ fn summarise(asked: &Asked, counts: &Counts, took: std::time::Duration) {
         counts.provider_requests
     );
     println!("{:.1} s, {:.1} seeds/s", took.as_secs_f64(), {
-        let seeds = u32::try_from(asked.seeds).unwrap_or(u32::MAX);
+        let seeds = u32::try_from(options.seeds).unwrap_or(u32::MAX);
         f64::from(seeds) / took.as_secs_f64()
     });
 }

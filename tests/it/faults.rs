@@ -1,10 +1,12 @@
-//! Every step of a lead's way, broken: whatever fails or dies, the lead arrives, and once.
+//! Faults at every step of a lead's way: whatever fails or dies, the lead arrives, and only once.
 //!
-//! [`table`] breaks the table at each of its calls on a form's way, [`calls`] on a booked call's way with
-//! its messages, its cancellation and the person's opt-out; [`providers`] breaks each provider at each
-//! of its calls, [`trouble`] the table again while providers refuse and alerts are told, and [`instances`] has
-//! workers that die in the middle and clocks that are wrong. The end is the same, but for GA4, which
-//! takes no key of ours: where nobody can know, it stays unknown.
+//! [`table`] breaks each request to the table on a form's way. [`calls`] breaks each one on a booked
+//! call's way, with its messages, its cancellation and the person's opt-out. [`providers`] breaks each
+//! request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
+//! are sent. [`instances`] has workers that die in the middle of a request, and clocks that are wrong.
+//!
+//! The end is always the same, except where a provider takes no idempotency key, such as GA4: if nobody
+//! can know whether a request had an effect, its delivery ends as unknown.
 
 mod calls;
 mod instances;
@@ -25,8 +27,8 @@ fn everywhere() -> Plan {
     World::plan().with("DESTINATIONS", &names.join(","))
 }
 
-/// The process dies when `moment` comes: its work is dropped where it stands. Answers what it did if
-/// it was done before.
+/// Runs a process's work until `moment` comes, and then drops it where it stands, as if the process had
+/// died. Returns the work's result if it ended before.
 async fn until_it_dies<T>(
     work: impl Future<Output = T>,
     moment: impl Future<Output = ()>,
@@ -37,8 +39,8 @@ async fn until_it_dies<T>(
     }
 }
 
-/// Everything that must hold at the end, whatever GA4 answered; answers whether its delivery stayed
-/// unknown.
+/// Checks everything that must hold at the end, whatever GA4's response was; returns whether its delivery
+/// ended as unknown.
 async fn arrived_once(world: World, title: &str) -> bool {
     for destination in destination::ALL {
         world.looks_at(destination.name);
@@ -49,15 +51,15 @@ async fn arrived_once(world: World, title: &str) -> bool {
     let states = world.states(lead()).await;
     let unknown = states.iter().filter(|state| state.contains(" unknown ")).count();
     for state in &states {
-        let doubtful_ga4 = state.starts_with("ga4/event unknown ");
-        assert!(doubtful_ga4 || state.ends_with(" delivered"), "{title}: {states:?}");
+        let unknown_ga4 = state.starts_with("ga4/event unknown ");
+        assert!(unknown_ga4 || state.ends_with(" delivered"), "{title}: {states:?}");
     }
-    let calls = world.requests("ga4").len();
+    let requests = world.requests("ga4").len();
     let events = world.providers.ga4_events().len();
     if unknown == 0 {
         assert_eq!(events, 1, "{title}");
     }
-    assert!(events <= 1 && calls - events <= 1, "{title}: {calls} calls, {events} events");
+    assert!(events <= 1 && requests - events <= 1, "{title}: {requests} requests, {events} events");
     assert_eq!(world.providers.crm_contact_count(), 1, "{title}");
     let triggers = BTreeMap::from([("standard_nurture".to_owned(), 1)]);
     assert_eq!(world.providers.crm_triggers(LEAD), triggers, "{title}");

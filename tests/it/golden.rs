@@ -1,13 +1,13 @@
-//! What was stored keeps its names, and what is answered and sent keeps its bytes.
+//! Stored items keep their names, and responses and requests keep their bytes.
 //!
-//! One long walk through a funnel (`golden/forms.rs`, `calls.rs`, `trouble.rs`) is compared with what
-//! it left behind before: every item of the table, every answer of a function and every request to a
-//! provider. `golden/items.json` holds the items of that walk as they were; `read.rs` puts them into a
-//! table and works on them, so that new code is shown to read what old code wrote.
+//! One long walk through a funnel (`golden/forms.rs`, `calls.rs`, `trouble.rs`) is compared with its
+//! snapshots: every item of the table, every response of a function, and every request to a provider.
+//! `golden/items.json` has the items of an earlier walk. `read.rs` puts them into a table and works on
+//! them, to show that new code reads what old code wrote.
 //!
-//! A change on purpose: `INSTA_UPDATE=always cargo test -p funil-tests golden`, and read the diff.
-//! `FUNIL_GOLDEN=write cargo test -p funil-tests golden::items` writes `items.json` again; leave the
-//! old one where items changed their form, because tables hold it.
+//! After an intended change, run `INSTA_UPDATE=always cargo test -p funil-tests golden`, and read the
+//! diff. `FUNIL_GOLDEN=write cargo test -p funil-tests golden::items` writes `items.json` again. Keep
+//! the old file if the form of items changed, because tables still hold items of the old form.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ mod walk;
 use plain::{Plain, text};
 use walk::Walk;
 
-/// Every `type` of an item.
-const TYPES: [&str; 14] = [
+/// Every `type` that an item may have.
+const TYPES: [&str; 15] = [
     "alert",
     "alias",
     "booking",
@@ -37,13 +37,14 @@ const TYPES: [&str; 14] = [
     "lead",
     "limit",
     "meta",
+    "owner",
     "quarantine",
     "rate",
     "receipt",
     "revocation",
 ];
 
-/// Every `event` of an event.
+/// Every `event` that an event's item may have.
 const EVENTS: [&str; 10] = [
     "call_booked",
     "call_canceled",
@@ -57,7 +58,7 @@ const EVENTS: [&str; 10] = [
     "sync_requested",
 ];
 
-/// Every attribute that a delivery may have, beside its keys.
+/// Every attribute that a delivery's item may have, besides its keys, `type` and `v`.
 const DELIVERY: [&str; 25] = [
     "accepted_at",
     "attempts",
@@ -97,11 +98,12 @@ fn compare(name: &str, text: &str) {
     });
 }
 
-/// The items of the walk as they were, with the moment at which it ended.
+/// The file with the items of an earlier walk, and the time at which that walk ended.
 fn items_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/items.json")
 }
 
+/// Checks that the walk left every kind of item, event, state and attribute.
 fn assert_everything_is_there(items: &[Value]) {
     let all = |name| items.iter().map(|item| text(item, name)).collect::<BTreeSet<_>>();
     assert_eq!(all("type"), TYPES.into());
@@ -118,7 +120,7 @@ fn assert_everything_is_there(items: &[Value]) {
 }
 
 #[tokio::test]
-async fn items_answers_and_requests_are_what_they_were() {
+async fn items_responses_and_requests_stay_the_same() {
     let mut walk = Walk::start().await;
     forms::walk(&mut walk).await;
     calls::walk(&mut walk).await;
@@ -127,11 +129,11 @@ async fn items_answers_and_requests_are_what_they_were() {
     let items = walk.world.items("").await;
     let now = walk.world.now().to_string();
     let (responses, requests) = (walk.responses().to_owned(), walk.requests());
-    // Before anything is compared, so that a difference is told as one.
+    // The walk ends before anything is compared, so that a difference is reported as such.
     walk.end().await;
 
     assert_everything_is_there(&items);
-    if std::env::var_os("FUNIL_GOLDEN").is_some_and(|word| word == "write") {
+    if std::env::var_os("FUNIL_GOLDEN").is_some_and(|value| value == "write") {
         let items: Vec<String> = items.iter().map(Value::to_string).collect();
         let file = format!("{{\"now\":\"{now}\",\"items\":[\n{}\n]}}\n", items.join(",\n"));
         std::fs::write(items_file(), file).unwrap();

@@ -1,20 +1,20 @@
-//! A short run of the simulation; the long one is a command (`tests/examples/simulate.rs`).
+//! A few seeds of the simulation. A command runs many (`tests/examples/simulate.rs`).
 
-use funil_tests::simulation::{Lived, simulate};
+use funil_tests::simulation::{Run, simulate};
 
-fn live(seed: u64) -> Lived {
+fn run(seed: u64) -> Run {
     simulate(seed, &|runtime| {
         runtime.start_paused(true);
     })
 }
 
 #[test]
-fn whatever_is_drawn_everybody_arrives_and_once() {
+fn whatever_is_drawn_every_lead_arrives_and_only_once() {
     for seed in 1..=4 {
-        let lived = live(seed);
-        assert_eq!(lived.problems, [""; 0], "seed {seed}");
+        let found = run(seed);
+        assert_eq!(found.problems, [""; 0], "seed {seed}");
         if seed == 1 {
-            assert_eq!(lived.history, live(seed).history, "seed {seed} did not replay");
+            assert_eq!(found.history, run(seed).history, "seed {seed} did not replay");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A seeded simulation: many people, duplicates, outages, wrong clocks, workers side by side and
-//! processes that die at any call, drawn from a seed; and a checker over the history.
+//! A simulation that is drawn from a seed, and a checker over its history: many people, duplicates,
+//! outages, wrong clocks, workers side by side, and processes that die at any request.
 //!
-//! Everything of one seed happens on one thread, in a time that passes only when nothing else
-//! happens, so a seed lives the same life again, call by call. The system is the real one: functions,
-//! workers, SDK and HTTP client; only the table's engine answers in the same thread.
+//! One thread runs everything, in a time that passes only when nothing else happens, so a seed can be
+//! replayed exactly, request by request. The system is the real one: functions, workers, SDK and HTTP
+//! client; only the table is an emulator in the same thread.
 
 mod chance;
 mod check;
@@ -25,27 +25,27 @@ use quiet::Quiet;
 use system::System;
 use watch::Watch;
 
-/// How many things are drawn to happen.
+/// How many steps are drawn for a seed.
 const STEPS: u64 = 32;
 
-/// What became of a seed.
+/// What a run of the simulation found.
 #[derive(Debug)]
-pub struct Lived {
+pub struct Run {
     /// The seed.
     pub seed: u64,
-    /// What happened, call by call.
+    /// What happened: a line for each request, and for each thing that was drawn.
     pub history: Vec<String>,
-    /// A digest of the history: equal if and only if it replayed exactly.
+    /// A digest of the history, by which a run and its replay are compared.
     pub digest: u64,
-    /// What did not hold.
+    /// What should have held and did not.
     pub problems: Vec<String>,
-    /// How much happened.
+    /// How often each kind of thing happened.
     pub counts: Counts,
 }
 
-/// Lives what a seed draws. `pause` has to start the runtime with its time paused, which only tests
-/// and examples may.
-pub fn simulate(seed: u64, pause: &dyn Fn(&mut Builder)) -> Lived {
+/// Runs the simulation of a seed. `pause` has to start the runtime with its time paused, which only
+/// tests and examples may.
+pub fn simulate(seed: u64, pause: &dyn Fn(&mut Builder)) -> Run {
     let quiet = Quiet::default();
     let runtime = quiet.runtime(pause);
     let watch = {
@@ -53,20 +53,21 @@ pub fn simulate(seed: u64, pause: &dyn Fn(&mut Builder)) -> Lived {
         Arc::new(Mutex::new(Watch::new()))
     };
     let watched = Arc::clone(&watch);
-    let lived = catch_unwind(AssertUnwindSafe(|| {
+    let ended = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async move {
             let system = Arc::new(System::start(seed, quiet, watched).await);
-            Life::of(&system).live(STEPS).await;
+            Life::of(&system).run(STEPS).await;
             check::check(&system).await;
         });
     }));
     let mut watch = watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Err(panic) = lived {
-        let said = panic.downcast_ref::<String>().cloned();
-        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-        watch.problems.push(format!("a panic: {}", said.unwrap_or_default()));
+    if let Err(panic) = ended {
+        let message = panic.downcast_ref::<String>().cloned();
+        let message =
+            message.or_else(|| panic.downcast_ref::<&str>().map(|message| (*message).to_owned()));
+        watch.problems.push(format!("a panic: {}", message.unwrap_or_default()));
     }
-    Lived {
+    Run {
         seed,
         history: std::mem::take(&mut watch.lines),
         digest: watch.digest(),

@@ -1,9 +1,10 @@
-//! A booked call's way, broken at each of its table calls: it is booked, told everywhere and its
-//! messages go out; another is canceled; then the person wants no more. Whatever fails or dies, each
-//! thing arrives once, and nothing is sent after its end was heard.
+//! Faults at each request to the table on a booked call's way: a call is booked, every destination gets
+//! it, and its messages are sent; another call is canceled; then the person opts out. Whatever fails or
+//! dies, everything arrives once, and no message is sent after the end of its booking or the opt-out was
+//! accepted.
 //!
-//! As in [`super::table`], one walk breaks the n-th table call of every stage. Calendly and Meta send
-//! what was not taken again.
+//! As in [`super::table`], one walk breaks the n-th table request of every stage. Calendly and Meta send
+//! again what was not accepted.
 
 use funil_core::contact::consent::Decision;
 use funil_core::destination;
@@ -25,12 +26,12 @@ use crate::world::{
     CALENDLY_KEY, Deployment, LEAD, Response, WHATSAPP_APP_SECRET, World, lead, lead_body,
 };
 
-/// The number of [`lead_body`] as WhatsApp knows it.
+/// The phone number of [`lead_body`], as WhatsApp writes it.
 const NUMBER: &str = "5511987654321";
-/// How often a provider sends what was not taken.
+/// How often a provider sends what was not accepted.
 const SENT_MAX: usize = 10;
 
-/// What a provider tells.
+/// What a provider sends us.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Update {
     Booked(&'static str),
@@ -63,8 +64,8 @@ impl Update {
         }
     }
 
-    /// Sends it again to other processes until it is taken.
-    pub(super) async fn until_taken(self, world: &World, first: Option<Response>, title: &str) {
+    /// Sends it again to other processes until it is accepted.
+    pub(super) async fn until_accepted(self, world: &World, first: Option<Response>, title: &str) {
         let mut response = first;
         for _ in 0..SENT_MAX {
             match &response {
@@ -75,24 +76,24 @@ impl Update {
             world.pass(20);
             response = Some(self.send(world, &world.deployment(&[])).await);
         }
-        panic!("{title}: {self:?} is never taken");
+        panic!("{title}: {self:?} is never accepted");
     }
 }
 
 /// How a walk ended.
 #[derive(Debug, PartialEq, Eq)]
 struct Ended {
-    /// How many table calls each stage had.
-    calls: Vec<usize>,
+    /// How many table requests each stage had.
+    requests: Vec<usize>,
     /// In how many stages something broke.
     broken: usize,
-    /// How many deliveries nobody knows the end of.
+    /// How many deliveries may have been sent, and nobody knows.
     unknown: usize,
 }
 
-/// The whole way.
+/// Walks the whole way with a fault at one request of each stage.
 async fn walk(at: usize, fault: Fault) -> Ended {
-    let title = format!("call {at} of each stage, {fault:?}");
+    let title = format!("request {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let mut world = everywhere()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -105,40 +106,40 @@ async fn walk(at: usize, fault: Fault) -> Ended {
     world.submit(&form).await;
     world.advance(SignedDuration::from_mins(10)).await;
 
-    told_to(&mut walk, &world, Update::Booked("OFF"), &title).await;
+    update_stage(&mut walk, &world, Update::Booked("OFF"), &title).await;
     walk.stage(a_minute_of_dispatch(&world)).await;
     for destination in destination::ALL {
         let worker = world.worker(destination.name);
         walk.stage(worker.drain(Patience::None, world.stop_at())).await;
     }
     world.advance(SignedDuration::from_mins(30)).await;
-    told_to(&mut walk, &world, Update::Canceled("OFF"), &title).await;
+    update_stage(&mut walk, &world, Update::Canceled("OFF"), &title).await;
     world.advance(SignedDuration::from_mins(30)).await;
 
-    Update::Booked("ON").until_taken(&world, None, &title).await;
+    Update::Booked("ON").until_accepted(&world, None, &title).await;
     world.advance(SignedDuration::from_hours(12)).await;
-    // The call is 77 hours after the world's beginning.
+    // The call begins 77 hours after the world.
     world.pass(42 * 3600);
     let worker = world.worker("whatsapp");
     walk.stage(worker.drain(Patience::None, world.stop_at())).await;
     world.advance(SignedDuration::from_mins(30)).await;
-    told_to(&mut walk, &world, Update::OptOut, &title).await;
+    update_stage(&mut walk, &world, Update::OptOut, &title).await;
     world.advance(SignedDuration::from_hours(30)).await;
     let unknown = arrived_once(world, &title).await;
-    Ended { calls: walk.calls, broken: walk.broken, unknown }
+    Ended { requests: walk.requests, broken: walk.broken, unknown }
 }
 
-/// A stage in which a provider tells something, until it is taken.
-async fn told_to(walk: &mut Walk, world: &World, update: Update, title: &str) {
+/// A stage in which a provider sends something, until it is accepted.
+async fn update_stage(walk: &mut Walk, world: &World, update: Update, title: &str) {
     let process = world.deployment(&[]);
     let response = walk.stage(update.send(world, &process)).await;
-    update.until_taken(world, response, title).await;
-    // Whoever got no answer, or a slow one, sends it once more.
+    update.until_accepted(world, response, title).await;
+    // A provider that got no response, or a slow one, sends it once more.
     let again = update.send(world, &world.deployment(&[])).await;
     assert_eq!(again.status, 200, "{title}: {update:?}");
 }
 
-/// What must hold at the end; answers of how many deliveries nobody knows the end.
+/// Checks what must hold at the end; returns how many deliveries may have been sent, and nobody knows.
 async fn arrived_once(world: World, title: &str) -> usize {
     for destination in destination::ALL {
         world.looks_at(destination.name);
@@ -173,8 +174,8 @@ async fn arrived_once(world: World, title: &str) -> usize {
         assert_eq!(shown, format!("{destination}/{slot} {expected}"), "{title}");
         unknown += usize::from(is_unknown);
         if destination == "whatsapp" {
-            let goes = expected == "delivered ";
-            let fits = if is_unknown { sent <= 1 } else { sent == usize::from(goes) };
+            let was_sent = expected == "delivered ";
+            let fits = if is_unknown { sent <= 1 } else { sent == usize::from(was_sent) };
             assert!(fits, "{title}: {sent} messages of {shown}");
         }
     }
@@ -196,91 +197,95 @@ async fn arrived_once(world: World, title: &str) -> usize {
     unknown
 }
 
-/// How many table calls each stage has when nothing breaks.
+/// How many table requests each stage has when nothing breaks.
 async fn stages() -> &'static [usize] {
     static STAGES: OnceCell<Vec<usize>> = OnceCell::const_new();
     let counted = STAGES.get_or_init(|| async {
-        let Ended { calls, broken, unknown } = walk(0, Fault::none()).await;
+        let Ended { requests, broken, unknown } = walk(0, Fault::none()).await;
         // Three updates of providers, a minute of dispatch, one drain each, and the reminder's.
-        assert_eq!((calls.len(), broken, unknown), (5 + destination::ALL.len(), 0, 0));
-        calls
+        assert_eq!((requests.len(), broken, unknown), (5 + destination::ALL.len(), 0, 0));
+        requests
     });
     counted.await
 }
 
-/// Breaks the first `calls` table calls of each stage; answers of how many deliveries in all nobody
-/// knows the end.
-async fn first_calls(calls: usize, fault: Fault) -> usize {
+/// Breaks the first `requests` table requests of each stage; returns how many deliveries in all may have
+/// been sent, and nobody knows.
+async fn first_requests(requests: usize, fault: Fault) -> usize {
     let stages = stages().await;
-    let walks = (0..calls).map(|at| walk(at, fault));
+    let walks = (0..requests).map(|at| walk(at, fault));
     let ends: Vec<Ended> =
         futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
     let broken: usize = ends.iter().map(|end| end.broken).sum();
-    assert!(broken >= stages.iter().map(|stage| calls.min(*stage)).sum(), "{fault:?}");
+    assert!(broken >= stages.iter().map(|stage| requests.min(*stage)).sum(), "{fault:?}");
     ends.iter().map(|end| end.unknown).sum()
 }
 
-/// Breaks every table call of the way.
-async fn every_call(fault: Fault) -> usize {
-    first_calls(stages().await.iter().copied().max().unwrap(), fault).await
+/// Breaks every table request of the way.
+async fn every_request(fault: Fault) -> usize {
+    first_requests(stages().await.iter().copied().max().unwrap(), fault).await
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_the_first_try_of_every_call_loses_no_booking() {
+async fn a_table_that_refuses_the_first_try_of_every_request_loses_no_booking() {
     for how in [Break::BeforeEffect, Break::Exceeded, Break::Throttled, Break::InProgress] {
-        let Ended { calls, broken, unknown } = walk(0, Fault::every_first_try(how)).await;
-        assert_eq!((broken, unknown), (calls.len(), 0), "{how:?}");
+        let Ended { requests, broken, unknown } = walk(0, Fault::every_first_try(how)).await;
+        assert_eq!((broken, unknown), (requests.len(), 0), "{how:?}");
     }
 }
 
 #[tokio::test]
-async fn one_lost_response_doubles_no_message() {
+async fn one_lost_response_duplicates_no_message() {
     for how in [Break::AfterEffect, Break::HangAfter] {
-        assert_eq!(every_call(Fault::once(how)).await, 0, "{how:?}");
+        assert_eq!(every_request(Fault::once(how)).await, 0, "{how:?}");
     }
 }
 
-/// GA4's event, the welcome and the reminder.
+/// The harmful requests of a walk: GA4's event, the welcome and the reminder.
 const HARMFUL: usize = 3;
 
 #[tokio::test]
 async fn a_table_that_is_gone_at_any_step_loses_no_booking() {
     for how in [Break::BeforeEffect, Break::HangBefore] {
-        let unknown = every_call(Fault::lasting(how)).await;
-        assert_eq!(unknown, 2 * HARMFUL, "where the settlement fails, or the last look: {how:?}");
+        let unknown = every_request(Fault::lasting(how)).await;
+        assert_eq!(
+            unknown,
+            2 * HARMFUL,
+            "where the settlement fails, or the last read before sending: {how:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_table_whose_responses_are_lost_at_any_step_doubles_no_message() {
+async fn a_table_whose_responses_are_lost_at_any_step_duplicates_no_message() {
     for how in [Break::AfterEffect, Break::HangAfter] {
-        let unknown = every_call(Fault::lasting(how)).await;
-        assert_eq!(unknown, 2 * HARMFUL, "where the mark stands and nobody knows of it: {how:?}");
+        let unknown = every_request(Fault::lasting(how)).await;
+        assert_eq!(unknown, 2 * HARMFUL, "where it is marked and nobody knows that: {how:?}");
     }
 }
 
 #[tokio::test]
 async fn a_conflict_at_any_step_loses_no_booking() {
     for fault in [Fault::once(Break::Conflict), Fault::lasting(Break::Conflict)] {
-        let unknown = every_call(fault).await;
+        let unknown = every_request(fault).await;
         assert_eq!(unknown, 2 * HARMFUL, "where the settlement fails: {fault:?}");
     }
 }
 
 #[tokio::test]
 async fn a_table_that_stays_busy_loses_no_booking() {
-    // To a worker they are what a table that is gone is; the updates' transactions tell them apart.
+    // To a worker, a busy table is a table that is gone; only the updates' transactions tell them apart.
     let updates = stages().await[0];
     for how in [Break::Exceeded, Break::Throttled, Break::InProgress] {
-        let unknown = first_calls(updates, Fault::lasting(how)).await;
+        let unknown = first_requests(updates, Fault::lasting(how)).await;
         assert!(unknown <= 2 * HARMFUL, "{how:?}: {unknown}");
     }
 }
 
 #[tokio::test]
-async fn a_process_may_die_at_any_call_of_a_bookings_way() {
-    let unknown = every_call(Fault::dies_before()).await;
-    assert_eq!(unknown, 2 * HARMFUL, "where it may have been sent and no settlement comes");
-    let unknown = every_call(Fault::dies_after()).await;
-    assert_eq!(unknown, 2 * HARMFUL, "where the mark stands and nothing was sent");
+async fn a_process_may_die_at_any_request_on_a_bookings_way() {
+    let unknown = every_request(Fault::dies_before()).await;
+    assert_eq!(unknown, 2 * HARMFUL, "where it may have been sent and was not settled");
+    let unknown = every_request(Fault::dies_after()).await;
+    assert_eq!(unknown, 2 * HARMFUL, "where it is marked and was not sent");
 }

@@ -1,5 +1,5 @@
-//! Instances that die in the middle of a request, whose clocks are wrong, or that work side by side
-//! on one person.
+//! Instances that die in the middle of a request, have wrong clocks, or work side by side for one
+//! person.
 
 use std::collections::BTreeSet;
 
@@ -24,11 +24,12 @@ struct Dead {
     command: DeadCommand,
 }
 
+/// A world with one destination.
 fn only(destination: &str) -> Plan {
     World::plan().with("DESTINATIONS", destination).impatient()
 }
 
-/// A worker whose clock is so many seconds ahead claims the lead's delivery, and is slow.
+/// The claim of a slow worker, whose clock is this many seconds ahead, on the lead's delivery.
 async fn claimed_ahead(world: &World, destination: &str, seconds: i64) -> Box<Claim> {
     let key = world.delivery_key(lead(), destination).await;
     let lease = LeaseId::random(world.entropy());
@@ -40,7 +41,7 @@ async fn claimed_ahead(world: &World, destination: &str, seconds: i64) -> Box<Cl
 }
 
 #[tokio::test]
-async fn a_doubt_is_in_the_journey_and_a_person_settles_it() {
+async fn an_unknown_delivery_is_in_the_journey_and_a_person_settles_it() {
     let world = only("ga4").start().await;
     world.expect_requests("ga4", 1);
     world.providers.script("ga4", [Behaviour::HangAfterEffect]);
@@ -55,8 +56,8 @@ async fn a_doubt_is_in_the_journey_and_a_person_settles_it() {
 
     let delivery = world.delivery(lead(), "ga4").await;
     let name = DeliveryName { lead_id: lead(), delivery_id: delivery.id }.to_string();
-    let words = ["dead", "settle", &name, "--as", "delivered"];
-    let Dead { command } = Dead::try_parse_from(words).unwrap();
+    let arguments = ["dead", "settle", &name, "--as", "delivered"];
+    let Dead { command } = Dead::try_parse_from(arguments).unwrap();
     let mut out = Vec::new();
     dead::run(command, &world.store, world.platform(), &mut out).await.unwrap();
     assert_eq!(world.states(lead()).await, ["ga4/event delivered by_person"]);
@@ -64,8 +65,8 @@ async fn a_doubt_is_in_the_journey_and_a_person_settles_it() {
 }
 
 #[tokio::test]
-async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
-    // The one with the right clock has claimed, and has not marked its request yet.
+async fn a_clock_far_ahead_steals_a_lease_and_duplicates_nothing() {
+    // The worker with the right clock has claimed the delivery, and has not marked it yet.
     let world = only("ga4").start().await;
     world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
@@ -76,7 +77,8 @@ async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
     assert_eq!(world.states(lead()).await, ["ga4/event delivered"]);
     world.finish().await;
 
-    // It has marked it: whoever steals the lease sends nothing, and says that nobody can know.
+    // It has marked the delivery: the worker that steals the lease sends nothing, and the delivery ends
+    // as unknown.
     let world = only("ga4").start().await;
     world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
@@ -88,7 +90,7 @@ async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
     assert_eq!(world.states(lead()).await, ["ga4/event unknown may_have_been_sent"]);
     world.finish().await;
 
-    // A destination that takes our key hears it twice and keeps it once.
+    // A destination that takes our key gets the request twice and keeps it once.
     let world = only("crm").start().await;
     world.looks_at("crm");
     world.providers.script("crm", [Behaviour::HangAfterEffect]);
@@ -99,7 +101,7 @@ async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
         ahead.drain(Patience::None, world.stop_at_ahead(LEASE_S)).await.unwrap()
     };
     let (slow, ahead) = tokio::join!(slow.drain(Patience::None, world.stop_at()), late);
-    assert_eq!((slow.unwrap().settled, ahead.settled), (0, 1), "the slow one lost its lease");
+    assert_eq!((slow.unwrap().settled, ahead.settled), (0, 1), "the slow worker lost its lease");
     assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
     assert_eq!(world.providers.crm_contact_count(), 1);
     assert_eq!(world.providers.crm_triggers(LEAD).values().sum::<u32>(), 1);
@@ -107,15 +109,20 @@ async fn a_clock_far_ahead_steals_a_lease_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn a_clock_far_behind_holds_a_lease_of_no_worth_and_doubles_nothing() {
+async fn a_clock_far_behind_gets_a_useless_lease_and_duplicates_nothing() {
     let world = only("ga4").start().await;
     world.expect_requests("ga4", 1);
     world.submit(&lead_body()).await;
     let behind = world.worker_ahead("ga4", -300);
     let stop_at = world.stop_at_ahead(-300);
-    assert_eq!(behind.drain(Patience::None, stop_at).await.unwrap().settled, 0, "not due for it");
+    assert_eq!(
+        behind.drain(Patience::None, stop_at).await.unwrap().settled,
+        0,
+        "by its clock, nothing is due"
+    );
     world.pass(400);
-    // Due for its clock now; its lease has ended before it began, and the next one takes it.
+    // By its clock the delivery is due now. By the right clock its lease is already over, so the next
+    // worker claims it.
     let slow = claimed_ahead(&world, "ga4", -300).await;
     assert_eq!(world.drain().await, 1);
     assert_eq!(world.store.mark_sending(&slow).await.unwrap(), Written::LeaseLost);
@@ -124,7 +131,7 @@ async fn a_clock_far_behind_holds_a_lease_of_no_worth_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn forms_of_one_person_end_in_the_last_one_whoever_brings_them() {
+async fn the_last_form_of_a_person_wins_whichever_worker_delivers_it() {
     let world = World::plan().with("DESTINATIONS", "crm,mailerlite").start().await;
     for provider in ["crm", "mailerlite"] {
         world.looks_at(provider);

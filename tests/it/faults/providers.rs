@@ -1,5 +1,5 @@
-//! Each provider breaks at each request of a form's and of a booking's way, or the worker that sent it
-//! dies there.
+//! Faults at each request to each provider on a form's and a booking's way: the provider breaks, or the
+//! worker that sent the request dies.
 
 use funil_core::delivery::{StateKind, WhenUnknown};
 use funil_core::destination;
@@ -13,7 +13,7 @@ use super::calls::Update;
 use super::{arrived_once, everywhere, until_it_dies};
 use crate::world::{World, lead, lead_body};
 
-/// What a provider may do with a request.
+/// How a provider may break at a request.
 const BREAKS: [Behaviour; 7] = [
     Behaviour::Status(500),
     Behaviour::Throttle { retry_after_s: 30 },
@@ -24,7 +24,7 @@ const BREAKS: [Behaviour; 7] = [
     Behaviour::HangAfterEffect,
 ];
 
-/// What is brought to the destinations.
+/// What is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
     Form,
@@ -32,7 +32,7 @@ enum What {
 }
 
 impl What {
-    /// A world in which it was just accepted, and what came before it was delivered.
+    /// A world in which it was just accepted, and everything before it was delivered.
     async fn accepted(self) -> World {
         let world = everywhere().impatient().start().await;
         let mut form = lead_body();
@@ -71,7 +71,8 @@ impl What {
     }
 }
 
-/// Ends a world in which everything has to have arrived once; answers whether one delivery is unknown.
+/// Ends a world, and checks that everything arrived once; returns whether one delivery may have been
+/// sent, and nobody knows.
 async fn finish(world: World, what: What, title: &str) -> bool {
     match what {
         What::Form => arrived_once(world, title).await,
@@ -80,7 +81,7 @@ async fn finish(world: World, what: What, title: &str) -> bool {
 }
 
 async fn booking_arrived_once(world: World, title: &str) -> bool {
-    // Until the call is over.
+    // The call is over then.
     world.advance(SignedDuration::from_hours(80)).await;
     for destination in destination::ALL {
         world.looks_at(destination.name);
@@ -105,9 +106,9 @@ async fn booking_arrived_once(world: World, title: &str) -> bool {
     let whatsapp = deliveries.iter().filter(|one| one.destination == "whatsapp");
     for delivery in whatsapp {
         let name = format!("{}/{}", lead(), delivery.id);
-        let taken = messages.iter().filter(|one| one.callback_data.as_ref() == Some(&name)).count();
+        let sent = messages.iter().filter(|one| one.callback_data.as_ref() == Some(&name)).count();
         let delivered = delivery.state.kind() == StateKind::Delivered;
-        assert!(taken <= 1 && (taken == 1 || !delivered), "{title}: {taken} of {}", delivery.slot);
+        assert!(sent <= 1 && (sent == 1 || !delivered), "{title}: {sent} of {}", delivery.slot);
     }
     let of = |name: &str| deliveries.iter().filter(|one| one.destination == name).count();
     assert_eq!(world.providers.meta_events().len(), of("meta"), "{title}");
@@ -118,13 +119,13 @@ async fn booking_arrived_once(world: World, title: &str) -> bool {
     unknown > 0
 }
 
-/// Whether a request to this destination must not be made again once it may have had an effect.
+/// Whether a request to this destination must not be repeated once it may have had an effect.
 fn is_harmful(destination: &str) -> bool {
     destination::find(destination).is_some_and(|one| one.when_unknown != WhenUnknown::Never)
 }
 
 async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviour) {
-    let title = format!("{what:?}: {provider} at request {at}: {behaviour}");
+    let title = format!("{what:?}: request {at} to {provider}: {behaviour}");
     let world = what.accepted().await;
     world.providers.script(provider, vec![Behaviour::Normal; at]);
     world.providers.script(provider, [behaviour.clone()]);
@@ -132,7 +133,7 @@ async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviou
     let unknown = finish(world, what, &title).await;
     let refused = match behaviour {
         Behaviour::Status(_) | Behaviour::Throttle { .. } => true,
-        // A page instead of a response says that GA4 never saw it; WhatsApp may have.
+        // An HTML page says that GA4 never got the request; WhatsApp may have got it.
         Behaviour::Garbage => provider != "whatsapp",
         Behaviour::Normal
         | Behaviour::StatusWith { .. }
@@ -163,16 +164,17 @@ async fn a_worker_may_die_at_any_request_to_a_provider() {
         for (provider, requests) in what.requests().await {
             for at in 0..requests {
                 for behaviour in [Behaviour::Hang, Behaviour::HangAfterEffect] {
-                    let title =
-                        format!("{what:?}: a worker dies at {at} of {provider}: {behaviour}");
+                    let title = format!(
+                        "{what:?}: a worker dies at request {at} to {provider}: {behaviour}"
+                    );
                     let world = what.accepted().await;
                     world.providers.script(provider, vec![Behaviour::Normal; at]);
                     world.providers.script(provider, [behaviour.clone()]);
                     let worker = world.worker(provider);
                     let work = worker.drain(Patience::None, world.stop_at());
                     let before = world.requests(provider).len();
-                    let called = world.providers.until_received(provider, before + at + 1);
-                    assert!(until_it_dies(work, called).await.is_none(), "{title}");
+                    let received = world.providers.until_received(provider, before + at + 1);
+                    assert!(until_it_dies(work, received).await.is_none(), "{title}");
                     world.advance(SignedDuration::from_mins(15)).await;
                     let unknown = finish(world, what, &title).await;
                     assert_eq!(unknown, is_harmful(provider), "{title}");

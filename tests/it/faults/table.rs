@@ -1,9 +1,9 @@
-//! The table breaks at each of its calls on a lead's way: before and after their effect, without an
-//! answer, under load, in conflict, and with the process that asked.
+//! Faults at each request to the table on a form's way: it fails before or after its effect, gets no
+//! response, meets a table under load or a conflict, or its process dies.
 //!
 //! The way has stages that do not touch each other's items: the intake, a minute of `dispatch`, and
-//! one worker of each destination. So one walk breaks the n-th call of every stage, and as many walks
-//! as the longest stage has calls break them all.
+//! one worker of each destination. So one walk breaks the n-th request of every stage, and it takes as
+//! many walks as the longest stage has requests.
 
 use std::time::Duration;
 
@@ -19,37 +19,38 @@ use super::{arrived_once, everywhere, until_it_dies};
 use crate::proxy::{Break, Proxy};
 use crate::world::{Response, World, lead, lead_body};
 
-/// We make a transaction that was cancelled because others were at work four times in all.
+/// How often the store tries a transaction that is cancelled because others are at work.
 const TRANSACTION_TRIES: usize = 4;
-/// Short, because every walk with a table that hangs waits for it in each stage.
+/// A short wait, because a walk with a table that hangs waits for it in each stage.
 const SHORT: TablePatience =
     TablePatience { attempt: Duration::from_secs(1), operation: Duration::from_millis(2_500) };
 
-/// What goes wrong at a call.
+/// What goes wrong with requests to the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
     how: Break,
-    /// So many calls break, one after the other.
-    calls: usize,
-    /// So many of the SDK's tries of each.
+    /// This many requests break, one after the other.
+    requests: usize,
+    /// This many of the SDK's tries of each request break.
     tries: u32,
+    /// Whether the process dies at the request.
     dies: bool,
 }
 
 impl Fault {
-    /// The call breaks once.
+    /// The request breaks once.
     pub(super) const fn once(how: Break) -> Self {
-        Self { how, calls: 1, tries: 1, dies: false }
+        Self { how, requests: 1, tries: 1, dies: false }
     }
 
-    /// Every call breaks, and works when the SDK makes it again.
+    /// Every request breaks, and works when the SDK repeats it.
     pub(super) const fn every_first_try(how: Break) -> Self {
-        Self { calls: usize::MAX, ..Self::once(how) }
+        Self { requests: usize::MAX, ..Self::once(how) }
     }
 
-    /// The call breaks for as long as anybody tries.
+    /// The request breaks for as long as anybody tries.
     pub(super) const fn lasting(how: Break) -> Self {
-        let calls = match how {
+        let requests = match how {
             Break::Exceeded | Break::Conflict => TRANSACTION_TRIES,
             Break::BeforeEffect
             | Break::AfterEffect
@@ -58,73 +59,73 @@ impl Fault {
             | Break::Throttled
             | Break::InProgress => 1,
         };
-        Self { calls, tries: u32::MAX, ..Self::once(how) }
+        Self { requests, tries: u32::MAX, ..Self::once(how) }
     }
 
-    /// The process dies before the call takes effect.
+    /// The process dies before the request takes effect.
     pub(super) const fn dies_before() -> Self {
         Self { dies: true, ..Self::once(Break::HangBefore) }
     }
 
-    /// The process dies when the call has taken effect.
+    /// The process dies when the request has taken effect.
     pub(super) const fn dies_after() -> Self {
         Self { dies: true, ..Self::once(Break::HangAfter) }
     }
 
-    /// How long a stage waits for the table.
+    /// How long the system of a walk waits for the table.
     pub(super) fn patience(self) -> TablePatience {
         let waits = matches!(self.how, Break::HangBefore | Break::HangAfter) && !self.dies;
         if waits { SHORT } else { TablePatience::default() }
     }
 
-    /// How many walks at once: those that wait cost nothing.
+    /// How many walks run at once: more where they mostly wait.
     pub(super) fn side_by_side(self) -> usize {
         if self.patience() == SHORT { 8 } else { 4 }
     }
 
-    /// A way on which nothing breaks.
+    /// Nothing breaks.
     pub(super) const fn none() -> Self {
-        Self { calls: 0, ..Self::once(Break::BeforeEffect) }
+        Self { requests: 0, ..Self::once(Break::BeforeEffect) }
     }
 }
 
-/// A walk over stages, each broken at its `at`-th call.
+/// A walk through stages, with a fault at the request number `at` of each, counted from zero.
 pub(super) struct Walk {
     proxy: std::sync::Arc<Proxy>,
     at: usize,
     fault: Fault,
-    /// The calls of each stage so far.
-    pub(super) calls: Vec<usize>,
-    /// The stages in which something broke.
+    /// How many requests each stage so far had.
+    pub(super) requests: Vec<usize>,
+    /// In how many stages something broke.
     pub(super) broken: usize,
 }
 
 impl Walk {
-    /// Begins one; answers where its table is, and a region of its own, because the SDK rations
-    /// retries by region.
+    /// Begins a walk; returns the address of its table, and a region of its own, because the SDK has one
+    /// budget of retries for each region.
     pub(super) async fn begin(at: usize, fault: Fault) -> (Self, String, String) {
         let (proxy, url) = Proxy::start().await;
         let region = url.replace("http://127.0.0.1:", "test-");
-        (Self { proxy, at, fault, calls: Vec::new(), broken: 0 }, url, region)
+        (Self { proxy, at, fault, requests: Vec::new(), broken: 0 }, url, region)
     }
 
-    /// One stage; answers nothing where its process died.
+    /// Runs one stage; returns `None` where its process died.
     pub(super) async fn stage<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let calls = self.at..self.at.saturating_add(self.fault.calls);
-        self.proxy.break_requests(calls, self.fault.tries, self.fault.how);
+        let requests = self.at..self.at.saturating_add(self.fault.requests);
+        self.proxy.break_requests(requests, self.fault.tries, self.fault.how);
         let done = if self.fault.dies {
             until_it_dies(work, self.proxy.held()).await
         } else {
             Some(work.await)
         };
         self.proxy.mend();
-        self.calls.push(self.proxy.seen());
+        self.requests.push(self.proxy.seen());
         self.broken += usize::from(self.proxy.broken() > 0);
         done
     }
 }
 
-/// What the platform sends `dispatch` each minute.
+/// The event with which the platform invokes `dispatch` each minute.
 pub(super) fn schedule() -> Value {
     json!({"source": "aws.events", "detail-type": "Scheduled Event"})
 }
@@ -134,7 +135,7 @@ pub(super) async fn a_minute_of_dispatch(world: &World) {
     world.deployment(&[]).invoke("dispatch", schedule()).await;
 }
 
-/// The person sends the form again until it is answered, as the page does.
+/// Sends the form again until there is a response, as the page does, and once more as a duplicate.
 async fn submitted(world: &World, first: Option<Response>, title: &str) {
     let response = match first {
         Some(response) if response.status == 503 => {
@@ -143,7 +144,7 @@ async fn submitted(world: &World, first: Option<Response>, title: &str) {
             world.submit(&lead_body()).await
         }
         Some(response) => response,
-        // No answer: another process gets the same form.
+        // No response: another process gets the same form.
         None => world.deployment(&[]).submit(&lead_body()).await,
     };
     assert_eq!(response.lead(), lead(), "{title}");
@@ -152,10 +153,10 @@ async fn submitted(world: &World, first: Option<Response>, title: &str) {
     assert_eq!(again.body, response.body, "{title}");
 }
 
-/// A lead's whole way. Answers how many calls each stage had, in how many something broke, and
-/// whether GA4 stayed unknown.
+/// Walks the whole way of a form. Returns how many requests each stage had, in how many something broke,
+/// and whether GA4's delivery ended as unknown.
 async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
-    let title = format!("call {at} of each stage, {fault:?}");
+    let title = format!("request {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let mut world = everywhere()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -166,7 +167,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
     let response = walk.stage(world.deployment(&[]).submit(&lead_body())).await;
     submitted(&world, response, &title).await;
     walk.stage(a_minute_of_dispatch(&world)).await;
-    // One of them is told of its delivery by name; the others look for what is due.
+    // One worker gets its delivery by name; the others look for what is due.
     let by_name = "segment";
     for destination in destination::ALL.iter().filter(|one| one.name != by_name) {
         let worker = world.worker(destination.name);
@@ -175,10 +176,10 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
     let (worker, key) = (world.worker(by_name), world.delivery_key(lead(), by_name).await);
     walk.stage(worker.deliver(&key, world.stop_at())).await;
     world.advance(SignedDuration::from_mins(10)).await;
-    (walk.calls, walk.broken, arrived_once(world, &title).await)
+    (walk.requests, walk.broken, arrived_once(world, &title).await)
 }
 
-/// How many calls each stage has when nothing breaks.
+/// How many requests each stage has when nothing breaks.
 async fn stages() -> &'static [usize] {
     static STAGES: OnceCell<Vec<usize>> = OnceCell::const_new();
     let counted = STAGES.get_or_init(|| async {
@@ -190,80 +191,81 @@ async fn stages() -> &'static [usize] {
     counted.await
 }
 
-/// Breaks the first `calls` calls of each stage; answers after how many of them GA4 stayed unknown.
-async fn first_calls(calls: usize, fault: Fault) -> usize {
+/// Breaks the first `requests` requests of each stage; returns after how many of them GA4's delivery
+/// ended as unknown.
+async fn first_requests(requests: usize, fault: Fault) -> usize {
     let stages = stages().await;
-    let walks = (0..calls).map(|at| async move {
+    let walks = (0..requests).map(|at| async move {
         let (_, broken, unknown) = walk(at, fault).await;
         (broken, unknown)
     });
     let ends: Vec<(usize, bool)> =
         futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
     let broken: usize = ends.iter().map(|(broken, _)| broken).sum();
-    assert!(broken >= stages.iter().map(|stage| calls.min(*stage)).sum(), "{fault:?}");
+    assert!(broken >= stages.iter().map(|stage| requests.min(*stage)).sum(), "{fault:?}");
     ends.into_iter().filter(|(_, unknown)| *unknown).count()
 }
 
-/// Breaks every call of the way; answers after how many of them GA4 stayed unknown.
-async fn every_call(fault: Fault) -> usize {
-    first_calls(stages().await.iter().copied().max().unwrap(), fault).await
+/// Breaks every request of the way; returns after how many of them GA4's delivery ended as unknown.
+async fn every_request(fault: Fault) -> usize {
+    first_requests(stages().await.iter().copied().max().unwrap(), fault).await
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_the_first_try_of_every_call_loses_nothing() {
+async fn a_table_that_refuses_the_first_try_of_every_request_loses_nothing() {
     let refusals = [Break::BeforeEffect, Break::Exceeded, Break::Throttled, Break::InProgress];
     for how in refusals {
-        let (calls, broken, unknown) = walk(0, Fault::every_first_try(how)).await;
-        println!("{how:?}: the first try of {calls:?} calls broken");
-        assert_eq!((broken, unknown), (calls.len(), false), "{how:?}");
+        let (requests, broken, unknown) = walk(0, Fault::every_first_try(how)).await;
+        println!("{how:?}: the first try of {requests:?} requests broke");
+        assert_eq!((broken, unknown), (requests.len(), false), "{how:?}");
     }
 }
 
 #[tokio::test]
-async fn one_lost_answer_doubles_nothing() {
+async fn one_lost_response_duplicates_nothing() {
     for how in [Break::AfterEffect, Break::HangAfter] {
-        assert_eq!(every_call(Fault::once(how)).await, 0, "{how:?}");
+        assert_eq!(every_request(Fault::once(how)).await, 0, "{how:?}");
     }
 }
 
 #[tokio::test]
 async fn a_table_that_is_gone_at_any_step_loses_nothing() {
     for how in [Break::BeforeEffect, Break::HangBefore] {
-        let unknown = every_call(Fault::lasting(how)).await;
+        let unknown = every_request(Fault::lasting(how)).await;
         assert_eq!(unknown, 1, "where GA4 has it and the settlement fails: {how:?}");
     }
 }
 
 #[tokio::test]
-async fn a_table_whose_answers_are_lost_at_any_step_doubles_nothing() {
+async fn a_table_whose_responses_are_lost_at_any_step_duplicates_nothing() {
     for how in [Break::AfterEffect, Break::HangAfter] {
-        let unknown = every_call(Fault::lasting(how)).await;
-        assert_eq!(unknown, 1, "where the mark stands and nobody knows of it: {how:?}");
+        let unknown = every_request(Fault::lasting(how)).await;
+        assert_eq!(unknown, 1, "where it is marked and nobody knows that: {how:?}");
     }
 }
 
 #[tokio::test]
 async fn a_conflict_at_any_step_loses_nothing() {
-    let unknown = every_call(Fault::once(Break::Conflict)).await;
-    assert_eq!(unknown, 1, "the SDK tries no single write again that met a transaction");
-    let unknown = every_call(Fault::lasting(Break::Conflict)).await;
+    let unknown = every_request(Fault::once(Break::Conflict)).await;
+    assert_eq!(unknown, 1, "the SDK does not repeat a single write that met a transaction");
+    let unknown = every_request(Fault::lasting(Break::Conflict)).await;
     assert_eq!(unknown, 1, "where GA4 has it and the settlement fails");
 }
 
 #[tokio::test]
 async fn a_table_that_stays_busy_loses_nothing() {
-    // To a worker they are what a table that is gone is; only the intake's transaction tells them
-    // apart, and that is the last of its three calls.
+    // To a worker, a busy table is a table that is gone. Only the intake's transaction tells them apart,
+    // which is the last of its three requests.
     let intake = stages().await[0];
     for how in [Break::Exceeded, Break::Throttled, Break::InProgress] {
-        assert_eq!(first_calls(intake, Fault::lasting(how)).await, 0, "{how:?}");
+        assert_eq!(first_requests(intake, Fault::lasting(how)).await, 0, "{how:?}");
     }
 }
 
 #[tokio::test]
-async fn a_process_may_die_at_any_call_of_the_table() {
-    let unknown = every_call(Fault::dies_before()).await;
-    assert_eq!(unknown, 1, "where GA4 has it and the settlement never comes");
-    let unknown = every_call(Fault::dies_after()).await;
-    assert_eq!(unknown, 1, "where the mark stands and nothing was sent");
+async fn a_process_may_die_at_any_request_to_the_table() {
+    let unknown = every_request(Fault::dies_before()).await;
+    assert_eq!(unknown, 1, "where GA4 has it and it was not settled");
+    let unknown = every_request(Fault::dies_after()).await;
+    assert_eq!(unknown, 1, "where it is marked and was not sent");
 }

@@ -1,5 +1,5 @@
-//! The table breaks while providers refuse: what is dead or blocked is told to a person, whatever
-//! fails on the way to it, and the blocked delivery arrives when the provider is back.
+//! Faults of the table while providers refuse us: a person is notified of what is dead or blocked,
+//! whatever fails on the way, and the blocked delivery arrives when the provider works again.
 
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
@@ -9,26 +9,27 @@ use super::table::{Fault, Walk, a_minute_of_dispatch, schedule};
 use crate::proxy::Break;
 use crate::world::{LEAD, World, lead, lead_body};
 
-/// The monitoring webhook: a provider that nobody simulates in particular.
+/// The simulated provider that stands for the monitoring webhook.
 const MONITORING: &str = "monitoring";
 
-/// So much time, and then a minute in which everything works.
+/// Lets this many seconds pass, and then a minute of the schedule in which everything works.
 async fn works_again_after(world: &World, seconds: i64) {
     world.pass(seconds);
     world.drain().await;
     world.invoke("dispatch", schedule()).await;
 }
 
-/// How often a person was told something, each message counted.
+/// How many messages notified a person of this.
 fn notified_times(world: &World, what: &str) -> usize {
     let received = world.providers.received(MONITORING);
-    received.iter().filter(|call| call.body["text"].as_str().unwrap().contains(what)).count()
+    received.iter().filter(|request| request.body["text"].as_str().unwrap().contains(what)).count()
 }
 
-/// A lead that Segment rejects and for which the CRM refuses our key at first. Answers how many calls
-/// each stage had, in how many something broke, and how many messages were sent more than once.
+/// Walks the way of a lead that Segment rejects, while the CRM refuses our credentials at first. Returns
+/// how many requests each stage had, in how many something broke, and how many messages were sent more
+/// than once.
 async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
-    let title = format!("call {at} of each stage, {fault:?}");
+    let title = format!("request {at} of each stage, {fault:?}");
     let (mut walk, url, region) = Walk::begin(at, fault).await;
     let world = World::plan()
         .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
@@ -45,7 +46,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
         walk.stage(worker.drain(Patience::None, world.stop_at())).await;
     }
     walk.stage(a_minute_of_dispatch(&world)).await;
-    // Leases end after a minute; a breaker that opened because we are refused is probed after five.
+    // A lease ends after a minute; a breaker that opened for refused credentials is probed after five.
     for seconds in [61, 310] {
         works_again_after(&world, seconds).await;
     }
@@ -53,7 +54,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
     world.pass(310);
     let prober = world.worker("crm");
     walk.stage(prober.drain(Patience::None, world.stop_at())).await;
-    // Beyond the end of the quarter of an hour in which the alerts count.
+    // Until after the end of the quarter of an hour in which the alerts are counted.
     for seconds in [61, 310, 310, 61] {
         works_again_after(&world, seconds).await;
     }
@@ -74,11 +75,11 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
         world.looks_at(provider);
     }
     world.finish().await;
-    (walk.calls, walk.broken, rejected + refused - 2)
+    (walk.requests, walk.broken, rejected + refused - 2)
 }
 
-/// Breaks every call of the way; answers how many messages came twice in all.
-async fn every_call(fault: Fault) -> usize {
+/// Breaks every request of the way; returns how many messages were duplicates in all.
+async fn every_request(fault: Fault) -> usize {
     let (stages, _, twice) = walk(0, Fault::none()).await;
     assert_eq!((stages.len(), twice), (4, 0));
     let walks = (0..stages.iter().copied().max().unwrap()).map(|at| async move {
@@ -93,15 +94,15 @@ async fn every_call(fault: Fault) -> usize {
 }
 
 #[tokio::test]
-async fn a_person_is_told_whatever_breaks() {
-    let twice = every_call(Fault::lasting(Break::BeforeEffect)).await;
-    assert_eq!(twice, 2, "where either alert was sent and nobody could note it");
+async fn a_person_is_notified_whatever_breaks() {
+    let twice = every_request(Fault::lasting(Break::BeforeEffect)).await;
+    assert_eq!(twice, 2, "where either alert was sent and that could not be stored");
 }
 
 #[tokio::test]
-async fn a_person_is_told_whoever_dies() {
-    let twice = every_call(Fault::dies_before()).await;
+async fn a_person_is_notified_whichever_process_dies() {
+    let twice = every_request(Fault::dies_before()).await;
     assert_eq!(twice, 2, "where either alert was sent and its sender died");
-    let twice = every_call(Fault::dies_after()).await;
+    let twice = every_request(Fault::dies_after()).await;
     assert_eq!(twice, 0);
 }

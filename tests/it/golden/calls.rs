@@ -1,4 +1,4 @@
-//! The second part of the walk: bookings, the messages about them, and what WhatsApp tells.
+//! The second part of the walk: bookings, the messages about them, and the webhooks of WhatsApp.
 
 use funil_dev::simulated::{Behaviour, whatsapp_inbound};
 use http::Method;
@@ -6,22 +6,23 @@ use serde_json::{Value, json};
 
 use super::forms::{OF_HTML, PORTUGUESE};
 use super::walk::{JSON, Walk};
-use crate::bookings::whatsapp::send_webhook as tell;
+use crate::bookings::whatsapp::send_webhook;
 use crate::calendly::{canceled, created, moved, no_show, send_signed};
 use crate::world::{LEAD, SERVICE_TOKEN, World};
 
 const AUTOMATION: &str = "whatsapp-automation";
 const WEBHOOK: &str = "whatsapp-webhook";
 
+/// Walks this part.
 pub(super) async fn walk(walk: &mut Walk) {
     bookings(walk).await;
-    not_believed(walk).await;
+    rejected(walk).await;
     sequences(walk).await;
-    words(walk).await;
+    messages(walk).await;
     syncs(walk).await;
 }
 
-/// Calendly tells, and everybody works.
+/// Sends a webhook of Calendly's, then runs every worker.
 async fn calendly(walk: &mut Walk, title: &str, body: &Value) {
     let response = walk.world.calendly(body).await;
     walk.note(title, &response);
@@ -29,9 +30,9 @@ async fn calendly(walk: &mut Walk, title: &str, body: &Value) {
     walk.work_after(10).await;
 }
 
-/// Meta tells.
+/// Sends a webhook of Meta's.
 async fn meta(walk: &mut Walk, title: &str, body: &Value) {
-    let response = tell(&walk.world, body).await;
+    let response = send_webhook(&walk.world, body).await;
     walk.note(title, &response);
 }
 
@@ -73,7 +74,7 @@ async fn bookings(walk: &mut Walk) {
     calendly(walk, "a call of somebody new", &new).await;
 }
 
-async fn not_believed(walk: &mut Walk) {
+async fn rejected(walk: &mut Walk) {
     let odd = json!({"event": "invitee.created", "created_at": "yesterday", "payload": {}});
     calendly(walk, "a booking that is not understood", &odd).await;
     calendly(walk, "a no-show of nobody", &no_show("INV9", "created")).await;
@@ -82,8 +83,8 @@ async fn not_believed(walk: &mut Walk) {
     let body = odd.to_string();
     let response = send_signed(&walk.world, "t=1,v1=00", body.as_bytes()).await;
     walk.note("a booking that is not signed", &response);
-    let call = ("POST", "calendar-webhook");
-    walk.send("not signed, in Portuguese", call, &[JSON, PORTUGUESE], body.as_bytes()).await;
+    let post = ("POST", "calendar-webhook");
+    walk.send("not signed, in Portuguese", post, &[JSON, PORTUGUESE], body.as_bytes()).await;
     walk.send("another method at the calendar", ("GET", "calendar-webhook"), &[], b"").await;
     let large = vec![b' '; 256 * 1024 + 1];
     walk.send("too large for a webhook", ("POST", "calendar-webhook"), &[JSON], &large).await;
@@ -100,7 +101,7 @@ async fn not_believed(walk: &mut Walk) {
     meta(walk, "a word of which a part is not understood", &part).await;
 }
 
-/// The lead of an e-mail.
+/// The id of the lead with this e-mail.
 pub(super) async fn lead_of(world: &World, email: &str) -> String {
     let found = world.store.leads_of(("email", &world.hash.digest("email", email))).await.unwrap();
     found[0].to_string()
@@ -154,7 +155,7 @@ async fn sequences(walk: &mut Walk) {
     walk.send("no service token, in Portuguese", post, &[JSON, PORTUGUESE], b"{}").await;
 }
 
-/// What a person wrote who is named like this.
+/// The webhook of a message that a person wrote, with the fields by which Meta names the person.
 fn written(text: &str, walk: &Walk, names: &Value, contacts: &Value) -> Value {
     let mut message = json!({"id": "wamid.x", "timestamp": walk.world.now().as_second().to_string(),
         "type": "text", "text": {"body": text}});
@@ -166,17 +167,17 @@ fn written(text: &str, walk: &Walk, names: &Value, contacts: &Value) -> Value {
         "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]})
 }
 
-async fn words(walk: &mut Walk) {
-    // Of the messages to Davi, the first is told to have failed; the one in doubt is told to be there.
+async fn messages(walk: &mut Walk) {
+    // Of the messages to Davi, the first one failed, and the one that was unknown was delivered.
     let messages = walk.world.providers.whatsapp_messages();
     let davi: Vec<_> = messages.iter().filter(|one| one.to == "5531991234567").collect();
     let second = walk.world.now().as_second();
     meta(walk, "a message failed", &davi[0].status("failed", Some(131_026), second)).await;
     meta(walk, "the doubtful one is there", &davi[1].status("delivered", None, second)).await;
     let mut of_username = davi[2].status("read", None, second);
-    let title = of_username.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
-    title.as_object_mut().unwrap().remove("recipient_id");
-    title["recipient_user_id"] = json!("BR.9");
+    let status = of_username.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
+    status.as_object_mut().unwrap().remove("recipient_id");
+    status["recipient_user_id"] = json!("BR.9");
     meta(walk, "a status of somebody with a username", &of_username).await;
     let stop = written("stop", walk, &json!({"from_user_id": "BR.9"}), &json!([]));
     meta(walk, "an opt-out by a business-scoped id", &stop).await;

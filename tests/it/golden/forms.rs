@@ -1,4 +1,4 @@
-//! The first part of the walk: forms, what is wrong with forms, and the questionnaire.
+//! The first part of the walk: accepted forms, rejected forms, and the questionnaire.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -6,24 +6,24 @@ use serde_json::{Value, json};
 use super::walk::{JSON, Walk};
 use crate::world::{LEAD, lead_body, questionnaire_body};
 
-/// The lead of the plain HTML form.
+/// The id of the lead who sends a plain HTML form.
 pub(super) const OF_HTML: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b12";
-/// The lead who agrees to nothing.
+/// The id of the lead who agrees to nothing.
 const WHO_DENIES: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b13";
-/// A browser.
+/// The header by which a browser names itself.
 const BROWSER: (&str, &str) = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
-/// The site.
+/// The origin of the customer's site.
 const ORIGIN: (&str, &str) = ("origin", "https://www.example.com");
-/// The key of the first form.
+/// The idempotency key of the first form.
 pub(super) const KEY: (&str, &str) =
     ("idempotency-key", "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"");
-/// Somebody who reads Portuguese.
+/// The languages of a person who reads Portuguese.
 pub(super) const PORTUGUESE: (&str, &str) = ("accept-language", "pt-BR,pt;q=0.9,en;q=0.5");
 
-/// Title, method, headers and body of a call that is refused.
-type Refused<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+/// Title, method, headers and body of a request that is rejected.
+type Rejected<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 
-/// A form with everything in it.
+/// A form in which every field is filled.
 pub(super) fn whole() -> Value {
     let mut body = lead_body();
     body["consent"]["ads"] = json!(true);
@@ -41,7 +41,7 @@ pub(super) fn whole() -> Value {
     body
 }
 
-/// A form of somebody else.
+/// A form of another person.
 pub(super) fn of(name: &str, phone: Option<&str>) -> Value {
     json!({
         "name": name,
@@ -52,9 +52,10 @@ pub(super) fn of(name: &str, phone: Option<&str>) -> Value {
     })
 }
 
+/// Walks this part.
 pub(super) async fn walk(walk: &mut Walk) {
     accepted(walk).await;
-    refused(walk).await;
+    rejected(walk).await;
     questionnaire(walk).await;
 }
 
@@ -111,7 +112,7 @@ async fn accepted(walk: &mut Walk) {
     walk.work().await;
 }
 
-async fn refused(walk: &mut Walk) {
+async fn rejected(walk: &mut Walk) {
     let large = format!(r#"{{"name":"{}"}}"#, "a".repeat(64 * 1024));
     let deep = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
     let faults = json!({
@@ -122,7 +123,7 @@ async fn refused(walk: &mut Walk) {
     let mut reused = whole();
     reused["mainStruggle"] = json!("dinheiro");
     let reused = reused.to_string();
-    let calls: [Refused<'_>; 10] = [
+    let requests: [Rejected<'_>; 10] = [
         ("no JSON", "POST", &[JSON], "{"),
         ("a key twice", "POST", &[JSON], r#"{"name":"a","name":"b"}"#),
         ("too deep", "POST", &[JSON], &deep),
@@ -134,11 +135,11 @@ async fn refused(walk: &mut Walk) {
         ("another content type", "POST", &[("content-type", "text/plain")], "{}"),
         ("too large", "POST", &[JSON], &large),
     ];
-    for (title, method, headers, body) in calls {
-        let call = (method, "lead-submit");
-        walk.send(title, call, &[headers, &[ORIGIN]].concat(), body.as_bytes()).await;
+    for (title, method, headers, body) in requests {
+        let to = (method, "lead-submit");
+        walk.send(title, to, &[headers, &[ORIGIN]].concat(), body.as_bytes()).await;
         let title = format!("{title}, in Portuguese");
-        walk.send(&title, call, &[headers, &[PORTUGUESE]].concat(), body.as_bytes()).await;
+        walk.send(&title, to, &[headers, &[PORTUGUESE]].concat(), body.as_bytes()).await;
     }
     for (title, origin) in [
         ("a preflight", ORIGIN),
@@ -182,9 +183,9 @@ async fn questionnaire(walk: &mut Walk) {
     let function = "questionnaire-submit";
     walk.world.pass(600);
     let qualifies = questionnaire_body();
-    let call = ("POST", function);
+    let post = ("POST", function);
     let body = qualifies.to_string();
-    walk.send("a questionnaire that qualifies", call, &[JSON, BROWSER, ORIGIN], body.as_bytes())
+    walk.send("a questionnaire that qualifies", post, &[JSON, BROWSER, ORIGIN], body.as_bytes())
         .await;
     walk.work().await;
     walk.post("the same questionnaire again", function, &qualifies).await;
@@ -203,13 +204,13 @@ async fn questionnaire(walk: &mut Walk) {
          &responses.urgency=imediata&responses.weeklyHours=10&responses.mainGoal=Tempo"
     );
     let plain = [("content-type", "application/x-www-form-urlencoded"), BROWSER];
-    walk.send("a questionnaire as a plain HTML form", call, &plain, html.as_bytes()).await;
+    walk.send("a questionnaire as a plain HTML form", post, &plain, html.as_bytes()).await;
     walk.work().await;
     let mut unknown = qualifies.clone();
     unknown["email"] = json!("nobody@example.com");
     walk.post("a questionnaire of nobody", function, &unknown).await;
     let body = unknown.to_string();
-    walk.send("the same in Portuguese", call, &[JSON, PORTUGUESE], body.as_bytes()).await;
+    walk.send("the same in Portuguese", post, &[JSON, PORTUGUESE], body.as_bytes()).await;
     walk.post("an empty questionnaire", function, &json!({})).await;
     walk.send("a preflight of the questionnaire", ("OPTIONS", function), &[ORIGIN], b"").await;
 }

@@ -1,9 +1,9 @@
-//! Texts without chance: what is drawn at random, or follows from it, is replaced by a name of what it
-//! is. All else stays as it was, byte for byte.
+//! Replaces what is random in a text by a name, so that snapshots repeat. All else stays byte for byte
+//! the same.
 //!
 //! Random are the tails of `UUIDv7`s, leases, the ids of deliveries of an event with a `UUIDv7`, the
-//! receipts of withdrawals, and how much later than scheduled a delivery is tried again. It must not
-//! know the code, only the table's documents.
+//! receipts of withdrawals, and the jitter in the due time of the next try. It must not know the code,
+//! only the items of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,22 +12,22 @@ use serde_json::{Value, json};
 
 /// Where a `UUIDv7`'s random part begins: before it stand the time and the version.
 const TIME_CHARS: usize = 15;
-/// The waits between tries, in seconds; each may be up to a fifth longer, by chance.
+/// The waits between tries, in seconds; jitter makes each up to a fifth longer.
 const WAITS_S: [i64; 8] = [5, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400];
 
-/// A text of an item's attribute.
+/// The text of an item's attribute, empty where there is none.
 pub(super) fn text<'i>(item: &'i Value, name: &str) -> &'i str {
     item[name]["S"].as_str().unwrap_or_default()
 }
 
-/// What to write instead of what was drawn.
+/// The names that replace what is random.
 pub(super) struct Plain {
-    /// In the order in which they are to be replaced.
+    /// What is random and its name, in the order in which they have to be replaced.
     names: Vec<(String, String)>,
 }
 
 impl Plain {
-    /// Learns from the table's items, and from other texts, what was drawn.
+    /// Finds what is random in the table's items and in other texts.
     pub(super) fn of(items: &[Value], texts: &[&str]) -> Self {
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         for item in items {
@@ -53,18 +53,18 @@ impl Plain {
         let whole = items.iter().map(Value::to_string).collect::<String>();
         let found: BTreeSet<String> =
             texts.iter().chain([&&*whole]).flat_map(|text| uuids_v7(text)).collect();
-        // Last, because the names above hold some.
+        // These are last, because the names above contain some of them.
         let times = found.into_iter().map(|id| (id.clone(), format!("{}~", &id[..TIME_CHARS])));
         Self { names: names.into_iter().chain(times).collect() }
     }
 
-    /// A text without chance.
+    /// A text in which names replace what is random.
     pub(super) fn of_text(&self, text: &str) -> String {
         let start = text.to_owned();
         self.names.iter().fold(start, |text, (drawn, name)| text.replace(drawn, name))
     }
 
-    /// All items as text, sorted by their keys: an attribute a line.
+    /// All items as text, sorted by their keys, with a line for each attribute.
     pub(super) fn of_items(&self, items: &[Value]) -> String {
         let mut shown: Vec<(String, String)> = items
             .iter()
@@ -85,33 +85,33 @@ impl Plain {
     }
 }
 
-/// An item whose due time is told as the wait that was scheduled, where chance made it longer.
+/// An item whose due time, where it has jitter, is written as the last try and the scheduled wait.
 fn without_jitter(item: &Value) -> Value {
     let mut plain = item.clone();
     let Some(last) = item["log"]["L"].as_array().and_then(|log| log.last()) else { return plain };
-    let title = |name: &str| last["M"][name]["S"].as_str().unwrap_or_default();
+    let last = |name: &str| last["M"][name]["S"].as_str().unwrap_or_default();
     let second = |time: &str| time.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
-    let (Ok(due), Ok(tried)) = (second(text(item, "due_sk")), second(title("at"))) else {
+    let (Ok(due), Ok(tried)) = (second(text(item, "due_sk")), second(last("at"))) else {
         return plain;
     };
-    // A blocked delivery waits for five minutes and up to a tenth of that.
-    let most = |wait: i64| wait + if title("outcome") == "blocked" { wait / 10 } else { wait / 5 };
-    let waits = if ["retry", "blocked"].contains(&title("outcome")) { &WAITS_S[..] } else { &[] };
+    // A blocked delivery waits for five minutes, and its jitter is up to a tenth of that.
+    let most = |wait: i64| wait + if last("outcome") == "blocked" { wait / 10 } else { wait / 5 };
+    let waits = if ["retry", "blocked"].contains(&last("outcome")) { &WAITS_S[..] } else { &[] };
     if let Some(wait) = waits.iter().find(|wait| (**wait..=most(**wait)).contains(&(due - tried))) {
-        plain["due_sk"]["S"] = json!(format!("{} + {wait} s and more", title("at")));
+        plain["due_sk"]["S"] = json!(format!("{} + {wait} s and more", last("at")));
     }
     plain
 }
 
 /// Every `UUIDv7` in a text.
 fn uuids_v7(text: &str) -> Vec<String> {
-    let is_one = |word: &[u8]| {
-        word.iter().enumerate().all(|(place, byte)| match place {
+    let is_one = |window: &[u8]| {
+        window.iter().enumerate().all(|(place, byte)| match place {
             8 | 13 | 18 | 23 => *byte == b'-',
             14 => *byte == b'7',
             _ => byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase(),
         })
     };
-    let words = text.as_bytes().windows(36).filter(|word| is_one(word));
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    let found = text.as_bytes().windows(36).filter(|window| is_one(window));
+    found.map(|one| String::from_utf8_lossy(one).into_owned()).collect()
 }

@@ -1,4 +1,4 @@
-//! Items that older code wrote, in a fresh table: this code reads them, shows them, and works on them.
+//! Items that older code wrote, in a new table: this code reads them, shows them and works on them.
 
 use std::fmt::Write as _;
 
@@ -13,14 +13,15 @@ use super::forms::{KEY, whole};
 use super::plain::text;
 use super::walk::{JSON, replay, work};
 use super::{compare, items_file, trouble};
-use crate::bookings::whatsapp::send_webhook as tell;
+use crate::bookings::whatsapp::send_webhook;
 use crate::calendly::{booking, created};
 use crate::world::{LEAD, SERVICE_TOKEN, World};
 
-/// Everybody who may be sent something.
+/// Every destination.
 const DESTINATIONS: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"];
 
-/// A world that goes on where the walk of `items.json` ended, at providers who know nobody.
+/// A world that goes on where the walk of `items.json` ended, with providers that have nothing yet. Also
+/// returns the items.
 async fn world() -> (World, Vec<Value>) {
     let file = std::fs::read_to_string(items_file()).unwrap();
     let file: Value = serde_json::from_str(&file).unwrap();
@@ -37,7 +38,7 @@ async fn world() -> (World, Vec<Value>) {
     (world, items)
 }
 
-/// The leads among the items.
+/// The ids of all leads among the items.
 fn leads(items: &[Value]) -> Vec<LeadId> {
     let leads = items.iter().filter(|item| text(item, "type") == "lead");
     let mut leads: Vec<_> =
@@ -46,7 +47,7 @@ fn leads(items: &[Value]) -> Vec<LeadId> {
     leads
 }
 
-/// What is due and what is dead, as the indexes tell.
+/// What is due and what is dead, as the indexes have it.
 async fn lists(world: &World) -> String {
     let mut lines = String::new();
     for destination in DESTINATIONS {
@@ -80,7 +81,7 @@ async fn what_older_code_stored_is_read() {
             let of_lead = items.iter().filter(|item| text(item, "pk") == pk);
             of_lead.filter(|item| text(item, "type") == kind).collect::<Vec<_>>()
         };
-        // `journey` fails where one item is not understood.
+        // `journey` fails if it cannot read an item.
         let journey = world.journey(lead).await;
         assert_eq!(journey.events.len(), of("event").len(), "{lead}");
         assert_eq!(journey.deliveries.len(), of("delivery").len(), "{lead}");
@@ -113,7 +114,7 @@ async fn what_older_code_stored_is_read() {
 }
 
 #[tokio::test]
-async fn what_older_code_answered_is_answered_again() {
+async fn a_duplicate_of_what_older_code_accepted_gets_the_same_response() {
     let (world, items) = world().await;
     let headers = [JSON, KEY];
     let form = async |body: &Value| {
@@ -134,17 +135,17 @@ async fn what_older_code_answered_is_answered_again() {
     booked["payload"]["email"] = json!("ana.particular@example.org");
     assert_eq!(world.calendly(&booked).await.status, 200);
     let davi = items.iter().find(|item| text(item, "email") == "davi@example.com").unwrap();
-    let mut call = json!({
+    let mut sequence = json!({
         "leadId": text(davi, "lead_id"), "startTime": "2031-05-06T14:00:00Z",
         "endTime": "2031-05-06T14:45:00Z", "bookingId": "sala-7",
         "timeZone": "America/Sao_Paulo", "joinUrl": "https://zoom.us/j/1",
     });
-    let response = world.authorised("whatsapp-automation", &call).await;
+    let response = world.authorised("whatsapp-automation", &sequence).await;
     assert_eq!((response.status, response.header("idempotency-replayed")), (200, Some("true")));
     assert_eq!(response.json()["deliveries"][0]["slot"], json!("welcome"));
-    call["joinUrl"] = json!("https://zoom.us/j/9");
-    assert_eq!(world.authorised("whatsapp-automation", &call).await.status, 409);
-    // All of that was known, so it left nothing but the rate of its caller.
+    sequence["joinUrl"] = json!("https://zoom.us/j/9");
+    assert_eq!(world.authorised("whatsapp-automation", &sequence).await.status, 409);
+    // All of these were duplicates, so they left nothing but the rate of their sender.
     let left =
         async |kind| world.items("").await.iter().filter(|i| text(i, "type") == kind).count();
     for kind in ["lead", "event", "delivery", "booking", "consent", "alias", "receipt"] {
@@ -164,25 +165,25 @@ async fn what_older_code_stored_is_worked_on() {
     };
     let (ana, jonas, karen) =
         (lead("ana@example.com"), lead("jonas@example.com"), lead("karen@example.com"));
-    // Under way at a worker that died: nobody takes it before its lease ends.
+    // A worker died with this delivery: no other worker claims it before the lease ends.
     work(&world).await;
     let states = world.states(karen).await;
     assert!(states.contains(&"ga4/event leased".to_owned()), "{states:?}");
     assert!(states.contains(&"segment/event delivered".to_owned()), "{states:?}");
 
-    // WhatsApp's word about a message that was in doubt.
+    // A status update about a message that was unknown.
     let messages = world.items(&format!("LEAD#{jonas}")).await;
-    let doubtful = messages.iter().find(|item| item.get("doubtful_since").is_some()).unwrap();
-    let title = json!({
+    let unknown = messages.iter().find(|item| item.get("doubtful_since").is_some()).unwrap();
+    let status = json!({
         "id": "wamid.1", "status": "delivered", "recipient_id": "5561996665555",
         "timestamp": world.now().as_second().to_string(),
-        "biz_opaque_callback_data": format!("{jonas}/{}", text(doubtful, "delivery_id")),
+        "biz_opaque_callback_data": format!("{jonas}/{}", text(unknown, "delivery_id")),
     });
     let body = json!({"object": "whatsapp_business_account", "entry": [
-        {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [title]}}]}]});
-    assert_eq!(tell(&world, &body).await.status, 200);
+        {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [status]}}]}]});
+    assert_eq!(send_webhook(&world, &body).await.status, 200);
 
-    // A dead one is sent again.
+    // A dead delivery is replayed.
     let crm = trouble::name(&world, "karen@example.com", "crm").await;
     let response = replay(&world, &json!({"dryRun": false, "deliveries": [crm]})).await;
     let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
@@ -193,9 +194,10 @@ async fn what_older_code_stored_is_worked_on() {
     assert!(states.contains(&"crm/lead delivered".to_owned()), "{states:?}");
     assert!(states.contains(&"ga4/event unknown may_have_been_sent".to_owned()), "{states:?}");
 
-    // What somebody took back still counts.
-    let call = json!({"leadId": ana, "startTime": "2031-05-10T14:00:00Z", "bookingId": "sala-99"});
-    assert_eq!(world.authorised("whatsapp-automation", &call).await.status, 200);
+    // A revoked consent is still revoked.
+    let sequence =
+        json!({"leadId": ana, "startTime": "2031-05-10T14:00:00Z", "bookingId": "sala-99"});
+    assert_eq!(world.authorised("whatsapp-automation", &sequence).await.status, 200);
     world.advance(SignedDuration::from_hours(24 * 15)).await;
     let mut shown = String::new();
     for lead in leads(&items) {

@@ -1,5 +1,5 @@
-//! A recorder before the simulated providers: it keeps every request as it came, byte for byte, and
-//! passes it on. It must not know what any request means.
+//! A recorder in front of the simulated providers: it keeps every request byte for byte and passes it
+//! on. It must not know what any request means.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,13 +15,14 @@ use tokio::net::TcpListener;
 
 use crate::world::client;
 
-/// What nobody is rung for in an order: rings of one step go out side by side.
+/// The provider that gets the rings. Rings of one step go out side by side, so their order is not
+/// recorded.
 pub(super) const DOORBELL: &str = "doorbell";
 
-/// What was received: by provider, in order, with the number and the title of the step.
-type Calls = BTreeMap<String, Vec<(usize, String, String)>>;
+/// The requests to each provider, in order, with the number and the title of their step.
+type Requests = BTreeMap<String, Vec<(usize, String, String)>>;
 
-/// The recorder; clones are the same one.
+/// The recorder. Clones share what they record.
 #[derive(Clone)]
 pub(super) struct Recorder {
     shared: Arc<Shared>,
@@ -29,17 +30,17 @@ pub(super) struct Recorder {
 }
 
 struct Shared {
-    calls: Mutex<Calls>,
+    requests: Mutex<Requests>,
     step: Mutex<(usize, String)>,
     target: OnceLock<SocketAddr>,
     http: reqwest::Client,
 }
 
 impl Recorder {
-    /// Listens; what comes is passed on once [`Recorder::pass_on_to`] was called.
+    /// Starts a recorder, which passes requests on after [`Recorder::pass_on_to`] was called.
     pub(super) async fn start() -> Self {
         let shared = Arc::new(Shared {
-            calls: Mutex::default(),
+            requests: Mutex::default(),
             step: Mutex::default(),
             target: OnceLock::new(),
             http: client(),
@@ -51,39 +52,39 @@ impl Recorder {
         Self { shared, address }
     }
 
-    /// The base URL of a provider.
+    /// The base URL at which the recorder stands for a provider.
     pub(super) fn base_url(&self, provider: &str) -> String {
         format!("http://{}/{provider}", self.address)
     }
 
-    /// Where the providers are.
+    /// Sets the address of the simulated providers.
     pub(super) fn pass_on_to(&self, target: SocketAddr) {
         self.shared.target.set(target).unwrap();
     }
 
-    /// What comes from now on belongs to this step.
+    /// Begins a step, to which all requests from now on belong.
     pub(super) fn step(&self, title: &str) {
         let mut step = self.shared.step.lock().unwrap();
         *step = (step.0 + 1, title.to_owned());
     }
 
-    /// Everything received, provider by provider.
+    /// Every request so far, provider by provider.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for (provider, calls) in &*self.shared.calls.lock().unwrap() {
-            let mut calls = calls.clone();
+        for (provider, requests) in &*self.shared.requests.lock().unwrap() {
+            let mut requests = requests.clone();
             if provider == DOORBELL {
-                calls.sort();
+                requests.sort();
             }
-            for (_, step, call) in calls {
-                writeln!(text, "=== {provider}, {step}\n{call}").unwrap();
+            for (_, step, request) in requests {
+                writeln!(text, "=== {provider}, {step}\n{request}").unwrap();
             }
         }
         text
     }
 }
 
-/// Keeps a request and passes it on; where the provider does not answer, the connection breaks.
+/// Keeps a request and passes it on; where the provider does not respond, the connection breaks.
 async fn take(
     State(shared): State<Arc<Shared>>,
     method: Method,
@@ -93,7 +94,7 @@ async fn take(
 ) -> Response {
     let path = uri.path_and_query().unwrap().as_str();
     let provider = path.split(['/', '?']).nth(1).unwrap_or_default().to_owned();
-    // The host is a port of this run.
+    // The host is left out, because its port differs from run to run.
     let mut kept: Vec<String> = headers
         .iter()
         .filter(|(name, _)| *name != "host")
@@ -101,9 +102,9 @@ async fn take(
         .collect();
     kept.sort();
     let text = std::str::from_utf8(&body).unwrap();
-    let call = format!("{method} {path}\n{}\n{text}\n", kept.concat());
+    let request = format!("{method} {path}\n{}\n{text}\n", kept.concat());
     let (number, title) = shared.step.lock().unwrap().clone();
-    shared.calls.lock().unwrap().entry(provider).or_default().push((number, title, call));
+    shared.requests.lock().unwrap().entry(provider).or_default().push((number, title, request));
 
     let url = format!("http://{}{path}", shared.target.get().unwrap());
     let passed_on = shared.http.request(method, url).headers(headers).body(body).send().await;
@@ -116,9 +117,9 @@ async fn take(
     }
 }
 
-/// An answer that breaks off before its first byte.
+/// A response that breaks off before its first byte.
 fn broken() -> Response {
     let failing =
-        futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("no answer")) });
+        futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("no response")) });
     Body::from_stream(failing).into_response()
 }

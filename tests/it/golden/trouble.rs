@@ -1,5 +1,5 @@
-//! The third part of the walk: what goes wrong while delivering, what a person does about it, and how
-//! monitors see it. It ends in the midst of things, so that the table holds a delivery of every kind.
+//! The third part of the walk: what goes wrong in delivering, what a person does about it, and what
+//! monitors see of it. It ends while deliveries are open, so that the table has one in every state.
 
 use clap::Parser;
 use funil_dev::cli::dead::{self, DeadCommand};
@@ -12,7 +12,7 @@ use super::forms::of;
 use super::walk::Walk;
 use crate::world::World;
 
-/// The command line, as far as it is about deliveries.
+/// The commands of `funil` that are about deliveries.
 #[derive(Parser)]
 enum CommandLine {
     /// `funil dead`
@@ -20,17 +20,17 @@ enum CommandLine {
     Dead(DeadCommand),
 }
 
-/// Runs `funil dead …` and writes down what it printed.
+/// Runs `funil dead …` and records what it prints.
 async fn dead(walk: &mut Walk, arguments: &str) {
-    let words = ["funil", "dead"].into_iter().chain(arguments.split_whitespace());
-    let CommandLine::Dead(command) = CommandLine::try_parse_from(words).unwrap();
+    let command_line = ["funil", "dead"].into_iter().chain(arguments.split_whitespace());
+    let CommandLine::Dead(command) = CommandLine::try_parse_from(command_line).unwrap();
     let mut out = Vec::new();
     let done = dead::run(command, &walk.world.store, walk.world.platform(), &mut out).await;
     done.unwrap_or_else(|error| panic!("{error}\n{}\n{}", walk.responses(), walk.requests()));
     walk.note_text(&format!("funil dead {arguments}"), &String::from_utf8(out).unwrap());
 }
 
-/// A lead's only delivery of a destination, as a person names it.
+/// The name of a lead's only delivery to a destination, by which a person refers to it.
 pub(super) async fn name(world: &World, email: &str, destination: &str) -> String {
     let lead = lead_of(world, email).await;
     let items = world.items(&format!("LEAD#{lead}")).await;
@@ -38,6 +38,7 @@ pub(super) async fn name(world: &World, email: &str, destination: &str) -> Strin
     format!("{lead}/{}", found["delivery_id"]["S"].as_str().unwrap())
 }
 
+/// Walks this part.
 pub(super) async fn walk(walk: &mut Walk) {
     deaths(walk).await;
     breaker(walk).await;
@@ -84,11 +85,11 @@ async fn deaths(walk: &mut Walk) {
     walk.work_after(10).await;
 }
 
-/// Segment fails until its breaker opens, then `MailerLite` refuses us; both come back.
+/// Segment fails until its breaker opens, and works again; then the CRM throttles, and a backlog grows.
 async fn breaker(walk: &mut Walk) {
     walk.world.providers.behave("segment", Behaviour::Status(503));
     walk.post("a lead while Segment fails", "lead-submit", &of("Gil", Some("1133334444"))).await;
-    // Each wait is the scheduled one and more than chance can add.
+    // Each wait is longer than the scheduled one with all its jitter.
     for seconds in [1, 10, 80, 400, 2200] {
         walk.work_after(seconds).await;
     }
@@ -127,8 +128,8 @@ async fn monitors(walk: &mut Walk) {
     walk.note("health of a table of another key, with a token", &response);
 }
 
-/// Leaves the table with a delivery in every state: retried, blocked, under way, in doubt, dead,
-/// planned, and not yet tried.
+/// Leaves the table with deliveries that are retried, blocked, under way, unknown, dead, planned, and
+/// not yet tried.
 async fn open_end(walk: &mut Walk) {
     walk.world.providers.script("crm", [Behaviour::Status(503)]);
     walk.world.providers.script("mailerlite", [Behaviour::Status(401)]);
@@ -136,12 +137,12 @@ async fn open_end(walk: &mut Walk) {
     walk.work_after(5).await;
     let jonas = lead_of(&walk.world, "jonas@example.com").await;
     walk.world.providers.script("whatsapp", [Behaviour::CloseAfterEffect]);
-    let call = json!({
+    let sequence = json!({
         "leadId": jonas, "startTime": "2031-05-09T14:00:00Z", "bookingId": "sala-10",
         "joinUrl": "https://zoom.us/j/2",
     });
     let post = ("POST", "whatsapp-automation");
-    walk.authorised("a message without an answer", post, &call).await;
+    walk.authorised("a message without an answer", post, &sequence).await;
 
     walk.world.providers.script("crm", [refusal()]);
     walk.post("a lead whom the CRM refuses at last", "lead-submit", &of("Karen", None)).await;
@@ -151,13 +152,13 @@ async fn open_end(walk: &mut Walk) {
     let key = key.iter().find(|due| due.key.lead_id.to_string() == karen).unwrap();
     worker.deliver(&key.key, walk.world.stop_at()).await.unwrap();
 
-    // A worker that dies while GA4 does not answer.
+    // A worker dies while GA4 does not respond.
     walk.world.providers.script("ga4", [Behaviour::Hang]);
-    let called = walk.world.providers.received("ga4").len();
+    let received = walk.world.providers.received("ga4").len();
     let worker = walk.world.worker("ga4");
     let key = &walk.world.store.due("ga4", walk.world.now(), 9).await.unwrap()[0];
     tokio::select! {
-        _ = worker.deliver(&key.key, walk.world.stop_at()) => panic!("GA4 answered"),
-        () = walk.world.providers.until_received("ga4", called + 1) => {}
+        _ = worker.deliver(&key.key, walk.world.stop_at()) => panic!("GA4 responded"),
+        () = walk.world.providers.until_received("ga4", received + 1) => {}
     }
 }

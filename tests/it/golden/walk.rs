@@ -1,5 +1,5 @@
-//! What the steps of the walk share: a world whose providers are recorded, and a protocol of every
-//! answer.
+//! What the steps of the walk share: a world whose providers are recorded, and a record of every
+//! response.
 
 use std::fmt::Write as _;
 
@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 use super::recorder::{DOORBELL, Recorder};
 use crate::world::{CALLER, Deployment, Response, SERVICE_TOKEN, World};
 
-/// Everybody who is sent something.
+/// The providers that are sent something, destinations first.
 const RECEIVERS: [&str; 8] =
     ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta", "monitoring", DOORBELL];
-/// The content type of most calls.
+/// The content type of most requests.
 pub(super) const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// The walk so far.
 pub(super) struct Walk {
-    /// Where it takes place.
+    /// The world in which it takes place.
     pub(super) world: World,
-    /// The same functions, with a doorbell that is recorded; the world's own has nobody behind it,
-    /// because a form waits for its ring so shortly that it may not be heard.
+    /// The same functions, with a doorbell that is recorded. Nobody listens at the one of
+    /// `world`, because a form waits so shortly for its ring that it may not be recorded.
     pub(super) ringing: Deployment,
     recorder: Recorder,
     responses: String,
@@ -30,7 +30,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Begins: every destination is on.
+    /// Begins a walk in which every destination is on.
     pub(super) async fn start() -> Self {
         let recorder = Recorder::start().await;
         let mut plan = World::plan()
@@ -51,14 +51,14 @@ impl Walk {
         Self { world, ringing, recorder, responses: String::new(), steps: 0 }
     }
 
-    /// Begins a step.
+    /// Begins a step, to which the recorded requests belong.
     fn step(&mut self, title: &str) {
         self.steps += 1;
         self.recorder.step(title);
     }
 
-    /// Ends a step: its answer is written down, and a second passes, so that no two steps are of one
-    /// moment.
+    /// Ends a step: records its response and lets a second pass, so that no two steps have the same
+    /// time.
     pub(super) fn note(&mut self, title: &str, response: &Response) {
         let mut headers: Vec<String> = response
             .headers
@@ -71,13 +71,13 @@ impl Walk {
         self.note_text(title, &text);
     }
 
-    /// The same, of what is no HTTP answer.
+    /// Ends a step that has no HTTP response, and records a text.
     pub(super) fn note_text(&mut self, title: &str, text: &str) {
         writeln!(self.responses, "=== {title}\n{text}\n").unwrap();
         self.world.pass(1);
     }
 
-    /// Calls a function, as a caller whom nobody has heard of.
+    /// Sends a function an HTTP request, from an address that was not used before.
     pub(super) async fn send(
         &mut self,
         title: &str,
@@ -93,31 +93,31 @@ impl Walk {
         response
     }
 
-    /// Posts JSON.
+    /// Sends a function a POST request with JSON.
     pub(super) async fn post(&mut self, title: &str, function: &str, body: &Value) -> Response {
         self.send(title, ("POST", function), &[JSON], body.to_string().as_bytes()).await
     }
 
-    /// Calls as one who knows the service token.
+    /// Sends a function a request with JSON and the service token.
     pub(super) async fn authorised(
         &mut self,
         title: &str,
-        call: (&str, &str),
+        to: (&str, &str),
         body: &Value,
     ) -> Response {
         let token = format!("Bearer {SERVICE_TOKEN}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.send(title, call, &[JSON, ("authorization", &token)], body.as_bytes()).await
+        self.send(title, to, &[JSON, ("authorization", &token)], body.as_bytes()).await
     }
 
-    /// Asks with a query.
+    /// Sends a function a GET request with a query.
     pub(super) async fn get(&mut self, title: &str, function: &str, query: &str) {
         self.step(title);
         let response = self.world.get(function, query).await;
         self.note(title, &response);
     }
 
-    /// Calls `POST /replay` of `dispatch`.
+    /// Sends `dispatch` a request to replay deliveries.
     pub(super) async fn replay(&mut self, title: &str, body: &Value) -> Value {
         self.step(title);
         let response = replay(&self.ringing, body).await;
@@ -133,12 +133,12 @@ impl Walk {
         self.note_text(title, &response.to_string());
     }
 
-    /// Everybody delivers what is due.
+    /// Runs every worker.
     pub(super) async fn work(&mut self) {
         work(&self.world).await;
     }
 
-    /// Time passes, then everybody delivers what is due.
+    /// Lets time pass, then runs every worker.
     pub(super) async fn work_after(&mut self, seconds: i64) {
         self.world.pass(seconds);
         let title = format!("work at {}", self.world.now());
@@ -146,17 +146,17 @@ impl Walk {
         self.work().await;
     }
 
-    /// Every answer so far.
+    /// Every response so far.
     pub(super) fn responses(&self) -> &str {
         &self.responses
     }
 
-    /// Every request so far.
+    /// Every request to a provider so far.
     pub(super) fn requests(&self) -> String {
         self.recorder.text()
     }
 
-    /// Lets all come to an end.
+    /// Lets every open delivery end, and ends the world.
     pub(super) async fn end(self) {
         self.world.providers.release_hung();
         self.world.advance(SignedDuration::from_hours(24 * 15)).await;
@@ -164,7 +164,7 @@ impl Walk {
     }
 }
 
-/// Calls `POST /replay` of `dispatch`; answers the event of its answer.
+/// Sends `dispatch` a request to replay deliveries; returns its response, as the platform gets it.
 pub(super) async fn replay(functions: &Deployment, body: &Value) -> Value {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", "application/json".parse().unwrap());
@@ -175,8 +175,8 @@ pub(super) async fn replay(functions: &Deployment, body: &Value) -> Value {
     functions.invoke("dispatch", event).await
 }
 
-/// Everybody delivers what is due. What is due at one moment is delivered in the order of its id, which
-/// is drawn at random, so `MailerLite`, which is given two at once, is given them by the slot's name.
+/// Runs every worker, `MailerLite`'s first. Deliveries that are due at the same time are sent in the
+/// order of their random ids, so `MailerLite`'s, of which two can be due at once, are sent by slot.
 pub(super) async fn work(world: &World) {
     let mut due = Vec::new();
     for one in world.store.due("mailerlite", world.now(), 100).await.unwrap() {

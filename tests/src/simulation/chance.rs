@@ -1,19 +1,20 @@
-//! All that chance is in a simulation: numbers drawn from a seed, and nothing else.
+//! The randomness of a simulation: a sequence of numbers that follows from a seed, and nothing else.
 
 use std::sync::{Arc, Mutex};
 
 use funil_core::clock::Entropy;
 
-/// `SplitMix64` (Steele, Lea and Flood 2014). Clones draw from the same sequence.
+/// The generator `SplitMix64` (Steele, Lea and Flood 2014). Clones draw from the same sequence.
 #[derive(Clone, Debug)]
 pub(super) struct Chance(Arc<Mutex<u64>>);
 
 impl Chance {
+    /// The sequence that begins with a seed.
     pub(super) fn of_seed(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(seed)))
     }
 
-    /// The next number.
+    /// The next number of the sequence.
     pub(super) fn next(&self) -> u64 {
         let mut state = self.0.lock().unwrap();
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -33,12 +34,12 @@ impl Chance {
         usize::try_from(self.below(u64::try_from(most).unwrap())).unwrap()
     }
 
-    /// True once in so many times.
+    /// True once in this many times, on average.
     pub(super) fn once_in(&self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// One of these.
+    /// One of these choices, all equally likely.
     pub(super) fn of<T: Clone>(&self, choices: &[T]) -> T {
         choices[self.index(choices.len())].clone()
     }

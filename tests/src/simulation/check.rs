@@ -1,4 +1,4 @@
-//! What must hold when a simulation has come to rest.
+//! What must hold at the end of a simulation, when nothing is open.
 
 mod calls;
 mod messages;
@@ -15,7 +15,7 @@ use funil_store::Journey;
 use super::system::System;
 use super::watch::Known;
 
-/// Looks at every lead and at what the providers hold, and tells the watch what does not hold.
+/// Checks every lead and what the providers have, and notes in the watch what does not hold.
 pub(super) async fn check(system: &System) {
     let leads = system.watch.lock().unwrap().leads.clone();
     let mut problems = Vec::new();
@@ -61,14 +61,14 @@ fn count(system: &System, state: StateKind) {
     }
 }
 
-/// Whether a delivery is one of a destination that no harmful request leaves unknown for a person.
-/// What becomes of one that does is judged in [`messages`].
+/// Whether a delivery waits for a person when it may have been sent. What becomes of such a delivery is
+/// checked in [`messages`].
 fn needs_person(delivery: &Delivery) -> bool {
     destination::find(&delivery.destination)
         .is_some_and(|one| one.when_unknown == WhenUnknown::NeedsPerson)
 }
 
-/// Why a delivery must not have ended as it did.
+/// Why a delivery should not have ended as it did.
 fn wrong(system: &System, known: &Known, delivery: &Delivery) -> Option<String> {
     let Some(destination) = destination::find(&delivery.destination) else {
         return Some(format!("{} is no destination", delivery.destination));
@@ -87,7 +87,7 @@ fn wrong(system: &System, known: &Known, delivery: &Delivery) -> Option<String> 
     (!fine).then(|| format!("{to}/{slot} ended {state} {reason}"))
 }
 
-/// Whether a delivery was rightly not sent.
+/// Whether the reason why a delivery was skipped was true at some moment.
 fn may_be_skipped(
     system: &System,
     known: &Known,
@@ -112,7 +112,7 @@ fn may_be_skipped(
         || slot.unless_refused == Some(purpose) && known.ever_refused.contains(&purpose)
 }
 
-/// What the CRM and GA4 hold of a lead.
+/// Checks what the CRM and GA4 have of a lead.
 fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec<String> {
     let mut problems = Vec::new();
     let providers = &system.front.providers;
@@ -136,7 +136,7 @@ fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec
     let mut once: Vec<_> = counted.iter().map(|one| (&one.name, one.timestamp_micros)).collect();
     once.sort();
     once.dedup();
-    // Not at least: it says 2xx to everything.
+    // It may have fewer, because GA4's response is 2xx even for what it does not count.
     let most = journey.deliveries.iter().filter(|d| d.destination == "ga4").count();
     if once.len() != counted.len() || counted.len() > most {
         problems.push(format!("{lead}: GA4 counted {} of {most} events", counted.len()));
@@ -144,7 +144,7 @@ fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec
     problems
 }
 
-/// What providers hold of everybody.
+/// Checks what the providers have of all leads.
 fn at_providers(
     system: &System,
     leads: &BTreeMap<String, Known>,
@@ -159,12 +159,13 @@ fn at_providers(
     let delivered = |name: &str| {
         all().filter(|d| d.destination == name && d.state.kind() == StateKind::Delivered).count()
     };
-    // A delivery may have arrived, its response not, and its consent gone before the next try.
+    // There may be more: a delivery arrives, its response is lost, and the consent is revoked before the
+    // next try.
     let kept = providers.segment_messages().len();
     if kept < 2 * delivered("segment") {
         problems.push(format!("Segment kept {kept} messages, not {}", 2 * delivered("segment")));
     }
-    // Meta recognises a repetition by the event's id, which is its delivery's.
+    // Meta recognises a duplicate by the event's id, which is that of its delivery.
     let mut schedules: BTreeMap<String, usize> = BTreeMap::new();
     for event in providers.meta_events() {
         let id = event["event_id"].as_str().unwrap_or_default().to_owned();
@@ -196,7 +197,7 @@ fn at_providers(
         }
     }
     for email in providers.resubscriptions() {
-        problems.push(format!("{email} was resubscribed"));
+        problems.push(format!("{email} was subscribed again"));
     }
     problems
 }

@@ -1,8 +1,8 @@
-//! What stands before the table, the providers and the doorbell of a simulation: one socket through
-//! which every call of every process goes.
+//! The front of the table, the providers and the doorbell of a simulation: one socket for every request
+//! of every process.
 //!
-//! Owns when a call takes effect, what goes wrong with it, and which process dies at it; all of it is
-//! drawn. It must not know what must hold: it tells `watch.rs` what happened.
+//! Owns when a request takes effect, what goes wrong with it, and whether its process dies; all of it is
+//! drawn. It must not know what must hold: it reports to `watch.rs` what happened.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,20 +24,20 @@ use super::quiet::Quiet;
 use super::watch::{ProviderRequest, Watch};
 use crate::proxy::closed;
 
-/// What goes wrong now: one call in so many, or none where it is zero.
+/// What goes wrong now: one request in this many, or none where it is zero.
 #[derive(Default)]
 pub(super) struct Weather {
-    /// The table throttles, conflicts, fails or loses an answer.
+    /// The table throttles, reports a conflict, fails, is late or loses a response.
     pub(super) table: AtomicU64,
-    /// A process dies at a call.
+    /// A process dies at a request.
     pub(super) crash: AtomicU64,
-    /// A call is slow.
+    /// A request is slow.
     pub(super) slow: AtomicU64,
-    /// How many may still die.
-    pub(super) lives: AtomicU64,
+    /// How many processes may still die.
+    pub(super) deaths_left: AtomicU64,
 }
 
-/// The front.
+/// The front, with what it passes requests on to.
 pub(super) struct Front {
     pub(super) emulator: Embedded,
     pub(super) providers: Providers,
@@ -45,20 +45,20 @@ pub(super) struct Front {
     pub(super) quiet: Quiet,
     pub(super) watch: Arc<Mutex<Watch>>,
     pub(super) weather: Weather,
-    /// One per process: it dies when this is told.
+    /// One for each process; kills this process when notified.
     pub(super) deaths: Vec<Arc<Notify>>,
-    /// Who was rung.
+    /// The functions that were rung.
     pub(super) rung: mpsc::UnboundedSender<String>,
 }
 
-/// When a process dies at a call.
+/// Whether a process dies before or after its request takes effect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Death {
     Before,
     After,
 }
 
-/// What a table call meets.
+/// What goes wrong with a request to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TableFault {
     Throttled,
@@ -85,18 +85,18 @@ impl Front {
     }
 
     fn death(&self, process: usize) -> Option<Death> {
-        // The first process is the one who looks, and does not die.
+        // The first process is the checker's, which does not die.
         if process == 0 || !self.drawn(&self.weather.crash) {
             return None;
         }
-        let lives = &self.weather.lives;
-        lives
+        let deaths_left = &self.weather.deaths_left;
+        deaths_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
             .ok()?;
         Some(if self.chance.once_in(2) { Death::Before } else { Death::After })
     }
 
-    /// Kills a process; its call never comes back.
+    /// Kills a process; its request gets no response.
     async fn kill(&self, process: usize) -> Response {
         self.watch.lock().unwrap().died(process);
         self.deaths[process].notify_waiters();
@@ -142,7 +142,7 @@ impl Front {
         let fault = self.table_fault(process, operation);
         self.wait(8, 1_500).await;
         if fault == Some(TableFault::Late) {
-            // After its caller has given up and tried again.
+            // It takes effect after its sender has stopped waiting and tried again.
             tokio::time::sleep(Duration::from_millis(2_500 + self.chance.below(3_000))).await;
         }
         let refused = match fault {
@@ -150,9 +150,9 @@ impl Front {
             Some(TableFault::InProgress) => Some(refusal("TransactionInProgressException")),
             Some(TableFault::Conflict) if operation == "TransactWriteItems" => {
                 let reasons = json!([{"Code": "TransactionConflict", "Message": "x"}]);
-                let mut told = refusal("TransactionCanceledException");
-                told.1["CancellationReasons"] = reasons;
-                Some(told)
+                let mut refused = refusal("TransactionCanceledException");
+                refused.1["CancellationReasons"] = reasons;
+                Some(refused)
             }
             Some(TableFault::Conflict) => Some(refusal("TransactionConflictException")),
             Some(TableFault::ServerError) => {
@@ -163,16 +163,16 @@ impl Front {
         if death == Some(Death::Before) {
             return self.kill(process).await;
         }
-        if let Some((status, told)) = refused {
-            self.watch.lock().unwrap().refused_by_table(process, operation, body, &told);
-            return answer(status, told.to_string());
+        if let Some((status, response)) = refused {
+            self.watch.lock().unwrap().refused_by_table(process, operation, body, &response);
+            return table_response(status, response.to_string());
         }
         if fault == Some(TableFault::LostBefore) {
             self.watch.lock().unwrap().refused_by_table(process, operation, body, &json!("lost"));
             return closed();
         }
-        let (status, told) = self.emulator.answer(operation, body);
-        self.watch.lock().unwrap().table(process, operation, body, (status, &told));
+        let (status, response) = self.emulator.answer(operation, body);
+        self.watch.lock().unwrap().table(process, operation, body, (status, &response));
         if death == Some(Death::After) {
             return self.kill(process).await;
         }
@@ -180,7 +180,7 @@ impl Front {
             return closed();
         }
         self.wait(4, 400).await;
-        answer(status, told)
+        table_response(status, response)
     }
 
     async fn provider(&self, process: usize, request: Request, next: Next) -> Response {
@@ -191,27 +191,27 @@ impl Front {
         if death == Some(Death::Before) {
             return self.kill(process).await;
         }
-        let asked = ProviderRequest {
+        let received = ProviderRequest {
             process,
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         };
-        self.watch.lock().unwrap().provider_called(&asked, &self.providers);
-        let answer = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+        self.watch.lock().unwrap().provider_received(&received, &self.providers);
+        let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
         self.quiet.disturb();
         if death == Some(Death::After) {
             return self.kill(process).await;
         }
         self.wait(200, 4_000).await;
-        // A body that ends in an error is a connection that closes: its caller sees no status.
-        let whole = answer.body().size_hint().exact();
-        let seen = whole.map(|_| answer.status().as_u16());
-        // A page is no answer of an API: something before the provider turned the call away.
-        let page = answer.headers().get("content-type").is_some_and(|kind| kind == "text/html");
-        let turned_away = seen.is_some_and(|status| status >= 400 || page);
-        self.watch.lock().unwrap().provider_responded(&asked, seen, turned_away);
-        answer
+        // A body that ends in an error closes the connection, so the sender sees no status.
+        let whole = response.body().size_hint().exact();
+        let seen = whole.map(|_| response.status().as_u16());
+        // An HTML page is not an API's response: a proxy rejected the request.
+        let page = response.headers().get("content-type").is_some_and(|kind| kind == "text/html");
+        let rejected = seen.is_some_and(|status| status >= 400 || page);
+        self.watch.lock().unwrap().provider_responded(&received, seen, rejected);
+        response
     }
 }
 
@@ -219,14 +219,14 @@ async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> 
     front.quiet.disturb();
     let process = header(&request, "x-process").parse().unwrap();
     let target = header(&request, "x-amz-target");
-    let answer = if let Some((_, operation)) = target.split_once('.') {
+    let response = if let Some((_, operation)) = target.split_once('.') {
         let operation = operation.to_owned();
         let body = to_bytes(request.into_body(), 1 << 22).await.unwrap();
         let body = String::from_utf8(body.to_vec()).unwrap();
         let front = Arc::clone(&front);
-        // On its own, so that it takes effect even when its caller has gone.
-        let call = async move { front.table(process, &operation, &body).await };
-        tokio::spawn(call).await.unwrap()
+        // A task of its own, so that it takes effect even when its sender has died.
+        let work = async move { front.table(process, &operation, &body).await };
+        tokio::spawn(work).await.unwrap()
     } else if let Some(function) = request.uri().path().strip_prefix("/ring/") {
         front.rung.send(function.to_owned()).unwrap();
         StatusCode::ACCEPTED.into_response()
@@ -234,7 +234,7 @@ async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> 
         front.provider(process, request, next).await
     };
     front.quiet.disturb();
-    answer
+    response
 }
 
 fn refusal(kind: &str) -> (u16, Value) {
@@ -242,7 +242,7 @@ fn refusal(kind: &str) -> (u16, Value) {
     (400, json!({"__type": kind, "message": "as drawn"}))
 }
 
-fn answer(status: u16, body: String) -> Response {
+fn table_response(status: u16, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
     (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
 }

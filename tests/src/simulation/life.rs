@@ -1,7 +1,7 @@
-//! What happens in a simulation, as drawn: people submit and repeat, book and cancel, take back what
-//! they said, providers fail, workers drain, rings are lost.
+//! What happens in a simulation, as it is drawn: people submit and repeat forms, book and cancel calls,
+//! and revoke consent; providers fail, workers drain, rings are lost.
 //!
-//! Owns the order of things, and what providers, workers and the platform do; people are in
+//! Owns the order of events, and what providers, workers and the platform do. What people do is in
 //! `forms.rs`, `calendar.rs` and `messages.rs`. It must not know what must hold.
 
 mod calendar;
@@ -33,45 +33,47 @@ use crate::world::SERVICE_TOKEN;
 pub(super) use calendar::Appointment;
 pub(super) use requests::Sent;
 
-/// How long all outages of a simulation may take: GA4's events live for 72 h.
+/// How many gaps of a day a simulation may have. A delivery to GA4 is given up after 72 h, so outages
+/// have to be shorter.
 const DAYS_MAX: u64 = 2;
-/// How often credentials may expire at one provider; at the third time a delivery that met all of
-/// them is given up, rightly.
+/// How often credentials may expire at one provider. A delivery that meets a third one is given up,
+/// as it should be.
 const EXPIRIES_MAX: u32 = 2;
-/// How often somebody works on what is running out while time passes.
+/// How many deliveries that are running out of time are worked on in one gap.
 const STOPS_MAX: usize = 12;
-/// How often the platform calls whoever works.
+/// How often the platform's schedule runs.
 const SCHEDULE: Duration = Duration::from_mins(1);
-/// How often, in seconds, somebody looks for what is running out.
+/// How often deliveries that are running out of time are looked for, in seconds.
 const LOOK_S: i64 = 600;
-/// How often everything that was not taken is sent again when all is well.
-const UNHEARD_MAX: usize = 20;
-/// From so many milliseconds on time passes with the schedule at work.
+/// How often everything that was not accepted is sent again once all is well.
+const ROUNDS_MAX: usize = 20;
+/// In a gap of at least this many milliseconds, the schedule is at work.
 const SCHEDULED_FROM_MS: u64 = 60_000;
 
-/// The registry, in its order.
+/// The registry of destinations, in its order.
 fn destinations() -> &'static [&'static Destination] {
     destination::ALL
 }
 
-/// A seed's life, under way.
+/// The run of a seed, under way.
 pub(super) struct Life {
     system: Arc<System>,
     tasks: JoinSet<()>,
     days: u64,
     /// How often the credentials of each destination expired.
     expiries: Vec<u32>,
-    /// Where the forms stand in the outbox.
+    /// The places of the forms in the outbox.
     forms: Vec<usize>,
+    /// The places of the questionnaires in the outbox.
     questionnaires: Vec<usize>,
-    /// The sequences planned by hand: where in the outbox, whose, which booking.
+    /// The sequences that were planned by hand: place in the outbox, lead, booking.
     by_hand: Vec<(usize, String, String)>,
-    /// How many of WhatsApp's messages have a fate.
-    told_messages: usize,
+    /// For how many WhatsApp messages the status updates were drawn.
+    messages_drawn: usize,
 }
 
 impl Life {
-    /// Begins one.
+    /// A run on this system, in which nothing has happened.
     pub(super) fn of(system: &Arc<System>) -> Self {
         Self {
             system: Arc::clone(system),
@@ -81,16 +83,16 @@ impl Life {
             forms: Vec::new(),
             questionnaires: Vec::new(),
             by_hand: Vec::new(),
-            told_messages: 0,
+            messages_drawn: 0,
         }
     }
 
-    /// Lives it.
-    pub(super) async fn live(&mut self, steps: u64) {
+    /// Runs the simulation.
+    pub(super) async fn run(&mut self, steps: u64) {
         for _ in 0..steps {
             self.step().await;
-            self.answer_rings();
-            self.tell_statuses();
+            self.follow_rings();
+            self.send_status_updates();
             self.gap().await;
         }
         self.calm().await;
@@ -112,7 +114,7 @@ impl Life {
             30 | 31 => self.ring_one(),
             32 => self.stream(),
             33 | 34 => self.schedule(),
-            35 => self.take_back().await,
+            35 => self.revoke().await,
             36 => self.leave(),
             37 | 38 => self.change_the_weather(),
             _ => self.look(),
@@ -136,8 +138,8 @@ impl Life {
         self.pass(1 + ms).await;
     }
 
-    /// Lets time pass. What would be too late at its end is worked on when it is due, as the schedule
-    /// has it each minute.
+    /// Lets time pass. A delivery that would be too late at the end is worked on when it is due, as the
+    /// schedule would do each minute.
     async fn pass(&mut self, ms: u64) {
         let system = Arc::clone(&self.system);
         let later = |from: Timestamp, ms: u64| {
@@ -151,13 +153,13 @@ impl Life {
         };
         let mut stops = 0;
         while ms >= SCHEDULED_FROM_MS && system.now() < until {
-            // What is due now was worked on, or is so within a minute.
+            // What is due now was worked on already, or is within a minute.
             let soon = after(system.now(), 60);
             let next = {
                 let watch = system.watch.lock().unwrap();
                 watch.last_chance(&key_time(soon), &key_time(until))
             };
-            // What is planned meanwhile is looked for too.
+            // Deliveries that are planned in the meantime have to be found, too.
             let look = after(system.now(), LOOK_S).min(until);
             let next = next.map(|(at, sk)| (later(at.parse().unwrap(), 1_000), sk));
             let Some((at, sk)) = next.filter(|(at, _)| *at < look && stops < STOPS_MAX) else {
@@ -208,7 +210,7 @@ impl Life {
         self.system.front.providers.behave(name, behaviour);
     }
 
-    /// One or two processes drain a destination, or all of them.
+    /// One or two processes drain one destination, or every destination.
     fn sweep(&mut self) {
         let chance = self.system.chance.clone();
         let all = chance.once_in(3);
@@ -228,7 +230,7 @@ impl Life {
         let process = Arc::clone(&system.workers[system.chance.index(system.workers.len())]);
         self.tasks.spawn(async move {
             let stop_at = process.stop_at();
-            drop(process.live(process.workers[at].drain(patience, stop_at)).await);
+            drop(process.run(process.workers[at].drain(patience, stop_at)).await);
         });
     }
 
@@ -250,12 +252,12 @@ impl Life {
             let key = key.clone();
             self.tasks.spawn(async move {
                 let stop_at = process.stop_at();
-                drop(process.live(process.workers[at].deliver(&key, stop_at)).await);
+                drop(process.run(process.workers[at].deliver(&key, stop_at)).await);
             });
         }
     }
 
-    /// Records of the stream reach `dispatch`: some late, some twice, in no order, some never.
+    /// Some records of the stream reach `dispatch`: late, in no order, some twice, some never.
     fn stream(&mut self) {
         let system = Arc::clone(&self.system);
         let stream = system.watch.lock().unwrap().stream.clone();
@@ -288,12 +290,12 @@ impl Life {
         let process = Arc::clone(&self.system.dispatcher);
         self.tasks.spawn(async move {
             let dispatch = process.function("dispatch");
-            drop(process.live(dispatch.invoke(event, process.stop_at())).await);
+            drop(process.run(dispatch.invoke(event, process.stop_at())).await);
         });
     }
 
-    /// What `dispatch` rang: most of it is heard, some twice, some never.
-    fn answer_rings(&mut self) {
+    /// The rings so far reach their functions: most of them once, some twice, some never.
+    fn follow_rings(&mut self) {
         let system = Arc::clone(&self.system);
         let Ok(mut rung) = system.rung.try_lock() else { return };
         while let Ok(function) = rung.try_recv() {
@@ -302,7 +304,7 @@ impl Life {
             for _ in 0..times {
                 match at {
                     Some(at) => self.drain(at, Patience::Waits),
-                    // An intake rings `dispatch`, whose own rings are heard here later.
+                    // An intake rings `dispatch`, whose own rings are followed later.
                     None if system.chance.once_in(4) => self.schedule(),
                     None => {}
                 }
@@ -310,8 +312,8 @@ impl Life {
         }
     }
 
-    /// Somebody takes back, through a provider, what they had agreed to.
-    async fn take_back(&mut self) {
+    /// Somebody revokes, through a provider, what they had agreed to.
+    async fn revoke(&mut self) {
         let system = Arc::clone(&self.system);
         let emails: Vec<String> = {
             let watch = system.watch.lock().unwrap();
@@ -326,7 +328,7 @@ impl Life {
         system.store.revoke("email", &digest, purpose, system.now()).await.unwrap();
     }
 
-    /// Somebody leaves `MailerLite`.
+    /// Somebody unsubscribes at `MailerLite`.
     fn leave(&mut self) {
         let system = Arc::clone(&self.system);
         let email = format!("somebody{}@example.com", system.chance.below(5));
@@ -343,10 +345,10 @@ impl Life {
         weather.table.store(chance.of(&[0, 0, 300, 60, 15]), Ordering::Relaxed);
         weather.crash.store(chance.of(&[0, 0, 200, 60, 25]), Ordering::Relaxed);
         weather.slow.store(chance.of(&[0, 100, 20]), Ordering::Relaxed);
-        weather.lives.store(4, Ordering::Relaxed);
+        weather.deaths_left.store(4, Ordering::Relaxed);
     }
 
-    /// A monitor looks how we are.
+    /// A monitor reads `health` or `metrics`.
     fn look(&mut self) {
         let system = Arc::clone(&self.system);
         let process = Arc::clone(&system.intakes[0]);
@@ -359,22 +361,23 @@ impl Life {
             let path = format!("/{name}");
             let event = front_door::event(&Method::GET, &path, "", &headers, b"", caller);
             let function = process.function(name);
-            let response = process.live(function.invoke(event, process.stop_at())).await;
+            let response = process.run(function.invoke(event, process.stop_at())).await;
             let Some(response) = response else { return };
             let (status, _, _) = front_door::answer(&response);
             let mut watch = system.watch.lock().unwrap();
-            watch.note(&format!("{name} says {status}"));
+            watch.note(&format!("{name} gets {status}"));
             if !matches!(status.as_u16(), 200 | 503) {
-                watch.problem(format!("{name} answered {status}"));
+                watch.problem(format!("{name} responded with {status}"));
             }
         });
     }
 
-    /// Everything is well again: what is under way ends, those who were not heard ask once more, and
-    /// the schedule goes on until nothing is open. Then the last calls are over, and some did not come.
+    /// Everything works again: what is under way ends, what was not accepted is sent again, and the
+    /// schedule goes on until nothing is open. Then the last calls are over, and some people did not
+    /// come to theirs.
     async fn calm(&mut self) {
         let system = Arc::clone(&self.system);
-        system.watch.lock().unwrap().note("everything is well again");
+        system.watch.lock().unwrap().note("everything works again");
         let weather = &system.front.weather;
         for level in [&weather.table, &weather.crash, &weather.slow] {
             level.store(0, Ordering::Relaxed);
@@ -384,22 +387,22 @@ impl Life {
             system.front.providers.behave(destination.name, Behaviour::Normal);
         }
         system.front.providers.release_hung();
-        self.everybody_is_heard().await;
+        self.until_everything_is_accepted().await;
         self.until_nothing_is_open().await;
         for _ in 0..3 {
             self.miss();
-            self.everybody_is_heard().await;
+            self.until_everything_is_accepted().await;
             self.until_nothing_is_open().await;
         }
-        self.tell_statuses();
-        self.everybody_is_heard().await;
+        self.send_status_updates();
+        self.until_everything_is_accepted().await;
         self.until_nothing_is_open().await;
     }
 
-    /// What is under way ends, and what was not taken is sent until it is.
-    async fn everybody_is_heard(&mut self) {
+    /// Waits until what is under way ends, and sends what was not accepted until it is.
+    async fn until_everything_is_accepted(&mut self) {
         let system = Arc::clone(&self.system);
-        for _ in 0..UNHEARD_MAX {
+        for _ in 0..ROUNDS_MAX {
             while !self.tasks.is_empty() {
                 match tokio::time::timeout(SCHEDULE, self.tasks.join_next()).await {
                     Ok(ended) => drop(ended.map(Result::unwrap)),
@@ -408,28 +411,28 @@ impl Life {
             }
             let count = system.outbox.lock().unwrap().len();
             for number in 0..count {
-                if !system.outbox.lock().unwrap()[number].taken {
+                if !system.outbox.lock().unwrap()[number].accepted {
                     requests::attempt(&system, &system.owner, number).await;
                 }
             }
-            if system.outbox.lock().unwrap().iter().all(|sent| sent.taken) {
+            if system.outbox.lock().unwrap().iter().all(|sent| sent.accepted) {
                 return;
             }
-            // A status waits for whoever holds the delivery that it is about.
+            // A status update may be rejected while a worker holds its delivery.
             tokio::time::sleep(Duration::from_secs(20)).await;
             self.work_on_what_is_due().await;
         }
         let outbox = system.outbox.lock().unwrap();
         let mut watch = system.watch.lock().unwrap();
-        for (number, sent) in outbox.iter().enumerate().filter(|(_, sent)| !sent.taken) {
+        for (number, sent) in outbox.iter().enumerate().filter(|(_, sent)| !sent.accepted) {
             watch.problem(format!(
-                "request {number}, {}, is refused though all is well",
+                "request {number}, {}, is rejected though everything works",
                 sent.what()
             ));
         }
     }
 
-    /// What the schedule does each minute.
+    /// Does what the schedule does each minute: drains whatever is due.
     async fn work_on_what_is_due(&self) {
         let owner = &self.system.owner;
         let due = self.system.watch.lock().unwrap().due_at(&key_time(self.system.now()));
@@ -459,7 +462,8 @@ impl Life {
                 }
             }
             let Some(next) = next else { return };
-            // An open breaker, a probe or a minute's tokens are waited for as the schedule does.
+            // An open breaker, a probe or a rate limit may still delay what is due, so at least 20 s
+            // pass.
             let wait = next.duration_since(system.now()).as_millis().max(20_000);
             tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap() + 1)).await;
         }

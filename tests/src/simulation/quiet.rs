@@ -1,8 +1,8 @@
-//! One thread on which everything happens, and a time that passes only when nothing else does.
+//! The runtime of a simulation: one thread, and a time that passes only when nothing else happens.
 //!
-//! tokio's paused time jumps to the next timer whenever no task is ready, even while bytes lie in a
-//! socket: timeouts would fire at random. Here it jumps only after the sockets, too, were found
-//! empty several times in a row. It must not know what runs.
+//! tokio's paused time jumps to the next timer whenever no task is ready, even while a socket still
+//! has bytes to read, so timeouts would fire at random. Here it jumps only after the sockets were
+//! found empty several times in a row as well. It must not know what runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-/// A call needs at most half as many looks to get from one end of a socket to the other.
+/// How often in a row the sockets have to be found empty. A request needs at most half as many looks to
+/// get from one end of a socket to the other.
 const LOOKS: u32 = 12;
 
-/// How still it is.
+/// Knows how often in a row the sockets were found empty.
 #[derive(Clone, Default)]
 pub(super) struct Quiet(Arc<Looks>);
 
@@ -24,12 +25,12 @@ struct Looks {
 }
 
 impl Quiet {
-    /// Something arrived or left.
+    /// Begins to count again, because something arrived or left.
     pub(super) fn disturb(&self) {
         self.0.empty.store(0, Ordering::Relaxed);
     }
 
-    /// The runtime; `pause` has to start it with its time paused.
+    /// Builds the runtime; `pause` has to start it with its time paused.
     pub(super) fn runtime(&self, pause: &dyn Fn(&mut Builder)) -> Runtime {
         let looks = Arc::clone(&self.0);
         let mut builder = Builder::new_current_thread();

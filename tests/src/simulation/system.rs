@@ -1,7 +1,7 @@
-//! The system of a simulation: its processes, each with a clock of its own that may be wrong, over
-//! one table, one set of providers and one socket.
+//! The system that a simulation runs: its processes, each with a clock of its own that may be wrong, and
+//! the one socket through which they reach the table and the providers.
 //!
-//! It must not know what is drawn to happen.
+//! It must not know what is going to happen.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,9 +32,9 @@ use super::quiet::Quiet;
 use super::watch::Watch;
 use crate::world::{BEGINNING, HASH_KEY, environment};
 
-/// The functions that a simulation sends requests to besides those of the destinations, which it
-/// rings and drains: who adds a function has to add what sends to it.
-const LIVED: [&str; 7] = [
+/// The functions that a simulation sends requests to, besides those of the destinations, which it rings
+/// and drains. A new function needs an entry here, and something in `life/` that sends requests to it.
+const SENT_TO: [&str; 7] = [
     "lead-submit",
     "questionnaire-submit",
     "calendar-webhook",
@@ -43,16 +43,16 @@ const LIVED: [&str; 7] = [
     "health",
     "metrics",
 ];
-/// The platform ends an invocation after so long.
+/// After this time the platform ends an invocation.
 const INVOCATION: Duration = Duration::from_mins(1);
-/// How many processes take requests in.
+/// How many processes accept requests.
 const INTAKES: usize = 2;
 /// How many processes deliver.
 const WORKERS: usize = 3;
 
 static REGIONS: AtomicU64 = AtomicU64::new(0);
 
-/// The time that passes, seen by a process whose clock is wrong by so much.
+/// The clock of a process, which is wrong by `skew_ms`.
 #[derive(Debug)]
 pub(super) struct SkewedClock {
     pub(super) begun: Instant,
@@ -67,12 +67,12 @@ impl Clock for SkewedClock {
     }
 }
 
-/// A process: it runs invocations, and all of them end when it dies.
+/// A process, whose invocations all end when it dies.
 pub(super) struct Process {
     pub(super) platform: Platform,
-    /// All functions, where it takes requests in.
+    /// All functions, in a process that accepts requests.
     functions: Vec<Function>,
-    /// One per destination, in the registry's order, where it delivers.
+    /// One for each destination, in the registry's order, in a process that delivers.
     pub(super) workers: Vec<Worker>,
     death: Arc<Notify>,
 }
@@ -88,8 +88,8 @@ impl Process {
         after(self.platform.clock.now(), 60)
     }
 
-    /// Runs an invocation; `None` where the process died of it or took too long.
-    pub(super) async fn live<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs an invocation; `None` where the process died or the invocation took too long.
+    pub(super) async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.death.notified() => None,
@@ -98,33 +98,35 @@ impl Process {
     }
 }
 
-/// Everything there is.
+/// The whole system, with what it was sent so far.
 pub(super) struct System {
     pub(super) chance: Chance,
     pub(super) front: Arc<Front>,
     pub(super) watch: Arc<Mutex<Watch>>,
-    /// The one who looks: its calls meet no fault.
+    /// The process of the checker, which also works at the end of a run. Nothing goes wrong with its
+    /// requests to the table, and it does not die.
     pub(super) owner: Process,
     pub(super) store: Store,
     pub(super) hash: HashKey,
     pub(super) intakes: Vec<Arc<Process>>,
     pub(super) workers: Vec<Arc<Process>>,
-    /// The one that the schedule and the stream call: it takes requests in, too.
+    /// The process that the schedule and the stream invoke; it accepts requests, too.
     pub(super) dispatcher: Arc<Process>,
-    /// What was sent to us, and whether it was taken.
+    /// Every request to our functions, and whether it was accepted.
     pub(super) outbox: Mutex<Vec<Sent>>,
-    /// What the calendar knows.
+    /// The bookings, as the calendar knows them.
     pub(super) calendar: Mutex<Vec<Appointment>>,
-    /// The statuses of each WhatsApp message, by the name of its delivery.
+    /// The status updates that each WhatsApp message gets, by the name of its delivery.
     pub(super) fates: Mutex<BTreeMap<String, &'static [&'static str]>>,
     /// Whether clocks are wrong by more than leases allow for.
     pub(super) clocks_are_wrong: bool,
+    /// The functions that were rung and did not run yet.
     pub(super) rung: Queue<mpsc::UnboundedReceiver<String>>,
     _folder: tempfile::TempDir,
 }
 
 impl System {
-    /// Starts it.
+    /// Makes the table and starts every process.
     pub(super) async fn start(seed: u64, quiet: Quiet, watch: Arc<Mutex<Watch>>) -> Self {
         // The SDK draws its retries' delays from the thread's generator.
         fastrand::seed(seed);
@@ -133,11 +135,11 @@ impl System {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
         let beginning: Timestamp = BEGINNING.parse().unwrap();
-        let telling = move || {
+        let now = move || {
             let passed = i64::try_from(begun.elapsed().as_millis()).unwrap();
             beginning.checked_add(SignedDuration::from_millis(passed)).unwrap().to_string()
         };
-        let providers = Providers::new(Arc::new(telling));
+        let providers = Providers::new(Arc::new(now));
         providers.make_fields(["lead_id", "amanda_score", "business_type", "stage", "call_status"]);
         let (bell, rung) = mpsc::unbounded_channel();
         let processes = 1 + INTAKES + WORKERS;
@@ -157,7 +159,7 @@ impl System {
         let env = environment_of_all(address);
         let clocks_are_wrong = chance.once_in(8);
         if clocks_are_wrong {
-            // One clock's five minutes are over before another's begin.
+            // Five minutes of one clock may be over before those of another begin.
             watch.lock().unwrap().same_form_ms = 0;
         }
         let most_ms = if clocks_are_wrong { 300_000 } else { chance.of(&[1, 2_000]) };
@@ -204,7 +206,7 @@ impl System {
             .collect();
         let dispatcher = Arc::clone(&intakes[0]);
         let owner = with_workers(with_functions(owner));
-        is_whole(&owner);
+        assert_every_function_is_used(&owner);
         Self {
             chance,
             front,
@@ -234,7 +236,8 @@ impl System {
 fn environment_of_all(address: SocketAddr) -> Env {
     let mut variables = environment("funil", "http://127.0.0.1:80", address);
     variables.insert("DOORBELL_URL".to_owned(), "http://127.0.0.1:80/ring".to_owned());
-    // The SDK keeps one budget of retries per region and process of ours: each run has its own.
+    // The SDK keeps one budget of retries for each region in a real process, so each run has a region
+    // of its own.
     let region = format!("simulated-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
     variables.insert("AWS_REGION".to_owned(), region);
     let names: Vec<&str> = destination::ALL.iter().map(|destination| destination.name).collect();
@@ -246,19 +249,19 @@ fn environment_of_all(address: SocketAddr) -> Env {
             variables.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());
         }
     }
-    // The link of a call that was still being made is looked for before the last reminder.
+    // Before the last reminder of a call whose link was not ready, Calendly is asked for the link.
     variables.insert("CALENDLY_BASE_URL".to_owned(), Providers::base_url(address, "calendly"));
     variables.insert("CALENDLY_API_TOKEN".to_owned(), "calendly-token".to_owned());
     variables.into_iter().collect()
 }
 
-/// Every function there is has somebody who sends to it.
-fn is_whole(owner: &Process) {
+/// Checks that the simulation sends requests to every function.
+fn assert_every_function_is_used(owner: &Process) {
     for function in &owner.functions {
         let delivers = destination::ALL.iter().any(|one| one.function == function.name);
         assert!(
-            delivers || LIVED.contains(&function.name),
-            "nobody sends to {}: let life/ do it",
+            delivers || SENT_TO.contains(&function.name),
+            "nothing sends requests to {}: add it to life/",
             function.name
         );
     }

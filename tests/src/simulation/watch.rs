@@ -1,8 +1,8 @@
-//! The history of a simulation, and what must hold at each of its moments.
+//! The history of a simulation, and what must hold at every moment of it.
 //!
-//! Owns a model of what was agreed to, of which bookings stand, of who holds which delivery and of
-//! which harmful requests were made, all from the requests as they took effect. It must not know how
-//! any of it was drawn.
+//! Owns a model of who agreed to what, which bookings stand, which process holds which delivery, and
+//! which harmful requests were sent. The model is built from the requests to the table and to the
+//! providers, as they took effect. It must not know how any of them was drawn.
 
 mod commits;
 mod consent;
@@ -29,13 +29,14 @@ use consent::{Choice, Read, Revoked};
 use deliveries::Held;
 use history::{result, summary, text};
 
-pub(super) use responses::Told;
+pub(super) use responses::Promise;
 
-/// A form without a key of its own is one form for five minutes, less what clocks differ by.
+/// For how long a second form of the same content, without an idempotency key, is a duplicate: five
+/// minutes, less what clocks differ by.
 pub(super) const SAME_FORM_MS: u128 = 280_000;
-/// What the name in a form begins with, so that its effects can be told.
+/// What the name in a form begins with. The form's number follows, so that its effects can be found.
 pub(super) const NAME: &str = "Ana Exemplo ";
-/// What the goal in a questionnaire begins with, for the same reason.
+/// What the goal in a questionnaire begins with. The questionnaire's number follows.
 pub(super) const GOAL: &str = "Meta ";
 /// The purposes that a form has boxes for.
 pub(super) const BOX_PURPOSES: [Purpose; 4] =
@@ -45,24 +46,24 @@ pub(super) const BOX_PURPOSES: [Purpose; 4] =
 #[derive(Clone, Debug)]
 pub(super) struct Submission {
     pub(super) email: String,
-    /// The boxes, ticked or not, where the form had any.
+    /// The consent boxes, ticked or not, where the form had any.
     pub(super) consent: Option<BTreeMap<Purpose, bool>>,
     /// The lead that the response named.
     pub(super) lead: Option<String>,
 }
 
-/// What is kept once.
+/// What must be kept only once, however often it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kept {
     /// A lead's form, by its number.
     Submission(usize),
     /// A questionnaire, by its number.
     Questionnaire(usize),
-    /// An event whose id is its sender's.
+    /// An event whose sender gave it its id.
     Event(String),
 }
 
-/// What is known of a lead from what was kept.
+/// What is known of a lead from the events that were kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) email: String,
@@ -74,9 +75,9 @@ pub(super) struct Known {
     phones: BTreeSet<String>,
     pub(super) events: BTreeSet<String>,
     choices: BTreeMap<Purpose, Choice>,
-    /// How far it has come, where that is further than the form.
+    /// How far the lead has come, where that is further than the form.
     pub(super) stage: Option<Stage>,
-    /// Whether somebody planned or withdrew messages by hand, which no calendar hears of.
+    /// Whether an operator planned or withdrew messages, which the calendar does not know of.
     pub(super) by_hand: bool,
     pub(super) ever_without_phone: bool,
     /// The purposes that were not granted at some moment.
@@ -100,7 +101,7 @@ pub(super) struct ProviderRequest {
     pub(super) body: Value,
 }
 
-/// What happened so often.
+/// How often each kind of thing happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests to the table.
@@ -119,7 +120,7 @@ pub struct Counts {
     pub events: u64,
     /// Bookings of a calendar.
     pub bookings: u64,
-    /// WhatsApp messages that were taken.
+    /// WhatsApp messages that WhatsApp accepted.
     pub messages: u64,
     /// Deliveries that ended delivered.
     pub delivered: u64,
@@ -127,7 +128,7 @@ pub struct Counts {
     pub skipped: u64,
     /// Deliveries that ended unknown.
     pub unknown: u64,
-    /// Deliveries that ended dead, rightly.
+    /// Deliveries that ended dead, as the faults demand.
     pub dead: u64,
 }
 
@@ -140,13 +141,13 @@ pub(super) struct Watch {
     hasher: DefaultHasher,
     pub(super) problems: Vec<String>,
     pub(super) counts: Counts,
-    /// The number of the last request that took effect: what happened before what.
+    /// The number of the last request that took effect; it tells what happened before what.
     number: u64,
     pub(super) submissions: Vec<Submission>,
     pub(super) leads: BTreeMap<String, Known>,
     pub(super) bookings: BTreeMap<String, Booked>,
     revoked: BTreeMap<(String, Purpose), Revoked>,
-    /// The leads known under a business-scoped id's digest, and since when.
+    /// The leads of each business-scoped id, by the id's digest, and since when the table has them.
     linked: BTreeMap<String, BTreeMap<String, u128>>,
     /// When each thing was kept.
     pub(super) kept: BTreeMap<Kept, Vec<u128>>,
@@ -154,23 +155,23 @@ pub(super) struct Watch {
     deliveries: BTreeMap<String, Held>,
     /// The sort key of each delivery.
     sk_of: BTreeMap<String, String>,
-    /// Deliveries kept and not yet told to `dispatch`.
+    /// Every delivery as the table's stream has it: partition key, sort key, first due time.
     pub(super) stream: Vec<(String, String, String)>,
     reads: Vec<Read>,
-    /// Harmful requests, and whether a refusal was seen.
+    /// The harmful requests, and whether the sender saw that the last one was rejected.
     harmful: BTreeMap<String, bool>,
-    /// For how long a form must not be kept again.
+    /// For how long the same form must not be kept again, in milliseconds.
     pub(super) same_form_ms: u128,
-    /// By how much a clock is wrong at most.
+    /// By how much a clock is wrong at most, in milliseconds.
     pub(super) most_skew_ms: u128,
-    /// Everybody who left `MailerLite` by themselves.
+    /// The e-mails of everybody who unsubscribed at `MailerLite`.
     pub(super) left: BTreeSet<String>,
-    /// When WhatsApp began and ceased to be unwell.
+    /// From when until when the provider of each destination failed.
     pub(super) outages: BTreeMap<&'static str, Vec<(Timestamp, Option<Timestamp>)>>,
 }
 
 impl Watch {
-    /// Begins now.
+    /// An empty history that begins now.
     pub(super) fn new() -> Self {
         let begun = Instant::now();
         Self {
@@ -201,7 +202,7 @@ impl Watch {
         }
     }
 
-    /// How long it has lived, in milliseconds.
+    /// How long the run has lasted, in milliseconds.
     pub(super) fn now(&self) -> u128 {
         self.begun.elapsed().as_millis()
     }
@@ -224,20 +225,21 @@ impl Watch {
         self.lines.push(line);
     }
 
-    /// Something does not hold.
+    /// Notes that something does not hold.
     pub(super) fn problem(&mut self, problem: String) {
         self.note(&format!("!!! {problem}"));
         self.problems.push(problem);
     }
 
+    /// Notes that a process dies.
     pub(super) fn died(&mut self, process: usize) {
         self.counts.crashes += 1;
         self.note(&format!("p{process} dies"));
     }
 
-    /// A destination's provider is well or unwell from now on.
+    /// Notes that a destination's provider works or fails from now on.
     pub(super) fn behaves(&mut self, destination: &'static str, behaviour: &str, well: bool) {
-        self.note(&format!("{destination} is told: {behaviour}"));
+        self.note(&format!("{destination} behaves: {behaviour}"));
         self.counts.outages += u64::from(!well);
         let now = self.time();
         let outages = self.outages.entry(destination).or_default();
@@ -248,22 +250,22 @@ impl Watch {
         }
     }
 
-    /// A request to the table that had no effect.
+    /// Notes a request to the table that had no effect, and its response where it got one.
     pub(super) fn refused_by_table(
         &mut self,
         process: usize,
         operation: &str,
         body: &str,
-        told: &Value,
+        response: &Value,
     ) {
         self.counts.table_requests += 1;
         self.counts.table_faults += 1;
         let request: Value = serde_json::from_str(body).unwrap();
-        let why = told.get("__type").and_then(Value::as_str).unwrap_or("lost");
+        let why = response.get("__type").and_then(Value::as_str).unwrap_or("lost");
         self.note(&format!("p{process} {operation} {} => {why}", summary(operation, &request)));
     }
 
-    /// A request to the table as it took effect.
+    /// Notes a request to the table as it takes effect, and updates the model.
     pub(super) fn table(
         &mut self,
         process: usize,
@@ -292,7 +294,7 @@ impl Watch {
         }
     }
 
-    /// A business-scoped id turns out to be a lead's.
+    /// The table links a business-scoped id to a lead.
     fn linked(&mut self, item: &Value) {
         let Some(digest) = text(item, "/pk/S").strip_prefix("ALIAS#bsuid#") else { return };
         let lead = text(item, "/sk/S").trim_start_matches("LEAD#").to_owned();

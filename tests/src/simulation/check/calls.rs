@@ -1,5 +1,5 @@
-//! Booked calls at rest: each stands as the calendar's last update has it, and CRM and `MailerLite` show
-//! it.
+//! Booked calls at the end: each has the status of the calendar's last update, and the CRM and
+//! `MailerLite` show it.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::simulation::life::Appointment;
 use crate::simulation::system::System;
 use crate::simulation::watch::Known;
 
-/// The name of the call that tells most: one that stands, else the one booked last.
+/// The status that is shown of these bookings: that of one that stands, else of the one booked last.
 fn current(calendar: &[&Appointment]) -> Option<&'static str> {
-    let told = calendar.iter().max_by_key(|one| (one.status.stands(), one.booked_at));
-    told.map(|one| one.status.name())
+    let shown = calendar.iter().max_by_key(|one| (one.status.stands(), one.booked_at));
+    shown.map(|one| one.status.name())
 }
 
-/// What does not hold.
+/// What does not hold about booked calls.
 pub(super) fn check(
     system: &System,
     leads: &BTreeMap<String, Known>,
@@ -59,7 +59,7 @@ pub(super) fn check(
         if custom["stage"] != stage {
             problems.push(format!("{lead}: the CRM has stage {}, not {stage}", custom["stage"]));
         }
-        let expected = of_lead.get(lead.as_str()).and_then(|calls| current(calls));
+        let expected = of_lead.get(lead.as_str()).and_then(|bookings| current(bookings));
         if custom["call_status"].as_str() != expected && !known.by_hand {
             let is = &custom["call_status"];
             problems.push(format!("{lead}: the CRM has a call {is}, not {expected:?}"));
@@ -76,7 +76,8 @@ pub(super) fn check(
         }
         let subscriber = providers.subscriber(email).unwrap_or_default();
         let is = subscriber.pointer("/fields/call_status").and_then(Value::as_str);
-        let may = |(lead, _): &(&str, &Known)| of_lead.get(lead).and_then(|calls| current(calls));
+        let may =
+            |(lead, _): &(&str, &Known)| of_lead.get(lead).and_then(|bookings| current(bookings));
         if !theirs.iter().any(|one| may(one) == is) {
             problems.push(format!("MailerLite has a call {is:?} for {email}"));
         }

@@ -1,5 +1,5 @@
-//! WhatsApp's messages at rest: at most one of each, and each unknown one ended as its statuses, or
-//! their absence, demand.
+//! WhatsApp messages at the end: at most one of each was sent, and one that may have been sent ended as
+//! its status updates, or their absence, demand.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use funil_store::Journey;
 use super::needs_person;
 use crate::simulation::system::System;
 
-/// What does not hold.
+/// What does not hold about WhatsApp messages.
 pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Vec<String> {
     let mut problems = Vec::new();
     let messages = system.front.providers.whatsapp_messages();
-    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let mut accepted: BTreeMap<String, usize> = BTreeMap::new();
     for message in &messages {
-        *taken.entry(message.callback_data.clone().unwrap_or_default()).or_default() += 1;
+        *accepted.entry(message.callback_data.clone().unwrap_or_default()).or_default() += 1;
     }
     system.watch.lock().unwrap().counts.messages = u64::try_from(messages.len()).unwrap();
     let mut about: BTreeMap<(String, String, String), usize> = BTreeMap::new();
@@ -25,7 +25,7 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
             continue;
         }
         let name = DeliveryName { lead_id: delivery.lead_id, delivery_id: delivery.id }.to_string();
-        let times = taken.remove(&name).unwrap_or_default();
+        let times = accepted.remove(&name).unwrap_or_default();
         if let Some(booking) = &delivery.booking {
             let slot = delivery.slot.clone();
             let key = (delivery.lead_id.to_string(), booking.to_string(), slot);
@@ -39,7 +39,7 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
             problems.push(format!("{slot} of {name} ended {state} {reason}: {why}"));
         }
     }
-    for name in taken.keys() {
+    for name in accepted.keys() {
         problems.push(format!("a message that nobody planned: {name}"));
     }
     for ((_, booking, slot), times) in about.into_iter().filter(|(_, times)| *times > 1) {
@@ -48,7 +48,7 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
     problems
 }
 
-/// Why a message must not have ended as it did, after it was taken so many times.
+/// Why a message should not have ended as it did, after WhatsApp accepted it this many times.
 fn wrong(system: &System, delivery: &Delivery, name: &str, times: usize) -> Option<&'static str> {
     let fates = system.fates.lock().unwrap();
     let fate = fates.get(name).copied().unwrap_or_default();
@@ -59,12 +59,12 @@ fn wrong(system: &System, delivery: &Delivery, name: &str, times: usize) -> Opti
         StateKind::Dead if reason.starts_with("failed_") => failed,
         StateKind::Dead if reason == "may_have_been_sent" => {
             if !fate.is_empty() {
-                return Some("its statuses told what became of it");
+                return Some("its status updates say what became of it");
             }
             system.watch.lock().unwrap().may_have_been_sent(delivery)
         }
         StateKind::Dead if reason == "deadline_passed" => {
-            if !was_unwell(system, delivery) {
+            if !could_not_be_sent(system, delivery) {
                 return Some("nothing kept it from being sent in time");
             }
             times == 0
@@ -75,12 +75,12 @@ fn wrong(system: &System, delivery: &Delivery, name: &str, times: usize) -> Opti
     (!fine).then_some("that is not what happened")
 }
 
-/// What has less time than this, in seconds, may run out for want of somebody who works.
+/// With less time than this, in seconds, a message may pass its deadline because no worker ran.
 const TIME_ENOUGH_S: i64 = 2_700;
 
-/// Whether WhatsApp was unwell, clocks were wrong or time was short while a message should have been
+/// Whether WhatsApp failed, clocks were wrong or time was short while a message should have been
 /// sent.
-fn was_unwell(system: &System, delivery: &Delivery) -> bool {
+fn could_not_be_sent(system: &System, delivery: &Delivery) -> bool {
     let watch = system.watch.lock().unwrap();
     let Some(from) = watch.planned_for(delivery) else { return false };
     let outages = watch.outages.get("whatsapp").map(Vec::as_slice).unwrap_or_default();

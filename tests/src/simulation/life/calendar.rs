@@ -1,5 +1,5 @@
-//! Calendly: people book calls, move them, cancel them and do not come, and each update is told late,
-//! twice, in any order, and again until it is taken.
+//! Calendly: people book calls, move them, cancel them and do not come. Each booking update may be sent
+//! late, twice and in any order, and is sent again until it is accepted.
 
 use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
@@ -10,9 +10,9 @@ use super::Life;
 use super::forms::{PEOPLE, email, phone};
 use super::requests::{Sender, Sent};
 use crate::calendly;
-use crate::simulation::watch::Told;
+use crate::simulation::watch::Promise;
 
-/// How many hours ahead people book.
+/// How many hours ahead people may book.
 const AHEAD_H: [i64; 8] = [1, 3, 20, 25, 27, 30, 50, 70];
 /// How many people book who never submitted a form.
 const STRANGERS: u64 = 2;
@@ -28,11 +28,11 @@ pub(in crate::simulation) struct Appointment {
     starts_at: Timestamp,
     pub(in crate::simulation) booked_at: Timestamp,
     pub(in crate::simulation) status: BookingStatus,
-    /// The one that it stands for.
+    /// The booking that it replaces.
     instead_of: Option<String>,
-    /// Where its update stands in the outbox.
+    /// The place in the outbox of the update that it was booked.
     created: usize,
-    /// Where the update stands in the outbox that nobody came.
+    /// The place in the outbox of the update that nobody came, or that they did come after all.
     missed: Option<usize>,
 }
 
@@ -65,7 +65,7 @@ impl Appointment {
         body
     }
 
-    /// The update as a request, with the bookings that it ends.
+    /// The update as a request, which promises that it is kept and that the bookings it ends are ended.
     fn request(&self, name: &str, now: Timestamp) -> Sent {
         let body = match name {
             "invitee_no_show.created" | "invitee_no_show.deleted" => {
@@ -82,25 +82,25 @@ impl Appointment {
         };
         let event = format!("calendly:{name}:{}:{now}", self.id);
         let what = format!("{name} of {}", self.id);
-        let told = Told::Calendar { event, ends };
-        Sent::post(what, "calendar-webhook", Sender::Calendly, body, told)
+        let promise = Promise::BookingUpdate { event, ends };
+        Sent::post(what, "calendar-webhook", Sender::Calendly, body, promise)
     }
 }
 
 impl Life {
-    fn tell_calendar(&mut self, sent: Sent) -> usize {
+    fn send_update(&mut self, sent: Sent) -> usize {
         let times = self.system.chance.of(&[1, 1, 1, 2]);
         let delay_ms = self.delay_ms();
         self.send(sent, times, delay_ms)
     }
 
-    /// The positions of the bookings that fit.
+    /// The places in the calendar of the bookings that fit.
     fn appointments(&self, fits: impl Fn(&Appointment) -> bool) -> Vec<usize> {
         let calendar = self.system.calendar.lock().unwrap();
         (0..calendar.len()).filter(|at| fits(&calendar[*at])).collect()
     }
 
-    /// A moment that no other booking has, because the last one booked counts.
+    /// A time at which no other booking was made, because the booking that was made last counts.
     fn moment(&self) -> Timestamp {
         let now = self.system.now();
         let calendar = self.system.calendar.lock().unwrap();
@@ -108,7 +108,8 @@ impl Life {
         now.max(Timestamp::from_millisecond(last.as_millisecond() + 1).unwrap_or(now))
     }
 
-    /// Somebody books: a lead by the link of their questionnaire, by their e-mail, or a stranger.
+    /// Somebody books a call: a lead, found by the link they were sent or by their e-mail, or a
+    /// stranger.
     pub(super) fn book(&mut self) {
         let chance = self.system.chance.clone();
         let booked_at = self.moment();
@@ -131,7 +132,7 @@ impl Life {
             created: 0,
             missed: None,
         };
-        self.tell_booked(appointment, booked_at);
+        self.send_booked(appointment, booked_at);
         // Some change their minds at once.
         if chance.once_in(6) {
             let last = self.system.calendar.lock().unwrap().len() - 1;
@@ -139,9 +140,9 @@ impl Life {
         }
     }
 
-    fn tell_booked(&mut self, mut appointment: Appointment, now: Timestamp) {
+    fn send_booked(&mut self, mut appointment: Appointment, now: Timestamp) {
         let sent = appointment.request("invitee.created", now);
-        appointment.created = self.tell_calendar(sent);
+        appointment.created = self.send_update(sent);
         self.system.calendar.lock().unwrap().push(appointment);
     }
 
@@ -152,7 +153,7 @@ impl Life {
             calendar[at].clone()
         };
         let sent = ended.request("invitee.canceled", now);
-        self.tell_calendar(sent);
+        self.send_update(sent);
     }
 
     /// Somebody cancels just while a message about their call goes out.
@@ -185,7 +186,7 @@ impl Life {
         self.end_booking(at, BookingStatus::Canceled, now);
     }
 
-    /// Somebody moves a call that is ahead: its end and the new booking are told in either order.
+    /// Somebody moves a call that is ahead: its end and the new booking are sent in either order.
     pub(super) fn shift(&mut self) {
         let Some(at) = self.one_ahead() else { return };
         let chance = self.system.chance.clone();
@@ -204,27 +205,27 @@ impl Life {
             ..old
         };
         if chance.once_in(2) {
-            self.tell_booked(new, now);
+            self.send_booked(new, now);
             self.end_booking(at, BookingStatus::Rescheduled, now);
         } else {
             self.end_booking(at, BookingStatus::Rescheduled, now);
-            self.tell_booked(new, now);
+            self.send_booked(new, now);
         }
     }
 
-    /// Somebody did not come, or it turns out that they did. The host tells the second only after the
-    /// first was heard: of two updates under way at once the later one to arrive counts.
+    /// Somebody did not come, or it turns out that they did. The second update is sent only after the
+    /// first was accepted: of two updates under way at once, the one that arrives last counts.
     pub(super) fn miss(&mut self) {
         let now = self.system.now();
-        let taken = |number: usize| self.system.outbox.lock().unwrap()[number].taken;
+        let accepted = |number: usize| self.system.outbox.lock().unwrap()[number].accepted;
         let over = self.appointments(|one| {
             one.status == BookingStatus::Booked
                 && one.starts_at <= now
                 && one.missed.is_none()
-                && taken(one.created)
+                && accepted(one.created)
         });
         let missed = self.appointments(|one| {
-            one.status == BookingStatus::NoShow && one.missed.is_some_and(&taken)
+            one.status == BookingStatus::NoShow && one.missed.is_some_and(&accepted)
         });
         let chance = self.system.chance.clone();
         let all: Vec<usize> = over.iter().chain(&missed).copied().collect();
@@ -238,7 +239,7 @@ impl Life {
             ("invitee_no_show.deleted", BookingStatus::Booked)
         };
         let sent = self.system.calendar.lock().unwrap()[at].request(name, now);
-        let number = self.tell_calendar(sent);
+        let number = self.send_update(sent);
         let mut calendar = self.system.calendar.lock().unwrap();
         calendar[at].status = status;
         calendar[at].missed = Some(number);

@@ -1,5 +1,5 @@
-//! People who submit the landing page's form and answer the questionnaire: new, again, changed, twice
-//! at once, from two devices.
+//! People who submit the landing page's form and answer the questionnaire: for the first time, again,
+//! with changes, twice at once.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use serde_json::{Map, Value, json};
 use super::Life;
 use super::requests::{Sender, Sent};
 use crate::simulation::chance::Chance;
-use crate::simulation::watch::{BOX_PURPOSES, GOAL, Kept, NAME, Submission, Told};
+use crate::simulation::watch::{BOX_PURPOSES, GOAL, Kept, NAME, Promise, Submission};
 use crate::world::{lead_body, questionnaire_body};
 
 /// How many people there are.
 pub(super) const PEOPLE: u64 = 7;
 
-/// The e-mail of a person. The last two share one with the first: one e-mail, several leads.
+/// The e-mail of a person. The last two people share that of the first, so it can have several leads.
 pub(super) fn email(person: u64) -> String {
     format!("somebody{}@example.com", if person < 5 { person } else { 0 })
 }
 
-/// The number of a person. Two of them share one.
+/// The phone number of a person. Two people share one.
 pub(super) fn phone(person: u64) -> String {
     format!("+5511987{}4321", 60 + if person == 4 { 3 } else { person })
 }
 
-/// The name of a purpose's box.
+/// The name that a form has for the box of a purpose.
 const fn box_of(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::MarketingEmail => "marketing",
@@ -33,7 +33,7 @@ const fn box_of(purpose: Purpose) -> &'static str {
     }
 }
 
-/// The boxes of a form, ticked or not; some forms have none.
+/// Draws the boxes of a form, ticked or not; some forms have none.
 fn boxes(chance: &Chance) -> Option<BTreeMap<Purpose, bool>> {
     if chance.once_in(6) {
         return None;
@@ -80,7 +80,7 @@ impl Life {
         if self.system.chance.once_in(4) { 2 } else { 1 }
     }
 
-    /// Somebody submits a form.
+    /// Somebody submits a form, or an earlier one is sent again.
     pub(super) fn submit(&mut self) {
         let chance = self.system.chance.clone();
         let times = self.times();
@@ -95,19 +95,19 @@ impl Life {
         let submission = Submission { email: email(person), consent: boxes(&chance), lead: None };
         let mut watch = self.system.watch.lock().unwrap();
         let number = watch.submissions.len();
-        // Some give another number than before, which may be somebody's who wants no messages.
+        // Some give somebody else's number, which may have opted out.
         let number_of = if chance.once_in(4) { chance.below(PEOPLE) } else { person };
         let body = body(number, person, &phone(number_of), chance.once_in(3), &submission);
         watch.submissions.push(submission);
         drop(watch);
-        let told = Told::Form(Kept::Submission(number));
+        let promise = Promise::Form(Kept::Submission(number));
         let what = format!("submission {number}");
-        let sent = Sent::post(what, "lead-submit", Sender::Page, body, told);
+        let sent = Sent::post(what, "lead-submit", Sender::Page, body, promise);
         let form = self.send(sent, times, 0);
         self.forms.push(form);
     }
 
-    /// A lead who is known answers the questionnaire.
+    /// A known lead answers the questionnaire, or earlier answers are sent again.
     pub(super) fn answer_questionnaire(&mut self) {
         let chance = self.system.chance.clone();
         let known = self.known_leads();
@@ -126,14 +126,14 @@ impl Life {
         body["email"] = json!(email);
         body["responses"]["commitment"] = json!(1 + chance.below(10));
         body["responses"]["mainGoal"] = json!(format!("{GOAL}{number}"));
-        let told = Told::Form(Kept::Questionnaire(number));
+        let promise = Promise::Form(Kept::Questionnaire(number));
         let what = format!("questionnaire {number}");
-        let sent = Sent::post(what, "questionnaire-submit", Sender::Page, body, told);
+        let sent = Sent::post(what, "questionnaire-submit", Sender::Page, body, promise);
         let form = self.send(sent, times, 0);
         self.questionnaires.push(form);
     }
 
-    /// The leads that responses named, with their e-mails.
+    /// The leads that responses to forms named, with their e-mails.
     pub(super) fn known_leads(&self) -> Vec<(String, String)> {
         let watch = self.system.watch.lock().unwrap();
         let known = watch.submissions.iter();

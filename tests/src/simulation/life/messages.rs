@@ -1,5 +1,5 @@
-//! WhatsApp: what becomes of each message that it took, what people write back, and the messages that
-//! an operator plans and withdraws by hand.
+//! WhatsApp: the status updates of each message that it accepted, what people write back, and the
+//! messages that an operator plans and withdraws by hand.
 
 use funil_core::clock::after;
 use funil_core::contact::Phone;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::Life;
 use super::forms::{PEOPLE, phone};
 use super::requests::{Sender, Sent};
-use crate::simulation::watch::Told;
+use crate::simulation::watch::Promise;
 
-/// What may become of a message, as far as WhatsApp tells.
+/// The status updates that a message may get.
 const FATES: [&[&str]; 8] = [
     &["sent", "delivered", "read"],
     &["sent", "delivered", "read"],
@@ -22,7 +22,7 @@ const FATES: [&[&str]; 8] = [
     &["failed"],
     &["sent", "failed"],
 ];
-/// The code of a message that failed: whoever it went to has no WhatsApp.
+/// The code of a message that failed because its recipient has no WhatsApp.
 const UNDELIVERABLE: u32 = 131_026;
 
 fn bsuid(person: u64) -> String {
@@ -30,14 +30,14 @@ fn bsuid(person: u64) -> String {
 }
 
 impl Life {
-    /// WhatsApp tells of the messages that it took since the last time: in any order, some statuses
-    /// twice, some late.
-    pub(super) fn tell_statuses(&mut self) {
+    /// WhatsApp sends the status updates of the messages that it accepted since the last time: in any
+    /// order, some twice, some late.
+    pub(super) fn send_status_updates(&mut self) {
         let chance = self.system.chance.clone();
         let messages = self.system.front.providers.whatsapp_messages();
         let second = self.system.now().as_second();
-        for message in messages.into_iter().skip(self.told_messages) {
-            self.told_messages += 1;
+        for message in messages.into_iter().skip(self.messages_drawn) {
+            self.messages_drawn += 1;
             let fate = chance.of(&FATES);
             let name = message.callback_data.clone().unwrap_or_default();
             self.system.fates.lock().unwrap().insert(name, fate);
@@ -45,18 +45,18 @@ impl Life {
                 let code = (*status == "failed").then_some(UNDELIVERABLE);
                 let at = second + i64::try_from(step).unwrap();
                 let mut body = message.status(status, code, at);
-                let told = body.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
+                let update = body.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
                 let digits = message.to.as_str();
                 let person = (0..PEOPLE).find(|person| phone(*person).ends_with(digits));
                 if let Some(person) = person.filter(|_| chance.once_in(3)) {
-                    told["recipient_user_id"] = json!(bsuid(person));
+                    update["recipient_user_id"] = json!(bsuid(person));
                     if chance.once_in(2) {
-                        told.as_object_mut().unwrap().remove("recipient_id");
+                        update.as_object_mut().unwrap().remove("recipient_id");
                     }
                 }
-                let what = format!("status {status} of message {}", self.told_messages);
-                let told = Told::Nothing;
-                let sent = Sent::post(what, "whatsapp-webhook", Sender::Meta, body, told);
+                let what = format!("status {status} of message {}", self.messages_drawn);
+                let promise = Promise::Nothing;
+                let sent = Sent::post(what, "whatsapp-webhook", Sender::Meta, body, promise);
                 let times = chance.of(&[1, 1, 1, 2]);
                 let delay_ms = self.delay_ms();
                 self.send(sent, times, delay_ms);
@@ -64,7 +64,8 @@ impl Life {
         }
     }
 
-    /// Somebody writes: mostly that they want no more; known by number, by business-scoped id or both.
+    /// Somebody writes a message, mostly an opt-out; they are known by their number, by a
+    /// business-scoped id or by both.
     pub(super) fn write(&mut self) {
         let chance = self.system.chance.clone();
         let person = chance.below(PEOPLE);
@@ -92,19 +93,19 @@ impl Life {
             "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
         });
         let alias = Phone::parse(&phone(person)).unwrap().alias_text();
-        let told = Told::Wrote {
+        let promise = Promise::Message {
             phone: by_phone.then_some(alias),
             bsuid: by_id.then(|| bsuid(person)),
             opts_out,
         };
         let what = format!("{text:?} of {digits}");
-        let sent = Sent::post(what, "whatsapp-webhook", Sender::Meta, body, told);
+        let sent = Sent::post(what, "whatsapp-webhook", Sender::Meta, body, promise);
         let times = chance.of(&[1, 1, 1, 2]);
         let delay_ms = self.delay_ms();
         self.send(sent, times, delay_ms);
     }
 
-    /// An operator plans the messages about a call that no calendar knows, or withdraws some.
+    /// An operator plans the messages about a call that the calendar does not know, or withdraws some.
     pub(super) fn plan_by_hand(&mut self) {
         let chance = self.system.chance.clone();
         let known = self.known_leads();
@@ -119,12 +120,12 @@ impl Life {
                 return;
             }
             let body = json!({"leadId": lead, "bookingId": booking});
-            self.withdraw_by_hand(body, Told::Withdrawn { booking });
+            self.withdraw_by_hand(body, Promise::Withdrawn { booking });
             return;
         }
         let (lead, _) = chance.of(&known);
         if chance.once_in(12) {
-            self.withdraw_by_hand(json!({"leadId": lead}), Told::Nothing);
+            self.withdraw_by_hand(json!({"leadId": lead}), Promise::Nothing);
             return;
         }
         let booking = format!("HAND{}", self.by_hand.len());
@@ -134,21 +135,22 @@ impl Life {
             "joinUrl": "https://zoom.us/j/1",
         });
         let what = format!("a plan for {booking}");
-        let sent = Sent::post(what, "whatsapp-automation", Sender::Operator, body, Told::Nothing);
+        let sent =
+            Sent::post(what, "whatsapp-automation", Sender::Operator, body, Promise::Nothing);
         let early = chance.once_in(6);
         let number = self.send(sent, usize::from(!early), 0);
         self.by_hand.push((number, lead.clone(), booking.clone()));
         if early {
             // Withdrawn before it is planned.
             let body = json!({"leadId": lead, "bookingId": booking});
-            self.withdraw_by_hand(body, Told::Withdrawn { booking });
+            self.withdraw_by_hand(body, Promise::Withdrawn { booking });
             self.send_again(number, 5_000);
         }
     }
 
-    fn withdraw_by_hand(&mut self, body: Value, told: Told) {
+    fn withdraw_by_hand(&mut self, body: Value, promise: Promise) {
         let what = format!("a withdrawal for {}", body["bookingId"]);
-        let mut sent = Sent::post(what, "whatsapp-automation", Sender::Operator, body, told);
+        let mut sent = Sent::post(what, "whatsapp-automation", Sender::Operator, body, promise);
         sent.method = Method::DELETE;
         self.send(sent, 1, 0);
     }

@@ -1,4 +1,4 @@
-//! Requests to our functions: signed as their senders sign, and repeated until they are taken.
+//! Requests to our functions: signed as their senders sign them, and repeated until they are accepted.
 //!
 //! It must not know what any of them says.
 
@@ -14,18 +14,18 @@ use serde_json::Value;
 
 use super::Life;
 use crate::simulation::system::{Process, System};
-use crate::simulation::watch::{Kept, Told};
+use crate::simulation::watch::{Kept, Promise};
 use crate::world::{CALENDLY_KEY, SERVICE_TOKEN, WHATSAPP_APP_SECRET};
 
-/// How often a sender tries before it leaves the matter for later.
-const PATIENCE: u32 = 4;
+/// How often a sender tries before it gives up until the end of the run.
+const TRIES_MAX: u32 = 4;
 
-/// Who answers for a request, and so how it is signed.
+/// Who sends a request, which decides how it is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
     /// A browser.
     Page,
-    /// Calendly, which signs each try with its time.
+    /// Calendly, whose signature holds the time of each try.
     Calendly,
     /// Meta, for WhatsApp.
     Meta,
@@ -41,24 +41,24 @@ pub(in crate::simulation) struct Sent {
     pub(super) method: Method,
     pub(super) sender: Sender,
     pub(super) body: Value,
-    pub(super) told: Told,
-    /// Whether it was answered with success.
-    pub(in crate::simulation) taken: bool,
+    pub(super) promise: Promise,
+    /// Whether it got a 2xx response.
+    pub(in crate::simulation) accepted: bool,
 }
 
 impl Sent {
-    /// A request that is made by POST.
+    /// A POST request that was not accepted yet.
     pub(super) const fn post(
         what: String,
         function: &'static str,
         sender: Sender,
         body: Value,
-        told: Told,
+        promise: Promise,
     ) -> Self {
-        Self { what, function, method: Method::POST, sender, body, told, taken: false }
+        Self { what, function, method: Method::POST, sender, body, promise, accepted: false }
     }
 
-    /// What it is, for people.
+    /// What it is, as the history describes it.
     pub(super) fn what(&self) -> &str {
         &self.what
     }
@@ -84,7 +84,8 @@ impl Sent {
 }
 
 impl Life {
-    /// Sends something new so many times, after a while; answers where it stands in the outbox.
+    /// Puts a request into the outbox and sends it this many times, after a delay; returns its place in
+    /// the outbox.
     pub(super) fn send(&mut self, sent: Sent, times: usize, after_ms: u64) -> usize {
         let mut outbox = self.system.outbox.lock().unwrap();
         let number = outbox.len();
@@ -96,13 +97,14 @@ impl Life {
         number
     }
 
-    /// Sends something after a while, and again as long as nobody takes it.
+    /// Sends a request of the outbox after a delay, and again until it is accepted or its sender gives
+    /// up.
     pub(super) fn send_again(&mut self, number: usize, after_ms: u64) {
         let system = Arc::clone(&self.system);
         let intake = Arc::clone(&system.intakes[system.chance.index(system.intakes.len())]);
         self.tasks.spawn(async move {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
-            for _ in 0..PATIENCE {
+            for _ in 0..TRIES_MAX {
                 if attempt(&system, &intake, number).await {
                     return;
                 }
@@ -112,7 +114,7 @@ impl Life {
         });
     }
 
-    /// A delay as networks and queues have it: mostly none, sometimes long.
+    /// Draws a delay as networks and queues have it: mostly none, sometimes long.
     pub(super) fn delay_ms(&self) -> u64 {
         let chance = &self.system.chance;
         match chance.below(8) {
@@ -123,7 +125,7 @@ impl Life {
     }
 }
 
-/// Sends something once; answers whether it was taken.
+/// Sends a request of the outbox once; returns whether it was accepted.
 pub(super) async fn attempt(system: &System, process: &Process, number: usize) -> bool {
     let sent = system.outbox.lock().unwrap()[number].clone();
     let caller: IpAddr = format!("198.51.100.{}", system.chance.below(250)).parse().unwrap();
@@ -138,7 +140,7 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
         watch.now()
     };
     let function = process.function(sent.function);
-    let response = process.live(function.invoke(event, process.stop_at())).await;
+    let response = process.run(function.invoke(event, process.stop_at())).await;
     let mut watch = system.watch.lock().unwrap();
     let Some(response) = response else {
         watch.note(&format!("{what}, gets no response"));
@@ -147,7 +149,7 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
     let (status, _, body) = front_door::answer(&response);
     watch.note(&format!("{what}, gets {status}"));
     if !status.is_success() {
-        // Whose clock is wrong by more than Calendly's signatures live believes none of them.
+        // A process whose clock is wrong by more than Calendly's signatures are valid rejects them all.
         let too_old = sent.sender == Sender::Calendly && system.clocks_are_wrong;
         let expected = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
@@ -156,23 +158,23 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
         };
         if !expected {
             let body = String::from_utf8_lossy(&body);
-            watch.problem(format!("{what}, was answered {status}: {body}"));
+            watch.problem(format!("{what}, was rejected with {status}: {body}"));
         }
         return false;
     }
-    watch.taken(&sent.told, began);
-    if let Told::Form(Kept::Submission(submission)) = sent.told {
+    watch.accepted(&sent.promise, began);
+    if let Promise::Form(Kept::Submission(submission)) = sent.promise {
         let body: Value = serde_json::from_slice(&body).unwrap();
         let lead = body["leadId"].as_str().unwrap_or_default().to_owned();
         if !watch.leads.contains_key(&lead) {
-            watch.problem(format!("{what}, got a yes, and {lead} was not kept"));
+            watch.problem(format!("{what}, was accepted, and {lead} was not kept"));
         }
         let before = watch.submissions[submission].lead.replace(lead.clone());
         if before.is_some_and(|before| before != lead) {
-            watch.problem(format!("{what}, was answered with another lead"));
+            watch.problem(format!("{what}, got another lead than before"));
         }
     }
     drop(watch);
-    system.outbox.lock().unwrap()[number].taken = true;
+    system.outbox.lock().unwrap()[number].accepted = true;
     true
 }

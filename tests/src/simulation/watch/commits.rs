@@ -1,8 +1,8 @@
-//! What is kept: each accepted event with its lead, its bookings and its deliveries.
+//! What transactions keep: each accepted event with its lead, its bookings and its deliveries.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "an event that is added later is watched by what holds for all events"
+    reason = "a new event is checked by what holds for all events"
 )]
 
 use std::collections::BTreeSet;
@@ -18,19 +18,19 @@ use super::consent::Choice;
 use super::history::{plain, text};
 use super::{GOAL, Kept, Known, NAME, Watch};
 
-/// A booking, as the table heard of it.
+/// A booking, as the table has it.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Booked {
     pub(in super::super) lead: String,
     pub(in super::super) status: BookingStatus,
-    /// What it was at some moment besides booked.
+    /// Every status that an event gave it.
     pub(in super::super) ever: BTreeSet<&'static str>,
-    /// Since when it does not stand.
+    /// The number of the request since which it does not stand.
     pub(super) ended: Option<u64>,
 }
 
 impl Watch {
-    /// A transaction takes effect.
+    /// A transaction takes effect: deliveries are withdrawn, consent is revoked, or an event is kept.
     pub(super) fn committed(&mut self, request: &Value) {
         let writes = request["TransactItems"].as_array().unwrap();
         for update in writes.iter().filter_map(|write| write.get("Update")) {
@@ -47,7 +47,7 @@ impl Watch {
             writes.iter().filter_map(|write| write.pointer("/Put/Item").map(plain)).collect();
         let Some(event) = puts.iter().find(|item| item["type"] == "event") else { return };
         let (lead, sk) = (text(event, "/lead_id").to_owned(), text(event, "/sk").to_owned());
-        // The SDK's second try of a transaction that had gone through is no second one.
+        // The SDK may repeat a transaction that has gone through; the repetition changes nothing.
         if !self.events.insert(format!("{lead} {sk}")) {
             return;
         }
@@ -78,14 +78,14 @@ impl Watch {
                 booking.ended = (!status.stands()).then_some(booking.ended.unwrap_or(number));
             }
             if elsewhere {
-                self.problem(format!("booking {} came to two leads", change.id));
+                self.problem(format!("booking {} belongs to two leads", change.id));
             }
         }
         self.note_denials();
     }
 
-    /// What was sent once is kept once: a form for as long as its receipt lives, a provider's request
-    /// for ever.
+    /// Checks that what was sent once is kept once: a form for as long as its receipt lives, a
+    /// provider's webhook for ever.
     fn kept_once(&mut self, id: &str, data: &EventData) {
         let (name, memory_ms) = match data {
             EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
@@ -102,7 +102,7 @@ impl Watch {
                 | OperationEvent::DeliveryReplayed(_)
                 | OperationEvent::DeliverySettled(_),
             ) => (None, 0),
-            // A provider's event, or an operator's about a call, has an id that it keeps.
+            // An event of a provider, or of an operator about a call, always has the same id.
             _ => (Some(Kept::Event(id.to_owned())), u128::MAX),
         };
         let Some(name) = name else {
@@ -117,7 +117,7 @@ impl Watch {
         }
     }
 
-    /// What an event says about its lead.
+    /// Learns what an event says about its lead.
     fn learn(&mut self, lead: &str, at: &str, data: &EventData) {
         let number = self.number;
         let mut known = self.leads.get(lead).cloned().unwrap_or_default();
@@ -126,10 +126,10 @@ impl Watch {
         match data {
             EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
                 let form = &submitted.form;
-                self.name_lead(&mut known, form.email.as_str());
+                self.set_email(&mut known, form.email.as_str());
                 known.name.clone_from(form.name.expose());
                 if let Some(phone) = &form.phone {
-                    self.call_lead(&mut known, &phone.alias_text());
+                    self.set_phone(&mut known, &phone.alias_text());
                 }
                 let sent = number_after(form.name.expose(), NAME);
                 if let Some(boxes) = sent.and_then(|sent| self.submissions[sent].consent.clone()) {
@@ -163,10 +163,10 @@ impl Watch {
         self.leads.insert(lead.to_owned(), known);
     }
 
-    /// What a calendar says about a lead: nothing that replaces what they said themselves.
+    /// Learns what a booking says about a lead, where the lead's own forms say nothing.
     fn invited(&self, known: &mut Known, invitee: &Invitee, contact: Choice) {
         if known.email.is_empty() {
-            self.name_lead(known, invitee.email.as_str());
+            self.set_email(known, invitee.email.as_str());
         }
         if known.name.is_empty()
             && let Some(name) = &invitee.name
@@ -176,25 +176,25 @@ impl Watch {
         if known.phone.is_none()
             && let Some(phone) = &invitee.phone
         {
-            self.call_lead(known, &phone.alias_text());
+            self.set_phone(known, &phone.alias_text());
         }
         known.stage = known.stage.max(Some(Stage::CallScheduled));
         known.choices.entry(Purpose::Contact).or_insert(contact);
     }
 
-    fn name_lead(&self, known: &mut Known, email: &str) {
+    fn set_email(&self, known: &mut Known, email: &str) {
         email.clone_into(&mut known.email);
         self.hash.digest("email", email).as_str().clone_into(&mut known.email_digest);
     }
 
-    fn call_lead(&self, known: &mut Known, number: &str) {
+    fn set_phone(&self, known: &mut Known, number: &str) {
         let digest = self.hash.digest("phone", number).as_str().to_owned();
         known.phones.insert(digest.clone());
         known.phone = Some(digest);
     }
 }
 
-/// The number that follows `mark` at the end of a text.
+/// The number that follows `mark` in a text and ends it.
 fn number_after(text: &str, mark: &str) -> Option<usize> {
     text.split(mark).nth(1)?.parse().ok()
 }

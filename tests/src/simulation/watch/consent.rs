@@ -1,5 +1,5 @@
-//! What people agreed to and took back, as the table heard it, and what a process had read of it when
-//! it sent something.
+//! What people agreed to and revoked, as the table has it, and what a process had read of it when it
+//! sent something.
 
 use std::collections::BTreeSet;
 
@@ -10,28 +10,28 @@ use serde_json::Value;
 use super::history::{plain, text};
 use super::{Known, Watch};
 
-/// A request reads its material at most so long before it leaves, in milliseconds.
+/// A request reads its inputs at most this long before it is sent, in milliseconds.
 const INPUTS_LIVE_MS: u128 = 60_000;
 
-/// A decision about a purpose.
+/// A lead's decision about a purpose.
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     pub(super) granted: bool,
     pub(super) at: String,
     pub(super) assumed: bool,
-    /// When it took effect.
+    /// The number of the request with which it took effect.
     pub(super) number: u64,
 }
 
-/// A purpose taken back at an e-mail, a number or an id.
+/// The revocation of a purpose at an e-mail, a number or a business-scoped id.
 #[derive(Clone, Debug)]
 pub(super) struct Revoked {
     pub(super) at: String,
-    /// When it took effect.
+    /// The number of the request with which it took effect.
     pub(super) number: u64,
 }
 
-/// What a process knew of a lead's consent when it read it.
+/// What a process knew of a lead's consent when it read the lead.
 pub(super) struct Read {
     at: u128,
     process: usize,
@@ -75,7 +75,7 @@ impl Watch {
         }
     }
 
-    /// Whether the person said no, and has not said yes since.
+    /// Whether the person refused, and has not agreed since.
     pub(super) fn refused(&self, known: &Known, purpose: Purpose, digests: &[&String]) -> bool {
         match known.choices.get(&purpose) {
             Some(_) => !self.permits(known, purpose, digests),
@@ -83,8 +83,8 @@ impl Watch {
         }
     }
 
-    /// Remembers who was denied or refused something at this moment, because what was read now may be
-    /// acted on later.
+    /// Remembers which purposes are denied or refused at this moment, because a process may read this
+    /// now and act on it later.
     pub(super) fn note_denials(&mut self) {
         let mut denied = Vec::new();
         for (lead, known) in &self.leads {
@@ -106,7 +106,7 @@ impl Watch {
         }
     }
 
-    /// A purpose is taken back at an alias.
+    /// A purpose is revoked at an alias.
     pub(super) fn alias_revoked(&mut self, request: &Value) {
         let pk = text(request, "/Key/pk/S");
         let digest = pk.rsplit('#').next().unwrap_or_default().to_owned();
@@ -118,7 +118,7 @@ impl Watch {
         self.note_denials();
     }
 
-    /// A purpose is taken back on a lead.
+    /// A purpose is revoked on a lead.
     pub(super) fn lead_revoked(&mut self, update: &Value) {
         let lead = text(update, "/Key/pk/S").trim_start_matches("LEAD#").to_owned();
         let name = text(update, "/ExpressionAttributeNames/#consent");
@@ -132,7 +132,7 @@ impl Watch {
         self.note_denials();
     }
 
-    /// A process reads leads.
+    /// A process reads leads, and so their consent.
     pub(super) fn read(&mut self, process: usize, request: &Value) {
         let tables = request["RequestItems"].as_object().unwrap();
         let keys = tables.values().filter_map(|table| table["Keys"].as_array()).flatten();
@@ -149,7 +149,8 @@ impl Watch {
         }
     }
 
-    /// Whether a process read, just now, that one of these slots may go to this person.
+    /// Whether the process has just read a consent under which one of these slots may be sent to this
+    /// person.
     pub(super) fn may(&self, process: usize, whose: &Of<'_>, slots: &[Slot]) -> bool {
         let from = self.now().saturating_sub(INPUTS_LIVE_MS);
         let recent = self.reads.iter().rev().take_while(|read| read.at >= from);

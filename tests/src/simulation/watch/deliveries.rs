@@ -1,4 +1,5 @@
-//! Who holds which delivery, since when it waits, and whether a harmful request was marked for it.
+//! Which process holds each delivery, since when it waits, and whether it was marked as about to be
+//! sent.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::Watch;
 use super::history::text;
 
-/// A delivery, as the table heard of it.
+/// A delivery, as the table has it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held {
     pub(super) lead: String,
@@ -22,7 +23,7 @@ pub(super) struct Held {
     /// When it was first due.
     pub(super) planned_for: String,
     lease: Option<String>,
-    /// Since when it waits without interruption, in milliseconds.
+    /// Since when it has been pending without interruption, in milliseconds.
     pub(super) pending_since: Option<u128>,
     /// The last mark that a harmful request was about to be sent for it.
     pub(super) mark: Option<Mark>,
@@ -32,7 +33,7 @@ pub(super) struct Held {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) process: usize,
-    /// When it took effect.
+    /// The number of the request with which it took effect.
     pub(super) number: u64,
 }
 
@@ -58,17 +59,17 @@ impl Watch {
         self.deliveries.insert(sk.to_owned(), held);
     }
 
-    /// A delivery is withdrawn: nobody held it.
+    /// A delivery is withdrawn, which no process may hold at this moment.
     pub(super) fn withdrawn(&mut self, sk: &str) {
         let Some(held) = self.deliveries.get_mut(sk) else { return };
         let was_pending = held.pending_since.take().is_some() || held.due.is_empty();
         held.due.clear();
         if !was_pending {
-            self.problem(format!("{sk} was withdrawn while somebody held it"));
+            self.problem(format!("{sk} was withdrawn while a process held it"));
         }
     }
 
-    /// A delivery is claimed, marked, settled, hurried, or a status update is written to it.
+    /// A delivery is claimed, marked, settled or made due at once, or a status update is written to it.
     pub(super) fn delivery_updated(&mut self, process: usize, request: &Value) {
         let sk = text(request, "/Key/sk/S");
         let (now_ms, number) = (self.now(), self.number);
@@ -115,17 +116,17 @@ impl Watch {
         self.sk_of.get(&delivery.id.to_string()).and_then(|sk| self.deliveries.get(sk))
     }
 
-    /// When a delivery was first to be sent.
+    /// When a delivery was first due.
     pub(in super::super) fn planned_for(&self, delivery: &Delivery) -> Option<Timestamp> {
         self.held(delivery)?.planned_for.parse().ok()
     }
 
-    /// Whether a harmful request was marked for a delivery.
+    /// Whether a delivery was ever marked as about to be sent.
     pub(in super::super) fn may_have_been_sent(&self, delivery: &Delivery) -> bool {
         self.held(delivery).is_some_and(|held| held.mark.is_some())
     }
 
-    /// The destinations that have something due.
+    /// The destinations that have something due at this time.
     pub(in super::super) fn due_at(&self, now: &str) -> BTreeSet<String> {
         let due = self.deliveries.values().filter(|held| !held.due.is_empty());
         due.filter(|held| held.due.as_str() <= now).map(|held| held.destination.clone()).collect()
@@ -136,8 +137,8 @@ impl Watch {
         self.deliveries.get(sk)?.booking.clone()
     }
 
-    /// The next moment, by its text, at which something is due that would not outlive `end`, and its
-    /// sort key. What is overdue is not told of before `after`.
+    /// The next delivery whose due time and deadline both come before `end`: its due time as text, and
+    /// its sort key. What is overdue counts as due at `after`.
     pub(in super::super) fn last_chance(&self, after: &str, end: &str) -> Option<(String, String)> {
         let open = self.deliveries.iter().filter(|(_, held)| !held.due.is_empty());
         let short =

@@ -1,4 +1,4 @@
-//! How a history is written: one line for each request as it took effect.
+//! How the history is written: one line for each request as it took effect.
 //!
 //! It must not know what any request means.
 
@@ -9,7 +9,7 @@ pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What a request to the table is about.
+/// What a request to the table reads or writes.
 pub(super) fn summary(operation: &str, request: &Value) -> String {
     let key = |key: &Value| format!("{}/{}", text(key, "/pk/S"), text(key, "/sk/S"));
     match operation {
@@ -40,7 +40,7 @@ pub(super) fn summary(operation: &str, request: &Value) -> String {
     }
 }
 
-/// What a request to the table came to.
+/// How a request to the table ended.
 pub(super) fn result(operation: &str, status: u16, response: &Value) -> String {
     if status != 200 {
         let kind = text(response, "/__type").rsplit('#').next().unwrap_or_default().to_owned();
@@ -73,13 +73,14 @@ fn attribute(value: &Value) -> Value {
     }
 }
 
-/// Every UUID that stands in a text.
+/// Every UUID in a text.
 pub(super) fn ids_in(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
     words.filter(|word| word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4)
 }
 
-/// The body without what may differ between two requests for one thing: GA4's present consent.
+/// The body without what may differ when a request is repeated: the person's present consent, which GA4
+/// is sent.
 pub(super) fn without_consent(body: &Value) -> Value {
     let members = body.as_object().cloned().unwrap_or_default();
     Value::Object(members.into_iter().filter(|(name, _)| name != "consent").collect::<Map<_, _>>())

@@ -1,7 +1,7 @@
-//! What reaches a provider: only what its person allowed, nothing harmful twice, nothing about a call
-//! that is off or over, and nothing to a number that wants no more.
+//! What reaches a provider: only what the person agreed to, nothing harmful twice, nothing about a
+//! booking that has ended, and nothing to a number that opted out.
 //!
-//! All of it follows from the registry, so that a destination added there is watched too.
+//! What to check is read from the registry of destinations, so a new destination is checked, too.
 
 use funil_core::contact::Phone;
 use funil_core::contact::consent::Purpose;
@@ -16,10 +16,10 @@ use super::deliveries::Held;
 use super::history::{ids_in, text, without_consent};
 use super::{ProviderRequest, Watch};
 
-/// A request that was marked before its deadline may arrive so much later, in milliseconds.
+/// How long after its deadline a request may arrive that was marked before it, in milliseconds.
 const UNDER_WAY_MS: u128 = 60_000;
 
-/// What of a harmful request is the same whenever it is made again.
+/// What stays the same when a harmful request is repeated.
 fn harmful_key(request: &ProviderRequest) -> String {
     format!("{} {}", request.path, without_consent(&request.body))
 }
@@ -29,16 +29,16 @@ impl ProviderRequest {
         destination::find(self.path.split('/').nth(1).unwrap_or_default())
     }
 
-    /// Whether it must not be made again once it may have had an effect.
+    /// Whether it must not be repeated once it may have had an effect.
     fn is_harmful(&self) -> bool {
-        let takes = self.destination().is_some_and(|one| one.when_unknown != WhenUnknown::Never);
-        takes && self.method == "POST"
+        let no_key = self.destination().is_some_and(|one| one.when_unknown != WhenUnknown::Never);
+        no_key && self.method == "POST"
     }
 }
 
 impl Watch {
-    /// A request as it reaches a provider.
-    pub(in super::super) fn provider_called(
+    /// Notes a request that reaches a provider, and checks it.
+    pub(in super::super) fn provider_received(
         &mut self,
         request: &ProviderRequest,
         providers: &Providers,
@@ -63,22 +63,25 @@ impl Watch {
         if let Some(lead) = &lead
             && !self.may(*process, &Of::Lead(lead), slots)
         {
-            self.problem(format!("{} was told of {lead}, who did not agree", destination.name));
+            self.problem(format!(
+                "{} got a request about {lead}, who did not agree",
+                destination.name
+            ));
         }
-        // MailerLite's own: whoever joins this group gets newsletters.
+        // At MailerLite, whoever joins this group gets newsletters.
         if path.starts_with("/mailerlite/") && path.ends_with("/groups/102") {
             let id = path.split('/').nth(3).unwrap_or_default();
             let subscriber = providers.subscriber(id).unwrap_or_default();
             let email = text(&subscriber, "/email").to_owned();
             let marketing = destination.slot("marketing").map_or(&[][..], std::slice::from_ref);
             if !self.may(*process, &Of::Email(&email), marketing) {
-                self.problem(format!("{email} was put on the list and did not agree"));
+                self.problem(format!("{email} was put on the list without consent"));
             }
         }
         if request.is_harmful() {
             let key = harmful_key(request);
             if self.harmful.insert(key.clone(), false) == Some(false) {
-                self.problem(format!("a request whose outcome was unknown was made again: {key}"));
+                self.problem(format!("a request was repeated that may have had an effect: {key}"));
             }
             let marked = |held: &Held| held.mark.is_some_and(|mark| mark.process == *process);
             let is_marked = match (&delivery, &lead) {
@@ -89,16 +92,17 @@ impl Watch {
                 (None, None) => false,
             };
             if !is_marked {
-                self.problem(format!("p{process} sent what it had not marked: {key}"));
+                self.problem(format!("p{process} sent a harmful request without a mark: {key}"));
             }
         }
         if let Some(held) = &delivery {
-            self.sent(held, body);
+            self.check_sent(held, body);
         }
     }
 
-    /// A request for a delivery: in time, about a call that stands, to a number that takes it.
-    fn sent(&mut self, held: &Held, body: &Value) {
+    /// Checks a request for a delivery: it is in time, about a booking that stands, and to a number that
+    /// has not opted out.
+    fn check_sent(&mut self, held: &Held, body: &Value) {
         let (what, number) =
             (format!("{}/{}", held.destination, held.slot), held.mark.map(|mark| mark.number));
         let late_ms = self.most_skew_ms + UNDER_WAY_MS;
@@ -125,21 +129,21 @@ impl Watch {
         let by_number = self.refused(known, Purpose::Whatsapp, &[&digest])
             && self.revoked(Purpose::Whatsapp, [&digest]).is_some_and(|one| one.number < marked);
         if by_lead || by_number {
-            self.problem(format!("{what} was sent to {number}, which wants no more"));
+            self.problem(format!("{what} was sent to {number}, which opted out"));
         }
     }
 
-    /// What the sender of a request to a provider saw; `None` where no response came.
+    /// Notes the status that the sender of a request to a provider saw; `None` where no response came.
     pub(in super::super) fn provider_responded(
         &mut self,
         request: &ProviderRequest,
         seen: Option<u16>,
-        turned_away: bool,
+        rejected: bool,
     ) {
         let status = seen.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
         let ProviderRequest { process, method, path, .. } = request;
         self.note(&format!("p{process} {method} {path} <= {status}"));
-        if request.is_harmful() && turned_away {
+        if request.is_harmful() && rejected {
             self.harmful.insert(harmful_key(request), true);
         }
     }

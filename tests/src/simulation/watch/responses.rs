@@ -1,73 +1,79 @@
-//! What a response of ours promises: whoever was told yes was kept, with all that follows from it.
+//! What a 2xx response of ours promises: the request was kept, with all that follows from it.
 
 use funil_core::contact::consent::Purpose;
 
 use super::{Kept, Watch};
 
-/// What waits so long undisturbed was there to be withdrawn, in milliseconds: no request, with its
-/// table calls that take effect late, takes longer.
+/// A delivery that was pending for longer than this had to be seen and withdrawn, in milliseconds: no
+/// request takes longer, even if its requests to the table take effect late.
 const SETTLES_IN_MS: u128 = 75_000;
 
-/// What a request told us, as far as something is promised for it.
+/// What a 2xx response to a request promises, by what the request was.
 #[derive(Clone, Debug)]
-pub(in super::super) enum Told {
-    /// A form.
+pub(in super::super) enum Promise {
+    /// A form is kept.
     Form(Kept),
-    /// A booking update, by the id of its event, with the bookings that it ends.
-    Calendar { event: String, ends: Vec<String> },
-    /// Somebody wrote, known by a number, by a business-scoped id, or by both.
-    Wrote { phone: Option<String>, bsuid: Option<String>, opts_out: bool },
-    /// Messages about a call were withdrawn.
+    /// A booking update is kept, by the id of its event, and the messages about the bookings that it
+    /// ends are withdrawn.
+    BookingUpdate { event: String, ends: Vec<String> },
+    /// A message of a person who is known by a number, a business-scoped id or both: if it is an
+    /// opt-out, it is kept.
+    Message { phone: Option<String>, bsuid: Option<String>, opts_out: bool },
+    /// The messages about a booking are withdrawn.
     Withdrawn { booking: String },
-    /// Nothing is promised at once.
+    /// Nothing that can be checked at once.
     Nothing,
 }
 
 impl Watch {
-    /// A request that was begun at `began` was answered with success.
-    pub(in super::super) fn taken(&mut self, told: &Told, began: u128) {
-        match told {
-            Told::Form(kept) => {
+    /// Checks what the 2xx response to a request promises; the request was sent at `began`.
+    pub(in super::super) fn accepted(&mut self, promise: &Promise, began: u128) {
+        match promise {
+            Promise::Form(kept) => {
                 if !self.kept.contains_key(kept) {
-                    self.problem(format!("{kept:?} got a yes and was not kept"));
+                    self.problem(format!("{kept:?} was accepted and not kept"));
                 }
             }
-            Told::Calendar { event, ends } => {
+            Promise::BookingUpdate { event, ends } => {
                 let kept = self.kept.get(&Kept::Event(event.clone())).map(|at| at[0]);
                 match kept {
-                    Some(at) => ends.iter().for_each(|booking| self.is_withdrawn(booking, at)),
-                    None => self.problem(format!("{event} got a yes and was not kept")),
+                    Some(at) => ends.iter().for_each(|booking| self.check_withdrawn(booking, at)),
+                    None => self.problem(format!("{event} was accepted and not kept")),
                 }
             }
-            Told::Withdrawn { booking } => {
+            Promise::Withdrawn { booking } => {
                 if self.bookings.get(booking).is_none_or(|booking| booking.status.stands()) {
-                    self.problem(format!("{booking} was withdrawn and stands"));
+                    self.problem(format!(
+                        "the messages about {booking} were withdrawn, and it stands"
+                    ));
                 }
-                self.is_withdrawn(booking, began);
+                self.check_withdrawn(booking, began);
             }
-            Told::Wrote { phone, bsuid, opts_out } => {
+            Promise::Message { phone, bsuid, opts_out } => {
                 let phone = phone.as_ref().map(|text| self.hash.digest("phone", text));
                 let phone = phone.map(|digest| digest.as_str().to_owned());
                 let bsuid = bsuid.as_ref().map(|text| self.hash.digest("bsuid", text));
                 let bsuid = bsuid.map(|digest| digest.as_str().to_owned());
-                self.wrote((phone, bsuid), *opts_out, began);
+                self.message_accepted((phone, bsuid), *opts_out, began);
             }
-            Told::Nothing => {}
+            Promise::Nothing => {}
         }
     }
 
-    /// No message about an ended booking waits that waited when its end was kept.
-    fn is_withdrawn(&mut self, booking: &str, at: u128) {
+    /// Checks that no message about an ended booking still waits that waited when the end was kept.
+    fn check_withdrawn(&mut self, booking: &str, at: u128) {
         let about = |held: &&super::Held| held.booking.as_deref() == Some(booking);
         let waited = |since: u128| since + SETTLES_IN_MS < at;
         let waits = self.deliveries.values().filter(about);
         let waits = waits.filter(|held| held.pending_since.is_some_and(waited)).count();
         if waits > 0 {
-            self.problem(format!("{waits} messages about {booking} wait on after its end"));
+            self.problem(format!("{waits} messages about {booking} still wait after its end"));
         }
     }
 
-    fn wrote(
+    /// Checks that an opt-out was kept and its lead's messages were withdrawn, and that an id and a
+    /// number in one request share their opt-out.
+    fn message_accepted(
         &mut self,
         (phone, bsuid): (Option<String>, Option<String>),
         stops: bool,
@@ -84,22 +90,24 @@ impl Watch {
             .filter(|(_, at)| **at < began)
             .map(|(lead, _)| lead.clone())
             .collect();
-        let taken_back = |of: &Option<String>| {
+        let opted_out = |of: &Option<String>| {
             of.as_ref().is_some_and(|of| self.revoked(Purpose::Whatsapp, [of]).is_some())
         };
         let mut problems = Vec::new();
-        // A number and an id in one request are one person's, from then on.
+        // From then on, a number and an id in one request belong to one person.
         if let (Some(number), Some(_)) = (&phone, &bsuid)
             && !known_by(number).is_empty()
-            && taken_back(&bsuid)
-            && !taken_back(&phone)
+            && opted_out(&bsuid)
+            && !opted_out(&phone)
         {
-            problems.push("an id that opted out got a number that did not".to_owned());
+            problems.push(
+                "an id that opted out came with a number, which did not opt out with it".to_owned(),
+            );
         }
         if stops {
             for of in [&phone, &bsuid] {
-                if of.is_some() && !taken_back(of) {
-                    problems.push(format!("an opt-out got a yes and is not kept at {of:?}"));
+                if of.is_some() && !opted_out(of) {
+                    problems.push(format!("an opt-out was accepted and is not kept at {of:?}"));
                 }
             }
             let mut theirs: Vec<String> = phone.iter().flat_map(known_by).collect();
