@@ -41,16 +41,13 @@ const TIME_S: u64 = 60;
 const CLOSED: &str = "http://127.0.0.1:1";
 
 /// The site's own credentials. Each is a text of its own, to be looked for in the logs.
-const SECRETS_OF_THE_SITE: [(&str, &str); 9] = [
+const SECRETS_OF_THE_SITE: [(&str, &str); 6] = [
     ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
     ("HASH_KEY", "qshashkey0123456789"),
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
     ("AWS_SECRET_ACCESS_KEY", "qssecretaccesskey/0123456789+x"),
     ("AWS_SESSION_TOKEN", "qssessiontoken0123456789"),
-    ("CALENDLY_SIGNING_KEY", "qscalendlykey0123456789"),
     ("CALENDLY_API_TOKEN", "qscalendlytoken0123456789"),
-    ("WHATSAPP_APP_SECRET", "qswhatsappsecret0123456789"),
-    ("WHATSAPP_VERIFY_TOKEN", "qsverifytoken0123456789"),
 ];
 
 /// The local variables of destinations that are no credentials, because they are public or only
@@ -58,12 +55,13 @@ const SECRETS_OF_THE_SITE: [(&str, &str); 9] = [
 const NOT_SECRET: [&str; 4] =
     ["MAILERLITE_GROUPS", "GA4_MEASUREMENT_ID", "WHATSAPP_PHONE_NUMBER_ID", "META_PIXEL_ID"];
 
-/// Every credential: the site's and those of every destination.
+/// Every credential: the site's, those of every destination and those of every webhook.
 fn secrets() -> Vec<(String, String)> {
     let of_site = SECRETS_OF_THE_SITE.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let of_destinations = destination::ALL.iter().flat_map(|one| one.local_variables);
     let of_destinations = of_destinations.filter(|(name, _)| !NOT_SECRET.contains(name));
-    let marked = of_destinations.map(|(name, _)| {
+    let of_intake = funil_lambda::functions::intake().flat_map(|one| one.variables);
+    let marked = of_destinations.chain(of_intake).map(|(name, _)| {
         (name.to_string(), format!("qs{}0123456789", name.to_lowercase().replace('_', "")))
     });
     of_site.into_iter().chain(marked).collect()

@@ -13,8 +13,11 @@ use std::time::Duration;
 use funil_core::clock::{Clock as _, Entropy, after};
 use funil_core::delivery::Delivery;
 use funil_core::destination::{self, Destination};
+use funil_core::event::{Event, LeadSubmitted};
+use funil_core::form::lead::LeadForm;
 use funil_core::hash::HashKey;
-use funil_core::id::LeadId;
+use funil_core::id::{EventId, LeadId};
+use funil_core::score::amanda;
 use funil_core::settings::Env;
 use funil_delivery::{Patience, Worker};
 use funil_dev::emulator::Emulator;
@@ -51,9 +54,6 @@ pub const CALLER: &str = "203.0.113.10";
 pub const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
 /// The e-mail of [`lead_body`].
 pub const EMAIL: &str = "ana@example.com";
-/// The destinations that only a booking reaches, and no form: Meta counts booked calls, and WhatsApp
-/// sends messages about them. So a world has them only if its test turns them on.
-const OF_BOOKINGS_ALONE: [&str; 2] = ["meta", "whatsapp"];
 /// Later than anything that is due.
 const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
 
@@ -111,9 +111,26 @@ pub fn all_destinations() -> String {
     list(destination::ALL)
 }
 
-/// The names of the destinations that a form reaches, as `DESTINATIONS` lists them.
+/// The destinations that want something of the landing page's form. A world has the others only if
+/// its test turns them on.
+fn of_forms() -> impl Iterator<Item = &'static &'static Destination> {
+    let form = LeadForm::parse(&lead_body()).unwrap();
+    let score = amanda::score(&form.answers());
+    let now: Timestamp = BEGINNING.parse().unwrap();
+    let event = Event {
+        id: EventId::form("lead-submit", now, &CountedEntropy::default()),
+        lead_id: lead(),
+        occurred_at: now,
+        accepted_at: now,
+        supplied_lead_id: None,
+        data: LeadSubmitted { form, score, client_score: None }.into(),
+    };
+    destination::ALL.iter().filter(move |one| !(one.plan)(&event).is_empty())
+}
+
+/// The names of the destinations that the landing page's form reaches, as `DESTINATIONS` lists them.
 pub fn destinations_of_forms() -> String {
-    list(destination::ALL.iter().filter(|one| !OF_BOOKINGS_ALONE.contains(&one.name)))
+    list(of_forms())
 }
 
 /// The id of the lead of [`lead_body`].

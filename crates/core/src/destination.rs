@@ -301,6 +301,18 @@ mod tests {
             .collect()
     }
 
+    /// A destination gets only what it names, so a new event shows here which destinations plan it.
+    #[test]
+    fn every_event_is_planned_for_the_destinations_that_take_it() {
+        let mut table = String::new();
+        for data in samples::every_event() {
+            let event = Event { data, ..samples::submitted() };
+            let slots = planned(&event, None).join(" ");
+            table.push_str(&format!("{}: {slots}\n", event.data.name()));
+        }
+        insta::assert_snapshot!(table);
+    }
+
     #[test]
     fn planning_leaves_out_only_what_the_same_request_denies() {
         let event = samples::submitted();

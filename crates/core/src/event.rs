@@ -173,7 +173,7 @@ mod tests {
             stored[name] = value;
             serde_json::from_value::<EventData>(stored).map_err(|error| error.to_string())
         };
-        assert!(with("event", "call_rated".into()).unwrap_err().contains("call_rated"));
+        assert!(with("event", "of_newer_code".into()).unwrap_err().contains("of_newer_code"));
         assert!(with("event", Value::Null).is_err());
         assert!(with("data", Value::Null).is_err());
         assert!(with("data", "text".into()).is_err());

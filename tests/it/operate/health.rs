@@ -58,14 +58,20 @@ const GAUGES: [Gauge; 5] = [
         &[("crm", "1"), ("mailerlite", "1"), ("ga4", "1")],
     ),
 ];
-/// The gauge of the sources of requests, which are no destinations.
-const QUARANTINED: &str = r#"# HELP funil_quarantined_calls Calls kept aside for a person. Counted up to 100.
-# TYPE funil_quarantined_calls gauge
-funil_quarantined_calls{source="lead-submit"} 1
-funil_quarantined_calls{source="questionnaire-submit"} 0
-funil_quarantined_calls{source="calendly"} 0
-funil_quarantined_calls{source="whatsapp"} 0
-"#;
+/// The gauge of the sources of requests, which are no destinations. The landing page's form has a
+/// request in quarantine.
+fn quarantined() -> String {
+    let name = "funil_quarantined_calls";
+    let mut text = format!(
+        "# HELP {name} Calls kept aside for a person. Counted up to 100.\n# TYPE {name} gauge\n"
+    );
+    for registration in funil_lambda::functions::intake() {
+        let source = registration.quarantine_source;
+        let count = usize::from(source == "lead-submit");
+        text.push_str(&format!("{name}{{source=\"{source}\"}} {count}\n"));
+    }
+    text
+}
 
 /// What Prometheus reads in a [`troubled`] world: each gauge with every destination.
 fn gauges() -> String {
@@ -78,7 +84,7 @@ fn gauges() -> String {
             writeln!(text, "{name}{{destination=\"{destination}\"}} {value}").unwrap();
         }
     }
-    text + QUARANTINED
+    text + &quarantined()
 }
 
 /// What the response says about a destination.

@@ -149,6 +149,8 @@ pub(crate) fn environment(
         ("WHATSAPP_APP_SECRET", WHATSAPP_APP_SECRET.to_owned()),
         ("WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token".to_owned()),
     ];
+    let intake = funil_lambda::functions::intake().flat_map(|one| one.variables);
+    let intake = intake.map(|(name, value)| (*name, (*value).to_owned()));
     // A later value replaces an earlier one.
-    destinations.chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
+    destinations.chain(intake).chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
 }

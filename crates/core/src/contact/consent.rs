@@ -181,7 +181,7 @@ impl ConsentChanges {
     }
 
     /// The decision that follows from booking a call: contact.
-    pub fn of_booking(at: Timestamp) -> Self {
+    pub fn of_contract(at: Timestamp) -> Self {
         let mut changes = Self::default();
         let contact = Grant { decision: Decision::Granted, at, how: How::Contract };
         changes.if_absent.set(Purpose::Contact, contact);

@@ -59,13 +59,9 @@ fn taken(event: &EventData) -> Option<Taken> {
 }
 
 fn automation(event: &FormEvent) -> Option<&'static str> {
-    match event {
-        FormEvent::LeadSubmitted(submitted) if submitted.score.total >= HIGH_PRIORITY_SCORE => {
-            Some(HIGH_PRIORITY_AUTOMATION)
-        }
-        FormEvent::LeadSubmitted(_) => Some(STANDARD_AUTOMATION),
-        FormEvent::QuestionnaireCompleted(_) => None,
-    }
+    let FormEvent::LeadSubmitted(submitted) = event else { return None };
+    let is_high_priority = submitted.score.total >= HIGH_PRIORITY_SCORE;
+    Some(if is_high_priority { HIGH_PRIORITY_AUTOMATION } else { STANDARD_AUTOMATION })
 }
 
 /// A request format.

@@ -16,7 +16,7 @@ use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{CallEvent, Event, EventData, FormEvent, LeadSubmitted};
+use crate::event::{CallEvent, Event, EventData, FormEvent};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
 use crate::pii::Text;
@@ -61,18 +61,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) => Some(match event {
-            FormEvent::LeadSubmitted(submitted) => generate_lead(submitted),
-            FormEvent::QuestionnaireCompleted(completed) => Taken {
-                name: "questionnaire_completed",
-                params: vec![
-                    ("transformation_score", completed.score.total.into()),
-                    ("next_step", completed.next_step.name().into()),
-                ],
-                visit: None,
-                with_lead_source: false,
-            },
-        }),
+        Form(event) => generate_lead(event).or_else(|| questionnaire_completed(event)),
         Call(event) => match event {
             CallEvent::Booked(booked) => Some(call(
                 "call_scheduled",
@@ -92,7 +81,21 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     }
 }
 
-fn generate_lead(submitted: &LeadSubmitted) -> Taken<'_> {
+fn questionnaire_completed(event: &FormEvent) -> Option<Taken<'_>> {
+    let FormEvent::QuestionnaireCompleted(completed) = event else { return None };
+    Some(Taken {
+        name: "questionnaire_completed",
+        params: vec![
+            ("transformation_score", completed.score.total.into()),
+            ("next_step", completed.next_step.name().into()),
+        ],
+        visit: None,
+        with_lead_source: false,
+    })
+}
+
+fn generate_lead(event: &FormEvent) -> Option<Taken<'_>> {
+    let FormEvent::LeadSubmitted(submitted) = event else { return None };
     let form = &submitted.form;
     let session = form.attribution.ga_session_id.as_ref().filter(|id| digits(id));
     let optional = [
@@ -106,12 +109,12 @@ fn generate_lead(submitted: &LeadSubmitted) -> Taken<'_> {
         ("amanda_score", submitted.score.total.into()),
         ("amanda_tier", submitted.score.tier.name().into()),
     ];
-    Taken {
+    Some(Taken {
         name: "generate_lead",
         params: scores.into_iter().chain(optional).collect(),
         visit: Some(&form.attribution),
         with_lead_source: false,
-    }
+    })
 }
 
 /// An event of a booked call.

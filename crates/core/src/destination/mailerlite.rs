@@ -55,10 +55,15 @@ fn taken(event: &EventData) -> Vec<Planned> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(FormEvent::LeadSubmitted(_)) => vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()],
-        Form(FormEvent::QuestionnaireCompleted(_)) | Call(_) => vec![(&PROFILE).into()],
+        Form(event) if matches!(event, FormEvent::LeadSubmitted(_)) => {
+            vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()]
+        }
+        Form(event) if matches!(event, FormEvent::QuestionnaireCompleted(_)) => {
+            vec![(&PROFILE).into()]
+        }
+        Call(_) => vec![(&PROFILE).into()],
         Operation(event) if event.sync().is_some() => vec![(&PROFILE).into()],
-        Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
+        Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
     }
 }
 

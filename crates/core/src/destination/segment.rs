@@ -15,10 +15,7 @@ use crate::booking::Call;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{
-    CallBooked, CallCanceled, CallEvent, EventData, FormEvent, LeadSubmitted,
-    QuestionnaireCompleted,
-};
+use crate::event::{CallBooked, CallCanceled, CallEvent, EventData, FormEvent};
 use crate::pii::Text;
 use crate::score::readiness;
 use crate::settings::{Secret, Settings};
@@ -56,10 +53,7 @@ fn taken(event: &EventData) -> Option<Taken> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) => Some(match event {
-            FormEvent::LeadSubmitted(submitted) => lead_submitted(submitted),
-            FormEvent::QuestionnaireCompleted(completed) => questionnaire_completed(completed),
-        }),
+        Form(event) => lead_submitted(event).or_else(|| questionnaire_completed(event)),
         Call(event) => match event {
             CallEvent::Booked(booked) => Some(call_scheduled(booked)),
             CallEvent::Canceled(canceled) if event.is_lost_call() => Some(call_canceled(canceled)),
@@ -73,7 +67,8 @@ fn taken(event: &EventData) -> Option<Taken> {
     }
 }
 
-fn lead_submitted(submitted: &LeadSubmitted) -> Taken {
+fn lead_submitted(event: &FormEvent) -> Option<Taken> {
+    let FormEvent::LeadSubmitted(submitted) = event else { return None };
     let form = &submitted.form;
     let properties = present([
         ("amandaScore", Some(Value::from(submitted.score.total))),
@@ -98,11 +93,12 @@ fn lead_submitted(submitted: &LeadSubmitted) -> Taken {
         ("referrer", text(touch.referrer.as_ref())),
     ]);
     let visit = json!({"campaign": campaign, "page": page});
-    Taken { name: "Lead Submitted", properties, visit: Some(visit) }
+    Some(Taken { name: "Lead Submitted", properties, visit: Some(visit) })
 }
 
 /// Only the answers that are scored go along. What a person wrote freely is for the CRM alone.
-fn questionnaire_completed(completed: &QuestionnaireCompleted) -> Taken {
+fn questionnaire_completed(event: &FormEvent) -> Option<Taken> {
+    let FormEvent::QuestionnaireCompleted(completed) = event else { return None };
     let mut properties = present([
         ("transformationScore", Some(Value::from(completed.score.total))),
         ("nextStep", Some(Value::from(completed.next_step.name()))),
@@ -112,7 +108,7 @@ fn questionnaire_completed(completed: &QuestionnaireCompleted) -> Taken {
             properties.insert(criterion.field.to_owned(), json!(answer));
         }
     }
-    Taken { name: "Questionnaire Completed", properties, visit: None }
+    Some(Taken { name: "Questionnaire Completed", properties, visit: None })
 }
 
 fn call_scheduled(booked: &CallBooked) -> Taken {

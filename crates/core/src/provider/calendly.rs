@@ -71,24 +71,12 @@ pub fn verify<'b>(
     keys: &[Secret],
     now: Timestamp,
 ) -> Result<Verified<'b>, NotSigned> {
-    let parts =
-        || header.unwrap_or_default().split(',').filter_map(|part| part.trim().split_once('='));
-    let time = parts().find(|(name, _)| *name == "t").map(|(_, time)| time).ok_or(NotSigned)?;
-    let at: i64 = time.parse().map_err(|_| NotSigned)?;
-    if now.as_second().abs_diff(at) > TOLERANCE_S.unsigned_abs() {
-        return Err(NotSigned);
-    }
-    let signed = [time.as_bytes(), b".", body];
-    let signatures = parts().filter(|(name, _)| *name == "v1");
-    let valid =
-        signatures.fold(false, |valid, (_, hex)| valid | signature::is_signed(keys, &signed, hex));
-    if valid { Ok(Verified(body)) } else { Err(NotSigned) }
+    signature::verify_with_time(body, header, keys, now, TOLERANCE_S)
 }
 
 /// The header that Calendly would send with a body. Used for samples and tests.
 pub fn sign(body: &[u8], key: &Secret, now: Timestamp) -> String {
-    let time = now.as_second().to_string();
-    format!("t={time},v1={}", signature::sign(key, &[time.as_bytes(), b".", body]))
+    signature::sign_with_time(body, key, now)
 }
 
 /// Parses a verified webhook.

@@ -17,6 +17,7 @@ use funil_core::clock::after;
 use funil_core::delivery::exchange::endpoint;
 use funil_core::destination;
 use funil_core::id::LeadId;
+use funil_lambda::forms::FORMS;
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -51,7 +52,7 @@ pub(super) async fn invoke(
     };
     let name = request.path.first().cloned().unwrap_or_default();
     let response = pass(&shared, request).await;
-    if name == "lead-submit" && response.status().is_success() {
+    if FORMS.iter().any(|form| form.name == name) && response.status().is_success() {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
         add_lead(&shared, &body);

@@ -121,7 +121,7 @@ impl CalendarWebhook {
             },
             lead: lead.write,
             changes: lead.changes,
-            consent: invitee.map(|_| ConsentChanges::of_booking(now)).unwrap_or_default(),
+            consent: invitee.map(|_| ConsentChanges::of_contract(now)).unwrap_or_default(),
             explicit_consent: None,
             evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
             receipt: &receipt,
