@@ -304,13 +304,12 @@ mod tests {
     /// A destination gets only what it names, so a new event shows here which destinations plan it.
     #[test]
     fn every_event_is_planned_for_the_destinations_that_take_it() {
-        let mut table = String::new();
-        for data in samples::every_event() {
+        let rows = samples::every_event().into_iter().map(|data| {
             let event = Event { data, ..samples::submitted() };
-            let slots = planned(&event, None).join(" ");
-            table.push_str(&format!("{}: {slots}\n", event.data.name()));
-        }
-        insta::assert_snapshot!(table);
+            format!("{}: {}", event.data.name(), planned(&event, None).join(" "))
+        });
+        let table: Vec<String> = rows.collect();
+        insta::assert_snapshot!(table.join("\n"));
     }
 
     #[test]

@@ -174,13 +174,13 @@ async fn what_older_code_stored_is_worked_on() {
     // A status update about a message that was unknown.
     let messages = world.items(&format!("LEAD#{jonas}")).await;
     let unknown = messages.iter().find(|item| item.get("doubtful_since").is_some()).unwrap();
-    let status = json!({
+    let update = json!({
         "id": "wamid.1", "status": "delivered", "recipient_id": "5561996665555",
         "timestamp": world.now().as_second().to_string(),
         "biz_opaque_callback_data": format!("{jonas}/{}", text(unknown, "delivery_id")),
     });
     let body = json!({"object": "whatsapp_business_account", "entry": [
-        {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [status]}}]}]});
+        {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [update]}}]}]});
     assert_eq!(send_webhook(&world, &body).await.status, 200);
 
     // A dead delivery is replayed.

@@ -68,7 +68,7 @@ fn quarantined() -> String {
     for registration in funil_lambda::functions::intake() {
         let source = registration.quarantine_source;
         let count = usize::from(source == "lead-submit");
-        text.push_str(&format!("{name}{{source=\"{source}\"}} {count}\n"));
+        writeln!(text, "{name}{{source=\"{source}\"}} {count}").unwrap();
     }
     text
 }

@@ -55,15 +55,20 @@ fn taken(event: &EventData) -> Vec<Planned> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) if matches!(event, FormEvent::LeadSubmitted(_)) => {
-            vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()]
-        }
-        Form(event) if matches!(event, FormEvent::QuestionnaireCompleted(_)) => {
-            vec![(&PROFILE).into()]
-        }
+        Form(event) => taken_of_form(event),
         Call(_) => vec![(&PROFILE).into()],
         Operation(event) if event.sync().is_some() => vec![(&PROFILE).into()],
-        Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
+        Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
+    }
+}
+
+fn taken_of_form(event: &FormEvent) -> Vec<Planned> {
+    if let FormEvent::LeadSubmitted(_) = event {
+        vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()]
+    } else if let FormEvent::QuestionnaireCompleted(_) = event {
+        vec![(&PROFILE).into()]
+    } else {
+        Vec::new()
     }
 }
 

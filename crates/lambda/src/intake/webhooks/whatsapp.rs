@@ -277,11 +277,11 @@ impl WhatsAppWebhook {
         };
         let reported =
             MessageUpdate { delivery, status: update.status, code: update.code, at: update.at };
-        let heard = self.app.store.record_status(reported, now).await?;
+        let recorded = self.app.store.record_status(reported, now).await?;
         let status = update.status.name();
-        match heard {
+        match recorded {
             Recorded::Kept => {
-                tracing::info!(%delivery, status, "message {delivery} is now {status}")
+                tracing::info!(%delivery, status, "message {delivery} is now {status}");
             }
             Recorded::Died => {
                 let code = update.code.unwrap_or_default();
