@@ -50,16 +50,10 @@ const SECRETS_OF_THE_SITE: [(&str, &str); 6] = [
     ("CALENDLY_API_TOKEN", "qscalendlytoken0123456789"),
 ];
 
-/// The local variables of destinations that are no credentials, because they are public or only
-/// names. All others are.
-const NOT_SECRET: [&str; 4] =
-    ["MAILERLITE_GROUPS", "GA4_MEASUREMENT_ID", "WHATSAPP_PHONE_NUMBER_ID", "META_PIXEL_ID"];
-
 /// Every credential: the site's, those of every destination and those of every webhook.
 fn secrets() -> Vec<(String, String)> {
     let of_site = SECRETS_OF_THE_SITE.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let of_destinations = destination::ALL.iter().flat_map(|one| one.local_variables);
-    let of_destinations = of_destinations.filter(|(name, _)| !NOT_SECRET.contains(name));
+    let of_destinations = destination::ALL.iter().flat_map(|one| one.local_credentials);
     let of_intake = funil_lambda::functions::intake().flat_map(|one| one.variables);
     let marked = of_destinations.chain(of_intake).map(|(name, _)| {
         (name.to_string(), format!("qs{}0123456789", name.to_lowercase().replace('_', "")))
@@ -163,7 +157,7 @@ impl Place {
 fn environment(emulator: &str, table: &str, providers: SocketAddr) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
     let of_destinations = destination::ALL.iter().flat_map(|one| {
-        let local = one.local_variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let local = one.local_variables().map(|(name, value)| (name, value.to_owned()));
         local.chain([(one.base_url_variable, base(one.name))])
     });
     let of_site = [

@@ -103,6 +103,15 @@ fn a_functions_main_is_about_ten_lines_and_has_samples_and_a_place_in_the_endpoi
 }
 
 #[test]
+fn every_destination_has_its_line_in_the_providers_document() {
+    let providers = fs::read_to_string(root().join("docs/providers.md")).unwrap();
+    for one in funil_core::destination::ALL {
+        let line = format!("| `{}` | `{}` | ", one.name, one.function);
+        assert!(providers.contains(&line), "{} in docs/providers.md", one.name);
+    }
+}
+
+#[test]
 fn every_function_is_started_by_the_test_that_they_share() {
     let start: toml::Table = "name = 'start'\npath = '../start.rs'".parse().unwrap();
     for name in names_in("functions") {

@@ -136,8 +136,11 @@ pub struct Destination {
     pub base_url_variable: &'static str,
     /// The path of its base address on the dev server, after the provider's name.
     pub local_path: &'static str,
-    /// Names and values of the variables that it needs on the dev server.
-    pub local_variables: &'static [(&'static str, &'static str)],
+    /// Names of its credentials, with their values on the dev server. Tests look for each of them
+    /// in everything that is written.
+    pub local_credentials: &'static [(&'static str, &'static str)],
+    /// Names and values of the other variables that it needs on the dev server.
+    pub local_settings: &'static [(&'static str, &'static str)],
     /// Every slot that it has.
     pub slots: &'static [Slot],
     /// The slots that an event wants, whatever the consent.
@@ -158,6 +161,11 @@ impl Destination {
     /// The variable that overrides [`Self::requests_per_minute`].
     pub fn requests_per_minute_variable(&self) -> String {
         format!("{}_REQUESTS_PER_MINUTE", self.name.to_ascii_uppercase())
+    }
+
+    /// All variables that it needs on the dev server besides its address, with their values.
+    pub fn local_variables(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.local_credentials.iter().chain(self.local_settings).copied()
     }
 
     /// Finds a slot by its name; newer code may have planned one that this code lacks.

@@ -92,7 +92,7 @@ pub struct LeadFacts {
     /// When they first booked a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked_at: Option<Timestamp>,
-    /// When their first payment succeeded; nothing sets it yet.
+    /// When their first payment succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_at: Option<Timestamp>,
     /// The visit of the first submission: page, campaign, and the browser's ids.

@@ -245,8 +245,8 @@ fn environment_of_all(address: SocketAddr) -> Env {
     for destination in destination::ALL {
         let base = Providers::base_url(address, destination.name) + destination.local_path;
         variables.entry(destination.base_url_variable.to_owned()).or_insert(base);
-        for (name, value) in destination.local_variables {
-            variables.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());
+        for (name, value) in destination.local_variables() {
+            variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
     }
     // Before the last reminder of a call whose link was not ready, Calendly is asked for the link.

@@ -121,7 +121,7 @@ pub(crate) fn environment(
 ) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
     let destinations = destination::ALL.iter().flat_map(|one| {
-        let local = one.local_variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let local = one.local_variables().map(|(name, value)| (name, value.to_owned()));
         local.chain([(one.base_url_variable, base(one.name))])
     });
     let own = [

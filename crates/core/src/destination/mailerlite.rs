@@ -41,10 +41,8 @@ pub(super) static DESTINATION: Destination = Destination {
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",
-    local_variables: &[
-        ("MAILERLITE_API_KEY", "local-mailerlite"),
-        ("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#),
-    ],
+    local_credentials: &[("MAILERLITE_API_KEY", "local-mailerlite")],
+    local_settings: &[("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#)],
     slots: &[QUESTIONNAIRE, MARKETING, PROFILE],
     plan: |event| taken(&event.data),
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),

@@ -40,10 +40,8 @@ pub(super) static DESTINATION: Destination = Destination {
     requests_per_minute: None,
     base_url_variable: "WHATSAPP_BASE_URL",
     local_path: "",
-    local_variables: &[
-        ("WHATSAPP_ACCESS_TOKEN", "local-whatsapp"),
-        ("WHATSAPP_PHONE_NUMBER_ID", "100000000000001"),
-    ],
+    local_credentials: &[("WHATSAPP_ACCESS_TOKEN", "local-whatsapp")],
+    local_settings: &[("WHATSAPP_PHONE_NUMBER_ID", "100000000000001")],
     slots: &[WELCOME, REMINDER_24H, REMINDER_2H],
     plan: message::plan,
     connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),

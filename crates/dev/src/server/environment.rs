@@ -85,8 +85,8 @@ impl DevEnvironment {
             let simulated =
                 format!("{base}/simulated/{}{}", destination.name, destination.local_path);
             variables.insert(destination.base_url_variable.to_owned(), simulated);
-            for (name, value) in destination.local_variables {
-                variables.insert((*name).to_owned(), (*value).to_owned());
+            for (name, value) in destination.local_variables() {
+                variables.insert(name.to_owned(), value.to_owned());
             }
         }
         let names: Vec<_> = destination::ALL.iter().map(|destination| destination.name).collect();
