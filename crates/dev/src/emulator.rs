@@ -83,7 +83,7 @@ impl Embedded {
 
     /// Handles one request of DynamoDB's JSON API. Returns the HTTP status and the body of the
     /// response.
-    pub fn answer(&self, operation: &str, body: &str) -> (u16, String) {
+    pub fn respond(&self, operation: &str, body: &str) -> (u16, String) {
         match self.operate(operation, body) {
             Ok(response) => (200, response),
             Err(error) => (error.status_code(), error.to_json()),

@@ -313,7 +313,7 @@ async fn serve_function(State(server): State<Server>, request: Request) -> Respo
         server.done.send((name, response.clone())).unwrap();
         response
     });
-    front_door::answer(&work.await.unwrap()).into_response()
+    front_door::response(&work.await.unwrap()).into_response()
 }
 
 /// The functions of the destinations that the lead has deliveries for.

@@ -67,7 +67,7 @@ async fn post(world: &Deployment, token: &str, body: &Value) -> (u16, Value) {
     let caller: IpAddr = CALLER.parse().unwrap();
     let path = "/.netlify/functions/dispatch/replay";
     let event = front_door::event(&Method::POST, path, "", &headers, body.as_bytes(), caller);
-    let (status, _, body) = front_door::answer(&world.invoke("dispatch", event).await);
+    let (status, _, body) = front_door::response(&world.invoke("dispatch", event).await);
     (status.as_u16(), serde_json::from_slice(&body).unwrap())
 }
 

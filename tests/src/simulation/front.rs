@@ -171,7 +171,7 @@ impl Front {
             self.watch.lock().unwrap().refused_by_table(process, operation, body, &json!("lost"));
             return closed();
         }
-        let (status, response) = self.emulator.answer(operation, body);
+        let (status, response) = self.emulator.respond(operation, body);
         self.watch.lock().unwrap().table(process, operation, body, (status, &response));
         if death == Some(Death::After) {
             return self.kill(process).await;

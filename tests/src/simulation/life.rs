@@ -363,7 +363,7 @@ impl Life {
             let function = process.function(name);
             let response = process.run(function.invoke(event, process.stop_at())).await;
             let Some(response) = response else { return };
-            let (status, _, _) = front_door::answer(&response);
+            let (status, _, _) = front_door::response(&response);
             let mut watch = system.watch.lock().unwrap();
             watch.note(&format!("{name} gets {status}"));
             if !matches!(status.as_u16(), 200 | 503) {

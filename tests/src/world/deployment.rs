@@ -26,7 +26,7 @@ pub struct Response {
 
 impl Response {
     fn of(event: &Value) -> Self {
-        let (status, headers, body) = front_door::answer(event);
+        let (status, headers, body) = front_door::response(event);
         assert_ne!(status, StatusCode::BAD_GATEWAY, "not an HTTP response: {event}");
         Self { status: status.as_u16(), headers, body }
     }

@@ -65,7 +65,7 @@ fn base64(body: &[u8]) -> String {
 
 /// The HTTP response in a function's result: status, headers and body. Status 502 if the result has
 /// no valid status.
-pub fn answer(result: &Value) -> (StatusCode, HeaderMap, Bytes) {
+pub fn response(result: &Value) -> (StatusCode, HeaderMap, Bytes) {
     let status = result["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
     let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     let mut headers = HeaderMap::new();

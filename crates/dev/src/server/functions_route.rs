@@ -139,7 +139,7 @@ async fn pass(shared: &Shared, original: FunctionRequest) -> Response {
             return StatusCode::ACCEPTED.into_response();
         }
         match invoked.await {
-            Ok(result) => front_door::answer(&result),
+            Ok(result) => front_door::response(&result),
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };

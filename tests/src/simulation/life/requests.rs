@@ -146,7 +146,7 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
         watch.note(&format!("{what}, gets no response"));
         return false;
     };
-    let (status, _, body) = front_door::answer(&response);
+    let (status, _, body) = front_door::response(&response);
     watch.note(&format!("{what}, gets {status}"));
     if !status.is_success() {
         // A process whose clock is wrong by more than Calendly's signatures are valid rejects them all.
