@@ -1,7 +1,7 @@
 //! Totals: log lines that count something carry `CloudWatch`'s embedded metric format.
 //!
 //! A line counts if it has a field with the name of a metric (`Settled = 1`) and `at_ms`, the time
-//! of what happened. [`Embedded`] then adds the `_aws` object that tells `CloudWatch` which of the
+//! of what happened. `Embedded` then adds the `_aws` object that tells `CloudWatch` which of the
 //! line's members are metrics and which are dimensions
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //! Nothing else is added, so a metric holds nothing that the line does not hold. `funil stats` sums

@@ -1,7 +1,7 @@
 //! `questionnaire-submit`: the questionnaire of a known lead, which scores the answers, updates the
 //! lead and responds with the next step.
 //!
-//! What it shares with other forms is in [`crate::intake::form`]. The link to book a call carries
+//! What it shares with other forms is in `intake/form.rs`. The link to book a call carries
 //! the name that the request brought, else the lead's, which costs one read where the score earns a
 //! link. Only a request with the lead's own e-mail gets it, because no other is accepted.
 
