@@ -12,7 +12,7 @@ use funil_store::TablePatience;
 use serde_json::{Value, json};
 
 use super::calendar::{derived, events, lead_count, quiet, status, take};
-use crate::calendly::{canceled, created, no_show, send_signed};
+use crate::calendly::{canceled, created, moved, no_show, send_signed};
 use crate::proxy::{Break, Proxy};
 use crate::world::{CALENDLY_KEY, lead, lead_body};
 
@@ -159,5 +159,25 @@ async fn two_updates_at_once_and_a_form_between_them_leave_a_booking_with_one_le
     take(&world, &created("INV1")).await;
     assert_eq!(status(&world, newer, "INV1").await, Some(BookingStatus::Canceled));
     assert_eq!(status(&world, lead(), "INV1").await, None);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_move_between_bookings_of_two_leads_is_kept_and_each_booking_stays_with_its_lead() {
+    let mut world = quiet().await;
+    world.submit(&lead_body()).await;
+    take(&world, &created("INV1")).await;
+    let mut newer = lead_body();
+    newer["leadId"] = json!("7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b22");
+    world.pass(1);
+    let newer = world.submit(&newer).await.lead();
+    // The new booking of the move came without the old one's name.
+    take(&world, &created("INV2")).await;
+    let [ended, began] = moved("INV1", "INV2");
+    take(&world, &ended).await;
+    take(&world, &began).await;
+    assert_eq!(status(&world, lead(), "INV1").await, Some(BookingStatus::Rescheduled));
+    assert_eq!(status(&world, newer, "INV2").await, Some(BookingStatus::Booked));
+    assert_eq!(status(&world, lead(), "INV2").await, None);
     world.finish().await;
 }

@@ -36,6 +36,9 @@ pub(crate) struct Identified {
     pub(crate) aliases: AliasDigests,
     /// All aliases of the person after the request.
     pub(crate) person: AliasDigests,
+    /// The objects that belong to no other lead. The two bookings of a move may have come to
+    /// different leads, if their updates arrived at once; each then stays with its own.
+    pub(crate) objects: Vec<(&'static str, Digest)>,
 }
 
 impl App {
@@ -48,17 +51,31 @@ impl App {
         hints: &Hints<'_>,
         changes: LeadChanges,
     ) -> Result<Option<Identified>, StoreError> {
-        if let Some(lead) = self.find(hints).await? {
-            return Ok(Some(self.known(&lead, changes)));
+        let mut of_objects = Vec::with_capacity(hints.objects.len());
+        for (kind, digest) in hints.objects {
+            of_objects.push(self.store.leads_of((*kind, digest)).await?);
         }
-        Ok(hints.email.map(|email| self.new_lead(email, hints.source, changes)))
+        let identified = match self.find(hints, &of_objects).await? {
+            Some(lead) => Some(self.known(&lead, changes)),
+            None => hints.email.map(|email| self.new_lead(email, hints.source, changes)),
+        };
+        Ok(identified.map(|identified| {
+            let objects = hints.objects.iter().zip(of_objects);
+            let objects =
+                objects.filter(|(_, leads)| leads.is_empty() || leads.contains(&identified.id));
+            Identified {
+                objects: objects.map(|(object, _)| object.clone()).collect(),
+                ..identified
+            }
+        }))
     }
 
-    async fn find(&self, hints: &Hints<'_>) -> Result<Option<Lead>, StoreError> {
-        let mut ids: Vec<LeadId> = Vec::new();
-        for (kind, digest) in hints.objects {
-            ids.extend(self.store.leads_of((*kind, digest)).await?);
-        }
+    async fn find(
+        &self,
+        hints: &Hints<'_>,
+        of_objects: &[Vec<LeadId>],
+    ) -> Result<Option<Lead>, StoreError> {
+        let mut ids = of_objects.concat();
         ids.extend(hints.lead_ids);
         if let Some(lead) = self.store.known_leads(&ids).await?.into_iter().next() {
             return Ok(Some(lead));
@@ -75,7 +92,14 @@ impl App {
         let aliases = AliasDigests::of(&LeadLatest { phone: added, ..LeadLatest::default() }, hash);
         let mut person = AliasDigests::of(&lead.latest, hash);
         person.phone = person.phone.or_else(|| aliases.phone.clone());
-        Identified { id: lead.id, write: LeadWrite::Known, changes, aliases, person }
+        Identified {
+            id: lead.id,
+            write: LeadWrite::Known,
+            changes,
+            aliases,
+            person,
+            objects: Vec::new(),
+        }
     }
 
     fn new_lead(
@@ -97,6 +121,7 @@ impl App {
             changes,
             person: aliases.clone(),
             aliases,
+            objects: Vec::new(),
         }
     }
 }

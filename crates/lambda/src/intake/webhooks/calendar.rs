@@ -126,7 +126,7 @@ impl CalendarWebhook {
             evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
             receipt: &receipt,
             aliases: lead.aliases,
-            other_aliases: objects,
+            other_aliases: lead.objects,
             person: lead.person,
         };
         Ok(Kept::Accepted(self.app.accept(&incoming, now).await?))
