@@ -164,7 +164,7 @@ async fn two_updates_at_once_and_a_form_between_them_leave_a_booking_with_one_le
 
 #[tokio::test]
 async fn a_move_between_bookings_of_two_leads_is_kept_and_each_booking_stays_with_its_lead() {
-    let mut world = quiet().await;
+    let world = quiet().await;
     world.submit(&lead_body()).await;
     take(&world, &created("INV1")).await;
     let mut newer = lead_body();
