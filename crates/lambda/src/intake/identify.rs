@@ -55,19 +55,19 @@ impl App {
         for (kind, digest) in hints.objects {
             of_objects.push(self.store.leads_of((*kind, digest)).await?);
         }
-        let identified = match self.find(hints, &of_objects).await? {
-            Some(lead) => Some(self.known(&lead, changes)),
-            None => hints.email.map(|email| self.new_lead(email, hints.source, changes)),
+        let mut identified = match self.find(hints, &of_objects).await? {
+            Some(lead) => self.known(&lead, changes),
+            None => match hints.email {
+                Some(email) => self.new_lead(email, hints.source, changes),
+                None => return Ok(None),
+            },
         };
-        Ok(identified.map(|identified| {
-            let objects = hints.objects.iter().zip(of_objects);
-            let objects =
-                objects.filter(|(_, leads)| leads.is_empty() || leads.contains(&identified.id));
-            Identified {
-                objects: objects.map(|(object, _)| object.clone()).collect(),
-                ..identified
+        for (object, leads) in hints.objects.iter().zip(of_objects) {
+            if leads.is_empty() || leads.contains(&identified.id) {
+                identified.objects.push(object.clone());
             }
-        }))
+        }
+        Ok(Some(identified))
     }
 
     async fn find(
