@@ -313,6 +313,7 @@ async fn booked(world: &World, hours: i64) {
         consent: &ConsentChanges::default(),
         evidence: &funil_store::ConsentEvidence::default(),
         aliases: &AliasDigests::default(),
+        bookings: &event.data.bookings(),
         other_aliases: &[],
         deliveries: &plan(
             &event,

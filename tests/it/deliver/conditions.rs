@@ -54,6 +54,7 @@ async fn accept(
         evidence: &ConsentEvidence::default(),
         aliases,
         deliveries: &[],
+        bookings: &event.data.bookings(),
         other_aliases: &[],
         withdrawn: &[],
     };

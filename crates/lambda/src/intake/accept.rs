@@ -4,7 +4,7 @@
 //!
 //! Must not know who sent the request, nor what any destination does with the event.
 
-use funil_core::booking::{BookingId, BookingStatus, StatusChange};
+use funil_core::booking::{BookingChange, BookingId, BookingStatus, StatusChange};
 use funil_core::contact::consent::{ConsentChanges, FormConsent};
 use funil_core::delivery::{Reason, StateKind};
 use funil_core::destination::{self, AliasDigests, plan};
@@ -42,6 +42,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) receipt: &'a Receipt,
     /// The lead's e-mail and phone that are new with this request.
     pub(crate) aliases: AliasDigests,
+    /// What it changes on the lead's bookings.
+    pub(crate) bookings: Vec<BookingChange>,
     /// Other aliases of the lead: kind and digest.
     pub(crate) other_aliases: Vec<(&'static str, Digest)>,
     /// The lead's e-mail and phone after this request, by which deliveries find revocations.
@@ -62,7 +64,7 @@ impl App {
         let event = &incoming.event;
         for _ in 0..WITHDRAWAL_TRIES {
             let (withdrawn, ended) =
-                futures::try_join!(self.messages_that_end(event), self.ended_booking(event))?;
+                futures::try_join!(self.messages_that_end(incoming), self.ended_booking(event))?;
             let enabled = &self.config.destinations;
             let mut deliveries = plan(event, enabled, incoming.explicit_consent, &incoming.person);
             deliveries.retain(|delivery| ended.is_none() || delivery.booking != ended);
@@ -74,6 +76,7 @@ impl App {
                 consent: &incoming.consent,
                 evidence: &incoming.evidence,
                 aliases: &incoming.aliases,
+                bookings: &incoming.bookings,
                 other_aliases: &incoming.other_aliases,
                 deliveries: &deliveries,
                 withdrawn: &withdrawn,
@@ -103,17 +106,16 @@ impl App {
         Ok(Accepted::Overtaken)
     }
 
-    /// The pending messages about the bookings that the event ends.
+    /// The pending messages about the bookings that the request ends.
     async fn messages_that_end(
         &self,
-        event: &Event,
+        incoming: &Incoming<'_>,
     ) -> Result<Vec<(DeliveryKey, Reason)>, StoreError> {
-        let ends: Vec<(BookingId, BookingStatus)> = event
-            .data
-            .bookings()
-            .into_iter()
+        let ends: Vec<(&BookingId, BookingStatus)> = incoming
+            .bookings
+            .iter()
             .filter_map(|change| match change.status {
-                StatusChange::Set(status) if !status.stands() => Some((change.id, status)),
+                StatusChange::Set(status) if !status.stands() => Some((&change.id, status)),
                 StatusChange::Set(_) | StatusChange::BookedIfNew => None,
             })
             .collect();
@@ -122,14 +124,14 @@ impl App {
         }
         let followers = destination::ALL.iter().filter(|one| one.follows_bookings);
         let messages = futures::future::try_join_all(
-            followers.map(|one| self.store.deliveries_of(event.lead_id, one.name)),
+            followers.map(|one| self.store.deliveries_of(incoming.event.lead_id, one.name)),
         );
         let messages = messages.await?.concat();
         let pending = messages.iter().filter(|message| message.state.kind() == StateKind::Pending);
         Ok(pending
             .filter_map(|message| {
                 let about = message.booking.as_ref()?;
-                let (_, status) = ends.iter().find(|(id, _)| id == about)?;
+                let (_, status) = ends.iter().find(|(id, _)| *id == about)?;
                 Some((DeliveryKey::from(message), Reason::Withdrawn(*status)))
             })
             .collect())

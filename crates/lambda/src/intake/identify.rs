@@ -63,7 +63,7 @@ impl App {
             },
         };
         for (object, leads) in hints.objects.iter().zip(of_objects) {
-            if leads.is_empty() || leads.contains(&identified.id) {
+            if leads.first().is_none_or(|owner| *owner == identified.id) {
                 identified.objects.push(object.clone());
             }
         }

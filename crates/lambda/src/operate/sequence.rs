@@ -241,6 +241,7 @@ async fn accept(
 ) -> Result<Accepted, StoreError> {
     let incoming = Incoming {
         function: destination.function,
+        bookings: event.data.bookings(),
         event,
         lead: LeadWrite::Known,
         changes: LeadChanges::default(),

@@ -5,6 +5,7 @@
 //! the other one fails on the receipt's condition, which returns the stored response. No provider is
 //! contacted here.
 
+use funil_core::booking::BookingChange;
 use funil_core::clock::Entropy;
 use funil_core::contact::consent::ConsentChanges;
 use funil_core::delivery::{Delivery, Reason};
@@ -45,6 +46,8 @@ pub struct Acceptance<'a> {
     pub evidence: &'a ConsentEvidence,
     /// The lead's aliases by e-mail and phone, where the request states them.
     pub aliases: &'a AliasDigests,
+    /// What the request changes on the lead's bookings.
+    pub bookings: &'a [BookingChange],
     /// Other aliases of the lead: kind and digest.
     pub other_aliases: &'a [(&'static str, Digest)],
     /// The deliveries that the event wants.
@@ -107,9 +110,9 @@ impl Store {
         for alias in own.chain(others) {
             transaction.put(Write::Alias, of_alias(alias, event.lead_id, now)?)?;
         }
-        for change in event.data.bookings() {
+        for change in acceptance.bookings {
             let booking_keys = item::keys(key::lead(event.lead_id), key::booking(&change.id));
-            transaction.update(Write::Booking, booking_keys, booking_update(&change)?)?;
+            transaction.update(Write::Booking, booking_keys, booking_update(change)?)?;
         }
         for delivery in acceptance.deliveries {
             transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;

@@ -63,7 +63,12 @@ impl Watch {
         let at = sk.split('#').nth(1).unwrap_or_default();
         self.learn(&lead, at, &data);
         self.leads.get_mut(&lead).unwrap().events.insert(sk);
-        for change in data.bookings() {
+        let written: BTreeSet<&str> = writes
+            .iter()
+            .filter_map(|write| text(write, "/Update/Key/sk/S").strip_prefix("BOOKING#"))
+            .collect();
+        let changes = data.bookings();
+        for change in changes.iter().filter(|change| written.contains(change.id.as_str())) {
             let number = self.number;
             let booking = self.bookings.entry(change.id.to_string()).or_insert_with(|| Booked {
                 lead: lead.clone(),
