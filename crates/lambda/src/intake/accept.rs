@@ -1,6 +1,6 @@
 //! The one way in: whatever an endpoint wants kept becomes an [`Incoming`], and [`App::accept`]
-//! plans its deliveries, withdraws the messages that end with it, writes everything in one
-//! transaction, logs and rings.
+//! plans its deliveries, writes everything in one transaction, logs and rings. For requests about
+//! calls, [`App::accept_calls`] also withdraws the messages that end with them.
 //!
 //! Must not know who sent the request, nor what any destination does with the event.
 
@@ -10,6 +10,7 @@ use funil_core::delivery::{Reason, StateKind};
 use funil_core::destination::{self, AliasDigests, plan};
 use funil_core::event::Event;
 use funil_core::hash::Digest;
+use funil_core::id::LeadId;
 use funil_core::lead::LeadChanges;
 use funil_store::{
     Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError,
@@ -42,62 +43,56 @@ pub(crate) struct Incoming<'a> {
     pub(crate) receipt: &'a Receipt,
     /// The lead's e-mail and phone that are new with this request.
     pub(crate) aliases: AliasDigests,
-    /// What it changes on the lead's bookings.
-    pub(crate) bookings: Vec<BookingChange>,
     /// Other aliases of the lead: kind and digest.
     pub(crate) other_aliases: Vec<(&'static str, Digest)>,
     /// The lead's e-mail and phone after this request, by which deliveries find revocations.
     pub(crate) person: AliasDigests,
 }
 
+/// What a request about calls changes beside its own event.
+#[derive(Default)]
+struct CallEffects<'a> {
+    /// On the lead's bookings.
+    bookings: &'a [BookingChange],
+    /// The messages that are not to be sent any more, and why.
+    withdrawn: Vec<(DeliveryKey, Reason)>,
+    /// The booking that the event wants messages for, where its end was received first.
+    ended: Option<BookingId>,
+}
+
 impl App {
-    /// Keeps what came in, with its deliveries, and withdraws the messages that end with it: nobody
-    /// is sent a message about a booking that is known not to stand.
-    ///
-    /// [`Accepted::Overtaken`] means that a worker held one of those messages at each look; nothing
-    /// is kept then, and the caller is to come again.
+    /// Keeps what came in, with its deliveries.
     pub(crate) async fn accept(
         &self,
         incoming: &Incoming<'_>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
+        self.keep(incoming, &CallEffects::default(), now).await
+    }
+
+    /// Keeps what came in about calls, with its deliveries, and withdraws the messages that end with
+    /// it: nobody is sent a message about a booking that is known not to stand. `bookings` is what it
+    /// changes on the lead's bookings. A function of its own, because forms link none of this.
+    ///
+    /// [`Accepted::Overtaken`] means that a worker held one of those messages at each look; nothing
+    /// is kept then, and the caller is to come again.
+    pub(crate) async fn accept_calls(
+        &self,
+        incoming: &Incoming<'_>,
+        bookings: &[BookingChange],
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
         let event = &incoming.event;
         for _ in 0..WITHDRAWAL_TRIES {
-            let (withdrawn, ended) =
-                futures::try_join!(self.messages_that_end(incoming), self.ended_booking(event))?;
-            let enabled = &self.config.destinations;
-            let mut deliveries = plan(event, enabled, incoming.explicit_consent, &incoming.person);
-            deliveries.retain(|delivery| ended.is_none() || delivery.booking != ended);
-            let acceptance = Acceptance {
-                receipt: incoming.receipt,
-                event,
-                lead: incoming.lead,
-                changes: &incoming.changes,
-                consent: &incoming.consent,
-                evidence: &incoming.evidence,
-                aliases: &incoming.aliases,
-                bookings: &incoming.bookings,
-                other_aliases: &incoming.other_aliases,
-                deliveries: &deliveries,
-                withdrawn: &withdrawn,
-            };
-            match self.store.accept(&acceptance, now, &*self.platform.entropy).await? {
+            let (withdrawn, ended) = futures::try_join!(
+                self.messages_that_end(event.lead_id, bookings),
+                self.ended_booking(event)
+            )?;
+            let effects = CallEffects { bookings, withdrawn, ended };
+            match self.keep(incoming, &effects, now).await? {
                 Accepted::Overtaken => {}
-                Accepted::Kept => {
-                    tracing::info!(
-                        function = incoming.function,
-                        lead = %event.lead_id,
-                        event = %event.id,
-                        deliveries = deliveries.len(),
-                        withdrawn = withdrawn.len(),
-                        Accepted = 1,
-                        at_ms = now.as_millisecond(),
-                        "accepted {} of lead {}", event.id, event.lead_id
-                    );
-                    self.ring().await;
-                    return Ok(Accepted::Kept);
-                }
-                accepted @ (Accepted::Duplicate(_)
+                accepted @ (Accepted::Kept
+                | Accepted::Duplicate(_)
                 | Accepted::KeyReused
                 | Accepted::OtherEmail
                 | Accepted::NoSuchLead) => return Ok(accepted),
@@ -106,13 +101,53 @@ impl App {
         Ok(Accepted::Overtaken)
     }
 
+    async fn keep(
+        &self,
+        incoming: &Incoming<'_>,
+        calls: &CallEffects<'_>,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
+        let event = &incoming.event;
+        let enabled = &self.config.destinations;
+        let mut deliveries = plan(event, enabled, incoming.explicit_consent, &incoming.person);
+        deliveries.retain(|delivery| calls.ended.is_none() || delivery.booking != calls.ended);
+        let acceptance = Acceptance {
+            receipt: incoming.receipt,
+            event,
+            lead: incoming.lead,
+            changes: &incoming.changes,
+            consent: &incoming.consent,
+            evidence: &incoming.evidence,
+            aliases: &incoming.aliases,
+            other_aliases: &incoming.other_aliases,
+            bookings: calls.bookings,
+            deliveries: &deliveries,
+            withdrawn: &calls.withdrawn,
+        };
+        let accepted = self.store.accept(&acceptance, now, &*self.platform.entropy).await?;
+        if accepted == Accepted::Kept {
+            tracing::info!(
+                function = incoming.function,
+                lead = %event.lead_id,
+                event = %event.id,
+                deliveries = deliveries.len(),
+                withdrawn = calls.withdrawn.len(),
+                Accepted = 1,
+                at_ms = now.as_millisecond(),
+                "accepted {} of lead {}", event.id, event.lead_id
+            );
+            self.ring().await;
+        }
+        Ok(accepted)
+    }
+
     /// The pending messages about the bookings that the request ends.
     async fn messages_that_end(
         &self,
-        incoming: &Incoming<'_>,
+        lead: LeadId,
+        bookings: &[BookingChange],
     ) -> Result<Vec<(DeliveryKey, Reason)>, StoreError> {
-        let ends: Vec<(&BookingId, BookingStatus)> = incoming
-            .bookings
+        let ends: Vec<(&BookingId, BookingStatus)> = bookings
             .iter()
             .filter_map(|change| match change.status {
                 StatusChange::Set(status) if !status.stands() => Some((&change.id, status)),
@@ -124,7 +159,7 @@ impl App {
         }
         let followers = destination::ALL.iter().filter(|one| one.follows_bookings);
         let messages = futures::future::try_join_all(
-            followers.map(|one| self.store.deliveries_of(incoming.event.lead_id, one.name)),
+            followers.map(|one| self.store.deliveries_of(lead, one.name)),
         );
         let messages = messages.await?.concat();
         let pending = messages.iter().filter(|message| message.state.kind() == StateKind::Pending);

@@ -259,7 +259,6 @@ impl Intake {
             evidence: submission.evidence.clone(),
             receipt: &receipt,
             aliases: submission.aliases.clone(),
-            bookings: Vec::new(),
             other_aliases: Vec::new(),
             person: submission.aliases.clone(),
         };

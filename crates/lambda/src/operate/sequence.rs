@@ -241,7 +241,6 @@ async fn accept(
 ) -> Result<Accepted, StoreError> {
     let incoming = Incoming {
         function: destination.function,
-        bookings: event.data.bookings(),
         event,
         lead: LeadWrite::Known,
         changes: LeadChanges::default(),
@@ -256,5 +255,5 @@ async fn accept(
         other_aliases: Vec::new(),
         person: person.clone(),
     };
-    app.accept(&incoming, now).await
+    app.accept_calls(&incoming, &incoming.event.data.bookings(), now).await
 }

@@ -4,7 +4,6 @@
 //! becomes one. Contacts no provider. Calendly switches a subscription off that fails for a day
 //! (`docs/providers.md`, "Calendly").
 
-use funil_core::booking::BookingChange;
 use funil_core::contact::consent::ConsentChanges;
 use funil_core::event::Event;
 use funil_core::hash::Digest;
@@ -110,10 +109,11 @@ impl CalendarWebhook {
             return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
         };
         // A booking of another lead is left to the update that Calendly sends about it.
-        let is_own = |change: &BookingChange| {
+        let mut bookings = update.data.bookings();
+        bookings.retain(|change| {
             let digest = hash.digest(INVITEE, change.id.as_str());
             lead.objects.iter().any(|(_, own)| *own == digest)
-        };
+        });
         let receipt = receipt(calendly::NAME, &[update.id.as_str()]);
         let incoming = Incoming {
             function: Self::NAME,
@@ -132,10 +132,9 @@ impl CalendarWebhook {
             evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
             receipt: &receipt,
             aliases: lead.aliases,
-            bookings: update.data.bookings().into_iter().filter(is_own).collect(),
             other_aliases: lead.objects,
             person: lead.person,
         };
-        Ok(Kept::Accepted(self.app.accept(&incoming, now).await?))
+        Ok(Kept::Accepted(self.app.accept_calls(&incoming, &bookings, now).await?))
     }
 }
