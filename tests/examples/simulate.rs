@@ -73,22 +73,6 @@ fn replay(seed: u64, twice: bool) -> ExitCode {
     if run.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn add(total: &mut Counts, of: &Counts) {
-    total.table_requests += of.table_requests;
-    total.table_faults += of.table_faults;
-    total.provider_requests += of.provider_requests;
-    total.crashes += of.crashes;
-    total.outages += of.outages;
-    total.leads += of.leads;
-    total.events += of.events;
-    total.delivered += of.delivered;
-    total.skipped += of.skipped;
-    total.unknown += of.unknown;
-    total.dead += of.dead;
-    total.bookings += of.bookings;
-    total.messages += of.messages;
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
     // A seed that panics is reported with its seed, below.
@@ -116,7 +100,7 @@ fn main() -> ExitCode {
                     }
                     let run = run_and_compare(seed, options.twice);
                     if let Ok(mut total) = total.lock() {
-                        add(&mut total, &run.counts);
+                        *total += &run.counts;
                     }
                     if !run.problems.is_empty()
                         && let Ok(mut failed) = failed.lock()

@@ -13,6 +13,7 @@ mod quiet;
 mod system;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -41,6 +42,9 @@ pub struct Run {
     pub problems: Vec<String>,
     /// How often each kind of thing happened.
     pub counts: Counts,
+    /// The functions that the seed sent nothing to, but for those of destinations, whose workers run
+    /// by themselves.
+    pub not_invoked: BTreeSet<&'static str>,
 }
 
 /// Runs the simulation of a seed. `pause` has to start the runtime with its time paused, which only
@@ -73,5 +77,6 @@ pub fn simulate(seed: u64, pause: &dyn Fn(&mut Builder)) -> Run {
         digest: watch.digest(),
         problems: std::mem::take(&mut watch.problems),
         counts: watch.counts,
+        not_invoked: std::mem::take(&mut watch.not_invoked),
     }
 }

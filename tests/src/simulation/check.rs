@@ -3,11 +3,11 @@
 mod calls;
 mod messages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Delivery, StateKind, WhenUnknown};
-use funil_core::destination::{self, Slot};
+use funil_core::destination::{self, AliasDigests, Slot};
 use funil_core::event::{EventData, FormEvent};
 use funil_core::id::LeadId;
 use funil_store::Journey;
@@ -35,6 +35,7 @@ pub(super) async fn check(system: &System) {
             }
             count(system, delivery.state.kind());
         }
+        problems.extend(planned(system, lead, &journey));
         problems.extend(arrived(system, lead, known, &journey));
         journeys.insert(lead.clone(), journey);
     }
@@ -110,6 +111,32 @@ fn may_be_skipped(
     let (Some(purpose), Some(slot)) = (purpose, slot) else { return false };
     slot.purpose == purpose && known.ever_denied.contains(&purpose)
         || slot.unless_refused == Some(purpose) && known.ever_refused.contains(&purpose)
+}
+
+/// Checks that each event has a delivery for every slot that a destination wants of it, and no other.
+fn planned(system: &System, lead: &str, journey: &Journey) -> Vec<String> {
+    let watch = system.watch.lock().unwrap();
+    let mut problems = Vec::new();
+    for event in &journey.events {
+        let consent = watch.consent_of_form(&event.data);
+        let wanted =
+            destination::plan(event, destination::ALL, consent.as_ref(), &AliasDigests::default());
+        let name = |delivery: &Delivery| format!("{}/{}", delivery.destination, delivery.slot);
+        let found: BTreeSet<String> =
+            journey.deliveries.iter().filter(|d| d.event_id == event.id).map(name).collect();
+        let all: BTreeSet<String> = wanted.iter().map(name).collect();
+        // A call that had ended before its booking arrived gets no messages.
+        let had_ended = |delivery: &Delivery| {
+            let booking = delivery.booking.as_ref().and_then(|id| watch.bookings.get(id.as_str()));
+            booking.is_some_and(|booking| booking.ever.iter().any(|status| *status != "booked"))
+        };
+        let least: BTreeSet<String> =
+            wanted.iter().filter(|delivery| !had_ended(delivery)).map(name).collect();
+        if !found.is_subset(&all) || !least.is_subset(&found) {
+            problems.push(format!("{lead}: {} has {found:?}, not {all:?}", event.id));
+        }
+    }
+    problems
 }
 
 /// Checks what the CRM and GA4 have of a lead.

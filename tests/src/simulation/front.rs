@@ -209,7 +209,8 @@ impl Front {
         let seen = whole.map(|_| response.status().as_u16());
         // An HTML page is not an API's response: a proxy rejected the request.
         let page = response.headers().get("content-type").is_some_and(|kind| kind == "text/html");
-        let rejected = seen.is_some_and(|status| status >= 400 || page);
+        let rejected =
+            seen.is_some_and(|status| status >= 400 || page && received.is_rejected_by_page());
         self.watch.lock().unwrap().provider_responded(&received, seen, rejected);
         response
     }

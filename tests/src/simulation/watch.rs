@@ -13,6 +13,7 @@ mod responses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::AddAssign;
 
 use funil_core::clock::Clock as _;
 use funil_core::contact::consent::Purpose;
@@ -132,6 +133,24 @@ pub struct Counts {
     pub dead: u64,
 }
 
+impl AddAssign<&Self> for Counts {
+    fn add_assign(&mut self, of: &Self) {
+        self.table_requests += of.table_requests;
+        self.table_faults += of.table_faults;
+        self.provider_requests += of.provider_requests;
+        self.crashes += of.crashes;
+        self.outages += of.outages;
+        self.leads += of.leads;
+        self.events += of.events;
+        self.bookings += of.bookings;
+        self.messages += of.messages;
+        self.delivered += of.delivered;
+        self.skipped += of.skipped;
+        self.unknown += of.unknown;
+        self.dead += of.dead;
+    }
+}
+
 /// The history and the model.
 pub(super) struct Watch {
     begun: Instant,
@@ -143,6 +162,8 @@ pub(super) struct Watch {
     pub(super) counts: Counts,
     /// The number of the last request that took effect; it tells what happened before what.
     number: u64,
+    /// The functions that were not invoked.
+    pub(super) not_invoked: BTreeSet<&'static str>,
     pub(super) submissions: Vec<Submission>,
     pub(super) leads: BTreeMap<String, Known>,
     pub(super) bookings: BTreeMap<String, Booked>,
@@ -183,6 +204,7 @@ impl Watch {
             problems: Vec::new(),
             counts: Counts::default(),
             number: 0,
+            not_invoked: BTreeSet::new(),
             submissions: Vec::new(),
             leads: BTreeMap::new(),
             bookings: BTreeMap::new(),

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use funil_core::booking::{BookingStatus, StatusChange};
-use funil_core::contact::consent::Purpose;
+use funil_core::contact::consent::{Decision, FormConsent, Purpose};
 use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent};
 use funil_core::lead::Stage;
 use funil_core::score::Answer;
@@ -185,6 +185,17 @@ impl Watch {
         }
         known.stage = known.stage.max(Some(Stage::CallScheduled));
         known.choices.entry(Purpose::Contact).or_insert(contact);
+    }
+
+    /// The consent boxes of a lead's form, which its own deliveries heed.
+    pub(in super::super) fn consent_of_form(&self, data: &EventData) -> Option<FormConsent> {
+        let EventData::Form(FormEvent::LeadSubmitted(submitted)) = data else { return None };
+        let sent = number_after(submitted.form.name.expose(), NAME)?;
+        let boxes = self.submissions[sent].consent.iter().flatten();
+        let answers = boxes.map(|(purpose, ticked)| {
+            (*purpose, if *ticked { Decision::Granted } else { Decision::Denied })
+        });
+        Some(FormConsent { answers: answers.collect(), policy_version: None })
     }
 
     fn set_email(&self, known: &mut Known, email: &str) {

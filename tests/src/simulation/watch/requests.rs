@@ -29,6 +29,12 @@ impl ProviderRequest {
         destination::find(self.path.split('/').nth(1).unwrap_or_default())
     }
 
+    /// Whether an HTML page tells the sender that the request had no effect. Where a person decides
+    /// about unknown deliveries, nothing but the API's own error does.
+    pub(in super::super) fn is_rejected_by_page(&self) -> bool {
+        self.destination().is_some_and(|one| one.when_unknown != WhenUnknown::NeedsPerson)
+    }
+
     /// Whether it must not be repeated once it may have had an effect.
     fn is_harmful(&self) -> bool {
         let no_key = self.destination().is_some_and(|one| one.when_unknown != WhenUnknown::Never);
@@ -60,13 +66,17 @@ impl Watch {
         });
         let slot = delivery.as_ref().and_then(|held| destination.slot(&held.slot));
         let slots: &[Slot] = slot.map_or(destination.slots, std::slice::from_ref);
-        if let Some(lead) = &lead
-            && !self.may(*process, &Of::Lead(lead), slots)
+        let email = path.split('/').find(|part| part.contains('@'));
+        let of = match (&lead, &email) {
+            (Some(lead), _) => Some(Of::Lead(lead)),
+            (None, Some(email)) => Some(Of::Email(email)),
+            (None, None) => None,
+        };
+        if let Some(of) = of
+            && !self.may(*process, &of, slots)
         {
-            self.problem(format!(
-                "{} got a request about {lead}, who did not agree",
-                destination.name
-            ));
+            let name = destination.name;
+            self.problem(format!("{name} got {method} {path}, to which nobody agreed"));
         }
         // At MailerLite, whoever joins this group gets newsletters.
         if path.starts_with("/mailerlite/") && path.ends_with("/groups/102") {
