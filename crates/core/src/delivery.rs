@@ -8,7 +8,8 @@
 //!      Retry, Blocked, Released, or the lease's end
 //! ```
 //!
-//! [`settle`] makes every transition that ends a claim. Must not know how a delivery is claimed or
+//! [`settle`] makes every transition that ends a claim, but for items that this code cannot read,
+//! which are released as they are. Must not know how a delivery is claimed or
 //! stored, nor any destination.
 
 mod attempt;

@@ -200,8 +200,6 @@ pub struct Context<'a> {
     pub delivery: &'a Delivery,
     /// The delivery's slot.
     pub slot: &'static Slot,
-    /// When this attempt began.
-    pub now: Timestamp,
 }
 
 /// The next step of a delivery.

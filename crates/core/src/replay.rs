@@ -76,7 +76,7 @@ pub fn replay_safety(
         return Safety::TooLate("What it is about is over.".to_owned());
     }
     let Some(perhaps_sent_at) = perhaps_sent_at(delivery) else { return Safety::Safe };
-    match (destination.replay.repeats)(&event.data) {
+    match destination.replay.repeats {
         Repeats::Recognised => Safety::Safe,
         Repeats::RecognisedFor { hours } if now < after(perhaps_sent_at, hours * 3600) => {
             Safety::Safe
@@ -214,10 +214,7 @@ mod tests {
     fn what_is_recognised_for_a_while_is_safe_for_that_while() {
         let segment = destination::find("segment").unwrap();
         let forgetful = Destination {
-            replay: ReplayPolicy {
-                repeats: |_| Repeats::RecognisedFor { hours: 48 },
-                too_old_h: None,
-            },
+            replay: ReplayPolicy { repeats: Repeats::RecognisedFor { hours: 48 }, too_old_h: None },
             ..*segment
         };
         let event = samples::submitted();

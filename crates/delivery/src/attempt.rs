@@ -285,7 +285,6 @@ impl Handler {
             bookings: &bookings,
             delivery,
             slot,
-            now,
         };
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
     }

@@ -17,7 +17,8 @@ pub enum Purpose {
     Contact,
     /// Newsletters and offers by e-mail.
     MarketingEmail,
-    /// WhatsApp messages other than those about a booked call.
+    /// WhatsApp messages. Those about a booked call need [`Contact`](Self::Contact), and that this
+    /// one was not refused.
     Whatsapp,
     /// Analytics: GA4, Segment.
     Analytics,

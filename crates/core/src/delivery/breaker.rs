@@ -33,7 +33,7 @@ pub struct Breaker {
 pub struct Open {
     /// When it opened.
     pub since: Timestamp,
-    /// The reason of the failure that opened it.
+    /// The reason of the last failure.
     pub reason: String,
     /// When one worker may probe.
     pub probe_at: Timestamp,

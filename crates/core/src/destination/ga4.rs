@@ -33,7 +33,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: TAKEN_H,
     when_unknown: WhenUnknown::Final,
-    replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: Some(TAKEN_H) },
+    replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: Some(TAKEN_H) },
     person_pause_s: None,
     follows_bookings: false,
     requests_per_minute: None,

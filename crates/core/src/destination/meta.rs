@@ -35,7 +35,7 @@ pub(super) static DESTINATION: Destination = Destination {
     deadline_h: TAKEN_H,
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy {
-        repeats: |_| Repeats::RecognisedFor { hours: RECOGNISED_H },
+        repeats: Repeats::RecognisedFor { hours: RECOGNISED_H },
         too_old_h: Some(TAKEN_H),
     },
     person_pause_s: None,

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 
 use crate::clock::after;
-use crate::event::{Event, EventData};
+use crate::event::Event;
 
 /// What a destination does with an event that it gets again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +25,14 @@ pub enum Repeats {
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayPolicy {
     /// What it does with a repetition of an event.
-    pub repeats: fn(&EventData) -> Repeats,
+    pub repeats: Repeats,
     /// The age at which it no longer takes an event, in hours.
     pub too_old_h: Option<i64>,
 }
 
 impl ReplayPolicy {
     /// Recognises every repetition, and takes events of any age.
-    pub const RECOGNISED: Self = Self { repeats: |_| Repeats::Recognised, too_old_h: None };
+    pub const RECOGNISED: Self = Self { repeats: Repeats::Recognised, too_old_h: None };
 
     /// Until when the destination takes this event; `None` is forever.
     pub(crate) fn ends(&self, event: &Event) -> Option<Timestamp> {

@@ -266,9 +266,7 @@ pub(super) fn conversation_with(
     let registered = super::find(destination).unwrap();
     let delivery = Delivery::planned(event, destination, slot);
     let slot = registered.slot(slot).unwrap();
-    let now = time("2026-11-21T12:00:05.000Z");
-    let context =
-        Context { lead, revocations: &[], event, bookings, delivery: &delivery, slot, now };
+    let context = Context { lead, revocations: &[], event, bookings, delivery: &delivery, slot };
     let mut shown = String::new();
     for count in 0..=responses.len() {
         match adapter.next(&context, &responses[..count]) {

@@ -33,7 +33,7 @@ pub(super) static DESTINATION: Destination = Destination {
     kind: Kind::Event,
     deadline_h: 14 * 24,
     when_unknown: WhenUnknown::NeedsPerson,
-    replay: ReplayPolicy { repeats: |_| Repeats::Counted, too_old_h: None },
+    replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: None },
     // The pair rate limit (error 131056) allows about one message in 6 s to one number.
     person_pause_s: Some(6),
     follows_bookings: true,

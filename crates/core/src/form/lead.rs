@@ -58,26 +58,6 @@ pub struct LeadForm {
     pub consent: Option<FormConsent>,
 }
 
-/// Whether the honeypot was filled in: the field `website`, which the page hides from people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Honeypot {
-    /// The field is empty or absent, as a person leaves it.
-    Empty,
-    /// The field is filled in, most likely by a robot.
-    Filled,
-}
-
-impl Honeypot {
-    /// Checks the field `website` of a body.
-    pub fn of(body: &Value) -> Self {
-        match body.get("website") {
-            None | Some(Value::Null) => Self::Empty,
-            Some(Value::String(text)) if text.trim().is_empty() => Self::Empty,
-            Some(_) => Self::Filled,
-        }
-    }
-}
-
 const UTM_CHARS_MAX: usize = 200;
 const URL_CHARS_MAX: usize = 1000;
 const BROWSER_ID_CHARS_MAX: usize = 200;
@@ -226,19 +206,6 @@ mod tests {
         let mut other = body();
         other["mainStruggle"] = json!("equipe");
         assert_ne!(LeadForm::parse(&other).unwrap().fingerprint(), one);
-    }
-
-    #[test]
-    fn the_honeypot_is_filled_unless_it_is_blank_or_absent() {
-        for (body, expected) in [
-            (json!({}), Honeypot::Empty),
-            (json!({"website": " "}), Honeypot::Empty),
-            (json!({"website": null}), Honeypot::Empty),
-            (json!({"website": "http://spam.example"}), Honeypot::Filled),
-            (json!({"website": 1}), Honeypot::Filled),
-        ] {
-            assert_eq!(Honeypot::of(&body), expected, "{body}");
-        }
     }
 
     #[test]

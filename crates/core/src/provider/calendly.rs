@@ -83,15 +83,7 @@ pub fn sign(body: &[u8], key: &Secret, now: Timestamp) -> String {
 pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     let body = json::parse(body).map_err(|_| NotUnderstood("invalid_json"))?;
     let name = text(&body, "event").ok_or(NotUnderstood("without_event"))?;
-    let known = [
-        "invitee.created",
-        "invitee.canceled",
-        "invitee_no_show.created",
-        "invitee_no_show.deleted",
-    ];
-    if !known.contains(&name) {
-        return Ok(Parsed::Other(event_name(name)));
-    }
+    let Some(topic) = Topic::of(name) else { return Ok(Parsed::Other(event_name(name))) };
     let payload = body.get("payload").ok_or(NotUnderstood("without_payload"))?;
     let occurred_at = time(&body, "created_at").ok_or(NotUnderstood("without_created_at"))?;
     // The payload of a no-show is the invitee, or a separate resource that names the invitee.
@@ -105,13 +97,13 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     let bookings: Vec<BookingId> =
         [booking.clone()].into_iter().chain(instead_of.clone()).collect();
     let id = EventId::of_provider(NAME, &format!("{name}:{booking}:{occurred_at}"));
-    let data = match name {
-        "invitee.created" => {
+    let data = match topic {
+        Topic::Created => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
             let call = call(payload, booking)?;
             CallBooked { call, invitee, booked_at, instead_of }.into()
         }
-        "invitee.canceled" => {
+        Topic::Canceled => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
             let moved = payload.get("rescheduled") == Some(&Value::Bool(true));
             let cancellation = payload.get("cancellation").unwrap_or(&Value::Null);
@@ -127,15 +119,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
             }
             .into()
         }
-        _ => CallMissed {
-            booking,
-            attendance: if name == "invitee_no_show.created" {
-                Attendance::Missed
-            } else {
-                Attendance::MissedTakenBack
-            },
-        }
-        .into(),
+        Topic::NoShow(attendance) => CallMissed { booking, attendance }.into(),
     };
     let named = named(payload);
     Ok(Parsed::Booking(Box::new(BookingUpdate {
@@ -147,6 +131,26 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
         booked_at,
         data,
     })))
+}
+
+/// The events of Calendly's that are handled.
+#[derive(Clone, Copy)]
+enum Topic {
+    Created,
+    Canceled,
+    NoShow(Attendance),
+}
+
+impl Topic {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "invitee.created" => Some(Self::Created),
+            "invitee.canceled" => Some(Self::Canceled),
+            "invitee_no_show.created" => Some(Self::NoShow(Attendance::Missed)),
+            "invitee_no_show.deleted" => Some(Self::NoShow(Attendance::MissedTakenBack)),
+            _ => None,
+        }
+    }
 }
 
 /// The name of an unknown event with only characters that are safe in a log line.

@@ -27,7 +27,7 @@ pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 /// The texts with which a person opts out.
 const OPT_OUTS: [&str; 3] = ["parar", "sair", "stop"];
 /// The maximum length of a handshake's challenge, in bytes. Meta's challenges are short numbers.
-const CHALLENGE_CHARS_MAX: usize = 200;
+const CHALLENGE_BYTES_MAX: usize = 200;
 
 /// Verifies that the raw body is signed with any of the app's secrets. Meta signs the bytes that it
 /// sends, in which all non-ASCII characters are escaped, so a body that was parsed and serialised
@@ -65,7 +65,7 @@ impl<'q> Handshake<'q> {
         };
         let challenge = value("hub.challenge")?;
         let subscribes = value("hub.mode") == Some("subscribe");
-        (subscribes && challenge.len() <= CHALLENGE_CHARS_MAX)
+        (subscribes && challenge.len() <= CHALLENGE_BYTES_MAX)
             .then(|| Some(Self { token: value("hub.verify_token")?, challenge }))
             .flatten()
     }

@@ -13,7 +13,7 @@ use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
 use funil_core::form::FieldErrors;
-use funil_core::form::lead::Honeypot;
+use funil_core::form::Honeypot;
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::LeadChanges;

@@ -1,6 +1,6 @@
 //! Creates the table: keys, the two sparse indexes, TTL and stream.
 //!
-//! For the local emulator and for tests. On AWS a template creates the same table.
+//! For the local emulator and for tests. A deployment is to have the same table (issue 11).
 
 use std::time::Duration;
 

@@ -52,20 +52,11 @@ impl Expression {
     }
 
     /// Sets an attribute only where it is absent.
-    pub(crate) fn set_once(self, attribute: &str, value: AttributeValue) -> Self {
-        self.set_once_as(attribute, &format!(":{attribute}"), value)
-    }
-
-    /// Sets an attribute only where it is absent, to a value whose placeholder is `placeholder`.
-    pub(crate) fn set_once_as(
-        mut self,
-        attribute: &str,
-        placeholder: &str,
-        value: AttributeValue,
-    ) -> Self {
+    pub(crate) fn set_once(mut self, attribute: &str, value: AttributeValue) -> Self {
         let name = self.name_of(attribute);
+        let placeholder = format!(":{attribute}");
         self.set.push(format!("{name} = if_not_exists({name}, {placeholder})"));
-        self.value(placeholder, value)
+        self.value(&placeholder, value)
     }
 
     /// Adds to a number, which counts as 0 where it is absent.
