@@ -130,6 +130,16 @@ impl Delivery {
         self.state.reason().map(ToString::to_string)
     }
 
+    /// The outcome that its record already has: the provider confirmed the message, or a harmful
+    /// request may have been sent. Nothing is sent then, whatever else is known.
+    pub fn recorded_outcome(&self) -> Option<Outcome> {
+        if self.message.is_some_and(MessageStatus::was_sent) {
+            return Some(Outcome::Delivered);
+        }
+        let may_have_been_sent = self.state.sending().may_have_been_sent();
+        may_have_been_sent.then_some(Outcome::Unknown(Reason::MayHaveBeenSent))
+    }
+
     /// Whether it is this delivery, not the destination, that is refused: it was blocked
     /// [`BLOCKED_ALONE`] times, and each time another one went through afterwards.
     pub fn is_blocked_alone(&self, others_delivered_at: Option<Timestamp>) -> bool {

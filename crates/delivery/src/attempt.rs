@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
+use funil_core::delivery::breaker::{Health, health};
 use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, MessageStatus, Outcome, Reason, StateKind,
-    WhenUnknown, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, Outcome, Reason, StateKind, WhenUnknown,
+    settle,
 };
 use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
 use funil_core::hash::HashKey;
@@ -136,9 +137,14 @@ impl Handler {
                 delivery = %delivery.id,
                 "lost the lease of {} before sending; another worker has it", delivery.name()
             );
+            gate.unused(admission).await;
             gate.give_back(this_try.tokens).await;
             return Ok(Handled::Passed);
         };
+        // What was settled without a request says nothing about the destination.
+        if this_try.responses.is_empty() && health(&outcome) == Health::NoEvidence {
+            gate.unused(admission).await;
+        }
         self.settle(&claim, delivery, &outcome, &this_try).await
     }
 
@@ -182,7 +188,17 @@ impl Handler {
                     at_ms = now.as_millisecond(),
                     "settled {}", delivery.name()
                 );
-                self.note(this_try.gate, delivery, outcome, settlement.state.kind()).await?;
+                let noted = self.note(this_try.gate, delivery, outcome, settlement.state.kind());
+                if let Err(error) = noted.await {
+                    tracing::error!(
+                        destination = self.destination.name,
+                        lead = %delivery.lead_id,
+                        delivery = %delivery.id,
+                        error = %error,
+                        "settled {}, but its breaker or its alert was not written",
+                        delivery.name()
+                    );
+                }
                 Ok(Handled::Settled)
             }
             Written::LeaseLost => {
@@ -225,16 +241,12 @@ impl Handler {
         stop_at: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let now = this_try.started;
+        if let Some(outcome) = delivery.recorded_outcome() {
+            return Ok(Some(outcome));
+        }
         // `claims` counts this claim too.
         if delivery.claims > CLAIMS_MAX {
             return Ok(Some(Outcome::Rejected(Reason::KillsItsWorker)));
-        }
-        // The provider confirmed that the message was sent, whatever our record says.
-        if delivery.message.is_some_and(MessageStatus::was_sent) {
-            return Ok(Some(Outcome::Delivered));
-        }
-        if delivery.state.sending().may_have_been_sent() {
-            return Ok(Some(Outcome::Unknown(Reason::MayHaveBeenSent)));
         }
         if now >= delivery.deadline {
             return Ok(Some(Outcome::Expired));

@@ -125,6 +125,9 @@ impl<'w> Gate<'w> {
     pub(crate) async fn tokens(&self, now: Timestamp) -> Result<Option<Tokens>, StoreError> {
         let Some(per_minute) = self.requests_per_minute else { return Ok(Some(Tokens::Unlimited)) };
         let needed = TOKENS_PER_DELIVERY;
+        if now >= after(next_minute(now), MINUTE_ENDS_EARLY_S) {
+            return Ok(None);
+        }
         let mut state = self.state.lock().await;
         if state.spent_until.is_some_and(|until| now < until) {
             return Ok(None);

@@ -102,6 +102,17 @@ async fn an_unknown_message_is_not_sent_again_by_itself() {
 }
 
 #[tokio::test]
+async fn an_unknown_message_waits_for_a_person_when_its_destination_is_turned_off() {
+    let world = unanswered(Behaviour::Hang).await;
+    let without = world.deployment(&[("DESTINATIONS", "crm")]);
+    world.pass(25 * 3600);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    without.invoke("dispatch", schedule).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome dead may_have_been_sent"]);
+    end(world).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_dies_during_its_request_leaves_the_message_unknown_and_sent_once() {
     let world = with_lead(whatsapp()).await;
     let mut response = world.authorised(FUNCTION, &json!({"leadId": LEAD})).await;

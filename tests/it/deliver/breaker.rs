@@ -247,6 +247,23 @@ async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_needs_no_request_does_not_use_up_the_probe() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    let leads = people(&world, 2).await;
+    world.pass(1);
+    let mut revoked = somebody(0);
+    revoked["consent"] = json!({"analytics": false});
+    world.submit(&revoked).await;
+    world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
+    world.drain().await;
+    assert_eq!(world.states(leads[0]).await, ["segment/event skipped no_consent_analytics"]);
+    assert_eq!(world.states(leads[1]).await, ["segment/event delivered"], "it was the probe");
+    assert_eq!(world.store.breaker("segment").await.unwrap().open, None);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_drain_that_opens_the_breaker_sends_no_more() {
     let world = only("crm").start().await;
     world.looks_at("crm");

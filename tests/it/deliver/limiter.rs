@@ -131,6 +131,19 @@ async fn tokens_expire_with_their_minute() {
 }
 
 #[tokio::test]
+async fn nothing_is_claimed_in_the_last_second_of_a_minute() {
+    let world = one_lead_at("100").await;
+    world.pass(14);
+    assert_eq!(world.drain().await, 0);
+    let delivery = world.delivery(lead(), "crm").await;
+    assert_eq!((delivery.state.kind(), delivery.claims), (StateKind::Pending, 0));
+    world.pass(1);
+    world.expect_requests("crm", 2);
+    assert_eq!(world.drain().await, 1);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn unused_tokens_are_returned_to_their_minute() {
     let world = one_lead_at("30").await;
     let key = world.delivery_key(lead(), "crm").await;

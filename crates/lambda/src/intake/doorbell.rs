@@ -93,7 +93,14 @@ impl Doorbell {
     pub(crate) async fn announce(doorbell: Option<&Self>, platform: &Platform) {
         let Some(doorbell) = doorbell else { return };
         if let Err(error) = doorbell.ring_within(platform, "dispatch", INTAKE_PATIENCE).await {
-            tracing::debug!(error = %error, "dispatch was not rung; the schedule will find what is due");
+            let what = "dispatch was not rung; the schedule will find what is due";
+            match error {
+                // Expected where the function starts cold: the patience is short.
+                RingError::NoConnection { .. } => tracing::debug!(error = %error, "{what}"),
+                RingError::Refused { .. } | RingError::Unsigned { .. } => {
+                    tracing::warn!(error = %error, "{what}");
+                }
+            }
         }
     }
 

@@ -170,9 +170,7 @@ impl Dispatch {
     /// Does what is to be done each minute beside ringing. A failure is logged, and the next minute
     /// tries again.
     async fn housekeep(&self) {
-        if let Err(error) = housekeeping::keep_house(&self.app, self.backlog_s).await {
-            tracing::error!(error = %error, "the table failed during housekeeping");
-        }
+        housekeeping::keep_house(&self.app, self.backlog_s).await;
         if let Err(error) = (self.notify)().await {
             tracing::error!(error = %error, "the table failed while alerts were sent");
         }

@@ -4,10 +4,10 @@
 //! Nothing here sends: alerts are raised in the table, and `funil-delivery` sends them.
 
 use funil_core::clock::after;
-use funil_core::delivery::{Delivery, Measured, Outcome, Reason, Sending, settle};
+use funil_core::delivery::{Measured, Outcome, Reason, settle};
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeaseId;
-use funil_store::{AlertKind, Claimed, Claiming, StoreError};
+use funil_store::{AlertKind, Claimed, Claiming, StoreError, Written};
 use jiff::Timestamp;
 
 use crate::app::App;
@@ -20,19 +20,34 @@ const OFF_BATCH: i32 = 25;
 /// Dead deliveries older than this, in seconds, raise no alert any more.
 const DEATHS_S: i64 = 24 * 60 * 60;
 
-/// Does the housekeeping for every destination. `backlog_s` is how long, in seconds,
-/// something may be due before a person is notified.
-pub(crate) async fn keep_house(app: &App, backlog_s: i64) -> Result<(), StoreError> {
+/// Does the housekeeping for every destination; where it fails for one, it goes on with the next.
+/// `backlog_s` is how long, in seconds, something may be due before a person is notified.
+pub(crate) async fn keep_house(app: &App, backlog_s: i64) {
     let now = app.platform.clock.now();
     for destination in destination::ALL {
-        if app.config.destinations.contains(destination) {
-            backlog(app, destination, backlog_s, now).await?;
-        } else {
-            skip_what_is_off(app, destination, now).await?;
+        if let Err(error) = keep_house_of(app, destination, backlog_s, now).await {
+            let name = destination.name;
+            tracing::error!(
+                destination = name,
+                error = %error,
+                "the housekeeping of {name} failed; it is tried again in a minute"
+            );
         }
-        unreported_death(app, destination, now).await?;
     }
-    Ok(())
+}
+
+async fn keep_house_of(
+    app: &App,
+    destination: &'static Destination,
+    backlog_s: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if app.config.destinations.contains(&destination) {
+        backlog(app, destination, backlog_s, now).await?;
+    } else {
+        skip_what_is_off(app, destination, now).await?;
+    }
+    unreported_death(app, destination, now).await
 }
 
 async fn backlog(
@@ -83,32 +98,27 @@ async fn skip_what_is_off(
             app.store.release_unread(&claim, after(now, OFF_S)).await?;
             continue;
         };
+        // What may have been sent stays unknown, whether its destination is on or off.
+        let outcome = delivery.recorded_outcome().unwrap_or(Outcome::Skipped(Reason::Off));
         let settlement = settle(
             delivery,
-            &skipped(delivery),
+            &outcome,
             destination.when_unknown,
             Measured::default(),
             now,
             app.platform.entropy.number(),
         );
-        app.store.settle(&claim, &settlement).await?;
+        if app.store.settle(&claim, &settlement).await? == Written::LeaseLost {
+            continue;
+        }
         tracing::info!(
             destination = destination.name,
             lead = %delivery.lead_id,
             delivery = %delivery.id,
-            "skipped {}/{}, which was due for {} that is off", delivery.lead_id, delivery.id,
+            state = settlement.state.name(),
+            "settled {} as {}, because {} is off", delivery.name(), settlement.state.name(),
             destination.name
         );
     }
     Ok(())
-}
-
-/// A delivery that was interrupted in a harmful request stays unknown, whether its destination is
-/// on or off.
-const fn skipped(delivery: &Delivery) -> Outcome {
-    if let Sending::Begun(_) = delivery.state.sending() {
-        Outcome::Unknown(Reason::MayHaveBeenSent)
-    } else {
-        Outcome::Skipped(Reason::Off)
-    }
 }
