@@ -98,7 +98,7 @@ impl Store {
         }
     }
 
-    /// A delivery by its name, with its event.
+    /// A delivery by its name, with its event. One that this code cannot read is an error.
     pub async fn delivery_named(&self, name: DeliveryName) -> Result<Option<Ended>, StoreError> {
         let query = self
             .query_prefix(key::lead(name.lead_id), key::DELIVERY_PREFIX)
@@ -106,7 +106,8 @@ impl Store {
         let found = all_pages(query).await?;
         let mut found = found.iter().filter_map(due::key_of);
         let Some(wanted) = found.find(|key| key.is(name.delivery_id)) else { return Ok(None) };
-        Ok(self.ended(&[wanted]).await?.pop())
+        let found = self.ended(&[wanted]).await?.pop();
+        found.map(Some).ok_or_else(|| StoreError::corrupt(format!("delivery {name}")))
     }
 
     /// The deliveries under `wanted` with their events, in that order, without those that are missing

@@ -20,7 +20,6 @@ use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
 /// A request to keep in quarantine.
-#[derive(Debug)]
 pub struct Quarantined<'a> {
     /// The function or provider that it came to or from.
     pub source: &'a str,

@@ -73,9 +73,8 @@ pub(crate) fn add(
 
 /// What a request is whose receipt was there: a duplicate, or another request under the same key.
 pub(crate) fn duplicate(old: Option<Item>, ours: &Receipt) -> Result<Accepted, StoreError> {
-    let corrupt = || StoreError::corrupt("receipt of a request");
-    let old = old.ok_or_else(corrupt)?;
-    let record: ReceiptItem = serde_dynamo::from_item(old).map_err(|_| corrupt())?;
+    let old = old.ok_or_else(|| StoreError::corrupt("receipt of a request"))?;
+    let record: ReceiptItem = item::read(old, "receipt of a request")?;
     if record.fingerprint == ours.fingerprint {
         Ok(Accepted::Duplicate(record.response))
     } else {

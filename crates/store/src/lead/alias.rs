@@ -59,11 +59,12 @@ impl Store {
     /// The leads behind an alias, newest first.
     pub async fn leads_of(&self, (kind, digest): Alias<'_>) -> Result<Vec<LeadId>, StoreError> {
         let query = self.query_prefix(key::alias(kind, digest), key::LEAD_PREFIX);
-        let mut found: Vec<(String, LeadId)> = all_pages(query)
+        let mut found: Vec<(Option<Timestamp>, LeadId)> = all_pages(query)
             .await?
             .iter()
             .filter_map(|found| {
-                let at = item::text(found, "at").unwrap_or_default().to_owned();
+                // Parsed, because the text leaves out trailing zeros and so does not sort.
+                let at = item::text(found, "at").and_then(|at| at.parse().ok());
                 Some((at, key::lead_of_alias(item::text(found, "sk")?)?))
             })
             .collect();

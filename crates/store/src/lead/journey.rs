@@ -65,7 +65,9 @@ impl Store {
         for found in all_pages(query).await? {
             let sk = item::text(&found, "sk").unwrap_or_default().to_owned();
             let understood = if sk == key::LEAD {
-                item::to_lead(found).map(|read| lead = Some(read)).is_ok()
+                // Without its lead a journey says nothing, so this error is not counted but returned.
+                lead = Some(item::to_lead(found)?);
+                true
             } else if sk.starts_with(key::EVENT_PREFIX) {
                 item::to_event(found).map(|read| events.push(read)).is_ok()
             } else if sk.starts_with(key::DELIVERY_PREFIX) {
@@ -73,7 +75,7 @@ impl Store {
             } else if sk.starts_with(key::BOOKING_PREFIX) {
                 booking::to_booking(found).map(|read| bookings.push(read)).is_ok()
             } else if sk.starts_with(key::CONSENT_PREFIX) {
-                serde_dynamo::from_item::<_, ConsentItem>(found)
+                item::read::<ConsentItem>(found, "consent")
                     .map(|read| {
                         consents.push(ConsentRecord {
                             at: read.at,

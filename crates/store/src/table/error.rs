@@ -82,14 +82,12 @@ impl StoreError {
             SdkError::TimeoutError(_) => unavailable("timeout"),
             SdkError::DispatchFailure(_) => unavailable("no connection"),
             SdkError::ResponseError(_) => unavailable("a response that cannot be read"),
-            SdkError::ServiceError(service) => {
-                let code = service.err().code().unwrap_or("unknown");
-                if TRANSIENT.contains(&code) {
-                    unavailable(code)
-                } else {
-                    Self::Refused { operation, code: code.to_owned() }
-                }
-            }
+            SdkError::ServiceError(service) => match service.err().code() {
+                Some(code) if TRANSIENT.contains(&code) => unavailable(code),
+                Some(code) => Self::Refused { operation, code: code.to_owned() },
+                // Whatever stands before the table responded, not the table.
+                None => unavailable("an error without a code"),
+            },
             _ => Self::Refused { operation, code: "a request that cannot be built".to_owned() },
         }
     }

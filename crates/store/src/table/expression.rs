@@ -4,8 +4,9 @@
 //! attribute's name is ever written into one. Knows no item.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -13,6 +14,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::item::{self, Item};
+
+/// How often an update that met a transaction is tried again.
+const CONFLICT_RETRIES: u32 = 3;
+/// The first pause before that; each further one is longer by as much.
+const CONFLICT_WAIT: Duration = Duration::from_millis(30);
 
 /// An update of one item, or the condition of a write. Built by value, one clause for each method.
 ///
@@ -162,7 +168,7 @@ impl Store {
         key: Item,
         expression: Expression,
     ) -> Result<bool, StoreError> {
-        let result = self.update_request(key, expression).send().await;
+        let result = send(self.update_request(key, expression)).await;
         Ok(if_condition_held(result)?.is_some())
     }
 
@@ -174,7 +180,7 @@ impl Store {
         expression: Expression,
     ) -> Result<Option<Item>, StoreError> {
         let request = self.update_request(key, expression).return_values(ReturnValue::AllNew);
-        let output = if_condition_held(request.send().await)?;
+        let output = if_condition_held(send(request).await)?;
         Ok(output.map(|output| output.attributes.unwrap_or_default()))
     }
 
@@ -184,12 +190,10 @@ impl Store {
         key: Item,
         expression: Expression,
     ) -> Result<Option<Item>, StoreError> {
-        let result = self
+        let request = self
             .update_request(key, expression)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match result {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match send(request).await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
@@ -210,6 +214,25 @@ impl Store {
             .set_condition_expression(condition)
             .set_expression_attribute_names(names)
             .set_expression_attribute_values(values)
+    }
+}
+
+/// Sends an update. One that merely met a transaction is tried again, because the SDK does not.
+async fn send(
+    request: UpdateItemFluentBuilder,
+) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
+    let mut tries = 0;
+    loop {
+        match Box::pin(request.clone().send()).await {
+            Err(error)
+                if tries < CONFLICT_RETRIES
+                    && error.code() == Some("TransactionConflictException") =>
+            {
+                tries += 1;
+                tokio::time::sleep(CONFLICT_WAIT * tries).await;
+            }
+            result => return result,
+        }
     }
 }
 
