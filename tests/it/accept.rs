@@ -9,3 +9,4 @@ mod lead;
 mod limits_and_bodies;
 mod payload_formats;
 mod questionnaire;
+mod samples;

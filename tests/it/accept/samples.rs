@@ -1,0 +1,142 @@
+//! Every sample in `events/` at its function, signed where its provider signs. The samples of payload
+//! formats have tests of their own, in [`super::payload_formats`].
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use funil_core::destination;
+use funil_core::settings::Secret;
+use funil_dev::server::front_door;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
+/// and a part of the body of its response.
+const REQUESTS: [(&str, u16, &str); 25] = [
+    ("lead-submit/high-score", 200, "\"tier\":\"high\""),
+    ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
+    ("lead-submit/everything-denied", 200, "\"leadId\":"),
+    ("lead-submit/plain-html-form", 200, "\"leadId\":"),
+    ("lead-submit/honeypot", 200, "\"leadId\":"),
+    ("lead-submit/invalid-fields", 422, "\"field\":\"leadId\""),
+    ("questionnaire-submit/high-score", 200, "\"nextStep\":\"calendar_booking\""),
+    ("questionnaire-submit/low-score", 200, "\"nextStep\":\"nurture\""),
+    ("questionnaire-submit/invalid-fields", 422, "responses.weeklyHours"),
+    ("questionnaire-submit/wrong-email", 404, "lead_not_found"),
+    ("calendar-webhook/created", 200, RECEIVED),
+    ("calendar-webhook/no-show", 200, RECEIVED),
+    ("calendar-webhook/canceled", 200, RECEIVED),
+    ("calendar-webhook/rescheduled-1-old", 200, RECEIVED),
+    ("calendar-webhook/rescheduled-2-new", 200, RECEIVED),
+    ("calendar-webhook/other-event", 200, RECEIVED),
+    ("whatsapp-automation/plan", 200, "\"slot\":\"welcome\""),
+    ("whatsapp-automation/withdraw", 200, "\"withdrawn\":[\"sample-call\"]"),
+    ("whatsapp-webhook/verify", 200, "1158201444"),
+    ("whatsapp-webhook/delivered", 200, RECEIVED),
+    ("whatsapp-webhook/failed", 200, RECEIVED),
+    ("whatsapp-webhook/opt-out", 200, RECEIVED),
+    ("dispatch/replay", 200, "\"dryRun\":true"),
+    ("health/get", 200, "\"status\":\"ok\""),
+    ("metrics/get", 200, "funil_pending_deliveries"),
+];
+
+/// The response to a webhook.
+const RECEIVED: &str = "{\"received\":true}";
+
+/// The samples that are no HTTP requests, with the results of their functions: `dispatch` and the
+/// delivery functions are rung, and the first gets the table's stream.
+fn others() -> Vec<(String, Value)> {
+    let mut others = vec![("dispatch/stream".to_owned(), json!({"batchItemFailures": []}))];
+    for name in ["ring", "schedule"] {
+        others.push((format!("dispatch/{name}"), json!({"rung": []})));
+        for one in destination::ALL {
+            others.push((format!("{}/{name}", one.function), json!({"settled": 0})));
+        }
+    }
+    others
+}
+
+fn events() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../events")
+}
+
+fn read(sample: &str) -> Value {
+    let path = events().join(sample).with_extension("json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn function_of(sample: &str) -> &str {
+    sample.split('/').next().unwrap()
+}
+
+/// The event with the signature of its function's provider, if that signs.
+fn signed(world: &World, function: &str, mut event: Value) -> Value {
+    let registration = funil_lambda::functions::intake().find(|one| one.name == function);
+    if let Some(signature) = registration.and_then(|one| one.signature.as_ref())
+        && let Some(body) = event["body"].as_str()
+    {
+        let env = world.env(&[]);
+        let settings = env.settings();
+        let key = Secret::new(settings.list(signature.key_variable)[0]);
+        let value = (signature.sign)(body.as_bytes(), &key, world.now());
+        event["headers"][signature.header] = json!(value);
+    }
+    event
+}
+
+#[test]
+fn every_sample_has_an_expected_response() {
+    let listed = REQUESTS.iter().map(|(name, ..)| (*name).to_owned());
+    let listed: BTreeSet<String> =
+        listed.chain(others().into_iter().map(|(name, _)| name)).collect();
+    let mut files = BTreeSet::new();
+    for folder in std::fs::read_dir(events()).unwrap().map(|folder| folder.unwrap().path()) {
+        for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
+            assert_eq!(file.extension().unwrap(), "json", "{}", file.display());
+            let name = file.strip_prefix(events()).unwrap().with_extension("");
+            files.insert(name.to_str().unwrap().to_owned());
+        }
+    }
+    files.retain(|name| function_of(name) != "payload-formats");
+    assert_eq!(files, listed);
+}
+
+#[tokio::test]
+async fn every_sample_gets_the_response_that_its_name_says() {
+    let world = World::plan()
+        .with("DESTINATIONS", "whatsapp")
+        .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
+        // What the samples are authorised with is the dev server's.
+        .with("SERVICE_TOKEN", "local-stage-service-token")
+        .with("WHATSAPP_VERIFY_TOKEN", "local-stage-verify-token")
+        .start()
+        .await;
+    world.looks_at("whatsapp");
+    for (name, status, shown) in REQUESTS {
+        let function = function_of(name);
+        let event = signed(&world, function, read(name));
+        let (got, _, body) = front_door::response(&world.invoke(function, event).await);
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(got, status, "{name}: {body}");
+        assert!(body.contains(shown), "{name}: {body}");
+        // Messages to one number are six seconds apart.
+        world.pass(10);
+        world.drain().await;
+    }
+    let quarantined = world.items("QUARANTINE#").await;
+    let sources: Vec<&str> =
+        quarantined.iter().map(|one| one["pk"]["S"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["QUARANTINE#lead-submit"], "only the robot's form");
+
+    // At once, because a drain that finds nothing looks again for 2 s.
+    let invocations = others().into_iter().map(|(name, expected)| {
+        let world = &world;
+        async move {
+            let response = world.invoke(function_of(&name), read(&name)).await;
+            assert_eq!(response, expected, "{name}");
+        }
+    });
+    futures::future::join_all(invocations).await;
+    world.finish().await;
+}
