@@ -10,7 +10,10 @@ mod retries;
 mod siblings;
 mod unanswered;
 
+use funil_core::clock::after;
 use funil_core::id::LeaseId;
+use funil_delivery::Patience;
+use funil_dev::simulated::Behaviour;
 use funil_store::{Claim, Claimed, Claiming};
 
 use crate::world::{Plan, World, lead};
@@ -28,4 +31,18 @@ async fn claim(world: &World, destination: &str) -> Box<Claim> {
         Claimed::Ours(claim) => claim,
         Claimed::NotDue => panic!("the delivery of {destination} is not due"),
     }
+}
+
+/// Drains the CRM in a function that has `stop_s` seconds left, while the first response takes
+/// `response_s`.
+async fn drain_slowly(world: &World, stop_s: i64, response_s: i64) -> usize {
+    world.providers.script("crm", [Behaviour::HangAfterEffect]);
+    let worker = world.worker("crm");
+    let drain = worker.drain(Patience::None, after(world.now(), stop_s));
+    let slow = async {
+        world.providers.until_received("crm", 1).await;
+        world.pass(response_s);
+        world.providers.release_hung();
+    };
+    futures::join!(drain, slow).0.unwrap().settled
 }

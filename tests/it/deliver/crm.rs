@@ -110,14 +110,20 @@ async fn a_contact_created_between_our_look_up_and_our_request_is_updated() {
     world.finish().await;
 }
 
+/// A world whose CRM of this kind is down, and with a lead whose delivery failed once.
+async fn while_down(kind: &str) -> World {
+    let world = crm(kind).await;
+    world.looks_at("crm");
+    world.providers.behave("crm", Behaviour::Status(503));
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    world
+}
+
 #[tokio::test]
 async fn a_sync_before_the_first_delivery_does_no_harm() {
     for kind in KINDS {
-        let world = crm(kind).await;
-        world.looks_at("crm");
-        world.providers.behave("crm", Behaviour::Status(503));
-        world.submit(&lead_body()).await;
-        world.drain().await;
+        let world = while_down(kind).await;
         world.providers.behave("crm", Behaviour::Normal);
         let response = world.authorised("crm-sync", &json!({"leadId": LEAD})).await;
         assert_eq!(response.json()["deliveries"][0]["state"], "delivered", "{kind}");
@@ -132,11 +138,7 @@ async fn a_sync_before_the_first_delivery_does_no_harm() {
 #[tokio::test]
 async fn every_kind_sends_the_present_state_of_the_lead() {
     for kind in KINDS {
-        let world = crm(kind).await;
-        world.looks_at("crm");
-        world.providers.behave("crm", Behaviour::Status(503));
-        world.submit(&lead_body()).await;
-        world.drain().await;
+        let world = while_down(kind).await;
         // While the CRM is down the person corrects the name.
         world.pass(2);
         let mut corrected = lead_body();

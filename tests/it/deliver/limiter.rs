@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use funil_core::delivery::StateKind;
 use funil_core::id::LeaseId;
 use funil_delivery::{Patience, Worker};
-use funil_dev::simulated::Behaviour;
 use funil_store::Claiming;
 use serde_json::{Value, json};
 
+use super::drain_slowly;
 use crate::world::{World, lead, lead_body};
 
 #[tokio::test]
@@ -107,15 +107,7 @@ async fn a_rate_below_what_one_delivery_may_need_is_refused_at_the_start() {
 #[tokio::test]
 async fn tokens_expire_with_their_minute() {
     let world = one_lead_at("100").await;
-    world.providers.script("crm", [Behaviour::HangAfterEffect]);
-    let worker = world.worker("crm");
-    let drain = worker.drain(Patience::None, world.stop_at());
-    let slow = async {
-        world.providers.until_received("crm", 1).await;
-        world.pass(20);
-        world.providers.release_hung();
-    };
-    futures::join!(drain, slow).0.unwrap();
+    drain_slowly(&world, 60, 20).await;
     assert_eq!(world.requests("crm").len(), 1, "the second request waits for the next minute");
     let delivery = world.delivery(lead(), "crm").await;
     assert_eq!(
@@ -168,15 +160,7 @@ async fn tokens_left_of_a_minute_are_not_used_in_the_next_one() {
         again["mainStruggle"] = json!(struggle);
         world.submit(&again).await;
     }
-    world.providers.script("crm", [Behaviour::HangAfterEffect]);
-    let worker = world.worker("crm");
-    let drain = worker.drain(Patience::None, world.stop_at());
-    let slow = async {
-        world.providers.until_received("crm", 1).await;
-        world.pass(20);
-        world.providers.release_hung();
-    };
-    futures::join!(drain, slow).0.unwrap();
+    drain_slowly(&world, 60, 20).await;
     // The first delivery's second request waits for the next minute. The second delivery is sent
     // whole, and then the minute's eight tokens are taken.
     assert_eq!(world.requests("crm").len(), 1 + 2);

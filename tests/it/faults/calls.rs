@@ -94,13 +94,7 @@ struct Ended {
 /// Walks the whole way with a fault at one request of each stage.
 async fn walk(at: usize, fault: Fault) -> Ended {
     let title = format!("request {at} of each stage, {fault:?}");
-    let (mut walk, url, region) = Walk::begin(at, fault).await;
-    let mut world = everywhere()
-        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
-        .with("AWS_REGION", &region)
-        .start()
-        .await;
-    world.set_table_patience(fault.patience());
+    let (mut walk, world) = Walk::begin(at, fault, everywhere()).await;
     let mut form = lead_body();
     form["consent"]["ads"] = Value::Bool(true);
     world.submit(&form).await;

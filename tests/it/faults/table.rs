@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::{arrived_once, everywhere, until_it_dies};
 use crate::proxy::{Break, Proxy};
-use crate::world::{Response, World, lead, lead_body};
+use crate::world::{Plan, Response, World, lead, lead_body};
 
 /// How often the store tries a transaction that is cancelled because others are at work.
 const TRANSACTION_TRIES: usize = 4;
@@ -101,12 +101,15 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Begins a walk; returns the address of its table, and a region of its own, because the SDK has one
-    /// budget of retries for each region.
-    pub(super) async fn begin(at: usize, fault: Fault) -> (Self, String, String) {
+    /// Begins a walk in a world whose table is behind a proxy. The world has a region of its own,
+    /// because the SDK has one budget of retries for each region.
+    pub(super) async fn begin(at: usize, fault: Fault, plan: Plan) -> (Self, World) {
         let (proxy, url) = Proxy::start().await;
         let region = url.replace("http://127.0.0.1:", "test-");
-        (Self { proxy, at, fault, requests: Vec::new(), broken: 0 }, url, region)
+        let plan = plan.with("AWS_ENDPOINT_URL_DYNAMODB", &url).with("AWS_REGION", &region);
+        let mut world = plan.start().await;
+        world.set_table_patience(fault.patience());
+        (Self { proxy, at, fault, requests: Vec::new(), broken: 0 }, world)
     }
 
     /// Runs one stage; returns `None` where its process died.
@@ -157,13 +160,7 @@ async fn submitted(world: &World, first: Option<Response>, title: &str) {
 /// and whether GA4's delivery ended as unknown.
 async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, bool) {
     let title = format!("request {at} of each stage, {fault:?}");
-    let (mut walk, url, region) = Walk::begin(at, fault).await;
-    let mut world = everywhere()
-        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
-        .with("AWS_REGION", &region)
-        .start()
-        .await;
-    world.set_table_patience(fault.patience());
+    let (mut walk, world) = Walk::begin(at, fault, everywhere()).await;
     let response = walk.stage(world.deployment(&[]).submit(&lead_body())).await;
     submitted(&world, response, &title).await;
     walk.stage(a_minute_of_dispatch(&world)).await;

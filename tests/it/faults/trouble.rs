@@ -30,14 +30,10 @@ fn notified_times(world: &World, what: &str) -> usize {
 /// than once.
 async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize, usize) {
     let title = format!("request {at} of each stage, {fault:?}");
-    let (mut walk, url, region) = Walk::begin(at, fault).await;
-    let world = World::plan()
-        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
-        .with("AWS_REGION", &region)
+    let plan = World::plan()
         .with("DESTINATIONS", "crm,segment")
-        .with_provider_url("MONITORING_WEBHOOK_URL", MONITORING)
-        .start()
-        .await;
+        .with_provider_url("MONITORING_WEBHOOK_URL", MONITORING);
+    let (mut walk, world) = Walk::begin(at, fault, plan).await;
     world.providers.behave("crm", Behaviour::Status(401));
     world.providers.behave("segment", Behaviour::Status(400));
     world.submit(&lead_body()).await;
