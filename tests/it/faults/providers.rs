@@ -1,6 +1,8 @@
 //! Faults at each request to each provider on a form's and a booking's way: the provider breaks, or the
 //! worker that sent the request dies.
 
+use std::collections::BTreeSet;
+
 use funil_core::delivery::{StateKind, WhenUnknown};
 use funil_core::destination;
 use funil_delivery::Patience;
@@ -61,8 +63,17 @@ impl What {
             finish(world, what, "nothing breaks").await;
             counts
         };
-        let counted =
-            COUNTED.get_or_init(async || [count(Self::Form).await, count(Self::Booking).await]);
+        let counted = COUNTED.get_or_init(async || {
+            let counted: [Vec<(&str, usize)>; 2] =
+                [count(Self::Form).await, count(Self::Booking).await];
+            let reached: BTreeSet<&str> = counted.iter().flatten().map(|(name, _)| *name).collect();
+            let all: BTreeSet<&str> = destination::ALL.iter().map(|one| one.name).collect();
+            assert_eq!(
+                reached, all,
+                "a destination that neither a form nor a booking reaches needs its event"
+            );
+            counted
+        });
         let [form, booking] = counted.await;
         match self {
             Self::Form => form.clone(),
@@ -91,10 +102,10 @@ async fn booking_arrived_once(world: World, title: &str) -> bool {
     let mut unknown = 0;
     for delivery in &deliveries {
         let destination = destination::find(&delivery.destination).unwrap();
-        // A message that nobody knows about is dead in the end, with one of these reasons.
+        // Where nobody knows whether a message was sent, its delivery is dead in the end, with this
+        // reason, whatever it was that left it unknown.
         let is_unknown = delivery.state.kind() == StateKind::Unknown
-            || delivery.reason_text().as_deref() == Some("may_have_been_sent")
-            || delivery.reason_text().as_deref() == Some("answer_without_message_id");
+            || delivery.reason_text().as_deref() == Some("may_have_been_sent");
         let expected = match destination.when_unknown {
             WhenUnknown::Final if is_unknown => StateKind::Unknown,
             WhenUnknown::NeedsPerson if is_unknown => StateKind::Dead,
@@ -129,9 +140,12 @@ fn is_harmful(destination: &str) -> bool {
 async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviour) {
     let title = format!("{what:?}: request {at} to {provider}: {behaviour}");
     let world = what.accepted().await;
+    let before = world.requests(provider).len();
     world.providers.script(provider, vec![Behaviour::Normal; at]);
     world.providers.script(provider, [behaviour.clone()]);
     world.advance(SignedDuration::from_mins(15)).await;
+    let received = world.requests(provider).len() - before;
+    assert!(received > at, "{title}: only {received} were received");
     let unknown = finish(world, what, &title).await;
     let refused = match behaviour {
         Behaviour::Status(_) | Behaviour::Throttle { .. } => true,
