@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -326,6 +327,13 @@ async fn functions_for_the_lead(world: &World) -> Vec<&'static str> {
     planned.iter().map(|one| one.function).collect()
 }
 
+/// The next function that has worked, and its response. A function that is never rung would be
+/// waited for without end.
+async fn next_work(works: &mut mpsc::UnboundedReceiver<(String, Value)>) -> (String, Value) {
+    let work = tokio::time::timeout(Duration::from_secs(30), works.recv()).await;
+    work.expect("a function that should have been rung was not").unwrap()
+}
+
 #[tokio::test]
 async fn a_form_alone_gets_every_function_rung_that_its_lead_needs() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -344,7 +352,7 @@ async fn a_form_alone_gets_every_function_rung_that_its_lead_needs() {
     expected.sort_unstable();
     let mut worked = Vec::new();
     for _ in &expected {
-        let (name, response) = works.recv().await.unwrap();
+        let (name, response) = next_work(&mut works).await;
         assert_eq!(response["statusCode"], 200, "{name}");
         worked.push(name);
     }
@@ -439,7 +447,7 @@ async fn a_day_without_a_stream_is_caught_up_by_the_schedule() {
     let expected = functions_for_the_lead(&world).await;
     assert_eq!(response, json!({"rung": expected}));
     for _ in expected {
-        let (name, response) = works.recv().await.unwrap();
+        let (name, response) = next_work(&mut works).await;
         assert_eq!(response["statusCode"], 200, "{name}");
     }
     assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
