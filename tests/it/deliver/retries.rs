@@ -22,9 +22,9 @@ fn follows_schedule(times: &[i64], schedule_s: &[i64]) {
 
 #[tokio::test]
 async fn a_provider_that_fails_twice_gets_it_at_the_third_scheduled_attempt() {
-    for (destination, calls_when_well) in [("crm", 2), ("segment", 1), ("ga4", 1)] {
+    for (destination, requests_when_well) in [("crm", 2), ("segment", 1), ("ga4", 1)] {
         let world = only(destination).start().await;
-        world.expect_requests(destination, 2 + calls_when_well);
+        world.expect_requests(destination, 2 + requests_when_well);
         world.providers.script(destination, [Behaviour::Status(503), Behaviour::Status(503)]);
         let start = world.now();
         world.submit(&lead_body()).await;

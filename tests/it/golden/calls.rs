@@ -94,11 +94,11 @@ async fn rejected(walk: &mut Walk) {
     walk.get("a handshake with another token", WEBHOOK, &format!("{shake}another")).await;
     walk.send("no handshake, in Portuguese", ("GET", WEBHOOK), &[PORTUGUESE], b"").await;
     walk.send("another method at the webhook", ("PUT", WEBHOOK), &[], b"").await;
-    walk.send("a word that is not signed", ("POST", WEBHOOK), &[JSON], b"{}").await;
-    meta(walk, "a word that is not understood", &json!({"object": "page", "entry": []})).await;
+    walk.send("an update that is not signed", ("POST", WEBHOOK), &[JSON], b"{}").await;
+    meta(walk, "an update that is not understood", &json!({"object": "page", "entry": []})).await;
     let part = json!({"object": "whatsapp_business_account", "entry": [
         {"changes": [{"field": "messages", "value": {"statuses": ["x"]}}]}]});
-    meta(walk, "a word of which a part is not understood", &part).await;
+    meta(walk, "an update of which a part is not understood", &part).await;
 }
 
 /// The id of the lead with this e-mail.
@@ -125,7 +125,7 @@ async fn sequences(walk: &mut Walk) {
     walk.world.pass(10);
     let named = json!({"leadId": davi, "startTime": "2031-05-08T14:00:00-03:00"});
     walk.world.providers.script("whatsapp", [Behaviour::CloseAfterEffect]);
-    walk.authorised("a call without a name, and no answer of WhatsApp's", post, &named).await;
+    walk.authorised("a call without a name, and no response from WhatsApp", post, &named).await;
     let delete = ("DELETE", AUTOMATION);
     let one = json!({"leadId": davi, "bookingId": "sala-8"});
     walk.authorised("a call is withdrawn before it comes", delete, &one).await;
@@ -173,7 +173,7 @@ async fn messages(walk: &mut Walk) {
     let davi: Vec<_> = messages.iter().filter(|one| one.to == "5531991234567").collect();
     let second = walk.world.now().as_second();
     meta(walk, "a message failed", &davi[0].status("failed", Some(131_026), second)).await;
-    meta(walk, "the doubtful one is there", &davi[1].status("delivered", None, second)).await;
+    meta(walk, "the unknown one was delivered", &davi[1].status("delivered", None, second)).await;
     let mut of_username = davi[2].status("read", None, second);
     let status = of_username.pointer_mut("/entry/0/changes/0/value/statuses/0").unwrap();
     status.as_object_mut().unwrap().remove("recipient_id");

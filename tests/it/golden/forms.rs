@@ -152,7 +152,7 @@ async fn rejected(walk: &mut Walk) {
         "requestContext": {"http": {"method": "POST", "path": "/lead-submit"}},
     });
     let response = walk.world.invoke("lead-submit", unreadable).await;
-    walk.note_text("an event that is no call", &format!("{response:#}"));
+    walk.note_text("an event that is no HTTP request", &format!("{response:#}"));
     let response = walk.world.invoke("lead-submit", json!({"ring": true})).await;
     walk.note_text("a ring at a form", &response.to_string());
 

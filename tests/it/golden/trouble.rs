@@ -117,7 +117,7 @@ async fn monitors(walk: &mut Walk) {
     walk.authorised("another method at health", ("POST", "health"), &Value::Null).await;
     walk.authorised("metrics", ("GET", "metrics"), &Value::Null).await;
     walk.get("metrics without a token", "metrics", "").await;
-    walk.authorised("a call of dispatch", ("POST", "dispatch"), &Value::Null).await;
+    walk.authorised("a request to dispatch", ("POST", "dispatch"), &Value::Null).await;
     walk.get("another method at dispatch", "dispatch", "").await;
     let strange = walk.world.deployment(&[("HASH_KEY", "another-key-of-16-and-more")]);
     let response = strange.get("health", "").await;
@@ -142,7 +142,7 @@ async fn open_end(walk: &mut Walk) {
         "joinUrl": "https://zoom.us/j/2",
     });
     let post = ("POST", "whatsapp-automation");
-    walk.authorised("a message without an answer", post, &sequence).await;
+    walk.authorised("a message without a response", post, &sequence).await;
 
     walk.world.providers.script("crm", [refusal()]);
     walk.post("a lead whom the CRM refuses at last", "lead-submit", &of("Karen", None)).await;
