@@ -89,16 +89,35 @@ fn only_the_store_names_dynamodb() {
 }
 
 #[test]
-fn a_functions_main_is_about_ten_lines_and_has_samples_and_a_place_in_the_endpoints_document() {
-    let endpoints = fs::read_to_string(root().join("docs/endpoints.md")).unwrap();
+fn a_functions_main_is_about_ten_lines_and_has_samples() {
     for name in names_in("functions") {
         let main = root().join("functions").join(&name).join("src/main.rs");
         let lines = fs::read_to_string(main).unwrap().lines().count();
         assert!(lines <= 16, "{name} has {lines} lines");
         assert!(root().join("events").join(&name).is_dir(), "events/{name}");
-        // The delivery functions are described together.
-        let delivers = funil_core::destination::ALL.iter().any(|one| one.function == name);
-        assert!(delivers || endpoints.contains(&name), "{name} in docs/endpoints.md");
+    }
+}
+
+/// The names in the first column of a document's table of functions.
+fn functions_listed(document: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let (_, table) = text.split_once("| function | requested by |").expect(document);
+    // After the rest of its first line, up to the end of the table.
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_function_stands_in_the_tables_of_the_readme_and_of_the_endpoints_document() {
+    let all = names_in("functions");
+    assert_eq!(functions_listed("README.md"), all);
+    let listed = functions_listed("docs/endpoints.md");
+    assert!(listed.is_subset(&all), "{listed:?}");
+    for name in all.difference(&listed) {
+        // The functions that only deliver stand there together.
+        let delivers = funil_core::destination::ALL.iter().any(|one| one.function == *name);
+        assert!(delivers, "{name} in docs/endpoints.md");
     }
 }
 
@@ -348,8 +367,8 @@ fn the_configuration_names_every_variable_and_no_other() {
         read.insert(format!("{name}_REQUESTS_PER_MINUTE"));
     }
     let read: BTreeSet<_> = read.difference(&platform).cloned().collect();
-    let readme = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    let table = readme.split("## Variables").nth(1).unwrap().split("\n## ").next().unwrap();
+    let configuration = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let table = configuration.split("## Variables").nth(1).unwrap().split("\n## ").next().unwrap();
     assert_eq!(variables(table, '`'), read);
 }
 
