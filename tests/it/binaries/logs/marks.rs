@@ -11,7 +11,9 @@ pub(super) const KEY: &str = "qzidempotencykey-0123";
 pub(super) const EMAIL: &str = "qzlocal.part@qzdomain.example";
 
 /// What must not be found in a log: everything that a person or a browser sent.
-pub(super) const PERSONAL: [&str; 44] = [
+pub(super) const PERSONAL: [&str; 46] = [
+    "qzcanceler",
+    "qzreason",
     "qzquestion",
     "qzanswer",
     "qzgoal",
@@ -82,7 +84,27 @@ pub(super) fn marked_body() -> Value {
 
 /// A booking of the same person.
 pub(super) fn marked_booking() -> Value {
-    let mut body = crate::calendly::created("INV1");
+    marked_webhook(crate::calendly::created("INV1"))
+}
+
+/// The cancellation of that booking, with what the person wrote about it.
+pub(super) fn marked_cancellation() -> Value {
+    let mut body = marked_webhook(crate::calendly::canceled("INV1"));
+    body["payload"]["cancellation"]["canceled_by"] = json!("Qzcanceler");
+    body["payload"]["cancellation"]["reason"] = json!("qzreason: viagem");
+    body
+}
+
+/// A no-show of that booking, with the whole invitee, as Calendly also sends it.
+pub(super) fn marked_no_show() -> Value {
+    let mut body = marked_booking();
+    body["event"] = json!("invitee_no_show.created");
+    body["created_at"] = json!("2031-05-08T18:00:00.000000Z");
+    body
+}
+
+/// A webhook with marks in everything that the invitee wrote.
+fn marked_webhook(mut body: Value) -> Value {
     body["payload"]["email"] = json!(EMAIL);
     body["payload"]["name"] = json!("Qzname Qzsurname");
     body["payload"]["text_reminder_number"] = json!("+55 11 97531-8642");
