@@ -26,7 +26,7 @@ use plain::{Plain, text};
 use walk::Walk;
 
 /// Every `type` that an item may have.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 16] = [
     "alert",
     "alias",
     "booking",
@@ -38,6 +38,7 @@ const TYPES: [&str; 15] = [
     "limit",
     "meta",
     "owner",
+    "person",
     "quarantine",
     "rate",
     "receipt",

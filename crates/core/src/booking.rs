@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
+use crate::contact::Phone;
 use crate::defaults;
 use crate::pii::{self, Text};
 
@@ -114,6 +115,56 @@ pub struct Call {
     pub reschedule_url: Option<Text>,
 }
 
+/// To whom the messages about a call go. It is decided when they are planned, and nothing that a form
+/// says later changes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    /// This number.
+    Number {
+        /// The number.
+        #[serde(with = "pii::stored")]
+        phone: Phone,
+        /// How to address its owner.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+        name: Option<Text>,
+    },
+    /// Nobody, because no number is known to be the person's.
+    Nobody {
+        /// Why it is not known.
+        why: NoNumber,
+    },
+}
+
+/// Why no number is known to be the person's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoNumber {
+    /// The booking came through a link without a lead's id, and gave no number itself.
+    BareLink,
+    /// Nobody was ever asked for one.
+    NotGiven,
+    /// The forms of the e-mail give different numbers, or one gives none.
+    Disputed,
+    /// The e-mail has more leads than are compared.
+    TooManyLeads,
+}
+
+impl NoNumber {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::BareLink, Self::NotGiven, Self::Disputed, Self::TooManyLeads];
+
+    /// The name in the table and in the journey.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BareLink => "bare_link",
+            Self::NotGiven => "not_given",
+            Self::Disputed => "disputed",
+            Self::TooManyLeads => "too_many_leads",
+        }
+    }
+}
+
 impl Call {
     /// The invitee's time zone, or that of the business if the invitee's is absent or unknown.
     pub fn zone(&self) -> TimeZone {
@@ -172,6 +223,8 @@ pub struct Booking {
     pub call: Option<Call>,
     /// When it was booked, by the calendar's clock.
     pub booked_at: Option<Timestamp>,
+    /// To whom messages about it go, where that was decided.
+    pub recipient: Option<Recipient>,
 }
 
 /// The booking that describes a lead best: one in force before one that is not, and of several the
@@ -190,6 +243,8 @@ pub struct BookingChange {
     pub call: Option<Call>,
     /// When it was booked, if the event states it.
     pub booked_at: Option<Timestamp>,
+    /// To whom messages about it go, if the event decides it.
+    pub recipient: Option<Recipient>,
     /// The change of its status.
     pub status: StatusChange,
 }
@@ -222,7 +277,7 @@ mod tests {
             cancel_url: None,
             reschedule_url: None,
         };
-        Booking { id, status, call: Some(call), booked_at: Some(at(booked_s)) }
+        Booking { id, status, call: Some(call), booked_at: Some(at(booked_s)), recipient: None }
     }
 
     #[test]

@@ -15,6 +15,12 @@ use crate::hash::HashKey;
 use crate::id::LeadId;
 use crate::pii::{Pii, Stored};
 
+/// How many new leads one e-mail may have in a day. A further form is kept on the lead of the id that
+/// is derived from the e-mail.
+pub const NEW_LEADS_A_DAY: i64 = 5;
+/// How many leads of one e-mail are read to see whether their numbers agree. More disagree.
+pub const LEADS_COMPARED: usize = 25;
+
 /// The text is not a valid e-mail address or phone number. It never contains that text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid contact")]

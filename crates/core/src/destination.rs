@@ -22,12 +22,13 @@ use jiff::Timestamp;
 use crate::booking::{Booking, BookingId};
 use crate::clock::after;
 use crate::contact::consent::{
-    Consents, Decision, FormConsent, Purpose, Revocations, permits, refused,
+    Consents, Decision, FormConsent, Purpose, Revocations, is_revoked, permits,
 };
 use crate::delivery::exchange::{Request, Response};
 use crate::delivery::{Delivery, Outcome, Reason, State, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
+use crate::id::LeadId;
 use crate::lead::{Lead, LeadLatest};
 use crate::settings::Settings;
 use repetition::ReplayPolicy;
@@ -58,19 +59,19 @@ pub struct Slot {
     pub name: &'static str,
     /// The purpose that the person must have agreed to.
     pub purpose: Purpose,
-    /// A further purpose that they must not have refused.
-    pub unless_refused: Option<Purpose>,
+    /// A further purpose that they must not have revoked through its channel.
+    pub unless_revoked: Option<Purpose>,
 }
 
 impl Slot {
     /// A slot that needs agreement to `purpose`.
     const fn new(name: &'static str, purpose: Purpose) -> Self {
-        Self { name, purpose, unless_refused: None }
+        Self { name, purpose, unless_revoked: None }
     }
 
-    /// Adds a purpose that the person must not have refused.
-    const fn unless_refused(self, purpose: Purpose) -> Self {
-        Self { unless_refused: Some(purpose), ..self }
+    /// Adds a purpose that the person must not have revoked through its channel.
+    const fn unless_revoked(self, purpose: Purpose) -> Self {
+        Self { unless_revoked: Some(purpose), ..self }
     }
 
     /// Whether a message may be sent now; the error is the purpose that forbids it.
@@ -78,8 +79,8 @@ impl Slot {
         if permits(self.purpose, lead, revocations) == Decision::Denied {
             return Err(self.purpose);
         }
-        match self.unless_refused {
-            Some(purpose) if refused(purpose, lead, revocations) => Err(purpose),
+        match self.unless_revoked {
+            Some(purpose) if is_revoked(purpose, revocations) => Err(purpose),
             Some(_) | None => Ok(()),
         }
     }
@@ -87,7 +88,6 @@ impl Slot {
     /// Whether the form's own consent denies it.
     fn denied_by(&self, consent: &FormConsent) -> bool {
         consent.denies(self.purpose)
-            || self.unless_refused.is_some_and(|purpose| consent.denies(purpose))
     }
 }
 
@@ -127,6 +127,8 @@ pub struct Destination {
     pub replay: ReplayPolicy,
     /// The least time between two messages to one person, in seconds.
     pub person_pause_s: Option<i64>,
+    /// Whether it keeps one record for an e-mail, whatever leads there are of it.
+    pub keyed_by_email: bool,
     /// Whether its deliveries are messages about one booked call each: they end with the booking,
     /// and an authorised request may plan them for a call that no calendar reported.
     pub follows_bookings: bool,
@@ -200,6 +202,8 @@ pub struct Context<'a> {
     pub delivery: &'a Delivery,
     /// The delivery's slot.
     pub slot: &'static Slot,
+    /// The oldest lead of the e-mail, where the destination is keyed by it.
+    pub oldest: Option<LeadId>,
 }
 
 /// The next step of a delivery.

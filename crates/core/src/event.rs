@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::booking::{BookingChange, Call};
+use crate::contact::consent::FormConsent;
 use crate::id::{EventId, LeadId};
 
 pub use call::*;
@@ -84,6 +85,15 @@ impl EventData {
             Self::Call(event) => event.booked().map(|booked| &booked.call),
             Self::Operation(event) => event.call(),
             Self::Form(_) | Self::Payment(_) | Self::Deal(_) | Self::Consent(_) => None,
+        }
+    }
+
+    /// The consent object of the form that this is, if it had one.
+    pub fn consent(&self) -> Option<&FormConsent> {
+        let Self::Form(event) = self else { return None };
+        match event {
+            FormEvent::LeadSubmitted(submitted) => submitted.form.consent.as_ref(),
+            FormEvent::QuestionnaireCompleted(completed) => completed.form.consent.as_ref(),
         }
     }
 

@@ -73,6 +73,12 @@ impl fmt::Debug for HashKey {
 pub struct Digest(String);
 
 impl Digest {
+    /// A digest that was stored as its hex digits.
+    pub fn stored(text: &str) -> Option<Self> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 32 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+    }
+
     /// The hex digits, as used in keys.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -33,6 +33,11 @@ impl LeadId {
         Ok(Self(id))
     }
 
+    /// A new random id.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(entropy.uuid_v4())
+    }
+
     /// Whether it is a version 8 UUID, as derived ids are. Browsers do not generate that version.
     pub fn is_derived(self) -> bool {
         self.0.get_version_num() == 8

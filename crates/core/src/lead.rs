@@ -45,6 +45,13 @@ pub struct LeadLatest {
     /// The phone, in E.164.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub phone: Option<Phone>,
+    /// The number that the lead's forms gave, to which messages about a call may go.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub form_phone: Option<Phone>,
+    /// Present where the lead's forms do not agree about [`form_phone`](Self::form_phone), or left it
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_disputed: Option<bool>,
     /// The person's line of business: the form's `businessType`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub business_type: Option<Text>,
@@ -138,6 +145,19 @@ impl Lead {
         Some(link.map(|link| link.expose().clone()).unwrap_or_default())
     }
 
+    /// What the lead's forms say about the person's number.
+    pub fn stated_phone(&self) -> StatedPhone<'_> {
+        if self.facts.submitted_at.is_none() {
+            return StatedPhone::NotAsked;
+        }
+        // Leads that were kept before `form_phone` was noted have only one number.
+        let phone = self.latest.form_phone.as_ref().or(self.latest.phone.as_ref());
+        match phone {
+            Some(phone) if self.latest.phone_disputed != Some(true) => StatedPhone::One(phone),
+            Some(_) | None => StatedPhone::Disputed,
+        }
+    }
+
     /// The furthest stage that the facts prove.
     pub const fn stage(&self) -> Stage {
         let facts = &self.facts;
@@ -151,6 +171,28 @@ impl Lead {
             Stage::Lead
         }
     }
+}
+
+/// What the forms of a lead say about the person's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatedPhone<'l> {
+    /// No form with a field for it was submitted.
+    NotAsked,
+    /// One number.
+    One(&'l Phone),
+    /// Different numbers, or none where there was a field for it.
+    Disputed,
+}
+
+/// What gives a form the right to change a lead (`docs/design.md`, "Who may say what").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// It carries the lead's random id and e-mail, so its values are the newest.
+    Capability,
+    /// It is the first form of a lead whose id anybody can learn.
+    FirstWord,
+    /// It is a later form of such a lead, so it changes nothing that others are shown.
+    LaterWord,
 }
 
 /// What one accepted request changes on its lead.
@@ -184,7 +226,14 @@ impl LeadChanges {
 
     /// The changes by a questionnaire. The link that an earlier one earned is removed if this one's
     /// score earns none.
-    pub fn of_questionnaire(completed: &QuestionnaireCompleted, occurred_at: Timestamp) -> Self {
+    pub fn of_questionnaire(
+        completed: &QuestionnaireCompleted,
+        authority: Authority,
+        occurred_at: Timestamp,
+    ) -> Self {
+        if authority == Authority::LaterWord {
+            return Self::default();
+        }
         Self {
             latest: LeadLatest {
                 readiness_score: Some(completed.score.clone()),
@@ -198,23 +247,52 @@ impl LeadChanges {
         }
     }
 
-    /// The changes by the landing page's form.
-    pub fn of_submission(submitted: &LeadSubmitted, occurred_at: Timestamp) -> Self {
+    /// The changes by the landing page's form. `known` is the lead, where it has been read.
+    pub fn of_submission(
+        submitted: &LeadSubmitted,
+        authority: Authority,
+        known: Option<&Lead>,
+        occurred_at: Timestamp,
+    ) -> Self {
         let form = &submitted.form;
+        if authority == Authority::LaterWord {
+            let agrees = known.is_some_and(|lead| {
+                form.phone
+                    .as_ref()
+                    .is_some_and(|phone| lead.stated_phone() == StatedPhone::One(phone))
+            });
+            let disputed = (!agrees).then_some(true);
+            return Self {
+                latest: LeadLatest { phone_disputed: disputed, ..LeadLatest::default() },
+                ..Self::default()
+            };
+        }
+        let phone_disputed = form.phone.is_none().then_some(true);
         // An earlier answer that the new score did not count must not stay beside it.
         let scored = [
             ("monthly_revenue", form.monthly_revenue.is_none()),
             ("work_hours_daily", form.work_hours_daily.is_none()),
             ("main_struggle", form.main_struggle.is_none()),
             ("client_score", submitted.client_score.is_none()),
+            ("phone_disputed", phone_disputed.is_none()),
         ];
+        let person = LeadLatest {
+            name: Some(form.name.clone()),
+            phone: form.phone.clone(),
+            ..LeadLatest::default()
+        };
+        // A lead whose id anybody can learn may have a name and a number from a booking.
+        let (person, if_absent) = match authority {
+            Authority::Capability => (person, LeadLatest::default()),
+            Authority::FirstWord | Authority::LaterWord => (LeadLatest::default(), person),
+        };
         Self {
-            if_absent: LeadLatest::default(),
+            if_absent,
             removed: scored.iter().filter(|(_, absent)| *absent).map(|(name, _)| *name).collect(),
             latest: LeadLatest {
                 email: Some(form.email.clone()),
-                name: Some(form.name.clone()),
-                phone: form.phone.clone(),
+                form_phone: form.phone.clone(),
+                phone_disputed,
                 business_type: Some(form.business_type.clone()),
                 monthly_revenue: form.monthly_revenue.as_ref().map(|a| Text::new(a.text())),
                 work_hours_daily: form.work_hours_daily.as_ref().map(|a| Text::new(a.text())),
@@ -223,7 +301,7 @@ impl LeadChanges {
                 traffic_source: form.traffic_source.clone(),
                 amanda_score: Some(submitted.score.clone()),
                 client_score: submitted.client_score,
-                ..LeadLatest::default()
+                ..person
             },
             facts: LeadFacts {
                 submitted_at: Some(occurred_at),

@@ -274,13 +274,18 @@ impl Handler {
         {
             return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
         }
-        let DeliveryInputs { lead, event, revocations, booking, bookings } =
+        let DeliveryInputs { lead, event, revocations, booking, oldest, bookings } =
             self.inputs(delivery, slot).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
             (lead, event) => return Ok(Some(without_inputs(&lead, &event))),
         };
-        if let Err(purpose) = slot.permitted(&lead.consents, &revocations) {
+        // Anybody can send a form under a derived id, so its boxes count for its own deliveries alone.
+        let consents = match event.data.consent() {
+            Some(form) if lead.id.is_derived() => form.over(&lead.consents, event.accepted_at),
+            Some(_) | None => lead.consents.clone(),
+        };
+        if let Err(purpose) = slot.permitted(&consents, &revocations) {
             return Ok(Some(Outcome::Skipped(Reason::NoConsent(purpose))));
         }
         if let Some(outcome) = withdrawn(delivery, &booking) {
@@ -297,17 +302,18 @@ impl Handler {
             bookings: &bookings,
             delivery,
             slot,
+            oldest,
         };
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
     }
 
-    /// Reads everything that the delivery is built from. A message goes to the number that the lead
-    /// has now, which may not be the one that it was planned with, so what was revoked for that
-    /// number counts too.
+    /// Reads everything that the delivery is built from. A message that was planned before its
+    /// recipient was decided then goes to the number that the lead has now, so what was revoked for
+    /// that number counts too.
     async fn inputs(&self, delivery: &Delivery, slot: &Slot) -> Result<DeliveryInputs, StoreError> {
-        let mut inputs = self.store.delivery_inputs(delivery).await?;
+        let mut inputs = self.store.delivery_inputs(delivery, self.destination).await?;
         let is_message =
-            slot.purpose == Purpose::Whatsapp || slot.unless_refused == Some(Purpose::Whatsapp);
+            slot.purpose == Purpose::Whatsapp || slot.unless_revoked == Some(Purpose::Whatsapp);
         if let Found::There(lead) = &inputs.lead
             && is_message
             && let Some(phone) = AliasDigests::of(&lead.latest, &self.hash_key).phone

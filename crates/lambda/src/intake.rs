@@ -5,5 +5,6 @@ pub mod doorbell;
 mod form;
 pub mod forms;
 mod identify;
+mod recipient;
 mod webhook;
 pub mod webhooks;

@@ -4,3 +4,4 @@ pub(crate) mod alias;
 pub(crate) mod booking;
 pub(crate) mod consent;
 pub(crate) mod journey;
+pub(crate) mod person;

@@ -28,7 +28,7 @@ pub use delivery::message::{MessageUpdate, Recorded};
 pub use delivery::replay::Ended;
 pub use destination::alert::{Alert, AlertKind};
 pub use destination::limiter::Lease;
-pub use intake::accept::{Acceptance, Accepted, LeadWrite};
+pub use intake::accept::{Acceptance, Accepted, Fact, LeadWrite};
 pub use intake::quarantine::Quarantined;
 pub use intake::rate::{RateLimit, RateVerdict};
 pub use intake::receipt::{Receipt, StoredResponse};

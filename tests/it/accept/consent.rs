@@ -100,15 +100,22 @@ async fn a_revocation_by_phone_counts_too() {
 }
 
 #[tokio::test]
-async fn consent_given_again_after_a_revocation_counts() {
+async fn a_box_that_is_ticked_does_not_undo_a_revocation() {
     let world = World::plan().with("DESTINATIONS", "segment").start().await;
-    world.expect_requests("segment", 1);
     let digest = world.hash.digest("email", EMAIL);
     world.store.revoke("email", &digest, Purpose::Analytics, world.now()).await.unwrap();
     world.pass(1);
     world.submit(&lead_body()).await;
     world.drain().await;
-    assert_eq!(world.states(lead()).await, ["segment/event delivered"]);
+    assert_eq!(world.states(lead()).await, ["segment/event skipped no_consent_analytics"]);
+    // The channel itself takes it back, but not in the second in which it was revoked.
+    world.store.restore("email", &digest, Purpose::Analytics, world.now()).await.unwrap();
+    world.expect_requests("segment", 1);
+    world.pass(600);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let states = world.states(lead()).await;
+    assert_eq!(states, ["segment/event delivered", "segment/event skipped no_consent_analytics"]);
     world.finish().await;
 }
 

@@ -407,7 +407,7 @@ async fn a_robot_gets_the_usual_response_and_is_quarantined() {
         !quarantined[0].to_string().contains("somebody1"),
         "the table does not have it as plain text"
     );
-    assert_eq!(world.items("ALIAS#").await.len(), 2, "the real lead's");
+    assert_eq!(world.items("ALIAS#").await.len(), 3, "the real lead's, and its person");
 
     let (again, real_again) = (world.submit(&robot).await, world.submit(&lead_body()).await);
     assert_eq!(telltales(&again), telltales(&real_again));

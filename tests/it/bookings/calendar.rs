@@ -172,8 +172,9 @@ async fn an_unknown_invitee_becomes_a_lead() {
         .map(|item| item["pk"]["S"].as_str().unwrap().split('#').nth(1).unwrap().to_owned())
         .collect();
     aliases.sort();
-    // The booking's alias has the lead, and that it belongs to no other.
-    assert_eq!(aliases, ["calendly_invitee", "calendly_invitee", "email", "phone"]);
+    // The booking's alias has the lead, and that it belongs to no other; the e-mail's has the lead and
+    // the person.
+    assert_eq!(aliases, ["calendly_invitee", "calendly_invitee", "email", "email", "phone"]);
     // A form that comes later belongs to the same lead.
     let mut form = lead_body();
     form["leadId"] = Value::Null;

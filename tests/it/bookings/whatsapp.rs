@@ -261,7 +261,7 @@ async fn a_lead_without_a_phone_is_skipped_and_a_late_reminder_expires() {
     body["phone"] = Value::Null;
     world.submit(&body).await;
     call_in(&world, lead(), 1).await;
-    assert_eq!(world.states(lead()).await, ["whatsapp/welcome skipped no_phone"]);
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome skipped no_number_disputed"]);
     end(world).await;
 
     let world = with_lead(whatsapp()).await;
@@ -301,7 +301,8 @@ async fn booked(world: &World, hours: i64) {
         occurred_at: now,
         accepted_at: now,
         supplied_lead_id: None,
-        data: CallBooked { call, invitee, booked_at: now, instead_of: None }.into(),
+        data: CallBooked { call, invitee, booked_at: now, instead_of: None, recipient: None }
+            .into(),
     };
     let key = ReceiptKey::of_provider("calendly", &["invitee-1"]);
     let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };
@@ -314,6 +315,7 @@ async fn booked(world: &World, hours: i64) {
         evidence: &funil_store::ConsentEvidence::default(),
         aliases: &AliasDigests::default(),
         bookings: &event.data.bookings(),
+        beside: None,
         other_aliases: &[],
         deliveries: &plan(
             &event,

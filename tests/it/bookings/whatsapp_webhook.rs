@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use funil_core::contact::consent::{Decision, How};
+use funil_core::contact::consent::{Decision, How, Purpose};
 use funil_core::delivery::{MessageStatus, StateKind};
 use funil_core::id::{LeadId, LeaseId};
 use funil_dev::simulated::whatsapp_inbound;
@@ -37,9 +37,12 @@ fn written(text: &str, world: &World, names: &Value, contacts: &Value) -> Value 
         "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]})
 }
 
+/// Whether messages to the lead's number are revoked.
 async fn is_revoked(world: &World, lead: LeadId) -> bool {
-    let grant = world.journey(lead).await.lead.consents.whatsapp;
-    grant.is_some_and(|grant| (grant.decision, grant.how) == (Decision::Denied, How::Revoked))
+    let latest = world.journey(lead).await.lead.latest;
+    let digest = world.hash.digest("phone", &latest.phone.unwrap().alias_text());
+    let revocations = world.store.revocations_of(("phone", &digest)).await.unwrap();
+    revocations.0.contains_key(&Purpose::Whatsapp)
 }
 
 #[tokio::test]
@@ -122,10 +125,13 @@ async fn an_opt_out_stops_planned_messages_and_counts_for_a_lead_made_tomorrow()
                 "whatsapp/welcome delivered",
             ]
         );
-        let proofs = world.journey(person).await.consents;
-        let proof = proofs.iter().find(|consent| consent.form == FUNCTION).unwrap();
-        assert_eq!(proof.decisions["whatsapp"].decision, Decision::Denied);
     }
+    // The lead whose id nobody can guess shows it; the other's id anybody can learn.
+    let journey = world.journey(lead()).await;
+    assert_eq!(journey.lead.consents.whatsapp.map(|grant| grant.how), Some(How::Revoked));
+    let proof = journey.consents.iter().find(|consent| consent.form == FUNCTION).unwrap();
+    assert_eq!(proof.decisions["whatsapp"].decision, Decision::Denied);
+    assert_eq!(world.journey(other).await.lead.consents.whatsapp, None);
     world.pass(86_400);
     let tomorrow = namesake(&world, 2).await;
     call_in(&world, tomorrow, 1).await;
@@ -135,7 +141,7 @@ async fn an_opt_out_stops_planned_messages_and_counts_for_a_lead_made_tomorrow()
 }
 
 #[tokio::test]
-async fn a_duplicate_of_an_old_opt_out_does_not_undo_a_later_consent() {
+async fn only_a_word_through_whatsapp_takes_an_opt_out_back() {
     let world = with_lead(whatsapp()).await;
     let stop = whatsapp_inbound("5511987654321", "SAIR", world.now().as_second());
     assert_eq!(send_webhook(&world, &stop).await.status, 200);
@@ -143,10 +149,19 @@ async fn a_duplicate_of_an_old_opt_out_does_not_undo_a_later_consent() {
     let mut yes = lead_body();
     yes["consent"]["whatsapp"] = json!(true);
     world.submit(&yes).await;
-    call_in(&world, lead(), 3).await;
-    assert_eq!(slot(&world, lead(), "welcome").await.state.kind(), StateKind::Delivered);
+    call_in(&world, lead(), 1).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome skipped no_consent_whatsapp"]);
+    for (text, is_back) in [("quero voltar", false), ("Voltar!", true)] {
+        let word = whatsapp_inbound("5511987654321", text, world.now().as_second());
+        assert_eq!(send_webhook(&world, &word).await.status, 200);
+        assert_eq!(!is_revoked(&world, lead()).await, is_back, "{text}");
+    }
+    let how = world.journey(lead()).await.lead.consents.whatsapp.map(|grant| grant.how);
+    assert_eq!(how, Some(How::Explicit), "the form's word is newer than the opt-out");
+    // Meta repeats the opt-out.
     assert_eq!(send_webhook(&world, &stop).await.status, 200);
     assert!(!is_revoked(&world, lead()).await);
+    call_in(&world, lead(), 3).await;
     world.advance(SignedDuration::from_hours(4)).await;
     assert_eq!(world.providers.whatsapp_messages().len(), 2);
     world.finish().await;

@@ -250,11 +250,13 @@ async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
 async fn a_delivery_that_needs_no_request_does_not_use_up_the_probe() {
     let world = only("segment").start().await;
     world.looks_at("segment");
-    let leads = people(&world, 2).await;
+    let mut person = somebody(0);
+    person["leadId"] = json!("7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b22");
+    let first = world.submit(&person).await.lead();
+    let leads = [first, world.submit(&somebody(1)).await.lead()];
     world.pass(1);
-    let mut revoked = somebody(0);
-    revoked["consent"] = json!({"analytics": false});
-    world.submit(&revoked).await;
+    person["consent"] = json!({"analytics": false});
+    world.submit(&person).await;
     world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
     world.drain().await;
     assert_eq!(world.states(leads[0]).await, ["segment/event skipped no_consent_analytics"]);

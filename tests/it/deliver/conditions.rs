@@ -6,7 +6,7 @@ use funil_core::delivery::LEASE_S;
 use funil_core::destination::{AliasDigests, plan};
 use funil_core::event::{Event, EventData, FormEvent, SyncRequested};
 use funil_core::id::{EventId, LeaseId};
-use funil_core::lead::LeadChanges;
+use funil_core::lead::{Authority, LeadChanges};
 use funil_core::receipt::ReceiptKey;
 use funil_store::{
     Acceptance, Accepted, AlertKind, Claimed, Claiming, ConsentEvidence, DeliveryKey, LeadWrite,
@@ -49,12 +49,13 @@ async fn accept(
         receipt: &Receipt { key, fingerprint: String::new(), response },
         event,
         lead: LeadWrite::OfEmail,
-        changes: &LeadChanges::of_submission(submitted, world.now()),
+        changes: &LeadChanges::of_submission(submitted, Authority::Capability, None, world.now()),
         consent: &ConsentChanges::default(),
         evidence: &ConsentEvidence::default(),
         aliases,
         deliveries: &[],
         bookings: &event.data.bookings(),
+        beside: None,
         other_aliases: &[],
         withdrawn: &[],
     };

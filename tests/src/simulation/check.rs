@@ -5,10 +5,11 @@ mod messages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use funil_core::booking::Recipient;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Delivery, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
-use funil_core::event::{EventData, FormEvent};
+use funil_core::event::{CallEvent, EventData, FormEvent, OperationEvent};
 use funil_core::id::LeadId;
 use funil_store::Journey;
 
@@ -30,7 +31,7 @@ pub(super) async fn check(system: &System) {
             problems.push(format!("{lead}: some of {} events are lost", known.events.len()));
         }
         for delivery in &journey.deliveries {
-            if let Some(problem) = wrong(system, known, delivery) {
+            if let Some(problem) = wrong(system, known, &journey, delivery) {
                 problems.push(format!("{lead}: {problem}"));
             }
             count(system, delivery.state.kind());
@@ -70,7 +71,7 @@ fn needs_person(delivery: &Delivery) -> bool {
 }
 
 /// Why a delivery should not have ended as it did.
-fn wrong(system: &System, known: &Known, delivery: &Delivery) -> Option<String> {
+fn wrong(system: &System, known: &Known, journey: &Journey, delivery: &Delivery) -> Option<String> {
     let Some(destination) = destination::find(&delivery.destination) else {
         return Some(format!("{} is no destination", delivery.destination));
     };
@@ -79,7 +80,7 @@ fn wrong(system: &System, known: &Known, delivery: &Delivery) -> Option<String> 
         StateKind::Delivered => true,
         StateKind::Unknown => destination.when_unknown == WhenUnknown::Final,
         StateKind::Skipped => {
-            may_be_skipped(system, known, delivery, destination.slot(&delivery.slot))
+            may_be_skipped(system, known, journey, delivery, destination.slot(&delivery.slot))
         }
         StateKind::Dead => needs_person(delivery),
         StateKind::Pending | StateKind::Leased => false,
@@ -92,6 +93,7 @@ fn wrong(system: &System, known: &Known, delivery: &Delivery) -> Option<String> 
 fn may_be_skipped(
     system: &System,
     known: &Known,
+    journey: &Journey,
     delivery: &Delivery,
     slot: Option<&Slot>,
 ) -> bool {
@@ -100,8 +102,8 @@ fn may_be_skipped(
     if reason == "unsubscribed" {
         return delivery.destination == "mailerlite" && watch.left.contains(&known.email);
     }
-    if reason == "no_phone" {
-        return known.ever_without_phone;
+    if let Some(why) = reason.strip_prefix("no_number_") {
+        return has_no_number(journey, delivery, why);
     }
     if let Some(status) = reason.strip_prefix("booking_") {
         let booking = delivery.booking.as_ref().and_then(|id| watch.bookings.get(id.as_str()));
@@ -109,8 +111,27 @@ fn may_be_skipped(
     }
     let purpose = reason.strip_prefix("no_consent_").and_then(Purpose::parse);
     let (Some(purpose), Some(slot)) = (purpose, slot) else { return false };
+    let opted_out =
+        || delivery.phone_digest.as_ref().is_some_and(|of| watch.opted_out(of.as_str()));
     slot.purpose == purpose && known.ever_denied.contains(&purpose)
-        || slot.unless_refused == Some(purpose) && known.ever_refused.contains(&purpose)
+        || slot.unless_revoked == Some(purpose) && opted_out()
+}
+
+/// Whether it was decided at planning that a message goes to nobody, for this reason.
+fn has_no_number(journey: &Journey, delivery: &Delivery, why: &str) -> bool {
+    let mut events = journey.events.iter();
+    let event = events.find(|event| event.id == delivery.event_id);
+    let (recipient, own) = match event.map(|event| &event.data) {
+        Some(EventData::Call(CallEvent::Booked(booked))) => {
+            (&booked.recipient, booked.invitee.phone.is_some())
+        }
+        Some(EventData::Operation(OperationEvent::SequenceRequested(requested))) => {
+            (&requested.recipient, false)
+        }
+        _ => return false,
+    };
+    let decided = matches!(recipient, Some(Recipient::Nobody { why: kept }) if kept.name() == why);
+    decided && !own
 }
 
 /// Checks that each event has a delivery for every slot that a destination wants of it, and no other.
@@ -211,16 +232,16 @@ fn at_providers(
             problems.push(format!("Meta has no Schedule {id}"));
         }
     }
-    let mut names_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for known in leads.values() {
-        names_of.entry(&known.email).or_default().push(&known.name);
-    }
-    for (email, names) in names_of {
+    let oldest = system.watch.lock().unwrap().oldest.clone();
+    for (email, lead) in &oldest {
+        let Some(known) = leads.get(lead) else { continue };
         let subscriber = providers.subscriber(email).unwrap_or_default();
-        let name = subscriber["fields"]["name"].as_str().unwrap_or_default().to_owned();
+        let field = |name: &str| subscriber["fields"][name].as_str().unwrap_or_default().to_owned();
+        let (name, id) = (field("name"), field("lead_id"));
         let left = system.watch.lock().unwrap().left.contains(email);
-        if !names.contains(&name.as_str()) && !left && !system.clocks_are_wrong {
-            problems.push(format!("MailerLite has {name:?} for {email}, not one of {names:?}"));
+        if (name != known.name || id != *lead) && !left && !system.clocks_are_wrong {
+            let name_of_oldest = &known.name;
+            problems.push(format!("MailerLite has {name:?} for {email}, not {name_of_oldest:?}"));
         }
     }
     for email in providers.resubscriptions() {

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::system::SkewedClock;
 use crate::world::HASH_KEY;
 use commits::Booked;
-use consent::{Choice, Read, Revoked};
+use consent::{Read, Revoked};
 use deliveries::Held;
 use history::{result, summary, text};
 
@@ -72,19 +72,19 @@ pub(super) struct Known {
     pub(super) name: String,
     /// The digest of its present number.
     phone: Option<String>,
-    /// The digests of every number it had.
+    /// The digests of every number that the table finds it by.
     phones: BTreeSet<String>,
     pub(super) events: BTreeSet<String>,
-    choices: BTreeMap<Purpose, Choice>,
+    /// What it decided about each purpose.
+    choices: BTreeMap<Purpose, bool>,
     /// How far the lead has come, where that is further than the form.
     pub(super) stage: Option<Stage>,
     /// Whether an operator planned or withdrew messages, which the calendar does not know of.
     pub(super) by_hand: bool,
-    pub(super) ever_without_phone: bool,
+    /// Whether a form was kept.
+    submitted: bool,
     /// The purposes that were not granted at some moment.
     pub(super) ever_denied: BTreeSet<Purpose>,
-    /// The purposes that were refused at some moment.
-    pub(super) ever_refused: BTreeSet<Purpose>,
 }
 
 impl Known {
@@ -168,8 +168,10 @@ pub(super) struct Watch {
     pub(super) leads: BTreeMap<String, Known>,
     pub(super) bookings: BTreeMap<String, Booked>,
     revoked: BTreeMap<(String, Purpose), Revoked>,
-    /// The leads of each business-scoped id, by the id's digest, and since when the table has them.
+    /// The numbers of each business-scoped id, both as digests, and since when the table has them.
     linked: BTreeMap<String, BTreeMap<String, u128>>,
+    /// The oldest lead of each e-mail.
+    pub(super) oldest: BTreeMap<String, String>,
     /// When each thing was kept.
     pub(super) kept: BTreeMap<Kept, Vec<u128>>,
     events: BTreeSet<String>,
@@ -210,6 +212,7 @@ impl Watch {
             bookings: BTreeMap::new(),
             revoked: BTreeMap::new(),
             linked: BTreeMap::new(),
+            oldest: BTreeMap::new(),
             kept: BTreeMap::new(),
             events: BTreeSet::new(),
             deliveries: BTreeMap::new(),
@@ -316,11 +319,11 @@ impl Watch {
         }
     }
 
-    /// The table links a business-scoped id to a lead.
+    /// The table links a business-scoped id to a number.
     fn linked(&mut self, item: &Value) {
         let Some(digest) = text(item, "/pk/S").strip_prefix("ALIAS#bsuid#") else { return };
-        let lead = text(item, "/sk/S").trim_start_matches("LEAD#").to_owned();
+        let phone = text(item, "/sk/S").trim_start_matches("PHONE#").to_owned();
         let now = self.now();
-        self.linked.entry(digest.to_owned()).or_default().entry(lead).or_insert(now);
+        self.linked.entry(digest.to_owned()).or_default().entry(phone).or_insert(now);
     }
 }

@@ -68,8 +68,11 @@ pub enum How {
     Assumed,
     /// The person asked to be contacted, by submitting a form or booking a call.
     Contract,
-    /// The person revoked the consent through a provider, for example by writing "PARAR".
+    /// The person revoked the consent through a channel, for example by writing "PARAR".
     Revoked,
+    /// The person took that back through the channel, for example by writing "VOLTAR", or an operator
+    /// did so for them.
+    Restored,
 }
 
 /// A decision of a person about one purpose, as stored on the lead.
@@ -138,6 +141,15 @@ pub struct FormConsent {
 }
 
 impl FormConsent {
+    /// The lead's consents, but for the purposes that this form decides.
+    pub fn over(&self, lead: &Consents, at: Timestamp) -> Consents {
+        let mut consents = lead.clone();
+        for (purpose, decision) in &self.answers {
+            consents.set(*purpose, Grant { decision: *decision, at, how: How::Explicit });
+        }
+        consents
+    }
+
     /// Whether the form explicitly denies a purpose. Planning then leaves out the slots of that
     /// purpose.
     pub fn denies(&self, purpose: Purpose) -> bool {
@@ -198,33 +210,26 @@ impl ConsentChanges {
     }
 }
 
-/// When a person revoked consent through a provider (such as "PARAR" on WhatsApp), for each
-/// purpose. It is stored at the person's alias, so that it also holds for a lead that is created
-/// later.
+/// When a person revoked consent through a channel (such as "PARAR" on WhatsApp), for each purpose.
+/// It is stored at the address that it came from, so that it holds for every lead with that address,
+/// also for one that is created later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocations(pub BTreeMap<Purpose, Timestamp>);
 
-/// Whether data may be used for a purpose. The later of the lead's decision and the aliases'
-/// revocations counts. A decision that was only assumed never outlives a revocation.
-pub fn permits(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> Decision {
-    let Some(grant) = lead.get(purpose) else { return Decision::Denied };
-    let revoked_at = aliases.iter().filter_map(|alias| alias.0.get(&purpose)).max();
-    match revoked_at {
-        Some(revoked_at) if grant.how == How::Assumed || *revoked_at >= grant.at => {
-            Decision::Denied
-        }
-        Some(_) | None => grant.decision,
+/// Whether data may be used for a purpose: the lead's newest decision grants it, and nothing was
+/// revoked through a channel. A form never undoes such a revocation; only the channel itself does, or
+/// an operator.
+pub fn permits(purpose: Purpose, lead: &Consents, revocations: &[Revocations]) -> Decision {
+    match lead.get(purpose) {
+        Some(grant) if !is_revoked(purpose, revocations) => grant.decision,
+        Some(_) | None => Decision::Denied,
     }
 }
 
-/// Whether the person refused a purpose, on the lead or at an alias, and did not agree again later.
-/// A person without any decision did not refuse.
-pub fn refused(purpose: Purpose, lead: &Consents, aliases: &[Revocations]) -> bool {
-    let revoked = aliases.iter().any(|alias| alias.0.contains_key(&purpose));
-    match lead.get(purpose) {
-        Some(_) => permits(purpose, lead, aliases) == Decision::Denied,
-        None => revoked,
-    }
+/// Whether a purpose was revoked through a channel at any of these addresses. A box that a form left
+/// unticked is no revocation.
+pub fn is_revoked(purpose: Purpose, revocations: &[Revocations]) -> bool {
+    revocations.iter().any(|known| known.0.contains_key(&purpose))
 }
 
 #[cfg(test)]
@@ -237,56 +242,44 @@ mod tests {
 
     fn lead(how: How, decision: Decision, minute: i64) -> Consents {
         let mut consents = Consents::default();
-        consents.set(Purpose::Analytics, Grant { decision, at: time(minute), how });
+        consents.set(Purpose::Whatsapp, Grant { decision, at: time(minute), how });
         consents
     }
 
     #[test]
-    fn the_later_decision_wins_and_an_assumption_never_outlives_a_revocation() {
-        let revoked = |minute| vec![Revocations([(Purpose::Analytics, time(minute))].into())];
-        for (case, consents, aliases, expected) in [
-            ("no decision", Consents::default(), vec![], Decision::Denied),
-            ("granted", lead(How::Explicit, Decision::Granted, 0), vec![], Decision::Granted),
-            ("denied", lead(How::Explicit, Decision::Denied, 0), vec![], Decision::Denied),
+    fn no_decision_of_a_form_outlives_a_revocation_through_a_channel() {
+        let revoked = || vec![Revocations([(Purpose::Whatsapp, time(1))].into())];
+        let granted = |how| lead(how, Decision::Granted, 2);
+        for (case, consents, aliases, permitted, is_revoked_then) in [
+            ("no decision", Consents::default(), vec![], Decision::Denied, false),
+            ("only revoked", Consents::default(), revoked(), Decision::Denied, true),
+            ("granted", granted(How::Explicit), vec![], Decision::Granted, false),
             (
-                "revoked later",
-                lead(How::Explicit, Decision::Granted, 0),
-                revoked(1),
+                "not ticked",
+                lead(How::Explicit, Decision::Denied, 2),
+                vec![],
                 Decision::Denied,
+                false,
             ),
             (
-                "granted again",
-                lead(How::Explicit, Decision::Granted, 2),
-                revoked(1),
-                Decision::Granted,
-            ),
-            (
-                "at the same time",
-                lead(How::Explicit, Decision::Granted, 1),
-                revoked(1),
+                "granted after it was revoked",
+                granted(How::Explicit),
+                revoked(),
                 Decision::Denied,
+                true,
             ),
             (
-                "assumed after",
-                lead(How::Assumed, Decision::Granted, 2),
-                revoked(1),
+                "assumed after it was revoked",
+                granted(How::Assumed),
+                revoked(),
                 Decision::Denied,
+                true,
             ),
+            ("restored", granted(How::Restored), vec![], Decision::Granted, false),
         ] {
-            assert_eq!(permits(Purpose::Analytics, &consents, &aliases), expected, "{case}");
+            assert_eq!(permits(Purpose::Whatsapp, &consents, &aliases), permitted, "{case}");
+            assert_eq!(is_revoked(Purpose::Whatsapp, &aliases), is_revoked_then, "{case}");
         }
-    }
-
-    #[test]
-    fn a_person_without_a_decision_did_not_refuse() {
-        let revoked = |minute| vec![Revocations([(Purpose::Analytics, time(minute))].into())];
-        let no = refused(Purpose::Analytics, &Consents::default(), &[]);
-        assert!(!no, "there is no decision");
-        assert!(refused(Purpose::Analytics, &Consents::default(), &revoked(0)));
-        let decided = |decision| lead(How::Explicit, decision, 1);
-        assert!(refused(Purpose::Analytics, &decided(Decision::Denied), &[]));
-        assert!(!refused(Purpose::Analytics, &decided(Decision::Granted), &revoked(0)));
-        assert!(refused(Purpose::Analytics, &decided(Decision::Granted), &revoked(2)));
     }
 
     #[test]

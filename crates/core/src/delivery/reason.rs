@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::booking::BookingStatus;
+use crate::booking::{BookingStatus, NoNumber};
 use crate::contact::consent::Purpose;
 
 /// Why something ended as it did. No variant can hold personal data.
@@ -26,6 +26,8 @@ pub enum Reason {
     NoConsent(Purpose),
     /// The person gave no phone number.
     NoPhone,
+    /// No number is known to be the person's, for this reason.
+    NoNumber(NoNumber),
     /// The provider says that the person unsubscribed.
     Unsubscribed,
     /// This deployment is not production.
@@ -98,6 +100,10 @@ impl Reason {
         let parsed = parsed
             .or_else(|| detailed("http_")?.parse().ok().map(Self::Status))
             .or_else(|| detailed("failed_")?.parse().ok().map(Self::Failed))
+            .or_else(|| {
+                let name = detailed("no_number_")?;
+                NoNumber::ALL.into_iter().find(|why| why.name() == name).map(Self::NoNumber)
+            })
             .or_else(|| detailed("no_consent_").and_then(Purpose::parse).map(Self::NoConsent))
             .or_else(|| {
                 let name = detailed("booking_")?;
@@ -119,6 +125,7 @@ impl fmt::Display for Reason {
             Self::Limit(what) => write!(f, "limit_{what}"),
             Self::NoConsent(purpose) => write!(f, "no_consent_{}", purpose.name()),
             Self::NoPhone => f.write_str("no_phone"),
+            Self::NoNumber(why) => write!(f, "no_number_{}", why.name()),
             Self::Unsubscribed => f.write_str("unsubscribed"),
             Self::OutsideProduction => f.write_str("outside_production"),
             Self::Off => f.write_str("off"),

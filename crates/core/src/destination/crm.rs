@@ -18,7 +18,7 @@ use crate::defaults::{
 };
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{EventData, FormEvent};
+use crate::event::{CallEvent, EventData, FormEvent};
 use crate::settings::{Secret, Settings};
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
@@ -31,6 +31,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
+    keyed_by_email: false,
     follows_bookings: false,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",
@@ -53,6 +54,7 @@ fn taken(event: &EventData) -> Option<Taken> {
 
     match event {
         Form(event) => Some(Taken { automation: automation(event) }),
+        Call(CallEvent::BookedElsewhere(_)) => None,
         Call(_) => Some(Taken { automation: None }),
         Operation(event) => event.sync().map(|_| Taken { automation: None }),
         Payment(_) | Deal(_) | Consent(_) => None,

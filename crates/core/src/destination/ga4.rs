@@ -35,6 +35,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Final,
     replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: Some(TAKEN_H) },
     person_pause_s: None,
+    keyed_by_email: false,
     follows_bookings: false,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
@@ -76,7 +77,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
                 Some(call("call_canceled", vec![("canceled_by", by.into())]))
             }
             CallEvent::Missed(_) if event.is_lost_call() => Some(call("call_no_show", vec![])),
-            CallEvent::Canceled(_) | CallEvent::Missed(_) => None,
+            CallEvent::Canceled(_) | CallEvent::Missed(_) | CallEvent::BookedElsewhere(_) => None,
         },
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
     }

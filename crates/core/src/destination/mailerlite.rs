@@ -18,7 +18,7 @@ use crate::contact::consent::Purpose;
 use crate::defaults;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{EventData, FormEvent};
+use crate::event::{CallEvent, EventData, FormEvent};
 use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 
@@ -37,6 +37,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
+    keyed_by_email: true,
     follows_bookings: false,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
@@ -54,6 +55,7 @@ fn taken(event: &EventData) -> Vec<Planned> {
 
     match event {
         Form(event) => taken_of_form(event),
+        Call(CallEvent::BookedElsewhere(_)) => Vec::new(),
         Call(_) => vec![(&PROFILE).into()],
         Operation(event) if event.sync().is_some() => vec![(&PROFILE).into()],
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
@@ -117,9 +119,14 @@ impl MailerLite {
                 fields.insert(name, value);
             }
         };
-        put("name", text(latest.name.as_ref()));
-        put("phone", latest.phone.as_ref().map(|phone| phone.as_str().to_owned()));
-        put("lead_id", Some(lead.id.to_string()));
+        // Anybody can make a further lead of an e-mail; only the oldest says who its owner is.
+        let is_oldest = context.oldest.is_none_or(|oldest| oldest == lead.id);
+        if is_oldest {
+            put("name", text(latest.name.as_ref()));
+            put("phone", latest.phone.as_ref().map(|phone| phone.as_str().to_owned()));
+            put("lead_id", Some(lead.id.to_string()));
+            put("booking_url", lead.booking_field());
+        }
         put("amanda_score", latest.amanda_score.as_ref().map(|score| score.total.to_string()));
         put("business_type", text(latest.business_type.as_ref()));
         put("traffic_source", text(latest.traffic_source.as_ref()));
@@ -128,7 +135,6 @@ impl MailerLite {
         put("questionnaire_completed", lead.facts.questionnaire_at.map(|_| "yes".to_owned()));
         let readiness = latest.readiness_score.as_ref();
         put("transformation_score", readiness.map(|score| score.total.to_string()));
-        put("booking_url", lead.booking_field());
         let booking = booking::current(context.bookings);
         // The date of a withdrawn booking is emptied, so that no automation counts back from it.
         put(
@@ -142,7 +148,7 @@ impl MailerLite {
         if context.slot == &QUESTIONNAIRE {
             let mut url = endpoint(&self.site, &[defaults::QUESTIONNAIRE_PAGE]);
             url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
-            put("questionnaire_url", Some(url.to_string()));
+            put("questionnaire_url", is_oldest.then(|| url.to_string()));
             let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             put("questionnaire_deadline", Some(local_time(deadline)));
         }

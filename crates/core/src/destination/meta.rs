@@ -39,6 +39,7 @@ pub(super) static DESTINATION: Destination = Destination {
         too_old_h: Some(TAKEN_H),
     },
     person_pause_s: None,
+    keyed_by_email: false,
     follows_bookings: false,
     requests_per_minute: None,
     base_url_variable: "META_BASE_URL",

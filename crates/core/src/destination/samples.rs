@@ -6,20 +6,21 @@ use serde_json::{Value, json};
 
 use super::{Adapter, Context, Step};
 use crate::booking::link::booking_link;
-use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, StatusChange};
-use crate::contact::Email;
+use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, Recipient, StatusChange};
 use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
+use crate::contact::{Email, Phone};
 use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
-    Attendance, CallBooked, CallCanceled, CallEvent, CallMissed, DeliveryReplayed, DeliverySettled,
-    Event, EventData, FormEvent, Invitee, LeadSubmitted, Operator, QuestionnaireCompleted,
-    SequenceRequested, SequenceWithdrawn, SyncRequested, Verdict, Withdrawal,
+    Attendance, BookedElsewhere, CallBooked, CallCanceled, CallEvent, CallMissed, DeliveryReplayed,
+    DeliverySettled, Event, EventData, FormEvent, Invitee, LeadSubmitted, Operator,
+    QuestionnaireCompleted, SequenceRequested, SequenceWithdrawn, SyncRequested, Verdict,
+    Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::id::{DeliveryId, LeadId};
-use crate::lead::{Lead, LeadChanges};
+use crate::lead::{Authority, Lead, LeadChanges};
 use crate::pii::Text;
 use crate::score::amanda;
 use crate::score::readiness;
@@ -91,7 +92,11 @@ pub(super) fn qualified() -> Lead {
     let EventData::Form(FormEvent::QuestionnaireCompleted(completed)) = questionnaire().data else {
         unreachable!()
     };
-    let changes = LeadChanges::of_questionnaire(&completed, time("2026-11-21T12:00:00.000Z"));
+    let changes = LeadChanges::of_questionnaire(
+        &completed,
+        Authority::Capability,
+        time("2026-11-21T12:00:00.000Z"),
+    );
     let mut lead = lead();
     lead.latest.readiness_score = changes.latest.readiness_score;
     lead.latest.responses = changes.latest.responses;
@@ -119,7 +124,12 @@ pub(crate) fn booked() -> Event {
         phone: None,
     };
     let booked_at = time("2026-11-21T11:59:58.000Z");
-    let data = CallBooked { call, invitee, booked_at, instead_of: None };
+    let recipient = Recipient::Number {
+        phone: Phone::parse("11 98765-4321").unwrap(),
+        name: Some(Text::from("Ana Exemplo")),
+    };
+    let data =
+        CallBooked { call, invitee, booked_at, instead_of: None, recipient: Some(recipient) };
     event(data, "calendly:invitee-1")
 }
 
@@ -150,7 +160,13 @@ pub(super) fn bookings(events: &[&Event]) -> Vec<Booking> {
     for change in events.iter().flat_map(|event| event.data.bookings()) {
         let index = left.iter().position(|known| known.id == change.id).unwrap_or_else(|| {
             let status = BookingStatus::Booked;
-            left.push(Booking { id: change.id, status, call: None, booked_at: None });
+            left.push(Booking {
+                id: change.id,
+                status,
+                call: None,
+                booked_at: None,
+                recipient: None,
+            });
             left.len() - 1
         });
         let booking = &mut left[index];
@@ -192,7 +208,9 @@ pub(crate) fn every_event() -> Vec<EventData> {
         moved.into(),
         canceled().data,
         missed(Attendance::Missed).data,
-        SequenceRequested { call: booking.call.clone() }.into(),
+        BookedElsewhere { booking: booking.call.booking.clone() }.into(),
+        SequenceRequested { call: booking.call.clone(), recipient: booking.recipient.clone() }
+            .into(),
         SequenceWithdrawn { booking: booking.call.booking }.into(),
         sync("crm").data,
         DeliveryReplayed {
@@ -221,7 +239,7 @@ pub(super) fn lead() -> Lead {
         unreachable!()
     };
     let at = time("2026-11-21T12:00:00.000Z");
-    let changes = LeadChanges::of_submission(&submission, at);
+    let changes = LeadChanges::of_submission(&submission, Authority::Capability, None, at);
     let mut consents: Consents =
         ConsentChanges::of_form(None, &[Purpose::Analytics, Purpose::MarketingEmail], at).if_absent;
     consents.set(Purpose::Ads, Grant { decision: Decision::Denied, at, how: How::Explicit });
@@ -266,7 +284,15 @@ pub(super) fn conversation_with(
     let registered = super::find(destination).unwrap();
     let delivery = Delivery::planned(event, destination, slot);
     let slot = registered.slot(slot).unwrap();
-    let context = Context { lead, revocations: &[], event, bookings, delivery: &delivery, slot };
+    let context = Context {
+        lead,
+        revocations: &[],
+        event,
+        bookings,
+        delivery: &delivery,
+        slot,
+        oldest: None,
+    };
     let mut shown = String::new();
     for count in 0..=responses.len() {
         match adapter.next(&context, &responses[..count]) {

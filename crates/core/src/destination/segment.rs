@@ -30,6 +30,7 @@ pub(super) static DESTINATION: Destination = Destination {
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
+    keyed_by_email: false,
     follows_bookings: false,
     requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",
@@ -62,7 +63,7 @@ fn taken(event: &EventData) -> Option<Taken> {
                 let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
                 Some(Taken { name: "Call No-Show", properties, visit: None })
             }
-            CallEvent::Canceled(_) | CallEvent::Missed(_) => None,
+            CallEvent::Canceled(_) | CallEvent::Missed(_) | CallEvent::BookedElsewhere(_) => None,
         },
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
     }

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Step, graph};
-use crate::booking::{Call, Place};
+use crate::booking::{Call, Place, Recipient};
 use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE, TEMPLATE_LANGUAGE};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
@@ -36,6 +36,7 @@ pub(super) static DESTINATION: Destination = Destination {
     replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: None },
     // The pair rate limit (error 131056) allows about one message in 6 s to one number.
     person_pause_s: Some(6),
+    keyed_by_email: false,
     follows_bookings: true,
     requests_per_minute: None,
     base_url_variable: "WHATSAPP_BASE_URL",
@@ -189,8 +190,16 @@ impl Adapter for WhatsApp {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
         let call = booked.unwrap_or(taken.call);
-        let Some(phone) = &context.lead.latest.phone else {
-            return Step::Done(Outcome::Skipped(Reason::NoPhone));
+        let (phone, name) = match taken.recipient {
+            Some(Recipient::Number { phone, name }) => (phone, name.as_ref()),
+            Some(Recipient::Nobody { why }) => {
+                return Step::Done(Outcome::Skipped(Reason::NoNumber(*why)));
+            }
+            // An event that was kept before the recipient was decided at planning.
+            None => match &context.lead.latest.phone {
+                Some(phone) => (phone, context.lead.latest.name.as_ref().or(taken.invitee)),
+                None => return Step::Done(Outcome::Skipped(Reason::NoPhone)),
+            },
         };
         let (link, so_far) = match (self.link_request(context, message, call), so_far) {
             (Some(request), []) => return Step::send(request),
@@ -200,7 +209,7 @@ impl Adapter for WhatsApp {
         if let Some(response) = so_far.first() {
             return Step::Done(judged(response));
         }
-        let name = name(context, taken.invitee);
+        let name = greeted(name);
         let parameters = self.parameters(context, (message, call), name, link);
         self.send(context, message, phone.as_str(), &parameters)
     }
@@ -214,11 +223,9 @@ fn join_url(response: &Response) -> Option<String> {
     (response.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
 }
 
-/// How to address the person: by the lead's name, else by the invitee's, else by a greeting that
-/// needs none.
-fn name(context: &Context<'_>, invitee: Option<&Text>) -> String {
-    let names = [context.lead.latest.name.as_ref(), invitee];
-    let given = names.into_iter().flatten().find_map(|name| parameter(name.expose()));
+/// How to address the person: by their name, else by a greeting that needs none.
+fn greeted(name: Option<&Text>) -> String {
+    let given = name.and_then(|name| parameter(name.expose()));
     given.unwrap_or_else(|| NAME_WHEN_UNKNOWN.to_owned())
 }
 
@@ -236,6 +243,8 @@ mod tests {
 
     use super::super::samples::{adapter, booked, conversation, lead, response};
     use super::*;
+    use crate::booking::NoNumber;
+    use crate::contact::Phone;
     use crate::event::{CallEvent, Event, EventData};
 
     const VARIABLES: [(&str, &str); 2] =
@@ -317,21 +326,44 @@ mod tests {
     }
 
     #[test]
-    fn a_person_without_a_phone_is_skipped_and_one_without_a_name_is_greeted() {
+    fn a_message_goes_to_the_recipient_that_was_decided_whatever_the_lead_says_now() {
         let mut person = lead();
-        person.latest.name = Some(Text::from(" \n\t "));
-        let show = |event: &Event, person: &crate::lead::Lead| {
-            conversation(&*whatsapp(&[]), ("whatsapp", "welcome"), event, person, &[])
+        person.latest.name = Some(Text::from("Outra Pessoa"));
+        person.latest.phone = Some(Phone::parse("21 99999-0000").unwrap());
+        let show = |recipient: Option<Recipient>, person: &crate::lead::Lead| {
+            let mut event = booked();
+            let EventData::Call(CallEvent::Booked(call)) = &mut event.data else { unreachable!() };
+            call.recipient = recipient;
+            conversation(&*whatsapp(&[]), ("whatsapp", "welcome"), &event, person, &[])
         };
-        assert!(show(&booked(), &person).contains("\"Ana do Convite\""));
+        let to = |name: &str| {
+            let phone = Phone::parse("11 98765-4321").unwrap();
+            Some(Recipient::Number { phone, name: Some(Text::from(name)) })
+        };
+        let shown = show(to("Ana\n\tMaria    de   Souza "), &person);
+        assert!(
+            shown.contains("\"Ana Maria de Souza\"") && shown.contains("5511987654321"),
+            "{shown}"
+        );
+        assert!(show(to(" \n\t "), &person).contains("\"tudo bem\""));
+        for why in NoNumber::ALL {
+            let shown = show(Some(Recipient::Nobody { why }), &person);
+            assert_eq!(shown, format!("=> skipped no_number_{}", why.name()));
+        }
+    }
+
+    #[test]
+    fn an_event_that_was_kept_before_recipients_were_decided_goes_to_the_lead() {
+        let mut person = lead();
         let mut event = booked();
         let EventData::Call(CallEvent::Booked(call)) = &mut event.data else { unreachable!() };
-        call.invitee.name = None;
-        assert!(show(&event, &person).contains("\"tudo bem\""));
-        person.latest.name = Some(Text::from("Ana\n\tMaria    de   Souza "));
-        assert!(show(&event, &person).contains("\"Ana Maria de Souza\""));
+        call.recipient = None;
+        let show = |person: &crate::lead::Lead| {
+            conversation(&*whatsapp(&[]), ("whatsapp", "welcome"), &event, person, &[])
+        };
+        assert!(show(&person).contains("5511987654321"));
         person.latest.phone = None;
-        assert_eq!(show(&event, &person), "=> skipped no_phone");
+        assert_eq!(show(&person), "=> skipped no_phone");
     }
 
     #[test]

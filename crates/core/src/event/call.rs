@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
-use crate::booking::{BookingChange, BookingId, BookingStatus, Call, StatusChange};
+use crate::booking::{BookingChange, BookingId, BookingStatus, Call, Recipient, StatusChange};
 use crate::contact::{Email, Phone};
 use crate::pii::{self, Text};
 
@@ -17,6 +17,8 @@ event_group! {
         "call_canceled" => Canceled(CallCanceled),
         /// The person did not come to a call, or a report of that was taken back.
         "call_missed" => Missed(CallMissed),
+        /// A booking carried this lead's public id, but its e-mail is another one's.
+        "call_booked_elsewhere" => BookedElsewhere(BookedElsewhere),
     }
 }
 
@@ -25,7 +27,7 @@ impl CallEvent {
     pub fn booked(&self) -> Option<&CallBooked> {
         match self {
             Self::Booked(booked) => Some(booked),
-            Self::Canceled(_) | Self::Missed(_) => None,
+            Self::Canceled(_) | Self::Missed(_) | Self::BookedElsewhere(_) => None,
         }
     }
 
@@ -33,7 +35,7 @@ impl CallEvent {
     /// and not for a no-show that was taken back.
     pub const fn is_lost_call(&self) -> bool {
         match self {
-            Self::Booked(_) => false,
+            Self::Booked(_) | Self::BookedElsewhere(_) => false,
             Self::Canceled(canceled) => matches!(canceled.withdrawal, Withdrawal::Canceled),
             Self::Missed(missed) => matches!(missed.attendance, Attendance::Missed),
         }
@@ -47,12 +49,14 @@ impl CallEvent {
                     id: id.clone(),
                     call: None,
                     booked_at: None,
+                    recipient: None,
                     status: StatusChange::Set(BookingStatus::Rescheduled),
                 });
                 let new = BookingChange {
                     id: booked.call.booking.clone(),
                     call: Some(booked.call.clone()),
                     booked_at: Some(booked.booked_at),
+                    recipient: booked.recipient.clone(),
                     status: StatusChange::BookedIfNew,
                 };
                 replaced.chain([new]).collect()
@@ -61,15 +65,18 @@ impl CallEvent {
                 id: canceled.call.booking.clone(),
                 call: Some(canceled.call.clone()),
                 booked_at: Some(canceled.booked_at),
+                recipient: None,
                 status: StatusChange::Set(match canceled.withdrawal {
                     Withdrawal::Canceled => BookingStatus::Canceled,
                     Withdrawal::Rescheduled => BookingStatus::Rescheduled,
                 }),
             }],
+            Self::BookedElsewhere(_) => Vec::new(),
             Self::Missed(missed) => vec![BookingChange {
                 id: missed.booking.clone(),
                 call: None,
                 booked_at: None,
+                recipient: None,
                 status: StatusChange::Set(match missed.attendance {
                     Attendance::Missed => BookingStatus::NoShow,
                     Attendance::MissedTakenBack => BookingStatus::Booked,
@@ -105,6 +112,9 @@ pub struct CallBooked {
     /// The booking that this one replaces, if the person moved their call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<BookingId>,
+    /// To whom the messages about it go. `None` in events that were kept before this was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<Recipient>,
 }
 
 impl CallBooked {
@@ -117,6 +127,14 @@ impl CallBooked {
     pub fn days_ahead(&self) -> i64 {
         self.call.starts_at.duration_since(self.booked_at).as_hours().max(0) / 24
     }
+}
+
+/// A booking that came through a link with this lead's id, which anybody can learn, for another
+/// e-mail. It belongs to the lead of that e-mail; here only this note is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookedElsewhere {
+    /// The booking.
+    pub booking: BookingId,
 }
 
 /// Why a booking was withdrawn.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
-use crate::booking::{BookingChange, BookingId, BookingStatus, Call, StatusChange};
+use crate::booking::{BookingChange, BookingId, BookingStatus, Call, Recipient, StatusChange};
 use crate::id::DeliveryId;
 
 event_group! {
@@ -52,12 +52,14 @@ impl OperationEvent {
                 id: requested.call.booking.clone(),
                 call: Some(requested.call.clone()),
                 booked_at: None,
+                recipient: requested.recipient.clone(),
                 status: StatusChange::BookedIfNew,
             }],
             Self::SequenceWithdrawn(withdrawn) => vec![BookingChange {
                 id: withdrawn.booking.clone(),
                 call: None,
                 booked_at: None,
+                recipient: None,
                 status: StatusChange::Set(BookingStatus::Canceled),
             }],
             Self::SyncRequested(_) | Self::DeliveryReplayed(_) | Self::DeliverySettled(_) => {
@@ -72,6 +74,9 @@ impl OperationEvent {
 pub struct SequenceRequested {
     /// The call, as the caller described it.
     pub call: Call,
+    /// To whom the messages go. `None` in events that were kept before this was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<Recipient>,
 }
 
 /// A request to send no more messages about a call.

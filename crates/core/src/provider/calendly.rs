@@ -101,7 +101,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
         Topic::Created => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
             let call = call(payload, booking)?;
-            CallBooked { call, invitee, booked_at, instead_of }.into()
+            CallBooked { call, invitee, booked_at, instead_of, recipient: None }.into()
         }
         Topic::Canceled => {
             let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;

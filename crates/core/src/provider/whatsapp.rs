@@ -26,6 +26,8 @@ pub const NAME: &str = "whatsapp";
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 /// The texts with which a person opts out.
 const OPT_OUTS: [&str; 3] = ["parar", "sair", "stop"];
+/// The texts with which a person takes an opt-out back.
+const OPT_INS: [&str; 3] = ["voltar", "start", "iniciar"];
 /// The maximum length of a handshake's challenge, in bytes. Meta's challenges are short numbers.
 const CHALLENGE_BYTES_MAX: usize = 200;
 
@@ -96,6 +98,15 @@ pub struct StatusUpdate {
     pub person: Person,
 }
 
+/// A word with which a person decides about messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// No more messages.
+    OptOut,
+    /// Messages again, after an opt-out.
+    OptIn,
+}
+
 /// A message that a person wrote to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inbound {
@@ -103,8 +114,8 @@ pub struct Inbound {
     pub person: Person,
     /// When it was sent, by WhatsApp's clock.
     pub at: Option<Timestamp>,
-    /// Whether the message is an opt-out.
-    pub opts_out: bool,
+    /// What the message asks of us, where it is nothing but one of our words.
+    pub word: Option<Word>,
 }
 
 /// The content of one webhook.
@@ -164,8 +175,11 @@ impl Updates {
         for message in self.list(value, "messages") {
             if message.is_object() {
                 let person = person(message, "from", "from_user_id").completed(&contacts);
-                let opts_out = texts(message).any(is_opt_out);
-                self.inbound.push(Inbound { person, at: time(message), opts_out });
+                // Of two words in one message the opt-out counts.
+                let words: Vec<Word> = texts(message).filter_map(word).collect();
+                let opt_out = words.iter().find(|word| **word == Word::OptOut);
+                let word = opt_out.or_else(|| words.first()).copied();
+                self.inbound.push(Inbound { person, at: time(message), word });
             } else {
                 self.unreadable += 1;
             }
@@ -248,12 +262,12 @@ fn texts(message: &Value) -> impl Iterator<Item = &str> {
     pointers.into_iter().filter_map(|pointer| message.pointer(pointer)?.as_str())
 }
 
-/// Whether a text is nothing but one of the [`OPT_OUTS`]. Letter case, accents and punctuation are
-/// ignored.
-fn is_opt_out(text: &str) -> bool {
+/// The word that a text consists of. Letter case, accents and punctuation are ignored.
+fn word(text: &str) -> Option<Word> {
     let is_kept = |c: &char| c.is_alphanumeric() || c.is_whitespace();
     let words: String = plain(text).chars().filter(is_kept).collect();
-    OPT_OUTS.contains(&words.trim())
+    let is_in = |list: &[&str]| list.contains(&words.trim());
+    if is_in(&OPT_OUTS) { Some(Word::OptOut) } else { is_in(&OPT_INS).then_some(Word::OptIn) }
 }
 
 #[cfg(test)]
@@ -393,12 +407,15 @@ mod tests {
         for text in
             ["PARAR", "parar", " Parar! ", "*SAIR*", "sair.", "Stop\n", "P\u{e1}rar", "sai\u{301}r"]
         {
-            assert!(is_opt_out(text), "{text:?}");
+            assert_eq!(word(text), Some(Word::OptOut), "{text:?}");
         }
         for text in
             ["", "não parar", "parar por favor?", "para", "stopped", "sair daqui", "s a i r"]
         {
-            assert!(!is_opt_out(text), "{text:?}");
+            assert_eq!(word(text), None, "{text:?}");
+        }
+        for text in ["VOLTAR", "start", " Iniciar! "] {
+            assert_eq!(word(text), Some(Word::OptIn), "{text:?}");
         }
         for message in [
             json!({"type": "text", "text": {"body": "Sair"}}),
@@ -407,7 +424,8 @@ mod tests {
             json!({"type": "interactive", "interactive": {"button_reply": {"title": "PARAR"}}}),
             json!({"type": "interactive", "interactive": {"list_reply": {"id": "stop"}}}),
         ] {
-            assert!(webhook(&json!({"messages": [message]})).inbound[0].opts_out, "{message}");
+            let read = webhook(&json!({"messages": [message]}));
+            assert_eq!(read.inbound[0].word, Some(Word::OptOut), "{message}");
         }
     }
 

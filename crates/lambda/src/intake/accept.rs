@@ -43,6 +43,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) receipt: &'a Receipt,
     /// The lead's e-mail and phone that are new with this request.
     pub(crate) aliases: AliasDigests,
+    /// A note on another lead, which has no deliveries.
+    pub(crate) beside: Option<Event>,
     /// Other aliases of the lead: kind and digest.
     pub(crate) other_aliases: Vec<(&'static str, Digest)>,
     /// The lead's e-mail and phone after this request, by which deliveries find revocations.
@@ -95,7 +97,9 @@ impl App {
                 | Accepted::Duplicate(_)
                 | Accepted::KeyReused
                 | Accepted::OtherEmail
-                | Accepted::NoSuchLead) => return Ok(accepted),
+                | Accepted::NoSuchLead
+                | Accepted::Exists(_)
+                | Accepted::TooManyNewLeads) => return Ok(accepted),
             }
         }
         Ok(Accepted::Overtaken)
@@ -121,6 +125,7 @@ impl App {
             aliases: &incoming.aliases,
             other_aliases: &incoming.other_aliases,
             bookings: calls.bookings,
+            beside: incoming.beside.as_ref(),
             deliveries: &deliveries,
             withdrawn: &calls.withdrawn,
         };

@@ -16,7 +16,7 @@ use funil_core::form::FieldErrors;
 use funil_core::form::Honeypot;
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{EventId, LeadId};
-use funil_core::lead::LeadChanges;
+use funil_core::lead::{Authority, LeadChanges};
 use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_core::settings::Settings;
 use funil_core::site::IntakeConfig;
@@ -49,7 +49,7 @@ pub(crate) trait Form: Send + Sync + 'static {
     /// The function's name.
     const NAME: &'static str;
     /// A valid submission with what is computed from it.
-    type Content: Send + Sync;
+    type Content: Clone + Clone + Send + Sync;
 
     /// What all forms work with.
     fn intake(&self) -> &Intake;
@@ -59,8 +59,15 @@ pub(crate) trait Form: Send + Sync + 'static {
     fn person(content: &Self::Content) -> (&Email, Option<&Phone>);
     /// What makes two submissions the same one.
     fn fingerprint(content: &Self::Content) -> String;
-    /// The response to a submission under the lead id that it asks for; a robot gets it too.
+    /// The response to a submission under the lead id that it asks for.
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
+    /// What a robot's submission looks like to it: its response says nothing about anybody.
+    fn robot_content(&self, content: &Self::Content) -> Self::Content;
+    /// Whether a submission that is not a robot's would be kept, and not be of nobody known.
+    fn knows(
+        &self,
+        submission: &Submission<Self::Content>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Keeps the submission with [`Intake::accept`], and returns the response.
     fn keep(
         &self,
@@ -76,6 +83,7 @@ pub(crate) struct Intake {
 }
 
 /// A valid submission and what is known of its request.
+#[derive(Clone)]
 pub(crate) struct Submission<C> {
     pub(crate) content: C,
     pub(crate) now: Timestamp,
@@ -93,6 +101,8 @@ pub(crate) struct Effect<'a> {
     /// The id that the caller gave, where it belongs to another e-mail.
     pub(crate) supplied_lead_id: Option<LeadId>,
     pub(crate) lead: LeadWrite,
+    /// What gives the form the right to change the lead.
+    pub(crate) authority: Authority,
     pub(crate) data: EventData,
     pub(crate) changes: LeadChanges,
     /// The consent object of the form, where it had one.
@@ -155,8 +165,13 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         Submission::new::<F>(intake, request, content, key.as_ref(), encoding, caller, now);
     let (accepted, response) = match Honeypot::of(&body) {
         Honeypot::Empty => form.keep(&submission).await?,
+        Honeypot::Filled if !form.knows(&submission).await? => {
+            return Err(Problem::NoSuchLead);
+        }
         Honeypot::Filled => {
-            intake.quarantine(&submission, form.response(&submission), request).await?
+            let content = form.robot_content(&submission.content);
+            let response = form.response(&Submission { content, ..submission.clone() });
+            intake.quarantine(&submission, response, request).await?
         }
     };
     match accepted {
@@ -176,9 +191,10 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         Accepted::KeyReused => Err(Problem::KeyReused),
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
         // A form withdraws nothing, and one that makes leads takes an id that is free.
-        Accepted::OtherEmail | Accepted::Overtaken => {
-            Err(StoreError::Conflict { what: "lead" }.into())
-        }
+        Accepted::OtherEmail
+        | Accepted::Overtaken
+        | Accepted::Exists(_)
+        | Accepted::TooManyNewLeads => Err(StoreError::Conflict { what: "lead" }.into()),
     }
 }
 
@@ -254,11 +270,21 @@ impl Intake {
             },
             lead: effect.lead,
             changes: effect.changes,
-            consent: ConsentChanges::of_form(effect.consent, effect.consent_when_absent, now),
+            consent: match effect.authority {
+                Authority::Capability | Authority::FirstWord => {
+                    ConsentChanges::of_form(effect.consent, effect.consent_when_absent, now)
+                }
+                Authority::LaterWord => ConsentChanges::of_contract(now),
+            },
             explicit_consent: effect.consent,
             evidence: submission.evidence.clone(),
             receipt: &receipt,
-            aliases: submission.aliases.clone(),
+            aliases: match effect.authority {
+                Authority::Capability | Authority::FirstWord => submission.aliases.clone(),
+                // Whose number it is, is not known.
+                Authority::LaterWord => AliasDigests { phone: None, ..submission.aliases.clone() },
+            },
+            beside: None,
             other_aliases: Vec::new(),
             person: submission.aliases.clone(),
         };

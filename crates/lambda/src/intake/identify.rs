@@ -18,7 +18,8 @@ pub(crate) struct Hints<'a> {
     /// they count: a booking stays with the lead it first came to, and one that replaces another
     /// with that one's lead.
     pub(crate) objects: &'a [(&'static str, Digest)],
-    /// The lead ids that the request carries, in the order in which they count.
+    /// The lead ids that the request carries, in the order in which they count. An id that is derived
+    /// from an e-mail counts only with that e-mail, because anybody can learn it.
     pub(crate) lead_ids: &'a [LeadId],
     /// The e-mail of the person, as the provider knows it.
     pub(crate) email: Option<&'a Email>,
@@ -39,6 +40,8 @@ pub(crate) struct Identified {
     /// The objects that belong to no other lead. The two bookings of a move may have come to
     /// different leads, if their updates arrived at once; each then stays with its own.
     pub(crate) objects: Vec<(&'static str, Digest)>,
+    /// A lead whose derived id the request carried with another e-mail.
+    pub(crate) elsewhere: Option<LeadId>,
 }
 
 impl App {
@@ -55,7 +58,11 @@ impl App {
         for (kind, digest) in hints.objects {
             of_objects.push(self.store.leads_of((*kind, digest)).await?);
         }
-        let mut identified = match self.find(hints, &of_objects).await? {
+        let hash = &self.config.hash_key;
+        let own = hints.email.map(|email| LeadId::from_email(hash, email));
+        let (usable, foreign): (Vec<LeadId>, Vec<LeadId>) =
+            hints.lead_ids.iter().partition(|id| !id.is_derived() || own == Some(**id));
+        let mut identified = match self.find(hints, &of_objects, &usable).await? {
             Some(lead) => self.known(&lead, changes),
             None => match hints.email {
                 Some(email) => self.new_lead(email, hints.source, changes),
@@ -67,6 +74,9 @@ impl App {
                 identified.objects.push(object.clone());
             }
         }
+        let known = self.store.known_leads(&foreign).await?;
+        identified.elsewhere =
+            known.first().map(|lead| lead.id).filter(|lead| *lead != identified.id);
         Ok(Some(identified))
     }
 
@@ -74,9 +84,10 @@ impl App {
         &self,
         hints: &Hints<'_>,
         of_objects: &[Vec<LeadId>],
+        carried: &[LeadId],
     ) -> Result<Option<Lead>, StoreError> {
         let mut ids = of_objects.concat();
-        ids.extend(hints.lead_ids);
+        ids.extend(carried);
         if let Some(lead) = self.store.known_leads(&ids).await?.into_iter().next() {
             return Ok(Some(lead));
         }
@@ -99,6 +110,7 @@ impl App {
             aliases,
             person,
             objects: Vec::new(),
+            elsewhere: None,
         }
     }
 
@@ -122,6 +134,7 @@ impl App {
             person: aliases.clone(),
             aliases,
             objects: Vec::new(),
+            elsewhere: None,
         }
     }
 }

@@ -168,7 +168,12 @@ fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRe
         }
         // Nothing is kept, and the provider sends it again: by then the lead is what it is, and a
         // message that a worker held is settled.
-        Accepted::Overtaken | Accepted::NoSuchLead | Accepted::OtherEmail | Accepted::KeyReused => {
+        Accepted::Overtaken
+        | Accepted::NoSuchLead
+        | Accepted::OtherEmail
+        | Accepted::KeyReused
+        | Accepted::Exists(_)
+        | Accepted::TooManyNewLeads => {
             tracing::warn!(
                 function = W::NAME,
                 "others wrote to the same lead at the same time; {} responds 503",

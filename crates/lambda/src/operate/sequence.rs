@@ -4,7 +4,8 @@
 //! Owns what a body may say and what a duplicate means. Must not know how a message is made or
 //! sent.
 
-use funil_core::booking::{BookingId, Call, Place};
+use funil_core::booking::{BookingId, Call, Place, Recipient};
+use funil_core::contact::Phone;
 use funil_core::contact::consent::ConsentChanges;
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::{Event, EventData, SequenceRequested, SequenceWithdrawn};
@@ -71,11 +72,12 @@ fn web_address(text: &str) -> Option<Text> {
     (text.len() <= URL_CHARS_MAX).then(|| Text::new(url.into()))
 }
 
-/// Reads `{leadId, startTime, bookingId?, timeZone?, joinUrl?, endTime?}`.
-fn read(body: &Value) -> Result<(LeadId, Call), Problem> {
+/// Reads `{leadId, startTime, bookingId?, timeZone?, joinUrl?, endTime?, phone?}`. With `phone` an
+/// operator confirms the number that the messages go to.
+fn read(body: &Value) -> Result<(LeadId, Call, Option<Phone>), Problem> {
     let time = |text: &str| text.parse::<Timestamp>().ok();
     let mut fields = Fields::of(body);
-    fields.only(&["leadId", "startTime", "bookingId", "timeZone", "joinUrl", "endTime"]);
+    fields.only(&["leadId", "startTime", "bookingId", "timeZone", "joinUrl", "endTime", "phone"]);
     let lead_id = lead_id(&mut fields);
     let starts_at = fields.parsed("startTime", Fault::Time, time);
     let starts_at = required(&mut fields, "startTime", starts_at);
@@ -85,6 +87,7 @@ fn read(body: &Value) -> Result<(LeadId, Call), Problem> {
     });
     let link = fields.parsed("joinUrl", Fault::Url, web_address);
     let booking = booking_id(&mut fields);
+    let phone = fields.phone("phone");
     let read = lead_id.zip(starts_at).map(|(lead_id, starts_at)| {
         let named = || {
             let digest = sha256_hex(format!("{lead_id}\n{starts_at}").as_bytes());
@@ -105,7 +108,7 @@ fn read(body: &Value) -> Result<(LeadId, Call), Problem> {
             cancel_url: None,
             reschedule_url: None,
         };
-        Some((lead_id, call))
+        Some((lead_id, call, phone))
     });
     fields.finish(call).map_err(Problem::Fields)
 }
@@ -116,7 +119,7 @@ pub(crate) async fn request(
     destination: &Destination,
     body: &Value,
 ) -> Result<Sequence, Problem> {
-    let (lead_id, call) = read(body)?;
+    let (lead_id, call, phone) = read(body)?;
     let now = app.platform.clock.now();
     let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     let known = app.store.booking(lead_id, &call.booking).await?;
@@ -125,10 +128,20 @@ pub(crate) async fn request(
         return Err(Problem::BookingKnown);
     }
     let booking = call.booking.clone();
-    let data = SequenceRequested { call: call.clone() }.into();
+    let recipient = match phone {
+        Some(phone) => Recipient::Number { phone, name: lead.latest.name.clone() },
+        None => app.agreed_recipient(lead_id).await?,
+    };
+    let mut person = AliasDigests::of(&lead.latest, &app.config.hash_key);
+    person.phone = match &recipient {
+        Recipient::Number { phone, .. } => {
+            Some(app.config.hash_key.digest("phone", &phone.alias_text()))
+        }
+        Recipient::Nobody { .. } => None,
+    };
+    let data = SequenceRequested { call: call.clone(), recipient: Some(recipient) }.into();
     let name = format!("{lead_id}:{booking}");
     let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
-    let person = AliasDigests::of(&lead.latest, &app.config.hash_key);
     let mut planned = plan(&event, &app.config.destinations, None, &person);
     // Nobody is sent a message about a withdrawn call, so the response must not list one.
     planned.retain(|_| !is_withdrawn);
@@ -170,7 +183,9 @@ pub(crate) async fn request(
         }
         Accepted::KeyReused => Err(Problem::BookingKnown),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
-        Accepted::Overtaken => Err(Problem::Unavailable),
+        Accepted::Overtaken | Accepted::Exists(_) | Accepted::TooManyNewLeads => {
+            Err(Problem::Unavailable)
+        }
     }
 }
 
@@ -223,7 +238,10 @@ async fn withdraw_one(
     match accept(app, destination, event, &receipt, &person, now).await? {
         Accepted::Kept | Accepted::Duplicate(_) => Ok(()),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
-        Accepted::Overtaken | Accepted::KeyReused => Err(Problem::Unavailable),
+        Accepted::Overtaken
+        | Accepted::KeyReused
+        | Accepted::Exists(_)
+        | Accepted::TooManyNewLeads => Err(Problem::Unavailable),
     }
 }
 
@@ -252,6 +270,7 @@ async fn accept(
         },
         receipt,
         aliases: AliasDigests::default(),
+        beside: None,
         other_aliases: Vec::new(),
         person: person.clone(),
     };

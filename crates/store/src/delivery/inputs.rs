@@ -3,11 +3,13 @@
 use funil_core::booking::Booking;
 use funil_core::contact::consent::Revocations;
 use funil_core::delivery::Delivery;
+use funil_core::destination::Destination;
 use funil_core::event::Event;
+use funil_core::id::LeadId;
 use funil_core::lead::Lead;
 
 use crate::Store;
-use crate::lead::booking;
+use crate::lead::{booking, person};
 use crate::table::error::StoreError;
 use crate::table::{item, key};
 
@@ -39,6 +41,8 @@ pub struct DeliveryInputs {
     pub revocations: Vec<Revocations>,
     /// The booking that the delivery is about; missing where it is about none.
     pub booking: Found<Booking>,
+    /// The oldest lead of the e-mail, for a destination that is keyed by it.
+    pub oldest: Option<LeadId>,
     /// All bookings of the lead, for a delivery that is about none in particular.
     pub bookings: Vec<Booking>,
 }
@@ -46,7 +50,11 @@ pub struct DeliveryInputs {
 impl Store {
     /// Everything that a delivery is built from, in one consistent read; a second one for the
     /// bookings of a lead that booked.
-    pub async fn delivery_inputs(&self, delivery: &Delivery) -> Result<DeliveryInputs, StoreError> {
+    pub async fn delivery_inputs(
+        &self,
+        delivery: &Delivery,
+        destination: &Destination,
+    ) -> Result<DeliveryInputs, StoreError> {
         let lead_pk = key::lead(delivery.lead_id);
         let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
         let mut wanted = vec![
@@ -59,6 +67,11 @@ impl Store {
                 wanted.push(item::keys(key::alias(kind, digest), key::CONSENT));
             }
         }
+        if let Some(email) = &delivery.email_digest
+            && destination.keyed_by_email
+        {
+            wanted.push(person::keys(email));
+        }
         if let Some(id) = &delivery.booking {
             wanted.push(item::keys(lead_pk, key::booking(id)));
         }
@@ -67,12 +80,14 @@ impl Store {
             event: Found::Missing,
             revocations: Vec::new(),
             booking: Found::Missing,
+            oldest: None,
             bookings: Vec::new(),
         };
         for found in self.batch_get(wanted).await? {
             match item::text(&found, "sk") {
                 Some(key::LEAD) => inputs.lead = item::to_lead(found).into(),
                 Some(key::CONSENT) => inputs.revocations.push(item::to_revocations(&found)),
+                Some(key::PERSON) => inputs.oldest = person::oldest(&found),
                 Some(sk) if sk == event_sk => inputs.event = item::to_event(found).into(),
                 Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {
                     inputs.booking = booking::to_booking(found).into();

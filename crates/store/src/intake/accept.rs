@@ -12,7 +12,7 @@ use funil_core::delivery::{Delivery, Reason};
 use funil_core::destination::AliasDigests;
 use funil_core::event::Event;
 use funil_core::hash::Digest;
-use funil_core::lead::LeadChanges;
+use funil_core::lead::{Lead, LeadChanges};
 use jiff::Timestamp;
 
 use crate::Store;
@@ -22,6 +22,7 @@ use crate::intake::receipt::{self, Receipt, StoredResponse};
 use crate::lead::alias::{self, of_alias};
 use crate::lead::booking::booking_update;
 use crate::lead::consent::{self, ConsentEvidence};
+use crate::lead::person::{self, Count};
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
@@ -50,6 +51,8 @@ pub struct Acceptance<'a> {
     pub bookings: &'a [BookingChange],
     /// Other aliases of the lead: kind and digest.
     pub other_aliases: &'a [(&'static str, Digest)],
+    /// A note on another lead, which has no deliveries.
+    pub beside: Option<&'a Event>,
     /// The deliveries that the event wants.
     pub deliveries: &'a [Delivery],
     /// Pending deliveries that are not to be sent any more, and why.
@@ -59,12 +62,37 @@ pub struct Acceptance<'a> {
 /// Which lead a request may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeadWrite {
+    /// A lead that must not exist yet. It counts among the new leads of its e-mail.
+    New,
+    /// The lead of the request's e-mail, created where there is none, that had no such fact yet.
+    FirstOfEmail(Fact),
+    /// The lead of the request's e-mail, which must exist without such a fact.
+    FirstOfKnown(Fact),
     /// The lead of the request's e-mail, which is created where there is none.
     OfEmail,
     /// The lead of the request's e-mail, which must exist.
     KnownOfEmail,
     /// Any lead that exists, whatever its e-mail.
     Known,
+}
+
+/// A fact of a lead that a form states once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The landing page's form was submitted.
+    Submitted,
+    /// The questionnaire was completed.
+    Questionnaire,
+}
+
+impl Fact {
+    /// The attribute of [`LeadFacts`](funil_core::lead::LeadFacts) with its time.
+    const fn attribute(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted_at",
+            Self::Questionnaire => "questionnaire_at",
+        }
+    }
 }
 
 /// How accepting a request ended.
@@ -80,10 +108,24 @@ pub enum Accepted {
     OtherEmail,
     /// The lead does not exist. Nothing is kept.
     NoSuchLead,
+    /// A lead of this e-mail exists that was to be new, or its fact does. Nothing is kept.
+    Exists(Box<Lead>),
+    /// The e-mail has had as many new leads today as it may. Nothing is kept.
+    TooManyNewLeads,
     /// A worker claimed a delivery that was to be withdrawn, or one of the other aliases now belongs
     /// to another lead. Nothing is kept: look again and repeat.
     Overtaken,
 }
+
+/// How one try to accept a request ended.
+enum Ended {
+    As(Accepted),
+    /// The count of new leads is of this day, which is not today.
+    InAnotherDay(String),
+}
+
+/// How often accepting meets a count of another day: once, unless another request counts meanwhile.
+const DAY_TRIES: usize = 3;
 
 impl Store {
     /// Keeps a request and everything that follows from it, in one transaction.
@@ -93,18 +135,44 @@ impl Store {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Accepted, StoreError> {
+        let mut day = None;
+        for _ in 0..DAY_TRIES {
+            match self.accept_in(acceptance, now, entropy, day.as_deref()).await? {
+                Ended::As(accepted) => return Ok(accepted),
+                Ended::InAnotherDay(seen) => day = Some(seen),
+            }
+        }
+        Err(Write::Person.conflict())
+    }
+
+    /// Like [`accept`](Self::accept), where the count of new leads is of the day `seen`.
+    async fn accept_in(
+        &self,
+        acceptance: &Acceptance<'_>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+        seen: Option<&str>,
+    ) -> Result<Ended, StoreError> {
         let event = acceptance.event;
         let mut transaction = self.transaction();
         receipt::add(&mut transaction, acceptance.receipt, now)?;
         let lead_keys = item::keys(key::lead(event.lead_id), key::LEAD);
-        transaction.update(Write::Lead, lead_keys, lead_update(acceptance)?)?;
+        transaction.update_or_get(Write::Lead, lead_keys, lead_update(acceptance)?)?;
         transaction.create(Write::Event, item::of_event(event)?)?;
+        if let Some(beside) = acceptance.beside {
+            transaction.create(Write::Event, item::of_event(beside)?)?;
+        }
         if acceptance.consent.decisions().next().is_some() {
             let proof = consent::proof(event, acceptance.consent, acceptance.evidence)?;
             transaction.put(Write::Consent, proof)?;
         }
         let aliases = acceptance.aliases;
-        let own = [("email", &aliases.email), ("phone", &aliases.phone)];
+        // A lead that is known by its e-mail has that alias.
+        let email = match acceptance.lead {
+            LeadWrite::New | LeadWrite::FirstOfEmail(_) | LeadWrite::OfEmail => &aliases.email,
+            LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known => &None,
+        };
+        let own = [("email", email), ("phone", &aliases.phone)];
         let own = own.into_iter().filter_map(|(kind, digest)| Some((kind, digest.as_ref()?)));
         let others = acceptance.other_aliases.iter().map(|(kind, digest)| (*kind, digest));
         for alias in own.chain(others) {
@@ -123,9 +191,26 @@ impl Store {
         for (kind, digest) in acceptance.other_aliases {
             alias::own(&mut transaction, (*kind, digest), event.lead_id)?;
         }
+        if let Some(email) = &aliases.email {
+            match acceptance.lead {
+                LeadWrite::New => {
+                    person::count(&mut transaction, email, event.lead_id, now, seen)?;
+                }
+                LeadWrite::FirstOfEmail(_) | LeadWrite::OfEmail => {
+                    person::note(&mut transaction, email, event.lead_id)?;
+                }
+                LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known => {}
+            }
+        }
         match transaction.send(entropy).await? {
-            Transacted::Done => Ok(Accepted::Kept),
-            Transacted::Conflict { write, old } => conflict(write, old, acceptance),
+            Transacted::Done => Ok(Ended::As(Accepted::Kept)),
+            Transacted::Conflict { write: Write::Person, old } => {
+                Ok(match person::not_counted(old.as_ref(), now) {
+                    Count::Full => Ended::As(Accepted::TooManyNewLeads),
+                    Count::OfAnotherDay(seen) => Ended::InAnotherDay(seen),
+                })
+            }
+            Transacted::Conflict { write, old } => conflict(write, old, acceptance).map(Ended::As),
         }
     }
 
@@ -159,14 +244,28 @@ fn conflict(
 ) -> Result<Accepted, StoreError> {
     match write {
         Write::Receipt => receipt::duplicate(old, acceptance.receipt),
-        Write::Lead => Ok(match acceptance.lead {
-            LeadWrite::OfEmail => Accepted::OtherEmail,
-            LeadWrite::KnownOfEmail | LeadWrite::Known => Accepted::NoSuchLead,
-        }),
+        Write::Lead => {
+            let email = acceptance.aliases.email.as_ref().map(Digest::as_str);
+            let same = old.as_ref().map(|old| item::text(old, "email_digest") == email);
+            match (acceptance.lead, same, old) {
+                (
+                    LeadWrite::New | LeadWrite::FirstOfEmail(_) | LeadWrite::FirstOfKnown(_),
+                    Some(true),
+                    Some(old),
+                ) => Ok(Accepted::Exists(Box::new(item::to_lead(old)?))),
+                (LeadWrite::New | LeadWrite::FirstOfEmail(_) | LeadWrite::OfEmail, ..) => {
+                    Ok(Accepted::OtherEmail)
+                }
+                (LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known, ..) => {
+                    Ok(Accepted::NoSuchLead)
+                }
+            }
+        }
         Write::Withdrawal | Write::AliasOwner => Ok(Accepted::Overtaken),
         Write::Event
         | Write::Consent
         | Write::Alias
+        | Write::Person
         | Write::Booking
         | Write::Delivery
         | Write::Quarantine => Err(write.conflict()),
@@ -199,9 +298,29 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
     Ok(match (acceptance.lead, &aliases.email) {
         (LeadWrite::Known, _) => update.condition("attribute_exists(pk)"),
         (LeadWrite::OfEmail, None) => update.condition("attribute_not_exists(pk)"),
-        (LeadWrite::KnownOfEmail, None) => {
+        (
+            LeadWrite::New
+            | LeadWrite::FirstOfEmail(_)
+            | LeadWrite::FirstOfKnown(_)
+            | LeadWrite::KnownOfEmail,
+            None,
+        ) => {
             return Err(StoreError::InvalidRequest { what: "lead without its e-mail" });
         }
+        (LeadWrite::New, Some(digest)) => update
+            .set("email_digest", item::s(digest.as_str()))
+            .condition("attribute_not_exists(pk)"),
+        (LeadWrite::FirstOfEmail(fact), Some(digest)) => update
+            .set("email_digest", item::s(digest.as_str()))
+            .name("#fact", fact.attribute())
+            .condition(
+                "attribute_not_exists(#fact) AND (attribute_not_exists(#email_digest) \
+                 OR #email_digest = :email_digest)",
+            ),
+        (LeadWrite::FirstOfKnown(fact), Some(digest)) => update
+            .set("email_digest", item::s(digest.as_str()))
+            .name("#fact", fact.attribute())
+            .condition("attribute_not_exists(#fact) AND #email_digest = :email_digest"),
         (LeadWrite::KnownOfEmail, Some(digest)) => update
             .set("email_digest", item::s(digest.as_str()))
             .condition("#email_digest = :email_digest"),

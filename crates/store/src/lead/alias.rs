@@ -10,12 +10,15 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::all_pages;
+use crate::table::read::{all_pages, first_page};
 use crate::table::transaction::{Transaction, Write};
 use crate::table::{item, key};
 
 /// An alias of a person: kind (`email`, `phone`, `bsuid`, `calendly_invitee`) and digest.
 pub type Alias<'a> = (&'static str, &'a Digest);
+
+/// How many numbers are looked up for one business-scoped id.
+const PHONES_OF_ID_MAX: i32 = 10;
 
 /// The attributes of an alias.
 #[derive(Serialize)]
@@ -72,6 +75,19 @@ impl Store {
         Ok(found.into_iter().map(|(_, lead)| lead).collect())
     }
 
+    /// At most `most` leads behind an alias, in no order.
+    pub async fn first_leads_of(
+        &self,
+        (kind, digest): Alias<'_>,
+        most: usize,
+    ) -> Result<Vec<LeadId>, StoreError> {
+        let query = self.query_prefix(key::alias(kind, digest), key::LEAD_PREFIX);
+        let limit = i32::try_from(most).unwrap_or(i32::MAX);
+        let found = first_page(query.limit(limit)).await?;
+        let ids = found.iter().filter_map(|found| key::lead_of_alias(item::text(found, "sk")?));
+        Ok(ids.collect())
+    }
+
     /// The leads that exist under `ids`, in the order of `ids`.
     pub async fn known_leads(&self, ids: &[LeadId]) -> Result<Vec<Lead>, StoreError> {
         if ids.is_empty() {
@@ -90,14 +106,26 @@ impl Store {
         Ok(leads)
     }
 
-    /// Notes that a lead is behind an alias.
-    pub async fn link(
+    /// The numbers that were seen with a business-scoped id, as digests.
+    pub async fn phones_of(&self, bsuid: &Digest) -> Result<Vec<Digest>, StoreError> {
+        let query = self.query_prefix(key::alias("bsuid", bsuid), key::PHONE_PREFIX);
+        let found = first_page(query.limit(PHONES_OF_ID_MAX)).await?;
+        let digests = found.iter().filter_map(|found| {
+            let digest = item::text(found, "sk")?.strip_prefix(key::PHONE_PREFIX)?;
+            Digest::stored(digest)
+        });
+        Ok(digests.collect())
+    }
+
+    /// Notes that a business-scoped id and a number belong to one person.
+    pub async fn link_phone(
         &self,
-        alias: Alias<'_>,
-        lead: LeadId,
+        bsuid: &Digest,
+        phone: &Digest,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let alias = of_alias(alias, lead, at)?;
+        let keys = (key::alias("bsuid", bsuid), key::phone(phone));
+        let alias = item::item(keys, "alias", &AliasRecord { at })?;
         let put = self.client.put_item().table_name(&*self.table).set_item(Some(alias));
         put.send().await.map_err(|error| StoreError::of("PutItem", &error))?;
         Ok(())

@@ -3,7 +3,9 @@
 //! A booking is written by whichever booking update arrives first. A request for messages about a
 //! call leaves the status of a known booking as it is, so that a withdrawn booking stays withdrawn.
 
-use funil_core::booking::{Booking, BookingChange, BookingId, BookingStatus, Call, StatusChange};
+use funil_core::booking::{
+    Booking, BookingChange, BookingId, BookingStatus, Call, Recipient, StatusChange,
+};
 use funil_core::id::LeadId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,13 +26,15 @@ struct BookingRecord {
     call: Option<Call>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     booked_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recipient: Option<Recipient>,
 }
 
 /// Reads a booking.
 pub(crate) fn to_booking(found: Item) -> Result<Booking, StoreError> {
     let record: BookingRecord = item::read(found, "booking")?;
-    let BookingRecord { booking_id, status, call, booked_at } = record;
-    Ok(Booking { id: booking_id, status, call, booked_at })
+    let BookingRecord { booking_id, status, call, booked_at, recipient } = record;
+    Ok(Booking { id: booking_id, status, call, booked_at, recipient })
 }
 
 /// The update that writes what an event says about a booking.
@@ -44,6 +48,9 @@ pub(crate) fn booking_update(change: &BookingChange) -> Result<Expression, Store
     };
     if let Some(call) = &change.call {
         update = update.set("call", item::attribute(call, "booking")?);
+    }
+    if let Some(recipient) = &change.recipient {
+        update = update.set("recipient", item::attribute(recipient, "booking")?);
     }
     if let Some(booked_at) = change.booked_at {
         update = update.set("booked_at", item::timestamp(booked_at));

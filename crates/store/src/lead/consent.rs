@@ -92,6 +92,41 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that the person behind an alias took a revocation back.
+    pub async fn restore(
+        &self,
+        alias_kind: &str,
+        digest: &Digest,
+        purpose: Purpose,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let restored = item::restored(purpose);
+        let restoration = Expression::of_type("revocation")
+            .name("#restored", &restored)
+            .set_as(&restored, ":at", item::s(key::time(at)))
+            .condition("attribute_not_exists(#restored) OR #restored < :at");
+        let keys = item::keys(key::alias(alias_kind, digest), key::CONSENT);
+        self.update(keys, restoration).await?;
+        Ok(())
+    }
+
+    /// Notes on a lead that the person took a revocation back, with the proof of it, if the lead shows
+    /// one. Returns whether it did.
+    pub async fn restore_of_lead(
+        &self,
+        lead: LeadId,
+        purpose: Purpose,
+        at: Timestamp,
+        form: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        let grant = Grant { decision: Decision::Granted, at, how: How::Restored };
+        let is_revoked = Expression::default()
+            .condition("#consent.#how = :revoked AND #consent.#at < :at")
+            .value(":revoked", item::s("revoked"));
+        self.decide_of_lead(lead, purpose, grant, form, is_revoked, entropy).await
+    }
+
     /// Notes on a lead that the person revoked a purpose, with the proof of it. Returns whether that
     /// is newer than what the lead has; an older revocation changes nothing.
     pub async fn revoke_of_lead(
@@ -103,6 +138,22 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let grant = Grant { decision: Decision::Denied, at, how: How::Revoked };
+        let is_newer = Expression::default().condition(
+            "attribute_exists(pk) AND (attribute_not_exists(#consent) OR #consent.#at < :at)",
+        );
+        self.decide_of_lead(lead, purpose, grant, form, is_newer, entropy).await
+    }
+
+    async fn decide_of_lead(
+        &self,
+        lead: LeadId,
+        purpose: Purpose,
+        grant: Grant,
+        form: &str,
+        condition: Expression,
+        entropy: &dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        let at = grant.at;
         let record = ConsentItem {
             at,
             decisions: [(purpose.name().to_owned(), grant)].into(),
@@ -110,13 +161,10 @@ impl Store {
             evidence: ConsentEvidence { form: form.to_owned(), ..ConsentEvidence::default() },
         };
         let consent = format!("consent_{}", purpose.name());
-        let decision = Expression::default()
+        let decision = condition
             .name("#consent", &consent)
             .set_as(&consent, ":grant", item::attribute(&grant, "consent")?)
             .add("version", 1)
-            .condition(
-                "attribute_exists(pk) AND (attribute_not_exists(#consent) OR #consent.#at < :at)",
-            )
             .value(":at", item::timestamp(at));
         let proof_keys = (key::lead(lead), key::revocation(at, purpose, form));
         let mut transaction = self.transaction();

@@ -334,13 +334,22 @@ pub(crate) fn revoked(purpose: Purpose) -> String {
     format!("revoked_{}", purpose.name())
 }
 
-/// Reads when each purpose was revoked at an alias.
+/// The attribute that says when the revocation of a purpose was taken back.
+pub(crate) fn restored(purpose: Purpose) -> String {
+    format!("restored_{}", purpose.name())
+}
+
+/// Reads when each purpose was revoked at an alias or on a lead, without what was taken back later.
+/// Within one second the revocation counts, because a channel's times are no more exact.
 pub(crate) fn to_revocations(item: &Item) -> Revocations {
     let mut revocations = Revocations::default();
     for purpose in Purpose::ALL {
-        if let Some(at) = text(item, &revoked(purpose)) {
-            // A revocation whose time cannot be read still counts, and outweighs everything.
-            revocations.0.insert(purpose, at.parse().unwrap_or(Timestamp::MAX));
+        let Some(at) = text(item, &revoked(purpose)) else { continue };
+        // A revocation whose time cannot be read still counts.
+        let at: Timestamp = at.parse().unwrap_or(Timestamp::MAX);
+        let restored = text(item, &restored(purpose)).and_then(|at| at.parse::<Timestamp>().ok());
+        if restored.is_none_or(|restored| restored.as_second() <= at.as_second()) {
+            revocations.0.insert(purpose, at);
         }
     }
     revocations

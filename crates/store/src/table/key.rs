@@ -23,10 +23,14 @@ pub(crate) const BREAKER: &str = "BREAKER";
 pub(crate) const RATE: &str = "RATE";
 /// The sort key of an alias's revocations.
 pub(crate) const CONSENT: &str = "CONSENT";
+/// The sort key of the person behind an e-mail.
+pub(crate) const PERSON: &str = "PERSON";
 /// The sort key of the one lead that owns an alias of an object, such as a booking.
 pub(crate) const OWNER: &str = "OWNER";
 /// The prefix of partition keys of leads, and of sort keys of an alias's leads.
 pub(crate) const LEAD_PREFIX: &str = "LEAD#";
+/// The prefix of sort keys of the numbers that belong to a business-scoped id.
+pub(crate) const PHONE_PREFIX: &str = "PHONE#";
 /// The prefix of sort keys of events.
 pub(crate) const EVENT_PREFIX: &str = "EVENT#";
 /// The prefix of sort keys of deliveries. `dispatch` finds deliveries in the stream by it.
@@ -89,6 +93,11 @@ pub(crate) fn receipt(key: &ReceiptKey) -> String {
 
 pub(crate) fn alias(kind: &str, digest: &Digest) -> String {
     format!("ALIAS#{kind}#{}", digest.as_str())
+}
+
+/// The sort key of a number that belongs to a business-scoped id.
+pub(crate) fn phone(digest: &Digest) -> String {
+    format!("{PHONE_PREFIX}{}", digest.as_str())
 }
 
 pub(crate) fn rate(scope: &str, digest: &Digest) -> String {

@@ -36,6 +36,8 @@ pub(crate) enum Write {
     Alias,
     /// The claim that an object's alias belongs to the lead and to no other.
     AliasOwner,
+    /// The person behind an e-mail.
+    Person,
     /// A booking of the lead.
     Booking,
     /// A delivery: a new one, or a person's decision about one.
@@ -60,6 +62,7 @@ impl Write {
             Self::Consent => "consent record",
             Self::Alias => "alias",
             Self::AliasOwner => "owner of an alias",
+            Self::Person => "person",
             Self::Booking => "booking",
             Self::Delivery => "delivery",
             Self::Withdrawal => "withdrawn delivery",
@@ -149,6 +152,27 @@ impl Transaction<'_> {
         key: Item,
         expression: Expression,
     ) -> Result<(), StoreError> {
+        self.push_update(label, key, expression, None)
+    }
+
+    /// Updates an item under the expression's condition. A conflict brings the item that is there.
+    pub(crate) fn update_or_get(
+        &mut self,
+        label: Write,
+        key: Item,
+        expression: Expression,
+    ) -> Result<(), StoreError> {
+        let old = ReturnValuesOnConditionCheckFailure::AllOld;
+        self.push_update(label, key, expression, Some(old))
+    }
+
+    fn push_update(
+        &mut self,
+        label: Write,
+        key: Item,
+        expression: Expression,
+        on_conflict: Option<ReturnValuesOnConditionCheckFailure>,
+    ) -> Result<(), StoreError> {
         let Finished { update, condition, names, values } = expression.finish();
         let update = Update::builder()
             .table_name(&*self.store.table)
@@ -157,6 +181,7 @@ impl Transaction<'_> {
             .set_condition_expression(condition)
             .set_expression_attribute_names(names)
             .set_expression_attribute_values(values)
+            .set_return_values_on_condition_check_failure(on_conflict)
             .build()
             .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
         self.push(label, TransactWriteItem::builder().update(update).build());

@@ -5,16 +5,16 @@
     reason = "a new event is checked by what holds for all events"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::booking::{BookingStatus, StatusChange};
 use funil_core::contact::consent::{Decision, FormConsent, Purpose};
 use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent};
+use funil_core::id::LeadId;
 use funil_core::lead::Stage;
 use funil_core::score::Answer;
 use serde_json::{Value, json};
 
-use super::consent::Choice;
 use super::history::{plain, text};
 use super::{GOAL, Kept, Known, NAME, Watch};
 
@@ -51,17 +51,23 @@ impl Watch {
         if !self.events.insert(format!("{lead} {sk}")) {
             return;
         }
-        for item in puts.iter().filter(|item| item["type"] == "delivery") {
-            self.planned(&lead, text(item, "/sk"), item);
+        for item in puts.iter().filter(|item| item["type"] == "alias") {
+            if let Some(digest) = text(item, "/pk").strip_prefix("ALIAS#phone#") {
+                self.leads.entry(lead.clone()).or_default().phones.insert(digest.to_owned());
+            }
         }
         let data = json!({"event": event["event"], "data": event["data"]});
         let Ok(data) = serde_json::from_value::<EventData>(data) else {
             return self.problem(format!("an event that cannot be read: {event}"));
         };
+        let derived = LeadId::parse(&lead).is_ok_and(LeadId::is_derived);
+        let boxes = self.boxes_of_form(&data).filter(|_| derived).unwrap_or_default();
+        for item in puts.iter().filter(|item| item["type"] == "delivery") {
+            self.planned(&lead, text(item, "/sk"), item, &boxes);
+        }
         let id = text(event, "/event_id").to_owned();
         self.kept_once(&id, &data);
-        let at = sk.split('#').nth(1).unwrap_or_default();
-        self.learn(&lead, at, &data);
+        self.learn(&lead, &data);
         self.leads.get_mut(&lead).unwrap().events.insert(sk);
         let written: BTreeSet<&str> = writes
             .iter()
@@ -123,38 +129,44 @@ impl Watch {
     }
 
     /// Learns what an event says about its lead.
-    fn learn(&mut self, lead: &str, at: &str, data: &EventData) {
-        let number = self.number;
+    fn learn(&mut self, lead: &str, data: &EventData) {
         let mut known = self.leads.get(lead).cloned().unwrap_or_default();
-        let choice =
-            |granted: bool, assumed: bool| Choice { granted, at: at.to_owned(), assumed, number };
         match data {
             EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
                 let form = &submitted.form;
+                let derived = LeadId::parse(lead).is_ok_and(LeadId::is_derived);
+                // Anybody can send a form under a derived id: only the first says who the person is,
+                // and it replaces nothing.
+                let is_later = derived && known.submitted;
+                known.submitted = true;
                 self.set_email(&mut known, form.email.as_str());
-                known.name.clone_from(form.name.expose());
-                if let Some(phone) = &form.phone {
-                    self.set_phone(&mut known, &phone.alias_text());
-                }
-                let sent = number_after(form.name.expose(), NAME);
-                if let Some(boxes) = sent.and_then(|sent| self.submissions[sent].consent.clone()) {
-                    for (purpose, ticked) in boxes {
-                        known.choices.insert(purpose, choice(ticked, false));
+                if !is_later {
+                    if !derived || known.name.is_empty() {
+                        known.name.clone_from(form.name.expose());
                     }
-                } else {
-                    let assumed = choice(true, true);
-                    known.choices.entry(Purpose::Analytics).or_insert(assumed);
+                    if let Some(phone) = &form.phone
+                        && (!derived || known.phone.is_none())
+                    {
+                        self.set_phone(&mut known, &phone.alias_text());
+                    }
+                    if let Some(boxes) = self.boxes_of_form(data) {
+                        for (purpose, ticked) in boxes {
+                            known.choices.insert(purpose, ticked);
+                        }
+                    } else {
+                        known.choices.entry(Purpose::Analytics).or_insert(true);
+                    }
                 }
-                known.choices.entry(Purpose::Contact).or_insert(choice(true, false));
+                known.choices.entry(Purpose::Contact).or_insert(true);
             }
             EventData::Form(FormEvent::QuestionnaireCompleted(_)) => {
                 known.stage = known.stage.max(Some(Stage::QuestionnaireComplete));
             }
             EventData::Call(CallEvent::Booked(booked)) => {
-                self.invited(&mut known, &booked.invitee, choice(true, false));
+                self.invited(&mut known, &booked.invitee, true);
             }
             EventData::Call(CallEvent::Canceled(canceled)) => {
-                self.invited(&mut known, &canceled.invitee, choice(true, false));
+                self.invited(&mut known, &canceled.invitee, true);
             }
             EventData::Operation(
                 OperationEvent::SequenceRequested(_) | OperationEvent::SequenceWithdrawn(_),
@@ -164,12 +176,13 @@ impl Watch {
             // Other events say nothing about who the lead is.
             _ => {}
         }
-        known.ever_without_phone |= known.phone.is_none();
+        let oldest = self.oldest.entry(known.email.clone());
+        oldest.or_insert_with(|| lead.to_owned());
         self.leads.insert(lead.to_owned(), known);
     }
 
     /// Learns what a booking says about a lead, where the lead's own forms say nothing.
-    fn invited(&self, known: &mut Known, invitee: &Invitee, contact: Choice) {
+    fn invited(&self, known: &mut Known, invitee: &Invitee, contact: bool) {
         if known.email.is_empty() {
             self.set_email(known, invitee.email.as_str());
         }
@@ -187,13 +200,18 @@ impl Watch {
         known.choices.entry(Purpose::Contact).or_insert(contact);
     }
 
-    /// The consent boxes of a lead's form, which its own deliveries heed.
-    pub(in super::super) fn consent_of_form(&self, data: &EventData) -> Option<FormConsent> {
+    /// The boxes of a lead's form, ticked or not.
+    fn boxes_of_form(&self, data: &EventData) -> Option<BTreeMap<Purpose, bool>> {
         let EventData::Form(FormEvent::LeadSubmitted(submitted)) = data else { return None };
         let sent = number_after(submitted.form.name.expose(), NAME)?;
-        let boxes = self.submissions[sent].consent.iter().flatten();
-        let answers = boxes.map(|(purpose, ticked)| {
-            (*purpose, if *ticked { Decision::Granted } else { Decision::Denied })
+        self.submissions[sent].consent.clone()
+    }
+
+    /// The consent boxes of a lead's form, which its own deliveries heed.
+    pub(in super::super) fn consent_of_form(&self, data: &EventData) -> Option<FormConsent> {
+        let boxes = self.boxes_of_form(data)?;
+        let answers = boxes.into_iter().map(|(purpose, ticked)| {
+            (purpose, if ticked { Decision::Granted } else { Decision::Denied })
         });
         Some(FormConsent { answers: answers.collect(), policy_version: None })
     }
@@ -205,7 +223,6 @@ impl Watch {
 
     fn set_phone(&self, known: &mut Known, number: &str) {
         let digest = self.hash.digest("phone", number).as_str().to_owned();
-        known.phones.insert(digest.clone());
         known.phone = Some(digest);
     }
 }

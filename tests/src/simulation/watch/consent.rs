@@ -1,27 +1,17 @@
 //! What people agreed to and revoked, as the table has it, and what a process had read of it when it
 //! sent something.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::contact::consent::Purpose;
 use funil_core::destination::Slot;
 use serde_json::Value;
 
-use super::history::{plain, text};
+use super::history::text;
 use super::{Known, Watch};
 
 /// A request reads its inputs at most this long before it is sent, in milliseconds.
 const INPUTS_LIVE_MS: u128 = 60_000;
-
-/// A lead's decision about a purpose.
-#[derive(Clone, Debug)]
-pub(super) struct Choice {
-    pub(super) granted: bool,
-    pub(super) at: String,
-    pub(super) assumed: bool,
-    /// The number of the request with which it took effect.
-    pub(super) number: u64,
-}
 
 /// The revocation of a purpose at an e-mail, a number or a business-scoped id.
 #[derive(Clone, Debug)]
@@ -38,13 +28,13 @@ pub(super) struct Read {
     email: String,
     lead: String,
     permitted: BTreeSet<Purpose>,
-    refused: BTreeSet<Purpose>,
 }
 
 impl Read {
-    fn permits(&self, slot: &Slot) -> bool {
-        self.permitted.contains(&slot.purpose)
-            && slot.unless_refused.is_none_or(|purpose| !self.refused.contains(&purpose))
+    /// Whether a slot may be sent, where the form of its own event decides about `boxes`.
+    fn permits(&self, slot: &Slot, boxes: &BTreeMap<Purpose, bool>) -> bool {
+        let own = boxes.get(&slot.purpose).copied();
+        own.unwrap_or_else(|| self.permitted.contains(&slot.purpose))
     }
 }
 
@@ -66,43 +56,29 @@ impl Watch {
     }
 
     fn permits(&self, known: &Known, purpose: Purpose, digests: &[&String]) -> bool {
-        let Some(choice) = known.choices.get(&purpose).filter(|choice| choice.granted) else {
-            return false;
-        };
-        match self.revoked(purpose, digests.iter().copied()) {
-            Some(revoked) => !choice.assumed && choice.at > revoked.at,
-            None => true,
-        }
+        known.choices.get(&purpose) == Some(&true)
+            && self.revoked(purpose, digests.iter().copied()).is_none()
     }
 
-    /// Whether the person refused, and has not agreed since.
-    pub(super) fn refused(&self, known: &Known, purpose: Purpose, digests: &[&String]) -> bool {
-        match known.choices.get(&purpose) {
-            Some(_) => !self.permits(known, purpose, digests),
-            None => self.revoked(purpose, digests.iter().copied()).is_some(),
-        }
+    /// Whether the owner of a number, or of a business-scoped id, opted out.
+    pub(in super::super) fn opted_out(&self, digest: &str) -> bool {
+        self.revoked(Purpose::Whatsapp, [&digest.to_owned()]).is_some()
     }
 
-    /// Remembers which purposes are denied or refused at this moment, because a process may read this
-    /// now and act on it later.
+    /// Remembers which purposes are denied at this moment, because a process may read this now and act
+    /// on it later.
     pub(super) fn note_denials(&mut self) {
         let mut denied = Vec::new();
         for (lead, known) in &self.leads {
             let present = known.digests();
-            let ever: Vec<&String> = known.phones.iter().chain([&known.email_digest]).collect();
             for purpose in Purpose::ALL {
                 if !self.permits(known, purpose, &present) {
-                    denied.push((lead.clone(), purpose, false));
-                }
-                if self.refused(known, purpose, &ever) {
-                    denied.push((lead.clone(), purpose, true));
+                    denied.push((lead.clone(), purpose));
                 }
             }
         }
-        for (lead, purpose, refused) in denied {
-            let known = self.leads.get_mut(&lead).unwrap();
-            let ever = if refused { &mut known.ever_refused } else { &mut known.ever_denied };
-            ever.insert(purpose);
+        for (lead, purpose) in denied {
+            self.leads.get_mut(&lead).unwrap().ever_denied.insert(purpose);
         }
     }
 
@@ -118,16 +94,13 @@ impl Watch {
         self.note_denials();
     }
 
-    /// A purpose is revoked on a lead.
+    /// A purpose is shown as revoked on a lead, for people: sending looks at the number.
     pub(super) fn lead_revoked(&mut self, update: &Value) {
         let lead = text(update, "/Key/pk/S").trim_start_matches("LEAD#").to_owned();
         let name = text(update, "/ExpressionAttributeNames/#consent");
         let purpose = Purpose::ALL.into_iter().find(|purpose| name.ends_with(purpose.name()));
-        let at = &plain(&update["ExpressionAttributeValues"])[":grant"]["at"];
-        let at = funil_store::key_time(at.as_str().unwrap().parse().unwrap());
-        let choice = Choice { granted: false, at, assumed: false, number: self.number };
         if let Some(known) = self.leads.get_mut(&lead) {
-            known.choices.insert(purpose.unwrap(), choice);
+            known.choices.insert(purpose.unwrap(), false);
         }
         self.note_denials();
     }
@@ -142,16 +115,21 @@ impl Watch {
             let digests = known.digests();
             let all = || Purpose::ALL.into_iter();
             let permitted = all().filter(|purpose| self.permits(known, *purpose, &digests));
-            let refused = all().filter(|purpose| self.refused(known, *purpose, &digests));
-            let (permitted, refused) = (permitted.collect(), refused.collect());
+            let permitted = permitted.collect();
             let (at, email) = (self.now(), known.email.clone());
-            self.reads.push(Read { at, process, email, lead, permitted, refused });
+            self.reads.push(Read { at, process, email, lead, permitted });
         }
     }
 
     /// Whether the process has just read a consent under which one of these slots may be sent to this
     /// person.
-    pub(super) fn may(&self, process: usize, whose: &Of<'_>, slots: &[Slot]) -> bool {
+    pub(super) fn may(
+        &self,
+        process: usize,
+        whose: &Of<'_>,
+        slots: &[Slot],
+        boxes: &BTreeMap<Purpose, bool>,
+    ) -> bool {
         let from = self.now().saturating_sub(INPUTS_LIVE_MS);
         let recent = self.reads.iter().rev().take_while(|read| read.at >= from);
         let its = recent.filter(|read| {
@@ -161,6 +139,6 @@ impl Watch {
                     Of::Email(email) => read.email == *email,
                 }
         });
-        its.into_iter().any(|read| slots.iter().any(|slot| read.permits(slot)))
+        its.into_iter().any(|read| slots.iter().any(|slot| read.permits(slot, boxes)))
     }
 }

@@ -1,8 +1,9 @@
 //! Which process holds each delivery, since when it waits, and whether it was marked as about to be
 //! sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use funil_core::contact::consent::Purpose;
 use funil_core::delivery::Delivery;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -17,6 +18,10 @@ pub(super) struct Held {
     pub(super) destination: String,
     pub(super) slot: String,
     pub(super) booking: Option<String>,
+    /// The digest of the number that it was planned with.
+    pub(super) phone: Option<String>,
+    /// The boxes of the form that it delivers, where they count for its own deliveries alone.
+    pub(super) boxes: BTreeMap<Purpose, bool>,
     pub(super) deadline: String,
     /// When it is due, or when its lease ends; empty once it is settled.
     pub(super) due: String,
@@ -39,7 +44,13 @@ pub(super) struct Mark {
 
 impl Watch {
     /// A delivery is planned.
-    pub(super) fn planned(&mut self, lead: &str, sk: &str, item: &Value) {
+    pub(super) fn planned(
+        &mut self,
+        lead: &str,
+        sk: &str,
+        item: &Value,
+        boxes: &BTreeMap<Purpose, bool>,
+    ) {
         let name = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
         let due = name("due_sk");
         self.stream.push((format!("LEAD#{lead}"), sk.to_owned(), due.clone()));
@@ -49,6 +60,8 @@ impl Watch {
             destination: name("destination"),
             slot: name("slot"),
             booking: item["booking"].as_str().map(str::to_owned),
+            phone: item["phone_digest"].as_str().map(str::to_owned),
+            boxes: boxes.clone(),
             deadline,
             planned_for: due.clone(),
             due,

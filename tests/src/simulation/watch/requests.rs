@@ -3,6 +3,8 @@
 //!
 //! What to check is read from the registry of destinations, so a new destination is checked, too.
 
+use std::collections::BTreeMap;
+
 use funil_core::contact::Phone;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::WhenUnknown;
@@ -65,6 +67,7 @@ impl Watch {
             named.iter().find(|id| self.leads.contains_key(**id)).map(|id| (*id).to_owned())
         });
         let slot = delivery.as_ref().and_then(|held| destination.slot(&held.slot));
+        let boxes = delivery.as_ref().map(|held| held.boxes.clone()).unwrap_or_default();
         let slots: &[Slot] = slot.map_or(destination.slots, std::slice::from_ref);
         let email = path.split('/').find(|part| part.contains('@'));
         let of = match (&lead, &email) {
@@ -73,7 +76,7 @@ impl Watch {
             (None, None) => None,
         };
         if let Some(of) = of
-            && !self.may(*process, &of, slots)
+            && !self.may(*process, &of, slots, &boxes)
         {
             let name = destination.name;
             self.problem(format!("{name} got {method} {path}, to which nobody agreed"));
@@ -84,7 +87,8 @@ impl Watch {
             let subscriber = providers.subscriber(id).unwrap_or_default();
             let email = text(&subscriber, "/email").to_owned();
             let marketing = destination.slot("marketing").map_or(&[][..], std::slice::from_ref);
-            if !self.may(*process, &Of::Email(&email), marketing) {
+            if !self.may(*process, &Of::Email(&email), marketing, &self.boxes_of_newsletter(&email))
+            {
                 self.problem(format!("{email} was put on the list without consent"));
             }
         }
@@ -131,16 +135,23 @@ impl Watch {
         let number = format!("+{}", text(body, "/to"));
         let Ok(phone) = Phone::parse(&number) else { return };
         let digest = self.hash.digest("phone", &phone.alias_text()).as_str().to_owned();
-        let known = &self.leads[&held.lead];
-        let by_lead = known
-            .choices
-            .get(&Purpose::Whatsapp)
-            .is_some_and(|choice| !choice.granted && choice.number < marked);
-        let by_number = self.refused(known, Purpose::Whatsapp, &[&digest])
-            && self.revoked(Purpose::Whatsapp, [&digest]).is_some_and(|one| one.number < marked);
-        if by_lead || by_number {
+        let revoked = self.revoked(Purpose::Whatsapp, [&digest]);
+        if revoked.is_some_and(|revoked| revoked.number < marked) {
             self.problem(format!("{what} was sent to {number}, which opted out"));
         }
+        if held.phone.as_ref() != Some(&digest) {
+            self.problem(format!("{what} was planned for another number than {number}"));
+        }
+    }
+
+    /// Whether a form allows the newsletter for its own delivery to this e-mail.
+    fn boxes_of_newsletter(&self, email: &str) -> BTreeMap<Purpose, bool> {
+        let purpose = Purpose::MarketingEmail;
+        let allows = self.deliveries.values().any(|held| {
+            let its = held.slot == "marketing" && self.leads[&held.lead].email == email;
+            its && held.boxes.get(&purpose) == Some(&true)
+        });
+        if allows { [(purpose, true)].into() } else { BTreeMap::new() }
     }
 
     /// Notes the status that the sender of a request to a provider saw; `None` where no response came.

@@ -1,7 +1,5 @@
 //! What a 2xx response of ours promises: the request was kept, with all that follows from it.
 
-use funil_core::contact::consent::Purpose;
-
 use super::{Kept, Watch};
 
 /// A delivery that was pending for longer than this had to be seen and withdrawn, in milliseconds: no
@@ -79,27 +77,13 @@ impl Watch {
         stops: bool,
         began: u128,
     ) {
-        let known_by = |phone: &String| -> Vec<String> {
-            let leads = self.leads.iter().filter(|(_, known)| known.phones.contains(phone));
-            leads.map(|(lead, _)| lead.clone()).collect()
-        };
         let linked = bsuid.as_ref().and_then(|bsuid| self.linked.get(bsuid));
-        let linked: Vec<String> = linked
-            .into_iter()
-            .flatten()
-            .filter(|(_, at)| **at < began)
-            .map(|(lead, _)| lead.clone())
-            .collect();
-        let opted_out = |of: &Option<String>| {
-            of.as_ref().is_some_and(|of| self.revoked(Purpose::Whatsapp, [of]).is_some())
-        };
+        let linked = linked.into_iter().flatten().filter(|(_, at)| **at < began);
+        let linked: Vec<String> = linked.map(|(phone, _)| phone.clone()).collect();
+        let opted_out = |of: &Option<String>| of.as_ref().is_some_and(|of| self.opted_out(of));
         let mut problems = Vec::new();
         // From then on, a number and an id in one request belong to one person.
-        if let (Some(number), Some(_)) = (&phone, &bsuid)
-            && !known_by(number).is_empty()
-            && opted_out(&bsuid)
-            && !opted_out(&phone)
-        {
+        if phone.is_some() && opted_out(&bsuid) && !opted_out(&phone) {
             problems.push(
                 "an id that opted out came with a number, which did not opt out with it".to_owned(),
             );
@@ -110,21 +94,21 @@ impl Watch {
                     problems.push(format!("an opt-out was accepted and is not kept at {of:?}"));
                 }
             }
-            let mut theirs: Vec<String> = phone.iter().flat_map(known_by).collect();
-            theirs.extend(linked);
-            for lead in theirs {
-                let known = &self.leads[&lead];
-                let digests: Vec<&String> = known.phones.iter().chain(&bsuid).collect();
-                if !self.refused(known, Purpose::Whatsapp, &digests) {
-                    continue;
+            let theirs: Vec<String> =
+                if phone.is_some() { phone.into_iter().collect() } else { linked };
+            for number in theirs {
+                if !self.opted_out(&number) {
+                    problems.push("the number of an id that opted out did not".to_owned());
                 }
                 let waited = |since: u128| since + SETTLES_IN_MS < began;
                 let mut queued = self.deliveries.values().filter(|held| {
-                    let messages = held.lead == lead && held.destination == "whatsapp";
-                    messages && held.pending_since.is_some_and(waited)
+                    let messages = held.destination == "whatsapp";
+                    let theirs = held.phone.as_ref() == Some(&number)
+                        && self.leads[&held.lead].phones.contains(&number);
+                    messages && theirs && held.pending_since.is_some_and(waited)
                 });
                 if let Some(held) = queued.next() {
-                    problems.push(format!("{} waits for {lead} after an opt-out", held.slot));
+                    problems.push(format!("{} of {} waits after an opt-out", held.slot, held.lead));
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::super::Context;
 use crate::booking::{self, Booking};
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::contact::{Email, Phone};
+use crate::event::{EventData, FormEvent};
 use crate::form::questionnaire::Responses;
 use crate::lead::Lead;
 use crate::pii::Text;
@@ -23,7 +24,7 @@ pub(super) fn contact(context: &Context<'_>, base_tags: &[String]) -> Value {
         "email": latest.email.as_ref().map(Email::as_str),
         "phone": latest.phone.as_ref().map(Phone::as_str),
         "source": text(latest.traffic_source.as_ref()),
-        "custom_fields": custom_fields(lead, context.bookings),
+        "custom_fields": fields(context),
         "tags": tags(lead, base_tags),
     }))
 }
@@ -56,7 +57,7 @@ pub(super) fn lead(context: &Context<'_>, base_tags: &[String]) -> Value {
         "message": text(latest.main_struggle.as_ref()),
         "marketing_consent": marketing,
         "attribution": attribution,
-        "custom_fields": custom_fields(lead, context.bookings),
+        "custom_fields": fields(context),
         "tags": tags(lead, base_tags),
         "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
     }))
@@ -71,6 +72,21 @@ fn tags(lead: &Lead, base_tags: &[String]) -> Vec<String> {
         tags.push(format!("source_{}", section.expose()));
     }
     tags
+}
+
+/// The number of a form that may not say who the person is, where it is not the lead's.
+fn claimed_phone<'e>(context: &Context<'e>) -> Option<&'e str> {
+    let EventData::Form(FormEvent::LeadSubmitted(submitted)) = &context.event.data else {
+        return None;
+    };
+    let claimed = submitted.form.phone.as_ref().filter(|_| context.lead.id.is_derived())?;
+    (context.lead.latest.phone.as_ref() != Some(claimed)).then(|| claimed.as_str())
+}
+
+fn fields(context: &Context<'_>) -> Value {
+    let mut fields = custom_fields(context.lead, context.bookings);
+    fields["phone_claimed"] = json!(claimed_phone(context));
+    fields
 }
 
 fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::super::{Planned, Slot};
-use crate::booking::Call;
+use crate::booking::{Call, Recipient};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::defaults;
-use crate::event::{Event, EventData};
+use crate::event::{Event, EventData, OperationEvent};
 use crate::pii::Text;
 use crate::settings::Settings;
 
@@ -23,9 +23,9 @@ pub(super) static REMINDER_24H: Slot = about_a_call("reminder_24h");
 pub(super) static REMINDER_2H: Slot = about_a_call("reminder_2h");
 
 /// A slot for a message about a booked call. It needs no consent to WhatsApp, only that WhatsApp
-/// was not refused: `docs/design.md` ("Consent").
+/// was not revoked there: `docs/design.md` ("Consent").
 const fn about_a_call(name: &'static str) -> Slot {
-    Slot::new(name, Purpose::Contact).unless_refused(Purpose::Whatsapp)
+    Slot::new(name, Purpose::Contact).unless_revoked(Purpose::Whatsapp)
 }
 
 /// One of the messages about a call.
@@ -73,6 +73,8 @@ pub(super) struct Taken<'e> {
     pub(super) call: &'e Call,
     /// The name with which the call was booked.
     pub(super) invitee: Option<&'e Text>,
+    /// To whom the message goes, where that was decided.
+    pub(super) recipient: Option<&'e Recipient>,
 }
 
 pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
@@ -81,9 +83,14 @@ pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
     match event {
         Call(event) => {
             let booked = event.booked()?;
-            Some(Taken { call: &booked.call, invitee: booked.invitee.name.as_ref() })
+            let invitee = booked.invitee.name.as_ref();
+            Some(Taken { call: &booked.call, invitee, recipient: booked.recipient.as_ref() })
         }
-        Operation(event) => event.call().map(|call| Taken { call, invitee: None }),
+        Operation(OperationEvent::SequenceRequested(requested)) => {
+            let recipient = requested.recipient.as_ref();
+            Some(Taken { call: &requested.call, invitee: None, recipient })
+        }
+        Operation(_) => None,
         Form(_) | Payment(_) | Deal(_) | Consent(_) => None,
     }
 }
@@ -149,7 +156,7 @@ mod tests {
                 assert_eq!(planned.due_at, Some(due_at), "{name}");
                 assert_eq!(planned.deadline, Some(starts_at));
                 assert_eq!(planned.booking, Some(BookingId::parse("invitee-1").unwrap()));
-                assert_eq!(planned.slot.unless_refused, Some(Purpose::Whatsapp));
+                assert_eq!(planned.slot.unless_revoked, Some(Purpose::Whatsapp));
             }
         }
     }

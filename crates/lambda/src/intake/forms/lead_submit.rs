@@ -7,10 +7,10 @@ use funil_core::event::LeadSubmitted;
 use funil_core::form::FieldErrors;
 use funil_core::form::lead::LeadForm;
 use funil_core::id::LeadId;
-use funil_core::lead::LeadChanges;
+use funil_core::lead::{Authority, Lead, LeadChanges};
 use funil_core::score::amanda::{self, AmandaScore, ClientScore};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Accepted, LeadWrite, Platform, StoreError, StoredResponse};
+use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 
 use crate::Function;
@@ -37,6 +37,7 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 }
 
 /// A valid submission, scored.
+#[derive(Clone)]
 struct ScoredLead {
     form: LeadForm,
     /// The id under which it is kept, unless that belongs to another e-mail.
@@ -80,19 +81,60 @@ impl Form for LeadSubmit {
     }
 
     /// Keeps a lead. A supplied id that belongs to another e-mail is not an error: the lead is then
-    /// kept under the id that is derived from its own e-mail.
+    /// kept under the id that is derived from its own e-mail. So is one more than an e-mail may have
+    /// in a day.
     async fn keep(
         &self,
         submission: &Submission<ScoredLead>,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
         let ScoredLead { form, lead_id, .. } = &submission.content;
         let supplied = form.lead_id.filter(|supplied| supplied != lead_id);
-        let (accepted, response) = self.accept(submission, *lead_id, supplied).await?;
-        if accepted != Accepted::OtherEmail {
-            return Ok((accepted, response));
+        if lead_id.is_derived() {
+            return self.keep_as_public(submission, supplied).await;
         }
-        self.accept(submission, self.derived(form), Some(*lead_id)).await
+        let id = Id { lead: *lead_id, supplied };
+        let new = (LeadWrite::New, Authority::Capability);
+        let (accepted, response) = self.accept(submission, id, new, None).await?;
+        match accepted {
+            Accepted::Exists(known) => {
+                let known_one = (LeadWrite::KnownOfEmail, Authority::Capability);
+                self.accept(submission, id, known_one, Some(&known)).await
+            }
+            Accepted::OtherEmail | Accepted::TooManyNewLeads => {
+                self.keep_as_public(submission, Some(*lead_id)).await
+            }
+            Accepted::Kept
+            | Accepted::Duplicate(_)
+            | Accepted::KeyReused
+            | Accepted::NoSuchLead
+            | Accepted::Overtaken => Ok((accepted, response)),
+        }
     }
+
+    /// A robot is not told the id that is derived from the e-mail.
+    fn robot_content(&self, content: &ScoredLead) -> ScoredLead {
+        let entropy = &*self.intake.app.platform.entropy;
+        let lead_id = content.lead_id;
+        let random = LeadId::random(entropy);
+        ScoredLead {
+            lead_id: if lead_id.is_derived() { random } else { lead_id },
+            ..content.clone()
+        }
+    }
+
+    /// A form that makes leads is of nobody unknown.
+    async fn knows(&self, _submission: &Submission<ScoredLead>) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+}
+
+/// The ids of a submission.
+#[derive(Clone, Copy)]
+struct Id {
+    /// Under which it is kept.
+    lead: LeadId,
+    /// Which the caller gave, where it is another one.
+    supplied: Option<LeadId>,
 }
 
 impl LeadSubmit {
@@ -111,24 +153,41 @@ impl LeadSubmit {
         submission.response(&body, self.intake.config.thank_you_url.as_ref())
     }
 
+    /// Keeps a form under the id that is derived from its e-mail. Anybody can learn that id, so only
+    /// the first form says who the person is.
+    async fn keep_as_public(
+        &self,
+        submission: &Submission<ScoredLead>,
+        supplied: Option<LeadId>,
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
+        let id = Id { lead: self.derived(&submission.content.form), supplied };
+        let first = (LeadWrite::FirstOfEmail(Fact::Submitted), Authority::FirstWord);
+        let (accepted, response) = self.accept(submission, id, first, None).await?;
+        let Accepted::Exists(known) = accepted else { return Ok((accepted, response)) };
+        let later = (LeadWrite::KnownOfEmail, Authority::LaterWord);
+        self.accept(submission, id, later, Some(&known)).await
+    }
+
     async fn accept(
         &self,
         submission: &Submission<ScoredLead>,
-        lead_id: LeadId,
-        supplied_lead_id: Option<LeadId>,
+        id: Id,
+        (lead, authority): (LeadWrite, Authority),
+        known: Option<&Lead>,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
         let ScoredLead { form, score, client_score, .. } = &submission.content;
         let data =
             LeadSubmitted { form: form.clone(), score: score.clone(), client_score: *client_score };
         let effect = Effect {
-            lead_id,
-            supplied_lead_id,
-            lead: LeadWrite::OfEmail,
-            changes: LeadChanges::of_submission(&data, submission.now),
+            lead_id: id.lead,
+            supplied_lead_id: id.supplied,
+            lead,
+            authority,
+            changes: LeadChanges::of_submission(&data, authority, known, submission.now),
             data: data.into(),
             consent: form.consent.as_ref(),
             consent_when_absent: &self.intake.config.consent_when_absent,
-            response: self.response_as(submission, lead_id),
+            response: self.response_as(submission, id.lead),
         };
         self.intake.accept(submission, effect).await
     }

@@ -1,21 +1,19 @@
 //! `questionnaire-submit`: the questionnaire of a known lead, which scores the answers, updates the
 //! lead and responds with the next step.
 //!
-//! What it shares with other forms is in `intake/form.rs`. The link to book a call carries
-//! the name that the request brought, else the lead's, which costs one read where the score earns a
-//! link. Only a request with the lead's own e-mail gets it, because no other is accepted.
+//! What it shares with other forms is in `intake/form.rs`. The link to book a call carries the name
+//! that the request itself brought, or none: whoever knows an e-mail must not learn a name.
 
 use funil_core::booking::link::{booking_link, with_name};
 use funil_core::contact::{Email, Phone};
 use funil_core::event::QuestionnaireCompleted;
 use funil_core::form::FieldErrors;
 use funil_core::form::questionnaire::{NextStep, QuestionnaireForm};
-use funil_core::lead::LeadChanges;
-use funil_core::pii::Text;
+use funil_core::lead::{Authority, LeadChanges};
 use funil_core::score::readiness;
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::BookingConfig;
-use funil_store::{Accepted, LeadWrite, Platform, StoreError, StoredResponse};
+use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -75,46 +73,13 @@ impl Form for QuestionnaireSubmit {
     }
 
     fn response(&self, submission: &Submission<QuestionnaireCompleted>) -> StoredResponse {
-        self.response_for(submission, submission.content.form.name.as_ref())
-    }
-
-    /// Keeps the answers on the lead, which has to exist with this e-mail. Without a consent object
-    /// of its own the questionnaire grants `contact` and leaves every other consent as the lead's
-    /// earlier form set it.
-    async fn keep(
-        &self,
-        submission: &Submission<QuestionnaireCompleted>,
-    ) -> Result<(Accepted, StoredResponse), StoreError> {
-        let completed = &submission.content;
-        let name = self.name(completed).await?;
-        let effect = Effect {
-            lead_id: completed.form.lead_id,
-            supplied_lead_id: None,
-            lead: LeadWrite::KnownOfEmail,
-            data: completed.clone().into(),
-            changes: LeadChanges::of_questionnaire(completed, submission.now),
-            consent: completed.form.consent.as_ref(),
-            consent_when_absent: &[],
-            response: self.response_for(submission, name.as_ref()),
-        };
-        self.intake.accept(submission, effect).await
-    }
-}
-
-impl QuestionnaireSubmit {
-    /// The response, with a booking link for a person of this name.
-    fn response_for(
-        &self,
-        submission: &Submission<QuestionnaireCompleted>,
-        name: Option<&Text>,
-    ) -> StoredResponse {
         let completed = &submission.content;
         let mut body = json!({
             "success": true,
             "transformationScore": completed.score.total,
             "nextStep": completed.next_step.name(),
         });
-        let link = completed.booking_url.as_ref().map(|link| match name {
+        let link = completed.booking_url.as_ref().map(|link| match &completed.form.name {
             Some(name) => with_name(link, name),
             None => link.clone(),
         });
@@ -128,13 +93,58 @@ impl QuestionnaireSubmit {
         submission.response(&body, thank_you.map(|page| booking.as_ref().unwrap_or(page)))
     }
 
-    /// The name in the link: the one that the request brought, else the lead's.
-    async fn name(&self, completed: &QuestionnaireCompleted) -> Result<Option<Text>, StoreError> {
-        let form = &completed.form;
-        if form.name.is_some() || completed.booking_url.is_none() {
-            return Ok(form.name.clone());
+    /// Keeps the answers on the lead, which has to exist with this e-mail. Without a consent object
+    /// of its own the questionnaire grants `contact` and leaves every other consent as the lead's
+    /// earlier form set it.
+    async fn keep(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
+        if !submission.content.form.lead_id.is_derived() {
+            return self.accept(submission, LeadWrite::KnownOfEmail, Authority::Capability).await;
         }
+        let first = LeadWrite::FirstOfKnown(Fact::Questionnaire);
+        let (accepted, response) = self.accept(submission, first, Authority::FirstWord).await?;
+        if let Accepted::Exists(_) = accepted {
+            return self.accept(submission, LeadWrite::KnownOfEmail, Authority::LaterWord).await;
+        }
+        Ok((accepted, response))
+    }
+
+    fn robot_content(&self, content: &QuestionnaireCompleted) -> QuestionnaireCompleted {
+        content.clone()
+    }
+
+    /// Whether the lead exists with this e-mail, so that robots and people get the same status.
+    async fn knows(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+    ) -> Result<bool, StoreError> {
+        let form = &submission.content.form;
         let lead = self.intake.app.store.lead(form.lead_id).await?;
-        Ok(lead.and_then(|lead| lead.latest.name))
+        Ok(lead.is_some_and(|lead| lead.latest.email.as_ref() == Some(&form.email)))
+    }
+}
+
+impl QuestionnaireSubmit {
+    async fn accept(
+        &self,
+        submission: &Submission<QuestionnaireCompleted>,
+        lead: LeadWrite,
+        authority: Authority,
+    ) -> Result<(Accepted, StoredResponse), StoreError> {
+        let completed = &submission.content;
+        let effect = Effect {
+            lead_id: completed.form.lead_id,
+            supplied_lead_id: None,
+            lead,
+            authority,
+            data: completed.clone().into(),
+            changes: LeadChanges::of_questionnaire(completed, authority, submission.now),
+            consent: completed.form.consent.as_ref(),
+            consent_when_absent: &[],
+            response: self.response(submission),
+        };
+        self.intake.accept(submission, effect).await
     }
 }

@@ -4,9 +4,11 @@
 //! becomes one. Contacts no provider. Calendly switches a subscription off that fails for a day
 //! (`docs/providers.md`, "Calendly").
 
+use funil_core::booking::{NoNumber, Recipient};
 use funil_core::contact::consent::ConsentChanges;
-use funil_core::event::Event;
+use funil_core::event::{BookedElsewhere, CallBooked, CallEvent, Event, EventData};
 use funil_core::hash::Digest;
+use funil_core::id::{EventId, LeadId};
 use funil_core::lead::LeadChanges;
 use funil_core::provider::calendly::{self, BookingUpdate, Parsed};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
@@ -109,7 +111,17 @@ impl CalendarWebhook {
             return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
         };
         // A booking of another lead is left to the update that Calendly sends about it.
-        let mut bookings = update.data.bookings();
+        let mut data = update.data.clone();
+        let mut person = lead.person;
+        if let EventData::Call(CallEvent::Booked(booked)) = &mut data {
+            let recipient = self.recipient(update, booked, lead.id).await?;
+            person.phone = match &recipient {
+                Recipient::Number { phone, .. } => Some(hash.digest("phone", &phone.alias_text())),
+                Recipient::Nobody { .. } => None,
+            };
+            booked.recipient = Some(recipient);
+        }
+        let mut bookings = data.bookings();
         bookings.retain(|change| {
             let digest = hash.digest(INVITEE, change.id.as_str());
             lead.objects.iter().any(|(_, own)| *own == digest)
@@ -122,8 +134,8 @@ impl CalendarWebhook {
                 lead_id: lead.id,
                 occurred_at: update.occurred_at,
                 accepted_at: now,
-                supplied_lead_id: None,
-                data: update.data.clone(),
+                supplied_lead_id: lead.elsewhere,
+                data,
             },
             lead: lead.write,
             changes: lead.changes,
@@ -132,9 +144,53 @@ impl CalendarWebhook {
             evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
             receipt: &receipt,
             aliases: lead.aliases,
+            beside: lead.elsewhere.and_then(|lead| elsewhere(update, lead, now)),
             other_aliases: lead.objects,
-            person: lead.person,
+            person,
         };
         Ok(Kept::Accepted(self.app.accept_calls(&incoming, &bookings, now).await?))
     }
+
+    /// To whom the messages about a new booking go: the number that it gives itself, else the one of
+    /// the lead whose id it carried, if all forms of that e-mail agree. A call that was moved keeps the
+    /// recipient that it had.
+    async fn recipient(
+        &self,
+        update: &BookingUpdate,
+        booked: &CallBooked,
+        lead: LeadId,
+    ) -> Result<Recipient, StoreError> {
+        let name = booked.invitee.name.clone();
+        if let Some(phone) = booked.invitee.phone.clone() {
+            return Ok(Recipient::Number { phone, name });
+        }
+        if let Some(moved) = &booked.instead_of
+            && let Some(before) = self.app.store.booking(lead, moved).await?
+            && let Some(recipient) = before.recipient
+        {
+            return Ok(recipient);
+        }
+        if !update.named.contains(&lead) {
+            return Ok(Recipient::Nobody { why: NoNumber::BareLink });
+        }
+        Ok(match self.app.agreed_recipient(lead).await? {
+            Recipient::Number { phone, name: known } => {
+                Recipient::Number { phone, name: name.or(known) }
+            }
+            nobody @ Recipient::Nobody { .. } => nobody,
+        })
+    }
+}
+
+/// The note on a lead whose id a booking carried, though it belongs to another e-mail.
+fn elsewhere(update: &BookingUpdate, lead: LeadId, now: Timestamp) -> Option<Event> {
+    let booking = update.data.call()?.booking.clone();
+    Some(Event {
+        id: EventId::of_provider(calendly::NAME, &format!("elsewhere:{booking}")),
+        lead_id: lead,
+        occurred_at: update.occurred_at,
+        accepted_at: now,
+        supplied_lead_id: None,
+        data: BookedElsewhere { booking }.into(),
+    })
 }

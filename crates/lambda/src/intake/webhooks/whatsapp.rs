@@ -8,12 +8,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use funil_core::contact::Phone;
-use funil_core::contact::consent::{Purpose, Revocations, refused};
+use funil_core::contact::consent::{Purpose, is_revoked};
 use funil_core::delivery::{Reason, StateKind};
 use funil_core::hash::Digest;
-use funil_core::id::LeadId;
 use funil_core::lead::Lead;
-use funil_core::provider::whatsapp::{self, Handshake, Inbound, Person, StatusUpdate, Updates};
+use funil_core::provider::whatsapp::{
+    self, Handshake, Inbound, Person, StatusUpdate, Updates, Word,
+};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{AlertKind, DeliveryKey, MessageUpdate, Platform, Recorded, StoreError};
@@ -131,23 +132,27 @@ impl WhatsAppWebhook {
             tracing::warn!(code, "WhatsApp reports error {code}, which belongs to no message");
         }
         let mut taken = Taken::All;
-        let mut people = match self.recipients(&parts.statuses).await {
-            Ok(people) => people,
-            Err(error) => {
-                taken = taken.and(Err(error))?;
-                Vec::new()
+        let mut introduced: HashSet<Known> = HashSet::new();
+        let senders = parts.inbound.iter().map(|message| self.known(&message.person));
+        let mut people: Vec<Known> = senders.collect();
+        for update in &parts.statuses {
+            match self.recipient(update).await {
+                Ok(known) => people.push(known),
+                Err(error) => taken = taken.and(Err(error))?,
             }
-        };
-        people.extend(parts.inbound.iter().map(|message| message.person.clone()));
-        let mut introduced: HashSet<Person> = HashSet::new();
+        }
         for person in people {
             if introduced.insert(person.clone()) {
                 let done = self.introduce(&person, now).await;
                 taken = taken.and(done.map(|()| Taken::All))?;
             }
         }
-        for message in parts.inbound.iter().filter(|message| message.opts_out) {
-            let done = self.opt_out(message, now).await;
+        for message in &parts.inbound {
+            let done = match message.word {
+                Some(Word::OptOut) => self.opt_out(message, now).await,
+                Some(Word::OptIn) => self.opt_in(message, now).await,
+                None => Ok(()),
+            };
             taken = taken.and(done.map(|()| Taken::All))?;
         }
         for update in &parts.statuses {
@@ -156,113 +161,136 @@ impl WhatsAppWebhook {
         Ok(taken)
     }
 
-    /// The people whom the messages of these status updates went to. For somebody with a username
-    /// an update carries only the business-scoped id; the message itself went to the number of its
-    /// lead.
-    async fn recipients(&self, statuses: &[StatusUpdate]) -> Result<Vec<Person>, StoreError> {
-        let lead_of = |update: &StatusUpdate| {
-            let by_id_alone = update.person.phone.is_none() && update.person.bsuid.is_some();
-            update.delivery.filter(|_| by_id_alone).map(|delivery| delivery.lead_id)
-        };
-        let ids: Vec<LeadId> = statuses.iter().filter_map(lead_of).collect();
-        let leads = self.app.store.known_leads(&ids).await?;
-        let completed = statuses.iter().map(|update| {
-            let lead = lead_of(update).and_then(|id| leads.iter().find(|lead| lead.id == id));
-            let phone = lead.and_then(|lead| lead.latest.phone.clone());
-            Person {
-                phone: update.person.phone.clone().or(phone),
-                bsuid: update.person.bsuid.clone(),
-            }
-        });
-        Ok(completed.collect())
+    /// The person whom the message of a status update went to. For somebody with a username an update
+    /// carries only the business-scoped id; the message itself went to the number of its delivery.
+    async fn recipient(&self, update: &StatusUpdate) -> Result<Known, StoreError> {
+        let mut known = self.known(&update.person);
+        if known.phone.is_none()
+            && known.bsuid.is_some()
+            && let Some(name) = update.delivery
+        {
+            let found = self.app.store.delivery_named(name).await?;
+            known.phone = found.and_then(|found| found.delivery.phone_digest);
+        }
+        Ok(known)
     }
 
-    /// Learns that a number and a business-scoped id belong to one person: from now on their leads
-    /// are found by either, and what was revoked under the id counts for the number too.
-    async fn introduce(&self, person: &Person, now: Timestamp) -> Result<(), StoreError> {
-        let (Some(phone), Some(bsuid)) =
-            (self.phone_digest(person.phone.as_ref()), self.bsuid_digest(person))
-        else {
-            return Ok(());
-        };
+    /// Learns that a number and a business-scoped id belong to one person: what was revoked under the
+    /// id counts for the number too.
+    async fn introduce(&self, person: &Known, now: Timestamp) -> Result<(), StoreError> {
+        let Known { phone: Some(phone), bsuid: Some(bsuid) } = person else { return Ok(()) };
         let store = &self.app.store;
-        let (by_phone, by_bsuid) =
-            futures::try_join!(store.leads_of((PHONE, &phone)), store.leads_of((BSUID, &bsuid)))?;
-        let new: Vec<LeadId> =
-            by_phone.into_iter().filter(|lead| !by_bsuid.contains(lead)).collect();
-        if new.is_empty() {
+        if store.phones_of(bsuid).await?.contains(phone) {
             return Ok(());
         }
-        let revocations = store.revocations_of((BSUID, &bsuid)).await?;
+        let revocations = store.revocations_of((BSUID, bsuid)).await?;
         if let Some(at) = revocations.0.get(&Purpose::Whatsapp) {
-            store.revoke(PHONE, &phone, Purpose::Whatsapp, *at).await?;
-            self.stop(&store.known_leads(&new).await?, *at, now).await?;
+            store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
+            self.stop(phone, *at, now).await?;
         }
         // Written last, so that a request that broke off earlier learns it again.
-        for lead in new {
-            store.link((BSUID, &bsuid), lead, now).await?;
-        }
-        Ok(())
+        store.link_phone(bsuid, phone, now).await
     }
 
-    /// Records that somebody wants no more messages.
+    /// The numbers of a person, as digests. A business-scoped id stands for every number that was seen
+    /// with it, so that a lead made tomorrow with one of them is treated the same.
+    async fn phones(&self, person: &Known) -> Result<BTreeSet<Digest>, StoreError> {
+        let mut phones: BTreeSet<Digest> = person.phone.iter().cloned().collect();
+        if let Some(bsuid) = &person.bsuid
+            && phones.is_empty()
+        {
+            phones.extend(self.app.store.phones_of(bsuid).await?);
+        }
+        Ok(phones)
+    }
+
+    /// Records that somebody wants no more messages. Nothing but a word through the same channel, or an
+    /// operator, takes that back.
     async fn opt_out(&self, message: &Inbound, now: Timestamp) -> Result<(), StoreError> {
         let store = &self.app.store;
-        // A time from a clock that is ahead must not outweigh what the person agrees to later.
-        let at = message.at.unwrap_or(now).min(now);
-        let mut ids: BTreeSet<LeadId> = BTreeSet::new();
-        let mut phones: BTreeSet<Digest> =
-            self.phone_digest(message.person.phone.as_ref()).into_iter().collect();
-        if let Some(bsuid) = self.bsuid_digest(&message.person) {
-            store.revoke(BSUID, &bsuid, Purpose::Whatsapp, at).await?;
-            let by_bsuid = store.leads_of((BSUID, &bsuid)).await?;
-            if phones.is_empty() {
-                // Their numbers are revoked too, so that a lead made tomorrow with one of them is
-                // left alone.
-                let leads = store.known_leads(&by_bsuid).await?;
-                phones.extend(
-                    leads.iter().filter_map(|lead| self.phone_digest(lead.latest.phone.as_ref())),
-                );
-            }
-            ids.extend(by_bsuid);
+        let at = said_at(message, now);
+        let person = self.known(&message.person);
+        if let Some(bsuid) = &person.bsuid {
+            store.revoke(BSUID, bsuid, Purpose::Whatsapp, at).await?;
         }
-        for phone in &phones {
-            store.revoke(PHONE, phone, Purpose::Whatsapp, at).await?;
-            ids.extend(store.leads_of((PHONE, phone)).await?);
+        let mut leads = 0;
+        for phone in self.phones(&person).await? {
+            store.revoke(PHONE, &phone, Purpose::Whatsapp, at).await?;
+            leads += self.stop(&phone, at, now).await?;
         }
-        let ids: Vec<LeadId> = ids.into_iter().collect();
-        let leads = store.known_leads(&ids).await?;
-        self.stop(&leads, at, now).await?;
         tracing::info!(
             function = Self::NAME,
-            leads = leads.len(),
-            "revoked WhatsApp for {} leads of a person who opted out",
-            leads.len()
+            leads,
+            "revoked WhatsApp for {leads} leads of a person who opted out"
         );
         Ok(())
     }
 
-    /// Records on the leads that the person revoked WhatsApp at `at`, and withdraws what is queued.
-    async fn stop(&self, leads: &[Lead], at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    /// Records that somebody who had opted out wants messages again.
+    async fn opt_in(&self, message: &Inbound, now: Timestamp) -> Result<(), StoreError> {
         let store = &self.app.store;
         let entropy = &*self.app.platform.entropy;
-        let revoked = [Revocations([(Purpose::Whatsapp, at)].into())];
-        for lead in leads {
-            // The opt-out is older than a consent that the person gave afterwards.
-            if !refused(Purpose::Whatsapp, &lead.consents, &revoked) {
-                continue;
+        let at = said_at(message, now);
+        let person = self.known(&message.person);
+        if let Some(bsuid) = &person.bsuid {
+            store.restore(BSUID, bsuid, Purpose::Whatsapp, at).await?;
+        }
+        let mut leads = 0;
+        for phone in self.phones(&person).await? {
+            store.restore(PHONE, &phone, Purpose::Whatsapp, at).await?;
+            for lead in self.leads_with(&phone).await? {
+                let purpose = Purpose::Whatsapp;
+                let done = store.restore_of_lead(lead.id, purpose, at, Self::NAME, entropy).await?;
+                leads += usize::from(done);
             }
-            store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, Self::NAME, entropy).await?;
+        }
+        tracing::info!(
+            function = Self::NAME,
+            leads,
+            "a person opted in again; {leads} leads had shown their opt-out"
+        );
+        Ok(())
+    }
+
+    /// The leads that were made with this number.
+    async fn leads_with(&self, phone: &Digest) -> Result<Vec<Lead>, StoreError> {
+        let ids = self.app.store.leads_of((PHONE, phone)).await?;
+        self.app.store.known_leads(&ids).await
+    }
+
+    /// Withdraws what is queued for a number, and shows the revocation on the leads that are known to
+    /// be of its owner. What is missed here is not sent either: sending reads what was revoked at the
+    /// number. Returns how many leads have the number.
+    async fn stop(
+        &self,
+        phone: &Digest,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let store = &self.app.store;
+        let entropy = &*self.app.platform.entropy;
+        if !is_revoked(Purpose::Whatsapp, &[store.revocations_of((PHONE, phone)).await?]) {
+            // The person opted in again later.
+            return Ok(0);
+        }
+        let leads = self.leads_with(phone).await?;
+        for lead in &leads {
+            // Anybody can add a number to a lead whose id is derived from an e-mail.
+            let own = self.phone_digest(lead.latest.phone.as_ref()).as_ref() == Some(phone);
+            if own && !lead.id.is_derived() {
+                store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, Self::NAME, entropy).await?;
+            }
             let queued = store.deliveries_of(lead.id, whatsapp::NAME).await?;
-            for delivery in
-                queued.iter().filter(|delivery| delivery.state.kind() == StateKind::Pending)
-            {
+            for delivery in queued.iter().filter(|delivery| {
+                delivery.state.kind() == StateKind::Pending
+                    && delivery.phone_digest.as_ref() == Some(phone)
+            }) {
                 let reason = Reason::NoConsent(Purpose::Whatsapp);
                 // A worker that took one meanwhile reads the consent again before it sends.
                 store.withdraw(&DeliveryKey::from(delivery), reason, now, entropy).await?;
             }
         }
-        Ok(())
+        Ok(leads.len())
     }
 
     /// Records how far a message came, or that it failed.
@@ -304,10 +332,26 @@ impl WhatsAppWebhook {
         Some(self.app.config.hash_key.digest(PHONE, &phone?.alias_text()))
     }
 
-    fn bsuid_digest(&self, person: &Person) -> Option<Digest> {
-        let bsuid = person.bsuid.as_ref()?;
-        Some(self.app.config.hash_key.digest(BSUID, bsuid.expose()))
+    fn known(&self, person: &Person) -> Known {
+        let hash = &self.app.config.hash_key;
+        Known {
+            phone: self.phone_digest(person.phone.as_ref()),
+            bsuid: person.bsuid.as_ref().map(|bsuid| hash.digest(BSUID, bsuid.expose())),
+        }
     }
+}
+
+/// A person by the digests of their number and of their business-scoped id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Known {
+    phone: Option<Digest>,
+    bsuid: Option<Digest>,
+}
+
+/// When a message was written. A time from a clock that is ahead must not outweigh what the person
+/// writes later.
+fn said_at(message: &Inbound, now: Timestamp) -> Timestamp {
+    message.at.unwrap_or(now).min(now)
 }
 
 impl Taken {
