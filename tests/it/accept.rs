@@ -10,3 +10,4 @@ mod limits_and_bodies;
 mod payload_formats;
 mod questionnaire;
 mod samples;
+mod strangers;

@@ -18,7 +18,7 @@ mod payment;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::booking::{BookingChange, Call};
+use crate::booking::{BookingChange, Call, Recipient};
 use crate::contact::consent::FormConsent;
 use crate::id::{EventId, LeadId};
 
@@ -85,6 +85,22 @@ impl EventData {
             Self::Call(event) => event.booked().map(|booked| &booked.call),
             Self::Operation(event) => event.call(),
             Self::Form(_) | Self::Payment(_) | Self::Deal(_) | Self::Consent(_) => None,
+        }
+    }
+
+    /// To whom the messages about its call go, where that was decided.
+    pub fn recipient(&self) -> Option<&Recipient> {
+        match self {
+            Self::Call(CallEvent::Booked(booked)) => booked.recipient.as_ref(),
+            Self::Operation(OperationEvent::SequenceRequested(requested)) => {
+                requested.recipient.as_ref()
+            }
+            Self::Form(_)
+            | Self::Call(_)
+            | Self::Payment(_)
+            | Self::Deal(_)
+            | Self::Consent(_)
+            | Self::Operation(_) => None,
         }
     }
 

@@ -315,7 +315,9 @@ impl Handler {
         let is_message =
             slot.purpose == Purpose::Whatsapp || slot.unless_revoked == Some(Purpose::Whatsapp);
         if let Found::There(lead) = &inputs.lead
+            && let Found::There(event) = &inputs.event
             && is_message
+            && event.data.recipient().is_none()
             && let Some(phone) = AliasDigests::of(&lead.latest, &self.hash_key).phone
             && delivery.phone_digest.as_ref() != Some(&phone)
         {

@@ -9,7 +9,7 @@ use funil_core::booking::Recipient;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Delivery, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
-use funil_core::event::{CallEvent, EventData, FormEvent, OperationEvent};
+use funil_core::event::{CallEvent, EventData, FormEvent};
 use funil_core::id::LeadId;
 use funil_store::Journey;
 
@@ -121,15 +121,9 @@ fn may_be_skipped(
 fn has_no_number(journey: &Journey, delivery: &Delivery, why: &str) -> bool {
     let mut events = journey.events.iter();
     let event = events.find(|event| event.id == delivery.event_id);
-    let (recipient, own) = match event.map(|event| &event.data) {
-        Some(EventData::Call(CallEvent::Booked(booked))) => {
-            (&booked.recipient, booked.invitee.phone.is_some())
-        }
-        Some(EventData::Operation(OperationEvent::SequenceRequested(requested))) => {
-            (&requested.recipient, false)
-        }
-        _ => return false,
-    };
+    let Some(event) = event else { return false };
+    let recipient = event.data.recipient();
+    let own = matches!(&event.data, EventData::Call(CallEvent::Booked(booked)) if booked.invitee.phone.is_some());
     let decided = matches!(recipient, Some(Recipient::Nobody { why: kept }) if kept.name() == why);
     decided && !own
 }

@@ -209,8 +209,12 @@ pub(crate) fn every_event() -> Vec<EventData> {
         canceled().data,
         missed(Attendance::Missed).data,
         BookedElsewhere { booking: booking.call.booking.clone() }.into(),
-        SequenceRequested { call: booking.call.clone(), recipient: booking.recipient.clone() }
-            .into(),
+        SequenceRequested {
+            call: booking.call.clone(),
+            recipient: booking.recipient.clone(),
+            slots: None,
+        }
+        .into(),
         SequenceWithdrawn { booking: booking.call.booking }.into(),
         sync("crm").data,
         DeliveryReplayed {

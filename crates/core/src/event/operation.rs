@@ -77,6 +77,9 @@ pub struct SequenceRequested {
     /// To whom the messages go. `None` in events that were kept before this was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<Recipient>,
+    /// Only these messages, by their slots. `None` is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<Vec<String>>,
 }
 
 /// A request to send no more messages about a call.

@@ -48,6 +48,8 @@ pub(crate) enum Problem {
     BookingKnown,
     /// No lead has this id, or not with this e-mail.
     NoSuchLead,
+    /// The lead has no such booking.
+    NoSuchBooking,
     /// The destination is not listed in `DESTINATIONS`.
     DestinationOff,
     /// The table did not do what it was asked, or is not the one of this `HASH_KEY`.
@@ -74,7 +76,7 @@ impl Problem {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorised | Self::Unsigned => StatusCode::UNAUTHORIZED,
             Self::WrongVerifyToken => StatusCode::FORBIDDEN,
-            Self::NoSuchLead => StatusCode::NOT_FOUND,
+            Self::NoSuchLead | Self::NoSuchBooking => StatusCode::NOT_FOUND,
             Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -98,6 +100,7 @@ impl Problem {
             Self::WrongVerifyToken => "wrong_verify_token",
             Self::BookingKnown => "booking_known",
             Self::NoSuchLead => "lead_not_found",
+            Self::NoSuchBooking => "booking_not_found",
             Self::DestinationOff => "destination_off",
             Self::Unavailable => "unavailable",
         }
@@ -186,6 +189,16 @@ impl Problem {
                 ("The verify token is not the configured one", "Check hub.verify_token."),
                 ("O token de verificação não é o configurado", "Confira hub.verify_token."),
             ),
+            Self::NoSuchBooking => (
+                (
+                    "The lead has no such booking",
+                    "Check bookingId with `funil journey`, or send startTime to plan messages.",
+                ),
+                (
+                    "O lead não tem esse agendamento",
+                    "Confira bookingId com `funil journey`, ou envie startTime.",
+                ),
+            ),
             Self::BookingKnown => (
                 (
                     "This booking is known as another call",
@@ -269,6 +282,7 @@ impl Problem {
             | Self::WrongVerifyToken
             | Self::BookingKnown
             | Self::NoSuchLead
+            | Self::NoSuchBooking
             | Self::DestinationOff => {}
         }
         response

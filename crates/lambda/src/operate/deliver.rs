@@ -98,6 +98,10 @@ impl HttpEndpoint for Deliver {
             self.app.store.ready(&self.app.config.hash_key).await?;
             return sequence::withdraw(&self.app, self.destination, &body).await;
         }
+        if self.destination.follows_bookings && sequence::restores(&body) {
+            self.app.store.ready(&self.app.config.hash_key).await?;
+            return sequence::restore(&self.app, self.destination, &body).await;
+        }
         if self.destination.follows_bookings && sequence::is_asked_for(&body) {
             return self.plan_sequence(&body, stop_at).await;
         }

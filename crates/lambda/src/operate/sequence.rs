@@ -6,7 +6,8 @@
 
 use funil_core::booking::{BookingId, Call, Place, Recipient};
 use funil_core::contact::Phone;
-use funil_core::contact::consent::ConsentChanges;
+use funil_core::contact::consent::{ConsentChanges, Purpose};
+use funil_core::delivery::{Reason, StoredReason};
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::{Event, EventData, SequenceRequested, SequenceWithdrawn};
 use funil_core::form::{Fault, Fields};
@@ -37,6 +38,37 @@ const URL_CHARS_MAX: usize = 2000;
 /// misspelt field must not send reminders early.
 pub(crate) fn is_asked_for(body: &Value) -> bool {
     body.as_object().is_some_and(|fields| fields.keys().any(|name| name != "leadId"))
+}
+
+/// Whether a body asks to take an opt-out back.
+pub(crate) fn restores(body: &Value) -> bool {
+    body.get("optIn").is_some()
+}
+
+/// Takes the opt-out of a number back, for a person who asked an operator to.
+pub(crate) async fn restore(
+    app: &App,
+    destination: &Destination,
+    body: &Value,
+) -> Result<HttpResponse, Problem> {
+    let mut fields = Fields::of(body);
+    fields.only(&["leadId", "phone", "optIn"]);
+    let lead_id = lead_id(&mut fields);
+    let phone = fields.phone("phone");
+    let phone = required(&mut fields, "phone", phone);
+    let opt_in = fields.flag("optIn");
+    let read = lead_id.zip(phone).zip(opt_in);
+    let ((lead_id, phone), opt_in) = fields.finish(read).map_err(Problem::Fields)?;
+    let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
+    if opt_in {
+        let (purpose, now) = (Purpose::Whatsapp, app.platform.clock.now());
+        let entropy = &*app.platform.entropy;
+        let digest = app.config.hash_key.digest("phone", &phone.alias_text());
+        app.store.restore("phone", &digest, purpose, now).await?;
+        app.store.restore_of_lead(lead.id, purpose, now, destination.function, entropy).await?;
+        tracing::info!(lead = %lead.id, "an operator took an opt-out back, for lead {}", lead.id);
+    }
+    Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "optIn": opt_in})))
 }
 
 /// A sequence that was planned, now or by an earlier request.
@@ -119,19 +151,89 @@ pub(crate) async fn request(
     destination: &Destination,
     body: &Value,
 ) -> Result<Sequence, Problem> {
+    if body.get("phone").is_some() && body.get("startTime").is_none() {
+        return confirm(app, destination, body).await;
+    }
     let (lead_id, call, phone) = read(body)?;
-    let now = app.platform.clock.now();
     let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     let known = app.store.booking(lead_id, &call.booking).await?;
     let is_withdrawn = known.as_ref().is_some_and(|known| !known.status.stands());
     if known.and_then(|known| known.call).is_some_and(|known| known != call) {
         return Err(Problem::BookingKnown);
     }
-    let booking = call.booking.clone();
-    let recipient = match phone {
-        Some(phone) => Recipient::Number { phone, name: lead.latest.name.clone() },
-        None => app.agreed_recipient(lead_id).await?,
+    let name = format!("{lead_id}:{}", call.booking);
+    let (recipient, confirmed) = match phone {
+        Some(phone) => {
+            let number = format!("\n{}", phone.as_str());
+            (Recipient::Number { phone, name: lead.latest.name.clone() }, number)
+        }
+        None => (app.agreed_recipient(lead_id).await?, String::new()),
     };
+    let messages = Messages { name, call, recipient, confirmed, slots: None, is_withdrawn };
+    plan_messages(app, destination, &lead, messages).await
+}
+
+/// Sends the messages about a known call to the number that an operator confirmed, where they went to
+/// nobody because no number was known to be the person's.
+async fn confirm(app: &App, destination: &Destination, body: &Value) -> Result<Sequence, Problem> {
+    let mut fields = Fields::of(body);
+    fields.only(&["leadId", "bookingId", "phone"]);
+    let lead_id = lead_id(&mut fields);
+    let booking = booking_id(&mut fields);
+    let booking = required(&mut fields, "bookingId", booking);
+    let phone = fields.phone("phone");
+    let phone = required(&mut fields, "phone", phone);
+    let read = lead_id.zip(booking).zip(phone);
+    let ((lead_id, booking), phone) = fields.finish(read).map_err(Problem::Fields)?;
+    let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
+    let known = app.store.booking(lead_id, &booking).await?.ok_or(Problem::NoSuchBooking)?;
+    let call = known.call.clone().ok_or(Problem::NoSuchBooking)?;
+    let sent = app.store.deliveries_of(lead_id, destination.name).await?;
+    let went_to_somebody = |slot: &str| {
+        sent.iter().any(|delivery| {
+            let nobody = matches!(
+                delivery.state.reason().and_then(StoredReason::known),
+                Some(Reason::NoNumber(_))
+            );
+            delivery.booking.as_ref() == Some(&booking) && delivery.slot == slot && !nobody
+        })
+    };
+    let slots = destination.slots.iter().map(|slot| slot.name.to_owned());
+    let slots = slots.filter(|slot| !went_to_somebody(slot)).collect();
+    let confirmed = format!("\n{}", phone.as_str());
+    let messages = Messages {
+        name: format!("{lead_id}:{booking}:confirmed"),
+        is_withdrawn: !known.status.stands(),
+        recipient: Recipient::Number { phone, name: lead.latest.name.clone() },
+        call,
+        confirmed,
+        slots: Some(slots),
+    };
+    plan_messages(app, destination, &lead, messages).await
+}
+
+/// The messages about a call that are to be planned.
+struct Messages {
+    /// What identifies the request among those about calls.
+    name: String,
+    call: Call,
+    recipient: Recipient,
+    /// The number that the caller confirmed, for the comparison with a duplicate; empty if none.
+    confirmed: String,
+    /// Only these slots; `None` is all.
+    slots: Option<Vec<String>>,
+    is_withdrawn: bool,
+}
+
+async fn plan_messages(
+    app: &App,
+    destination: &Destination,
+    lead: &Lead,
+    messages: Messages,
+) -> Result<Sequence, Problem> {
+    let Messages { name, call, recipient, confirmed, slots, is_withdrawn } = messages;
+    let (lead_id, booking) = (lead.id, call.booking.clone());
+    let now = app.platform.clock.now();
     let mut person = AliasDigests::of(&lead.latest, &app.config.hash_key);
     person.phone = match &recipient {
         Recipient::Number { phone, .. } => {
@@ -139,9 +241,8 @@ pub(crate) async fn request(
         }
         Recipient::Nobody { .. } => None,
     };
-    let data = SequenceRequested { call: call.clone(), recipient: Some(recipient) }.into();
-    let name = format!("{lead_id}:{booking}");
-    let event = event(&lead, EventId::of_provider(NAME, &name), data, now);
+    let data = SequenceRequested { call: call.clone(), recipient: Some(recipient), slots }.into();
+    let event = event(lead, EventId::of_provider(NAME, &name), data, now);
     let mut planned = plan(&event, &app.config.destinations, None, &person);
     // Nobody is sent a message about a withdrawn call, so the response must not list one.
     planned.retain(|_| !is_withdrawn);
@@ -154,7 +255,8 @@ pub(crate) async fn request(
         Place::Link { url } => url.expose().as_str(),
         Place::BeingMade { .. } | Place::Words { .. } | Place::Unsaid => "",
     };
-    let content = format!("{}\n{:?}\n{:?}\n{place}", call.starts_at, call.ends_at, call.time_zone);
+    let content =
+        format!("{}\n{:?}\n{:?}\n{place}{confirmed}", call.starts_at, call.ends_at, call.time_zone);
     let receipt = Receipt {
         key: ReceiptKey::of_provider(NAME, &[&name]),
         fingerprint: sha256_hex(content.as_bytes()),

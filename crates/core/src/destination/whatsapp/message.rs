@@ -75,6 +75,8 @@ pub(super) struct Taken<'e> {
     pub(super) invitee: Option<&'e Text>,
     /// To whom the message goes, where that was decided.
     pub(super) recipient: Option<&'e Recipient>,
+    /// The slots that were asked for; `None` is all.
+    slots: Option<&'e [String]>,
 }
 
 pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
@@ -84,11 +86,13 @@ pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
         Call(event) => {
             let booked = event.booked()?;
             let invitee = booked.invitee.name.as_ref();
-            Some(Taken { call: &booked.call, invitee, recipient: booked.recipient.as_ref() })
+            let recipient = booked.recipient.as_ref();
+            Some(Taken { call: &booked.call, invitee, recipient, slots: None })
         }
         Operation(OperationEvent::SequenceRequested(requested)) => {
             let recipient = requested.recipient.as_ref();
-            Some(Taken { call: &requested.call, invitee: None, recipient })
+            let slots = requested.slots.as_deref();
+            Some(Taken { call: &requested.call, invitee: None, recipient, slots })
         }
         Operation(_) => None,
         Form(_) | Payment(_) | Deal(_) | Consent(_) => None,
@@ -98,8 +102,11 @@ pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
 /// The messages whose time has not passed. None is sent after the call's start, or once its booking
 /// is withdrawn.
 pub(super) fn plan(event: &Event) -> Vec<Planned> {
-    let Some(Taken { call, .. }) = taken(&event.data) else { return Vec::new() };
-    let planned = Message::ALL.into_iter().filter_map(|message| {
+    let Some(Taken { call, slots, .. }) = taken(&event.data) else { return Vec::new() };
+    let is_wanted = |message: &Message| {
+        slots.is_none_or(|slots| slots.iter().any(|slot| slot == message.slot().name))
+    };
+    let planned = Message::ALL.into_iter().filter(is_wanted).filter_map(|message| {
         Some(Planned {
             slot: message.slot(),
             due_at: Some(message.due_at(call, event.accepted_at)?),
