@@ -64,11 +64,7 @@ async fn take(world: &World, body: &Value) {
 /// To whom the booking's messages go.
 async fn recipient(world: &World, lead: LeadId) -> Recipient {
     let journey = world.journey(lead).await;
-    let booked = journey.events.iter().rev().find_map(|event| match &event.data {
-        EventData::Call(CallEvent::Booked(booked)) => booked.recipient.clone(),
-        _ => None,
-    });
-    booked.unwrap()
+    journey.events.iter().rev().find_map(|event| event.data.recipient().cloned()).unwrap()
 }
 
 fn numbers(world: &World) -> Vec<String> {

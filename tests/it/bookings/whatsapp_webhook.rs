@@ -152,8 +152,8 @@ async fn only_a_word_through_whatsapp_takes_an_opt_out_back() {
     call_in(&world, lead(), 1).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome skipped no_consent_whatsapp"]);
     for (text, is_back) in [("quero voltar", false), ("Voltar!", true)] {
-        let word = whatsapp_inbound("5511987654321", text, world.now().as_second());
-        assert_eq!(send_webhook(&world, &word).await.status, 200);
+        let back = whatsapp_inbound("5511987654321", text, world.now().as_second());
+        assert_eq!(send_webhook(&world, &back).await.status, 200);
         assert_eq!(!is_revoked(&world, lead()).await, is_back, "{text}");
     }
     let how = world.journey(lead()).await.lead.consents.whatsapp.map(|grant| grant.how);

@@ -54,10 +54,9 @@ fn taken(event: &EventData) -> Option<Taken> {
 
     match event {
         Form(event) => Some(Taken { automation: automation(event) }),
-        Call(CallEvent::BookedElsewhere(_)) => None,
+        Payment(_) | Deal(_) | Consent(_) | Call(CallEvent::BookedElsewhere(_)) => None,
         Call(_) => Some(Taken { automation: None }),
         Operation(event) => event.sync().map(|_| Taken { automation: None }),
-        Payment(_) | Deal(_) | Consent(_) => None,
     }
 }
 

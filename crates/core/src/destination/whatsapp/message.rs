@@ -94,8 +94,7 @@ pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
             let slots = requested.slots.as_deref();
             Some(Taken { call: &requested.call, invitee: None, recipient, slots })
         }
-        Operation(_) => None,
-        Form(_) | Payment(_) | Deal(_) | Consent(_) => None,
+        Operation(_) | Form(_) | Payment(_) | Deal(_) | Consent(_) => None,
     }
 }
 
