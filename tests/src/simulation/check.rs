@@ -175,7 +175,10 @@ fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec
     }
     let counted = providers.ga4_events();
     let counted: Vec<_> = counted.iter().filter(|one| one.request["user_id"] == *lead).collect();
-    let mut once: Vec<_> = counted.iter().map(|one| (&one.name, one.timestamp_micros)).collect();
+    let mut once: Vec<String> = counted
+        .iter()
+        .map(|one| format!("{} {:?} {}", one.name, one.timestamp_micros, one.params))
+        .collect();
     once.sort();
     once.dedup();
     // It may have fewer, because GA4's response is 2xx even for what it does not count.

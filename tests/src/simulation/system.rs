@@ -194,9 +194,9 @@ impl System {
         };
         let intakes: Vec<Arc<Process>> =
             (1..=INTAKES).map(|number| Arc::new(with_functions(process(number)))).collect();
-        let workers = (1 + INTAKES..=INTAKES + WORKERS)
-            .map(|number| Arc::new(with_workers(process(number))))
-            .collect();
+        let delivering = 1 + INTAKES..=INTAKES + WORKERS;
+        watch.lock().unwrap().workers = delivering.clone().chain([0]).collect();
+        let workers = delivering.map(|number| Arc::new(with_workers(process(number)))).collect();
         let dispatcher = Arc::clone(&intakes[0]);
         let owner = with_workers(with_functions(owner));
         // The destinations' workers run by themselves.

@@ -170,6 +170,10 @@ pub(super) struct Watch {
     revoked: BTreeMap<(String, Purpose), Revoked>,
     /// The numbers of each business-scoped id, both as digests, and since when the table has them.
     linked: BTreeMap<String, BTreeMap<String, u128>>,
+    /// The processes that deliver.
+    pub(super) workers: BTreeSet<usize>,
+    /// When a worker looked for messages that are due, in minutes since the beginning.
+    pub(super) message_runs: BTreeSet<i64>,
     /// The oldest lead of each e-mail.
     pub(super) oldest: BTreeMap<String, String>,
     /// When each thing was kept.
@@ -212,6 +216,8 @@ impl Watch {
             bookings: BTreeMap::new(),
             revoked: BTreeMap::new(),
             linked: BTreeMap::new(),
+            workers: BTreeSet::new(),
+            message_runs: BTreeSet::new(),
             oldest: BTreeMap::new(),
             kept: BTreeMap::new(),
             events: BTreeSet::new(),
@@ -306,6 +312,11 @@ impl Watch {
         self.note(&format!("p{process} {operation} {} => {shown}", summary(operation, &request)));
         if status != 200 {
             return;
+        }
+        let looked_at = text(&request, "/ExpressionAttributeValues/:pk/S");
+        if operation == "Query" && looked_at == "DUE#whatsapp#0" && self.workers.contains(&process)
+        {
+            self.message_runs.insert(self.time().as_second().div_euclid(60));
         }
         match operation {
             "TransactWriteItems" => self.committed(&request),

@@ -67,7 +67,18 @@ impl Watch {
             named.iter().find(|id| self.leads.contains_key(**id)).map(|id| (*id).to_owned())
         });
         let slot = delivery.as_ref().and_then(|held| destination.slot(&held.slot));
-        let boxes = delivery.as_ref().map(|held| held.boxes.clone()).unwrap_or_default();
+        // A request without the delivery's id may be for any of the lead's that the process has.
+        let boxes: Vec<BTreeMap<Purpose, bool>> = match &delivery {
+            Some(held) => vec![held.boxes.clone()],
+            None => self
+                .deliveries
+                .values()
+                .filter(|held| Some(&held.lead) == lead.as_ref())
+                .filter(|held| held.destination == destination.name)
+                .map(|held| held.boxes.clone())
+                .chain([BTreeMap::new()])
+                .collect(),
+        };
         let slots: &[Slot] = slot.map_or(destination.slots, std::slice::from_ref);
         let email = path.split('/').find(|part| part.contains('@'));
         let of = match (&lead, &email) {
@@ -76,7 +87,7 @@ impl Watch {
             (None, None) => None,
         };
         if let Some(of) = of
-            && !self.may(*process, &of, slots, &boxes)
+            && !boxes.iter().any(|boxes| self.may(*process, &of, slots, boxes))
         {
             let name = destination.name;
             self.problem(format!("{name} got {method} {path}, to which nobody agreed"));
