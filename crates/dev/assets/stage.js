@@ -17,6 +17,8 @@ const STATES = {
   dead: ["desistiu", "bad"],
 };
 const OPEN_STATES = new Set(["pending", "leased", "unknown"]);
+// A delivery whose destination cannot say whether it arrived may also end as unknown.
+const isOpen = (d) => !d.settledAt && OPEN_STATES.has(d.state);
 const BEHAVIOURS = [
   ["normal", "Normal", "Responde como o serviço de verdade."],
   ["fail", "Falha", "Responde com erro do servidor."],
@@ -40,12 +42,13 @@ function h(tag, props, ...kids) {
     else if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
     else el.setAttribute(name, value === true ? "" : String(value));
   }
-  for (const kid of kids.flat()) {
-    if (kid === undefined || kid === null || kid === false || kid === "") continue;
-    el.append(kid instanceof Node ? kid : String(kid));
-  }
+  el.append(...shown(kids));
   return el;
 }
+
+// What is drawn of a list of parts. A part that is left out is `condition && part`, and append() would
+// write "false" for it.
+const shown = (kids) => kids.flat().filter((kid) => kid !== undefined && kid !== null && kid !== false && kid !== "");
 
 const list = (value) => (Array.isArray(value) ? value : []);
 const known = (table, key) => table[key] ?? [String(key ?? "?"), ""];
@@ -98,7 +101,7 @@ function redraw(id, fingerprint, build) {
   const root = $(id);
   const focus = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
   const top = root.firstElementChild?.scrollTop ?? 0;
-  root.replaceChildren(...[build()].flat());
+  root.replaceChildren(...shown([build()]));
   if (root.firstElementChild) root.firstElementChild.scrollTop = top;
   if (focus) [...root.querySelectorAll("[data-focus]")].find((el) => el.dataset.focus === focus)?.focus({ preventScroll: true });
 }
@@ -203,7 +206,7 @@ function drawAttempt(attempt, good) {
 }
 
 function drawDelivery(d) {
-  const open = OPEN_STATES.has(d.state);
+  const open = isOpen(d);
   const attempts = list(d.attempts);
   // The state of the delivery decides whether the last attempt succeeded: an HTTP 200 with an
   // unreadable body is not a success.
@@ -226,6 +229,14 @@ function drawChange(change) {
   if (!change || typeof change !== "object") return h("li", {}, code(change));
   return h("li", {}, `${PURPOSES[change.purpose] ?? change.purpose ?? "?"} `, chip(known(DECISIONS, change.decision)),
     change.how && h("span", { class: "t-soft" }, ` ${HOW[change.how] ?? change.how}`));
+}
+
+// Which delivery a person sent again or settled, and how.
+function drawDecision({ destination, slot, was, by, as, deliveryId }) {
+  return h("p", { class: "decision", title: deliveryId },
+    `${destination} · ${slot} `, as ? chip(known(STATES, as)) : chip(["enviar de novo", ""]),
+    was && ["motivo: ", code(was)],
+    by && h("span", { class: "t-soft" }, `por ${by}`));
 }
 
 // Groups deliveries under their events: by eventId if the delivery has one, otherwise under the last
@@ -252,6 +263,7 @@ function drawGroup({ head, deliveries }) {
   return h("li", { class: isConsent ? "consent" : "" },
     h("div", { class: "step" }, head && clock(head.at), h("h3", { title: head?.eventId }, title)),
     isConsent && h("ul", { class: "changes" }, list(head.changes).map(drawChange)),
+    head?.decision && drawDecision(head.decision),
     deliveries.length > 0 && h("ul", { class: "cards", "aria-label": "Entregas deste evento" }, deliveries.map(drawDelivery)));
 }
 
@@ -267,16 +279,20 @@ function drawJourney(journey, fingerprint) {
   const entries = list(journey.entries);
   const deliveries = entries.filter((e) => e.kind === "delivery");
   announce(deliveries);
-  redraw("journey", fingerprint, () => [
+  const leadId = journey.lead?.leadId;
+  redraw("journey", `${fingerprint} ${replies.get(leadId) ?? ""}`, () => [
     drawLead(journey.lead ?? {}),
+    journey.unread > 0 && h("p", { class: "empty unread", role: "status" }, journey.unread === 1
+      ? "1 item desta jornada não pôde ser lido."
+      : `${journey.unread} itens desta jornada não puderam ser lidos.`),
     drawCalls(list(journey.bookings)),
-    drawChat(list(journey.messages), journey.lead?.leadId),
+    drawChat(list(journey.messages), leadId),
     entries.length
       ? h("ol", { class: "line", "aria-label": "Linha do tempo" }, grouped(entries).map(drawGroup))
       : empty("Este lead ainda não tem acontecimentos."),
   ]);
   const newest = Math.max(0, ...entries.map((e) => timeOf(e.at) || 0));
-  return deliveries.some((d) => OPEN_STATES.has(d.state)) || serverNow() - newest < FRESH_MS;
+  return deliveries.some(isOpen) || serverNow() - newest < FRESH_MS;
 }
 
 /* ---------- clock ---------- */
@@ -308,7 +324,7 @@ async function send(path, body) {
     signal: AbortSignal.timeout(30_000),
   });
   const text = await response.text();
-  if (!response.ok) throw new Error(text.trim());
+  if (!response.ok) throw new Error(text.trim() || `O console respondeu ${response.status}.`);
   return text ? JSON.parse(text) : null;
 }
 
@@ -357,15 +373,23 @@ function drawChat(messages, leadId) {
     h("h3", {}, "WhatsApp"),
     h("ul", {}, messages.map((m) => h("li", {},
       h("p", {}, list(m.parameters).join(" · ")),
-      h("small", {}, `${m.template} `, clock(m.at), m.status ? ` · ${MESSAGES[m.status] ?? m.status}` : "")))),
-    h("p", { class: "calls" }, h("button", { type: "button", "data-focus": "parar", onclick: () => optOut(leadId) }, "Responder PARAR")));
+      h("small", {}, `${m.template} `, clock(m.at))))),
+    h("p", { class: "calls" },
+      h("button", { type: "button", "data-focus": "parar", onclick: () => optOut(leadId) }, "Responder PARAR"),
+      h("span", { class: "t-soft", role: "status" }, replies.get(leadId))));
 }
 
+// What became of the last reply of each lead.
+const replies = new Map();
+
 async function optOut(leadId) {
+  replies.set(leadId, "Enviando…");
+  poll();
   try {
-    await send("/stage/whatsapp", { leadId, text: "PARAR" });
-  } catch {
-    /* the next poll shows the result */
+    const { status } = await send("/stage/whatsapp", { leadId, text: "PARAR" });
+    replies.set(leadId, status === 200 ? "O Funil recebeu a resposta." : `O Funil respondeu ${status} ao webhook.`);
+  } catch (error) {
+    replies.set(leadId, `Não deu certo: ${error.message || "o console não respondeu."}`);
   }
   poll();
 }

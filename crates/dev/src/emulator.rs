@@ -217,14 +217,8 @@ mod tests {
     use super::*;
 
     async fn request(emulator: &Emulator, operation: &str, body: Value) -> Value {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
-        let response = client
+        let response = funil_lambda::platform()
+            .http
             .post(emulator.endpoint())
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .header("content-type", "application/x-amz-json-1.0")

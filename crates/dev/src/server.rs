@@ -25,7 +25,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use bytes::Bytes;
-use funil_core::hash::HashKey;
 use funil_core::settings::{ConfigError, Secret};
 use funil_lambda::Function;
 use funil_store::{AwsConfig, Platform, Store, StoreError, Stream};
@@ -78,6 +77,14 @@ pub enum DevServerError {
         /// The file or folder.
         path: PathBuf,
         /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// The file that says how far the clock was moved cannot be read.
+    #[error("{path} cannot be read: {source}; repair it, or delete the whole data folder")]
+    Clock {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system, or what is not a number in it.
         source: std::io::Error,
     },
     /// A variable of the process's environment is not valid.
@@ -137,10 +144,10 @@ impl DevServer {
         let emulator = Emulator::open(options.data.join("table.sqlite")).await?;
         let environment = DevEnvironment::new(address, options, overrides);
         let platform = funil_lambda::platform();
-        let clock = Arc::new(clock::MovedClock::open(
-            Arc::clone(&platform.clock),
-            options.data.join("clock-ahead-s"),
-        ));
+        let ahead = options.data.join("clock-ahead-s");
+        let clock = clock::MovedClock::open(Arc::clone(&platform.clock), ahead.clone());
+        let clock =
+            Arc::new(clock.map_err(|source| DevServerError::Clock { path: ahead, source })?);
         let moved: Arc<dyn funil_core::clock::Clock> = Arc::<clock::MovedClock>::clone(&clock);
         let platform = Platform { clock: moved, ..platform };
         let env = environment.with_emulator(&emulator.endpoint());
@@ -281,28 +288,25 @@ async fn emulator(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
     if !headers.contains_key("x-amz-target") {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    let mut request = shared.platform.http.post(&shared.emulator).body(body);
-    for (name, value) in &headers {
-        if name != header::HOST && name != header::CONTENT_LENGTH {
+    let request = shared.platform.http.post(&shared.emulator);
+    forward(request, &headers, body).await.unwrap_or(StatusCode::BAD_GATEWAY.into_response())
+}
+
+/// Passes a request on with its headers and its body. `None` if no whole response came back.
+async fn forward(
+    mut request: reqwest::RequestBuilder,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Option<Response> {
+    for (name, value) in headers {
+        if ![header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name) {
             request = request.header(name, value);
         }
     }
-    match request.send().await {
-        Ok(response) => {
-            let (status, headers) = (response.status(), response.headers().clone());
-            match response.bytes().await {
-                Ok(body) => (status, headers, body).into_response(),
-                Err(_) => StatusCode::BAD_GATEWAY.into_response(),
-            }
-        }
-        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
-    }
-}
-
-impl DevEnvironment {
-    /// The `HASH_KEY` in the type that the store takes.
-    fn hash_key(&self) -> Result<HashKey, ConfigError> {
-        HashKey::new(self.variable("HASH_KEY"))
-            .ok_or_else(|| ConfigError(vec!["HASH_KEY is too short.".to_owned()]))
-    }
+    let response = request.body(body).send().await.ok()?;
+    let (status, mut headers) = (response.status(), response.headers().clone());
+    // The body is whole here, so it is not sent on in chunks.
+    headers.remove(header::TRANSFER_ENCODING);
+    let body = response.bytes().await.ok()?;
+    Some((status, headers, body).into_response())
 }

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use funil_core::clock::after;
 use funil_core::settings::Env;
@@ -11,6 +12,9 @@ use funil_dev::server::{DevServer, DevServerOptions};
 use serde_json::{Value, json};
 
 const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+/// A worker that meets another one at the same lead may wait until its lease of a minute ends.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(10);
 
 async fn start(data: &Path) -> DevServer {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -26,18 +30,28 @@ async fn get(server: &DevServer, path: &str) -> Value {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
+/// Requests the journey, with a pause between, until it is as the test wants it.
+async fn journey_with(server: &DevServer, what: &str, is_there: impl Fn(&Value) -> bool) -> Value {
+    let mut journey = Value::Null;
+    let wait = async {
+        loop {
+            journey = get(server, &format!("/stage/journey/{LEAD}")).await;
+            if is_there(&journey) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, wait).await;
+    assert!(waited.is_ok(), "{what}: {journey:#}");
+    journey
+}
+
 /// Waits until no delivery is pending or leased, and returns the journey.
 async fn settled_journey(server: &DevServer) -> Value {
-    let mut journey = Value::Null;
-    // A worker that meets another one at the same lead may wait until its lease of a minute ends.
-    for _ in 0..30_000 {
-        journey = get(server, &format!("/stage/journey/{LEAD}")).await;
-        let open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
-        if !journey["entries"].as_array().unwrap().iter().any(open) {
-            return journey;
-        }
-    }
-    panic!("the deliveries did not settle: {journey:#}");
+    let is_open = |entry: &Value| ["pending", "leased"].iter().any(|s| entry["state"] == *s);
+    let settled = |journey: &Value| !journey["entries"].as_array().unwrap().iter().any(is_open);
+    journey_with(server, "the deliveries did not settle", settled).await
 }
 
 fn delivered(journey: &Value) -> Vec<String> {
@@ -168,15 +182,11 @@ async fn post(server: &DevServer, path: &str, body: &Value) -> (u16, Value) {
 
 /// Waits until WhatsApp has received this many messages for the lead, and returns their templates.
 async fn templates(server: &DevServer, count: usize) -> Vec<String> {
-    for _ in 0..5_000 {
-        let journey = get(server, &format!("/stage/journey/{LEAD}")).await;
-        let messages = journey["messages"].as_array().unwrap();
-        if messages.len() >= count {
-            let names = messages.iter().map(|one| one["template"].as_str().unwrap().to_owned());
-            return names.collect();
-        }
-    }
-    panic!("WhatsApp did not receive {count} messages");
+    let received = |journey: &Value| journey["messages"].as_array().unwrap().len() >= count;
+    let journey =
+        journey_with(server, &format!("WhatsApp did not receive {count} messages"), received).await;
+    let messages = journey["messages"].as_array().unwrap();
+    messages.iter().map(|one| one["template"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

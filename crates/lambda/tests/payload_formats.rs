@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use funil_lambda::platform::{
     request::{HttpRequest, PayloadFormat},
-    trigger::{StreamChange, Trigger, TriggerError},
+    trigger::{Trigger, TriggerError},
 };
 use serde_json::{Value, json};
 
@@ -145,20 +145,18 @@ fn the_records_of_the_stream_sample_are_read() {
         .iter()
         .map(|record| {
             let kind = record.sk.split('#').next().unwrap();
-            (record.change, kind, record.item_type.as_deref(), record.due_at.as_deref())
+            (record.is_new, kind, record.due_at.as_deref())
         })
         .collect();
     assert_eq!(
         rows,
         [
-            (StreamChange::Insert, "DELIVERY", Some("delivery"), Some("2026-01-15T12:00:00.123Z")),
-            (StreamChange::Modify, "DELIVERY", Some("delivery"), Some("2026-01-15T12:01:00.456Z")),
-            (StreamChange::Remove, "RATE", None, None),
-            (StreamChange::Insert, "EVENT", Some("event"), None),
+            (true, "DELIVERY", Some("2026-01-15T12:00:00.123Z")),
+            (false, "DELIVERY", Some("2026-01-15T12:01:00.456Z")),
+            (false, "RATE", None),
+            (true, "EVENT", None),
         ]
     );
-    assert_eq!(records[0].pk, "LEAD#6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11");
-    assert_eq!(records[0].sequence_number, "141000000000001234567891");
 }
 
 /// Calls `visit` with the event once for each of its values, that value replaced.

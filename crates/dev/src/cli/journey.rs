@@ -208,13 +208,13 @@ pub fn to_text(journey: &Journey) -> String {
     };
     let lead = &shown["lead"];
     let score = &lead["amandaScore"];
-    line(format!(
-        "lead {}  stage {}  score {} ({})",
-        text(&lead["leadId"]),
-        text(&lead["stage"]),
-        text(&score["total"]),
-        text(&score["tier"])
-    ));
+    // A lead that a webhook created, such as that of a booked call, has no score.
+    let score = if score.is_object() {
+        format!("score {} ({})", text(&score["total"]), text(&score["tier"]))
+    } else {
+        String::new()
+    };
+    line(format!("lead {}  stage {}  {score}", text(&lead["leadId"]), text(&lead["stage"])));
     let questionnaire = &lead["readinessScore"];
     if questionnaire.is_object() {
         let (total, booking) = (text(&questionnaire["total"]), text(&lead["bookingUrl"]));
@@ -270,6 +270,9 @@ pub fn to_text(journey: &Journey) -> String {
                 }
             }
         }
+    }
+    if journey.unread > 0 {
+        line(format!("{} items could not be read", journey.unread));
     }
     lines
 }

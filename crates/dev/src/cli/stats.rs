@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The totals of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Accepted and duplicate requests, by function.
+    /// Accepted events and duplicate requests, by function.
     pub intake: BTreeMap<String, Intake>,
     /// Settlements, by destination and outcome.
     pub settled: BTreeMap<(String, String), u64>,
@@ -24,7 +24,7 @@ pub struct Stats {
 /// The totals of an intake function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intake {
-    /// Requests that were accepted.
+    /// Events that were accepted.
     pub accepted: u64,
     /// Requests whose response was that of their receipt.
     pub duplicates: u64,

@@ -238,11 +238,11 @@ fn webhook(event: &str, invitee: &Invitee, now: Timestamp) -> Value {
             "status": if canceled { "canceled" } else { "active" },
             "start_time": invitee.starts_at,
             "end_time": after(invitee.starts_at, CALL_S),
-            "event_type": format!("{API}/event_types/STAGE"),
+            "event_type": format!("{API}/event_types/DEV"),
             "location": {
                 "type": "google_conference",
                 "status": "pushed",
-                "join_url": "https://meet.example.com/palco-do-funil",
+                "join_url": "https://meet.example.com/servidor-de-desenvolvimento",
             },
         },
     });
@@ -263,7 +263,7 @@ fn webhook(event: &str, invitee: &Invitee, now: Timestamp) -> Value {
     json!({
         "event": event,
         "created_at": now,
-        "created_by": format!("{API}/users/STAGE"),
+        "created_by": format!("{API}/users/DEV"),
         "payload": payload,
     })
 }

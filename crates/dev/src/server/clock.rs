@@ -33,16 +33,27 @@ pub(super) struct MovedClock {
 }
 
 impl MovedClock {
-    /// A clock that is as far ahead as the file says. It is not moved if there is no file.
-    pub(super) fn open(real: Arc<dyn Clock>, file: PathBuf) -> Self {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let ahead_s = text.trim().parse().unwrap_or(0);
-        Self { real, ahead_s: AtomicI64::new(ahead_s), file }
+    /// A clock that is as far ahead as the file says. It is not moved if there is no file. A file
+    /// that cannot be read is an error: a clock that went back would leave the times in the table
+    /// in the future.
+    pub(super) fn open(real: Arc<dyn Clock>, file: PathBuf) -> io::Result<Self> {
+        let ahead_s = match std::fs::read_to_string(&file) {
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { real, ahead_s: AtomicI64::new(ahead_s), file })
     }
 
     fn move_ahead(&self, seconds: i64) -> io::Result<()> {
         let ahead_s = self.ahead_s.fetch_add(seconds, Ordering::Relaxed) + seconds;
-        std::fs::write(&self.file, format!("{ahead_s}\n"))
+        // A rename replaces the file at once, so that a stop never leaves half of a number.
+        let written = self.file.with_extension("new");
+        std::fs::write(&written, format!("{ahead_s}\n"))?;
+        std::fs::rename(written, &self.file)
     }
 
     fn ahead_s(&self) -> i64 {
@@ -130,4 +141,26 @@ const DUE_LOOKED_AT: i32 = 100;
 fn table_failed(error: &StoreError) -> Response {
     tracing::error!(error = %error, "the next due delivery could not be read from the table");
     StatusCode::SERVICE_UNAVAILABLE.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_goes_on_from_its_file_and_does_not_start_over_from_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("clock-ahead-s");
+        let open = || MovedClock::open(funil_lambda::platform().clock, file.clone());
+        let clock = open().unwrap();
+        assert_eq!(clock.ahead_s(), 0);
+        clock.move_ahead(3_600).unwrap();
+        clock.move_ahead(60).unwrap();
+        assert_eq!(open().unwrap().ahead_s(), 3_660);
+        for damaged in ["", "36x"] {
+            std::fs::write(&file, damaged).unwrap();
+            let error = open().map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{damaged}");
+        }
+    }
 }

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use funil_core::destination;
-use funil_core::settings::{Env, Secret};
+use funil_core::hash::HashKey;
+use funil_core::settings::{ConfigError, Env, Secret};
 use funil_lambda::functions::intake;
 
 use super::DevServerOptions;
@@ -109,6 +110,12 @@ impl DevEnvironment {
 
     pub(super) fn token(&self) -> Secret {
         Secret::new(self.variable("SERVICE_TOKEN"))
+    }
+
+    /// The `HASH_KEY` in the type that the store takes.
+    pub(super) fn hash_key(&self) -> Result<HashKey, ConfigError> {
+        HashKey::new(self.variable("HASH_KEY"))
+            .ok_or_else(|| ConfigError(vec!["HASH_KEY is too short.".to_owned()]))
     }
 
     /// The variables as an environment.

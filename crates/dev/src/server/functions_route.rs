@@ -2,8 +2,8 @@
 //!
 //! Owns how a request reaches a function: by an invocation in this process, or passed on to the
 //! address where the functions run. Also runs `dispatch` regularly, in place of a schedule. It must
-//! not know what a function does, except which requests are rings and that `lead-submit` returns a
-//! lead id.
+//! not know what a function does, except which requests are rings and that a form's response may
+//! have a lead id.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use funil_core::id::LeadId;
 use funil_lambda::forms::FORMS;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, forward};
 use crate::server::front_door;
 
 /// How long a function may take, in seconds. It is the limit with which functions are deployed.
@@ -104,50 +104,32 @@ pub(super) async fn webhook(
 /// Passes a request to its function, in this process or where the functions run.
 async fn pass(shared: &Shared, original: FunctionRequest) -> Response {
     let name = original.path.first().map(String::as_str).unwrap_or_default();
-    let (status, headers, body) = if let Some(base) = &shared.functions_at {
+    if let Some(base) = &shared.functions_at {
         let segments: Vec<&str> = original.path.iter().map(String::as_str).collect();
         let mut url = endpoint(base, &segments);
         url.set_query((!original.query.is_empty()).then_some(&*original.query));
-        let mut request = shared.platform.http.request(original.method, url).body(original.body);
-        for (name, value) in &original.headers {
-            if name != header::HOST && name != header::CONTENT_LENGTH {
-                request = request.header(name, value);
-            }
-        }
-        match request.send().await {
-            Ok(response) => {
-                let (status, headers) = (response.status(), response.headers().clone());
-                (status, headers, response.bytes().await.unwrap_or_default())
-            }
-            Err(_) => {
-                return (StatusCode::BAD_GATEWAY, "The functions are not running.\n")
-                    .into_response();
-            }
-        }
-    } else {
-        let Some(function) = shared.functions.iter().find(|known| known.name == name) else {
-            return StatusCode::NOT_FOUND.into_response();
-        };
-        let FunctionRequest { whole_path, query, method, headers, body, caller, .. } = &original;
-        let event = front_door::event(method, whole_path, query, headers, body, *caller);
-        let stop_at = after(shared.platform.clock.now(), TIME_S);
-        let function = function.clone();
-        // In its own task it goes on when the client closes the connection, as a deployed function
-        // does.
-        let invoked = tokio::spawn(async move { function.invoke(event, stop_at).await });
-        if is_ring(name, method, body) {
-            return StatusCode::ACCEPTED.into_response();
-        }
-        match invoked.await {
-            Ok(result) => front_door::response(&result),
-            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
+        let request = shared.platform.http.request(original.method, url);
+        return forward(request, &original.headers, original.body).await.unwrap_or_else(|| {
+            (StatusCode::BAD_GATEWAY, "The functions did not respond.\n").into_response()
+        });
+    }
+    let Some(function) = shared.functions.iter().find(|known| known.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
     };
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response.headers_mut().remove(header::TRANSFER_ENCODING);
-    response
+    let FunctionRequest { whole_path, query, method, headers, body, caller, .. } = &original;
+    let event = front_door::event(method, whole_path, query, headers, body, *caller);
+    let stop_at = after(shared.platform.clock.now(), TIME_S);
+    let function = function.clone();
+    // In its own task it goes on when the client closes the connection, as a deployed function
+    // does.
+    let invoked = tokio::spawn(async move { function.invoke(event, stop_at).await });
+    if is_ring(name, method, body) {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    match invoked.await {
+        Ok(result) => front_door::response(&result).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// Whether a request rings a delivery function. The response to a ring is sent before the work is
@@ -157,7 +139,8 @@ fn is_ring(function: &str, method: &Method, body: &[u8]) -> bool {
     delivers && method == Method::POST && body.is_empty()
 }
 
-/// Adds the lead in a response of `lead-submit` to the console's list.
+/// Adds the lead in a form's response to the console's list. The redirect that a plain HTML form
+/// gets names no lead, so its lead is not listed; with `?lead=<id>` the console shows it.
 fn add_lead(shared: &Shared, body: &[u8]) {
     let response: Value = serde_json::from_slice(body).unwrap_or_default();
     let lead_id = response["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());

@@ -26,9 +26,9 @@ const LONG_PARAMS: [(&str, usize); 3] =
 const RESERVED_PREFIXES: [&str; 4] = ["_", "firebase_", "ga_", "google_"];
 
 #[rustfmt::skip]
-const RESERVED_EVENTS: [&str; 36] = [
-    "ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure",
-    "app_background", "app_clear_data", "app_exception", "app_install", "app_remove",
+const RESERVED_EVENTS: [&str; 37] = [
+    "ad_activeview", "ad_click", "ad_exposure", "ad_impression", "ad_query", "ad_reward",
+    "adunit_exposure", "app_background", "app_clear_data", "app_exception", "app_install", "app_remove",
     "app_store_refund", "app_store_subscription_cancel", "app_store_subscription_convert",
     "app_store_subscription_renew", "app_update", "app_upgrade", "dynamic_link_app_open",
     "dynamic_link_app_update", "dynamic_link_first_open", "error", "firebase_campaign",

@@ -53,7 +53,7 @@ impl Caller {
 
     async fn of(providers: Providers) -> Self {
         let address = providers.serve().await.unwrap();
-        Self { providers, address, client: client() }
+        Self { providers, address, client: funil_lambda::platform().http }
     }
 
     /// Sends a request. It is an error if there is no response.
@@ -85,15 +85,4 @@ impl Caller {
     fn note(&self, provider: &str) -> String {
         self.providers.received(provider).pop().unwrap().note
     }
-}
-
-fn client() -> reqwest::Client {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()
 }

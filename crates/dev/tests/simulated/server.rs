@@ -1,5 +1,7 @@
 //! Tests of what is recorded of every request, and of the routes and servers.
 
+use std::time::Duration;
+
 use axum::Router;
 use funil_dev::simulated::Providers;
 use serde_json::json;
@@ -44,7 +46,7 @@ async fn the_routes_can_be_nested_under_a_prefix() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let caller = Caller { providers, address, client: super::client() };
+    let caller = Caller { providers, address, client: funil_lambda::platform().http };
     for base in ["/providers/crm", "/providers/crm/"] {
         let response = caller.ask(&format!("POST {base}"), json!({"external_id": "l1"})).await;
         assert_eq!(response.body, json!({"id": "1"}));
@@ -77,7 +79,10 @@ async fn a_server_stops_when_the_last_clone_is_dropped() {
     drop(providers);
     tokio::net::TcpStream::connect(address).await.unwrap();
     drop(clone);
-    while tokio::net::TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let stopped = async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(90), stopped).await.unwrap();
 }

@@ -29,7 +29,7 @@ use crate::http::problem::{Problem, json_response};
 use crate::operate::sequence;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
-use crate::platform::trigger::{Trigger, batch_item_failures};
+use crate::platform::trigger::{Trigger, all_records_handled};
 
 /// Delivers one delivery, or everything that is due, and returns how many were settled.
 type Work = dyn Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
@@ -113,7 +113,7 @@ impl HttpEndpoint for Deliver {
             Trigger::Stream(_) => {
                 let name = self.function();
                 tracing::warn!("{name} does not read the stream; only dispatch does");
-                batch_item_failures(&[])
+                all_records_handled()
             }
             Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_) => {
                 match (self.work)(None, stop_at).await {

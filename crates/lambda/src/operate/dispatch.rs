@@ -26,7 +26,7 @@ use crate::http::problem::{Problem, json_response};
 use crate::intake::doorbell::Doorbell;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
-use crate::platform::trigger::{StreamChange, StreamRecord, Trigger, batch_item_failures};
+use crate::platform::trigger::{StreamRecord, Trigger, all_records_handled};
 
 /// What falls due within this many seconds is rung for at once: the next schedule is a minute away.
 const SOON_S: i64 = 60;
@@ -127,15 +127,12 @@ impl Dispatch {
         let soon = key_time(after(self.app.platform.clock.now(), SOON_S));
         let due: BTreeSet<&str> = records
             .iter()
-            .filter(|record| match record.change {
-                StreamChange::Insert => record.sk.starts_with(DELIVERY_PREFIX),
-                StreamChange::Modify | StreamChange::Remove | StreamChange::Unknown => false,
-            })
+            .filter(|record| record.is_new && record.sk.starts_with(DELIVERY_PREFIX))
             .filter(|record| record.due_at.as_ref().is_some_and(|due_at| *due_at <= soon))
             .filter_map(|record| destination_of(&record.sk))
             .collect();
         self.ring(due.into_iter().filter_map(destination::find)).await;
-        batch_item_failures(&[])
+        all_records_handled()
     }
 
     /// Rings every destination of the registry that has something due, and returns their

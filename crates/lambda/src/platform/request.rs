@@ -150,7 +150,7 @@ impl HttpRequest {
 impl fmt::Debug for HttpRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("HttpCall")
+            .debug_struct("HttpRequest")
             .field("method", &self.method)
             .field("path", &self.path)
             .finish_non_exhaustive()

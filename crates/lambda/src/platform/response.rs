@@ -92,7 +92,7 @@ impl HttpResponse {
 
 impl fmt::Debug for HttpResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("HttpAnswer").field("status", &self.status).finish_non_exhaustive()
+        formatter.debug_struct("HttpResponse").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
@@ -212,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_prints_its_status_and_nothing_else() {
+    fn a_response_prints_its_status_and_nothing_else() {
         let headers =
             HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_static("ana@example.com"))]);
         let response =
             HttpResponse { status: StatusCode::OK, headers, body: "ana@example.com".into() };
-        assert_eq!(format!("{response:?}"), "HttpAnswer { status: 200, .. }");
+        assert_eq!(format!("{response:?}"), "HttpResponse { status: 200, .. }");
     }
 }

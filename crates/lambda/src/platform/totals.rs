@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The namespace of Funil's metrics.
 pub const NAMESPACE: &str = "Funil";
-/// Leads that were accepted, by function.
+/// Events that were accepted, by function.
 pub const ACCEPTED: &str = "Accepted";
 /// Requests that got the response of their receipt, by function.
 pub const DUPLICATES: &str = "Duplicates";
