@@ -361,7 +361,7 @@ async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_ru
     // A booking reaches the destinations that a form does not.
     let rest = destination::ALL.iter().filter(|one| !killed.contains(one.name));
     place.env.insert("DESTINATIONS".to_owned(), list(rest));
-    let booking = crate::calendly::created("INV1").to_string();
+    let booking = crate::calendly::created_through_link("INV1").to_string();
     let event = signed_by_calendly(&place, sample_event("http-v2", &Value::Null), &booking);
     let mut webhook = place.start("calendar-webhook").await;
     let response = webhook.invoke(event, TIME_S).await.unwrap();

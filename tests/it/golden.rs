@@ -26,7 +26,7 @@ use plain::{Plain, text};
 use walk::Walk;
 
 /// Every `type` that an item may have.
-const TYPES: [&str; 16] = [
+const TYPES: [&str; 17] = [
     "alert",
     "alias",
     "booking",
@@ -36,6 +36,7 @@ const TYPES: [&str; 16] = [
     "event",
     "lead",
     "limit",
+    "messages",
     "meta",
     "owner",
     "person",

@@ -10,7 +10,7 @@ use funil_core::settings::Secret;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{CALENDLY_KEY, Deployment, EMAIL, Response, World};
+use crate::world::{CALENDLY_KEY, Deployment, EMAIL, LEAD, Response, World};
 
 /// When the booked call begins: three days after the world.
 pub const STARTS_AT: &str = "2031-05-08T17:00:00.000000Z";
@@ -69,6 +69,13 @@ pub fn created(invitee: &str) -> Value {
             },
         }),
     )
+}
+
+/// That booking through a link with the id of the world's lead.
+pub fn created_through_link(invitee: &str) -> Value {
+    let mut body = created(invitee);
+    body["payload"]["tracking"]["utm_content"] = json!(LEAD);
+    body
 }
 
 /// The cancellation of that booking.

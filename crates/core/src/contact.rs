@@ -8,7 +8,7 @@ pub mod consent;
 
 use std::str::FromStr;
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType, Region};
 use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::hash::HashKey;
@@ -104,6 +104,18 @@ impl Phone {
         let mut plain = number.clone();
         plain.extension = None;
         Ok(Self(Pii::new(plain.format_as(PhoneNumberFormat::E164).into_owned())))
+    }
+
+    /// Whether it may be a mobile number. In some countries mobile and fixed numbers look alike; in
+    /// Brazil `0800`, `0300`, `0900`, `4004` and landlines are told apart.
+    pub fn may_be_mobile(&self) -> bool {
+        let parsed = PHONE_NUMBER_UTIL.parse(self.as_str(), None);
+        parsed.is_ok_and(|number| {
+            matches!(
+                number.get_type(),
+                PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile
+            )
+        })
     }
 
     /// The number in E.164 format, with the `+`. The caller is responsible for not logging it.

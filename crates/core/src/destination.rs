@@ -110,6 +110,17 @@ impl From<&'static Slot> for Planned {
     }
 }
 
+/// How many messages one number gets in a day, whatever leads they are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DailyLimit {
+    /// The most; `<NAME>_DAILY_PER_NUMBER` overrides it.
+    pub most: i64,
+    /// How many of them are kept for the slots in `kept_for`.
+    pub kept: i64,
+    /// The slots that the rest is kept for.
+    pub kept_for: &'static [&'static str],
+}
+
 /// A tool that we deliver to.
 #[derive(Debug)]
 pub struct Destination {
@@ -132,6 +143,8 @@ pub struct Destination {
     /// Whether its deliveries are messages about one booked call each: they end with the booking,
     /// and an authorised request may plan them for a call that no calendar reported.
     pub follows_bookings: bool,
+    /// How many messages one number gets in a day, if there is a limit.
+    pub daily_per_number: Option<DailyLimit>,
     /// Its limit of requests per minute, if it is known. `<NAME>_REQUESTS_PER_MINUTE` overrides it.
     pub requests_per_minute: Option<u32>,
     /// The variable that overrides the address of its API.
@@ -160,6 +173,11 @@ impl PartialEq for Destination {
 impl Eq for Destination {}
 
 impl Destination {
+    /// The variable that overrides [`DailyLimit::most`].
+    pub fn daily_per_number_variable(&self) -> String {
+        format!("{}_DAILY_PER_NUMBER", self.name.to_ascii_uppercase())
+    }
+
     /// The variable that overrides [`Self::requests_per_minute`].
     pub fn requests_per_minute_variable(&self) -> String {
         format!("{}_REQUESTS_PER_MINUTE", self.name.to_ascii_uppercase())

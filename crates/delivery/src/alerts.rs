@@ -133,6 +133,10 @@ fn sentence(site: &str, alert: &Alert, news: i64) -> String {
             "{to} failed several times in a row since {since}. \
              Nothing is lost; one delivery tries again every minute."
         ),
+        AlertKind::DailyLimit => format!(
+            "A number got as many messages by {to} today as it may, and more were planned. \
+             Look at the journey of the example; WHATSAPP_DAILY_PER_NUMBER is the limit."
+        ),
         AlertKind::Backlog => format!(
             "Something for {to} has been due for too long since {since}. \
              Check that its function runs each minute."

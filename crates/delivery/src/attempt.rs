@@ -15,9 +15,8 @@ use funil_core::delivery::{
     settle,
 };
 use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
-use funil_core::hash::HashKey;
+use funil_core::hash::{Digest, HashKey};
 use funil_core::id::LeaseId;
-use funil_core::lead::Lead;
 use funil_store::{
     AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, Platform, RateLimit,
     RateVerdict, Store, StoreError, Written,
@@ -28,6 +27,8 @@ use crate::bounds::{REQUEST_NEEDS_S, bound, detail, withdrawn, without_inputs};
 use crate::client::{self, NoResponse};
 use crate::gate::{Admission, Gate, Tokens, next_minute};
 
+/// A day, in seconds.
+const DAY_S: i64 = 86_400;
 /// How long one try may take, in seconds.
 const TRY_S_MAX: i64 = 25;
 const _: () = assert!(TRY_S_MAX + REQUEST_NEEDS_S <= LEASE_S, "a request may outlive its lease");
@@ -52,6 +53,8 @@ pub(crate) struct Handler {
     pub(crate) request_timeout: Duration,
     /// For the digest of a phone, under which the pause between messages is counted.
     pub(crate) hash_key: HashKey,
+    /// The most messages to one number in a day, where the destination has such a limit.
+    pub(crate) daily_per_number: Option<i64>,
 }
 
 /// How handling a due delivery ended.
@@ -227,6 +230,14 @@ impl Handler {
         if state != StateKind::Dead {
             return Ok(());
         }
+        if let Some(reason) = outcome.reason().filter(|reason| reason.is_about_number())
+            && let Some(number) = &delivery.phone_digest
+        {
+            // The other messages to this number would fail in the same way.
+            let (of, entropy) =
+                ((delivery.lead_id, self.destination.name), &*self.platform.entropy);
+            self.store.withdraw_messages_to(number, of, reason, now, entropy).await?;
+        }
         let kind = if *outcome == Outcome::Expired { AlertKind::Expired } else { AlertKind::Dead };
         let example = delivery.name().to_string();
         self.store.raise_alert(self.destination.name, kind, Some(&example), now).await
@@ -353,11 +364,8 @@ impl Handler {
                 left.tokens -= 1;
             }
             if request.repeat == Repeat::Harmful {
-                if let Some(wait_s) = self.pause(context.lead, now).await? {
-                    return Ok(Some(Outcome::Released {
-                        reason: Reason::TooSoon,
-                        after_s: wait_s,
-                    }));
+                if let Some(outcome) = self.too_many(context, now).await? {
+                    return Ok(Some(outcome));
                 }
                 if self.store.mark_sending(claim).await? == Written::LeaseLost {
                     return Ok(None);
@@ -385,19 +393,47 @@ impl Handler {
         }
     }
 
-    /// How long to wait before the next message to this person, in seconds, where the destination keeps
-    /// a pause and it is not over.
-    async fn pause(&self, lead: &Lead, now: Timestamp) -> Result<Option<i64>, StoreError> {
-        let (Some(pause_s), Some(phone)) = (self.destination.person_pause_s, &lead.latest.phone)
-        else {
+    /// The outcome of a message that its number may not get now: a moment after another one, or as one
+    /// too many of the day.
+    async fn too_many(
+        &self,
+        context: &Context<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let name = self.destination.name;
+        let Some(number) = self.number(context) else { return Ok(None) };
+        if let Some(pause_s) = self.destination.person_pause_s {
+            let one = RateLimit { requests: 1, window_s: pause_s };
+            let verdict = self.store.rate(name, &number, one, now).await?;
+            if let RateVerdict::Refused { retry_after_s } = verdict {
+                let after_s = retry_after_s.max(1);
+                return Ok(Some(Outcome::Released { reason: Reason::TooSoon, after_s }));
+            }
+        }
+        let limit = self.destination.daily_per_number.zip(self.daily_per_number);
+        let Some((limit, most)) = limit else { return Ok(None) };
+        let is_kept_for = limit.kept_for.contains(&context.slot.name);
+        let most = if is_kept_for { most } else { most - limit.kept };
+        if self.store.count_message(name, &number, most, now).await? {
             return Ok(None);
-        };
-        let digest = self.hash_key.digest("phone", &phone.alias_text());
-        let one = RateLimit { requests: 1, window_s: pause_s };
-        Ok(match self.store.rate(self.destination.name, &digest, one, now).await? {
-            RateVerdict::Passes => None,
-            RateVerdict::Refused { retry_after_s } => Some(retry_after_s.max(1)),
-        })
+        }
+        // A person is notified once a day.
+        let day = now.as_second().div_euclid(DAY_S) * DAY_S;
+        let day = Timestamp::from_second(day).unwrap_or(now);
+        if !self.store.was_alerted(name, AlertKind::DailyLimit, day).await? {
+            let example = context.delivery.name().to_string();
+            self.store.raise_alert(name, AlertKind::DailyLimit, Some(&example), day).await?;
+        }
+        Ok(Some(Outcome::Skipped(Reason::DailyLimit)))
+    }
+
+    /// The digest of the number that a message goes to.
+    fn number(&self, context: &Context<'_>) -> Option<Digest> {
+        if context.event.data.recipient().is_some() {
+            return context.delivery.phone_digest.clone();
+        }
+        let phone = context.lead.latest.phone.as_ref()?;
+        Some(self.hash_key.digest("phone", &phone.alias_text()))
     }
 
     /// The outcome of a message about a booking, if the booking was cancelled or consent revoked

@@ -76,6 +76,7 @@ impl Worker {
         let aws = AwsConfig::read(&mut settings);
         let mode = site.as_ref().and_then(|site| Self::mode(destination, site, &mut settings));
         let requests_per_minute = Self::rate(destination, &mut settings);
+        let daily_per_number = Self::daily(destination, &mut settings);
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| {
             let handler = Handler {
                 destination,
@@ -84,6 +85,7 @@ impl Worker {
                 platform: platform.clone(),
                 request_timeout: REQUEST_TIMEOUT,
                 hash_key: site.hash_key,
+                daily_per_number,
             };
             Self { handler, requests_per_minute }
         });
@@ -114,6 +116,21 @@ impl Worker {
                  may need."
             )),
             None => destination.requests_per_minute.map(i64::from),
+        }
+    }
+
+    /// The most messages to one number in a day: the destination's variable, otherwise what its
+    /// registration says.
+    fn daily(destination: &Destination, settings: &mut Settings<'_>) -> Option<i64> {
+        let limit = destination.daily_per_number?;
+        let name = destination.daily_per_number_variable();
+        match settings.optional(&name).map(str::parse::<u32>) {
+            Some(Ok(most)) if i64::from(most) > limit.kept => Some(i64::from(most)),
+            Some(_) => settings.problem(format!(
+                "{name} must be a whole number above {}, which are kept for reminders.",
+                limit.kept
+            )),
+            None => Some(limit.most),
         }
     }
 

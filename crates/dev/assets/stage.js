@@ -285,6 +285,7 @@ function drawJourney(journey, fingerprint) {
     journey.unread > 0 && h("p", { class: "empty unread", role: "status" }, journey.unread === 1
       ? "1 item desta jornada não pôde ser lido."
       : `${journey.unread} itens desta jornada não puderam ser lidos.`),
+    journey.more && h("p", { class: "empty unread", role: "status" }, "Pode haver mais do que é mostrado aqui."),
     drawCalls(list(journey.bookings)),
     drawChat(list(journey.messages), leadId),
     entries.length

@@ -1,5 +1,7 @@
-//! What the table keeps about a destination as a whole: its breaker, its limiter and its alerts.
+//! What the table keeps about a destination as a whole: its breaker, its limiter, its alerts, and
+//! its messages to each number.
 
 pub(crate) mod alert;
 mod breaker;
 pub(crate) mod limiter;
+mod messages;

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use funil_dev::simulated::whatsapp_inbound;
 use serde_json::{Value, json};
 
-use crate::proxy::Proxy;
-use crate::world::{World, lead, lead_body};
+use crate::bookings::whatsapp::send_webhook;
+use crate::calendly::created;
+use crate::proxy::{Bill, Proxy};
+use crate::world::{EMAIL, LEAD, World, lead, lead_body};
 
 fn operations<const N: usize>(expected: [(&str, u32); N]) -> BTreeMap<String, u32> {
     expected.into_iter().map(|(operation, count)| (operation.to_owned(), count)).collect()
@@ -113,6 +116,84 @@ async fn what_a_lead_costs_does_not_depend_on_how_many_there_are() {
     // The first lead of a process also reads the table identity, for the form and for each worker.
     assert!(bills[2..].iter().all(|bill| bill == &bills[1]), "{bills:?}");
     world.finish().await;
+}
+
+/// Writes so many further leads of the e-mail and the phone of [`lead_body`].
+async fn write_leads(world: &World, count: usize) {
+    let kept = world.items(&format!("LEAD#{LEAD}")).await;
+    let kept = kept.iter().find(|item| item["sk"]["S"] == "LEAD").unwrap();
+    let email = world.hash.digest("email", EMAIL);
+    let phone = world.hash.digest("phone", "+551187654321");
+    for number in 0..count {
+        let id = format!("8f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f{number:04x}");
+        let mut lead = kept.clone();
+        lead["pk"] = json!({"S": format!("LEAD#{id}")});
+        lead["lead_id"] = json!({"S": id});
+        world.ask_table("PutItem", json!({"Item": lead})).await;
+        for alias in
+            [format!("ALIAS#email#{}", email.as_str()), format!("ALIAS#phone#{}", phone.as_str())]
+        {
+            let item = json!({
+                "pk": {"S": alias}, "sk": {"S": format!("LEAD#{id}")}, "at": {"S": world.now()},
+            });
+            world.ask_table("PutItem", json!({"Item": item})).await;
+        }
+    }
+}
+
+/// What the table costs for what strangers can cause, where the person has so many more leads.
+async fn bills(more_leads: usize) -> Vec<(&'static str, Bill)> {
+    let (proxy, url) = Proxy::start().await;
+    let world = World::plan()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("DESTINATIONS", "crm,whatsapp")
+        .start()
+        .await;
+    world.looks_at_destinations();
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    // Every function reads the table's identity once.
+    world.calendly(&created("INV0")).await;
+    let hello = |text: &str| whatsapp_inbound("5511987654321", text, world.now().as_second());
+    send_webhook(&world, &hello("oi")).await;
+    world.drain().await;
+    write_leads(&world, more_leads).await;
+    let mut bills = Vec::new();
+    let mut note = |what| bills.push((what, proxy.take()));
+    note("before");
+    let mut body = lead_body();
+    body["leadId"] = json!("7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b22");
+    world.submit_from("203.0.113.1", &body).await;
+    note("a new lead");
+    body["mainStruggle"] = json!("vendas");
+    body["leadId"] = Value::Null;
+    world.submit_from("203.0.113.2", &body).await;
+    note("a form under the derived id");
+    world.drain().await;
+    note("claims");
+    world.calendly(&created("INV1")).await;
+    note("a booking through a bare link");
+    world.drain().await;
+    note("claims of messages");
+    send_webhook(&world, &hello("PARAR")).await;
+    note("an opt-out");
+    world.advance(jiff::SignedDuration::from_hours(80)).await;
+    world.finish().await;
+    bills
+}
+
+#[tokio::test]
+async fn what_strangers_can_cause_costs_the_same_with_one_and_with_a_thousand_leads() {
+    let (one, many) = tokio::join!(bills(0), bills(1_000));
+    for ((what, one), (_, many)) in one.iter().zip(&many).skip(1) {
+        if *what == "an opt-out" {
+            // It withdraws what is queued for at most 25 leads.
+            assert!(many.read_units <= one.read_units + 25.0 * 2.0, "{one:?} {many:?}");
+            assert!(many.write_units <= one.write_units + 25.0 * 4.0, "{one:?} {many:?}");
+        } else {
+            assert_eq!(one, many, "{what}");
+        }
+    }
 }
 
 #[tokio::test]

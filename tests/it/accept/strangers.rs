@@ -254,7 +254,7 @@ async fn a_booking_with_anothers_derived_id_belongs_to_its_own_email() {
     assert_eq!(elsewhere.booking.as_str(), "INV1");
     assert_eq!((told.bookings.len(), told.deliveries.len()), (0, 0));
     let digest = world.hash.digest("email", "estranha@example.com");
-    let own = world.store.leads_of(("email", &digest)).await.unwrap()[0];
+    let own = world.store.leads_of(("email", &digest), 9).await.unwrap()[0];
     let own = world.journey(own).await;
     assert_eq!(own.events[0].supplied_lead_id, Some(lead));
     assert_eq!(own.bookings.len(), 1);

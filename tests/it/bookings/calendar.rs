@@ -126,7 +126,7 @@ async fn a_booking_finds_its_lead_by_email_and_adds_the_phone_it_lacked() {
     let phone = journey.lead.latest.phone.unwrap();
     assert_eq!(phone.as_str(), "+5521988887777");
     let digest = world.hash.digest("phone", &phone.alias_text());
-    assert_eq!(world.store.leads_of(("phone", &digest)).await.unwrap(), [lead()]);
+    assert_eq!(world.store.leads_of(("phone", &digest), 9).await.unwrap(), [lead()]);
     assert_eq!(lead_count(&world).await, 1);
     world.finish().await;
 }

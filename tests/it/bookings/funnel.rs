@@ -127,9 +127,9 @@ async fn a_lead_from_the_form_to_the_call() {
 
     let sent = world.providers.whatsapp_messages();
     assert!(sent.iter().all(|message| message.to == "5511987654321"));
-    assert_eq!(sent[0].parameters[..2], ["Ana no Calendly", "quinta-feira, 8 de maio às 14h"]);
-    assert_eq!(sent[1].parameters, ["Ana no Calendly", "14h"]);
-    assert_eq!(sent[2].parameters, ["Ana no Calendly", "14h", "https://meet.example.com/abc"]);
+    assert_eq!(sent[0].parameters[..2], ["Ana", "quinta-feira, 8 de maio às 14h"]);
+    assert_eq!(sent[1].parameters, ["Ana", "14h"]);
+    assert_eq!(sent[2].parameters, ["Ana", "14h", "https://meet.example.com/abc"]);
     let journey = world.journey(lead()).await;
     let events: Vec<_> = journey.events.iter().map(|event| event.data.name()).collect();
     assert_eq!(events, ["lead_submitted", "questionnaire_completed", "call_booked"]);

@@ -116,10 +116,10 @@ async fn the_welcome_goes_at_once_and_the_reminders_at_their_times() {
         [
             (
                 "welcome_booking_confirmation",
-                texts(&["Ana Exemplo", "quinta-feira, 8 de maio às 15h", &preparation])
+                texts(&["Ana", "quinta-feira, 8 de maio às 15h", &preparation])
             ),
-            ("call_reminder_24h", texts(&["Ana Exemplo", "15h"])),
-            ("call_reminder_2h", texts(&["Ana Exemplo", "15h", "https://zoom.us/j/1"])),
+            ("call_reminder_24h", texts(&["Ana", "15h"])),
+            ("call_reminder_2h", texts(&["Ana", "15h", "https://zoom.us/j/1"])),
         ]
     );
     let hour = |hours: i64| hours * 3600;
@@ -250,6 +250,71 @@ async fn one_number_gets_one_message_in_six_seconds() {
             "waiting is no attempt"
         );
     }
+    end(world).await;
+}
+
+#[tokio::test]
+async fn one_number_gets_so_many_messages_a_day_and_the_last_are_kept_for_reminders() {
+    // Four of the six are kept for reminders.
+    let world = with_lead(whatsapp().with("WHATSAPP_DAILY_PER_NUMBER", "6")).await;
+    let leads = [lead(), namesake(&world, 1).await, namesake(&world, 2).await];
+    for lead in leads {
+        call_in(&world, lead, 3).await;
+        world.pass(60);
+    }
+    world.advance(SignedDuration::from_hours(3)).await;
+    let mut states = Vec::new();
+    for lead in leads {
+        states.extend(world.states(lead).await);
+    }
+    let count = |state: &str| states.iter().filter(|one| *one == state).count();
+    assert_eq!(count("whatsapp/welcome delivered"), 2, "{states:?}");
+    assert_eq!(count("whatsapp/welcome skipped daily_limit"), 1, "{states:?}");
+    assert_eq!(count("whatsapp/reminder_2h delivered"), 3, "{states:?}");
+    assert_eq!(world.items("ALERT#whatsapp#daily_limit").await.len(), 1);
+    world.pass(86_400);
+    call_in(&world, leads[2], 1).await;
+    let welcomes = world.states(leads[2]).await;
+    assert!(welcomes.contains(&"whatsapp/welcome delivered".to_owned()), "{welcomes:?}");
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_number_that_whatsapp_does_not_know_gets_no_further_try() {
+    let error = json!({"error": {"code": 131_026, "message": "Message undeliverable"}});
+    let refusal =
+        Behaviour::StatusWith { status: 400, headers: Vec::new(), body: error.to_string() };
+    let world = with_lead(whatsapp()).await;
+    world.providers.script("whatsapp", [refusal]);
+    call_in(&world, lead(), 30).await;
+    let skipped = |slot: &str| format!("whatsapp/{slot} skipped failed_131026");
+    let expected = [
+        skipped("reminder_24h"),
+        skipped("reminder_2h"),
+        "whatsapp/welcome dead failed_131026".to_owned(),
+    ];
+    assert_eq!(world.states(lead()).await, expected);
+    assert_eq!(world.requests("whatsapp").len(), 1);
+    end(world).await;
+
+    // The same as a status update, after the message was taken.
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 30).await;
+    let message = world.providers.whatsapp_messages().remove(0);
+    assert_eq!(send_status(&world, &message, "failed", Some(131_026)).await, 200);
+    assert_eq!(world.states(lead()).await, expected);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_landline_gets_no_message() {
+    let world = whatsapp().start().await;
+    world.looks_at("whatsapp");
+    let mut body = lead_body();
+    body["phone"] = json!("(11) 3333-4444");
+    world.submit(&body).await;
+    call_in(&world, lead(), 1).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome skipped not_mobile"]);
     end(world).await;
 }
 

@@ -219,9 +219,10 @@ async fn reminder_due() -> World {
 }
 
 // A worker's requests to the table, in order: the table identity, the breaker, what is due, the
-// claim, the inputs, the person's pause, the `sending` mark, and a last look at booking and consent.
+// claim, the inputs, the person's pause, the count of the day, the `sending` mark, and a last look at
+// booking and consent.
 const INPUTS: usize = 4;
-const LAST_LOOK: usize = 7;
+const LAST_LOOK: usize = 8;
 
 #[tokio::test]
 async fn a_message_withdrawn_while_a_worker_has_it_is_not_sent() {

@@ -103,7 +103,8 @@ async fn rejected(walk: &mut Walk) {
 
 /// The id of the lead with this e-mail.
 pub(super) async fn lead_of(world: &World, email: &str) -> String {
-    let found = world.store.leads_of(("email", &world.hash.digest("email", email))).await.unwrap();
+    let found =
+        world.store.leads_of(("email", &world.hash.digest("email", email)), 9).await.unwrap();
     found[0].to_string()
 }
 

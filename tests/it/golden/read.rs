@@ -94,14 +94,14 @@ async fn what_older_code_stored_is_read() {
         }
         let email = text(of("lead")[0], "email");
         let digest = world.hash.digest("email", email);
-        assert_eq!(world.store.leads_of(("email", &digest)).await.unwrap(), [lead]);
+        assert_eq!(world.store.leads_of(("email", &digest), 9).await.unwrap(), [lead]);
         writeln!(shown, "\n{:#}\n", journey::to_json(&journey)).unwrap();
         shown.push_str(&journey::to_text(&journey));
     }
     let ana = LeadId::parse(LEAD).unwrap();
     for invitee in ["INV1", "INV2"] {
         let digest = world.hash.digest("calendly_invitee", invitee);
-        assert_eq!(world.store.leads_of(("calendly_invitee", &digest)).await.unwrap(), [ana]);
+        assert_eq!(world.store.leads_of(("calendly_invitee", &digest), 9).await.unwrap(), [ana]);
     }
     for function in ["health", "metrics"] {
         let headers = [("authorization", &*format!("Bearer {SERVICE_TOKEN}"))];

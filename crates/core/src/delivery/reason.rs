@@ -28,6 +28,10 @@ pub enum Reason {
     NoPhone,
     /// No number is known to be the person's, for this reason.
     NoNumber(NoNumber),
+    /// The number is no mobile number.
+    NotMobile,
+    /// The number got as many messages today as it may.
+    DailyLimit,
     /// The provider says that the person unsubscribed.
     Unsubscribed,
     /// This deployment is not production.
@@ -65,6 +69,12 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether it says that the number itself gets no messages, whatever they say: WhatsApp's 131026
+    /// (`docs/providers.md`, "WhatsApp").
+    pub const fn is_about_number(self) -> bool {
+        matches!(self, Self::Failed(131_026))
+    }
+
     /// Reads the text of a reason. `None` for [`UnexpectedResponse`](Self::UnexpectedResponse), [`Limit`](Self::Limit) and
     /// [`Missing`](Self::Missing), whose details are known to their destinations alone, and for texts
     /// of newer code.
@@ -74,6 +84,8 @@ impl Reason {
             Self::Timeout,
             Self::Transport,
             Self::NoPhone,
+            Self::NotMobile,
+            Self::DailyLimit,
             Self::Unsubscribed,
             Self::OutsideProduction,
             Self::Off,
@@ -125,6 +137,8 @@ impl fmt::Display for Reason {
             Self::Limit(what) => write!(f, "limit_{what}"),
             Self::NoConsent(purpose) => write!(f, "no_consent_{}", purpose.name()),
             Self::NoPhone => f.write_str("no_phone"),
+            Self::NotMobile => f.write_str("not_mobile"),
+            Self::DailyLimit => f.write_str("daily_limit"),
             Self::NoNumber(why) => write!(f, "no_number_{}", why.name()),
             Self::Unsubscribed => f.write_str("unsubscribed"),
             Self::OutsideProduction => f.write_str("outside_production"),

@@ -37,6 +37,7 @@ pub(super) static DESTINATION: Destination = Destination {
     person_pause_s: None,
     keyed_by_email: false,
     follows_bookings: false,
+    daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
     local_path: "",

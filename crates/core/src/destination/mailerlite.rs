@@ -39,6 +39,7 @@ pub(super) static DESTINATION: Destination = Destination {
     person_pause_s: None,
     keyed_by_email: true,
     follows_bookings: false,
+    daily_per_number: None,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",

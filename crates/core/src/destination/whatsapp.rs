@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Step, graph};
+use super::{Adapter, Context, DailyLimit, Destination, Kind, Step, graph};
 use crate::booking::{Call, Place, Recipient};
 use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE, TEMPLATE_LANGUAGE};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
@@ -38,6 +38,11 @@ pub(super) static DESTINATION: Destination = Destination {
     person_pause_s: Some(6),
     keyed_by_email: false,
     follows_bookings: true,
+    daily_per_number: Some(DailyLimit {
+        most: 12,
+        kept: 4,
+        kept_for: &[REMINDER_24H.name, REMINDER_2H.name],
+    }),
     requests_per_minute: None,
     base_url_variable: "WHATSAPP_BASE_URL",
     local_path: "",
@@ -47,6 +52,9 @@ pub(super) static DESTINATION: Destination = Destination {
     plan: message::plan,
     connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),
 };
+
+/// The longest name in a message, in characters.
+const NAME_CHARS_MAX: usize = 60;
 
 struct WhatsApp {
     messages_url: Url,
@@ -201,6 +209,9 @@ impl Adapter for WhatsApp {
                 None => return Step::Done(Outcome::Skipped(Reason::NoPhone)),
             },
         };
+        if !phone.may_be_mobile() {
+            return Step::Done(Outcome::Skipped(Reason::NotMobile));
+        }
         let (link, so_far) = match (self.link_request(context, message, call), so_far) {
             (Some(request), []) => return Step::send(request),
             (Some(_), [found, so_far @ ..]) => (join_url(found), so_far),
@@ -223,10 +234,29 @@ fn join_url(response: &Response) -> Option<String> {
     (response.succeeded() && matches!(url.scheme(), "http" | "https")).then(|| url.into())
 }
 
-/// How to address the person: by their name, else by a greeting that needs none.
+/// How to address the person: by their first name, else by a greeting that needs none. Anybody can
+/// write a name into a form, so nothing but a word passes.
 fn greeted(name: Option<&Text>) -> String {
-    let given = name.and_then(|name| parameter(name.expose()));
+    let given = name.and_then(|name| first_name(name.expose()));
     given.unwrap_or_else(|| NAME_WHEN_UNKNOWN.to_owned())
+}
+
+/// The first word of a name, of at most [`NAME_CHARS_MAX`] characters. `None` where it is not a word:
+/// a link, an address, digits.
+fn first_name(name: &str) -> Option<String> {
+    // Marks of text direction would show the rest of the message in another order.
+    let is_mark = |c: char| c.is_control() || is_directional(c);
+    let plain: String = name.chars().map(|c| if is_mark(c) { ' ' } else { c }).collect();
+    let word = plain.split_whitespace().next()?;
+    let is_letter =
+        |c: char| c.is_alphabetic() || matches!(c, '\'' | '’' | '-' | '\u{300}'..='\u{36f}');
+    let is_word = word.chars().all(is_letter) && word.chars().any(char::is_alphabetic);
+    is_word.then(|| word.chars().take(NAME_CHARS_MAX).collect())
+}
+
+/// Whether a character changes the direction of the text around it, or is not seen at all.
+const fn is_directional(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The text in the form that a template takes: one line without tabs or runs of spaces. `None` if
@@ -341,14 +371,44 @@ mod tests {
             Some(Recipient::Number { phone, name: Some(Text::from(name)) })
         };
         let shown = show(to("Ana\n\tMaria    de   Souza "), &person);
-        assert!(
-            shown.contains("\"Ana Maria de Souza\"") && shown.contains("5511987654321"),
-            "{shown}"
-        );
+        assert!(shown.contains("\"Ana\"") && shown.contains("5511987654321"), "{shown}");
         assert!(show(to(" \n\t "), &person).contains("\"tudo bem\""));
         for why in NoNumber::ALL {
             let shown = show(Some(Recipient::Nobody { why }), &person);
             assert_eq!(shown, format!("=> skipped no_number_{}", why.name()));
+        }
+    }
+
+    #[test]
+    fn a_message_greets_by_the_first_name_and_nothing_else_gets_in() {
+        for (name, expected) in [
+            ("Ana Maria", Some("Ana")),
+            (" \n\tAna\u{202e}\nMaria", Some("Ana")),
+            ("D'Ávila Souza", Some("D'Ávila")),
+            ("Jose\u{301} Silva", Some("Jose\u{301}")),
+            ("https://golpe.example/x Ana", None),
+            ("www.golpe.example", None),
+            ("ganhe@golpe.example", None),
+            ("4004", None),
+            ("\u{202e}", None),
+            ("", None),
+        ] {
+            assert_eq!(first_name(name).as_deref(), expected, "{name:?}");
+        }
+        assert_eq!(first_name(&"a".repeat(99)).map(|name| name.len()), Some(60));
+    }
+
+    #[test]
+    fn only_a_mobile_number_gets_messages() {
+        for (number, may) in [
+            ("11 98765-4321", true),
+            ("+1 202 555 0143", true),
+            ("11 3333-4444", false),
+            ("0800 729 0722", false),
+            ("4004 1234", false),
+        ] {
+            let is_mobile = Phone::parse(number).is_ok_and(|phone| phone.may_be_mobile());
+            assert_eq!(is_mobile, may, "{number}");
         }
     }
 

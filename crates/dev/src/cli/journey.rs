@@ -52,6 +52,7 @@ pub fn to_json(journey: &Journey) -> Value {
         "bookings": bookings,
         "entries": entries,
         "unread": journey.unread,
+        "more": journey.more,
     })
 }
 
@@ -273,6 +274,9 @@ pub fn to_text(journey: &Journey) -> String {
     }
     if journey.unread > 0 {
         line(format!("{} items could not be read", journey.unread));
+    }
+    if journey.more {
+        line("there may be more than is shown here".to_owned());
     }
     lines
 }

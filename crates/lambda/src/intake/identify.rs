@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which hints count. Must not know any provider, nor what the request is about.
 
-use funil_core::contact::Email;
+use funil_core::contact::{Email, LEADS_COMPARED};
 use funil_core::destination::AliasDigests;
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
@@ -11,6 +11,10 @@ use funil_core::pii::Text;
 use funil_store::{LeadWrite, StoreError};
 
 use crate::app::App;
+
+/// How many leads of one object are read. It stays with the first, so there are not more than one or,
+/// in older tables, two.
+const LEADS_OF_OBJECT: usize = 2;
 
 /// What a provider's request says about whose it is.
 pub(crate) struct Hints<'a> {
@@ -56,7 +60,7 @@ impl App {
     ) -> Result<Option<Identified>, StoreError> {
         let mut of_objects = Vec::with_capacity(hints.objects.len());
         for (kind, digest) in hints.objects {
-            of_objects.push(self.store.leads_of((*kind, digest)).await?);
+            of_objects.push(self.store.leads_of((*kind, digest), LEADS_OF_OBJECT).await?);
         }
         let hash = &self.config.hash_key;
         let own = hints.email.map(|email| LeadId::from_email(hash, email));
@@ -93,7 +97,11 @@ impl App {
         }
         let Some(email) = hints.email else { return Ok(None) };
         let digest = self.config.hash_key.digest("email", email.as_str());
-        let ids = self.store.leads_of(("email", &digest)).await?;
+        // Leads that were kept before the newest was noted are found by their alias.
+        let ids = match self.store.newest_lead(&digest).await? {
+            Some(newest) => vec![newest],
+            None => self.store.leads_of(("email", &digest), LEADS_COMPARED).await?,
+        };
         Ok(self.store.known_leads(&ids).await?.into_iter().next())
     }
 

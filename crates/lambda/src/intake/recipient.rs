@@ -24,7 +24,7 @@ impl App {
         };
         let email = AliasDigests::of(&lead.latest, &self.config.hash_key).email;
         let others = match &email {
-            Some(email) => self.store.first_leads_of(("email", email), LEADS_COMPARED + 1).await?,
+            Some(email) => self.store.leads_of(("email", email), LEADS_COMPARED + 1).await?,
             None => Vec::new(),
         };
         if others.len() > LEADS_COMPARED {

@@ -13,7 +13,7 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::item::Item;
 use crate::table::key::DeliveryKey;
-use crate::table::read::{all_pages, first_page};
+use crate::table::read::{first_items, first_page};
 use crate::table::{DEAD_INDEX, DUE_INDEX};
 use crate::table::{item, key};
 
@@ -65,6 +65,13 @@ pub struct Sibling {
     /// When its lease ends.
     pub lease_end: Timestamp,
 }
+
+/// How many deliveries of a lead are looked at for one that is leased. One that was leased before so
+/// many newer ones is passed over; it sends the lead's present state, too.
+const SIBLINGS: i32 = 25;
+/// How many deliveries of a lead to one destination are read. A message about a booking that has ended
+/// is not sent either where it is older, because sending looks at the booking.
+const DELIVERIES: usize = 200;
 
 impl Store {
     /// The deliveries to `destination` that are due at `now`, oldest first.
@@ -158,7 +165,8 @@ impl Store {
         count(query.key_condition_expression("pk = :pk"), cap).await
     }
 
-    /// The lead's other deliveries to the same destination that are leased.
+    /// The lead's other deliveries to the same destination that are leased, among the newest
+    /// [`SIBLINGS`].
     pub async fn leased_siblings(
         &self,
         delivery: &DeliveryKey,
@@ -167,8 +175,9 @@ impl Store {
         let query = self
             .deliveries(delivery.lead_id, destination)
             .filter_expression("attribute_exists(lease_id)")
-            .projection_expression("sk, due_sk");
-        let found = all_pages(query).await?;
+            .projection_expression("sk, due_sk")
+            .limit(SIBLINGS);
+        let found = first_page(query).await?;
         Ok(found
             .iter()
             .filter_map(|found| {
@@ -179,19 +188,21 @@ impl Store {
             .collect())
     }
 
-    /// The lead's deliveries to one destination, oldest first, without those that this code cannot
-    /// read.
+    /// The lead's newest deliveries to one destination, at most [`DELIVERIES`], oldest first, without
+    /// those that this code cannot read.
     pub async fn deliveries_of(
         &self,
         lead_id: LeadId,
         destination: &str,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let found = all_pages(self.deliveries(lead_id, destination)).await?;
-        Ok(found.into_iter().filter_map(|found| item::to_delivery(found).ok()).collect())
+        let found = first_items(self.deliveries(lead_id, destination), DELIVERIES).await?;
+        Ok(found.into_iter().rev().filter_map(|found| item::to_delivery(found).ok()).collect())
     }
 
-    fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryFluentBuilder {
+    /// The lead's deliveries to one destination, newest first.
+    pub(crate) fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryFluentBuilder {
         self.query_prefix(key::lead(lead_id), &key::deliveries_of(destination))
+            .scan_index_forward(false)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::delivery::due;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::key::DeliveryKey;
-use crate::table::read::all_pages;
+use crate::table::read::first_items;
 use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
@@ -30,6 +30,9 @@ pub struct Ended {
 
 /// How many deliveries one read asks for, which keeps a batch below 100 keys.
 const READ_AT_ONCE: usize = 50;
+/// Among how many deliveries of a lead one is looked for by its name. Those of WhatsApp, whose status
+/// updates name them, come first.
+const NAMED_AMONG: usize = 2_000;
 
 impl Store {
     /// Makes a delivery that ended pending again, due now, under its own id and with a new deadline,
@@ -102,8 +105,9 @@ impl Store {
     pub async fn delivery_named(&self, name: DeliveryName) -> Result<Option<Ended>, StoreError> {
         let query = self
             .query_prefix(key::lead(name.lead_id), key::DELIVERY_PREFIX)
+            .scan_index_forward(false)
             .projection_expression("pk, sk");
-        let found = all_pages(query).await?;
+        let found = first_items(query, NAMED_AMONG).await?;
         let mut found = found.iter().filter_map(due::key_of);
         let Some(wanted) = found.find(|key| key.is(name.delivery_id)) else { return Ok(None) };
         let found = self.ended(&[wanted]).await?.pop();

@@ -2,6 +2,8 @@
 
 use funil_core::clock::Entropy;
 use funil_core::delivery::{Reason, StateKind};
+use funil_core::hash::Digest;
+use funil_core::id::LeadId;
 use jiff::Timestamp;
 
 use crate::Store;
@@ -39,5 +41,25 @@ impl Store {
             Transacted::Done => Ok(true),
             Transacted::Conflict { .. } => Ok(false),
         }
+    }
+
+    /// Ends a lead's pending messages to a number as skipped. Returns how many they were.
+    pub async fn withdraw_messages_to(
+        &self,
+        number: &Digest,
+        (lead, destination): (LeadId, &str),
+        reason: Reason,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<usize, StoreError> {
+        let mut withdrawn = 0;
+        for delivery in self.deliveries_of(lead, destination).await? {
+            let is_to_number = delivery.phone_digest.as_ref() == Some(number);
+            if is_to_number && delivery.state.kind() == StateKind::Pending {
+                let key = DeliveryKey::from(&delivery);
+                withdrawn += usize::from(self.withdraw(&key, reason, now, entropy).await?);
+            }
+        }
+        Ok(withdrawn)
     }
 }

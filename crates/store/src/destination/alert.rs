@@ -35,11 +35,19 @@ pub enum AlertKind {
     BreakerOpened,
     /// Something has been due for too long.
     Backlog,
+    /// A number got as many messages as it may in a day.
+    DailyLimit,
 }
 
 impl AlertKind {
-    const ALL: [Self; 5] =
-        [Self::Dead, Self::Expired, Self::Blocked, Self::BreakerOpened, Self::Backlog];
+    const ALL: [Self; 6] = [
+        Self::Dead,
+        Self::Expired,
+        Self::Blocked,
+        Self::BreakerOpened,
+        Self::Backlog,
+        Self::DailyLimit,
+    ];
 
     /// The name in the table and in logs.
     pub const fn name(self) -> &'static str {
@@ -49,6 +57,7 @@ impl AlertKind {
             Self::Blocked => "blocked",
             Self::BreakerOpened => "breaker_opened",
             Self::Backlog => "backlog",
+            Self::DailyLimit => "daily_limit",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::{all_pages, first_page};
+use crate::table::read::{first_items, first_page};
 use crate::table::transaction::{Transaction, Write};
 use crate::table::{item, key};
 
@@ -59,10 +59,14 @@ pub(crate) fn own(
 }
 
 impl Store {
-    /// The leads behind an alias, newest first.
-    pub async fn leads_of(&self, (kind, digest): Alias<'_>) -> Result<Vec<LeadId>, StoreError> {
+    /// At most `most` of the leads behind an alias, those that were linked last first.
+    pub async fn leads_of(
+        &self,
+        (kind, digest): Alias<'_>,
+        most: usize,
+    ) -> Result<Vec<LeadId>, StoreError> {
         let query = self.query_prefix(key::alias(kind, digest), key::LEAD_PREFIX);
-        let mut found: Vec<(Option<Timestamp>, LeadId)> = all_pages(query)
+        let mut found: Vec<(Option<Timestamp>, LeadId)> = first_items(query, most)
             .await?
             .iter()
             .filter_map(|found| {
@@ -73,19 +77,6 @@ impl Store {
             .collect();
         found.sort_by(|one, other| other.cmp(one));
         Ok(found.into_iter().map(|(_, lead)| lead).collect())
-    }
-
-    /// At most `most` leads behind an alias, in no order.
-    pub async fn first_leads_of(
-        &self,
-        (kind, digest): Alias<'_>,
-        most: usize,
-    ) -> Result<Vec<LeadId>, StoreError> {
-        let query = self.query_prefix(key::alias(kind, digest), key::LEAD_PREFIX);
-        let limit = i32::try_from(most).unwrap_or(i32::MAX);
-        let found = first_page(query.limit(limit)).await?;
-        let ids = found.iter().filter_map(|found| key::lead_of_alias(item::text(found, "sk")?));
-        Ok(ids.collect())
     }
 
     /// The leads that exist under `ids`, in the order of `ids`.

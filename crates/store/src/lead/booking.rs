@@ -14,8 +14,11 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::all_pages;
+use crate::table::read::first_items;
 use crate::table::{item, key};
+
+/// How many bookings of a lead are read. Anybody can book with somebody's e-mail.
+const BOOKINGS: usize = 100;
 
 /// The attributes of a booking. The whole call is one attribute, so that two updates never mix.
 #[derive(Serialize, Deserialize)]
@@ -59,10 +62,10 @@ pub(crate) fn booking_update(change: &BookingChange) -> Result<Expression, Store
 }
 
 impl Store {
-    /// The bookings of a lead, in no order, without those that this code cannot read.
+    /// The bookings of a lead, at most [`BOOKINGS`], in no order, without those that this code cannot read.
     pub async fn bookings(&self, lead_id: LeadId) -> Result<Vec<Booking>, StoreError> {
         let query = self.query_prefix(key::lead(lead_id), key::BOOKING_PREFIX);
-        let found = all_pages(query).await?;
+        let found = first_items(query, BOOKINGS).await?;
         Ok(found.into_iter().filter_map(|found| to_booking(found).ok()).collect())
     }
 

@@ -14,7 +14,7 @@ use crate::Store;
 use crate::lead::booking;
 use crate::lead::consent::ConsentItem;
 use crate::table::error::StoreError;
-use crate::table::read::all_pages;
+use crate::table::read::first_items;
 use crate::table::{item, key};
 
 /// Everything the table holds of a lead.
@@ -32,6 +32,8 @@ pub struct Journey {
     pub bookings: Vec<Booking>,
     /// How many items this code cannot read, because newer code wrote them or they are damaged.
     pub unread: usize,
+    /// Whether there may be more items than were read.
+    pub more: bool,
 }
 
 /// The proof of what a person decided in one request.
@@ -46,6 +48,9 @@ pub struct ConsentRecord {
     /// The decisions, by the name of their purpose.
     pub decisions: BTreeMap<String, Grant>,
 }
+
+/// How many items of a lead a journey has at most: strangers decide how many there are.
+const ITEMS: usize = 2_000;
 
 impl Store {
     /// The lead, if there is one.
@@ -62,7 +67,9 @@ impl Store {
         let (mut events, mut deliveries) = (Vec::new(), Vec::new());
         let (mut consents, mut bookings) = (Vec::new(), Vec::new());
         let mut unread = 0;
-        for found in all_pages(query).await? {
+        let found = first_items(query, ITEMS).await?;
+        let more = found.len() == ITEMS;
+        for found in found {
             let sk = item::text(&found, "sk").unwrap_or_default().to_owned();
             let understood = if sk == key::LEAD {
                 // Without its lead a journey says nothing, so this error is not counted but returned.
@@ -91,6 +98,6 @@ impl Store {
             unread += usize::from(!understood);
         }
         deliveries.sort_by_key(|delivery| delivery.accepted_at);
-        Ok(lead.map(|lead| Journey { lead, events, deliveries, consents, bookings, unread }))
+        Ok(lead.map(|lead| Journey { lead, events, deliveries, consents, bookings, unread, more }))
     }
 }

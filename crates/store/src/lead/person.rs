@@ -7,6 +7,7 @@ use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use jiff::Timestamp;
 
+use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::{self, Item};
@@ -36,7 +37,9 @@ pub(crate) fn note(
     email: &Digest,
     lead: LeadId,
 ) -> Result<(), StoreError> {
-    let update = Expression::of_type("person").set_once("oldest", item::s(lead.to_string()));
+    let update = Expression::of_type("person")
+        .set_once("oldest", item::s(lead.to_string()))
+        .set_once("newest", item::s(lead.to_string()));
     transaction.update(Write::Person, keys(email), update)
 }
 
@@ -50,6 +53,7 @@ pub(crate) fn count(
 ) -> Result<(), StoreError> {
     let update = Expression::of_type("person")
         .set_once("oldest", item::s(lead.to_string()))
+        .set("newest", item::s(lead.to_string()))
         .set("day", item::s(day(now)));
     let update = match seen {
         Some(seen) => update
@@ -69,6 +73,15 @@ pub(crate) fn not_counted(old: Option<&Item>, now: Timestamp) -> Count {
     match old.and_then(|old| item::text(old, "day")) {
         Some(found) if found != day(now) => Count::OfAnotherDay(found.to_owned()),
         Some(_) | None => Count::Full,
+    }
+}
+
+impl Store {
+    /// The lead of an e-mail that was made last, where that was noted.
+    pub async fn newest_lead(&self, email: &Digest) -> Result<Option<LeadId>, StoreError> {
+        let person = self.get(keys(email)).await?;
+        let newest = person.as_ref().and_then(|person| item::text(person, "newest"));
+        Ok(newest.and_then(|newest| LeadId::parse(newest).ok()))
     }
 }
 

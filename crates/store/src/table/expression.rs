@@ -18,7 +18,7 @@ use crate::table::item::{self, Item};
 /// How often an update that met a transaction is tried again.
 const CONFLICT_RETRIES: u32 = 3;
 /// The first pause before that; each further one is longer by as much.
-const CONFLICT_WAIT: Duration = Duration::from_millis(30);
+const CONFLICT_WAIT: Duration = Duration::from_millis(15);
 
 /// An update of one item, or the condition of a write. Built by value, one clause for each method.
 ///

@@ -104,6 +104,16 @@ pub(crate) fn rate(scope: &str, digest: &Digest) -> String {
     format!("RATE#{scope}#{}", digest.as_str())
 }
 
+/// The partition of the messages of a destination to one number.
+pub(crate) fn messages(destination: &str, number: &Digest) -> String {
+    format!("MESSAGES#{destination}#{}", number.as_str())
+}
+
+/// The sort key of one day.
+pub(crate) fn day(day: &str) -> String {
+    format!("DAY#{day}")
+}
+
 pub(crate) fn quarantine(source: &str) -> String {
     format!("QUARANTINE#{source}")
 }

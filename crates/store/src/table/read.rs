@@ -1,5 +1,7 @@
 //! Reads: one item, several items, and queries of one partition of the table or of an index.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
@@ -8,7 +10,11 @@ use crate::table::error::StoreError;
 use crate::table::item::{self, Item};
 
 /// How often a batch asks for the keys that DynamoDB left for later.
-const BATCH_TRIES: usize = 3;
+const BATCH_TRIES: u32 = 3;
+/// How many keys one request may have (DynamoDB's limit).
+const BATCH_KEYS: usize = 100;
+/// The first pause before the keys that were left are asked for; each further one is longer by as much.
+const BATCH_WAIT: Duration = Duration::from_millis(50);
 
 impl Store {
     /// The item under `key`, read consistently.
@@ -21,8 +27,18 @@ impl Store {
     /// The items that exist under `keys`, read consistently, in no order.
     pub(crate) async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
+        for chunk in keys.chunks(BATCH_KEYS) {
+            found.extend(self.batch_get_chunk(chunk.to_vec()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn batch_get_chunk(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::new();
         let mut wanted = keys;
-        for _ in 0..BATCH_TRIES {
+        for tries in 0..BATCH_TRIES {
+            // DynamoDB leaves keys for later when it throttles.
+            tokio::time::sleep(BATCH_WAIT * tries).await;
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut wanted)))
                 .consistent_read(true)
@@ -63,14 +79,21 @@ impl Store {
     }
 }
 
-/// Every item that a query finds.
-pub(crate) async fn all_pages(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
-    let mut pages = query.into_paginator().send();
+/// The first items that a query finds, at most `most`: strangers decide how many there are.
+pub(crate) async fn first_items(
+    query: QueryFluentBuilder,
+    most: usize,
+) -> Result<Vec<Item>, StoreError> {
+    let limit = i32::try_from(most).unwrap_or(i32::MAX);
+    let mut pages = query.limit(limit).into_paginator().send();
     let mut found = Vec::new();
-    while let Some(page) = pages.next().await {
+    while found.len() < most
+        && let Some(page) = pages.next().await
+    {
         let page = page.map_err(|error| StoreError::of("Query", &error))?;
         found.extend(page.items.unwrap_or_default());
     }
+    found.truncate(most);
     Ok(found)
 }
 

@@ -9,15 +9,16 @@ use std::collections::{BTreeSet, HashSet};
 
 use funil_core::contact::Phone;
 use funil_core::contact::consent::{Purpose, is_revoked};
-use funil_core::delivery::{Reason, StateKind};
+use funil_core::delivery::Reason;
 use funil_core::hash::Digest;
+use funil_core::id::DeliveryName;
 use funil_core::lead::Lead;
 use funil_core::provider::whatsapp::{
     self, Handshake, Inbound, Person, StatusUpdate, Updates, Word,
 };
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
-use funil_store::{AlertKind, DeliveryKey, MessageUpdate, Platform, Recorded, StoreError};
+use funil_store::{AlertKind, MessageUpdate, Platform, Recorded, StoreError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ use crate::platform::response::HttpResponse;
 const APP_SECRET: &str = "WHATSAPP_APP_SECRET";
 const VERIFY_TOKEN: &str = "WHATSAPP_VERIFY_TOKEN";
 const SIGNATURE: HeaderName = HeaderName::from_static(whatsapp::SIGNATURE_HEADER);
+/// How many leads of a number an opt-out touches. Sending skips the rest, because it looks at the number.
+const LEADS_TOUCHED: usize = 25;
 /// The kinds of alias by which WhatsApp knows people.
 const PHONE: &str = "phone";
 const BSUID: &str = "bsuid";
@@ -216,7 +219,14 @@ impl WhatsAppWebhook {
         let mut leads = 0;
         for phone in self.phones(&person).await? {
             store.revoke(PHONE, &phone, Purpose::Whatsapp, at).await?;
-            leads += self.stop(&phone, at, now).await?;
+            // The revocation stands, and sending looks at it, so what follows may be missed.
+            match self.stop(&phone, at, now).await {
+                Ok(stopped) => leads += stopped,
+                Err(error) => tracing::warn!(
+                    error = %error,
+                    "an opt-out is kept, but what is queued could not be withdrawn"
+                ),
+            }
         }
         tracing::info!(
             function = Self::NAME,
@@ -252,9 +262,9 @@ impl WhatsAppWebhook {
         Ok(())
     }
 
-    /// The leads that were made with this number.
+    /// Leads that were made with this number, at most [`LEADS_TOUCHED`].
     async fn leads_with(&self, phone: &Digest) -> Result<Vec<Lead>, StoreError> {
-        let ids = self.app.store.leads_of((PHONE, phone)).await?;
+        let ids = self.app.store.leads_of((PHONE, phone), LEADS_TOUCHED).await?;
         self.app.store.known_leads(&ids).await
     }
 
@@ -280,15 +290,10 @@ impl WhatsAppWebhook {
             if own && !lead.id.is_derived() {
                 store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, Self::NAME, entropy).await?;
             }
-            let queued = store.deliveries_of(lead.id, whatsapp::NAME).await?;
-            for delivery in queued.iter().filter(|delivery| {
-                delivery.state.kind() == StateKind::Pending
-                    && delivery.phone_digest.as_ref() == Some(phone)
-            }) {
-                let reason = Reason::NoConsent(Purpose::Whatsapp);
-                // A worker that took one meanwhile reads the consent again before it sends.
-                store.withdraw(&DeliveryKey::from(delivery), reason, now, entropy).await?;
-            }
+            // A worker that took one meanwhile reads the consent again before it sends.
+            let reason = Reason::NoConsent(Purpose::Whatsapp);
+            let of = (lead.id, whatsapp::NAME);
+            store.withdraw_messages_to(phone, of, reason, now, entropy).await?;
         }
         Ok(leads.len())
     }
@@ -316,6 +321,10 @@ impl WhatsAppWebhook {
                 tracing::warn!(%delivery, status, code, "message {delivery} failed with code {code} and will not arrive");
                 let (kind, example) = (AlertKind::Dead, delivery.to_string());
                 self.app.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
+                let reason = Reason::Failed(code);
+                if reason.is_about_number() {
+                    self.withdraw_others(delivery, reason, now).await?;
+                }
             }
             Recorded::Old | Recorded::Unknown => {
                 tracing::debug!(%delivery, status, "ignored status {status} of message {delivery}, which is not new");
@@ -326,6 +335,20 @@ impl WhatsAppWebhook {
             }
         }
         Ok(Taken::All)
+    }
+
+    /// Withdraws the lead's other messages to the number of a delivery.
+    async fn withdraw_others(
+        &self,
+        of: DeliveryName,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let store = &self.app.store;
+        let found = store.delivery_named(of).await?.map(|found| found.delivery);
+        let Some(number) = found.and_then(|delivery| delivery.phone_digest) else { return Ok(()) };
+        let (of, entropy) = ((of.lead_id, whatsapp::NAME), &*self.app.platform.entropy);
+        store.withdraw_messages_to(&number, of, reason, now, entropy).await.map(drop)
     }
 
     fn phone_digest(&self, phone: Option<&Phone>) -> Option<Digest> {
