@@ -113,8 +113,10 @@ impl From<&'static Slot> for Planned {
 /// How many messages one number gets in a day, whatever leads they are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DailyLimit {
-    /// The most; `<NAME>_DAILY_PER_NUMBER` overrides it.
+    /// The most.
     pub most: i64,
+    /// The variable that overrides it.
+    pub variable: &'static str,
     /// How many of them are kept for the slots in `kept_for`.
     pub kept: i64,
     /// The slots that the rest is kept for.
@@ -173,11 +175,6 @@ impl PartialEq for Destination {
 impl Eq for Destination {}
 
 impl Destination {
-    /// The variable that overrides [`DailyLimit::most`].
-    pub fn daily_per_number_variable(&self) -> String {
-        format!("{}_DAILY_PER_NUMBER", self.name.to_ascii_uppercase())
-    }
-
     /// The variable that overrides [`Self::requests_per_minute`].
     pub fn requests_per_minute_variable(&self) -> String {
         format!("{}_REQUESTS_PER_MINUTE", self.name.to_ascii_uppercase())

@@ -123,8 +123,8 @@ impl Worker {
     /// registration says.
     fn daily(destination: &Destination, settings: &mut Settings<'_>) -> Option<i64> {
         let limit = destination.daily_per_number?;
-        let name = destination.daily_per_number_variable();
-        match settings.optional(&name).map(str::parse::<u32>) {
+        let name = limit.variable;
+        match settings.optional(name).map(str::parse::<u32>) {
             Some(Ok(most)) if i64::from(most) > limit.kept => Some(i64::from(most)),
             Some(_) => settings.problem(format!(
                 "{name} must be a whole number above {}, which are kept for reminders.",

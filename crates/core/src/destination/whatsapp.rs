@@ -40,6 +40,7 @@ pub(super) static DESTINATION: Destination = Destination {
     follows_bookings: true,
     daily_per_number: Some(DailyLimit {
         most: 12,
+        variable: "WHATSAPP_DAILY_PER_NUMBER",
         kept: 4,
         kept_for: &[REMINDER_24H.name, REMINDER_2H.name],
     }),
