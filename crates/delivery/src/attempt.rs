@@ -15,11 +15,11 @@ use funil_core::delivery::{
     settle,
 };
 use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
-use funil_core::hash::{Digest, HashKey};
+use funil_core::hash::HashKey;
 use funil_core::id::LeaseId;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, Platform, RateLimit,
-    RateVerdict, Store, StoreError, Written,
+    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, Platform, Store, StoreError,
+    Written,
 };
 use jiff::Timestamp;
 
@@ -27,8 +27,6 @@ use crate::bounds::{REQUEST_NEEDS_S, bound, detail, withdrawn, without_inputs};
 use crate::client::{self, NoResponse};
 use crate::gate::{Admission, Gate, Tokens, next_minute};
 
-/// A day, in seconds.
-const DAY_S: i64 = 86_400;
 /// How long one try may take, in seconds.
 const TRY_S_MAX: i64 = 25;
 const _: () = assert!(TRY_S_MAX + REQUEST_NEEDS_S <= LEASE_S, "a request may outlive its lease");
@@ -391,49 +389,6 @@ impl Handler {
                 Err(outcome) => return Ok(Some(outcome)),
             }
         }
-    }
-
-    /// The outcome of a message that its number may not get now: a moment after another one, or as one
-    /// too many of the day.
-    async fn too_many(
-        &self,
-        context: &Context<'_>,
-        now: Timestamp,
-    ) -> Result<Option<Outcome>, StoreError> {
-        let name = self.destination.name;
-        let Some(number) = self.number(context) else { return Ok(None) };
-        if let Some(pause_s) = self.destination.person_pause_s {
-            let one = RateLimit { requests: 1, window_s: pause_s };
-            let verdict = self.store.rate(name, &number, one, now).await?;
-            if let RateVerdict::Refused { retry_after_s } = verdict {
-                let after_s = retry_after_s.max(1);
-                return Ok(Some(Outcome::Released { reason: Reason::TooSoon, after_s }));
-            }
-        }
-        let limit = self.destination.daily_per_number.zip(self.daily_per_number);
-        let Some((limit, most)) = limit else { return Ok(None) };
-        let is_kept_for = limit.kept_for.contains(&context.slot.name);
-        let most = if is_kept_for { most } else { most - limit.kept };
-        if self.store.count_message(name, &number, most, now).await? {
-            return Ok(None);
-        }
-        // A person is notified once a day.
-        let day = now.as_second().div_euclid(DAY_S) * DAY_S;
-        let day = Timestamp::from_second(day).unwrap_or(now);
-        if !self.store.was_alerted(name, AlertKind::DailyLimit, day).await? {
-            let example = context.delivery.name().to_string();
-            self.store.raise_alert(name, AlertKind::DailyLimit, Some(&example), day).await?;
-        }
-        Ok(Some(Outcome::Skipped(Reason::DailyLimit)))
-    }
-
-    /// The digest of the number that a message goes to.
-    fn number(&self, context: &Context<'_>) -> Option<Digest> {
-        if context.event.data.recipient().is_some() {
-            return context.delivery.phone_digest.clone();
-        }
-        let phone = context.lead.latest.phone.as_ref()?;
-        Some(self.hash_key.digest("phone", &phone.alias_text()))
     }
 
     /// The outcome of a message about a booking, if the booking was cancelled or consent revoked

@@ -9,6 +9,7 @@ mod attempt;
 mod bounds;
 mod client;
 mod gate;
+mod number;
 mod worker;
 
 pub use alerts::Alerts;

@@ -1,5 +1,6 @@
 //! The messages about a call, planned and withdrawn by an authorised request to the delivery
-//! function that sends them: for calls that no calendar reports.
+//! function that sends them: for calls that no calendar reports. Also what an operator decides about a
+//! number: that it is a lead's, and that its owner wants messages again.
 //!
 //! Owns what a body may say and what a duplicate means. Must not know how a message is made or
 //! sent.
