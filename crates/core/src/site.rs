@@ -115,6 +115,8 @@ pub struct IntakeConfig {
     /// `CLIENT_IP_HEADER`: the lower-case name of the header in which a proxy of the site puts the
     /// client's address.
     pub client_ip_header: Option<String>,
+    /// `RATE_LEAD_FORMS`: how many submissions one address may send to one form, in how many seconds.
+    pub rate: (i64, i64),
 }
 
 impl IntakeConfig {
@@ -137,12 +139,31 @@ impl IntakeConfig {
             }
         }
         let thank_you_url = settings.optional_url("THANK_YOU_URL");
+        let rate = match settings.optional("RATE_LEAD_FORMS") {
+            None => Some(RATE_LEAD_FORMS),
+            Some(text) => rate(text).or_else(|| {
+                settings.problem(
+                    "RATE_LEAD_FORMS must be submissions and seconds, such as 10/60, both at least 1.",
+                )
+            }),
+        };
         Some(Self {
             consent_when_absent: purposes?,
             thank_you_url: thank_you_url?,
             client_ip_header: settings.optional("CLIENT_IP_HEADER").map(str::to_ascii_lowercase),
+            rate: rate?,
         })
     }
+}
+
+/// The default of `RATE_LEAD_FORMS`.
+const RATE_LEAD_FORMS: (i64, i64) = (10, 60);
+
+/// Reads a rate such as `10/60`.
+fn rate(text: &str) -> Option<(i64, i64)> {
+    let (requests, seconds) = text.split_once('/')?;
+    let whole = |text: &str| text.trim().parse::<u32>().ok().filter(|number| *number > 0);
+    Some((whole(requests)?.into(), whole(seconds)?.into()))
 }
 
 /// The default of `BOOKING_THRESHOLD`.

@@ -256,5 +256,12 @@ async fn a_lead_goes_through_the_whole_funnel_while_the_clock_is_moved() {
     let mut again = form;
     again["name"] = json!("Ana Maria");
     assert_eq!(post(&server, "/api/lead-submit", &again).await.0, 200);
+    // Samples are signed at the time of the moved clock.
+    let sample =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/calendar-webhook/created.json");
+    let to = format!("http://{}/api", server.address()).parse().unwrap();
+    let platform = funil_lambda::platform();
+    let sent = send(&sample, &to, &Env::default(), &platform).await.unwrap();
+    assert_eq!(sent.status, 200, "{}", sent.body);
     server.stop().await.unwrap();
 }

@@ -343,6 +343,40 @@ async fn the_header_of_the_sites_own_proxy_counts_where_it_is_configured() {
 }
 
 #[tokio::test]
+async fn no_notation_of_an_address_and_no_further_line_is_another_caller() {
+    let world = World::plan()
+        .with("DESTINATIONS", "none")
+        .with("CLIENT_IP_HEADER", "X-Real-IP")
+        .with("RATE_LEAD_FORMS", "3/60")
+        .start()
+        .await;
+    let own = "203.0.113.9";
+    let notations: [Vec<(&str, &str)>; 4] = [
+        vec![("x-real-ip", own)],
+        vec![("x-real-ip", "::ffff:203.0.113.9")],
+        vec![("x-real-ip", "198.51.100.1"), ("x-real-ip", own)],
+        vec![("x-real-ip", "198.51.100.2, 203.0.113.9")],
+    ];
+    let mut statuses = Vec::new();
+    for (number, headers) in notations.iter().enumerate() {
+        statuses.push(world.submit_with(headers, &somebody(number)).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_rate_that_is_none_is_refused_at_the_start() {
+    let world = intake().await;
+    for wrong in ["10", "0/60", "10/0", "ten/60", "10/60/1", "-1/60"] {
+        let env = world.env(&[("RATE_LEAD_FORMS", wrong)]);
+        let error = funil_dev::functions::all(&env, world.platform()).map(drop).unwrap_err();
+        assert!(error.to_string().contains("RATE_LEAD_FORMS"), "{wrong}: {error}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn without_a_table_a_form_is_refused_and_nothing_is_kept() {
     let world = intake().await;
     let down = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")]);

@@ -11,6 +11,7 @@ use funil_core::id::LeadId;
 use funil_core::settings::{Env, Secret};
 use funil_lambda::platform::trigger::{Trigger, TriggerError};
 use funil_store::Platform;
+use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
@@ -75,8 +76,8 @@ pub struct Sent {
 }
 
 /// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>` and the rest
-/// of the sample's own path. The sample of a provider is signed at the present time with the key in
-/// `env`, or else with that of the dev server.
+/// of the sample's own path. The sample of a provider is signed with the key in `env`, or else with that
+/// of the dev server, at the time of the dev server's clock, which may have been moved.
 pub async fn send(
     path: &Path,
     to: &Url,
@@ -100,7 +101,8 @@ pub async fn send(
     if !sample.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&sample.query);
     }
-    let signature = signature(&function, &sample.body, env, platform);
+    let now = now_at(to, platform).await;
+    let signature = signature(&function, &sample.body, env, now);
     let mut request = platform.http.request(sample.method, url.clone()).body(sample.body);
     for (name, value) in &sample.headers {
         let hop = [http::header::HOST, http::header::CONTENT_LENGTH, http::header::ACCEPT_ENCODING];
@@ -120,6 +122,16 @@ pub async fn send(
     Ok(Sent { function, status, body, lead_id })
 }
 
+/// The time by the clock of the dev server at `to`; the present time where there is none.
+async fn now_at(to: &Url, platform: &Platform) -> Timestamp {
+    let asked = async {
+        let response = platform.http.get(to.join("/stage/clock").ok()?).send().await.ok()?;
+        let state: Value = serde_json::from_slice(&response.bytes().await.ok()?).ok()?;
+        state["now"].as_str()?.parse().ok()
+    };
+    asked.await.unwrap_or_else(|| platform.clock.now())
+}
+
 fn lead_in(body: &[u8]) -> Option<LeadId> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let of_booking = || json["payload"]["tracking"]["utm_content"].as_str();
@@ -132,7 +144,7 @@ fn signature(
     function: &str,
     body: &[u8],
     env: &Env,
-    platform: &Platform,
+    now: Timestamp,
 ) -> Option<(&'static str, String)> {
     // A handshake has no body and is not signed.
     if body.is_empty() {
@@ -145,5 +157,5 @@ fn signature(
     let settings = env.settings();
     let configured = settings.list(signature.key_variable).first().copied();
     let key = Secret::new(configured.or(of_dev_server.map(|(_, value)| *value))?);
-    Some((signature.header, (signature.sign)(body, &key, platform.clock.now())))
+    Some((signature.header, (signature.sign)(body, &key, now)))
 }

@@ -41,9 +41,6 @@ use crate::platform::response::HttpResponse;
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
-/// How many submissions one address may send to one form.
-const RATE: RateLimit = RateLimit { requests: 10, window_s: 60 };
-
 /// What is a form's own.
 pub(crate) trait Form: Send + Sync + 'static {
     /// The function's name.
@@ -228,7 +225,9 @@ impl Intake {
         now: Timestamp,
     ) -> Result<(), Problem> {
         let ready = self.app.store.ready(self.hash());
-        let rate = self.app.store.rate(form, caller, RATE, now);
+        let (requests, window_s) = self.config.rate;
+        let limit = RateLimit { requests, window_s };
+        let rate = self.app.store.rate(form, caller, limit, now);
         let (ready, rate) = futures::join!(ready, rate);
         ready?;
         match rate? {
@@ -241,11 +240,12 @@ impl Intake {
     /// limit.
     fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
         let proxied = self.config.client_ip_header.as_ref().and_then(|name| {
-            let text = request.headers.get(name.as_str())?.to_str().ok()?;
-            // Proxies append: only the last value was written by the site's own proxy.
+            // Proxies append, a line or a value: only the last was written by the site's own proxy.
+            let text = request.headers.get_all(name.as_str()).iter().next_back()?.to_str().ok()?;
             text.rsplit(',').next()?.trim().parse().ok()
         });
         let ip: Option<IpAddr> = proxied.or(request.client_ip);
+        let ip = ip.map(|ip| ip.to_canonical());
         let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
         self.hash().monthly_digest(now, "ip", &ip)
     }
