@@ -125,9 +125,8 @@ impl<'w> Gate<'w> {
     pub(crate) async fn tokens(&self, now: Timestamp) -> Result<Option<Tokens>, StoreError> {
         let Some(per_minute) = self.requests_per_minute else { return Ok(Some(Tokens::Unlimited)) };
         let needed = TOKENS_PER_DELIVERY;
-        if now >= after(next_minute(now), MINUTE_ENDS_EARLY_S) {
-            return Ok(None);
-        }
+        // What is sent in a minute's last second arrives in the next minute, and counts there.
+        let counted_at = after(now, -MINUTE_ENDS_EARLY_S);
         let mut state = self.state.lock().await;
         if state.spent_until.is_some_and(|until| now < until) {
             return Ok(None);
@@ -138,13 +137,14 @@ impl<'w> Gate<'w> {
             let many = state.next_lease.min(per_minute);
             state.next_lease = (state.next_lease * 2).min(TOKENS_PER_LEASE_MAX);
             let name = self.destination.name;
-            let leased = match self.store.lease_requests(name, many, per_minute, now).await? {
+            let leased = match self.store.lease_requests(name, many, per_minute, counted_at).await?
+            {
                 Some(leased) => Some(leased),
-                None => self.store.lease_requests(name, needed, per_minute, now).await?,
+                None => self.store.lease_requests(name, needed, per_minute, counted_at).await?,
             };
             let Some(leased) = leased else {
                 state.pool = Some(pool);
-                state.spent_until = Some(next_minute(now));
+                state.spent_until = Some(next_minute(counted_at));
                 return Ok(None);
             };
             pool = Lease { tokens: pool.tokens + leased.tokens, until: leased.until };

@@ -123,15 +123,16 @@ async fn tokens_expire_with_their_minute() {
 }
 
 #[tokio::test]
-async fn nothing_is_claimed_in_the_last_second_of_a_minute() {
+async fn what_is_sent_in_the_last_second_of_a_minute_counts_in_the_next() {
     let world = one_lead_at("100").await;
     world.pass(14);
-    assert_eq!(world.drain().await, 0);
-    let delivery = world.delivery(lead(), "crm").await;
-    assert_eq!((delivery.state.kind(), delivery.claims), (StateKind::Pending, 0));
-    world.pass(1);
     world.expect_requests("crm", 2);
-    assert_eq!(world.drain().await, 1);
+    assert_eq!(world.drain().await, 1, "it is sent, and not released for want of time");
+    let limits = world.items("DESTINATION#crm").await;
+    let minutes: Vec<_> = limits.iter().filter(|item| item["type"]["S"] == "limit").collect();
+    assert_eq!(minutes.len(), 1);
+    let minute = minutes[0]["sk"]["S"].as_str().unwrap();
+    assert!(minute.ends_with(":01:00.000Z"), "{minute}");
     world.finish().await;
 }
 

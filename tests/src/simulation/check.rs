@@ -102,6 +102,14 @@ fn may_be_skipped(
     if reason == "unsubscribed" {
         return delivery.destination == "mailerlite" && watch.left.contains(&known.email);
     }
+    // WhatsApp said of another message that the number gets none.
+    if reason == "failed_131026" {
+        return journey.deliveries.iter().any(|other| {
+            let dead = other.state.kind() == StateKind::Dead;
+            let same = other.phone_digest == delivery.phone_digest;
+            dead && same && other.reason_text().as_deref() == Some(&*reason)
+        });
+    }
     if let Some(why) = reason.strip_prefix("no_number_") {
         return has_no_number(journey, delivery, why);
     }
