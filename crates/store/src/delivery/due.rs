@@ -166,7 +166,7 @@ impl Store {
     }
 
     /// The lead's other deliveries to the same destination that are leased, among the newest
-    /// [`SIBLINGS`].
+    /// 25.
     pub async fn leased_siblings(
         &self,
         delivery: &DeliveryKey,
@@ -188,7 +188,7 @@ impl Store {
             .collect())
     }
 
-    /// The lead's newest deliveries to one destination, at most [`DELIVERIES`], oldest first, without
+    /// The lead's newest deliveries to one destination, at most 200, oldest first, without
     /// those that this code cannot read.
     pub async fn deliveries_of(
         &self,

@@ -62,7 +62,7 @@ pub(crate) fn booking_update(change: &BookingChange) -> Result<Expression, Store
 }
 
 impl Store {
-    /// The bookings of a lead, at most [`BOOKINGS`], in no order, without those that this code cannot read.
+    /// The bookings of a lead, at most 100, in no order, without those that this code cannot read.
     pub async fn bookings(&self, lead_id: LeadId) -> Result<Vec<Booking>, StoreError> {
         let query = self.query_prefix(key::lead(lead_id), key::BOOKING_PREFIX);
         let found = first_items(query, BOOKINGS).await?;
