@@ -61,7 +61,7 @@ const EVENTS: [&str; 10] = [
 ];
 
 /// Every attribute that a delivery's item may have, besides its keys, `type` and `v`.
-const DELIVERY: [&str; 25] = [
+const DELIVERY: [&str; 26] = [
     "accepted_at",
     "attempts",
     "blocked",
@@ -75,6 +75,7 @@ const DELIVERY: [&str; 25] = [
     "doubtful_since",
     "due_pk",
     "due_sk",
+    "effect",
     "email_digest",
     "event_id",
     "lead_id",

@@ -22,6 +22,7 @@ mod settle;
 mod state;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use attempt::{ATTEMPTS_KEPT, Attempt, AttemptOutcome, log_attempt};
 pub use message::MessageStatus;
@@ -48,6 +49,24 @@ pub const BLOCKED_S: i64 = 5 * 60;
 /// fault.
 pub const BLOCKED_ALONE: u32 = 3;
 
+/// What a delivery does beside bringing the lead's present state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing: a newer delivery of the same lead and slot makes it unnecessary.
+    StateAlone,
+    /// Something of its own, such as starting an automation: it is always sent.
+    #[default]
+    Own,
+}
+
+impl Effect {
+    /// Whether it is the one that items without the attribute have.
+    pub const fn is_own(&self) -> bool {
+        matches!(self, Self::Own)
+    }
+}
+
 /// An event for a destination and slot, with its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -63,6 +82,8 @@ pub struct Delivery {
     pub destination: String,
     /// The slot's name, as the table has it. A worker releases a delivery whose slot it does not know.
     pub slot: String,
+    /// What it does beside bringing the lead's present state.
+    pub effect: Effect,
     /// Its state.
     pub state: State,
     /// When it expires: it is not sent at or after this time.
@@ -97,6 +118,7 @@ impl Delivery {
             accepted_at: event.accepted_at,
             destination: destination.to_owned(),
             slot: slot.to_owned(),
+            effect: Effect::Own,
             state: State::due(event.accepted_at),
             deadline: event.accepted_at,
             attempts: 0,

@@ -25,7 +25,7 @@ use crate::contact::consent::{
     Consents, Decision, FormConsent, Purpose, Revocations, is_revoked, permits,
 };
 use crate::delivery::exchange::{Request, Response};
-use crate::delivery::{Delivery, Outcome, Reason, State, WhenUnknown, judge};
+use crate::delivery::{Delivery, Effect, Outcome, Reason, State, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
 use crate::id::LeadId;
@@ -102,11 +102,21 @@ pub struct Planned {
     pub deadline: Option<Timestamp>,
     /// The booking that it is about. It is sent only while that booking stands.
     pub booking: Option<BookingId>,
+    /// What it does beside bringing the lead's present state.
+    pub effect: Effect,
 }
 
 impl From<&'static Slot> for Planned {
     fn from(slot: &'static Slot) -> Self {
-        Self { slot, due_at: None, deadline: None, booking: None }
+        Self { slot, due_at: None, deadline: None, booking: None, effect: Effect::Own }
+    }
+}
+
+impl Planned {
+    /// A slot that brings the lead's present state and nothing else, so that of several only the
+    /// newest has to be sent.
+    fn state_alone(slot: &'static Slot) -> Self {
+        Self { effect: Effect::StateAlone, ..slot.into() }
     }
 }
 
@@ -291,6 +301,7 @@ pub fn plan(
             let usual = after(event.accepted_at, destination.deadline_h * 3600);
             delivery.deadline = planned.deadline.unwrap_or(usual);
             delivery.booking = planned.booking;
+            delivery.effect = planned.effect;
             delivery.email_digest.clone_from(&aliases.email);
             delivery.phone_digest.clone_from(&aliases.phone);
             deliveries.push(delivery);

@@ -11,15 +11,15 @@ use funil_core::contact::consent::Purpose;
 use funil_core::delivery::breaker::{Health, health};
 use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, Outcome, Reason, StateKind, WhenUnknown,
-    settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, Effect, LEASE_S, Measured, Outcome, Reason, StateKind,
+    WhenUnknown, settle,
 };
 use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
 use funil_core::hash::HashKey;
 use funil_core::id::LeaseId;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, Due, Found, Platform, Store, StoreError,
-    Written,
+    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, DeliveryKey, Due, Found, Platform,
+    Sibling, Store, StoreError, Written,
 };
 use jiff::Timestamp;
 
@@ -73,6 +73,8 @@ struct Try<'g> {
     ends: Timestamp,
     responses: Vec<Response>,
     tokens: Tokens,
+    /// Older deliveries that have nothing but the state that this one brings.
+    superseded: Vec<DeliveryKey>,
 }
 
 impl Handler {
@@ -130,7 +132,8 @@ impl Handler {
             }
         };
         let ends = after(now, TRY_S_MAX);
-        let mut this_try = Try { gate, started: now, ends, responses: Vec::new(), tokens };
+        let mut this_try =
+            Try { gate, started: now, ends, responses: Vec::new(), tokens, superseded: Vec::new() };
         let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
             tracing::warn!(
                 destination = self.destination.name,
@@ -190,13 +193,14 @@ impl Handler {
                     "settled {}", delivery.name()
                 );
                 let noted = self.note(this_try.gate, delivery, outcome, settlement.state.kind());
-                if let Err(error) = noted.await {
+                let superseded = self.end_superseded(outcome, this_try, now);
+                if let Err(error) = futures::try_join!(noted, superseded) {
                     tracing::error!(
                         destination = self.destination.name,
                         lead = %delivery.lead_id,
                         delivery = %delivery.id,
                         error = %error,
-                        "settled {}, but its breaker or its alert was not written",
+                        "settled {}, but its breaker, its alert or its older siblings were not written",
                         delivery.name()
                     );
                 }
@@ -212,6 +216,30 @@ impl Handler {
                 Ok(Handled::Passed)
             }
         }
+    }
+
+    /// Ends the older deliveries whose state this one brought.
+    async fn end_superseded(
+        &self,
+        outcome: &Outcome,
+        this_try: &Try<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if *outcome != Outcome::Delivered {
+            return Ok(());
+        }
+        for older in &this_try.superseded {
+            if self.store.supersede(older, now).await? {
+                let (lead, id) = (older.lead_id, older.delivery_id().unwrap_or_default());
+                tracing::info!(
+                    destination = self.destination.name,
+                    lead = %lead,
+                    delivery = id,
+                    "skipped {lead}/{id}, because a newer delivery brought the lead's state"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Notes what the outcome says about the destination in its breaker, and raises an alert for a
@@ -278,10 +306,15 @@ impl Handler {
                 return Ok(Some(Outcome::Released { reason: Reason::Off, after_s: BLOCKED_S }));
             }
         };
-        if self.destination.kind == Kind::State
-            && let Some(after_s) = self.wait_for_sibling(claim, now).await?
-        {
-            return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
+        if self.destination.kind == Kind::State {
+            let siblings = self.store.open_siblings(&claim.key).await?;
+            if let Some(after_s) = self.wait_for_leased(claim, &siblings, now) {
+                return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
+            }
+            if let Some(after_s) = wait_for_newer(claim, delivery, &siblings, now) {
+                return Ok(Some(Outcome::Released { reason: Reason::NewerFirst, after_s }));
+            }
+            this_try.superseded = superseded(claim, delivery, &siblings);
         }
         let DeliveryInputs { lead, event, revocations, booking, oldest, bookings } =
             self.inputs(delivery, slot).await?;
@@ -439,18 +472,49 @@ impl Handler {
 
     /// How long to wait because another delivery of this lead is leased, in seconds: until its lease
     /// ends if its key is lower, and for a moment otherwise.
-    async fn wait_for_sibling(
-        &self,
-        claim: &Claim,
-        now: Timestamp,
-    ) -> Result<Option<i64>, StoreError> {
-        let siblings = self.store.leased_siblings(&claim.key).await?;
-        let mut held = siblings.iter().filter(|sibling| sibling.lease_end > now).peekable();
-        if held.peek().is_none() {
-            return Ok(None);
-        }
-        let before_us = held.filter(|sibling| sibling.sk < claim.key.sk).map(|s| s.lease_end).max();
+    fn wait_for_leased(&self, claim: &Claim, siblings: &[Sibling], now: Timestamp) -> Option<i64> {
+        let leased =
+            |sibling: &&Sibling| sibling.state == StateKind::Leased && sibling.due_at > now;
+        let mut held = siblings.iter().filter(leased).peekable();
+        held.peek()?;
+        let before_us = held.filter(|sibling| sibling.key.sk < claim.key.sk);
         let moment_s = 5 + i64::try_from(self.platform.entropy.number() % 5).unwrap_or(0);
-        Ok(Some(before_us.map_or(moment_s, |end| (end.as_second() - now.as_second()).max(1))))
+        Some(before_us.map(|sibling| seconds_until(sibling.due_at, now)).max().unwrap_or(moment_s))
     }
+}
+
+/// How long a delivery waits that has nothing but the lead's state, in seconds, because a newer one of
+/// its slot is pending: until that is due. It is ended when the newer one is delivered.
+fn wait_for_newer(
+    claim: &Claim,
+    delivery: &Delivery,
+    siblings: &[Sibling],
+    now: Timestamp,
+) -> Option<i64> {
+    if delivery.effect != Effect::StateAlone {
+        return None;
+    }
+    let is_newer = |sibling: &&Sibling| {
+        sibling.state == StateKind::Pending
+            && sibling.slot == delivery.slot
+            && sibling.key.sk > claim.key.sk
+    };
+    let newer = siblings.iter().filter(is_newer);
+    newer.map(|sibling| seconds_until(sibling.due_at, now)).min()
+}
+
+/// The older deliveries that end when this one is delivered.
+fn superseded(claim: &Claim, delivery: &Delivery, siblings: &[Sibling]) -> Vec<DeliveryKey> {
+    let is_superseded = |sibling: &&Sibling| {
+        sibling.state == StateKind::Pending
+            && sibling.effect == Effect::StateAlone
+            && sibling.slot == delivery.slot
+            && sibling.key.sk < claim.key.sk
+    };
+    siblings.iter().filter(is_superseded).map(|sibling| sibling.key.clone()).collect()
+}
+
+/// At least one second.
+fn seconds_until(at: Timestamp, now: Timestamp) -> i64 {
+    (at.as_second() - now.as_second()).max(1)
 }

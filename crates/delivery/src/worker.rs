@@ -309,7 +309,7 @@ impl Worker {
     }
 }
 
-/// The deliveries grouped by lead; the leads are in the order of their oldest delivery.
+/// The deliveries grouped by lead, the newest first; the leads are in the order in which they fell due.
 fn by_lead(due: Vec<Due>) -> Vec<Vec<Due>> {
     let mut lanes: Vec<Vec<Due>> = Vec::new();
     let mut lane_of: BTreeMap<LeadId, usize> = BTreeMap::new();
@@ -319,6 +319,10 @@ fn by_lead(due: Vec<Due>) -> Vec<Vec<Due>> {
             lanes.len() - 1
         });
         lanes[lane].push(one);
+    }
+    // Of several that bring the same state only the newest is sent.
+    for lane in &mut lanes {
+        lane.sort_by(|one, other| other.key.sk.cmp(&one.key.sk));
     }
     lanes
 }

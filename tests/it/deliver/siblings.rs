@@ -4,12 +4,13 @@ use funil_core::clock::after;
 use funil_core::delivery::{LEASE_S, StateKind};
 use funil_core::id::LeaseId;
 use funil_delivery::Patience;
+use funil_dev::simulated::Behaviour;
 use funil_store::{Claimed, Claiming};
 use jiff::SignedDuration;
 use serde_json::json;
 
 use super::only;
-use crate::world::{World, lead, lead_body};
+use crate::world::{World, lead, lead_body, questionnaire_body};
 
 /// Submits two different forms of one lead, this many seconds apart.
 async fn submit_twice(world: &World, seconds: i64) {
@@ -136,5 +137,102 @@ async fn two_events_of_one_lead_do_not_wait_for_each_other() {
     assert_eq!(world.states(lead()).await, ["segment/event delivered", "segment/event leased"]);
     world.pass(LEASE_S);
     world.drain().await;
+    world.finish().await;
+}
+
+/// Submits questionnaires with these answers about commitment, a second apart.
+async fn answer(world: &World, commitments: impl IntoIterator<Item = u8>) {
+    for commitment in commitments {
+        world.pass(1);
+        let mut body = questionnaire_body();
+        body["responses"]["commitment"] = json!(commitment);
+        assert_eq!(world.answer_questionnaire(&body).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn of_several_that_bring_nothing_but_the_state_only_the_newest_is_sent() {
+    let world = only("crm").start().await;
+    world.expect_requests("crm", 3);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    answer(&world, [3, 5, 9]).await;
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "crm/lead delivered",
+            "crm/lead delivered",
+            "crm/lead skipped superseded",
+            "crm/lead skipped superseded"
+        ]
+    );
+    let newest = &world.store.deliveries_of(lead(), "crm").await.unwrap()[3];
+    assert_eq!(newest.state.kind(), StateKind::Delivered);
+    let sent = world.providers.received("crm").pop().unwrap().body.to_string();
+    assert!(sent.contains("\"commitment\":9"), "{sent}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn one_with_an_effect_of_its_own_is_never_superseded() {
+    let world = only("crm").start().await;
+    // Each submission is an upsert and a trigger; the questionnaire between them is superseded.
+    world.expect_requests("crm", 4);
+    world.submit(&lead_body()).await;
+    answer(&world, [5]).await;
+    world.pass(1);
+    let mut second = lead_body();
+    second["mainStruggle"] = json!("equipe");
+    world.submit(&second).await;
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        ["crm/lead delivered", "crm/lead delivered", "crm/lead skipped superseded"]
+    );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_older_one_waits_while_a_newer_one_is_to_be_tried_again() {
+    let world = only("crm").start().await;
+    world.looks_at("crm");
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    answer(&world, [3, 9]).await;
+    world.providers.script("crm", [Behaviour::Status(500)]);
+    world.drain().await;
+    let states = world.states(lead()).await;
+    assert_eq!(
+        states,
+        ["crm/lead delivered", "crm/lead pending http_500", "crm/lead pending newer_first"]
+    );
+    let older = &world.store.deliveries_of(lead(), "crm").await.unwrap()[1];
+    assert_eq!((older.attempts, older.claims), (0, 0), "waiting costs nothing");
+    world.advance(SignedDuration::from_mins(2)).await;
+    assert_eq!(
+        world.states(lead()).await,
+        ["crm/lead delivered", "crm/lead delivered", "crm/lead skipped superseded"]
+    );
+    assert_eq!(world.requests("crm").len(), 4, "two for the submission, two for the newest");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn each_slot_has_a_newest_of_its_own() {
+    let world = only("mailerlite").start().await;
+    world.looks_at("mailerlite");
+    world.submit(&lead_body()).await;
+    answer(&world, [3, 9]).await;
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "mailerlite/marketing delivered",
+            "mailerlite/profile delivered",
+            "mailerlite/profile skipped superseded",
+            "mailerlite/questionnaire delivered"
+        ]
+    );
     world.finish().await;
 }

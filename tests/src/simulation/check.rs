@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::booking::Recipient;
 use funil_core::contact::consent::Purpose;
-use funil_core::delivery::{Delivery, StateKind, WhenUnknown};
+use funil_core::delivery::{Delivery, Effect, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
 use funil_core::event::{CallEvent, EventData, FormEvent};
 use funil_core::id::LeadId;
-use funil_store::Journey;
+use funil_store::{DeliveryKey, Journey};
 
 use super::system::System;
 use super::watch::Known;
@@ -101,6 +101,17 @@ fn may_be_skipped(
     let reason = delivery.reason_text().unwrap_or_default();
     if reason == "unsubscribed" {
         return delivery.destination == "mailerlite" && watch.left.contains(&known.email);
+    }
+    // A newer delivery of the slot brought the lead's state.
+    if reason == "superseded" {
+        let key = DeliveryKey::from(delivery);
+        return delivery.effect == Effect::StateAlone
+            && journey.deliveries.iter().any(|other| {
+                let delivered = other.state.kind() == StateKind::Delivered;
+                let same =
+                    (&other.destination, &other.slot) == (&delivery.destination, &delivery.slot);
+                delivered && same && DeliveryKey::from(other) > key
+            });
     }
     // WhatsApp said of another message that the number gets none.
     if reason == "failed_131026" {

@@ -56,6 +56,11 @@ pub enum Reason {
     NotUnderstood,
     /// The lead, the event or a field that the destination needs does not exist.
     Missing(&'static str),
+    /// A newer delivery of the same lead and slot brought the lead's state, which is all that this one
+    /// has.
+    Superseded,
+    /// A newer delivery of the same lead and slot is sent first.
+    NewerFirst,
     /// Not enough time was left for another request.
     NoTimeLeft,
     /// The adapter wanted more requests than a delivery may make.
@@ -94,6 +99,8 @@ impl Reason {
             Self::KillsItsWorker,
             Self::TooSoon,
             Self::SiblingLeased,
+            Self::Superseded,
+            Self::NewerFirst,
             Self::NotUnderstood,
             Self::NoTimeLeft,
             Self::TooManyRequests,
@@ -150,6 +157,8 @@ impl fmt::Display for Reason {
             Self::Failed(code) => write!(f, "failed_{code}"),
             Self::TooSoon => f.write_str("too_soon"),
             Self::SiblingLeased => f.write_str("sibling_leased"),
+            Self::Superseded => f.write_str("superseded"),
+            Self::NewerFirst => f.write_str("newer_first"),
             Self::NotUnderstood => f.write_str("not_understood"),
             Self::Missing(what) => write!(f, "missing_{what}"),
             Self::NoTimeLeft => f.write_str("no_time_left"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::contact::consent::Purpose;
 use crate::defaults::{
     CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
@@ -40,7 +40,7 @@ pub(super) static DESTINATION: Destination = Destination {
     local_credentials: &[("CRM_API_KEY", "local-crm")],
     local_settings: &[],
     slots: &[LEAD],
-    plan: |event| taken(&event.data).map(|_| (&LEAD).into()).into_iter().collect(),
+    plan: |event| taken(&event.data).map(|taken| taken.planned()).into_iter().collect(),
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 
@@ -48,6 +48,12 @@ pub(super) static DESTINATION: Destination = Destination {
 /// event starts.
 struct Taken {
     automation: Option<&'static str>,
+}
+
+impl Taken {
+    fn planned(&self) -> Planned {
+        if self.automation.is_some() { (&LEAD).into() } else { Planned::state_alone(&LEAD) }
+    }
 }
 
 fn taken(event: &EventData) -> Option<Taken> {

@@ -57,8 +57,8 @@ fn taken(event: &EventData) -> Vec<Planned> {
     match event {
         Form(event) => taken_of_form(event),
         Call(CallEvent::BookedElsewhere(_)) => Vec::new(),
-        Call(_) => vec![(&PROFILE).into()],
-        Operation(event) if event.sync().is_some() => vec![(&PROFILE).into()],
+        Call(_) => vec![Planned::state_alone(&PROFILE)],
+        Operation(event) if event.sync().is_some() => vec![Planned::state_alone(&PROFILE)],
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
     }
 }
@@ -67,7 +67,7 @@ fn taken_of_form(event: &FormEvent) -> Vec<Planned> {
     if let FormEvent::LeadSubmitted(_) = event {
         vec![(&QUESTIONNAIRE).into(), (&MARKETING).into()]
     } else if let FormEvent::QuestionnaireCompleted(_) = event {
-        vec![(&PROFILE).into()]
+        vec![Planned::state_alone(&PROFILE)]
     } else {
         Vec::new()
     }

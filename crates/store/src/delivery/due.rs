@@ -5,7 +5,7 @@
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
-use funil_core::delivery::Delivery;
+use funil_core::delivery::{Delivery, Effect, StateKind};
 use funil_core::id::LeadId;
 use jiff::Timestamp;
 
@@ -57,16 +57,23 @@ pub struct DeadRange {
     pub after: Option<DeadDelivery>,
 }
 
-/// Another delivery of the same lead and destination that is leased.
+/// Another delivery of the same lead and destination that is pending or leased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sibling {
-    /// Its sort key: the lower one goes first.
-    pub sk: String,
-    /// When its lease ends.
-    pub lease_end: Timestamp,
+    /// Its key. Of two leased ones the one with the lower sort key goes first; of two pending ones the
+    /// one with the higher sort key is newer.
+    pub key: DeliveryKey,
+    /// Its slot.
+    pub slot: String,
+    /// What it does beside bringing the lead's present state.
+    pub effect: Effect,
+    /// Pending or leased.
+    pub state: StateKind,
+    /// When it is due, or when its lease ends.
+    pub due_at: Timestamp,
 }
 
-/// How many deliveries of a lead are looked at for one that is leased. One that was leased before so
+/// How many deliveries of a lead are looked at for those that are open. One that was leased before so
 /// many newer ones is passed over; it sends the lead's present state, too.
 const SIBLINGS: i32 = 25;
 /// How many deliveries of a lead to one destination are read. A message about a booking that has ended
@@ -165,27 +172,22 @@ impl Store {
         count(query.key_condition_expression("pk = :pk"), cap).await
     }
 
-    /// The lead's other deliveries to the same destination that are leased, among the newest
-    /// 25.
-    pub async fn leased_siblings(
-        &self,
-        delivery: &DeliveryKey,
-    ) -> Result<Vec<Sibling>, StoreError> {
+    /// The lead's other deliveries to the same destination that are open, among the newest 25.
+    pub async fn open_siblings(&self, delivery: &DeliveryKey) -> Result<Vec<Sibling>, StoreError> {
         let destination = key::destination_of(&delivery.sk).unwrap_or_default();
         let query = self
             .deliveries(delivery.lead_id, destination)
-            .filter_expression("attribute_exists(lease_id)")
-            .projection_expression("sk, due_sk")
+            .filter_expression("attribute_exists(due_sk)")
             .limit(SIBLINGS);
         let found = first_page(query).await?;
-        Ok(found
-            .iter()
-            .filter_map(|found| {
-                let sk = item::text(found, "sk")?.to_owned();
-                let lease_end = item::text(found, "due_sk")?.parse().ok()?;
-                (sk != delivery.sk).then_some(Sibling { sk, lease_end })
-            })
-            .collect())
+        let siblings = found.into_iter().filter_map(|found| {
+            let sibling = item::to_delivery(found).ok()?;
+            let (key, due_at) = (DeliveryKey::from(&sibling), sibling.due_at()?);
+            let Delivery { slot, effect, state, .. } = sibling;
+            let is_other = key.sk != delivery.sk && state.is_open();
+            is_other.then(|| Sibling { key, slot, effect, state: state.kind(), due_at })
+        });
+        Ok(siblings.collect())
     }
 
     /// The lead's newest deliveries to one destination, at most 200, oldest first, without

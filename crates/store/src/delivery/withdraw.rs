@@ -43,6 +43,16 @@ impl Store {
         }
     }
 
+    /// Ends a pending delivery as skipped because a newer one of its lead and slot was delivered.
+    /// Returns whether it was pending; nothing is written otherwise.
+    pub async fn supersede(
+        &self,
+        delivery: &DeliveryKey,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.update(keys(delivery), withdrawal(Reason::Superseded, now)).await
+    }
+
     /// Ends a lead's pending messages to a number as skipped. Returns how many they were.
     pub async fn withdraw_messages_to(
         &self,

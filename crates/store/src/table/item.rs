@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::booking::BookingId;
 use funil_core::contact::consent::{Consents, Purpose, Revocations};
 use funil_core::delivery::{
-    Attempt, Delivery, MessageStatus, Sending, State, StateKind, StoredReason,
+    Attempt, Delivery, Effect, MessageStatus, Sending, State, StateKind, StoredReason,
 };
 use funil_core::event::{Event, EventData};
 use funil_core::hash::Digest;
@@ -183,6 +183,8 @@ struct DeliveryRecord {
     accepted_at: Timestamp,
     destination: String,
     slot: String,
+    #[serde(default, skip_serializing_if = "Effect::is_own")]
+    effect: Effect,
     state: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_pk: Option<String>,
@@ -234,6 +236,7 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         accepted_at: delivery.accepted_at,
         destination: delivery.destination.clone(),
         slot: delivery.slot.clone(),
+        effect: delivery.effect,
         state: state.name().to_owned(),
         due_pk: state.due_at().map(|_| key::due(&delivery.destination)),
         due_sk: state.due_at().map(key::time),
@@ -269,6 +272,7 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
         accepted_at: record.accepted_at,
         destination: record.destination,
         slot: record.slot,
+        effect: record.effect,
         state,
         deadline: record.deadline,
         attempts: record.attempts,
@@ -382,6 +386,7 @@ mod tests {
             accepted_at: at("2026-11-21T12:00:00Z"),
             destination: "whatsapp".to_owned(),
             slot: "welcome".to_owned(),
+            effect: Effect::Own,
             state,
             deadline: at("2026-11-22T12:00:00Z"),
             attempts: 1,

@@ -107,10 +107,10 @@ pub(super) fn plan(event: &Event) -> Vec<Planned> {
     };
     let planned = Message::ALL.into_iter().filter(is_wanted).filter_map(|message| {
         Some(Planned {
-            slot: message.slot(),
             due_at: Some(message.due_at(call, event.accepted_at)?),
             deadline: Some(call.starts_at),
             booking: Some(call.booking.clone()),
+            ..message.slot().into()
         })
     });
     planned.collect()
