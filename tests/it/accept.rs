@@ -9,5 +9,6 @@ mod lead;
 mod limits_and_bodies;
 mod payload_formats;
 mod questionnaire;
+mod rates;
 mod samples;
 mod strangers;

@@ -123,6 +123,7 @@ fn of_forms() -> impl Iterator<Item = &'static &'static Destination> {
         occurred_at: now,
         accepted_at: now,
         supplied_lead_id: None,
+        signs: Vec::new(),
         data: LeadSubmitted { form, score, client_score: None }.into(),
     };
     destination::ALL.iter().filter(move |one| !(one.plan)(&event).is_empty())

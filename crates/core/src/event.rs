@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::booking::{BookingChange, Call, Recipient};
 use crate::contact::consent::FormConsent;
+use crate::form::SpamSign;
 use crate::id::{EventId, LeadId};
 
 pub use call::*;
@@ -42,6 +43,8 @@ pub struct Event {
     pub accepted_at: Timestamp,
     /// The lead id that the caller sent, if it belongs to another e-mail.
     pub supplied_lead_id: Option<LeadId>,
+    /// What about the request looked like spam, though it was accepted.
+    pub signs: Vec<SpamSign>,
     /// What happened.
     pub data: EventData,
 }

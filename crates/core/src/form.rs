@@ -8,7 +8,7 @@ mod fields;
 pub mod lead;
 pub mod questionnaire;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::hash::sha256_hex;
@@ -33,6 +33,24 @@ impl Honeypot {
             None | Some(Value::Null) => Self::Empty,
             Some(Value::String(text)) if text.trim().is_empty() => Self::Empty,
             Some(_) => Self::Filled,
+        }
+    }
+}
+
+/// Something about a form's request that a person's browser does not usually do. None of them refuses
+/// a form by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpamSign {
+    /// A plain HTML form was posted from a page of another site.
+    ForeignOrigin,
+}
+
+impl SpamSign {
+    /// The name in the table and in the journey.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForeignOrigin => "foreign_origin",
         }
     }
 }

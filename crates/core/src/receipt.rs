@@ -71,6 +71,13 @@ impl ReceiptKey {
         }
     }
 
+    /// The receipt of the same key and this content alone. For a key that somebody else used for other
+    /// content: it is theirs, and this submission is a new one.
+    #[must_use]
+    pub fn and_content(&self, fingerprint: &str) -> Self {
+        Self { key: format!("{}#content#{fingerprint}", self.key), ..self.clone() }
+    }
+
     /// The receipt of a provider's request. `identity` is what identifies the request among those
     /// of the provider.
     pub fn of_provider(provider: &str, identity: &[&str]) -> Self {

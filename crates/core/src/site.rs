@@ -115,8 +115,89 @@ pub struct IntakeConfig {
     /// `CLIENT_IP_HEADER`: the lower-case name of the header in which a proxy of the site puts the
     /// client's address.
     pub client_ip_header: Option<String>,
-    /// `RATE_LEAD_FORMS`: how many submissions one address may send to one form, in how many seconds.
-    pub rate: (i64, i64),
+    /// How many requests one address may send to one endpoint.
+    pub rates: Rates,
+}
+
+/// The kinds of endpoints that anybody may use, each with a limit for one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateClass {
+    /// The forms that make a lead or lead it on.
+    LeadForms,
+    /// The site's other forms.
+    SiteForms,
+    /// What a browser or a tag manager reports.
+    Tags,
+}
+
+impl RateClass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::LeadForms, Self::SiteForms, Self::Tags];
+
+    /// The variable with the limit.
+    pub const fn variable(self) -> &'static str {
+        match self {
+            Self::LeadForms => "RATE_LEAD_FORMS",
+            Self::SiteForms => "RATE_SITE_FORMS",
+            Self::Tags => "RATE_TAGS",
+        }
+    }
+
+    /// The limit if the variable is unset.
+    const fn default_rate(self) -> Rate {
+        match self {
+            Self::LeadForms => Rate { requests: 10, window_s: 60 },
+            Self::SiteForms => Rate { requests: 100, window_s: 900 },
+            Self::Tags => Rate { requests: 1000, window_s: 900 },
+        }
+    }
+}
+
+/// How many requests in how many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The number of requests.
+    pub requests: i64,
+    /// The window, in seconds.
+    pub window_s: i64,
+}
+
+impl Rate {
+    /// Parses a rate such as `10/60`.
+    fn parse(text: &str) -> Option<Self> {
+        let (requests, seconds) = text.split_once('/')?;
+        let whole = |text: &str| text.trim().parse::<u32>().ok().filter(|number| *number > 0);
+        Some(Self { requests: whole(requests)?.into(), window_s: whole(seconds)?.into() })
+    }
+}
+
+/// The limit of each [`RateClass`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates([Rate; 3]);
+
+impl Rates {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let [lead_forms, site_forms, tags] = RateClass::ALL.map(|class| {
+            let name = class.variable();
+            let Some(text) = settings.optional(name) else { return Some(class.default_rate()) };
+            Rate::parse(text).or_else(|| {
+                settings.problem(format!(
+                    "{name} must be requests and seconds, such as 10/60, both at least 1."
+                ))
+            })
+        });
+        Some(Self([lead_forms?, site_forms?, tags?]))
+    }
+
+    /// The limit of a class.
+    pub const fn of(&self, class: RateClass) -> Rate {
+        let [lead_forms, site_forms, tags] = self.0;
+        match class {
+            RateClass::LeadForms => lead_forms,
+            RateClass::SiteForms => site_forms,
+            RateClass::Tags => tags,
+        }
+    }
 }
 
 impl IntakeConfig {
@@ -139,31 +220,14 @@ impl IntakeConfig {
             }
         }
         let thank_you_url = settings.optional_url("THANK_YOU_URL");
-        let rate = match settings.optional("RATE_LEAD_FORMS") {
-            None => Some(RATE_LEAD_FORMS),
-            Some(text) => rate(text).or_else(|| {
-                settings.problem(
-                    "RATE_LEAD_FORMS must be submissions and seconds, such as 10/60, both at least 1.",
-                )
-            }),
-        };
+        let rates = Rates::read(settings);
         Some(Self {
             consent_when_absent: purposes?,
             thank_you_url: thank_you_url?,
             client_ip_header: settings.optional("CLIENT_IP_HEADER").map(str::to_ascii_lowercase),
-            rate: rate?,
+            rates: rates?,
         })
     }
-}
-
-/// The default of `RATE_LEAD_FORMS`.
-const RATE_LEAD_FORMS: (i64, i64) = (10, 60);
-
-/// Reads a rate such as `10/60`.
-fn rate(text: &str) -> Option<(i64, i64)> {
-    let (requests, seconds) = text.split_once('/')?;
-    let whole = |text: &str| text.trim().parse::<u32>().ok().filter(|number| *number > 0);
-    Some((whole(requests)?.into(), whole(seconds)?.into()))
 }
 
 /// The default of `BOOKING_THRESHOLD`.

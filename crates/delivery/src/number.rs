@@ -5,7 +5,7 @@
 use funil_core::delivery::{Outcome, Reason};
 use funil_core::destination::Context;
 use funil_core::hash::Digest;
-use funil_store::{AlertKind, RateLimit, RateVerdict, StoreError};
+use funil_store::{AlertKind, Price, RateLimit, RateVerdict, StoreError};
 use jiff::Timestamp;
 
 use crate::attempt::Handler;
@@ -25,7 +25,7 @@ impl Handler {
         let Some(number) = self.number(context) else { return Ok(None) };
         if let Some(pause_s) = self.destination.person_pause_s {
             let one = RateLimit { requests: 1, window_s: pause_s };
-            let verdict = self.store.rate(name, &number, one, now).await?;
+            let verdict = self.store.rate(name, &number, one, Price::Whole, now).await?;
             if let RateVerdict::Refused { retry_after_s } = verdict {
                 let after_s = retry_after_s.max(1);
                 return Ok(Some(Outcome::Released { reason: Reason::TooSoon, after_s }));

@@ -30,7 +30,7 @@ pub use destination::alert::{Alert, AlertKind};
 pub use destination::limiter::Lease;
 pub use intake::accept::{Acceptance, Accepted, Fact, LeadWrite};
 pub use intake::quarantine::Quarantined;
-pub use intake::rate::{RateLimit, RateVerdict};
+pub use intake::rate::{Price, RateLimit, RateVerdict};
 pub use intake::receipt::{Receipt, StoredResponse};
 pub use lead::alias::Alias;
 pub use lead::consent::ConsentEvidence;

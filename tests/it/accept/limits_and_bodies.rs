@@ -366,17 +366,6 @@ async fn no_notation_of_an_address_and_no_further_line_is_another_caller() {
 }
 
 #[tokio::test]
-async fn a_rate_that_is_none_is_refused_at_the_start() {
-    let world = intake().await;
-    for wrong in ["10", "0/60", "10/0", "ten/60", "10/60/1", "-1/60"] {
-        let env = world.env(&[("RATE_LEAD_FORMS", wrong)]);
-        let error = funil_dev::functions::all(&env, world.platform()).map(drop).unwrap_err();
-        assert!(error.to_string().contains("RATE_LEAD_FORMS"), "{wrong}: {error}");
-    }
-    world.finish().await;
-}
-
-#[tokio::test]
 async fn without_a_table_a_form_is_refused_and_nothing_is_kept() {
     let world = intake().await;
     let down = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")]);

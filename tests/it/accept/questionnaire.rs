@@ -390,6 +390,7 @@ async fn denied_purposes_are_not_sent_and_a_questionnaire_assumes_no_consent() {
     let mut body = lead_body();
     body["consent"] = json!({"marketing": true, "analytics": false});
     world.submit(&body).await;
+    world.pass(1);
     world.answer_questionnaire(&questionnaire_body()).await;
     world.drain().await;
     let states = world.states(lead()).await;
@@ -454,11 +455,12 @@ async fn it_has_the_same_checks_as_every_form() {
     assert_eq!(world.items("QUARANTINE#questionnaire-submit").await.len(), 1);
     assert_eq!(world.journey(lead()).await.events.len(), 2);
 
-    for _ in 0..8 {
+    // The text above counted at a tenth of the price, so the tenth submission is a little too early.
+    for _ in 0..7 {
         assert_eq!(world.answer_questionnaire(&questionnaire_body()).await.status, 200);
     }
     let refused = world.answer_questionnaire(&questionnaire_body()).await;
-    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("7")));
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
     assert_eq!(world.submit(&lead_body()).await.status, 200, "each form has a limit of its own");
     world.finish().await;
 }

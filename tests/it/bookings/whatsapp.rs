@@ -366,13 +366,14 @@ async fn booked(world: &World, hours: i64) {
         occurred_at: now,
         accepted_at: now,
         supplied_lead_id: None,
+        signs: Vec::new(),
         data: CallBooked { call, invitee, booked_at: now, instead_of: None, recipient: None }
             .into(),
     };
     let key = ReceiptKey::of_provider("calendly", &["invitee-1"]);
     let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };
     let acceptance = Acceptance {
-        receipt: &Receipt { fingerprint: key.key.clone(), key, response },
+        receipt: &Receipt { fingerprint: key.key.clone(), key, response, caller: None },
         event: &event,
         lead: LeadWrite::Known,
         changes: &LeadChanges::default(),

@@ -28,6 +28,7 @@ fn another_event(world: &World) -> Event {
         occurred_at: world.now(),
         accepted_at: world.now(),
         supplied_lead_id: None,
+        signs: Vec::new(),
         data: SyncRequested { destination: "crm".to_owned() }.into(),
     }
 }
@@ -46,7 +47,7 @@ async fn accept(
     let key =
         ReceiptKey::of_form(&world.hash, "another", &submitted.form.email, None, event.id.as_str());
     let acceptance = Acceptance {
-        receipt: &Receipt { key, fingerprint: String::new(), response },
+        receipt: &Receipt { key, fingerprint: String::new(), response, caller: None },
         event,
         lead: LeadWrite::OfEmail,
         changes: &LeadChanges::of_submission(submitted, Authority::Capability, None, world.now()),

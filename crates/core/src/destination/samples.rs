@@ -54,6 +54,7 @@ fn event(data: impl Into<EventData>, id: &str) -> Event {
         occurred_at: time("2026-11-21T12:00:00.000Z"),
         accepted_at: time("2026-11-21T12:00:00.000Z"),
         supplied_lead_id: None,
+        signs: Vec::new(),
         data: data.into(),
     }
 }

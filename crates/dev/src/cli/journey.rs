@@ -27,6 +27,7 @@ pub fn to_json(journey: &Journey) -> Value {
             "eventId": event.id,
             "type": event.data.name(),
             "suppliedLeadId": event.supplied_lead_id,
+            "signs": event.signs,
             "decision": decision(&event.data),
             "bookings": event.data.bookings().iter().map(|change| &change.id).collect::<Vec<_>>(),
         }));

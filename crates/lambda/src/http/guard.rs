@@ -5,10 +5,11 @@
 use funil_core::form::{Locale, from_urlencoded};
 use funil_core::json;
 use funil_core::settings::Secret;
+use funil_core::site::SiteConfig;
 use http::header::{
     ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    AUTHORIZATION, CONTENT_TYPE, ORIGIN, VARY,
+    AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::Value;
@@ -80,6 +81,21 @@ pub(crate) fn allow_origin(request: &HttpRequest, origins: &[String], response: 
         let exposed = "Idempotency-Replayed, Retry-After";
         put(&mut response.headers, ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
+}
+
+/// Whether the request names the origin of another site's page: none that is listed, nor the one of
+/// `SITE_URL`, nor that of the host it was sent to, nor `null`, which a browser sends for a page
+/// without an origin. Any script can forge it, so it refuses nobody.
+pub(crate) fn is_of_another_site(request: &HttpRequest, site: &SiteConfig) -> bool {
+    let Some(origin) = header(request, ORIGIN).filter(|origin| *origin != "null") else {
+        return false;
+    };
+    let own_host = header(request, HOST);
+    let host = origin.split_once("://").map(|(_, host)| host);
+    let is_own = site.cors_origins.iter().any(|listed| listed == origin)
+        || site.site_url.origin().ascii_serialization() == origin
+        || host.is_some() && host == own_host;
+    !is_own
 }
 
 /// The language of the response.

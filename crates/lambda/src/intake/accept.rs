@@ -96,6 +96,7 @@ impl App {
                 accepted @ (Accepted::Kept
                 | Accepted::Duplicate(_)
                 | Accepted::KeyReused
+                | Accepted::KeyOfAnother
                 | Accepted::OtherEmail
                 | Accepted::NoSuchLead
                 | Accepted::Exists(_)

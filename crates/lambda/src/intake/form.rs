@@ -12,17 +12,16 @@ use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
-use funil_core::form::FieldErrors;
-use funil_core::form::Honeypot;
+use funil_core::form::{FieldErrors, Honeypot, SpamSign};
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Authority, LeadChanges};
 use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_core::settings::Settings;
-use funil_core::site::IntakeConfig;
+use funil_core::site::{IntakeConfig, Rate, RateClass};
 use funil_store::{
-    Accepted, ConsentEvidence, LeadWrite, Platform, Quarantined, RateLimit, RateVerdict, Receipt,
-    StoreError, StoredResponse,
+    Accepted, ConsentEvidence, LeadWrite, Platform, Price, Quarantined, RateLimit, RateVerdict,
+    Receipt, StoreError, StoredResponse,
 };
 use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -41,12 +40,15 @@ use crate::platform::response::HttpResponse;
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
+
 /// What is a form's own.
 pub(crate) trait Form: Send + Sync + 'static {
     /// The function's name.
     const NAME: &'static str;
+    /// Which limit of requests one address has.
+    const RATE: RateClass;
     /// A valid submission with what is computed from it.
-    type Content: Clone + Clone + Send + Sync;
+    type Content: Clone + Send + Sync;
 
     /// What all forms work with.
     fn intake(&self) -> &Intake;
@@ -86,6 +88,7 @@ pub(crate) struct Submission<C> {
     pub(crate) now: Timestamp,
     form: &'static str,
     encoding: Encoding,
+    signs: Vec<SpamSign>,
     aliases: AliasDigests,
     evidence: ConsentEvidence,
     fingerprint: String,
@@ -150,27 +153,23 @@ impl<F: Form> HttpEndpoint for FormEndpoint<F> {
 }
 
 async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let (encoding, body) = guard::form_body(request)?;
-    let key = idempotency_key(request)?;
-    let content = form.read(&body).map_err(Problem::Fields)?;
     let intake = form.intake();
     let now = intake.app.platform.clock.now();
     let caller = intake.caller(request, now);
-    intake.pass(F::NAME, &caller, now).await?;
-
-    let submission =
-        Submission::new::<F>(intake, request, content, key.as_ref(), encoding, caller, now);
-    let (accepted, response) = match Honeypot::of(&body) {
-        Honeypot::Empty => form.keep(&submission).await?,
-        Honeypot::Filled if !form.knows(&submission).await? => {
-            return Err(Problem::NoSuchLead);
-        }
-        Honeypot::Filled => {
-            let content = form.robot_content(&submission.content);
-            let response = form.response(&Submission { content, ..submission.clone() });
-            intake.quarantine(&submission, response, request).await?
-        }
+    let sent = match Sent::read(form, request) {
+        Ok(sent) => sent,
+        Err(problem) => return Err(intake.pass_invalid::<F>(&caller, problem, now).await),
     };
+    intake.pass::<F>(&caller, now).await?;
+
+    let honeypot = sent.honeypot;
+    let mut submission = Submission::new::<F>(intake, request, sent, caller, now);
+    let (mut accepted, mut response) = keep(form, &submission, honeypot, request).await?;
+    if accepted == Accepted::KeyOfAnother {
+        // Two people of one e-mail and key, such as a site's constant one: this one is new.
+        submission.receipt_key = submission.receipt_key.and_content(&submission.fingerprint);
+        (accepted, response) = keep(form, &submission, honeypot, request).await?;
+    }
     match accepted {
         Accepted::Kept => Ok(http_response(&response)),
         Accepted::Duplicate(stored) => {
@@ -185,13 +184,50 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
             put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
             Ok(response)
         }
-        Accepted::KeyReused => Err(Problem::KeyReused),
+        Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::KeyReused),
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
         // A form withdraws nothing, and one that makes leads takes an id that is free.
         Accepted::OtherEmail
         | Accepted::Overtaken
         | Accepted::Exists(_)
         | Accepted::TooManyNewLeads => Err(StoreError::Conflict { what: "lead" }.into()),
+    }
+}
+
+/// Keeps a submission, or puts it aside where the honeypot was filled.
+async fn keep<F: Form>(
+    form: &F,
+    submission: &Submission<F::Content>,
+    honeypot: Honeypot,
+    request: &HttpRequest,
+) -> Result<(Accepted, StoredResponse), Problem> {
+    match honeypot {
+        Honeypot::Empty => Ok(form.keep(submission).await?),
+        Honeypot::Filled if !form.knows(submission).await? => Err(Problem::NoSuchLead),
+        Honeypot::Filled => {
+            let content = form.robot_content(&submission.content);
+            let response = form.response(&Submission { content, ..submission.clone() });
+            Ok(form.intake().quarantine(submission, response, request).await?)
+        }
+    }
+}
+
+/// What a caller sent, read.
+struct Sent<C> {
+    content: C,
+    key: Option<IdempotencyKey>,
+    encoding: Encoding,
+    honeypot: Honeypot,
+}
+
+impl<C> Sent<C> {
+    /// Reads a request, or says what is wrong with it. Looks at nothing else, so it works without a
+    /// table.
+    fn read<F: Form<Content = C>>(form: &F, request: &HttpRequest) -> Result<Self, Problem> {
+        let (encoding, body) = guard::form_body(request)?;
+        let key = idempotency_key(request)?;
+        let content = form.read(&body).map_err(Problem::Fields)?;
+        Ok(Self { content, key, encoding, honeypot: Honeypot::of(&body) })
     }
 }
 
@@ -218,22 +254,49 @@ impl Intake {
     }
 
     /// Checks the rate limit and, beside it, that the table is ours.
-    async fn pass(
-        &self,
-        form: &'static str,
-        caller: &Digest,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
+    async fn pass<F: Form>(&self, caller: &Digest, now: Timestamp) -> Result<(), Problem> {
         let ready = self.app.store.ready(self.hash());
-        let (requests, window_s) = self.config.rate;
-        let limit = RateLimit { requests, window_s };
-        let rate = self.app.store.rate(form, caller, limit, now);
-        let (ready, rate) = futures::join!(ready, rate);
+        let (ready, rate) = futures::join!(ready, self.rate::<F>(caller, Price::Whole, now));
         ready?;
         match rate? {
             RateVerdict::Passes => Ok(()),
             RateVerdict::Refused { retry_after_s } => Err(Problem::RateLimited { retry_after_s }),
         }
+    }
+
+    /// Counts a request that cannot be read at a tenth of the price: a person corrects what they
+    /// typed, and a program that only sends rubbish is stopped all the same. Returns the problem of
+    /// the response; without a table it is still the request's own.
+    async fn pass_invalid<F: Form>(
+        &self,
+        caller: &Digest,
+        problem: Problem,
+        now: Timestamp,
+    ) -> Problem {
+        match self.rate::<F>(caller, Price::Tenth, now).await {
+            Ok(RateVerdict::Passes) => problem,
+            Ok(RateVerdict::Refused { retry_after_s }) => Problem::RateLimited { retry_after_s },
+            Err(error) => {
+                tracing::warn!(
+                    function = F::NAME,
+                    error = %error,
+                    "an invalid request to {} could not be counted: {error}",
+                    F::NAME
+                );
+                problem
+            }
+        }
+    }
+
+    async fn rate<F: Form>(
+        &self,
+        caller: &Digest,
+        price: Price,
+        now: Timestamp,
+    ) -> Result<RateVerdict, StoreError> {
+        let Rate { requests, window_s } = self.config.rates.of(F::RATE);
+        let limit = RateLimit { requests, window_s };
+        self.app.store.rate(F::NAME, caller, limit, price, now).await
     }
 
     /// The caller's address as a digest. Callers whose address the platform does not give share one
@@ -266,6 +329,7 @@ impl Intake {
                 occurred_at: now,
                 accepted_at: now,
                 supplied_lead_id: effect.supplied_lead_id,
+                signs: submission.signs.clone(),
                 data: effect.data,
             },
             lead: effect.lead,
@@ -325,17 +389,17 @@ impl<C: Send + Sync> Submission<C> {
     fn new<F: Form<Content = C>>(
         intake: &Intake,
         request: &HttpRequest,
-        content: C,
-        key: Option<&IdempotencyKey>,
-        encoding: Encoding,
+        sent: Sent<C>,
         caller: Digest,
         now: Timestamp,
     ) -> Self {
         let hash = intake.hash();
+        let Sent { content, key, encoding, .. } = sent;
         let (email, phone) = F::person(&content);
         let fingerprint = F::fingerprint(&content);
         let agent = guard::header(request, USER_AGENT);
-        let receipt_of = |scope: &str| ReceiptKey::of_form(hash, scope, email, key, &fingerprint);
+        let receipt_of =
+            |scope: &str| ReceiptKey::of_form(hash, scope, email, key.as_ref(), &fingerprint);
         Self {
             aliases: AliasDigests {
                 email: Some(hash.digest("email", email.as_str())),
@@ -351,6 +415,12 @@ impl<C: Send + Sync> Submission<C> {
                 // A browser is redirected; a script with the same content must not get that
                 // response.
                 Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
+            },
+            signs: match encoding {
+                Encoding::UrlEncoded if guard::is_of_another_site(request, &intake.app.config) => {
+                    vec![SpamSign::ForeignOrigin]
+                }
+                Encoding::UrlEncoded | Encoding::Json => Vec::new(),
             },
             form: F::NAME,
             fingerprint,
@@ -380,7 +450,12 @@ impl<C> Submission<C> {
 
     /// The receipt that keeps the response.
     fn receipt(&self, response: StoredResponse) -> Receipt {
-        Receipt { key: self.receipt_key.clone(), fingerprint: self.fingerprint.clone(), response }
+        Receipt {
+            key: self.receipt_key.clone(),
+            fingerprint: self.fingerprint.clone(),
+            response,
+            caller: self.evidence.ip.clone(),
+        }
     }
 }
 

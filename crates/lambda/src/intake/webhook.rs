@@ -172,6 +172,7 @@ fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRe
         | Accepted::NoSuchLead
         | Accepted::OtherEmail
         | Accepted::KeyReused
+        | Accepted::KeyOfAnother
         | Accepted::Exists(_)
         | Accepted::TooManyNewLeads => {
             tracing::warn!(
@@ -228,7 +229,7 @@ pub(crate) fn receipt(provider: &str, identity: &[&str]) -> Receipt {
         headers: Vec::new(),
         body: body().to_string(),
     };
-    Receipt { fingerprint: key.key.clone(), key, response }
+    Receipt { fingerprint: key.key.clone(), key, response, caller: None }
 }
 
 /// The response to every authentic request: providers read only its status.

@@ -193,6 +193,7 @@ impl Deliver {
             occurred_at: now,
             accepted_at: now,
             supplied_lead_id: None,
+            signs: Vec::new(),
             data: data.into(),
         };
         let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);

@@ -219,6 +219,7 @@ fn decision(platform: &Platform, ended: &Ended, data: EventData, now: Timestamp)
         occurred_at: now,
         accepted_at: now,
         supplied_lead_id: None,
+        signs: Vec::new(),
         data,
     }
 }

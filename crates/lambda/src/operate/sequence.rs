@@ -266,6 +266,7 @@ async fn plan_messages(
             headers: Vec::new(),
             body: response.to_string(),
         },
+        caller: None,
     };
     match accept(app, destination, event, &receipt, &person, now).await? {
         Accepted::Kept => {
@@ -284,7 +285,7 @@ async fn plan_messages(
             put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
             Ok(Sequence { response, lead_id, due: Vec::new() })
         }
-        Accepted::KeyReused => Err(Problem::BookingKnown),
+        Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::BookingKnown),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
         Accepted::Overtaken | Accepted::Exists(_) | Accepted::TooManyNewLeads => {
             Err(Problem::Unavailable)
@@ -336,6 +337,7 @@ async fn withdraw_one(
         key,
         fingerprint: String::new(),
         response: StoredResponse { status: 200, headers: Vec::new(), body: String::new() },
+        caller: None,
     };
     let person = AliasDigests::of(&lead.latest, &app.config.hash_key);
     match accept(app, destination, event, &receipt, &person, now).await? {
@@ -343,13 +345,22 @@ async fn withdraw_one(
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
         Accepted::Overtaken
         | Accepted::KeyReused
+        | Accepted::KeyOfAnother
         | Accepted::Exists(_)
         | Accepted::TooManyNewLeads => Err(Problem::Unavailable),
     }
 }
 
 fn event(lead: &Lead, id: EventId, data: EventData, now: Timestamp) -> Event {
-    Event { id, lead_id: lead.id, occurred_at: now, accepted_at: now, supplied_lead_id: None, data }
+    Event {
+        id,
+        lead_id: lead.id,
+        occurred_at: now,
+        accepted_at: now,
+        supplied_lead_id: None,
+        signs: Vec::new(),
+        data,
+    }
 }
 
 async fn accept(

@@ -102,8 +102,10 @@ pub enum Accepted {
     Kept,
     /// It is a duplicate of an earlier request, which got this response.
     Duplicate(StoredResponse),
-    /// Its key was used before with another content.
+    /// Its key was used before with another content, from the same address as far as is known.
     KeyReused,
+    /// Its key was used before with another content, from another address.
+    KeyOfAnother,
     /// Its lead id belongs to another e-mail. Nothing is kept.
     OtherEmail,
     /// The lead does not exist. Nothing is kept.

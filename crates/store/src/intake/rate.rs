@@ -22,15 +22,28 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// The time that one request uses up, in milliseconds: GCRA's T.
-    const fn interval_ms(self) -> i64 {
-        self.window_s * 1000 / self.requests
+    /// The time that one request uses up, in milliseconds: GCRA's T, or a tenth of it.
+    const fn cost_ms(self, price: Price) -> i64 {
+        let whole = self.window_s * 1000 / self.requests;
+        match price {
+            Price::Whole => whole,
+            Price::Tenth => whole / 10,
+        }
     }
 
-    /// How far ahead of now the theoretical arrival time may run, in milliseconds.
-    const fn burst_ms(self) -> i64 {
-        (self.requests - 1) * self.interval_ms()
+    /// How far ahead of now the theoretical arrival time may run before a request, in milliseconds.
+    const fn burst_ms(self, price: Price) -> i64 {
+        self.requests * self.cost_ms(Price::Whole) - self.cost_ms(price)
     }
+}
+
+/// How much of its limit a request uses up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Price {
+    /// What one of the limit's requests does.
+    Whole,
+    /// A tenth of that.
+    Tenth,
 }
 
 /// Whether a request is within its limit.
@@ -52,6 +65,7 @@ impl Store {
         scope: &str,
         caller: &Digest,
         limit: RateLimit,
+        price: Price,
         now: Timestamp,
     ) -> Result<RateVerdict, StoreError> {
         let now_ms = now.as_millisecond();
@@ -59,24 +73,24 @@ impl Store {
         let update = || Expression::of_type("rate").set("expires_at", item::n(expires_at));
         let keys = || item::keys(key::rate(scope, caller), key::RATE);
         let refused = |tat: i64| RateVerdict::Refused {
-            retry_after_s: (tat - limit.burst_ms() - now_ms).div_euclid(1000).max(0) + 1,
+            retry_after_s: (tat - limit.burst_ms(price) - now_ms).div_euclid(1000).max(0) + 1,
         };
         // `tat` is GCRA's theoretical arrival time, in milliseconds.
         let first = update()
-            .set("tat", item::n(now_ms + limit.interval_ms()))
+            .set("tat", item::n(now_ms + limit.cost_ms(price)))
             .condition("attribute_not_exists(pk) OR #tat <= :limit")
             .value(":limit", item::n(now_ms));
         let Some(old) = self.update_or_get(keys(), first).await? else {
             return Ok(RateVerdict::Passes);
         };
         let tat = tat_of(&old)?;
-        if tat > now_ms + limit.burst_ms() {
+        if tat > now_ms + limit.burst_ms(price) {
             return Ok(refused(tat));
         }
         let second = update()
-            .add("tat", limit.interval_ms())
+            .add("tat", limit.cost_ms(price))
             .condition("#tat <= :limit")
-            .value(":limit", item::n(now_ms + limit.burst_ms()));
+            .value(":limit", item::n(now_ms + limit.burst_ms(price)));
         match self.update_or_get(keys(), second).await? {
             None => Ok(RateVerdict::Passes),
             Some(old) => Ok(refused(tat_of(&old)?)),

@@ -2,6 +2,7 @@
 //!
 //! See `docs/design.md` ("Accepting").
 
+use funil_core::hash::Digest;
 use funil_core::receipt::ReceiptKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Receipt {
     pub fingerprint: String,
     /// The response to keep.
     pub response: StoredResponse,
+    /// A digest of the address that the request came from, where that matters. It is not part of the
+    /// key: the same content over another network is still one submission.
+    pub caller: Option<Digest>,
 }
 
 /// Status, headers and body of a response. A form's body may hold the person's own data.
@@ -47,6 +51,8 @@ struct ReceiptItem {
     fingerprint: String,
     #[serde(flatten)]
     response: StoredResponse,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller: Option<Digest>,
     /// In seconds, for the table's TTL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
@@ -61,6 +67,7 @@ pub(crate) fn add(
     let record = ReceiptItem {
         fingerprint: receipt.fingerprint.clone(),
         response: receipt.response.clone(),
+        caller: receipt.caller.clone(),
         expires_at: receipt.key.lives_s.map(|lives_s| now.as_second() + lives_s),
     };
     let keys = (key::receipt(&receipt.key), key::RECEIPT.to_owned());
@@ -76,8 +83,9 @@ pub(crate) fn duplicate(old: Option<Item>, ours: &Receipt) -> Result<Accepted, S
     let old = old.ok_or_else(|| StoreError::corrupt("receipt of a request"))?;
     let record: ReceiptItem = item::read(old, "receipt of a request")?;
     if record.fingerprint == ours.fingerprint {
-        Ok(Accepted::Duplicate(record.response))
-    } else {
-        Ok(Accepted::KeyReused)
+        return Ok(Accepted::Duplicate(record.response));
     }
+    let is_others =
+        record.caller.zip(ours.caller.as_ref()).is_some_and(|(theirs, ours)| theirs != *ours);
+    Ok(if is_others { Accepted::KeyOfAnother } else { Accepted::KeyReused })
 }

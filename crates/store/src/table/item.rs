@@ -13,6 +13,7 @@ use funil_core::delivery::{
     Attempt, Delivery, Effect, MessageStatus, Sending, State, StateKind, StoredReason,
 };
 use funil_core::event::{Event, EventData};
+use funil_core::form::SpamSign;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
 use funil_core::lead::{Lead, LeadFacts, LeadLatest};
@@ -118,6 +119,8 @@ struct EventRecord {
     accepted_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     supplied_lead_id: Option<LeadId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signs: Vec<SpamSign>,
     #[serde(flatten)]
     data: EventData,
 }
@@ -130,6 +133,7 @@ pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
         occurred_at: event.occurred_at,
         accepted_at: event.accepted_at,
         supplied_lead_id: event.supplied_lead_id,
+        signs: event.signs.clone(),
         data: event.data.clone(),
     };
     item((key::lead(event.lead_id), key::event(event.accepted_at, &event.id)), "event", &record)
@@ -144,6 +148,7 @@ pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
         occurred_at: record.occurred_at,
         accepted_at: record.accepted_at,
         supplied_lead_id: record.supplied_lead_id,
+        signs: record.signs,
         data: record.data,
     })
 }

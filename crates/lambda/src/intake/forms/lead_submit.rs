@@ -10,6 +10,7 @@ use funil_core::id::LeadId;
 use funil_core::lead::{Authority, Lead, LeadChanges};
 use funil_core::score::amanda::{self, AmandaScore, ClientScore};
 use funil_core::settings::{ConfigError, Env};
+use funil_core::site::RateClass;
 use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 
@@ -48,6 +49,7 @@ struct ScoredLead {
 
 impl Form for LeadSubmit {
     const NAME: &'static str = REGISTRATION.name;
+    const RATE: RateClass = RateClass::LeadForms;
     type Content = ScoredLead;
 
     fn intake(&self) -> &Intake {
@@ -106,6 +108,7 @@ impl Form for LeadSubmit {
             Accepted::Kept
             | Accepted::Duplicate(_)
             | Accepted::KeyReused
+            | Accepted::KeyOfAnother
             | Accepted::NoSuchLead
             | Accepted::Overtaken => Ok((accepted, response)),
         }

@@ -12,7 +12,7 @@ use funil_core::form::questionnaire::{NextStep, QuestionnaireForm};
 use funil_core::lead::{Authority, LeadChanges};
 use funil_core::score::readiness;
 use funil_core::settings::{ConfigError, Env};
-use funil_core::site::BookingConfig;
+use funil_core::site::{BookingConfig, RateClass};
 use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredResponse};
 use serde_json::{Value, json};
 use url::Url;
@@ -46,6 +46,7 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 
 impl Form for QuestionnaireSubmit {
     const NAME: &'static str = REGISTRATION.name;
+    const RATE: RateClass = RateClass::LeadForms;
     type Content = QuestionnaireCompleted;
 
     fn intake(&self) -> &Intake {

@@ -135,6 +135,7 @@ impl CalendarWebhook {
                 occurred_at: update.occurred_at,
                 accepted_at: now,
                 supplied_lead_id: lead.elsewhere,
+                signs: Vec::new(),
                 data,
             },
             lead: lead.write,
@@ -191,6 +192,7 @@ fn elsewhere(update: &BookingUpdate, lead: LeadId, now: Timestamp) -> Option<Eve
         occurred_at: update.occurred_at,
         accepted_at: now,
         supplied_lead_id: None,
+        signs: Vec::new(),
         data: BookedElsewhere { booking }.into(),
     })
 }
