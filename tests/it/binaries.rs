@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::world::{all_destinations, list};
+use crate::world::{all_destinations, list, of_our_own};
 
 const TIME_S: u64 = 60;
 
@@ -157,7 +157,7 @@ impl Place {
 fn environment(emulator: &str, table: &str, providers: SocketAddr) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
     let of_destinations = destination::ALL.iter().flat_map(|one| {
-        let local = one.local_variables().map(|(name, value)| (name, value.to_owned()));
+        let local = one.local_variables().map(|(name, value)| (name, of_our_own(value)));
         local.chain([(one.base_url_variable, base(one.name))])
     });
     let of_site = [

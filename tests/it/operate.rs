@@ -1,6 +1,7 @@
 //! Operating: dispatch, syncs, alerts, health and replays.
 
 mod alerts;
+mod configuration;
 mod dispatch;
 mod health;
 mod replay;

@@ -32,6 +32,7 @@ use tokio::sync::OnceCell;
 pub use deployment::{Deployment, Response};
 pub use plan::Plan;
 pub(crate) use plan::environment;
+pub use plan::of_our_own;
 pub use time::{CountedEntropy, ManualClock};
 
 mod deployment;

@@ -9,16 +9,7 @@ use url::Url;
 use crate::contact::consent::Purpose;
 use crate::destination::{self, Destination};
 use crate::hash::HashKey;
-use crate::settings::{Secret, Settings};
-
-/// The kind of deployment, from `ENVIRONMENT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Environment {
-    /// Everything that is planned is sent.
-    Production,
-    /// A destination sends only if its `_BASE_URL` is set or `DELIVER_OUTSIDE_PRODUCTION` names it.
-    Other,
-}
+use crate::settings::{Environment, Secret, Settings, is_exposed};
 
 /// The configuration that every function of a site shares.
 #[derive(Clone, Debug)]
@@ -27,10 +18,6 @@ pub struct SiteConfig {
     pub table: String,
     /// `DESTINATIONS`: the destinations that are on.
     pub destinations: Vec<&'static Destination>,
-    /// `ENVIRONMENT`: production if it is unset.
-    pub environment: Environment,
-    /// `DELIVER_OUTSIDE_PRODUCTION`: the destinations that send for real outside production.
-    pub deliver_outside_production: Vec<&'static Destination>,
     /// `SITE_URL`: the address of the site.
     pub site_url: Url,
     /// `CORS_ORIGINS`: the exact origins that may send forms, without a slash at the end.
@@ -48,41 +35,37 @@ impl SiteConfig {
         let destinations = settings
             .required("DESTINATIONS")
             .and_then(|_| destination_list(settings, "DESTINATIONS"));
-        let outside = destination_list(settings, "DELIVER_OUTSIDE_PRODUCTION");
-        let environment = match settings.optional("ENVIRONMENT") {
-            None => Environment::Production,
-            Some(name) if name.eq_ignore_ascii_case("production") => Environment::Production,
-            Some(_) => Environment::Other,
-        };
+        // Only the worker of a destination reads it, but a misspelt name is refused everywhere.
+        let outside = destination_list(settings, "DELIVER_OUTSIDE_PRODUCTION").map(drop);
         let site_url = settings.url("SITE_URL", None);
-        let cors_origins = settings
-            .list("CORS_ORIGINS")
-            .iter()
-            .map(|o| o.trim_end_matches('/').to_owned())
-            .collect();
-        let service_tokens: Vec<Secret> =
-            settings.list("SERVICE_TOKEN").into_iter().map(Secret::new).collect();
-        if service_tokens.is_empty() {
-            settings.problem::<()>("Set SERVICE_TOKEN.");
-        } else if service_tokens.iter().any(|token| token.expose().len() < 16) {
-            settings.problem::<()>("Each SERVICE_TOKEN must have at least 16 characters.");
-        }
-        let hash_key = settings.required("HASH_KEY").and_then(|text| match HashKey::new(text) {
-            Some(key) => Some(key),
-            None => settings
-                .problem(format!("HASH_KEY must have at least {} characters.", HashKey::BYTES_MIN)),
+        let service_tokens = settings.chosen_secrets("SERVICE_TOKEN");
+        let hash_key = settings.secret("HASH_KEY").and_then(|secret| {
+            HashKey::new(secret.expose()).or_else(|| {
+                let least = HashKey::BYTES_MIN;
+                settings.problem(format!("HASH_KEY must have at least {least} characters."))
+            })
         });
+        let cors_origins = cors_origins(settings);
         Some(Self {
             table,
-            destinations: destinations?,
-            environment,
-            deliver_outside_production: outside?,
+            destinations: outside.and(destinations)?,
             site_url: site_url?,
-            cors_origins,
-            service_tokens,
+            cors_origins: cors_origins?,
+            service_tokens: service_tokens?,
             hash_key: hash_key?,
         })
     }
+}
+
+/// The origins of `CORS_ORIGINS`. In production none may be changed on its way to the browser.
+fn cors_origins(settings: &mut Settings<'_>) -> Option<Vec<String>> {
+    let origins = settings.list("CORS_ORIGINS").into_iter().map(|one| one.trim_end_matches('/'));
+    let origins: Vec<&str> = origins.collect();
+    let is_exposed = |origin: &&str| Url::parse(origin).is_ok_and(|url| is_exposed(&url));
+    if settings.environment() == Environment::Production && origins.iter().any(is_exposed) {
+        return settings.problem("CORS_ORIGINS must be https origins in production.");
+    }
+    Some(origins.into_iter().map(str::to_owned).collect())
 }
 
 fn destination_list(settings: &mut Settings<'_>, name: &str) -> Option<Vec<&'static Destination>> {
@@ -291,7 +274,6 @@ mod tests {
         assert_eq!(config.table, "funil");
         assert_eq!(config.service_tokens.len(), 2);
         assert_eq!(config.cors_origins, ["https://example.com", "https://www.example.com"]);
-        assert_eq!(config.environment, Environment::Other);
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
     }
 

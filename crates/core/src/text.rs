@@ -12,6 +12,18 @@ pub(crate) fn plain(text: &str) -> String {
     nfd.normalize_iter(text.to_lowercase().chars()).filter(|c| !is_accent(c)).collect()
 }
 
+/// Text as it goes out to others: without control characters, but for line feeds and tabs, and without
+/// the characters that turn the direction of the text around them, by which one text can be made to
+/// look like another (Unicode Standard Annex 9).
+pub(crate) fn outgoing(text: &str) -> String {
+    let is_hidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns_direction(c);
+    text.chars().filter(|c| !is_hidden(*c)).collect()
+}
+
+const fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +38,18 @@ mod tests {
             ("日本語", "日本語"),
         ] {
             assert_eq!(plain(text), expected);
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_does_not_go_out() {
+        for (text, expected) in [
+            ("Ana\u{202e}gpj.exe", "Anagpj.exe"),
+            ("a\u{0}b\u{7}c\u{1b}[31md\u{85}e", "abc[31mde"),
+            ("uma linha\r\noutra\tfim", "uma linha\noutra\tfim"),
+            ("\u{2066}Zé\u{2069} 👩\u{200d}💻 نعم", "Zé 👩\u{200d}💻 نعم"),
+        ] {
+            assert_eq!(outgoing(text), expected);
         }
     }
 }

@@ -235,7 +235,13 @@ impl Handler {
                     destination = self.destination.name,
                     lead = %lead,
                     delivery = id,
-                    "skipped {lead}/{id}, because a newer delivery brought the lead's state"
+                    outcome = Outcome::Skipped(Reason::Superseded).name(),
+                    state = StateKind::Skipped.name(),
+                    reason = %Reason::Superseded,
+                    Settled = 1,
+                    DurationMs = 0,
+                    at_ms = now.as_millisecond(),
+                    "settled {lead}/{id}, because a newer delivery brought the lead's state"
                 );
             }
         }

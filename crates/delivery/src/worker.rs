@@ -11,8 +11,8 @@ use std::time::Duration;
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination, Kind};
 use funil_core::id::LeadId;
-use funil_core::settings::{ConfigError, Env, Settings};
-use funil_core::site::{Environment, SiteConfig};
+use funil_core::settings::{ConfigError, Env, Environment, Settings};
+use funil_core::site::SiteConfig;
 use funil_store::{AwsConfig, DeliveryKey, Due, Platform, Store, StoreError};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -74,7 +74,7 @@ impl Worker {
         };
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
-        let mode = site.as_ref().and_then(|site| Self::mode(destination, site, &mut settings));
+        let mode = Self::mode(destination, &mut settings);
         let requests_per_minute = Self::rate(destination, &mut settings);
         let daily_per_number = Self::daily(destination, &mut settings);
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| {
@@ -136,17 +136,17 @@ impl Worker {
 
     /// Whether this deployment sends. Outside production a destination sends only if its base URL is
     /// set or if it is named; only a destination that sends needs credentials.
-    fn mode(
-        destination: &'static Destination,
-        site: &SiteConfig,
-        settings: &mut Settings<'_>,
-    ) -> Option<Mode> {
-        if !site.destinations.contains(&destination) {
+    ///
+    /// Where `DESTINATIONS` is missing the destination counts as on, so that what it lacks is named
+    /// too.
+    fn mode(destination: &'static Destination, settings: &mut Settings<'_>) -> Option<Mode> {
+        let is_named = |name: &str| settings.list(name).contains(&destination.name);
+        if settings.optional("DESTINATIONS").is_some() && !is_named("DESTINATIONS") {
             return Some(Mode::Off);
         }
-        let named = site.deliver_outside_production.contains(&destination);
+        let named = is_named("DELIVER_OUTSIDE_PRODUCTION");
         let elsewhere = settings.optional(destination.base_url_variable).is_some();
-        if site.environment == Environment::Other && !named && !elsewhere {
+        if settings.environment() == Environment::Other && !named && !elsewhere {
             return Some(Mode::OutsideProduction);
         }
         (destination.connect)(settings).map(Mode::Sends)

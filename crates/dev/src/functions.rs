@@ -17,7 +17,8 @@ pub fn all(env: &Env, platform: &Platform) -> Result<Vec<Function>, ConfigError>
 }
 
 fn dispatch(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
-    funil_lambda::dispatch(env, platform, Alerts::connect(env, platform)?.into_work())
+    let alerts = Alerts::connect(env, platform);
+    funil_lambda::dispatch(env, platform, alerts.map(Alerts::into_work))
 }
 
 /// Like [`all`], with another timeout for requests to providers.
@@ -30,10 +31,9 @@ pub fn all_with_request_timeout(
         registry::make().map(|make| make(env, platform)).collect();
     made.push(dispatch(env, platform));
     for destination in destination::ALL {
-        made.push(Worker::connect(destination.name, env, platform).and_then(|worker| {
-            let work = worker.with_request_timeout(timeout).into_work();
-            funil_lambda::delivery_function(destination, env, platform, work)
-        }));
+        let worker = Worker::connect(destination.name, env, platform);
+        let work = worker.map(|worker| worker.with_request_timeout(timeout).into_work());
+        made.push(funil_lambda::delivery_function(destination.name, env, platform, work));
     }
     let mut functions = Vec::new();
     let mut problems = std::collections::BTreeSet::new();

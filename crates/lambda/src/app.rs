@@ -5,7 +5,7 @@ use funil_core::settings::Settings;
 use funil_core::site::SiteConfig;
 use funil_store::{AwsConfig, Platform, Store};
 
-use crate::intake::doorbell::Doorbell;
+use crate::intake::doorbell::{Doorbell, Rings};
 
 /// Everything that all endpoints share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ impl App {
 
     /// The same for an intake function, which rings where `DOORBELL_URL` is set.
     pub(crate) fn read_intake(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
-        let mut app = Self::read(settings, platform)?;
-        app.doorbell = Doorbell::read(settings, None, &app.config.service_tokens);
-        Some(app)
+        let app = Self::read(settings, platform);
+        let doorbell = Doorbell::read(settings, app.as_ref(), Rings::Dispatch);
+        app.map(|app| Self { doorbell, ..app })
     }
 
     /// Rings `dispatch`, where there is a doorbell, and waits at most 50 ms for it. A ring that

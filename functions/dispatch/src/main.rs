@@ -7,7 +7,7 @@ use funil_delivery::Alerts;
 
 fn main() -> ExitCode {
     funil_lambda::run(|env, platform| {
-        let alerts = Alerts::connect(env, platform)?;
-        funil_lambda::dispatch(env, platform, alerts.into_work())
+        let alerts = Alerts::connect(env, platform);
+        funil_lambda::dispatch(env, platform, alerts.map(Alerts::into_work))
     })
 }

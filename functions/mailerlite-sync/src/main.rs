@@ -6,7 +6,7 @@ use funil_delivery::Worker;
 
 fn main() -> ExitCode {
     funil_lambda::run(|env, platform| {
-        let worker = Worker::connect("mailerlite", env, platform)?;
-        funil_lambda::delivery_function(worker.destination(), env, platform, worker.into_work())
+        let worker = Worker::connect("mailerlite", env, platform);
+        funil_lambda::delivery_function("mailerlite", env, platform, worker.map(Worker::into_work))
     })
 }

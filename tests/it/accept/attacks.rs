@@ -2,6 +2,7 @@
 
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::StateKind;
+use funil_core::destination;
 use funil_dev::simulated::Behaviour;
 use serde_json::{Value, json};
 
@@ -154,5 +155,31 @@ async fn an_unreadable_item_in_the_index_hides_no_due_delivery() {
     world.submit(&lead_body()).await;
     assert_eq!(world.store.due("segment", world.now(), 1).await.unwrap().len(), 1);
     world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn no_hidden_character_reaches_a_destination() {
+    let world = World::new().await;
+    world.looks_at_destinations();
+    let mut body = lead_body();
+    body["name"] = json!("Ana\u{202e} Exemplo\u{7}");
+    body["mainStruggle"] = json!("tempo\u{0}\u{2066} e\r\nequipe");
+    body["pageUrl"] = json!("javascript:alert(1)");
+    body["referrer"] = json!("https://example.com/\u{202e}a");
+    let lead = world.submit(&body).await.lead();
+    let kept = world.journey(lead).await.lead.latest.name.unwrap();
+    assert_eq!(kept.expose(), "Ana\u{202e} Exemplo\u{7}", "it is kept as it was written");
+    world.drain().await;
+    for destination in destination::ALL {
+        for request in world.providers.received(destination.name) {
+            let sent = request.body.to_string();
+            for hidden in ["\u{202e}", "\u{2066}", "\\u0000", "\\u0007", "\\r", "javascript"] {
+                assert!(!sent.contains(hidden), "{}: {sent}", destination.name);
+            }
+        }
+    }
+    let crm = &world.providers.received("crm")[0].body.to_string();
+    assert!(crm.contains("Ana Exemplo") && crm.contains("tempo e\\nequipe"), "{crm}");
     world.finish().await;
 }

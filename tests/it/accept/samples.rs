@@ -108,6 +108,7 @@ async fn every_sample_gets_the_response_that_its_name_says() {
         .with("DESTINATIONS", "whatsapp")
         .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
         // What the samples are authorised with is the dev server's.
+        .with("ENVIRONMENT", "preview")
         .with("SERVICE_TOKEN", "local-stage-service-token")
         .with("WHATSAPP_VERIFY_TOKEN", "local-stage-verify-token")
         .start()

@@ -86,7 +86,10 @@ impl Walk {
         body: &[u8],
     ) -> Response {
         self.step(title);
-        let ip = format!("198.51.100.{}", self.steps);
+        // A key belongs to the address that used it first.
+        let step =
+            if headers.iter().any(|(name, _)| *name == "idempotency-key") { 1 } else { self.steps };
+        let ip = format!("198.51.100.{step}");
         let method: Method = method.parse().unwrap();
         let response = self.world.send_from(&ip, function, method, headers, body).await;
         self.note(title, &response);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use funil_core::clock::Clock;
 use funil_core::destination;
 use funil_core::hash::HashKey;
-use funil_core::settings::Env;
+use funil_core::settings::{DEV_SECRET_PREFIX, Env};
 use funil_dev::simulated::Providers;
 use funil_store::{AwsConfig, Platform, Store, Stream};
 
@@ -110,6 +110,14 @@ impl Plan {
     }
 }
 
+/// A value of the dev server's that production takes: its secrets are public.
+pub fn of_our_own(value: &str) -> String {
+    match value.strip_prefix(DEV_SECRET_PREFIX) {
+        Some(rest) => format!("tests-{rest}"),
+        None => value.to_owned(),
+    }
+}
+
 /// The variables of every function, complete.
 ///
 /// Each destination has the address of its simulated provider and its local variables. Below are the
@@ -121,7 +129,7 @@ pub(crate) fn environment(
 ) -> BTreeMap<String, String> {
     let base = |name| Providers::base_url(providers, name);
     let destinations = destination::ALL.iter().flat_map(|one| {
-        let local = one.local_variables().map(|(name, value)| (name, value.to_owned()));
+        let local = one.local_variables().map(|(name, value)| (name, of_our_own(value)));
         local.chain([(one.base_url_variable, base(one.name))])
     });
     let own = [
@@ -150,7 +158,7 @@ pub(crate) fn environment(
         ("WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token".to_owned()),
     ];
     let intake = funil_lambda::functions::intake().flat_map(|one| one.variables);
-    let intake = intake.map(|(name, value)| (*name, (*value).to_owned()));
+    let intake = intake.map(|(name, value)| (*name, of_our_own(value)));
     // A later value replaces an earlier one.
     destinations.chain(intake).chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
 }

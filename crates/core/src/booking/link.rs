@@ -9,6 +9,7 @@ use url::Url;
 use crate::contact::Email;
 use crate::id::LeadId;
 use crate::pii::Text;
+use crate::text::outgoing;
 
 /// The link for a lead, with the e-mail and the lead's id.
 pub fn booking_link(page: &Url, lead_id: LeadId, email: &Email) -> Text {
@@ -18,7 +19,7 @@ pub fn booking_link(page: &Url, lead_id: LeadId, email: &Email) -> Text {
 /// Adds a name to a booking link. A link that is not a URL is returned unchanged.
 pub fn with_name(link: &Text, name: &Text) -> Text {
     match Url::parse(link.expose()) {
-        Ok(url) => filled(&url, &[("name", name.expose())]),
+        Ok(url) => filled(&url, &[("name", &outgoing(name.expose()))]),
         Err(_) => link.clone(),
     }
 }

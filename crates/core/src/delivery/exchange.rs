@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::pii::Text;
+use crate::text::outgoing;
 
 /// An HTTP method that destinations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +59,13 @@ pub struct Request {
 
 impl Request {
     /// A request that may be sent twice.
-    pub const fn safe(method: Method, url: Url, body: Option<Value>) -> Self {
-        Self { method, url, headers: Vec::new(), body, repeat: Repeat::Safe }
+    pub fn safe(method: Method, url: Url, body: Option<Value>) -> Self {
+        Self { method, url, headers: Vec::new(), body: body.map(shown), repeat: Repeat::Safe }
     }
 
     /// A request that must not be sent twice.
-    pub const fn harmful(method: Method, url: Url, body: Option<Value>) -> Self {
-        Self { method, url, headers: Vec::new(), body, repeat: Repeat::Harmful }
+    pub fn harmful(method: Method, url: Url, body: Option<Value>) -> Self {
+        Self { repeat: Repeat::Harmful, ..Self::safe(method, url, body) }
     }
 
     /// Adds a header.
@@ -72,6 +73,20 @@ impl Request {
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, Text::new(value.into())));
         self
+    }
+}
+
+/// A body whose names and texts have no characters that a reader does not see. This is the one place
+/// through which text of strangers goes out.
+fn shown(body: Value) -> Value {
+    match body {
+        Value::String(text) => Value::String(outgoing(&text)),
+        Value::Array(items) => items.into_iter().map(shown).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            members.map(|(name, value)| (outgoing(&name), shown(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => body,
     }
 }
 
@@ -115,6 +130,8 @@ pub fn endpoint(base: &Url, segments: &[&str]) -> Url {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -122,6 +139,16 @@ mod tests {
         for base in ["https://api.example.com/v1", "https://api.example.com/v1/"] {
             let url = endpoint(&Url::parse(base).unwrap(), &["subscribers", "a/b?c@x.com"]);
             assert_eq!(url.as_str(), "https://api.example.com/v1/subscribers/a%2Fb%3Fc@x.com");
+        }
+    }
+
+    #[test]
+    fn a_body_has_no_hidden_characters_at_any_depth() {
+        let url = Url::parse("https://x.example").unwrap();
+        let body = json!({"a\u{202e}": [{"b": "Ana\u{0}\u{202e}\n"}, 1, null, true]});
+        for request in [Request::safe, Request::harmful] {
+            let request = request(Method::Post, url.clone(), Some(body.clone()));
+            assert_eq!(request.body, Some(json!({"a": [{"b": "Ana\n"}, 1, null, true]})));
         }
     }
 

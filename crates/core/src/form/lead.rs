@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
 use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::FormConsent;
@@ -108,8 +109,8 @@ impl LeadForm {
         });
         Attribution {
             utm: utm.unwrap_or_default(),
-            page_url: fields.text_cut("pageUrl", URL_CHARS_MAX),
-            referrer: fields.text_cut("referrer", URL_CHARS_MAX),
+            page_url: fields.text_cut("pageUrl", URL_CHARS_MAX).filter(is_web_address),
+            referrer: fields.text_cut("referrer", URL_CHARS_MAX).filter(is_web_address),
             ga_client_id: fields.text_cut("gaClientId", BROWSER_ID_CHARS_MAX),
             ga_session_id: fields.answer("gaSessionId", 100).map(|id| Text::new(id.text())),
             fbp: fields.text_cut("fbp", BROWSER_ID_CHARS_MAX),
@@ -135,6 +136,12 @@ impl LeadForm {
         form.attribution.ga_session_id = None;
         fingerprint(&form)
     }
+}
+
+/// Whether a text is the address of a web page. Anything else, such as `javascript:`, is left out: the
+/// address is shown as a link in the tools that get it.
+fn is_web_address(text: &Text) -> bool {
+    Url::parse(text.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 #[cfg(test)]
@@ -170,6 +177,28 @@ mod tests {
             !consent.denies(Purpose::Analytics),
             "a box that the form does not have denies nothing"
         );
+    }
+
+    #[test]
+    fn only_the_address_of_a_web_page_is_one() {
+        for (address, kept) in [
+            ("https://example.com/?utm_source=ig", true),
+            ("http://example.com", true),
+            ("javascript:alert(1)", false),
+            ("data:text/html,x", false),
+            ("/pagina", false),
+            ("example.com", false),
+        ] {
+            let mut body = body();
+            body["pageUrl"] = json!(address);
+            body["referrer"] = json!(address);
+            let touch = LeadForm::parse(&body).unwrap().attribution;
+            assert_eq!(
+                (touch.page_url.is_some(), touch.referrer.is_some()),
+                (kept, kept),
+                "{address}"
+            );
+        }
     }
 
     #[test]

@@ -138,3 +138,31 @@ impl DevEnvironment {
         std::fs::write(folder.join("dev.env"), lines.join("\n") + "\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use funil_core::settings::DEV_SECRET_PREFIX;
+
+    use super::*;
+
+    /// By this production recognises them.
+    #[test]
+    fn every_secret_begins_as_those_of_the_dev_server_do() {
+        let options = DevServerOptions {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data: std::path::PathBuf::new(),
+            functions_at: None,
+            alerts_to: None,
+        };
+        let environment = DevEnvironment::new(options.listen, &options, &Env::default());
+        let of_intake = intake().flat_map(|one| one.variables).map(|(name, _)| *name);
+        let of_destinations =
+            destination::ALL.iter().flat_map(|one| one.local_credentials).map(|(name, _)| *name);
+        for name in of_intake.chain(of_destinations).chain(["SERVICE_TOKEN", "HASH_KEY"]) {
+            let value = environment.variable(name);
+            assert!(value.starts_with(DEV_SECRET_PREFIX), "{name}");
+        }
+    }
+}

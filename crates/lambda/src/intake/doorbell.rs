@@ -14,6 +14,8 @@ use funil_core::settings::{Secret, Settings};
 use funil_store::{AwsConfig, Platform};
 use url::Url;
 
+use crate::app::App;
+
 /// How long a ring may take. The function that was rung goes on with its work after that.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -66,19 +68,35 @@ pub enum Doorbell {
     },
 }
 
+/// Whom a function rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rings {
+    /// Only `dispatch`, after something was accepted, where there is no stream to do so.
+    Dispatch,
+    /// The delivery functions, which nobody else does.
+    Functions,
+}
+
 impl Doorbell {
-    /// Reads which doorbell this deployment has, if any.
-    pub fn read(
+    /// Reads which doorbell this deployment has. Without an `app`, whose own problems are noted, it
+    /// still notes what is wrong with the doorbell.
+    pub(crate) fn read(
         settings: &mut Settings<'_>,
-        aws: Option<&AwsConfig>,
-        tokens: &[Secret],
+        app: Option<&App>,
+        rings: Rings,
     ) -> Option<Self> {
         if settings.optional("DOORBELL_URL").is_some() {
             let base = settings.url("DOORBELL_URL", None)?;
-            return Some(Self::Http { base, token: tokens.first()?.clone() });
+            return Some(Self::Http { base, token: app?.config.service_tokens.first()?.clone() });
         }
-        let prefix = settings.optional("DOORBELL_FUNCTION_PREFIX")?.to_owned();
-        let aws = aws?.clone();
+        if rings == Rings::Dispatch {
+            return None;
+        }
+        let Some(prefix) = settings.optional("DOORBELL_FUNCTION_PREFIX").map(str::to_owned) else {
+            return settings
+                .problem("Set DOORBELL_URL, or DOORBELL_FUNCTION_PREFIX on AWS Lambda.");
+        };
+        let aws = app?.aws.clone();
         let default = format!("https://lambda.{}.amazonaws.com", aws.region);
         let api = settings.url("AWS_ENDPOINT_URL_LAMBDA", Some(&default))?;
         Some(Self::Lambda { prefix, aws, api })

@@ -10,7 +10,6 @@ use std::future::Future;
 use funil_core::hash::sha256_hex;
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::receipt::ReceiptKey;
-use funil_core::settings::{Secret, Settings};
 use funil_store::{Accepted, Quarantined, Receipt, StoreError, StoredResponse};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
@@ -183,15 +182,6 @@ fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRe
             Err(Problem::Unavailable)
         }
     }
-}
-
-/// The secrets of a variable that has to be set: several stand side by side while one is replaced.
-pub(crate) fn secrets(settings: &mut Settings<'_>, name: &str) -> Option<Vec<Secret>> {
-    let secrets: Vec<Secret> = settings.list(name).into_iter().map(Secret::new).collect();
-    if secrets.is_empty() {
-        return settings.problem(format!("Set {name}."));
-    }
-    Some(secrets)
 }
 
 /// Keeps an authentic request whole for a person, once however often it comes.

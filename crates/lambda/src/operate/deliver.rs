@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use funil_core::clock::after;
 use funil_core::delivery::Delivery;
-use funil_core::destination::{AliasDigests, Destination, Kind, plan};
+use funil_core::destination::{self, AliasDigests, Destination, Kind, plan};
 use funil_core::event::{Event, SyncRequested};
 use funil_core::form::Fields;
 use funil_core::id::{EventId, LeadId};
@@ -42,12 +42,13 @@ struct Deliver {
     work: Arc<Work>,
 }
 
-/// Configures the delivery function of `destination`; `work` is its worker.
+/// Configures the delivery function of `destination`; `work` is its worker. The error names what
+/// either of the two lacks.
 pub fn function<W>(
-    destination: &'static Destination,
+    destination: &str,
     env: &Env,
     platform: &Platform,
-    work: W,
+    work: Result<W, ConfigError>,
 ) -> Result<Function, ConfigError>
 where
     W: Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
@@ -57,8 +58,11 @@ where
 {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
-    let endpoint = app.map(|app| Deliver { app, destination, work: Arc::new(work) });
-    settings.finish(endpoint).map(endpoint::function)
+    let destination = destination::find(destination)
+        .or_else(|| settings.problem("There is no such destination."));
+    let (of_function, work) = ConfigError::both(settings.finish(app.zip(destination)), work)?;
+    let (app, destination) = of_function;
+    Ok(endpoint::function(Deliver { app, destination, work: Arc::new(work) }))
 }
 
 impl HttpEndpoint for Deliver {

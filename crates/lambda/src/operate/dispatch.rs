@@ -23,7 +23,7 @@ use crate::Function;
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::problem::{Problem, json_response};
-use crate::intake::doorbell::Doorbell;
+use crate::intake::doorbell::{Doorbell, Rings};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{StreamRecord, Trigger, all_records_handled};
@@ -44,33 +44,27 @@ struct Dispatch {
     notify: Arc<Notify>,
 }
 
-/// Configures the function; `notify` sends the alerts that are due.
-pub fn function<T>(env: &Env, platform: &Platform, notify: T) -> Result<Function, ConfigError>
+/// Configures the function; `notify` sends the alerts that are due. The error names what either of the
+/// two lacks.
+pub fn function<T>(
+    env: &Env,
+    platform: &Platform,
+    notify: Result<T, ConfigError>,
+) -> Result<Function, ConfigError>
 where
     T: Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
 {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
-    let doorbell = app.as_ref().and_then(|app| {
-        let tokens = &app.config.service_tokens;
-        let doorbell = Doorbell::read(&mut settings, Some(&app.aws), tokens);
-        doorbell.or_else(|| {
-            settings.problem("Set DOORBELL_URL, or DOORBELL_FUNCTION_PREFIX on AWS Lambda.")
-        })
-    });
+    let doorbell = Doorbell::read(&mut settings, app.as_ref(), Rings::Functions);
     let backlog_s = match settings.optional("BACKLOG_ALERT_SECONDS").map(str::parse) {
         None => Some(BACKLOG_S),
         Some(Ok(seconds)) if seconds > 0 => Some(seconds),
         Some(_) => settings.problem("BACKLOG_ALERT_SECONDS must be a whole number above zero."),
     };
-    let notify: Arc<Notify> = Arc::new(notify);
-    let endpoint = app.zip(doorbell).zip(backlog_s).map(|((app, doorbell), backlog_s)| Dispatch {
-        app,
-        doorbell,
-        backlog_s,
-        notify,
-    });
-    settings.finish(endpoint).map(endpoint::function)
+    let of_function = settings.finish(app.zip(doorbell).zip(backlog_s));
+    let (((app, doorbell), backlog_s), notify) = ConfigError::both(of_function, notify)?;
+    Ok(endpoint::function(Dispatch { app, doorbell, backlog_s, notify: Arc::new(notify) }))
 }
 
 impl HttpEndpoint for Dispatch {

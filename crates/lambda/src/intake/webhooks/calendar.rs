@@ -52,7 +52,7 @@ struct CalendarWebhook {
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
-    let keys = webhook::secrets(&mut settings, SIGNING_KEY);
+    let keys = settings.chosen_secrets(SIGNING_KEY);
     let endpoint = app.zip(keys).map(|(app, keys)| CalendarWebhook { app, keys });
     settings.finish(endpoint).map(webhook::function)
 }

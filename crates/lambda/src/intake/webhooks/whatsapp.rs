@@ -59,20 +59,20 @@ pub static REGISTRATION: Registration = Registration {
 struct WhatsAppWebhook {
     app: App,
     secrets: Vec<Secret>,
-    verify_token: Secret,
+    verify_tokens: Vec<Secret>,
 }
 
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
-    let secrets = webhook::secrets(&mut settings, APP_SECRET);
-    let verify_token = settings.secret(VERIFY_TOKEN);
-    let endpoint = app.zip(secrets).zip(verify_token);
-    let endpoint = endpoint.map(|((app, secrets), verify_token)| WhatsAppWebhook {
+    let secrets = settings.issued_secrets(APP_SECRET);
+    let verify_tokens = settings.chosen_secrets(VERIFY_TOKEN);
+    let endpoint = app.zip(secrets).zip(verify_tokens);
+    let endpoint = endpoint.map(|((app, secrets), verify_tokens)| WhatsAppWebhook {
         app,
         secrets,
-        verify_token,
+        verify_tokens,
     });
     settings.finish(endpoint).map(webhook::function)
 }
@@ -116,7 +116,7 @@ impl Webhook for WhatsAppWebhook {
     /// Responds to the handshake by which Meta learns that this address is ours.
     fn handshake(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         let handshake = Handshake::parse(&request.query).ok_or(Problem::WrongVerifyToken)?;
-        if !guard::is_one_of(handshake.token, std::slice::from_ref(&self.verify_token)) {
+        if !guard::is_one_of(handshake.token, &self.verify_tokens) {
             return Err(Problem::WrongVerifyToken);
         }
         let mut headers = HeaderMap::new();

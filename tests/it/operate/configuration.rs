@@ -1,0 +1,109 @@
+//! What a function needs to start, and what production refuses.
+
+use funil_core::destination;
+use funil_core::settings::{ConfigError, Env};
+use funil_delivery::{Alerts, Worker};
+use funil_dev::functions;
+use funil_lambda::Function;
+use funil_lambda::functions::intake;
+
+use crate::world::World;
+
+/// The sentences of the error with which nothing starts.
+fn refusal(result: Result<Vec<Function>, ConfigError>) -> String {
+    result.map(drop).unwrap_err().0.join(" ")
+}
+
+#[tokio::test]
+async fn production_takes_no_secret_of_the_dev_server() {
+    let world = World::new().await;
+    let of_intake = intake().flat_map(|one| one.variables);
+    let of_destinations = destination::ALL.iter().flat_map(|one| one.local_credentials);
+    let own =
+        [("SERVICE_TOKEN", "local-stage-service-token"), ("HASH_KEY", "local-stage-hash-key")];
+    let all = destination::ALL.iter().map(|one| one.name).collect::<Vec<_>>().join(",");
+    for (name, value) in of_intake.chain(of_destinations).chain(&own) {
+        let env = |environment| {
+            world.env(&[("DESTINATIONS", &all), ("ENVIRONMENT", environment), (name, value)])
+        };
+        let error = refusal(functions::all(&env("production"), world.platform()));
+        assert!(error.contains(&format!("{name} is the dev server's")), "{name}: {error}");
+        assert!(!error.contains(value), "a value is never echoed: {error}");
+        functions::all(&env("preview"), world.platform()).map(drop).unwrap();
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn production_takes_no_short_secret_and_no_address_without_tls() {
+    let world = World::new().await;
+    let all = destination::ALL.iter().map(|one| one.name).collect::<Vec<_>>().join(",");
+    let addresses = destination::ALL.iter().map(|one| one.base_url_variable);
+    let addresses = addresses.chain([
+        "SITE_URL",
+        "THANK_YOU_URL",
+        "CALENDLY_EVENT_URL",
+        "CORS_ORIGINS",
+        "DOORBELL_URL",
+        "MONITORING_WEBHOOK_URL",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+    ]);
+    let secrets = ["SERVICE_TOKEN", "HASH_KEY", "CALENDLY_SIGNING_KEY", "WHATSAPP_VERIFY_TOKEN"];
+    let weak = addresses.map(|name| (name, "http://10.1.2.3"));
+    for (name, value) in weak.chain(secrets.map(|name| (name, "fifteen-letters"))) {
+        let env = world.env(&[("DESTINATIONS", &all), (name, value)]);
+        let error = refusal(functions::all(&env, world.platform()));
+        assert!(error.contains(name), "{name}: {error}");
+        assert!(!error.contains(value), "a value is never echoed: {error}");
+    }
+    world.finish().await;
+}
+
+/// What each function of a destination, and `dispatch`, say that they need.
+fn refusals(env: &Env, world: &World) -> Vec<(&'static str, String)> {
+    let platform = world.platform();
+    let alerts = Alerts::connect(env, platform).map(Alerts::into_work);
+    let dispatch = funil_lambda::dispatch(env, platform, alerts).map(|made| vec![made]);
+    let delivering = destination::ALL.iter().map(|one| {
+        let worker = Worker::connect(one.name, env, platform).map(Worker::into_work);
+        let made = funil_lambda::delivery_function(one.name, env, platform, worker);
+        (one.function, refusal(made.map(|made| vec![made])))
+    });
+    delivering.chain([("dispatch", refusal(dispatch))]).collect()
+}
+
+#[tokio::test]
+async fn a_function_names_everything_that_it_lacks_at_once() {
+    let world = World::new().await;
+    let general = ["SITE_URL", "SERVICE_TOKEN", "HASH_KEY", "AWS_REGION", "AWS_ACCESS_KEY_ID"];
+    let all = destination::ALL.iter().map(|one| one.name).collect::<Vec<_>>().join(",");
+    for (function, error) in refusals(&Env::default(), &world) {
+        for name in general.iter().chain(&["DESTINATIONS"]) {
+            assert!(error.contains(name), "{function} does not name {name}: {error}");
+        }
+    }
+    let on: Env = [("DESTINATIONS", all.as_str())].into_iter().collect();
+    for env in [Env::default(), on] {
+        for (function, error) in refusals(&env, &world) {
+            for name in general {
+                assert!(error.contains(name), "{function} does not name {name}: {error}");
+            }
+            let credentials = destination::ALL.iter().filter(|one| one.function == function);
+            for (name, _) in credentials.flat_map(|one| one.local_credentials) {
+                assert!(error.contains(name), "{function} does not name {name}: {error}");
+            }
+            let rings = function == "dispatch";
+            assert_eq!(error.contains("DOORBELL_URL"), rings, "{function}: {error}");
+        }
+    }
+    let intake: Env =
+        [("DOORBELL_URL", "not an address"), ("RATE_LEAD_FORMS", "none")].into_iter().collect();
+    for make in funil_lambda::functions::make() {
+        let Err(error) = make(&intake, world.platform()) else { panic!("it started") };
+        let error = error.0.join(" ");
+        for name in general {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+    world.finish().await;
+}
