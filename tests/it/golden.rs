@@ -26,7 +26,7 @@ use plain::{Plain, text};
 use walk::Walk;
 
 /// Every `type` that an item may have.
-const TYPES: [&str; 17] = [
+const TYPES: [&str; 19] = [
     "alert",
     "alias",
     "booking",
@@ -41,9 +41,11 @@ const TYPES: [&str; 17] = [
     "owner",
     "person",
     "quarantine",
+    "quarantined",
     "rate",
     "receipt",
     "revocation",
+    "signatures",
 ];
 
 /// Every `event` that an event's item may have.

@@ -4,5 +4,7 @@ mod alerts;
 mod configuration;
 mod dispatch;
 mod health;
+mod quarantine;
 mod replay;
+mod signatures;
 mod sync;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
@@ -154,6 +154,61 @@ impl fmt::Display for DeliveryName {
     }
 }
 
+/// The id of a request in quarantine: a UUIDv7, which holds the time at which it was put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuarantineId(Uuid);
+
+impl QuarantineId {
+    /// A new id of the time `now`.
+    pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
+        Self(entropy.uuid_v7(now))
+    }
+
+    /// Parses a UUIDv7.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let id = Uuid::try_parse(text.trim()).map_err(|_| InvalidId)?;
+        if id.get_version_num() == 7 { Ok(Self(id)) } else { Err(InvalidId) }
+    }
+
+    /// When the request was put into quarantine, to the millisecond.
+    pub fn at(self) -> Timestamp {
+        let unix = self.0.get_timestamp().map(|time| time.to_unix()).unwrap_or_default();
+        let (seconds, nanos) = unix;
+        let second = Timestamp::from_second(i64::try_from(seconds).unwrap_or_default());
+        let second = second.unwrap_or(Timestamp::UNIX_EPOCH);
+        second.checked_add(SignedDuration::from_nanos(nanos.into())).unwrap_or(second)
+    }
+}
+
+impl fmt::Display for QuarantineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// The name of a request in quarantine: `<source>/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineName {
+    /// The function or provider that it came to or from.
+    pub source: String,
+    /// The request.
+    pub id: QuarantineId,
+}
+
+impl FromStr for QuarantineName {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (source, id) = text.split_once('/').ok_or(InvalidId)?;
+        Ok(Self { source: source.to_owned(), id: QuarantineId::parse(id)? })
+    }
+}
+
+impl fmt::Display for QuarantineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.source, self.id)
+    }
+}
+
 /// Identifies one claim of a delivery. Only the worker that holds it may settle the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseId(Uuid);
@@ -195,6 +250,26 @@ mod tests {
         assert_eq!(text.parse::<DeliveryName>().unwrap().to_string(), text);
         for refused in ["", "/", "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11", "a/b"] {
             assert_eq!(refused.parse::<DeliveryName>(), Err(InvalidId), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_request_in_quarantine_is_named_by_source_and_id_and_its_id_has_its_time() {
+        struct Zero;
+        impl Entropy for Zero {
+            fn bytes(&self) -> [u8; 16] {
+                [0; 16]
+            }
+        }
+        let now: Timestamp = "2026-11-29T12:00:00.123Z".parse().unwrap();
+        let name =
+            QuarantineName { source: "calendly".to_owned(), id: QuarantineId::new(now, &Zero) };
+        assert_eq!(name.to_string().parse(), Ok(name.clone()));
+        assert_eq!(name.id.at(), now);
+        for refused in
+            ["", "calendly", "calendly/x", "calendly/6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11"]
+        {
+            assert_eq!(refused.parse::<QuarantineName>(), Err(InvalidId), "{refused}");
         }
     }
 

@@ -19,6 +19,14 @@ pub struct NotSigned;
 #[derive(Clone, Copy)]
 pub struct Verified<'b>(&'b [u8]);
 
+impl<'b> Verified<'b> {
+    /// The body of a request that was verified when it was put into quarantine, and that a person
+    /// releases now.
+    pub const fn released(body: &'b [u8]) -> Self {
+        Self(body)
+    }
+}
+
 impl std::fmt::Debug for Verified<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Verified([pii])")

@@ -26,6 +26,8 @@ pub struct SiteConfig {
     pub service_tokens: Vec<Secret>,
     /// `HASH_KEY`: the key of digests.
     pub hash_key: HashKey,
+    /// `RETENTION_QUARANTINE`: for how many days a request is kept in quarantine.
+    pub quarantine_days: i64,
 }
 
 impl SiteConfig {
@@ -46,6 +48,7 @@ impl SiteConfig {
             })
         });
         let cors_origins = cors_origins(settings);
+        let quarantine_days = whole(settings, "RETENTION_QUARANTINE", QUARANTINE_DAYS);
         Some(Self {
             table,
             destinations: outside.and(destinations)?,
@@ -53,7 +56,22 @@ impl SiteConfig {
             cors_origins: cors_origins?,
             service_tokens: service_tokens?,
             hash_key: hash_key?,
+            quarantine_days: quarantine_days?,
         })
+    }
+}
+
+/// The default of `RETENTION_QUARANTINE`.
+const QUARANTINE_DAYS: i64 = 90;
+/// The default of `QUARANTINE_PER_DAY`.
+const QUARANTINE_PER_DAY: i64 = 1000;
+
+/// A whole number above zero.
+fn whole(settings: &mut Settings<'_>, name: &str, default: i64) -> Option<i64> {
+    match settings.optional(name).map(str::parse::<u32>) {
+        None => Some(default),
+        Some(Ok(number)) if number > 0 => Some(number.into()),
+        Some(_) => settings.problem(format!("{name} must be a whole number above zero.")),
     }
 }
 
@@ -100,6 +118,9 @@ pub struct IntakeConfig {
     pub client_ip_header: Option<String>,
     /// How many requests one address may send to one endpoint.
     pub rates: Rates,
+    /// `QUARANTINE_PER_DAY`: how many requests one form puts into quarantine in a day. Anybody can
+    /// send them.
+    pub quarantine_per_day: i64,
 }
 
 /// The kinds of endpoints that anybody may use, each with a limit for one address.
@@ -204,11 +225,13 @@ impl IntakeConfig {
         }
         let thank_you_url = settings.optional_url("THANK_YOU_URL");
         let rates = Rates::read(settings);
+        let quarantine_per_day = whole(settings, "QUARANTINE_PER_DAY", QUARANTINE_PER_DAY);
         Some(Self {
             consent_when_absent: purposes?,
             thank_you_url: thank_you_url?,
             client_ip_header: settings.optional("CLIENT_IP_HEADER").map(str::to_ascii_lowercase),
             rates: rates?,
+            quarantine_per_day: quarantine_per_day?,
         })
     }
 }

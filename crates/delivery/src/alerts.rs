@@ -137,6 +137,23 @@ fn sentence(site: &str, alert: &Alert, news: i64) -> String {
             "A number got as many messages by {to} today as it may, and more were planned. \
              Look at the journey of the example; WHATSAPP_DAILY_PER_NUMBER is the limit."
         ),
+        AlertKind::Quarantined => format!(
+            "A request was put into quarantine: {to}. Look with `funil quarantine list`, \
+             then release or drop it."
+        ),
+        AlertKind::QuarantineExpires => format!(
+            "Requests of {to} in quarantine that nobody has looked at are removed in a week. \
+             Look with `funil quarantine list --source {to}`."
+        ),
+        AlertKind::QuarantineFull => format!(
+            "{to} put as many requests into quarantine today as it may, and refuses further ones \
+             until tomorrow (UTC). QUARANTINE_PER_DAY is the limit. Look with \
+             `funil quarantine list --source {to}`."
+        ),
+        AlertKind::Unsigned => format!(
+            "{to} sends requests whose signature is wrong, and none is kept. Check that its \
+             signing key and ours are the same; a provider switches off what fails for long."
+        ),
         AlertKind::Backlog => format!(
             "Something for {to} has been due for too long since {since}. \
              Check that its function runs each minute."

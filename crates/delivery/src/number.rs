@@ -10,9 +10,6 @@ use jiff::Timestamp;
 
 use crate::attempt::Handler;
 
-/// A day, in seconds.
-const DAY_S: i64 = 86_400;
-
 impl Handler {
     /// The outcome of a message that its number may not get now: a moment after another one, or as one
     /// too many of the day.
@@ -38,13 +35,8 @@ impl Handler {
         if self.store.count_message(name, &number, most, now).await? {
             return Ok(None);
         }
-        // A person is notified once a day.
-        let day = now.as_second().div_euclid(DAY_S) * DAY_S;
-        let day = Timestamp::from_second(day).unwrap_or(now);
-        if !self.store.was_alerted(name, AlertKind::DailyLimit, day).await? {
-            let example = context.delivery.name().to_string();
-            self.store.raise_alert(name, AlertKind::DailyLimit, Some(&example), day).await?;
-        }
+        let (kind, example) = (AlertKind::DailyLimit, context.delivery.name().to_string());
+        self.store.alert_once_a_day(name, kind, Some(&example), now).await?;
         Ok(Some(Outcome::Skipped(Reason::DailyLimit)))
     }
 

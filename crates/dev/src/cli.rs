@@ -6,6 +6,7 @@ pub mod dead;
 mod invoke;
 pub mod journey;
 mod progress;
+pub mod quarantine;
 pub mod send;
 pub mod stats;
 

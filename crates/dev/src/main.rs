@@ -14,8 +14,9 @@ use funil_core::settings::Env;
 use funil_core::site::SiteConfig;
 use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
+use funil_dev::cli::quarantine::QuarantineCommand;
 use funil_dev::cli::stats::Stats;
-use funil_dev::cli::{backfill, dead, journey, send};
+use funil_dev::cli::{backfill, dead, journey, quarantine, send};
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
@@ -66,6 +67,14 @@ enum Command {
         server: Url,
         #[command(subcommand)]
         command: DeadCommand,
+    },
+    /// Manage requests in quarantine: list, show, release, drop.
+    Quarantine {
+        /// The base address of the functions.
+        #[arg(long, global = true, default_value = "http://127.0.0.1:8888/api")]
+        to: Url,
+        #[command(subcommand)]
+        command: QuarantineCommand,
     },
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
     /// is a dry run.
@@ -130,6 +139,13 @@ async fn main() -> ExitCode {
         Some(Command::Journey { lead_id, server }) => print_journey(&lead_id, &server, &env).await,
         Some(Command::Stats { log }) => stats(&log),
         Some(Command::Dead { server, command }) => dead_deliveries(command, &server, &env).await,
+        Some(Command::Quarantine { to, command }) => {
+            let platform = funil_lambda::platform();
+            let mut out = std::io::stdout();
+            quarantine::run(command, &to, &env, &platform, &mut out)
+                .await
+                .map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::Backfill { server, arguments }) => {
             plan_missing(&arguments, &server, &env).await
         }

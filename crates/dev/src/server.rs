@@ -36,7 +36,7 @@ use crate::emulator::{Emulator, EmulatorError};
 use crate::functions;
 use crate::simulated::Providers;
 
-pub use environment::{DEV_HASH_KEY, DevEnvironment, TABLE};
+pub use environment::{DEV_HASH_KEY, DEV_SERVICE_TOKEN, DevEnvironment, TABLE};
 
 /// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
 const DISPATCH_INTERVAL: Duration = Duration::from_secs(10);

@@ -5,6 +5,8 @@ pub mod doorbell;
 mod form;
 pub mod forms;
 mod identify;
+mod quarantine;
 mod recipient;
+mod signatures;
 mod webhook;
 pub mod webhooks;

@@ -11,6 +11,9 @@ const KEY: (&str, &str) = ("idempotency-key", "constant");
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
+/// The headers of a form, and the signs that it has.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c [SpamSign]);
+
 /// A world without destinations.
 async fn intake() -> World {
     World::plan().with("DESTINATIONS", "none").start().await
@@ -102,7 +105,7 @@ async fn a_plain_form_of_another_sites_page_is_accepted_with_a_sign() {
         format!("name=Ana&email=somebody{number}%40example.com&businessType=consultoria")
     };
     let foreign = [SpamSign::ForeignOrigin];
-    let cases: [(&[(&str, &str)], &[SpamSign]); 8] = [
+    let cases: [Case<'_>; 8] = [
         (&[], &[]),
         (&[("origin", "null")], &[]),
         (&[("origin", "https://www.example.com")], &[]),

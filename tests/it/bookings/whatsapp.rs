@@ -390,6 +390,7 @@ async fn booked(world: &World, hours: i64) {
             &AliasDigests::default(),
         ),
         withdrawn: &[],
+        released: None,
     };
     let accepted = world.store.accept(&acceptance, now, world.entropy()).await.unwrap();
     assert_eq!(accepted, Accepted::Kept);

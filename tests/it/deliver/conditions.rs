@@ -59,6 +59,7 @@ async fn accept(
         beside: None,
         other_aliases: &[],
         withdrawn: &[],
+        released: None,
     };
     world.store.accept(&acceptance, world.now(), world.entropy()).await
 }

@@ -12,7 +12,7 @@ use crate::world::{World, lead, lead_body};
 /// The monitoring webhook, as a simulated provider without an interface of its own.
 const MONITORING: &str = "monitoring";
 
-async fn world(destinations: &str) -> World {
+pub(super) async fn world(destinations: &str) -> World {
     let world = World::plan()
         .with("DESTINATIONS", destinations)
         .with_provider_url("MONITORING_WEBHOOK_URL", MONITORING)
@@ -31,13 +31,13 @@ fn somebody(number: usize) -> Value {
 }
 
 /// Runs `dispatch` as the schedule does each minute.
-async fn minute(world: &World) {
+pub(super) async fn minute(world: &World) {
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     let response = world.invoke("dispatch", schedule).await;
     assert!(response.get("rung").is_some(), "{response}");
 }
 
-fn notifications(world: &World) -> Vec<String> {
+pub(super) fn notifications(world: &World) -> Vec<String> {
     let received = world.providers.received(MONITORING);
     received.iter().map(|request| request.body["text"].as_str().unwrap().to_owned()).collect()
 }

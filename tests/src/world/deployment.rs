@@ -117,6 +117,32 @@ impl Deployment {
         self.authorised_as(SERVICE_TOKEN, function, body).await
     }
 
+    /// What `health` says to who shows the service token.
+    pub async fn health(&self) -> Value {
+        let token = format!("Bearer {SERVICE_TOKEN}");
+        let headers = [("authorization", &*token)];
+        let response = self.send("health", Method::GET, &headers, b"").await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()
+    }
+
+    /// Asks a function about what is in quarantine.
+    pub async fn quarantine(&self, function: &str, body: &Value) -> Response {
+        self.quarantine_as(SERVICE_TOKEN, function, body).await
+    }
+
+    /// Asks a function about what is in quarantine, with this token.
+    pub async fn quarantine_as(&self, token: &str, function: &str, body: &Value) -> Response {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let path = format!("/{function}/quarantine");
+        let ip: IpAddr = CALLER.parse().unwrap();
+        let body = body.to_string();
+        let event = front_door::event(&Method::POST, &path, "", &headers, body.as_bytes(), ip);
+        Response::of(&self.invoke(function, event).await)
+    }
+
     /// Sends a function a POST request with this token.
     pub async fn authorised_as(&self, token: &str, function: &str, body: &Value) -> Response {
         let token = format!("Bearer {token}");

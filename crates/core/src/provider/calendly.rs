@@ -6,7 +6,7 @@
 //! is found.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{NotSigned, NotUnderstood, Verified};
 use crate::booking::{BookingId, Call, Place};
@@ -77,6 +77,18 @@ pub fn verify<'b>(
 /// The header that Calendly would send with a body. Used for samples and tests.
 pub fn sign(body: &[u8], key: &Secret, now: Timestamp) -> String {
     signature::sign_with_time(body, key, now)
+}
+
+/// Writes a lead's id into a webhook's body as if it had come with the booking link. Returns whether
+/// the body has a place for it.
+pub fn name_lead(body: &mut Value, lead: LeadId) -> bool {
+    let Some(Value::Object(payload)) = body.get_mut("payload") else { return false };
+    let tracking = payload.entry("tracking").or_insert(Value::Null);
+    if !tracking.is_object() {
+        *tracking = Value::Object(Map::new());
+    }
+    tracking["utm_content"] = Value::String(lead.to_string());
+    true
 }
 
 /// Parses a verified webhook.

@@ -18,6 +18,8 @@ use super::DevServerOptions;
 /// The name of the dev server's table.
 pub const TABLE: &str = "funil";
 
+/// The dev server's `SERVICE_TOKEN`.
+pub const DEV_SERVICE_TOKEN: &str = "local-stage-service-token";
 /// The dev server's `HASH_KEY`.
 pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
@@ -72,7 +74,7 @@ impl DevEnvironment {
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
             ("HASH_KEY", DEV_HASH_KEY.to_owned()),
-            ("SERVICE_TOKEN", "local-stage-service-token".to_owned()),
+            ("SERVICE_TOKEN", DEV_SERVICE_TOKEN.to_owned()),
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),
             ("THANK_YOU_URL", format!("{base}/stage")),

@@ -43,14 +43,16 @@ pub(crate) fn list(methods: &[Method]) -> String {
     methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads a body as JSON, or as a plain HTML form turned into the same tree.
+/// Reads the body of a request as JSON, or as a plain HTML form turned into the same tree.
 pub(crate) fn form_body(request: &HttpRequest) -> Result<(Encoding, Value), Problem> {
-    match encoding(header(request, CONTENT_TYPE).unwrap_or_default()) {
-        Some(Encoding::Json) => {
-            let body = json::parse(&request.body).map_err(Problem::Json)?;
-            Ok((Encoding::Json, body))
-        }
-        Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(&request.body))),
+    read_form(header(request, CONTENT_TYPE).unwrap_or_default(), &request.body)
+}
+
+/// Reads a body of this content type as JSON, or as a plain HTML form turned into the same tree.
+pub(crate) fn read_form(content_type: &str, body: &[u8]) -> Result<(Encoding, Value), Problem> {
+    match encoding(content_type) {
+        Some(Encoding::Json) => Ok((Encoding::Json, json::parse(body).map_err(Problem::Json)?)),
+        Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(body))),
         None => Err(Problem::ContentType),
     }
 }

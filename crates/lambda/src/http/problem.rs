@@ -50,6 +50,10 @@ pub(crate) enum Problem {
     NoSuchLead,
     /// The lead has no such booking.
     NoSuchBooking,
+    /// No such request is in quarantine.
+    NotInQuarantine,
+    /// A request in quarantine is still not understood, for this reason.
+    NotUnderstood(&'static str),
     /// The destination is not listed in `DESTINATIONS`.
     DestinationOff,
     /// The table did not do what it was asked, or is not the one of this `HASH_KEY`.
@@ -69,14 +73,16 @@ impl Problem {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Json(_) | Self::Unreadable | Self::IdempotencyKey => StatusCode::BAD_REQUEST,
-            Self::Fields(_) | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Fields(_) | Self::KeyReused | Self::NotUnderstood(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorised | Self::Unsigned => StatusCode::UNAUTHORIZED,
             Self::WrongVerifyToken => StatusCode::FORBIDDEN,
-            Self::NoSuchLead | Self::NoSuchBooking => StatusCode::NOT_FOUND,
+            Self::NoSuchLead | Self::NoSuchBooking | Self::NotInQuarantine => StatusCode::NOT_FOUND,
             Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -101,6 +107,8 @@ impl Problem {
             Self::BookingKnown => "booking_known",
             Self::NoSuchLead => "lead_not_found",
             Self::NoSuchBooking => "booking_not_found",
+            Self::NotInQuarantine => "not_in_quarantine",
+            Self::NotUnderstood(_) => "not_understood",
             Self::DestinationOff => "destination_off",
             Self::Unavailable => "unavailable",
         }
@@ -213,6 +221,26 @@ impl Problem {
                 ("There is no such lead", "Check the leadId and, where one is sent, the e-mail."),
                 ("Este lead não existe", "Confira o leadId e, se houver, o e-mail."),
             ),
+            Self::NotInQuarantine => (
+                (
+                    "No such request is in quarantine",
+                    "List what is there; it may have been released, dropped or removed.",
+                ),
+                (
+                    "Não há essa requisição em quarentena",
+                    "Liste o que há; ela pode ter sido liberada, descartada ou removida.",
+                ),
+            ),
+            Self::NotUnderstood(_) => (
+                (
+                    "The request is still not understood",
+                    "See `reason`; correct the request with `set` and `lead`, or drop it.",
+                ),
+                (
+                    "A requisição ainda não foi entendida",
+                    "Veja `reason`; corrija com `set` e `lead`, ou descarte.",
+                ),
+            ),
             Self::DestinationOff => (
                 ("This destination is off", "List it in DESTINATIONS on all functions."),
                 ("Este destino está desligado", "Liste-o em DESTINATIONS em todas as funções."),
@@ -258,6 +286,9 @@ impl Problem {
                 })
                 .collect();
         }
+        if let Self::NotUnderstood(reason) = self {
+            body["reason"] = json!(reason);
+        }
         let mut response = json_response(self.status(), &body);
         response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
@@ -283,6 +314,8 @@ impl Problem {
             | Self::BookingKnown
             | Self::NoSuchLead
             | Self::NoSuchBooking
+            | Self::NotInQuarantine
+            | Self::NotUnderstood(_)
             | Self::DestinationOff => {}
         }
         response

@@ -10,7 +10,7 @@ use funil_core::delivery::{Reason, StateKind};
 use funil_core::destination::{self, AliasDigests, plan};
 use funil_core::event::Event;
 use funil_core::hash::Digest;
-use funil_core::id::LeadId;
+use funil_core::id::{LeadId, QuarantineName};
 use funil_core::lead::LeadChanges;
 use funil_store::{
     Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError,
@@ -49,6 +49,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) other_aliases: Vec<(&'static str, Digest)>,
     /// The lead's e-mail and phone after this request, by which deliveries find revocations.
     pub(crate) person: AliasDigests,
+    /// The request in quarantine that this is, if a person releases it.
+    pub(crate) released: Option<QuarantineName>,
 }
 
 /// What a request about calls changes beside its own event.
@@ -100,6 +102,7 @@ impl App {
                 | Accepted::OtherEmail
                 | Accepted::NoSuchLead
                 | Accepted::Exists(_)
+                | Accepted::NotInQuarantine
                 | Accepted::TooManyNewLeads) => return Ok(accepted),
             }
         }
@@ -129,6 +132,7 @@ impl App {
             beside: incoming.beside.as_ref(),
             deliveries: &deliveries,
             withdrawn: &calls.withdrawn,
+            released: incoming.released.as_ref(),
         };
         let accepted = self.store.accept(&acceptance, now, &*self.platform.entropy).await?;
         if accepted == Accepted::Kept {

@@ -14,14 +14,14 @@ use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
 use funil_core::form::{FieldErrors, Honeypot, SpamSign};
 use funil_core::hash::{Digest, HashKey};
-use funil_core::id::{EventId, LeadId};
+use funil_core::id::{EventId, LeadId, QuarantineName};
 use funil_core::lead::{Authority, LeadChanges};
 use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_core::settings::Settings;
 use funil_core::site::{IntakeConfig, Rate, RateClass};
 use funil_store::{
-    Accepted, ConsentEvidence, LeadWrite, Platform, Price, Quarantined, RateLimit, RateVerdict,
-    Receipt, StoreError, StoredResponse,
+    Accepted, AlertKind, ConsentEvidence, LeadWrite, Platform, Price, Quarantined,
+    QuarantinedRequest, RateLimit, RateVerdict, Receipt, StoreError, StoredResponse,
 };
 use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -35,11 +35,15 @@ use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard::{self, Encoding};
 use crate::http::problem::{Problem, json_response, put};
 use crate::intake::accept::Incoming;
+use crate::intake::quarantine::{self, Corrections, Released, Releases};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
+
+/// A day, in seconds.
+const DAY_S: i64 = 24 * 60 * 60;
 
 /// What is a form's own.
 pub(crate) trait Form: Send + Sync + 'static {
@@ -93,6 +97,8 @@ pub(crate) struct Submission<C> {
     evidence: ConsentEvidence,
     fingerprint: String,
     receipt_key: ReceiptKey,
+    /// The request in quarantine that it is, if a person releases it.
+    released: Option<QuarantineName>,
 }
 
 /// What a submission causes.
@@ -139,16 +145,68 @@ impl<F: Form> HttpEndpoint for FormEndpoint<F> {
     async fn respond(
         &self,
         request: &HttpRequest,
-        _stop_at: Timestamp,
+        stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         if request.method == Method::OPTIONS {
             return Ok(guard::preflight(METHODS));
+        }
+        if quarantine::is_meant(request) {
+            return quarantine::respond(self, self.app(), request, stop_at).await;
         }
         submit(&self.0, request).await
     }
 
     fn finish(&self, request: &HttpRequest, response: &mut HttpResponse) {
         guard::allow_origin(request, &self.app().config.cors_origins, response);
+    }
+}
+
+impl<F: Form> Releases for FormEndpoint<F> {
+    fn source(&self) -> &'static str {
+        F::NAME
+    }
+
+    /// Accepts a robot's submission after all, because a person found that a person sent it.
+    async fn release(
+        &self,
+        request: &QuarantinedRequest,
+        corrections: &Corrections,
+        _stop_at: Timestamp,
+    ) -> Result<Released, Problem> {
+        let (form, intake) = (&self.0, self.0.intake());
+        let (_, mut body) = guard::read_form(&request.entry.content_type, &request.body)?;
+        corrections.apply(&mut body)?;
+        if let Some(lead) = corrections.lead {
+            body["leadId"] = Value::String(lead.to_string());
+        }
+        let content = form.read(&body).map_err(Problem::Fields)?;
+        let now = intake.app.platform.clock.now();
+        let sent = Sent { content, key: None, encoding: Encoding::Json, honeypot: Honeypot::Empty };
+        let mut submission = Submission::new::<F>(intake, sent, Sender::default(), now);
+        submission.released = Some(request.entry.name.clone());
+        if let Some(original) = &request.entry.original {
+            submission.receipt_key = original.clone();
+        }
+        let (mut accepted, mut response) = form.keep(&submission).await?;
+        if accepted == Accepted::KeyReused {
+            // The person used the key for other content meanwhile, or this one was corrected.
+            submission.receipt_key = submission.receipt_key.and_content(&submission.fingerprint);
+            (accepted, response) = form.keep(&submission).await?;
+        }
+        match accepted {
+            Accepted::Kept => {
+                let body = serde_json::from_str(&response.body).unwrap_or_default();
+                Ok(Released::Accepted(body))
+            }
+            Accepted::Duplicate(_) => Ok(Released::AlreadyKept),
+            Accepted::NotInQuarantine => Err(Problem::NotInQuarantine),
+            Accepted::NoSuchLead => Err(Problem::NoSuchLead),
+            Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::KeyReused),
+            Accepted::OtherEmail
+            | Accepted::Overtaken
+            | Accepted::Exists(_)
+            | Accepted::TooManyNewLeads => Err(StoreError::Conflict { what: "lead" }.into()),
+        }
     }
 }
 
@@ -163,7 +221,8 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     intake.pass::<F>(&caller, now).await?;
 
     let honeypot = sent.honeypot;
-    let mut submission = Submission::new::<F>(intake, request, sent, caller, now);
+    let sender = Sender::of(intake, request, sent.encoding, caller, now);
+    let mut submission = Submission::new::<F>(intake, sent, sender, now);
     let (mut accepted, mut response) = keep(form, &submission, honeypot, request).await?;
     if accepted == Accepted::KeyOfAnother {
         // Two people of one e-mail and key, such as a site's constant one: this one is new.
@@ -190,6 +249,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         Accepted::OtherEmail
         | Accepted::Overtaken
         | Accepted::Exists(_)
+        | Accepted::NotInQuarantine
         | Accepted::TooManyNewLeads => Err(StoreError::Conflict { what: "lead" }.into()),
     }
 }
@@ -207,7 +267,7 @@ async fn keep<F: Form>(
         Honeypot::Filled => {
             let content = form.robot_content(&submission.content);
             let response = form.response(&Submission { content, ..submission.clone() });
-            Ok(form.intake().quarantine(submission, response, request).await?)
+            form.intake().quarantine(submission, response, request).await
         }
     }
 }
@@ -351,18 +411,28 @@ impl Intake {
             beside: None,
             other_aliases: Vec::new(),
             person: submission.aliases.clone(),
+            released: submission.released.clone(),
         };
         let accepted = self.app.accept(&incoming, now).await?;
         Ok((accepted, receipt.response))
     }
 
-    /// Gives a robot the usual response, and keeps its submission for a person to look at.
+    /// Gives a robot the usual response, and keeps its submission for a person to look at. Anybody can
+    /// send such submissions, so they have a limit for each day; beyond it nothing is kept, and the
+    /// response says so.
     async fn quarantine<C>(
         &self,
         submission: &Submission<C>,
         response: StoredResponse,
         request: &HttpRequest,
-    ) -> Result<(Accepted, StoredResponse), StoreError> {
+    ) -> Result<(Accepted, StoredResponse), Problem> {
+        let (source, most, now) = (submission.form, self.config.quarantine_per_day, submission.now);
+        if !self.app.store.count_quarantined(source, most, now).await? {
+            let kind = AlertKind::QuarantineFull;
+            self.app.store.alert_once_a_day(source, kind, None, now).await?;
+            let retry_after_s = DAY_S - now.as_second().rem_euclid(DAY_S);
+            return Err(Problem::RateLimited { retry_after_s });
+        }
         let mut receipt = submission.receipt(response);
         // These receipts stand apart from real ones: a person whose browser filled the honeypot by
         // itself must be able to send the same form again.
@@ -373,9 +443,10 @@ impl Intake {
             content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
             body: &request.body,
             email_digest: submission.aliases.email.as_ref(),
+            original: Some(&submission.receipt_key),
+            days: self.app.config.quarantine_days,
         };
-        let (now, entropy) = (submission.now, &*self.app.platform.entropy);
-        let accepted = self.app.store.quarantine(&quarantined, &receipt, now, entropy).await?;
+        let accepted = quarantine::put_aside(&self.app, &quarantined, &receipt, now).await?;
         // Nothing is due. It rings all the same, so that a robot cannot recognise its response by
         // being faster.
         if accepted == Accepted::Kept {
@@ -385,19 +456,49 @@ impl Intake {
     }
 }
 
+/// What is known of who sent a submission; nothing of one that a person releases.
+#[derive(Default)]
+struct Sender {
+    /// A digest of their address.
+    caller: Option<Digest>,
+    /// A digest of their user agent.
+    agent: Option<Digest>,
+    signs: Vec<SpamSign>,
+}
+
+impl Sender {
+    fn of(
+        intake: &Intake,
+        request: &HttpRequest,
+        encoding: Encoding,
+        caller: Digest,
+        now: Timestamp,
+    ) -> Self {
+        let agent = guard::header(request, USER_AGENT);
+        Self {
+            caller: Some(caller),
+            agent: agent.map(|agent| intake.hash().monthly_digest(now, "agent", agent)),
+            signs: match encoding {
+                Encoding::UrlEncoded if guard::is_of_another_site(request, &intake.app.config) => {
+                    vec![SpamSign::ForeignOrigin]
+                }
+                Encoding::UrlEncoded | Encoding::Json => Vec::new(),
+            },
+        }
+    }
+}
+
 impl<C: Send + Sync> Submission<C> {
     fn new<F: Form<Content = C>>(
         intake: &Intake,
-        request: &HttpRequest,
         sent: Sent<C>,
-        caller: Digest,
+        sender: Sender,
         now: Timestamp,
     ) -> Self {
         let hash = intake.hash();
         let Sent { content, key, encoding, .. } = sent;
         let (email, phone) = F::person(&content);
         let fingerprint = F::fingerprint(&content);
-        let agent = guard::header(request, USER_AGENT);
         let receipt_of =
             |scope: &str| ReceiptKey::of_form(hash, scope, email, key.as_ref(), &fingerprint);
         Self {
@@ -407,8 +508,8 @@ impl<C: Send + Sync> Submission<C> {
             },
             evidence: ConsentEvidence {
                 form: F::NAME.to_owned(),
-                ip: Some(caller),
-                agent: agent.map(|agent| hash.monthly_digest(now, "agent", agent)),
+                ip: sender.caller,
+                agent: sender.agent,
             },
             receipt_key: match encoding {
                 Encoding::Json => receipt_of(F::NAME),
@@ -416,12 +517,8 @@ impl<C: Send + Sync> Submission<C> {
                 // response.
                 Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
             },
-            signs: match encoding {
-                Encoding::UrlEncoded if guard::is_of_another_site(request, &intake.app.config) => {
-                    vec![SpamSign::ForeignOrigin]
-                }
-                Encoding::UrlEncoded | Encoding::Json => Vec::new(),
-            },
+            signs: sender.signs,
+            released: None,
             form: F::NAME,
             fingerprint,
             encoding,

@@ -7,20 +7,25 @@
 
 use std::future::Future;
 
+use funil_core::form::Fault;
 use funil_core::hash::sha256_hex;
+use funil_core::id::{LeadId, QuarantineName};
+use funil_core::json;
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::receipt::ReceiptKey;
-use funil_store::{Accepted, Quarantined, Receipt, StoreError, StoredResponse};
+use funil_store::{Accepted, Quarantined, QuarantinedRequest, Receipt, StoreError, StoredResponse};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Function;
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint, WEBHOOK_BYTES_MAX};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
+use crate::intake::quarantine::{self, Corrections, Released, Releases};
+use crate::intake::signatures::Signatures;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
@@ -54,13 +59,31 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     fn keep(
         &self,
         parsed: &Self::Parsed,
-        now: Timestamp,
+        arrival: &Arrival,
     ) -> impl Future<Output = Result<Kept, StoreError>> + Send;
+
+    /// Writes the lead that a person names into a body that they release from quarantine. Returns
+    /// whether the provider's requests can name one.
+    fn name_lead(_body: &mut Value, _lead: LeadId) -> bool {
+        false
+    }
 
     /// Responds to a GET, by which some providers learn that the address is ours.
     fn handshake(&self, _request: &HttpRequest) -> Result<HttpResponse, Problem> {
         Err(Problem::Method(Self::METHODS))
     }
+}
+
+/// The circumstances in which a request is kept.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// When it came, or was released.
+    pub(crate) now: Timestamp,
+    /// When the platform ends the invocation.
+    pub(crate) stop_at: Timestamp,
+    /// The request in quarantine that it is, if a person releases it. Who keeps it in one
+    /// transaction ends it there in the same.
+    pub(crate) released: Option<QuarantineName>,
 }
 
 /// What became of an authentic request that was understood.
@@ -85,10 +108,13 @@ pub(crate) enum Kept {
 
 /// Makes the function of a webhook.
 pub(crate) fn function<W: Webhook>(webhook: W) -> Function {
-    endpoint::function(WebhookEndpoint(webhook))
+    endpoint::function(WebhookEndpoint { webhook, signatures: Signatures::default() })
 }
 
-struct WebhookEndpoint<W>(W);
+struct WebhookEndpoint<W> {
+    webhook: W,
+    signatures: Signatures,
+}
 
 impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
     fn function(&self) -> &'static str {
@@ -96,7 +122,7 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
     }
 
     fn app(&self) -> &App {
-        self.0.app()
+        self.webhook.app()
     }
 
     fn methods(&self) -> &'static [Method] {
@@ -114,24 +140,46 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
     async fn respond(
         &self,
         request: &HttpRequest,
-        _stop_at: Timestamp,
+        stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         if request.method == Method::GET {
-            return self.0.handshake(request);
+            return self.webhook.handshake(request);
         }
-        let app = self.0.app();
+        if quarantine::is_meant(request) {
+            return quarantine::respond(self, self.app(), request, stop_at).await;
+        }
+        let app = self.webhook.app();
         let now = app.platform.clock.now();
-        let verified = self.0.verify(request, now).map_err(|NotSigned| Problem::Unsigned)?;
+        let Ok(verified) = self.webhook.verify(request, now) else {
+            self.signatures.refused(app, (W::NAME, W::PROVIDER), now).await;
+            return Err(Problem::Unsigned);
+        };
+        let arrival = Arrival { now, stop_at, released: None };
+        let noted = self.signatures.signed(app, W::PROVIDER, now);
+        let ((), response) = futures::join!(noted, self.keep(request, verified, &arrival));
+        response
+    }
+}
+
+impl<W: Webhook> WebhookEndpoint<W> {
+    /// Keeps an authentic request.
+    async fn keep(
+        &self,
+        request: &HttpRequest,
+        verified: Verified<'_>,
+        arrival: &Arrival,
+    ) -> Result<HttpResponse, Problem> {
+        let (app, now) = (self.webhook.app(), arrival.now);
         app.store.ready(&app.config.hash_key).await?;
         let kept = match W::parse(verified) {
-            Ok(parsed) => self.0.keep(&parsed, now).await?,
+            Ok(parsed) => self.webhook.keep(&parsed, arrival).await?,
             Err(why) => Kept::Quarantine(why),
         };
         match kept {
             Kept::Accepted(accepted) => response_to::<W>(&accepted, now),
             Kept::Parts { incomplete, quarantine: unread } => {
                 if let Some(why) = unread {
-                    quarantine::<W>(app, request, why, now).await?;
+                    put_aside::<W>(app, request, why, now).await?;
                 }
                 if incomplete { Err(Problem::Unavailable) } else { Ok(received()) }
             }
@@ -144,9 +192,48 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
                 Ok(received())
             }
             Kept::Quarantine(why) => {
-                let accepted = quarantine::<W>(app, request, why, now).await?;
+                let accepted = put_aside::<W>(app, request, why, now).await?;
                 response_to::<W>(&accepted, now)
             }
+        }
+    }
+}
+
+impl<W: Webhook> Releases for WebhookEndpoint<W> {
+    fn source(&self) -> &'static str {
+        W::PROVIDER
+    }
+
+    async fn release(
+        &self,
+        request: &QuarantinedRequest,
+        corrections: &Corrections,
+        stop_at: Timestamp,
+    ) -> Result<Released, Problem> {
+        let mut body = request.body.clone();
+        if !corrections.is_empty() {
+            let mut tree = json::parse(&body).map_err(Problem::Json)?;
+            corrections.apply(&mut tree)?;
+            if let Some(lead) = corrections.lead
+                && !W::name_lead(&mut tree, lead)
+            {
+                return Err(quarantine::field_error("lead", Fault::Unexpected));
+            }
+            body = tree.to_string().into();
+        }
+        let parsed = W::parse(Verified::released(&body));
+        let parsed = parsed.map_err(|NotUnderstood(why)| Problem::NotUnderstood(why))?;
+        let now = self.webhook.app().platform.clock.now();
+        let arrival = Arrival { now, stop_at, released: Some(request.entry.name.clone()) };
+        match self.webhook.keep(&parsed, &arrival).await? {
+            Kept::Accepted(Accepted::Kept) => Ok(Released::Accepted(body_of_response())),
+            Kept::Accepted(Accepted::Duplicate(_)) => Ok(Released::AlreadyKept),
+            Kept::Accepted(Accepted::NotInQuarantine) => Err(Problem::NotInQuarantine),
+            Kept::Accepted(_) | Kept::Parts { incomplete: true, .. } => Err(Problem::Unavailable),
+            Kept::Parts { quarantine: Some(NotUnderstood(why)), .. }
+            | Kept::Quarantine(NotUnderstood(why)) => Err(Problem::NotUnderstood(why)),
+            Kept::Parts { quarantine: None, .. } => Ok(Released::Accepted(body_of_response())),
+            Kept::Ignored { .. } => Err(Problem::NotUnderstood("event_not_handled")),
         }
     }
 }
@@ -172,6 +259,7 @@ fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRe
         | Accepted::OtherEmail
         | Accepted::KeyReused
         | Accepted::KeyOfAnother
+        | Accepted::NotInQuarantine
         | Accepted::Exists(_)
         | Accepted::TooManyNewLeads => {
             tracing::warn!(
@@ -185,29 +273,24 @@ fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpRe
 }
 
 /// Keeps an authentic request whole for a person, once however often it comes.
-async fn quarantine<W: Webhook>(
+async fn put_aside<W: Webhook>(
     app: &App,
     request: &HttpRequest,
     why: NotUnderstood,
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
     let body_digest = sha256_hex(&request.body);
-    tracing::warn!(
-        provider = W::PROVIDER,
-        reason = why.0,
-        "kept an authentic request of {} in quarantine: {}",
-        W::PROVIDER,
-        why.0
-    );
     let quarantined = Quarantined {
         source: W::PROVIDER,
         reason: why.0,
         content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
         body: &request.body,
         email_digest: None,
+        original: None,
+        days: app.config.quarantine_days,
     };
     let receipt = receipt(W::PROVIDER, &["aside", &body_digest]);
-    app.store.quarantine(&quarantined, &receipt, now, &*app.platform.entropy).await
+    quarantine::put_aside(app, &quarantined, &receipt, now).await
 }
 
 /// The receipt of a provider's request, by what identifies it. Its content is not compared, because
@@ -217,16 +300,16 @@ pub(crate) fn receipt(provider: &str, identity: &[&str]) -> Receipt {
     let response = StoredResponse {
         status: StatusCode::OK.as_u16(),
         headers: Vec::new(),
-        body: body().to_string(),
+        body: body_of_response().to_string(),
     };
     Receipt { fingerprint: key.key.clone(), key, response, caller: None }
 }
 
 /// The response to every authentic request: providers read only its status.
 fn received() -> HttpResponse {
-    json_response(StatusCode::OK, &body())
+    json_response(StatusCode::OK, &body_of_response())
 }
 
-fn body() -> Value {
-    json!({"received": true})
+fn body_of_response() -> Value {
+    serde_json::json!({"received": true})
 }

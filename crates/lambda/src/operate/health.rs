@@ -69,12 +69,32 @@ impl HttpEndpoint for Health {
 impl Health {
     async fn detail(&self) -> Result<Value, StoreError> {
         let now = self.app.platform.clock.now();
-        let ((), reports) = futures::try_join!(
+        let ((), reports, quarantine, webhooks) = futures::try_join!(
             self.app.store.verify_identity(&self.app.config.hash_key),
             status::destinations(&self.app, now),
+            status::quarantine(&self.app),
+            status::webhooks(&self.app),
         )?;
         let shown: Vec<Value> = reports.iter().map(|report| shown(report, now)).collect();
-        Ok(json!({"table": {"ok": true}, "destinations": shown}))
+        let quarantine = quarantine.iter().map(|(source, count)| {
+            let mut shown = counted(*count);
+            shown["source"] = json!(source);
+            shown
+        });
+        let webhooks = webhooks.iter().map(|(provider, signatures)| {
+            json!({
+                "provider": provider,
+                "lastSigned": signatures.last_good,
+                "lastRefused": signatures.last_refused,
+                "refusedSince": signatures.refused,
+            })
+        });
+        Ok(json!({
+            "table": {"ok": true},
+            "destinations": shown,
+            "quarantine": quarantine.collect::<Vec<_>>(),
+            "webhooks": webhooks.collect::<Vec<_>>(),
+        }))
     }
 }
 

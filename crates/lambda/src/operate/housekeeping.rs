@@ -1,5 +1,6 @@
 //! What `dispatch` does each minute beside ringing: it raises alerts for a backlog and for dead
-//! deliveries that nobody was notified of, and settles what is due for destinations that are off.
+//! deliveries that nobody was notified of and for quarantined requests that go soon, and settles what
+//! is due for destinations that are off.
 //!
 //! Nothing here sends: alerts are raised in the table, and `funil-delivery` sends them.
 
@@ -34,6 +35,25 @@ pub(crate) async fn keep_house(app: &App, backlog_s: i64) {
             );
         }
     }
+    if let Err(error) = expiring_quarantine(app, now).await {
+        tracing::error!(
+            error = %error,
+            "the housekeeping of the quarantine failed; it is tried again in a minute"
+        );
+    }
+}
+
+/// How many requests in quarantine are looked at in one minute, because they go in a week.
+const EXPIRING_BATCH: i32 = 25;
+
+/// Notifies a person of requests in quarantine that nobody has looked at and that go in a week.
+async fn expiring_quarantine(app: &App, now: Timestamp) -> Result<(), StoreError> {
+    for name in app.store.quarantine_expiring(now, EXPIRING_BATCH).await? {
+        let (kind, example) = (AlertKind::QuarantineExpires, name.to_string());
+        app.store.alert_once_a_day(&name.source, kind, Some(&example), now).await?;
+        app.store.quarantine_warned(&name).await?;
+    }
+    Ok(())
 }
 
 async fn keep_house_of(

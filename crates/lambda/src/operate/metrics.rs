@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::Function;
 use crate::app::App;
-use crate::functions::quarantine_sources;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::problem::{Problem, json_response, put};
 use crate::operate::status::{self, DELIVERIES_MAX, QUARANTINED_MAX, Report};
@@ -55,13 +54,10 @@ impl HttpEndpoint for Metrics {
         _stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         let (store, now) = (&self.app.store, self.app.platform.clock.now());
-        let counts = quarantine_sources().map(|source| async move {
-            Ok((source, store.quarantine_count(source, QUARANTINED_MAX).await?))
-        });
         let ((), reports, quarantined) = futures::try_join!(
             store.verify_identity(&self.app.config.hash_key),
             status::destinations(&self.app, now),
-            futures::future::try_join_all(counts),
+            status::quarantine(&self.app),
         )?;
         let mut response = json_response(StatusCode::OK, &Value::Null);
         put(&mut response.headers, CONTENT_TYPE, FORMAT);

@@ -287,9 +287,10 @@ async fn plan_messages(
         }
         Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::BookingKnown),
         Accepted::NoSuchLead | Accepted::OtherEmail => Err(Problem::NoSuchLead),
-        Accepted::Overtaken | Accepted::Exists(_) | Accepted::TooManyNewLeads => {
-            Err(Problem::Unavailable)
-        }
+        Accepted::Overtaken
+        | Accepted::Exists(_)
+        | Accepted::NotInQuarantine
+        | Accepted::TooManyNewLeads => Err(Problem::Unavailable),
     }
 }
 
@@ -346,6 +347,7 @@ async fn withdraw_one(
         Accepted::Overtaken
         | Accepted::KeyReused
         | Accepted::KeyOfAnother
+        | Accepted::NotInQuarantine
         | Accepted::Exists(_)
         | Accepted::TooManyNewLeads => Err(Problem::Unavailable),
     }
@@ -387,6 +389,7 @@ async fn accept(
         beside: None,
         other_aliases: Vec::new(),
         person: person.clone(),
+        released: None,
     };
     app.accept_calls(&incoming, &incoming.event.data.bookings(), now).await
 }

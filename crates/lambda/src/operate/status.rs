@@ -5,10 +5,11 @@
 
 use funil_core::delivery::breaker::Breaker;
 use funil_core::destination::{self, Destination};
-use funil_store::{Counted, StoreError};
+use funil_store::{Counted, Signatures, StoreError};
 use jiff::Timestamp;
 
 use crate::app::App;
+use crate::functions;
 
 /// Deliveries are counted up to here.
 pub(crate) const DELIVERIES_MAX: i32 = 1000;
@@ -33,6 +34,24 @@ pub(crate) struct Report {
 /// Every destination of the registry, on or off: one that was turned off may have a backlog.
 pub(crate) async fn destinations(app: &App, now: Timestamp) -> Result<Vec<Report>, StoreError> {
     futures::future::try_join_all(destination::ALL.iter().map(|one| report(app, one, now))).await
+}
+
+/// How many requests of each source are in quarantine.
+pub(crate) async fn quarantine(app: &App) -> Result<Vec<(&'static str, Counted)>, StoreError> {
+    let counts = functions::quarantine_sources().map(|source| async move {
+        Ok((source, app.store.quarantine_count(source, QUARANTINED_MAX).await?))
+    });
+    futures::future::try_join_all(counts).await
+}
+
+/// How each provider signed its requests lately.
+pub(crate) async fn webhooks(app: &App) -> Result<Vec<(&'static str, Signatures)>, StoreError> {
+    let signed = functions::intake().filter(|one| one.signature.is_some());
+    let known = signed.map(|one| async move {
+        let provider = one.quarantine_source;
+        Ok((provider, app.store.signatures(provider).await?))
+    });
+    futures::future::try_join_all(known).await
 }
 
 async fn report(

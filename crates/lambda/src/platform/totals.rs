@@ -22,6 +22,8 @@ pub const NAMESPACE: &str = "Funil";
 pub const ACCEPTED: &str = "Accepted";
 /// Requests that got the response of their receipt, by function.
 pub const DUPLICATES: &str = "Duplicates";
+/// Webhook requests that were refused because their provider did not sign them, by function.
+pub const REFUSED: &str = "Refused";
 /// Claims that were settled, by destination and outcome.
 pub const SETTLED: &str = "Settled";
 /// How long a settled claim took, in milliseconds.
@@ -39,9 +41,10 @@ struct Counting {
     measures: &'static [(&'static str, &'static str)],
 }
 
-const COUNTING: [Counting; 3] = [
+const COUNTING: [Counting; 4] = [
     Counting { mark: ACCEPTED, dimensions: &["function"], measures: &[] },
     Counting { mark: DUPLICATES, dimensions: &["function"], measures: &[] },
+    Counting { mark: REFUSED, dimensions: &["function"], measures: &[] },
     Counting {
         mark: SETTLED,
         dimensions: &["destination", "outcome"],

@@ -17,6 +17,8 @@ use crate::table::{item, key};
 
 /// The time over which one alert counts, in seconds.
 const BUCKET_S: i64 = 15 * 60;
+/// A day, in seconds.
+const DAY_S: i64 = 24 * 60 * 60;
 /// How long a sender may take, in seconds, before another one takes the alert.
 const SENDING_S: i64 = 60;
 /// The name under which alerts are due in the index.
@@ -37,16 +39,30 @@ pub enum AlertKind {
     Backlog,
     /// A number got as many messages as it may in a day.
     DailyLimit,
+    /// A request was put into quarantine; the alert is about `<source>/<reason>`.
+    Quarantined,
+    /// Requests in quarantine that nobody has looked at are removed in a week; it is about their
+    /// source.
+    QuarantineExpires,
+    /// A form put as many requests aside today as it may, and refuses further ones; it is about the
+    /// form.
+    QuarantineFull,
+    /// Several requests in a row were not signed by their provider; it is about the provider.
+    Unsigned,
 }
 
 impl AlertKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::Dead,
         Self::Expired,
         Self::Blocked,
         Self::BreakerOpened,
         Self::Backlog,
         Self::DailyLimit,
+        Self::Quarantined,
+        Self::QuarantineExpires,
+        Self::QuarantineFull,
+        Self::Unsigned,
     ];
 
     /// The name in the table and in logs.
@@ -58,6 +74,10 @@ impl AlertKind {
             Self::BreakerOpened => "breaker_opened",
             Self::Backlog => "backlog",
             Self::DailyLimit => "daily_limit",
+            Self::Quarantined => "quarantined",
+            Self::QuarantineExpires => "quarantine_expires",
+            Self::QuarantineFull => "quarantine_full",
+            Self::Unsigned => "unsigned",
         }
     }
 }
@@ -65,7 +85,7 @@ impl AlertKind {
 /// An alert that one sender has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// The name of the destination.
+    /// The name of the destination, or what else it is about.
     pub destination: String,
     /// What the person is notified of.
     pub kind: AlertKind,
@@ -115,6 +135,22 @@ impl Store {
         }
         self.update(keys(destination, kind, bucket(now)), count).await?;
         Ok(())
+    }
+
+    /// Raises an alert unless one was raised on this day (UTC): a person is notified once a day.
+    pub async fn alert_once_a_day(
+        &self,
+        about: &str,
+        kind: AlertKind,
+        example: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let day = now.as_second().div_euclid(DAY_S) * DAY_S;
+        let day = Timestamp::from_second(day).unwrap_or(now);
+        if self.was_alerted(about, kind, day).await? {
+            return Ok(());
+        }
+        self.raise_alert(about, kind, example, day).await
     }
 
     /// Whether an alert of this kind was counted in the quarter of an hour of `at`.

@@ -21,13 +21,24 @@ impl Store {
         most: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let count = Expression::of_type("messages")
+        self.count_in_day("messages", key::messages(destination, number), most, now).await
+    }
+
+    /// Counts one more in this day (UTC) under a partition, unless there were `most`. Returns whether it
+    /// was counted.
+    pub(crate) async fn count_in_day(
+        &self,
+        kind: &str,
+        pk: String,
+        most: i64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let count = Expression::of_type(kind)
             .set("expires_at", item::n(now.as_second() + KEPT_S))
             .add("count", 1)
             .condition("attribute_not_exists(#count) OR #count < :most")
             .value(":most", item::n(most));
         let day = now.strftime("%Y-%m-%d").to_string();
-        let keys = item::keys(key::messages(destination, number), key::day(&day));
-        self.update(keys, count).await
+        self.update(item::keys(pk, key::day(&day)), count).await
     }
 }

@@ -12,12 +12,14 @@ use funil_core::delivery::{Delivery, Reason};
 use funil_core::destination::AliasDigests;
 use funil_core::event::Event;
 use funil_core::hash::Digest;
+use funil_core::id::QuarantineName;
 use funil_core::lead::{Lead, LeadChanges};
 use jiff::Timestamp;
 
 use crate::Store;
 use crate::delivery::claim::keys;
 use crate::delivery::withdraw::withdrawal;
+use crate::intake::quarantine;
 use crate::intake::receipt::{self, Receipt, StoredResponse};
 use crate::lead::alias::{self, of_alias};
 use crate::lead::booking::booking_update;
@@ -57,6 +59,8 @@ pub struct Acceptance<'a> {
     pub deliveries: &'a [Delivery],
     /// Pending deliveries that are not to be sent any more, and why.
     pub withdrawn: &'a [(DeliveryKey, Reason)],
+    /// The request in quarantine that this is, which ends there.
+    pub released: Option<&'a QuarantineName>,
 }
 
 /// Which lead a request may change.
@@ -112,6 +116,8 @@ pub enum Accepted {
     NoSuchLead,
     /// A lead of this e-mail exists that was to be new, or its fact does. Nothing is kept.
     Exists(Box<Lead>),
+    /// The request in quarantine that was to be released is not there any more. Nothing is kept.
+    NotInQuarantine,
     /// The e-mail has had as many new leads today as it may. Nothing is kept.
     TooManyNewLeads,
     /// A worker claimed a delivery that was to be withdrawn, or one of the other aliases now belongs
@@ -190,6 +196,9 @@ impl Store {
         for (delivery, reason) in acceptance.withdrawn {
             transaction.update(Write::Withdrawal, keys(delivery), withdrawal(*reason, now))?;
         }
+        if let Some(released) = acceptance.released {
+            transaction.delete(Write::Release, quarantine::keys(released))?;
+        }
         for (kind, digest) in acceptance.other_aliases {
             alias::own(&mut transaction, (*kind, digest), event.lead_id)?;
         }
@@ -264,6 +273,7 @@ fn conflict(
             }
         }
         Write::Withdrawal | Write::AliasOwner => Ok(Accepted::Overtaken),
+        Write::Release => Ok(Accepted::NotInQuarantine),
         Write::Event
         | Write::Consent
         | Write::Alias

@@ -7,7 +7,7 @@ use funil_core::booking::BookingId;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::Delivery;
 use funil_core::hash::Digest;
-use funil_core::id::{DeliveryId, EventId, LeadId};
+use funil_core::id::{DeliveryId, EventId, LeadId, QuarantineId, QuarantineName};
 use funil_core::receipt::ReceiptKey;
 use jiff::Timestamp;
 
@@ -21,6 +21,8 @@ pub(crate) const RECEIPT: &str = "RECEIPT";
 pub(crate) const BREAKER: &str = "BREAKER";
 /// The sort key of a caller's rate.
 pub(crate) const RATE: &str = "RATE";
+/// The sort key of how a provider signs.
+pub(crate) const SIGNATURES: &str = "SIGNATURES";
 /// The sort key of an alias's revocations.
 pub(crate) const CONSENT: &str = "CONSENT";
 /// The sort key of the person behind an e-mail.
@@ -118,8 +120,34 @@ pub(crate) fn quarantine(source: &str) -> String {
     format!("QUARANTINE#{source}")
 }
 
-pub(crate) fn quarantined(at: Timestamp, id: &str) -> String {
-    format!("{}#{id}", time(at))
+/// The sort key of a request in quarantine.
+pub(crate) fn quarantined(id: QuarantineId) -> String {
+    format!("{}#{id}", time(id.at()))
+}
+
+/// The id that the sort key of a request in quarantine names.
+pub(crate) fn quarantined_id(sk: &str) -> Option<QuarantineId> {
+    QuarantineId::parse(sk.rsplit('#').next()?).ok()
+}
+
+/// The partition of the further parts of a large request in quarantine.
+pub(crate) fn quarantine_parts(name: &QuarantineName) -> String {
+    format!("{}#{}", quarantine(&name.source), name.id)
+}
+
+/// The sort key of one of those parts.
+pub(crate) fn part(number: usize) -> String {
+    format!("PART#{number:03}")
+}
+
+/// The partition of the counts of requests that a source put into quarantine in a day.
+pub(crate) fn quarantined_a_day(source: &str) -> String {
+    format!("QUARANTINED#{source}")
+}
+
+/// The partition of how a provider signs.
+pub(crate) fn provider(name: &str) -> String {
+    format!("PROVIDER#{name}")
 }
 
 pub(crate) fn destination(name: &str) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure,
+    CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, Update,
 };
 use funil_core::clock::Entropy;
@@ -46,6 +46,8 @@ pub(crate) enum Write {
     Withdrawal,
     /// A request in quarantine.
     Quarantine,
+    /// The end of a request in quarantine that is released.
+    Release,
 }
 
 impl Write {
@@ -67,6 +69,7 @@ impl Write {
             Self::Delivery => "delivery",
             Self::Withdrawal => "withdrawn delivery",
             Self::Quarantine => "quarantined request",
+            Self::Release => "released request",
         }
     }
 }
@@ -185,6 +188,18 @@ impl Transaction<'_> {
             .build()
             .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
         self.push(label, TransactWriteItem::builder().update(update).build());
+        Ok(())
+    }
+
+    /// Deletes an item that must exist.
+    pub(crate) fn delete(&mut self, label: Write, key: Item) -> Result<(), StoreError> {
+        let delete = Delete::builder()
+            .table_name(&*self.store.table)
+            .set_key(Some(key))
+            .condition_expression("attribute_exists(pk)")
+            .build()
+            .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
+        self.push(label, TransactWriteItem::builder().delete(delete).build());
         Ok(())
     }
 

@@ -110,6 +110,7 @@ impl Form for LeadSubmit {
             | Accepted::KeyReused
             | Accepted::KeyOfAnother
             | Accepted::NoSuchLead
+            | Accepted::NotInQuarantine
             | Accepted::Overtaken => Ok((accepted, response)),
         }
     }

@@ -16,6 +16,7 @@ use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{ConsentEvidence, Platform, StoreError};
 use http::HeaderName;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::Function;
 use crate::app::App;
@@ -23,7 +24,7 @@ use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::intake::accept::Incoming;
 use crate::intake::identify::Hints;
-use crate::intake::webhook::{self, Kept, Webhook, receipt};
+use crate::intake::webhook::{self, Arrival, Kept, Webhook, receipt};
 use crate::platform::request::HttpRequest;
 
 const SIGNING_KEY: &str = "CALENDLY_SIGNING_KEY";
@@ -78,11 +79,15 @@ impl Webhook for CalendarWebhook {
         calendly::parse(verified)
     }
 
-    async fn keep(&self, parsed: &Parsed, now: Timestamp) -> Result<Kept, StoreError> {
+    async fn keep(&self, parsed: &Parsed, arrival: &Arrival) -> Result<Kept, StoreError> {
         match parsed {
             Parsed::Other(event) => Ok(Kept::Ignored { event: event.clone() }),
-            Parsed::Booking(update) => self.keep_booking(update, now).await,
+            Parsed::Booking(update) => self.keep_booking(update, arrival).await,
         }
+    }
+
+    fn name_lead(body: &mut Value, lead: LeadId) -> bool {
+        calendly::name_lead(body, lead)
     }
 }
 
@@ -90,8 +95,9 @@ impl CalendarWebhook {
     async fn keep_booking(
         &self,
         update: &BookingUpdate,
-        now: Timestamp,
+        arrival: &Arrival,
     ) -> Result<Kept, StoreError> {
+        let now = arrival.now;
         let hash = &self.app.config.hash_key;
         let objects: Vec<(&'static str, Digest)> = update
             .bookings
@@ -148,6 +154,7 @@ impl CalendarWebhook {
             beside: lead.elsewhere.and_then(|lead| elsewhere(update, lead, now)),
             other_aliases: lead.objects,
             person,
+            released: arrival.released.clone(),
         };
         Ok(Kept::Accepted(self.app.accept_calls(&incoming, &bookings, now).await?))
     }

@@ -28,7 +28,7 @@ use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::http::problem::{Problem, put};
-use crate::intake::webhook::{self, Kept, Webhook};
+use crate::intake::webhook::{self, Arrival, Kept, Webhook};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
@@ -107,8 +107,8 @@ impl Webhook for WhatsAppWebhook {
         whatsapp::parse(verified)
     }
 
-    async fn keep(&self, parts: &Updates, now: Timestamp) -> Result<Kept, StoreError> {
-        let taken = self.take(parts, now).await?;
+    async fn keep(&self, parts: &Updates, arrival: &Arrival) -> Result<Kept, StoreError> {
+        let taken = self.take(parts, arrival.now).await?;
         let quarantine = (parts.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
         Ok(Kept::Parts { incomplete: taken == Taken::NotAll, quarantine })
     }

@@ -1,0 +1,299 @@
+//! Requests that are put aside for a person, and the authorised `POST …/quarantine`, by which the
+//! person lists, shows, releases or drops them.
+//!
+//! Releasing one accepts it as if it came now, once, with what the person corrects. Must not know
+//! how any endpoint reads or keeps a request: each one [`Releases`] its own.
+
+use std::future::Future;
+
+use funil_core::form::{Fault, FieldError, FieldErrors, Fields};
+use funil_core::id::{LeadId, QuarantineId, QuarantineName};
+use funil_core::json::JsonError;
+use funil_store::{
+    Accepted, AlertKind, QuarantineEntry, Quarantined, QuarantinedRequest, Receipt, StoreError,
+};
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::http::guard;
+use crate::http::problem::{Problem, json_response};
+use crate::platform::request::HttpRequest;
+use crate::platform::response::HttpResponse;
+
+/// The last part of the path.
+const PATH: &str = "quarantine";
+/// How many requests a list has, where it does not say.
+const LIMIT: i64 = 100;
+/// How many it may have.
+const LIMIT_MAX: i64 = 500;
+/// How deep a corrected field may lie.
+const DEPTH_MAX: usize = 16;
+/// Every field of the body.
+const FIELDS: [&str; 6] = ["action", "id", "limit", "after", "lead", "set"];
+
+/// An endpoint whose requests may be put aside and released.
+pub(crate) trait Releases: Sync {
+    /// The source under which they are put aside.
+    fn source(&self) -> &'static str;
+
+    /// Accepts a request that was put aside as if it came now. It must end in quarantine in the same
+    /// transaction, or be safe to release twice.
+    fn release(
+        &self,
+        request: &QuarantinedRequest,
+        corrections: &Corrections,
+        stop_at: Timestamp,
+    ) -> impl Future<Output = Result<Released, Problem>> + Send;
+}
+
+/// What became of a request that was released.
+pub(crate) enum Released {
+    /// It is kept, and gone from quarantine. The body is that of the response which its sender would
+    /// have got.
+    Accepted(Value),
+    /// The same was accepted before, or every part of it is kept.
+    AlreadyKept,
+}
+
+/// What a person corrects in a request before it is released.
+#[derive(Debug, Default)]
+pub(crate) struct Corrections {
+    /// The lead that it is about.
+    pub(crate) lead: Option<LeadId>,
+    /// Fields of the body, by their path: `data.email`, `entry.0.id`. `null` removes one.
+    set: Map<String, Value>,
+}
+
+impl Corrections {
+    /// Whether there is nothing to correct.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lead.is_none() && self.set.is_empty()
+    }
+
+    /// Corrects the fields of a body.
+    pub(crate) fn apply(&self, body: &mut Value) -> Result<(), Problem> {
+        for (path, value) in &self.set {
+            let mut parts: Vec<&str> = path.split('.').collect();
+            let last = parts.pop().unwrap_or_default();
+            let mut inside = Some(&mut *body);
+            for part in &parts {
+                inside = inside.and_then(|inside| member(inside, part));
+            }
+            let done = inside.filter(|_| parts.len() < DEPTH_MAX).and_then(|inside| {
+                if value.is_null() {
+                    return remove(inside, last);
+                }
+                *member(inside, last)? = value.clone();
+                Some(())
+            });
+            if done.is_none() {
+                return Err(field_error(&format!("set.{path}"), Fault::Choice));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The member of an object, which is made where it is missing, or of a list, where it has it.
+fn member<'v>(inside: &'v mut Value, name: &str) -> Option<&'v mut Value> {
+    if inside.is_null() {
+        *inside = json!({});
+    }
+    match inside {
+        Value::Object(members) => Some(members.entry(name).or_insert(Value::Null)),
+        Value::Array(items) => items.get_mut(name.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn remove(inside: &mut Value, name: &str) -> Option<()> {
+    match inside {
+        Value::Object(members) => {
+            members.remove(name);
+            Some(())
+        }
+        Value::Array(items) => {
+            let index = name.parse().ok().filter(|index| *index < items.len())?;
+            items.remove(index);
+            Some(())
+        }
+        Value::Null => Some(()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// The problem of one field.
+pub(crate) fn field_error(field: &str, fault: Fault) -> Problem {
+    Problem::Fields(FieldErrors(vec![FieldError { field: field.to_owned(), fault }]))
+}
+
+/// Puts a request aside for a person, who is notified of the first of each source and reason in a day
+/// (UTC). The alert comes first, so that nothing is put aside without a word.
+pub(crate) async fn put_aside(
+    app: &App,
+    request: &Quarantined<'_>,
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<Accepted, StoreError> {
+    let (source, reason) = (request.source, request.reason);
+    let about = format!("{source}/{reason}");
+    app.store.alert_once_a_day(&about, AlertKind::Quarantined, None, now).await?;
+    let accepted = app.store.quarantine(request, receipt, now, &*app.platform.entropy).await?;
+    if accepted == Accepted::Kept {
+        tracing::warn!(source, reason, "kept a request of {source} in quarantine: {reason}");
+    }
+    Ok(accepted)
+}
+
+/// Whether a request is about what is in quarantine.
+pub(crate) fn is_meant(request: &HttpRequest) -> bool {
+    request.method == Method::POST
+        && request.path.trim_end_matches('/').rsplit('/').next() == Some(PATH)
+}
+
+/// What a person wants.
+enum Action {
+    List { limit: usize, after: Option<QuarantineId> },
+    Show(QuarantineId),
+    Release(QuarantineId, Corrections),
+    Drop(QuarantineId),
+}
+
+impl Action {
+    fn read(body: &Value) -> Result<Self, FieldErrors> {
+        let mut fields = Fields::of(body);
+        fields.only(&FIELDS);
+        let id = |fields: &mut Fields<'_>, name: &str| {
+            fields.parsed(name, Fault::Uuid, |text| QuarantineId::parse(text).ok())
+        };
+        let required = |fields: &mut Fields<'_>| match id(fields, "id") {
+            Some(id) => Some(id),
+            None => fields.required_text("id", 100).and(None),
+        };
+        fields.required_text("action", 20);
+        let known = ["list", "show", "release", "drop"];
+        let find = |text: &str| known.into_iter().find(|known| *known == text);
+        let action = match fields.parsed("action", Fault::Choice, find) {
+            Some("list") => {
+                let limit = fields.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT);
+                let limit = usize::try_from(limit).unwrap_or_default();
+                Some(Self::List { limit, after: id(&mut fields, "after") })
+            }
+            Some("show") => required(&mut fields).map(Self::Show),
+            Some("drop") => required(&mut fields).map(Self::Drop),
+            Some(_) => {
+                let lead = fields.lead_id("lead");
+                fields.object("set", |_| ());
+                let set = body.get("set").and_then(Value::as_object).cloned().unwrap_or_default();
+                required(&mut fields).map(|id| Self::Release(id, Corrections { lead, set }))
+            }
+            None => None,
+        };
+        fields.finish(action)
+    }
+}
+
+/// Responds to `POST …/quarantine`.
+pub(crate) async fn respond<R: Releases>(
+    endpoint: &R,
+    app: &App,
+    request: &HttpRequest,
+    stop_at: Timestamp,
+) -> Result<HttpResponse, Problem> {
+    let source = endpoint.source();
+    guard::authorised(request, &app.config.service_tokens)?;
+    let (_, body) = guard::form_body(request)?;
+    if !body.is_object() {
+        return Err(Problem::Json(JsonError::Syntax));
+    }
+    let action = Action::read(&body).map_err(Problem::Fields)?;
+    app.store.ready(&app.config.hash_key).await?;
+    let name = |id| QuarantineName { source: source.to_owned(), id };
+    let response = match action {
+        Action::List { limit, after } => {
+            let mut page = app.store.quarantine_page(source, after, limit + 1).await?;
+            let more = page.len() > limit;
+            page.truncate(limit);
+            json!({"requests": page.iter().map(shown).collect::<Vec<_>>(), "more": more})
+        }
+        Action::Show(id) => {
+            let found = look(app, &name(id)).await?;
+            app.store.quarantine_read(&name(id), app.platform.clock.now()).await?;
+            let mut response = shown(&found.entry);
+            response["body"] = json!(String::from_utf8_lossy(&found.body));
+            response
+        }
+        Action::Drop(id) => {
+            if !app.store.drop_quarantined(&name(id)).await? {
+                return Err(Problem::NotInQuarantine);
+            }
+            tracing::info!(source, id = %id, "dropped {source}/{id} from quarantine");
+            json!({"dropped": true})
+        }
+        Action::Release(id, corrections) => {
+            let found = look(app, &name(id)).await?;
+            let released = endpoint.release(&found, &corrections, stop_at).await?;
+            // What was released in a transaction is gone already; its further parts are not.
+            app.store.drop_quarantined(&name(id)).await?;
+            tracing::info!(source, id = %id, "released {source}/{id} from quarantine");
+            match released {
+                Released::Accepted(response) => json!({"released": true, "response": response}),
+                Released::AlreadyKept => json!({"released": true, "alreadyKept": true}),
+            }
+        }
+    };
+    Ok(json_response(StatusCode::OK, &response))
+}
+
+async fn look(app: &App, name: &QuarantineName) -> Result<QuarantinedRequest, Problem> {
+    app.store.quarantined(name).await?.ok_or(Problem::NotInQuarantine)
+}
+
+fn shown(entry: &QuarantineEntry) -> Value {
+    json!({
+        "id": entry.name.id.to_string(),
+        "source": entry.name.source,
+        "at": entry.name.id.at(),
+        "reason": entry.reason,
+        "contentType": entry.content_type,
+        "readAt": entry.read_at,
+        "expiresAt": entry.expires_at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corrected(mut body: Value, set: Value) -> Option<Value> {
+        let Value::Object(set) = set else { panic!("{set}") };
+        Corrections { lead: None, set }.apply(&mut body).ok().map(|()| body)
+    }
+
+    #[test]
+    fn fields_are_corrected_by_their_path() {
+        let body = || json!({"a": {"b": 1}, "list": [{"c": 1}, 2], "text": "x"});
+        for (set, expected) in [
+            (json!({"a.b": 2}), Some(json!({"a": {"b": 2}, "list": [{"c": 1}, 2], "text": "x"}))),
+            (
+                json!({"list.0.c": [3], "new.deep": true}),
+                Some(json!({"a": {"b": 1}, "list": [{"c": [3]}, 2], "text": "x",
+                            "new": {"deep": true}})),
+            ),
+            (json!({"a": null, "list.1": null}), Some(json!({"list": [{"c": 1}], "text": "x"}))),
+            (
+                json!({"gone.deep": null}),
+                Some(json!({"a": {"b": 1}, "list": [{"c": 1}, 2],
+                                                      "text": "x", "gone": {}})),
+            ),
+            (json!({"text.deep": 1}), None),
+            (json!({"list.9": 1}), None),
+            (json!({"list.x": 1}), None),
+            (json!({(["a"; 20].join(".")): 1}), None),
+        ] {
+            assert_eq!(corrected(body(), set.clone()), expected, "{set}");
+        }
+    }
+}
