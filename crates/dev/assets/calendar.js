@@ -16,10 +16,15 @@ function element(tag, props, ...kids) {
 
 async function ask(path, body) {
   const request = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetch(path, { ...request, cache: "no-store", signal: AbortSignal.timeout(15_000) });
-  const text = await response.text();
-  if (!response.ok) throw new Error(text);
-  return JSON.parse(text);
+  let response;
+  try {
+    response = await fetch(path, { ...request, cache: "no-store", signal: AbortSignal.timeout(15_000) });
+  } catch {
+    throw new Error("o console não respondeu.");
+  }
+  if (response.status === 404) throw new Error("esta conversa não está mais marcada.");
+  if (!response.ok) throw new Error(`o console respondeu ${response.status}.`);
+  return response.json();
 }
 
 // The clock of the dev server may be ahead of the browser's.
@@ -56,13 +61,14 @@ async function act(body) {
     showResult(await ask("/stage/calendar", body));
   } catch (error) {
     $("status").textContent = "";
-    $("alert").textContent = `Não deu certo: ${error.message || "sem resposta do console"}`;
+    $("alert").textContent = `Não deu certo: ${error.message}`;
     $("alert").hidden = false;
   }
   await draw();
 }
 
-const STATUS = { active: "marcada", canceled: "cancelada", no_show: "não compareceu" };
+// A moved call is a canceled one with another in its place.
+const STATUS = { active: "marcada", canceled: "cancelada", no_show: "não compareceu", moved: "remarcada" };
 function row(booking) {
   const start = new Date(booking.startsAt);
   const button = (label, body) => {
@@ -70,7 +76,8 @@ function row(booking) {
     el.addEventListener("click", () => act(body()));
     return el;
   };
-  const parts = [element("strong", {}, when(start)), ` · ${booking.name} · ${STATUS[booking.status] ?? booking.status}`];
+  const status = booking.replacedBy ? "moved" : booking.status;
+  const parts = [element("strong", {}, when(start)), ` · ${booking.name} · ${STATUS[status] ?? status}`];
   if (booking.status === "active") {
     const later = new Date(start.getTime() + DAY_MS);
     parts.push(
@@ -84,17 +91,18 @@ function row(booking) {
 }
 
 async function draw() {
-  const { bookings } = await ask("/stage/calendar");
+  let bookings;
+  try {
+    ({ bookings } = await ask("/stage/calendar"));
+  } catch (error) {
+    $("booked").replaceChildren(element("p", { className: "form-alert" }, `A lista não pôde ser lida: ${error.message}`));
+    return;
+  }
   $("booked").replaceChildren(bookings.length ? element("ul", {}, ...bookings.map(row)) : element("p", { className: "hint" }, "Nada marcado."));
 }
 
 async function start() {
-  try {
-    now = new Date((await ask("/stage/clock")).now);
-  } catch {
-    /* use the browser's clock */
-  }
-  fill($("slot"));
+  // Before anything is waited for, so that what a person types meanwhile stays.
   $("name").value = query.get("name") ?? "";
   $("email").value = query.get("email") ?? "";
   $("book").addEventListener("submit", (event) => {
@@ -103,6 +111,12 @@ async function start() {
     const leadId = query.get("utm_content") || undefined;
     act({ book: { startsAt: data.get("slot"), name: data.get("name"), email: data.get("email"), leadId, timeZone: ZONE } });
   });
+  try {
+    now = new Date((await ask("/stage/clock")).now);
+  } catch {
+    /* use the browser's clock */
+  }
+  fill($("slot"));
   await draw();
 }
 

@@ -88,17 +88,30 @@ function body() {
   return { leadId, email: String(data.get("email") ?? "").trim(), responses };
 }
 
-function showErrors(errors, summary) {
+function clearErrors() {
+  $("alert").hidden = true;
   for (const el of form.querySelectorAll(".error")) el.replaceChildren();
+  for (const el of form.querySelectorAll("[aria-invalid]")) el.removeAttribute("aria-invalid");
+}
+
+function showAlert(...lines) {
+  $("alert").replaceChildren(...lines.map((line) => element("p", {}, line)));
+  $("alert").hidden = false;
+}
+
+function showErrors(errors, summary) {
+  clearErrors();
   const above = [];
   for (const { field: name, message } of errors) {
     const el = document.getElementById(`e-${name}`);
-    if (el) el.append(element("span", {}, message));
-    else above.push(`${name}: ${message}`);
+    if (el) {
+      el.append(element("span", {}, message));
+      el.parentElement.querySelector("input, select").setAttribute("aria-invalid", "true");
+    } else above.push(`${name}: ${message}`);
   }
-  const lines = [errors.length ? "Confira os campos marcados." : summary, ...above];
-  $("alert").replaceChildren(...lines.map((line) => element("p", {}, line)));
-  $("alert").hidden = false;
+  const first = form.querySelector("[aria-invalid]");
+  showAlert(first ? "Confira os campos marcados." : summary, ...above);
+  (first ?? $("alert")).focus();
 }
 
 function succeed(received) {
@@ -117,9 +130,12 @@ function succeed(received) {
   $("done").focus();
 }
 
+let busy = false;
 async function submit(event) {
   event.preventDefault();
-  $("alert").hidden = true;
+  if (busy) return;
+  busy = true;
+  clearErrors();
   $("status").textContent = "Enviando…";
   try {
     const response = await fetch("/api/questionnaire-submit", {
@@ -131,17 +147,28 @@ async function submit(event) {
     const received = await response.json();
     $("status").textContent = "";
     if (response.ok && received.success) return succeed(received);
+    if (response.status === 404) return showErrors([], "Não encontramos este cadastro. Confira se o e-mail é o do formulário da página inicial.");
+    if (response.status === 429) return showErrors([], "Recebemos muitos pedidos seguidos daqui. Espere um minuto e tente de novo.");
+    if (response.status >= 500) return showErrors([], "O servidor está com dificuldade para responder agora. Tente de novo: repetir não duplica.");
     showErrors(received.errors ?? [], received.detail ?? "As respostas não foram aceitas.");
   } catch {
     $("status").textContent = "";
     showErrors([], "Não conseguimos falar com o servidor. Tente de novo: repetir não duplica.");
+  } finally {
+    busy = false;
   }
 }
 
 async function start() {
-  const response = await fetch("/stage/questions");
-  draw((await response.json()).questions);
+  if (!leadId) return showAlert("Este endereço não diz de quem são as respostas. Primeiro preencha o formulário da página inicial.");
+  try {
+    const response = await fetch("/stage/questions", { signal: AbortSignal.timeout(20_000) });
+    draw((await response.json()).questions);
+  } catch {
+    return showAlert("As perguntas não vieram do servidor. Recarregue a página daqui a pouco.");
+  }
   form.addEventListener("submit", submit);
+  form.hidden = false;
 }
 
 start();

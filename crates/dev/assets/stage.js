@@ -16,6 +16,21 @@ const STATES = {
   skipped: ["não enviada", ""],
   dead: ["desistiu", "bad"],
 };
+// What became of one attempt.
+const OUTCOMES = {
+  delivered: "entregue",
+  retry: "tentar de novo",
+  rejected: "recusada",
+  blocked: "bloqueada",
+  skipped: "não enviada",
+  expired: "fora do prazo",
+  unknown: "resultado desconhecido",
+  released: "adiada",
+  told_sent: "o WhatsApp disse: enviada",
+  told_delivered: "o WhatsApp disse: entregue",
+  told_read: "o WhatsApp disse: lida",
+  told_failed: "o WhatsApp disse: falhou",
+};
 const OPEN_STATES = new Set(["pending", "leased", "unknown"]);
 // A delivery whose destination cannot say whether it arrived may also end as unknown.
 const isOpen = (d) => !d.settledAt && OPEN_STATES.has(d.state);
@@ -122,7 +137,7 @@ function ownLeads() {
 function drawLeads(leads) {
   const own = ownLeads();
   redraw("leads", JSON.stringify([leads, selected, [...own]]), () => {
-    if (!leads.length) return empty("Nenhum lead ainda. ", h("a", { href: "/" }, "Submeta o formulário"), " e ele aparece aqui.");
+    if (!leads.length) return empty("Nenhum lead ainda. ", h("a", { href: "/" }, "Preencha o formulário"), " e ele aparece aqui.");
     return h("ul", { class: "leads" }, leads.map(({ leadId, at }) =>
       h("li", {}, h("a", {
         href: `?lead=${encodeURIComponent(leadId)}`,
@@ -198,7 +213,7 @@ function drawAttempt(attempt, good) {
   return h("li", {},
     h("div", { class: "row" },
       clock(attempt.at),
-      h("span", { class: good ? "t-good" : "t-bad" }, attempt.outcome ?? "?"),
+      h("span", { class: good ? "t-good" : "t-bad" }, OUTCOMES[attempt.outcome] ?? attempt.outcome ?? "?"),
       attempt.status ? h("span", { class: "mono" }, `HTTP ${attempt.status}`) : h("span", { class: "t-soft" }, "sem resposta"),
       h("span", { class: "ms" }, took(attempt.durationMs))),
     attempt.reason && h("p", {}, code(attempt.reason)),
@@ -310,7 +325,7 @@ async function moveClock(body) {
     clockState = await send("/stage/clock", body);
     clockTrouble = "";
   } catch (error) {
-    clockTrouble = error.message || "O console não respondeu.";
+    clockTrouble = `O relógio não foi movido: ${trouble(error, { 409: "não há entrega marcada para mais tarde." })}`;
   }
   clockMoving = false;
   drawClock();
@@ -324,10 +339,20 @@ async function send(path, body) {
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(30_000),
   });
-  const text = await response.text();
-  if (!response.ok) throw new Error(text.trim() || `O console respondeu ${response.status}.`);
-  return text ? JSON.parse(text) : null;
+  if (!response.ok) throw new Refused(response.status);
+  return response.json();
 }
+
+// A request of the console's that was answered with an error.
+class Refused extends Error {
+  constructor(status) {
+    super(`o console respondeu ${status}.`);
+    this.status = status;
+  }
+}
+
+// What went wrong with a request, in words. Errors of the browser are in its own language.
+const trouble = (error, words = {}) => (error instanceof Refused ? words[error.status] ?? error.message : "o console não respondeu.");
 
 function drawClock() {
   if (!clockState) return;
@@ -363,9 +388,15 @@ const CALLS = {
 };
 const MESSAGES = { sent: "enviada", delivered: "entregue", read: "lida", failed: "falhou" };
 
+// A call starts at a full minute.
+function callTime(value) {
+  const date = new Date(value);
+  return h("time", { datetime: date.toISOString() }, date.toLocaleString("pt-BR", { dateStyle: "short", timeStyle: "short" }));
+}
+
 function drawCalls(bookings) {
-  return bookings.length > 0 && h("ul", { class: "card calls", "aria-label": "Chamadas marcadas" }, bookings.map((b) =>
-    h("li", {}, "Chamada em ", clock(b.startsAt), chip(known(CALLS, b.status)), h("a", { href: "/agenda" }, "mudar na agenda"))));
+  return bookings.length > 0 && h("ul", { class: "card calls", "aria-label": "Chamadas" }, [...bookings].sort((a, b) => timeOf(a.startsAt) - timeOf(b.startsAt)).map((b) =>
+    h("li", {}, "Chamada em ", callTime(b.startsAt), chip(known(CALLS, b.status)), b.status === "booked" && h("a", { href: "/agenda" }, "mudar na agenda"))));
 }
 
 // The messages that the simulated WhatsApp received for this lead: template and texts.
@@ -390,7 +421,7 @@ async function optOut(leadId) {
     const { status } = await send("/stage/whatsapp", { leadId, text: "PARAR" });
     replies.set(leadId, status === 200 ? "O Funil recebeu a resposta." : `O Funil respondeu ${status} ao webhook.`);
   } catch (error) {
-    replies.set(leadId, `Não deu certo: ${error.message || "o console não respondeu."}`);
+    replies.set(leadId, `Não deu certo: ${trouble(error, { 404: "este lead não tem telefone." })}`);
   }
   poll();
 }

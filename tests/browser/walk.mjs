@@ -1,0 +1,651 @@
+// Walks through every page of the dev server in Chromium, in its good and in its bad case, at the
+// width of a phone and of a desktop. It starts the dev server itself, with a new data folder for each
+// width, and ends at the first thing that is not as it should be. See README.md.
+
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+/* ---------- data ---------- */
+
+const SIZES = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 900 } };
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const START_MS = 600_000; // the first start compiles
+const WAIT_MS = 20_000;
+
+const ANA = {
+  name: "Ana Exemplo", email: "ana@example.com", phone: "(11) 98765-4321",
+  businessType: "consultoria", monthlyRevenue: "50000-100000", workHoursDaily: "14", mainStruggle: "tempo",
+};
+const BIA = { ...ANA, name: "Bia Exemplo", email: "bia@example.com", phone: "(11) 98765-4322", workHoursDaily: "6" };
+const CAIO = { ...ANA, name: "Caio Exemplo", email: "caio@example.com", phone: "(11) 98765-4323" };
+const READY = {
+  commitment: "9", urgency: "imediata", investmentRange: "5000-10000", weeklyHours: "6",
+  decisionMaker: "eu", previousAttempts: "curso", mainGoal: "Trabalhar menos horas.",
+};
+const NOT_READY = { commitment: "2", urgency: "sem-pressa", investmentRange: "nenhum", weeklyHours: "0" };
+const NOBODY = "3a6f0c52-7d0e-4f0b-9f57-0c9b6a1d2e99";
+// What a page shows when code wrote a value instead of a text.
+const LEAKED = /false|undefined|null|NaN|\[object/;
+// English that a server's answer could bring to a page in Portuguese.
+const ENGLISH = /\b(the|must|there is|this|please|invalid)\b/i;
+
+/* ---------- pages, one function each ---------- */
+
+async function consoleWithoutLeads(walk) {
+  const { page } = walk;
+  await walk.open("/stage");
+  await walk.expectTitle("Console do Funil");
+  await walk.expectText("h1", /^Console do Funil$/);
+  await walk.expectText("#leads", /Nenhum lead ainda/);
+  await walk.expectText("#journey", /Escolha um lead/);
+  await walk.expectText("#providers", /Nenhum pedido recebido/);
+  await walk.expectText("#link", /Ao vivo/);
+  await walk.look("console-empty");
+  const lastMove = page.getByRole("button", { name: "até a próxima entrega" });
+  walk.that(await lastMove.isDisabled(), "with nothing due, the button to the next delivery is disabled");
+  await walk.open(`/stage?lead=${NOBODY}`, [/404/]);
+  await walk.expectText("#journey", /Ainda não há jornada/);
+  await walk.look("console-unknown-lead", [/404/]);
+}
+
+async function landing(walk) {
+  const { page } = walk;
+  await walk.open("/");
+  await walk.look("landing");
+  await page.getByRole("button", { name: "Ver meu Amanda Score" }).first().click();
+  await walk.expectFocus("#f-name");
+  await walk.look("landing-form");
+
+  // The page's own checks.
+  await page.locator("#submit").click();
+  await walk.expectText("#form-alert", /Confira os 6 campos/);
+  await walk.expectText("#e-name", /Diga seu nome/);
+  await walk.expectFocus("#f-name");
+  await walk.look("landing-empty-form");
+  await fillLead(page, { ...ANA, email: "ana@" });
+  await page.locator("#submit").click();
+  await walk.expectText("#e-email", /e-mail parece incompleto/);
+  await walk.expectFocus("#f-email");
+
+  // The server's checks, in Portuguese.
+  await fillLead(page, { ...ANA, email: "ana@example..com", phone: "123" });
+  await walk.bad([/422/], async () => {
+    await page.locator("#submit").click();
+    await walk.expectText("#form-alert", /Confira/);
+  });
+  await walk.expectText("#e-email", /\S/);
+  await walk.expectText("#e-phone", /\S/);
+  await walk.expectNoText("#dialog", ENGLISH);
+  await walk.expectFocus("#f-email");
+  await walk.look("landing-refused");
+
+  // What the person sees while the server cannot take the form.
+  await fillLead(page, ANA);
+  for (const purpose of ["marketing", "whatsapp", "analytics", "ads"]) await page.check(`[name='consent[${purpose}]']`);
+  const troubles = [
+    ["landing-429", { status: 429, headers: { "Retry-After": "1" }, body: "{}" }, /muitos pedidos[^]*Espere 1 segundo/],
+    ["landing-503", { status: 503, headers: { "Retry-After": "1" }, body: "{}" }, /dificuldade para responder[^]*não duplica/],
+    ["landing-stopped", null, /Não conseguimos falar com o servidor/],
+  ];
+  for (const [name, answer, text] of troubles) {
+    await walk.failing("**/api/lead-submit", answer, async () => {
+      await page.locator("#submit").click();
+      await walk.expectText("#form-alert", text);
+    });
+    await walk.look(name);
+    await page.getByRole("button", { name: "Tentar de novo", exact: true }).waitFor({ timeout: WAIT_MS });
+  }
+  walk.that((await page.inputValue("#f-name")) === ANA.name, "after a failure the form still holds what was typed");
+
+  // Success, with the keyboard.
+  await page.locator("#submit").press("Enter");
+  await walk.expectText("#dialog-title", /Recebemos, obrigado/);
+  await walk.expectText("#score-text", /^Amanda Score: \d+ de 100$/);
+  await walk.expectFocus("#dialog-title");
+  await walk.look("landing-success");
+  const journey = await page.locator("#journey").getAttribute("href");
+  const questionnaire = await page.locator("#questionnaire").getAttribute("href");
+  await page.keyboard.press("Escape");
+  await walk.expectHidden("#dialog");
+  return { journey, questionnaire };
+}
+
+// A robot sees the same success as a person, and leaves no lead.
+async function landingOfARobot(walk) {
+  const { page } = walk;
+  await walk.open("/");
+  await page.getByRole("button", { name: "Ver meu Amanda Score" }).first().click();
+  await fillLead(page, { ...ANA, email: "robo@example.com" });
+  await page.evaluate(() => { document.getElementById("f-website").value = "http://spam.example"; });
+  await page.locator("#submit").click();
+  await walk.expectText("#dialog-title", /Recebemos, obrigado/);
+  await walk.look("landing-honeypot");
+  const robot = await page.locator("#journey").getAttribute("href");
+  await walk.open(robot, [/404/]);
+  await walk.expectText("#journey", /Ainda não há jornada/);
+}
+
+async function questionnaire(walk, address, low) {
+  const { page } = walk;
+  await walk.open(address);
+  await walk.expectCount("#questions .field", 8);
+  walk.that((await page.inputValue("#email")) === ANA.email, "the questionnaire knows the e-mail of the form");
+  await walk.look("questionnaire");
+
+  await answer(page, { ...READY, commitment: "11" });
+  await page.fill("#email", "ana@");
+  await walk.bad([/422/], async () => {
+    await page.getByRole("button", { name: "Enviar respostas" }).click();
+    await walk.expectText("#alert", /Confira os campos marcados/);
+  });
+  await walk.expectText("[id='e-email']", /\S/);
+  await walk.expectFocus("#email");
+  await walk.expectNoText("#questionnaire", ENGLISH);
+  await walk.look("questionnaire-refused");
+  await page.fill("#email", ANA.email);
+  await walk.bad([/422/], async () => {
+    await page.getByRole("button", { name: "Enviar respostas" }).click();
+    await walk.expectText("[id='e-responses.commitment']", /\S/);
+  });
+  await walk.expectFocus("#q-commitment");
+  await page.fill("#q-commitment", READY.commitment);
+  await walk.failing("**/api/questionnaire-submit", null, async () => {
+    await page.getByRole("button", { name: "Enviar respostas" }).click();
+    await walk.expectText("#alert", /Não conseguimos falar com o servidor/);
+  });
+  await walk.failing("**/api/questionnaire-submit", { status: 503, body: "{}" }, async () => {
+    await page.getByRole("button", { name: "Enviar respostas" }).click();
+    await walk.expectText("#alert", /dificuldade para responder/);
+  });
+  await walk.look("questionnaire-503");
+
+  // At or above the threshold there is a button to book.
+  await page.getByRole("button", { name: "Enviar respostas" }).click();
+  await walk.expectText("#result", /^Prontidão: \d+ de 100$/);
+  await walk.expectText("#next", /O próximo passo é uma conversa/);
+  const book = await page.locator("#book").getAttribute("href");
+  walk.that(await page.locator("#book").isVisible(), "above the threshold the button to book is shown");
+  walk.that(/\/agenda\?/.test(book ?? ""), `the button to book leads to the calendar, not to ${book}`);
+  await walk.look("questionnaire-above");
+
+  // Below it there is none.
+  await walk.open(`/questionario?lead_id=${low}`);
+  await walk.expectCount("#questions .field", 8);
+  await page.fill("#email", BIA.email);
+  await answer(page, NOT_READY);
+  await page.getByRole("button", { name: "Enviar respostas" }).click();
+  await walk.expectText("#next", /a conversa pode vir depois/);
+  await walk.expectHidden("#book");
+  await walk.expectNoText("#done", /Agendar a conversa/);
+  await walk.look("questionnaire-below");
+
+  // A lead that does not exist, no lead at all, and no questions.
+  await walk.open(`/questionario?lead_id=${NOBODY}`);
+  await walk.expectCount("#questions .field", 8);
+  await page.fill("#email", ANA.email);
+  await answer(page, NOT_READY);
+  await walk.bad([/404/], async () => {
+    await page.getByRole("button", { name: "Enviar respostas" }).click();
+    await walk.expectText("#alert", /Não encontramos este cadastro/);
+  });
+  await walk.expectFocus("#alert");
+  await walk.expectNoText("#questionnaire", ENGLISH);
+  await walk.look("questionnaire-unknown-lead");
+  await walk.open("/questionario");
+  await walk.expectText("#alert", /preencha o formulário/i);
+  await walk.expectHidden("#questionnaire button");
+  await walk.look("questionnaire-no-lead");
+  await walk.failing("**/stage/questions", { status: 503, body: "" }, async () => {
+    await walk.open(address);
+    await walk.expectText("#alert", /perguntas não vieram/);
+    await walk.look("questionnaire-no-questions", [/503/]);
+  });
+  return book;
+}
+
+async function calendar(walk, book) {
+  const { page } = walk;
+  await walk.open("/agenda");
+  await walk.expectText("#booked", /Nada marcado/);
+  await walk.look("calendar-empty");
+  await walk.open(book);
+  // The questionnaire did not ask for the name, and the link never has one that is stored.
+  walk.that((await page.inputValue("#name")) === "", "the link to the calendar has no stored name");
+  walk.that((await page.inputValue("#email")) === ANA.email, "the calendar knows the e-mail from the link");
+  await walk.expectCount("#slot option", 14);
+  await page.fill("#name", ANA.name);
+  await walk.failing("**/stage/calendar", null, async () => {
+    await page.getByRole("button", { name: "Marcar" }).click();
+    await walk.expectText("#alert", /Não deu certo: o console não respondeu/);
+    await walk.expectText("#status", /^$/);
+  });
+  await walk.look("calendar-stopped");
+  await page.getByRole("button", { name: "Marcar" }).click();
+  await walk.expectText("#status", /o Funil recebeu o webhook/);
+  await walk.expectHidden("#alert");
+  await walk.expectText("#booked", /Ana Exemplo · marcada/);
+  await walk.look("calendar-booked");
+
+  await page.getByRole("button", { name: "Passar para um dia depois" }).click();
+  await walk.expectText("#booked", /marcada[^]*remarcada/);
+  await walk.expectText("#status", /o Funil recebeu o webhook/);
+  await walk.look("calendar-moved");
+
+  // A call that another window has canceled meanwhile.
+  await walk.failing("**/stage/calendar", { status: 404, body: "There is no such booking that stands.\n" }, async () => {
+    await page.getByRole("button", { name: "Cancelar" }).click();
+    await walk.expectText("#alert", /não está mais marcada/);
+  }, "POST");
+  await walk.expectNoText("main", ENGLISH);
+}
+
+async function calendarCanceled(walk) {
+  await walk.open("/agenda");
+  await walk.page.getByRole("button", { name: "Cancelar" }).click();
+  await walk.expectText("#booked", /Ana Exemplo · cancelada/);
+  await walk.expectCount("#booked button", 0);
+  await walk.look("calendar-canceled");
+}
+
+async function preparation(walk) {
+  await walk.open("/preparacao-chamada");
+  await walk.expectText("main", /Prepare a sua conversa/);
+  await walk.look("preparation");
+}
+
+async function consoleWithALead(walk, journey) {
+  const { page } = walk;
+  await walk.open(journey);
+  await walk.expectText("#journey", /Ana Exemplo/);
+  await walk.expectText("#journey", /Amanda Score[^]*nível alto[^]*prontidão/);
+  await walk.expectText(".calls", /Chamada em[^]*marcada/);
+  await walk.expectText(".line", /lead_submitted/);
+  await settled(walk);
+  await walk.look("console-journey");
+  await page.setViewportSize({ ...SIZES[walk.size], height: 1000 });
+  await walk.picture("console-journey-top", false);
+  await page.setViewportSize(SIZES[walk.size]);
+
+  // The clock: the confirmation is there at once, a reminder only when its time has come.
+  await walk.expectText(".chat", /Ana/);
+  await walk.moveClock(async () => /reminder/.test(await walk.text(".chat")), "a reminder goes out");
+  await walk.expectText("#clock", /Relógio adiantado/);
+  await walk.look("console-messages");
+  await walk.failing("**/stage/clock", { status: 503, body: "" }, async () => {
+    await page.getByRole("button", { name: "+1 h" }).click();
+    await walk.expectText("#clock [role=alert]", /O relógio não foi movido/);
+  }, "POST");
+  await walk.expectNoText("#clock", ENGLISH);
+
+  // The person opts out.
+  await walk.failing("**/stage/whatsapp", { status: 404, body: "This lead has no phone.\n" }, async () => {
+    await page.getByRole("button", { name: "Responder PARAR" }).click();
+    await walk.expectText(".chat [role=status]", /Não deu certo: este lead não tem telefone/);
+  });
+  await page.getByRole("button", { name: "Responder PARAR" }).click();
+  await walk.expectText(".chat [role=status]", /O Funil recebeu a resposta/);
+  await walk.expectText(".line", /revogado/);
+  await walk.look("console-opted-out");
+}
+
+async function consoleWithAFailingProvider(walk) {
+  const { page } = walk;
+  await walk.open("/stage");
+  await walk.failing("**/stage/providers/crm", { status: 503, body: "" }, async () => {
+    await behave(page, "crm", "Falha");
+    await walk.expectText(".provider:has(input[name=b-crm]) [role=alert]", /Não deu para mudar/);
+  });
+  await behave(page, "crm", "Falha");
+  await walk.expectText(".provider:has(input[name=b-crm])", /Responde com erro do servidor/);
+  const leadId = await submitLead(page, CAIO);
+  await walk.open(`/stage?lead=${leadId}`);
+  const crm = ".delivery:has(h4:text('crm'))";
+  await walk.expectText(crm, /na fila[^]*próxima tentativa[^]*HTTP 503/);
+  await walk.look("console-provider-fails");
+  await behave(page, "crm", "Normal");
+  await walk.moveClock(async () => /entregue/.test(await page.locator(crm).first().innerText()), "the delivery is tried again");
+  await walk.expectText(crm, /entregue/);
+  await page.locator("[aria-label='Pedidos recebidos por crm'] summary").first().press("Enter");
+  await walk.expectText("[aria-label='Pedidos recebidos por crm'] pre", /external_id/);
+  await walk.look("console-provider-recovers");
+
+  await walk.failing("**/stage/{leads,providers,clock,journey/*}", null, async () => {
+    await walk.expectText("#link", /Sem resposta do console/);
+    await walk.look("console-stopped", [/ERR_FAILED/, /leads|providers|clock|journey/]);
+  });
+  await walk.expectText("#link", /Ao vivo/);
+}
+
+/* ---------- what the pages' functions do more than once ---------- */
+
+async function fillLead(page, lead) {
+  for (const name of ["name", "email", "phone", "workHoursDaily"]) await page.fill(`#lead-form [name=${name}]`, lead[name]);
+  for (const name of ["businessType", "monthlyRevenue", "mainStruggle"]) await page.selectOption(`#lead-form [name=${name}]`, lead[name]);
+}
+
+async function answer(page, responses) {
+  for (const [name, value] of Object.entries(responses)) {
+    const control = page.locator(`#q-${name}`);
+    const isSelect = await control.evaluate((el) => el.tagName === "SELECT");
+    await (isSelect ? control.selectOption(value) : control.fill(value));
+  }
+}
+
+// Submits a lead as the form does, but without the form.
+async function submitLead(page, lead) {
+  const consent = { marketing: true, whatsapp: true, analytics: true, ads: true, policyVersion: "2026-01" };
+  const body = { ...lead, leadId: crypto.randomUUID(), workHoursDaily: Number(lead.workHoursDaily), consent, website: "" };
+  const response = await page.request.post("/api/lead-submit", { data: body });
+  if (!response.ok()) throw new Error(`a lead should be accepted, but the answer was ${response.status()} ${await response.text()}`);
+  return (await response.json()).leadId;
+}
+
+const behave = (page, provider, label) =>
+  page.locator(`.provider:has(input[name=b-${provider}]) label`, { hasText: new RegExp(`^${label}$`) }).click();
+
+// Waits until nothing is being sent.
+const settled = (walk) => walk.expectNoText(".line", /enviando|a qualquer momento/);
+
+/* ---------- looking at a page ---------- */
+
+class Walk {
+  allowed = [];
+  troubles = [];
+
+  constructor(page, base, size, folder) {
+    Object.assign(this, { page, base, size, folder });
+    page.on("console", (message) => message.type() === "error" && this.trouble(`${message.text()} ${message.location().url}`));
+    page.on("pageerror", (error) => this.trouble(`an exception: ${error.message}`));
+    // A page that is left cancels what it was asking for, which is no failure.
+    page.on("requestfailed", (request) => request.failure()?.errorText !== "net::ERR_ABORTED" && this.trouble(`${request.failure()?.errorText} ${request.url()}`));
+    page.on("response", (response) => response.status() >= 400 && this.trouble(`${response.status()} ${response.url()}`));
+  }
+
+  trouble(text) {
+    if (!this.allowed.some((allowed) => allowed.test(text))) this.troubles.push(text);
+  }
+
+  fail(sentence) {
+    throw new Error(`${this.size}, ${new URL(this.page.url()).pathname}: expected that ${sentence}`);
+  }
+
+  that(holds, sentence) {
+    if (!holds) this.fail(sentence);
+  }
+
+  async open(path, allowed = []) {
+    this.allowed = allowed;
+    await this.page.goto(new URL(path, this.base).href);
+  }
+
+  // Troubles that match are expected while `act` runs.
+  async bad(allowed, act) {
+    const before = this.allowed;
+    this.allowed = [...before, ...allowed];
+    await act();
+    await this.page.waitForTimeout(200);
+    this.allowed = before;
+  }
+
+  // While `act` runs, requests to `path` get `answer`, or none at all.
+  async failing(path, answer, act, method) {
+    const handler = (route) => {
+      if (method && route.request().method() !== method) return route.continue();
+      return answer ? route.fulfill(answer) : route.abort("failed");
+    };
+    await this.page.route(path, handler);
+    await this.bad([answer ? new RegExp(`\\b${answer.status}\\b`) : /ERR_FAILED/], act);
+    await this.page.unroute(path, handler);
+  }
+
+  // Moves the console's clock from one delivery to the next, until `holds`.
+  async moveClock(holds, sentence) {
+    for (let moves = 0; moves < 12; moves += 1) {
+      if (await holds()) return;
+      await this.page.getByRole("button", { name: "até a próxima entrega" }).click();
+      await this.page.waitForTimeout(2500); // until the console has read the journey again
+    }
+    this.that(await holds(), `${sentence} while the clock is moved`);
+  }
+
+  async until(holds, sentence) {
+    const end = Date.now() + WAIT_MS;
+    for (;;) {
+      const [done, seen] = await holds();
+      if (done) return;
+      if (Date.now() > end) this.fail(`${sentence}; seen: ${JSON.stringify(seen)}`);
+      await this.page.waitForTimeout(100);
+    }
+  }
+
+  // Only what is laid out counts, which includes what is for screen readers. The second way is for
+  // selectors that only Playwright knows.
+  text(selector) {
+    return this.page.evaluate((css) => {
+      const found = [...document.querySelectorAll(css)];
+      return found.filter((el) => el.getClientRects().length > 0).map((el) => el.innerText).join("\n");
+    }, selector).catch(() => this.page.locator(selector).allInnerTexts().then((texts) => texts.join("\n")));
+  }
+
+  async expectText(selector, wanted) {
+    await this.until(async () => {
+      const text = await this.text(selector);
+      return [wanted.test(text), text];
+    }, `${selector} says ${wanted}`);
+  }
+
+  async expectNoText(selector, unwanted) {
+    await this.until(async () => {
+      const text = await this.text(selector);
+      return [!unwanted.test(text), unwanted.exec(text)?.[0]];
+    }, `${selector} does not say ${unwanted}`);
+  }
+
+  async expectTitle(title) {
+    this.that((await this.page.title()) === title, `the title is ${title}, not ${await this.page.title()}`);
+  }
+
+  async expectHidden(selector) {
+    await this.until(async () => {
+      const visible = await this.page.locator(selector).evaluateAll((all) => all.some((el) => el.getClientRects().length > 0));
+      return [!visible, "it is shown"];
+    }, `${selector} is not shown`);
+  }
+
+  async expectCount(selector, count) {
+    await this.until(async () => {
+      const seen = await this.page.locator(selector).count();
+      return [seen === count, seen];
+    }, `there are ${count} ${selector}`);
+  }
+
+  async expectFocus(selector) {
+    await this.until(() => this.page.evaluate((css) => {
+      const focused = document.activeElement;
+      return [focused.matches(css), focused.id || focused.tagName];
+    }, selector), `${selector} has the focus`);
+  }
+
+  async picture(name, fullPage) {
+    await this.page.screenshot({ path: join(this.folder, `${this.size}-${name}.png`), fullPage });
+  }
+
+  // What must hold for every page, and its screenshot.
+  async look(name, allowed = this.allowed) {
+    this.allowed = allowed;
+    await this.page.waitForTimeout(300);
+    await this.picture(name, !(await this.page.locator("dialog[open]").count()));
+    const seen = await this.page.evaluate(inspect);
+    const unexpected = this.troubles.filter((text) => !allowed.some((one) => one.test(text)));
+    this.that(unexpected.length === 0, `${name} causes no error, but there was: ${unexpected.join("; ")}`);
+    this.troubles = [];
+    this.that(seen.width <= seen.room, `${name} does not scroll sideways: ${seen.width} px in ${seen.room} px`);
+    const leaked = seen.text.split("\n").find((line) => LEAKED.test(line));
+    this.that(leaked === undefined, `${name} shows no value of the code, but it says ${JSON.stringify(leaked)}`);
+    for (const [problem, elements] of Object.entries(seen.problems)) {
+      this.that(elements.length === 0, `${name} has no ${problem}: ${elements.join("; ")}`);
+    }
+  }
+}
+
+// Runs in the page.
+function inspect() {
+  const visible = (el) => el.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !el.closest(".vh, .trap, .skip");
+  const say = (el) => `<${el.tagName.toLowerCase()}${el.id && ` id=${el.id}`}> ${(el.innerText || el.name || "").trim().slice(0, 50)}`;
+  const all = (css) => [...document.querySelectorAll(css)];
+  const open = document.querySelector("dialog[open]");
+  const reachable = (el) => !open || open.contains(el);
+
+  // Colours are read through a canvas, because there are many ways to write them.
+  const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+  const background = (el) => {
+    if (!el) return rgba(getComputedStyle(document.documentElement).colorScheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches ? "#000" : "#fff");
+    const own = rgba(getComputedStyle(el).backgroundColor);
+    return own[3] === 1 ? own : over(own, background(el.parentElement));
+  };
+  const light = (colour) => {
+    const [r, g, b] = colour.map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (el) => {
+    const under = background(el);
+    const colour = rgba(getComputedStyle(el).color);
+    colour[3] *= Number(getComputedStyle(el).opacity);
+    const [a, b] = [light(over(colour, under)), light(under)];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  };
+  const needed = (el) => {
+    const { fontSize, fontWeight } = getComputedStyle(el);
+    const large = parseFloat(fontSize) >= 24 || (parseFloat(fontSize) >= 18.66 && Number(fontWeight) >= 700);
+    return large ? 3 : 4.5;
+  };
+  const ownText = (el) => [...el.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
+  // The header of the landing page lies over the dark background of the section below it.
+  const inFlow = (el) => !el.closest("header.top.wrap");
+  const pale = all("body *").filter((el) => ownText(el) && visible(el) && inFlow(el) && !el.disabled && el.tagName !== "OPTION" && contrast(el) < needed(el));
+
+  const fields = all("input:not([type=hidden]), select, textarea").filter((el) => visible(el) || el.type === "radio");
+  const controls = [...all("button:not(:disabled), a, summary, [role=button]"), ...fields].filter((el) => visible(el) && reachable(el));
+  const focused = document.activeElement;
+  const stuck = controls.filter((el) => {
+    el.focus({ preventScroll: true });
+    return el.tabIndex < 0 || document.activeElement !== el;
+  });
+  focused?.focus({ preventScroll: true });
+
+  const bodies = all("pre");
+  const text = document.body.innerText;
+  return {
+    width: document.scrollingElement.scrollWidth,
+    room: window.innerWidth,
+    // What a provider received is shown as it came, and may well say null.
+    text: bodies.reduce((rest, pre) => rest.replace(pre.innerText, ""), text),
+    problems: {
+      "field without a label": fields.filter((el) => !el.labels?.length && !el.ariaLabel).map(say),
+      "link that leads nowhere": all("a:not([href])").filter(visible).map(say),
+      "control that the keyboard does not reach": stuck.map(say),
+      "text that is too pale": pale.map((el) => `${say(el)} (${contrast(el).toFixed(2)})`),
+    },
+  };
+}
+
+/* ---------- the dev server and the browser ---------- */
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject).listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+async function startServer(data) {
+  const base = `http://127.0.0.1:${await freePort()}`;
+  // Variables of the shell may switch destinations off or move the threshold.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(PATH|HOME|CARGO.*|RUST.*|http_proxy|https_proxy)$/i.test(name)));
+  env.LOG_LEVEL = "error";
+  const server = spawn("cargo", ["run", "--quiet", "--", "dev", "--port", new URL(base).port, "--data", data], {
+    cwd: ROOT, env, detached: true, stdio: ["ignore", "ignore", "inherit"],
+  });
+  let ended = false;
+  const end = new Promise((resolve) => server.once("exit", () => resolve((ended = true))));
+  // The group is cargo and the dev server, which closes its table when it is interrupted.
+  const stop = async () => {
+    if (!ended) process.kill(-server.pid, "SIGINT");
+    await end;
+  };
+  for (const late = Date.now() + START_MS; ; ) {
+    if (ended) throw new Error("expected that the dev server starts, but it ended");
+    if (await fetch(`${base}/stage/clock`).then((response) => response.ok, () => false)) return { base, stop };
+    if (Date.now() > late) {
+      await stop();
+      throw new Error("expected that the dev server starts, but it does not answer");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+async function walkThrough(size, shots) {
+  const data = mkdtempSync(join(tmpdir(), "funil-walk-"));
+  const server = await startServer(join(data, "funil"));
+  let browser;
+  try {
+    browser = await chromium.launchPersistentContext(join(data, "profile"), {
+      executablePath: CHROMIUM, headless: true, args: FLAGS, viewport: SIZES[size], baseURL: server.base,
+      locale: "pt-BR", timezoneId: "America/Sao_Paulo", reducedMotion: "reduce",
+    });
+    const page = await browser.newPage();
+    page.setDefaultTimeout(WAIT_MS);
+    const walk = new Walk(page, server.base, size, shots);
+    try {
+      await consoleWithoutLeads(walk);
+      await landingOfARobot(walk);
+      const ana = await landing(walk);
+      const book = await questionnaire(walk, ana.questionnaire, await submitLead(page, BIA));
+      await calendar(walk, book);
+      await consoleWithALead(walk, ana.journey);
+      await consoleWithAFailingProvider(walk);
+      await calendarCanceled(walk);
+      await preparation(walk);
+    } catch (error) {
+      await page.screenshot({ path: join(shots, `${size}-failed.png`), fullPage: true }).catch(() => {});
+      throw error;
+    }
+  } finally {
+    await browser?.close();
+    await server.stop();
+    rmSync(data, { recursive: true, force: true });
+  }
+}
+
+const shots = process.env.SCREENSHOTS ?? mkdtempSync(join(tmpdir(), "funil-screenshots-"));
+mkdirSync(shots, { recursive: true });
+console.log(`Screenshots: ${shots}`);
+try {
+  for (const size of process.argv[2] ? [process.argv[2]] : Object.keys(SIZES)) {
+    await walkThrough(size, shots);
+    console.log(`${size}: every page is as it should be`);
+  }
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}
