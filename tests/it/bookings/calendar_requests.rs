@@ -50,9 +50,11 @@ async fn a_webhook_without_a_recent_signature_by_a_known_key_is_refused_and_not_
     for seconds in [-180, 180] {
         assert_eq!(send_signed(&world, &at(seconds), body).await.status, 200);
     }
-    let rotated =
-        world.deployment(&[("CALENDLY_SIGNING_KEY", &format!("the new key of the tests, {CALENDLY_KEY}"))]);
-    for key in ["the new key", CALENDLY_KEY] {
+    let rotated = world.deployment(&[(
+        "CALENDLY_SIGNING_KEY",
+        &format!("the new key of the tests, {CALENDLY_KEY}"),
+    )]);
+    for key in ["the new key of the tests", CALENDLY_KEY] {
         let signature = calendly::sign(body, &Secret::new(key), world.now());
         assert_eq!(send_signed(&rotated, &signature, body).await.status, 200, "{key}");
     }

@@ -1,5 +1,7 @@
 //! What is put aside for a person: how they learn of it, and how they list, show, release and drop it.
 
+use std::fmt::Write as _;
+
 use funil_core::form::Honeypot;
 use funil_core::id::{LeadId, QuarantineId, QuarantineName};
 use serde_json::{Value, json};
@@ -316,7 +318,7 @@ async fn a_large_request_is_kept_whole_in_parts() {
     let mut state = 12_345_u64;
     while noise.len() < 250 * 1024 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        noise.push_str(&format!("{state:x}"));
+        write!(noise, "{state:x}").unwrap();
     }
     let body = json!({"event": "invitee.created", "noise": noise});
     assert_eq!(world.calendly(&body).await.status, 200);
