@@ -32,7 +32,7 @@ impl Handler {
         let Some((limit, most)) = limit else { return Ok(None) };
         let is_kept_for = limit.kept_for.contains(&context.slot.name);
         let most = if is_kept_for { most } else { most - limit.kept };
-        if self.store.count_message(name, &number, most, now).await? {
+        if self.store.count_message(&number, context.delivery, most, now).await? {
             return Ok(None);
         }
         let (kind, example) = (AlertKind::DailyLimit, context.delivery.name().to_string());

@@ -310,3 +310,18 @@ async fn a_leased_message_is_not_withdrawn() {
     world.advance(SignedDuration::from_mins(5)).await;
     end(world).await;
 }
+
+#[tokio::test]
+async fn a_message_that_is_tried_again_counts_once_for_its_number() {
+    let error = json!({"error": {"code": 130_429, "message": "Rate limit hit"}});
+    let busy = Behaviour::StatusWith { status: 400, headers: Vec::new(), body: error.to_string() };
+    // Four of the five are kept for reminders.
+    let world = with_lead(whatsapp().with("WHATSAPP_DAILY_PER_NUMBER", "5")).await;
+    world.providers.script("whatsapp", [busy.clone(), busy.clone(), busy.clone(), busy]);
+    call_in(&world, lead(), 20).await;
+    world.advance(SignedDuration::from_hours(1)).await;
+    assert_eq!(world.requests("whatsapp").len(), 5, "the welcome is tried until it is taken");
+    assert_eq!(slot(&world, lead(), "welcome").await.state.kind(), StateKind::Delivered);
+    world.advance(SignedDuration::from_hours(24)).await;
+    end(world).await;
+}

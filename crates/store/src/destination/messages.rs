@@ -1,5 +1,7 @@
-//! How many messages one number got in a day, from whatever lead.
+//! How much happened in a day: which messages one number got, from whatever lead, and how many
+//! requests a form put aside.
 
+use funil_core::delivery::Delivery;
 use funil_core::hash::Digest;
 use jiff::Timestamp;
 
@@ -12,16 +14,27 @@ use crate::table::{item, key};
 const KEPT_S: i64 = 2 * 86_400;
 
 impl Store {
-    /// Counts a message to a number, unless it has had `most` in this day (UTC). Returns whether it was
-    /// counted.
+    /// Counts a message to a number, unless it has had `most` others in this day (UTC). Returns whether
+    /// it may be sent. One that is tried again counts once.
     pub async fn count_message(
         &self,
-        destination: &str,
         number: &Digest,
+        delivery: &Delivery,
         most: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.count_in_day("messages", key::messages(destination, number), most, now).await
+        let id = delivery.id.to_string();
+        let count = Expression::of_type("messages")
+            .set("expires_at", item::n(now.as_second() + KEPT_S))
+            .insert("deliveries", &id)
+            .condition(
+                "attribute_not_exists(#deliveries) OR contains(#deliveries, :id) \
+                 OR size(#deliveries) < :most",
+            )
+            .value(":id", item::s(id.as_str()))
+            .value(":most", item::n(most));
+        let pk = key::messages(&delivery.destination, number);
+        self.update(item::keys(pk, key::day(&day(now))), count).await
     }
 
     /// Counts one more in this day (UTC) under a partition, unless there were `most`. Returns whether it
@@ -38,7 +51,10 @@ impl Store {
             .add("count", 1)
             .condition("attribute_not_exists(#count) OR #count < :most")
             .value(":most", item::n(most));
-        let day = now.strftime("%Y-%m-%d").to_string();
-        self.update(item::keys(pk, key::day(&day)), count).await
+        self.update(item::keys(pk, key::day(&day(now))), count).await
     }
+}
+
+fn day(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d").to_string()
 }

@@ -73,6 +73,14 @@ impl Expression {
         self.value(&placeholder, item::n(number))
     }
 
+    /// Adds a text to a set, which is made where it is absent.
+    pub(crate) fn insert(mut self, attribute: &str, text: &str) -> Self {
+        let name = self.name_of(attribute);
+        let placeholder = format!(":{attribute}");
+        self.add.push(format!("{name} {placeholder}"));
+        self.value(&placeholder, AttributeValue::Ss(vec![text.to_owned()]))
+    }
+
     /// Removes an attribute.
     pub(crate) fn remove(mut self, attribute: &str) -> Self {
         let name = self.name_of(attribute);
