@@ -203,11 +203,59 @@ impl BookingStatus {
         }
     }
 
+    /// The status that follows from the one that a booking or its withdrawal gave, at `since`, and
+    /// from the newest word about whether the person came. A withdrawal is overruled only by a missed
+    /// call that was reported later; the end of such a report brings back no withdrawn booking.
+    ///
+    /// Bookings that were kept before words about coming were kept by themselves have no `since`, and
+    /// may have [`NoShow`](Self::NoShow) as the status that was given.
+    #[must_use]
+    pub fn with_attendance(
+        self,
+        since: Option<Timestamp>,
+        word: Option<(Attendance, Timestamp)>,
+    ) -> Self {
+        let Some((attendance, at)) = word else { return self };
+        match (self, attendance) {
+            (Self::Booked | Self::NoShow, Attendance::Missed) => Self::NoShow,
+            (Self::Booked | Self::NoShow, Attendance::MissedTakenBack) => Self::Booked,
+            (Self::Canceled | Self::Rescheduled, Attendance::Missed)
+                if since.is_some_and(|since| since < at) =>
+            {
+                Self::NoShow
+            }
+            (
+                Self::Canceled | Self::Rescheduled,
+                Attendance::Missed | Attendance::MissedTakenBack,
+            ) => self,
+        }
+    }
+
     /// Whether the booking is in force, so that messages about the call are sent.
     pub const fn stands(self) -> bool {
         match self {
             Self::Booked => true,
             Self::Canceled | Self::Rescheduled | Self::NoShow => false,
+        }
+    }
+}
+
+/// Whether a person missed a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attendance {
+    /// They did not come.
+    Missed,
+    /// They were reported as missing, and the report was taken back.
+    MissedTakenBack,
+}
+
+impl Attendance {
+    /// The name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::MissedTakenBack => "missed_taken_back",
         }
     }
 }
@@ -255,8 +303,21 @@ pub enum StatusChange {
     /// The booking becomes [`BookingStatus::Booked`] if it has no status yet: a withdrawal that
     /// arrived first stays in force.
     BookedIfNew,
-    /// The booking gets this status, whatever it was before.
-    Set(BookingStatus),
+    /// The booking is withdrawn and gets this status, whatever it was before.
+    Withdrawn(BookingStatus),
+    /// The newest word about whether the person came. An older one changes nothing.
+    Attended(Attendance),
+}
+
+impl StatusChange {
+    /// The status with which the booking ends by this change, if it does.
+    pub const fn end(self) -> Option<BookingStatus> {
+        match self {
+            Self::Withdrawn(status) => Some(status),
+            Self::Attended(Attendance::Missed) => Some(BookingStatus::NoShow),
+            Self::BookedIfNew | Self::Attended(Attendance::MissedTakenBack) => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +351,31 @@ mod tests {
         assert_eq!(current(&bookings).unwrap().id.as_str(), "second");
         assert_eq!(current(&bookings[..1]).unwrap().id.as_str(), "first");
         assert_eq!(current(&[]), None);
+    }
+
+    #[test]
+    fn words_about_coming_count_by_their_time_and_bring_no_withdrawn_booking_back() {
+        use Attendance::{Missed, MissedTakenBack};
+        use BookingStatus::{Booked, Canceled, NoShow, Rescheduled};
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        for (given, since, word, expected) in [
+            (Booked, None, None, Booked),
+            (Booked, None, Some((Missed, 5)), NoShow),
+            (Booked, None, Some((MissedTakenBack, 5)), Booked),
+            (Canceled, Some(6), Some((Missed, 5)), Canceled),
+            (Canceled, Some(5), Some((Missed, 5)), Canceled),
+            (Canceled, Some(4), Some((Missed, 5)), NoShow),
+            (Canceled, Some(4), Some((MissedTakenBack, 5)), Canceled),
+            (Rescheduled, Some(6), Some((Missed, 5)), Rescheduled),
+            // Bookings that were kept before their time was.
+            (Canceled, None, Some((Missed, 5)), Canceled),
+            (NoShow, None, None, NoShow),
+            (NoShow, None, Some((MissedTakenBack, 5)), Booked),
+        ] {
+            let status =
+                given.with_attendance(since.map(at), word.map(|(word, second)| (word, at(second))));
+            assert_eq!(status, expected, "{given:?} at {since:?}, {word:?}");
+        }
     }
 
     #[test]

@@ -171,6 +171,19 @@ mod tests {
         }
     }
 
+    /// A cancellation that named no more than its booking is stored without a call.
+    #[test]
+    fn a_cancellation_is_read_with_and_without_its_call() {
+        let stored = |data: Value| serde_json::json!({"event": "call_canceled", "data": data});
+        let read = |data: Value| serde_json::from_value::<EventData>(stored(data));
+        let bare = serde_json::json!({"booking": "INV1", "withdrawal": "canceled", "invitee": {}});
+        let event = read(bare.clone()).unwrap();
+        let EventData::Call(CallEvent::Canceled(canceled)) = &event else { panic!() };
+        assert_eq!((canceled.of.booking().as_str(), canceled.of.call()), ("INV1", None));
+        assert_eq!(serde_json::to_value(&event).unwrap(), stored(bare));
+        assert!(read(serde_json::json!({"withdrawal": "canceled"})).is_err());
+    }
+
     /// An item has its attributes in any order, and others beside the event's.
     #[test]
     fn an_event_is_read_from_between_other_attributes_in_any_order() {

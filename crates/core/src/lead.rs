@@ -211,15 +211,15 @@ pub struct LeadChanges {
 
 impl LeadChanges {
     /// The changes by a booking or its withdrawal: the invitee's contact data where the lead has none,
-    /// and the time of booking.
-    pub fn of_booking(invitee: &Invitee, booked_at: Timestamp) -> Self {
+    /// and the time of booking, if it is said.
+    pub fn of_booking(invitee: &Invitee, booked_at: Option<Timestamp>) -> Self {
         Self {
             if_absent: LeadLatest {
                 name: invitee.name.clone(),
                 phone: invitee.phone.clone(),
                 ..LeadLatest::default()
             },
-            facts: LeadFacts { booked_at: Some(booked_at), ..LeadFacts::default() },
+            facts: LeadFacts { booked_at, ..LeadFacts::default() },
             ..Self::default()
         }
     }

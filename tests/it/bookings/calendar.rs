@@ -336,6 +336,157 @@ async fn a_missed_call_is_noted_and_can_be_taken_back() {
     world.finish().await;
 }
 
+/// A webhook about a booking that says no more than whose it is.
+pub(super) fn bare(invitee: &str, event: &str) -> Value {
+    let whole = created(invitee);
+    json!({
+        "event": event, "created_at": "2031-05-05T12:10:00.000000Z",
+        "payload": {"uri": whole["payload"]["uri"]},
+    })
+}
+
+#[tokio::test]
+async fn a_cancellation_that_names_no_more_than_its_booking_withdraws_it() {
+    let world = with_destinations().await;
+    let mut form = lead_body();
+    form["consent"] = json!({"marketing": true, "analytics": true, "ads": true});
+    world.submit(&form).await;
+    take(&world, &created("INV1")).await;
+    plan_message(&world, lead(), "INV1", "reminder_24h").await;
+    let booked_at = world.journey(lead()).await.bookings[0].booked_at;
+    take(&world, &bare("INV1", "invitee.canceled")).await;
+    take(&world, &bare("INV1", "invitee.canceled")).await;
+    assert_eq!(messages(&world, lead()).await, ["reminder_24h skipped booking_canceled"]);
+    let journey = world.journey(lead()).await;
+    let [booking] = &*journey.bookings else { panic!() };
+    assert_eq!(booking.status, BookingStatus::Canceled);
+    assert_eq!(booking.booked_at, booked_at, "what is known stays");
+    assert!(booking.call.is_some(), "the call is still known");
+    let ends = events(&world, lead()).await.into_iter().filter(|name| *name == "call_canceled");
+    assert_eq!(ends.count(), 1);
+    world.drain().await;
+    let fields = world.providers.crm_contact(LEAD).unwrap()["custom_fields"].clone();
+    assert_eq!(fields["call_status"], "canceled");
+    assert_eq!(world.providers.ga4_events().last().unwrap().name, "call_canceled");
+    let tracked = world.providers.segment_messages();
+    assert_eq!(tracked.last().unwrap()["event"], "Call Canceled");
+    assert_eq!(tracked.last().unwrap()["properties"]["bookingId"], "INV1");
+    // Of a booking that nobody knows it is kept for a person.
+    take(&world, &bare("INV9", "invitee.canceled")).await;
+    let aside = world.items("QUARANTINE#calendly").await;
+    assert_eq!(aside[0]["reason"]["S"], "of_nobody_known");
+    run_out(world).await;
+}
+
+#[tokio::test]
+async fn a_booking_without_an_email_belongs_to_the_lead_whose_random_id_it_carries() {
+    let world = quiet().await;
+    world.submit(&lead_body()).await;
+    let mut body = created("INV1");
+    body["payload"]["email"] = Value::Null;
+    body["payload"]["tracking"]["utm_content"] = json!(LEAD);
+    take(&world, &body).await;
+    let journey = world.journey(lead()).await;
+    assert_eq!(events(&world, lead()).await, ["lead_submitted", "call_booked"]);
+    assert_eq!(journey.lead.stage().name(), "call_scheduled");
+    assert_eq!(journey.bookings[0].status, BookingStatus::Booked);
+    // Anybody can learn an id that is derived from an e-mail, so it says nothing without it.
+    let mut form = lead_body();
+    form["leadId"] = Value::Null;
+    form["email"] = json!("bia@example.com");
+    let derived = world.submit(&form).await.lead();
+    let mut body = created("INV2");
+    body["payload"]["email"] = json!("not an address");
+    body["payload"]["tracking"]["utm_content"] = json!(derived);
+    take(&world, &body).await;
+    assert_eq!(events(&world, derived).await, ["lead_submitted"]);
+    assert_eq!(world.items("QUARANTINE#calendly").await.len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn words_about_coming_count_by_their_own_time_in_any_order() {
+    use BookingStatus::{Booked, Canceled, NoShow, Rescheduled};
+
+    let at = |body: &mut Value, time: &str| body["created_at"] = json!(time);
+    let mut missed = no_show("INV1", "created");
+    at(&mut missed, "2031-05-08T18:00:00.000000Z");
+    let mut taken_back = no_show("INV1", "deleted");
+    at(&mut taken_back, "2031-05-08T18:05:00.000000Z");
+    let mut later_end = canceled("INV1");
+    at(&mut later_end, "2031-05-08T19:00:00.000000Z");
+    let mut earlier_end = later_end.clone();
+    at(&mut earlier_end, "2031-05-08T17:00:00.000000Z");
+    let mut later_move = later_end.clone();
+    later_move["payload"]["rescheduled"] = json!(true);
+    for (updates, expected) in [
+        (vec![&missed, &taken_back], Booked),
+        (vec![&missed, &later_end], Canceled),
+        (vec![&missed, &later_move], Rescheduled),
+        (vec![&missed, &earlier_end], NoShow),
+        (vec![&missed, &taken_back, &earlier_end], Canceled),
+        (vec![&missed, &taken_back, &later_end], Canceled),
+    ] {
+        for turned in [false, true] {
+            let world = quiet().await;
+            world.submit(&lead_body()).await;
+            take(&world, &created("INV1")).await;
+            plan_message(&world, lead(), "OTHER", "reminder_2h").await;
+            let mut updates = updates.clone();
+            if turned {
+                updates.reverse();
+            }
+            for update in updates.iter().chain(&updates) {
+                take(&world, update).await;
+            }
+            let is = status(&world, lead(), "INV1").await;
+            assert_eq!(is, Some(expected), "{turned} {updates:?}");
+            // Each is in the journey, once.
+            assert_eq!(events(&world, lead()).await.len(), 3 + updates.len());
+            run_out(world).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_no_show_that_was_taken_back_before_it_came_withdraws_nothing() {
+    let world = quiet().await;
+    world.submit(&lead_body()).await;
+    take(&world, &created("INV1")).await;
+    plan_message(&world, lead(), "INV1", "reminder_2h").await;
+    let mut taken_back = no_show("INV1", "deleted");
+    taken_back["created_at"] = json!("2031-05-08T18:05:00.000000Z");
+    take(&world, &taken_back).await;
+    take(&world, &no_show("INV1", "created")).await;
+    assert_eq!(messages(&world, lead()).await, ["reminder_2h pending -"]);
+    assert_eq!(status(&world, lead(), "INV1").await, Some(BookingStatus::Booked));
+    run_out(world).await;
+}
+
+/// Bookings that were kept before words about coming had a time of their own.
+#[tokio::test]
+async fn a_booking_that_was_kept_as_missed_can_still_be_taken_back_or_canceled() {
+    for (update, expected) in [
+        (no_show("INV1", "deleted"), BookingStatus::Booked),
+        (canceled("INV1"), BookingStatus::Canceled),
+    ] {
+        let world = quiet().await;
+        world.submit(&lead_body()).await;
+        take(&world, &created("INV1")).await;
+        let key = json!({"pk": {"S": format!("LEAD#{LEAD}")}, "sk": {"S": "BOOKING#INV1"}});
+        let old = json!({
+            "Key": key, "UpdateExpression": "SET #status = :status",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":status": {"S": "no_show"}},
+        });
+        world.ask_table("UpdateItem", old).await;
+        assert_eq!(status(&world, lead(), "INV1").await, Some(BookingStatus::NoShow));
+        take(&world, &update).await;
+        assert_eq!(status(&world, lead(), "INV1").await, Some(expected));
+        world.finish().await;
+    }
+}
+
 /// A world with every destination but those whose messages follow a booking: `whatsapp.rs` and
 /// `funnel.rs` test them.
 async fn with_destinations() -> World {

@@ -12,9 +12,9 @@ use crate::contact::{Email, Phone};
 use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
-    Attendance, BookedElsewhere, CallBooked, CallCanceled, CallEvent, CallMissed, DeliveryReplayed,
-    DeliverySettled, Event, EventData, FormEvent, Invitee, LeadSubmitted, Operator,
-    QuestionnaireCompleted, SequenceRequested, SequenceWithdrawn, SyncRequested, Verdict,
+    Attendance, BookedElsewhere, CallBooked, CallCanceled, CallEvent, CallMissed, Canceled,
+    DeliveryReplayed, DeliverySettled, Event, EventData, FormEvent, Invitee, LeadSubmitted,
+    Operator, QuestionnaireCompleted, SequenceRequested, SequenceWithdrawn, SyncRequested, Verdict,
     Withdrawal,
 };
 use crate::form::lead::LeadForm;
@@ -120,7 +120,7 @@ pub(crate) fn booked() -> Event {
         reschedule_url: None,
     };
     let invitee = Invitee {
-        email: Email::parse("ana@example.com").unwrap(),
+        email: Email::parse("ana@example.com").ok(),
         name: Some(Text::from("Ana do Convite")),
         phone: None,
     };
@@ -139,9 +139,9 @@ pub(super) fn canceled() -> Event {
     let EventData::Call(CallEvent::Booked(booked)) = booked().data else { unreachable!() };
     let CallBooked { call, invitee, booked_at, .. } = *booked;
     let data = CallCanceled {
-        call,
+        of: Canceled::Call(call),
         invitee,
-        booked_at,
+        booked_at: Some(booked_at),
         withdrawal: Withdrawal::Canceled,
         by: Some("invitee".to_owned()),
         reason: Some(Text::from("Viagem")),
@@ -173,9 +173,12 @@ pub(super) fn bookings(events: &[&Event]) -> Vec<Booking> {
         let booking = &mut left[index];
         booking.call = change.call.or(booking.call.take());
         booking.booked_at = change.booked_at.or(booking.booked_at);
-        if let StatusChange::Set(status) = change.status {
-            booking.status = status;
-        }
+        booking.status = match change.status {
+            StatusChange::BookedIfNew => booking.status,
+            StatusChange::Withdrawn(_) | StatusChange::Attended(_) => {
+                change.status.end().unwrap_or(BookingStatus::Booked)
+            }
+        };
     }
     left
 }

@@ -15,7 +15,7 @@ use crate::booking::Call;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{CallBooked, CallCanceled, CallEvent, EventData, FormEvent};
+use crate::event::{CallBooked, CallCanceled, CallEvent, Canceled, EventData, FormEvent};
 use crate::pii::Text;
 use crate::score::readiness;
 use crate::settings::{Secret, Settings};
@@ -123,7 +123,10 @@ fn call_scheduled(booked: &CallBooked) -> Taken {
 
 /// The reason that the person gave stays out of analytics.
 fn call_canceled(canceled: &CallCanceled) -> Taken {
-    let mut properties = call(&canceled.call);
+    let mut properties = match &canceled.of {
+        Canceled::Call(described) => call(described),
+        Canceled::Booking(booking) => present([("bookingId", Some(booking.as_str().into()))]),
+    };
     if let Some(by) = &canceled.by {
         properties.insert("canceledBy".to_owned(), by.as_str().into());
     }

@@ -8,6 +8,8 @@ use crate::booking::{BookingChange, BookingId, BookingStatus, Call, Recipient, S
 use crate::contact::{Email, Phone};
 use crate::pii::{self, Text};
 
+pub use crate::booking::Attendance;
+
 event_group! {
     /// The calendar reported something about a call.
     CallEvent in EventData::Call {
@@ -50,7 +52,7 @@ impl CallEvent {
                     call: None,
                     booked_at: None,
                     recipient: None,
-                    status: StatusChange::Set(BookingStatus::Rescheduled),
+                    status: StatusChange::Withdrawn(BookingStatus::Rescheduled),
                 });
                 let new = BookingChange {
                     id: booked.call.booking.clone(),
@@ -62,11 +64,11 @@ impl CallEvent {
                 replaced.chain([new]).collect()
             }
             Self::Canceled(canceled) => vec![BookingChange {
-                id: canceled.call.booking.clone(),
-                call: Some(canceled.call.clone()),
-                booked_at: Some(canceled.booked_at),
+                id: canceled.of.booking().clone(),
+                call: canceled.of.call().cloned(),
+                booked_at: canceled.booked_at,
                 recipient: None,
-                status: StatusChange::Set(match canceled.withdrawal {
+                status: StatusChange::Withdrawn(match canceled.withdrawal {
                     Withdrawal::Canceled => BookingStatus::Canceled,
                     Withdrawal::Rescheduled => BookingStatus::Rescheduled,
                 }),
@@ -77,21 +79,18 @@ impl CallEvent {
                 call: None,
                 booked_at: None,
                 recipient: None,
-                status: StatusChange::Set(match missed.attendance {
-                    Attendance::Missed => BookingStatus::NoShow,
-                    Attendance::MissedTakenBack => BookingStatus::Booked,
-                }),
+                status: StatusChange::Attended(missed.attendance),
             }],
         }
     }
 }
 
-/// The person who booked, as the calendar knows them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The person who booked, as far as the calendar says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitee {
     /// The e-mail they booked with, which may not be the lead's.
-    #[serde(with = "pii::stored")]
-    pub email: Email,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub email: Option<Email>,
     /// The name they booked with.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub name: Option<Text>,
@@ -147,15 +146,46 @@ pub enum Withdrawal {
     Rescheduled,
 }
 
+/// What was withdrawn. The calendar may name no more than the booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Canceled {
+    /// The call that had been booked.
+    Call(Call),
+    /// The booking of a call that the calendar did not describe.
+    Booking(BookingId),
+}
+
+impl Canceled {
+    /// The booking.
+    pub const fn booking(&self) -> &BookingId {
+        match self {
+            Self::Call(call) => &call.booking,
+            Self::Booking(booking) => booking,
+        }
+    }
+
+    /// The call, if the calendar described it.
+    pub const fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Call(call) => Some(call),
+            Self::Booking(_) => None,
+        }
+    }
+}
+
 /// A withdrawn booking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallCanceled {
-    /// The call that had been booked.
-    pub call: Call,
+    /// What was withdrawn.
+    #[serde(flatten)]
+    pub of: Canceled,
     /// The person who had booked it.
+    #[serde(default)]
     pub invitee: Invitee,
-    /// The time of booking, by the calendar's clock.
-    pub booked_at: Timestamp,
+    /// The time of booking, by the calendar's clock, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booked_at: Option<Timestamp>,
     /// Whether it was cancelled or moved.
     pub withdrawal: Withdrawal,
     /// Who withdrew it, in the calendar's words: `host` or `invitee`.
@@ -164,16 +194,6 @@ pub struct CallCanceled {
     /// The reason that they gave.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub reason: Option<Text>,
-}
-
-/// Whether a person missed a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attendance {
-    /// They did not come.
-    Missed,
-    /// They were reported as missing, and the report was taken back.
-    MissedTakenBack,
 }
 
 /// A no-show, or the end of one.

@@ -60,7 +60,7 @@ impl OperationEvent {
                 call: None,
                 booked_at: None,
                 recipient: None,
-                status: StatusChange::Set(BookingStatus::Canceled),
+                status: StatusChange::Withdrawn(BookingStatus::Canceled),
             }],
             Self::SyncRequested(_) | Self::DeliveryReplayed(_) | Self::DeliverySettled(_) => {
                 Vec::new()

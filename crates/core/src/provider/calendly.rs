@@ -1,8 +1,8 @@
 //! Calendly's webhooks: verified, and parsed into booking updates.
 //!
 //! Owns Calendly's signature header, its event names and the format of its payloads; the facts are
-//! in `docs/providers.md` ("Calendly"). Absent and null fields are tolerated, because only the
-//! invitee, the time and the e-mail are needed. This module must not know how the lead of a booking
+//! in `docs/providers.md` ("Calendly"). Absent and null fields are tolerated: a booking needs its
+//! invitee and the call's start, and every other update no more than its invitee. This module must not know how the lead of a booking
 //! is found.
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use super::{NotSigned, NotUnderstood, Verified};
 use crate::booking::{BookingId, Call, Place};
 use crate::contact::{Email, Phone};
 use crate::event::{
-    Attendance, CallBooked, CallCanceled, CallMissed, EventData, Invitee, Withdrawal,
+    Attendance, CallBooked, CallCanceled, CallMissed, Canceled, EventData, Invitee, Withdrawal,
 };
 use crate::id::{EventId, LeadId};
 use crate::json;
@@ -56,10 +56,10 @@ pub struct BookingUpdate {
     pub bookings: Vec<BookingId>,
     /// The lead ids that came with the booking link, most trusted first.
     pub named: Vec<LeadId>,
-    /// Who booked, if the webhook states it.
-    pub invitee: Option<Invitee>,
-    /// When they booked, or else when the event happened.
-    pub booked_at: Timestamp,
+    /// Who booked, as far as the webhook states it.
+    pub invitee: Invitee,
+    /// When they booked, if the update is about a booking and says so.
+    pub booked_at: Option<Timestamp>,
     /// What happened, as an event.
     pub data: EventData,
 }
@@ -102,36 +102,41 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
     let address = text(payload, "invitee").or_else(|| text(payload, "uri"));
     let booking = address.and_then(invitee_id).ok_or(NotUnderstood("without_invitee"))?;
     let invitee = invitee(payload);
-    let booked_at = time(payload, "created_at").unwrap_or(occurred_at);
     let instead_of = text(payload, "old_invitee").and_then(invitee_id);
     // Whichever update about a rescheduled booking comes first, its lead is that of the booking that
     // it replaces.
     let bookings: Vec<BookingId> =
         [booking.clone()].into_iter().chain(instead_of.clone()).collect();
     let id = EventId::of_provider(NAME, &format!("{name}:{booking}:{occurred_at}"));
-    let data = match topic {
+    let stated = time(payload, "created_at");
+    let (data, booked_at): (EventData, _) = match topic {
         Topic::Created => {
-            let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
-            let call = call(payload, booking)?;
-            CallBooked { call, invitee, booked_at, instead_of, recipient: None }.into()
+            let call = call(payload, booking).ok_or(NotUnderstood("without_start_time"))?;
+            let (invitee, booked_at) = (invitee.clone(), stated.unwrap_or(occurred_at));
+            let booked = CallBooked { call, invitee, booked_at, instead_of, recipient: None };
+            (booked.into(), Some(booked_at))
         }
         Topic::Canceled => {
-            let invitee = invitee.clone().ok_or(NotUnderstood("without_email"))?;
             let moved = payload.get("rescheduled") == Some(&Value::Bool(true));
             let cancellation = payload.get("cancellation").unwrap_or(&Value::Null);
             let by =
                 text(cancellation, "canceler_type").filter(|by| ["host", "invitee"].contains(by));
-            CallCanceled {
-                call: call(payload, booking)?,
-                invitee,
-                booked_at,
+            let described = call(payload, booking.clone());
+            let canceled = CallCanceled {
+                of: described.map_or(Canceled::Booking(booking), Canceled::Call),
+                invitee: invitee.clone(),
+                booked_at: stated,
                 withdrawal: if moved { Withdrawal::Rescheduled } else { Withdrawal::Canceled },
                 by: by.map(str::to_owned),
                 reason: personal(cancellation, "reason", WORDS_CHARS_MAX),
-            }
-            .into()
+            };
+            (canceled.into(), stated)
         }
-        Topic::NoShow(attendance) => CallMissed { booking, attendance }.into(),
+        // A no-show that is a resource of its own has a time of its own.
+        Topic::NoShow(attendance) => {
+            let of_invitee = invitee.email.is_some();
+            (CallMissed { booking, attendance }.into(), stated.filter(|_| of_invitee))
+        }
     };
     let named = named(payload);
     Ok(Parsed::Booking(Box::new(BookingUpdate {
@@ -178,8 +183,8 @@ fn invitee_id(address: &str) -> Option<BookingId> {
     BookingId::parse(id).ok()
 }
 
-fn invitee(payload: &Value) -> Option<Invitee> {
-    let email = Email::parse(text(payload, "email")?).ok()?;
+fn invitee(payload: &Value) -> Invitee {
+    let email = text(payload, "email").and_then(|text| Email::parse(text).ok());
     let whole = || {
         let parts = ["first_name", "last_name"].map(|part| text(payload, part));
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -188,7 +193,7 @@ fn invitee(payload: &Value) -> Option<Invitee> {
     let name = personal(payload, "name", NAME_CHARS_MAX).or_else(whole);
     let reminder = text(payload, "text_reminder_number").and_then(|text| Phone::parse(text).ok());
     let answered = || answers(payload).find_map(|(question, answer)| phone(question, answer));
-    Some(Invitee { email, name, phone: reminder.or_else(answered) })
+    Invitee { email, name, phone: reminder.or_else(answered) }
 }
 
 /// The phone number in an answer, if its question asks for one or it is written with `+` and the
@@ -227,14 +232,15 @@ fn named(payload: &Value) -> Vec<LeadId> {
     named
 }
 
-fn call(payload: &Value, booking: BookingId) -> Result<Call, NotUnderstood> {
+/// The call, if its start is stated.
+fn call(payload: &Value, booking: BookingId) -> Option<Call> {
     let scheduled = payload.get("scheduled_event").unwrap_or(&Value::Null);
-    let starts_at = time(scheduled, "start_time").ok_or(NotUnderstood("without_start_time"))?;
+    let starts_at = time(scheduled, "start_time")?;
     let event = text(scheduled, "uri").or_else(|| text(payload, "event"));
     let calendar_event =
         event.and_then(|uri| uri.rsplit('/').next()).and_then(|id| BookingId::parse(id).ok());
     let zone = text(payload, "timezone").filter(|zone| is_zone_name(zone));
-    Ok(Call {
+    Some(Call {
         booking,
         calendar_event,
         title: text(scheduled, "name").map(|name| name.chars().take(TITLE_CHARS_MAX).collect()),
@@ -396,7 +402,7 @@ mod tests {
         );
         assert_eq!(booked.instead_of.unwrap().as_str(), "OLD");
         assert_eq!(booked.call.calendar_event.unwrap().as_str(), "EV1");
-        assert_eq!(booked.invitee.email.as_str(), "ana@example.com");
+        assert_eq!(booked.invitee.email.unwrap().as_str(), "ana@example.com");
         assert_eq!(booked.booked_at.to_string(), "2031-05-05T11:59:00Z");
         assert_eq!(booked.call.starts_at.to_string(), "2031-05-08T17:00:00Z");
         assert_eq!(booked.call.time_zone.as_deref(), Some("America/Sao_Paulo"));
@@ -483,7 +489,20 @@ mod tests {
             canceled(&json!({"cancellation": {"canceler_type": "invitee", "reason": "Viagem"}}));
         assert_eq!(by_invitee.withdrawal, Withdrawal::Canceled);
         assert_eq!(by_invitee.by.as_deref(), Some("invitee"));
+        assert!(by_invitee.of.call().is_some());
         assert_eq!(canceled(&json!({"rescheduled": true})).withdrawal, Withdrawal::Rescheduled);
+    }
+
+    #[test]
+    fn a_cancellation_needs_no_more_than_its_invitees_uri() {
+        let bare = json!({"uri": "https://api.calendly.com/scheduled_events/EV1/invitees/INV1"});
+        let body = json!({"event": "invitee.canceled", "created_at": "2031-05-05T12:10:00Z",
+            "payload": bare});
+        let Ok(Parsed::Booking(notice)) = read(&body) else { panic!("{body}") };
+        let EventData::Call(CallEvent::Canceled(canceled)) = notice.data else { panic!("{body}") };
+        assert_eq!(canceled.of, Canceled::Booking(BookingId::parse("INV1").unwrap()));
+        assert_eq!((canceled.invitee, canceled.booked_at), (Invitee::default(), None));
+        assert_eq!(canceled.withdrawal, Withdrawal::Canceled);
     }
 
     #[test]
@@ -500,7 +519,8 @@ mod tests {
                 let Ok(Parsed::Booking(notice)) = read(&body) else { panic!("{body}") };
                 let booking = BookingId::parse("INV1").unwrap();
                 assert_eq!(notice.data, CallMissed { booking, attendance }.into());
-                assert_eq!(notice.invitee.is_some(), payload.get("email").is_some());
+                assert_eq!(notice.invitee.email.is_some(), payload.get("email").is_some());
+                assert_eq!(notice.booked_at, None);
             }
         }
     }
@@ -517,14 +537,14 @@ mod tests {
             body["payload"][name] = Value::Null;
             read(&body)
         };
-        for (name, expected) in [
-            ("uri", "without_invitee"),
-            ("email", "without_email"),
-            ("scheduled_event", "without_start_time"),
-        ] {
+        for (name, expected) in
+            [("uri", "without_invitee"), ("scheduled_event", "without_start_time")]
+        {
             assert_eq!(without(name), Err(NotUnderstood(expected)));
         }
-        assert!(without("timezone").is_ok() && without("created_at").is_ok());
+        for name in ["timezone", "created_at", "email"] {
+            assert!(without(name).is_ok(), "{name}");
+        }
         let mut body = body("invitee.created", &json!({}));
         body["created_at"] = "yesterday".into();
         assert_eq!(read(&body), Err(NotUnderstood("without_created_at")));

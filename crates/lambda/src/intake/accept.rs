@@ -4,7 +4,7 @@
 //!
 //! Must not know who sent the request, nor what any destination does with the event.
 
-use funil_core::booking::{BookingChange, BookingId, BookingStatus, StatusChange};
+use funil_core::booking::{BookingChange, BookingId, BookingStatus};
 use funil_core::contact::consent::{ConsentChanges, FormConsent};
 use funil_core::delivery::{Reason, StateKind};
 use funil_core::destination::{self, AliasDigests, plan};
@@ -157,13 +157,8 @@ impl App {
         lead: LeadId,
         bookings: &[BookingChange],
     ) -> Result<Vec<(DeliveryKey, Reason)>, StoreError> {
-        let ends: Vec<(&BookingId, BookingStatus)> = bookings
-            .iter()
-            .filter_map(|change| match change.status {
-                StatusChange::Set(status) if !status.stands() => Some((&change.id, status)),
-                StatusChange::Set(_) | StatusChange::BookedIfNew => None,
-            })
-            .collect();
+        let ends: Vec<(&BookingId, BookingStatus)> =
+            bookings.iter().filter_map(|change| Some((&change.id, change.status.end()?))).collect();
         if ends.is_empty() {
             return Ok(Vec::new());
         }

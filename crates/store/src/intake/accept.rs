@@ -33,7 +33,7 @@ use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
 /// Everything that is written when a request is accepted.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Acceptance<'a> {
     /// The response to keep, and the key under which a duplicate finds it.
     pub receipt: &'a Receipt,
@@ -130,10 +130,13 @@ enum Ended {
     As(Accepted),
     /// The count of new leads is of this day, which is not today.
     InAnotherDay(String),
+    /// What the event says about a booking is older than what is known.
+    Stale,
 }
 
-/// How often accepting meets a count of another day: once, unless another request counts meanwhile.
-const DAY_TRIES: usize = 3;
+/// How often accepting is tried: it meets a count of another day, or a newer word about a booking, once,
+/// unless another request writes meanwhile.
+const TRIES: usize = 3;
 
 impl Store {
     /// Keeps a request and everything that follows from it, in one transaction.
@@ -144,10 +147,13 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<Accepted, StoreError> {
         let mut day = None;
-        for _ in 0..DAY_TRIES {
-            match self.accept_in(acceptance, now, entropy, day.as_deref()).await? {
+        let mut acceptance = *acceptance;
+        for _ in 0..TRIES {
+            match self.accept_in(&acceptance, now, entropy, day.as_deref()).await? {
                 Ended::As(accepted) => return Ok(accepted),
                 Ended::InAnotherDay(seen) => day = Some(seen),
+                // The event stands in the journey, and changes and withdraws nothing.
+                Ended::Stale => (acceptance.bookings, acceptance.withdrawn) = (&[], &[]),
             }
         }
         Err(Write::Person.conflict())
@@ -188,7 +194,11 @@ impl Store {
         }
         for change in acceptance.bookings {
             let booking_keys = item::keys(key::lead(event.lead_id), key::booking(&change.id));
-            transaction.update(Write::Booking, booking_keys, booking_update(change)?)?;
+            transaction.update(
+                Write::Booking,
+                booking_keys,
+                booking_update(change, event.occurred_at)?,
+            )?;
         }
         for delivery in acceptance.deliveries {
             transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;
@@ -221,6 +231,7 @@ impl Store {
                     Count::OfAnotherDay(seen) => Ended::InAnotherDay(seen),
                 })
             }
+            Transacted::Conflict { write: Write::Booking, .. } => Ok(Ended::Stale),
             Transacted::Conflict { write, old } => conflict(write, old, acceptance).map(Ended::As),
         }
     }

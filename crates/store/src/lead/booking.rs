@@ -2,9 +2,12 @@
 //!
 //! A booking is written by whichever booking update arrives first. A request for messages about a
 //! call leaves the status of a known booking as it is, so that a withdrawn booking stays withdrawn.
+//!
+//! Whether the person came is kept beside the status, with its own time: Calendly promises no order, and
+//! the newest word counts. The status of a booking follows from both.
 
 use funil_core::booking::{
-    Booking, BookingChange, BookingId, BookingStatus, Call, Recipient, StatusChange,
+    Attendance, Booking, BookingChange, BookingId, BookingStatus, Call, Recipient, StatusChange,
 };
 use funil_core::id::LeadId;
 use jiff::Timestamp;
@@ -24,7 +27,15 @@ const BOOKINGS: usize = 100;
 #[derive(Serialize, Deserialize)]
 struct BookingRecord {
     booking_id: BookingId,
+    /// The status that the booking or its withdrawal gave.
     status: BookingStatus,
+    /// When it was withdrawn. Absent in bookings that were withdrawn before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attendance: Option<Attendance>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attendance_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     call: Option<Call>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,18 +47,31 @@ struct BookingRecord {
 /// Reads a booking.
 pub(crate) fn to_booking(found: Item) -> Result<Booking, StoreError> {
     let record: BookingRecord = item::read(found, "booking")?;
-    let BookingRecord { booking_id, status, call, booked_at, recipient } = record;
+    let word = record.attendance.zip(record.attendance_at);
+    let status = record.status.with_attendance(record.status_at, word);
+    let BookingRecord { booking_id, call, booked_at, recipient, .. } = record;
     Ok(Booking { id: booking_id, status, call, booked_at, recipient })
 }
 
-/// The update that writes what an event says about a booking.
-pub(crate) fn booking_update(change: &BookingChange) -> Result<Expression, StoreError> {
+/// The update that writes what an event of `at` says about a booking. Its condition fails for a word
+/// about the person's coming that is older than the one that is known.
+pub(crate) fn booking_update(
+    change: &BookingChange,
+    at: Timestamp,
+) -> Result<Expression, StoreError> {
     let update = Expression::of_type("booking").set("booking_id", item::s(change.id.as_str()));
     let mut update = match change.status {
         StatusChange::BookedIfNew => {
             update.set_once("status", item::s(BookingStatus::Booked.name()))
         }
-        StatusChange::Set(status) => update.set("status", item::s(status.name())),
+        StatusChange::Withdrawn(status) => {
+            update.set("status", item::s(status.name())).set("status_at", item::s(key::time(at)))
+        }
+        StatusChange::Attended(attendance) => update
+            .set_once("status", item::s(BookingStatus::Booked.name()))
+            .set("attendance", item::s(attendance.name()))
+            .set("attendance_at", item::s(key::time(at)))
+            .condition("attribute_not_exists(#attendance_at) OR #attendance_at <= :attendance_at"),
     };
     if let Some(call) = &change.call {
         update = update.set("call", item::attribute(call, "booking")?);

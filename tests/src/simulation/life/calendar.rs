@@ -32,8 +32,8 @@ pub(in crate::simulation) struct Appointment {
     instead_of: Option<String>,
     /// The place in the outbox of the update that it was booked.
     created: usize,
-    /// The place in the outbox of the update that nobody came, or that they did come after all.
-    missed: Option<usize>,
+    /// Whether it was reported that nobody came.
+    missed: bool,
 }
 
 impl Appointment {
@@ -130,7 +130,7 @@ impl Life {
             status: BookingStatus::Booked,
             instead_of: None,
             created: 0,
-            missed: None,
+            missed: false,
         };
         self.send_booked(appointment, booked_at);
         // Some change their minds at once.
@@ -201,7 +201,7 @@ impl Life {
             booked_at: now,
             starts_at: after(now, chance.of(&AHEAD_H) * 3600),
             status: BookingStatus::Booked,
-            missed: None,
+            missed: false,
             ..old
         };
         if chance.once_in(2) {
@@ -213,35 +213,48 @@ impl Life {
         }
     }
 
-    /// Somebody did not come, or it turns out that they did. The second update is sent only after the
-    /// first was accepted: of two updates under way at once, the one that arrives last counts.
+    /// Somebody did not come, or it turns out that they did: sometimes at once, and then the two updates
+    /// are sent in either order.
     pub(super) fn miss(&mut self) {
         let now = self.system.now();
         let accepted = |number: usize| self.system.outbox.lock().unwrap()[number].accepted;
         let over = self.appointments(|one| {
             one.status == BookingStatus::Booked
                 && one.starts_at <= now
-                && one.missed.is_none()
+                && !one.missed
                 && accepted(one.created)
         });
-        let missed = self.appointments(|one| {
-            one.status == BookingStatus::NoShow && one.missed.is_some_and(&accepted)
-        });
+        let missed = self.appointments(|one| one.status == BookingStatus::NoShow);
         let chance = self.system.chance.clone();
         let all: Vec<usize> = over.iter().chain(&missed).copied().collect();
         if all.is_empty() {
             return;
         }
         let at = chance.of(&all);
-        let (name, status) = if over.contains(&at) {
-            ("invitee_no_show.created", BookingStatus::NoShow)
-        } else {
-            ("invitee_no_show.deleted", BookingStatus::Booked)
+        let (names, status): (&[&str], _) = match (over.contains(&at), chance.once_in(2)) {
+            (true, true) => {
+                (&["invitee_no_show.created", "invitee_no_show.deleted"], BookingStatus::Booked)
+            }
+            (true, false) => (&["invitee_no_show.created"], BookingStatus::NoShow),
+            (false, _) => (&["invitee_no_show.deleted"], BookingStatus::Booked),
         };
-        let sent = self.system.calendar.lock().unwrap()[at].request(name, now);
-        let number = self.send_update(sent);
+        let mut updates: Vec<Sent> = {
+            let calendar = self.system.calendar.lock().unwrap();
+            let times = [now, Timestamp::from_millisecond(now.as_millisecond() + 1).unwrap()];
+            names
+                .iter()
+                .zip(times)
+                .map(|(name, at_time)| calendar[at].request(name, at_time))
+                .collect()
+        };
+        if chance.once_in(2) {
+            updates.reverse();
+        }
+        for update in updates {
+            self.send_update(update);
+        }
         let mut calendar = self.system.calendar.lock().unwrap();
         calendar[at].status = status;
-        calendar[at].missed = Some(number);
+        calendar[at].missed = true;
     }
 }

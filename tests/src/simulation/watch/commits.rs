@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use funil_core::booking::{BookingStatus, StatusChange};
+use funil_core::booking::{Attendance, BookingStatus, StatusChange};
 use funil_core::contact::consent::{Decision, FormConsent, Purpose};
 use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent};
 use funil_core::id::LeadId;
 use funil_core::lead::Stage;
 use funil_core::score::Answer;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::history::{plain, text};
@@ -23,6 +24,10 @@ use super::{GOAL, Kept, Known, NAME, Watch};
 pub(in super::super) struct Booked {
     pub(in super::super) lead: String,
     pub(in super::super) status: BookingStatus,
+    /// How it was withdrawn, and when.
+    withdrawn: Option<(BookingStatus, Timestamp)>,
+    /// The newest word about whether the person came.
+    word: Option<(Attendance, Timestamp)>,
     /// Every status that an event gave it.
     pub(in super::super) ever: BTreeSet<&'static str>,
     /// The number of the request since which it does not stand.
@@ -79,14 +84,26 @@ impl Watch {
             let booking = self.bookings.entry(change.id.to_string()).or_insert_with(|| Booked {
                 lead: lead.clone(),
                 status: BookingStatus::Booked,
+                withdrawn: None,
+                word: None,
                 ever: BTreeSet::new(),
                 ended: None,
             });
             let elsewhere = booking.lead != lead;
-            if let StatusChange::Set(status) = change.status {
-                booking.status = status;
-                booking.ever.insert(status.name());
-                booking.ended = (!status.stands()).then_some(booking.ended.unwrap_or(number));
+            let at = text(event, "/occurred_at").parse().unwrap();
+            match change.status {
+                StatusChange::BookedIfNew => {}
+                StatusChange::Withdrawn(status) => booking.withdrawn = Some((status, at)),
+                StatusChange::Attended(attendance) => booking.word = Some((attendance, at)),
+            }
+            let (given, since) = booking
+                .withdrawn
+                .map_or((BookingStatus::Booked, None), |known| (known.0, Some(known.1)));
+            booking.status = given.with_attendance(since, booking.word);
+            if !matches!(change.status, StatusChange::BookedIfNew) {
+                booking.ever.insert(booking.status.name());
+                let stands = booking.status.stands();
+                booking.ended = (!stands).then_some(booking.ended.unwrap_or(number));
             }
             if elsewhere {
                 self.problem(format!("booking {} belongs to two leads", change.id));
@@ -183,8 +200,10 @@ impl Watch {
 
     /// Learns what a booking says about a lead, where the lead's own forms say nothing.
     fn invited(&self, known: &mut Known, invitee: &Invitee, contact: bool) {
-        if known.email.is_empty() {
-            self.set_email(known, invitee.email.as_str());
+        if known.email.is_empty()
+            && let Some(email) = &invitee.email
+        {
+            self.set_email(known, email.as_str());
         }
         if known.name.is_empty()
             && let Some(name) = &invitee.name

@@ -104,15 +104,14 @@ impl CalendarWebhook {
             .iter()
             .map(|booking| (INVITEE, hash.digest(INVITEE, booking.as_str())))
             .collect();
-        let invitee = update.invitee.as_ref();
         let hints = Hints {
             objects: &objects,
             lead_ids: &update.named,
-            email: invitee.map(|invitee| &invitee.email),
+            email: update.invitee.email.as_ref(),
             source: calendly::NAME,
         };
-        let changes = invitee.map(|invitee| LeadChanges::of_booking(invitee, update.booked_at));
-        let lead = self.app.identify(&hints, changes.unwrap_or_default()).await?;
+        let changes = LeadChanges::of_booking(&update.invitee, update.booked_at);
+        let lead = self.app.identify(&hints, changes).await?;
         let Some(lead) = lead else {
             return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
         };
@@ -133,6 +132,12 @@ impl CalendarWebhook {
             lead.objects.iter().any(|(_, own)| *own == digest)
         });
         let receipt = receipt(calendly::NAME, &[update.id.as_str()]);
+        // Somebody who booked asked to be contacted.
+        let consent = if update.booked_at.is_some() || update.invitee.email.is_some() {
+            ConsentChanges::of_contract(now)
+        } else {
+            ConsentChanges::default()
+        };
         let incoming = Incoming {
             function: Self::NAME,
             event: Event {
@@ -146,7 +151,7 @@ impl CalendarWebhook {
             },
             lead: lead.write,
             changes: lead.changes,
-            consent: invitee.map(|_| ConsentChanges::of_contract(now)).unwrap_or_default(),
+            consent,
             explicit_consent: None,
             evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
             receipt: &receipt,
