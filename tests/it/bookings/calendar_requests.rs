@@ -7,11 +7,11 @@ use std::time::Duration;
 use funil_core::booking::BookingStatus;
 use funil_core::clock::after;
 use funil_core::provider::calendly;
-use funil_core::settings::Secret;
+use funil_core::settings::{ConfigError, Secret};
 use funil_store::TablePatience;
 use serde_json::{Value, json};
 
-use super::calendar::{derived, events, lead_count, quiet, status, take};
+use super::calendar::{bare, derived, events, lead_count, quiet, status, take};
 use crate::calendly::{canceled, created, moved, no_show, send_signed};
 use crate::proxy::{Break, Proxy};
 use crate::world::{CALENDLY_KEY, World, lead, lead_body};
@@ -78,6 +78,64 @@ async fn an_event_of_another_kind_gets_a_200_and_is_not_kept() {
     take(&world, &json!({"event": "routing_form_submission.created", "payload": {}})).await;
     let kept = ["meta", "signatures"];
     assert_eq!(types(&world).await, kept, "only that Calendly signed a request");
+    world.finish().await;
+}
+
+const SALES: &str = "https://api.calendly.com/event_types/SALES";
+
+#[tokio::test]
+async fn only_listed_event_types_are_sales_calls() {
+    let list = format!("https://api.calendly.com/event_types/OTHER , {SALES}");
+    let world = World::plan()
+        .with("DESTINATIONS", "none")
+        .with("CALENDLY_EVENT_TYPES", &list)
+        .start()
+        .await;
+    world.submit(&lead_body()).await;
+    let items = world.items("").await.len();
+    let of_type = |mut body: Value, kind: &str| {
+        body["payload"]["scheduled_event"]["event_type"] = json!(kind);
+        body
+    };
+    let of_team = |body: Value| of_type(body, "https://api.calendly.com/event_types/TEAM");
+    for body in [
+        of_team(created("TEAM1")),
+        of_team(canceled("TEAM1")),
+        no_show("TEAM1", "created"),
+        no_show("TEAM1", "deleted"),
+    ] {
+        take(&world, &body).await;
+    }
+    assert_eq!(world.items("").await.len(), items, "nothing changed");
+    take(&world, &of_type(created("INV1"), SALES)).await;
+    take(&world, &no_show("INV1", "created")).await;
+    assert_eq!(status(&world, lead(), "INV1").await, Some(BookingStatus::NoShow));
+    take(&world, &no_show("INV1", "deleted")).await;
+    take(&world, &bare("INV1", "invitee.canceled")).await;
+    assert_eq!(status(&world, lead(), "INV1").await, Some(BookingStatus::Canceled));
+    // The list was another one when this was booked.
+    take(&world, &of_type(created("INV2"), SALES)).await;
+    take(&world, &of_team(canceled("INV2"))).await;
+    assert_eq!(status(&world, lead(), "INV2").await, Some(BookingStatus::Canceled));
+    // What may be a sales call is kept for a person.
+    take(&world, &created("INV3")).await;
+    take(&world, &bare("INV3", "invitee.canceled")).await;
+    assert_eq!(status(&world, lead(), "INV3").await, None);
+    let aside = world.items("QUARANTINE#calendly").await;
+    assert_eq!(aside.len(), 2);
+    assert!(aside.iter().all(|item| item["reason"]["S"] == "without_event_type"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_type_that_is_no_uri_of_one_is_refused_at_start() {
+    let world = quiet().await;
+    for list in ["https://calendly.com/ana/conversa", &format!("{SALES}, TEAM"), ","] {
+        let env = world.env(&[("CALENDLY_EVENT_TYPES", list)]);
+        let made = funil_lambda::webhooks::calendar::function(&env, world.platform());
+        let ConfigError(problems) = made.map(drop).unwrap_err();
+        assert!(problems[0].starts_with("CALENDLY_EVENT_TYPES"), "{problems:?}");
+    }
     world.finish().await;
 }
 

@@ -44,6 +44,20 @@ pub enum Parsed {
     Other(String),
 }
 
+/// A kind of event that can be booked. Calendly names it by a URI,
+/// `https://api.calendly.com/event_types/<id>`; this is its last part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventType(BookingId);
+
+impl EventType {
+    /// Parses the URI.
+    pub fn parse(uri: &str) -> Option<Self> {
+        let (server, id) = uri.strip_prefix("https://")?.split_once("/event_types/")?;
+        let id = BookingId::parse(id).ok()?;
+        (!server.is_empty()).then_some(Self(id))
+    }
+}
+
 /// A booking update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookingUpdate {
@@ -54,6 +68,8 @@ pub struct BookingUpdate {
     pub occurred_at: Timestamp,
     /// The bookings that it is about: its own first, then the one that it replaces.
     pub bookings: Vec<BookingId>,
+    /// What was booked, if the webhook states it.
+    pub event_type: Option<EventType>,
     /// The lead ids that came with the booking link, most trusted first.
     pub named: Vec<LeadId>,
     /// Who booked, as far as the webhook states it.
@@ -139,10 +155,13 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
         }
     };
     let named = named(payload);
+    let scheduled = payload.get("scheduled_event").unwrap_or(&Value::Null);
+    let event_type = text(scheduled, "event_type").and_then(EventType::parse);
     Ok(Parsed::Booking(Box::new(BookingUpdate {
         id,
         occurred_at,
         bookings,
+        event_type,
         named,
         invitee,
         booked_at,
@@ -406,6 +425,29 @@ mod tests {
         assert_eq!(booked.booked_at.to_string(), "2031-05-05T11:59:00Z");
         assert_eq!(booked.call.starts_at.to_string(), "2031-05-08T17:00:00Z");
         assert_eq!(booked.call.time_zone.as_deref(), Some("America/Sao_Paulo"));
+    }
+
+    #[test]
+    fn an_event_type_is_known_by_its_uri_alone() {
+        let id = "AAAAAAAAAAAAAAAA";
+        let uri = format!("https://api.calendly.com/event_types/{id}");
+        assert_eq!(EventType::parse(&uri), BookingId::parse(id).ok().map(EventType));
+        let more = json!({"scheduled_event": {
+            "start_time": "2031-05-08T17:00:00.000000Z", "event_type": &uri}});
+        assert_eq!(notice("invitee.created", &more).event_type, EventType::parse(&uri));
+        assert_eq!(notice("invitee.created", &json!({})).event_type, None);
+        for text in [
+            "",
+            id,
+            "https://calendly.com/ana/conversa",
+            "https://api.calendly.com/event_types/",
+            "https:///event_types/AAAA",
+            "https://api.calendly.com/event_types/AAAA/more",
+            "https://api.calendly.com/event_types/AA AA",
+            "api.calendly.com/event_types/AAAA",
+        ] {
+            assert_eq!(EventType::parse(text), None, "{text}");
+        }
     }
 
     #[test]

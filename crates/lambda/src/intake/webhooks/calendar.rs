@@ -4,15 +4,17 @@
 //! becomes one. Contacts no provider. Calendly switches a subscription off that fails for a day
 //! (`docs/providers.md`, "Calendly").
 
+use std::collections::BTreeSet;
+
 use funil_core::booking::{NoNumber, Recipient};
 use funil_core::contact::consent::ConsentChanges;
 use funil_core::event::{BookedElsewhere, CallBooked, CallEvent, Event, EventData};
 use funil_core::hash::Digest;
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::LeadChanges;
-use funil_core::provider::calendly::{self, BookingUpdate, Parsed};
+use funil_core::provider::calendly::{self, BookingUpdate, EventType, Parsed};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
-use funil_core::settings::{ConfigError, Env, Secret};
+use funil_core::settings::{ConfigError, Env, Secret, Settings};
 use funil_store::{ConsentEvidence, Platform, StoreError};
 use http::HeaderName;
 use jiff::Timestamp;
@@ -28,6 +30,7 @@ use crate::intake::webhook::{self, Arrival, Kept, Webhook, receipt};
 use crate::platform::request::HttpRequest;
 
 const SIGNING_KEY: &str = "CALENDLY_SIGNING_KEY";
+const EVENT_TYPES: &str = "CALENDLY_EVENT_TYPES";
 const SIGNATURE: HeaderName = HeaderName::from_static(calendly::SIGNATURE_HEADER);
 /// The kind of alias under which a booking's lead is found again.
 const INVITEE: &str = "calendly_invitee";
@@ -47,6 +50,32 @@ pub static REGISTRATION: Registration = Registration {
 struct CalendarWebhook {
     app: App,
     keys: Vec<Secret>,
+    calls: Calls,
+}
+
+/// Which event types are sales calls.
+enum Calls {
+    /// All of them.
+    All,
+    /// These. Others are no business of ours, such as a meeting of the team.
+    Only(BTreeSet<EventType>),
+}
+
+impl Calls {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        if settings.optional(EVENT_TYPES).is_none() {
+            return Some(Self::All);
+        }
+        let uris = settings.list(EVENT_TYPES);
+        let types: Option<BTreeSet<EventType>> = uris.into_iter().map(EventType::parse).collect();
+        match types.filter(|types| !types.is_empty()) {
+            Some(types) => Some(Self::Only(types)),
+            None => settings.problem(format!(
+                "{EVENT_TYPES} must have addresses such as \
+                 https://api.calendly.com/event_types/AAAA, separated by commas."
+            )),
+        }
+    }
 }
 
 /// Configures the function.
@@ -54,7 +83,9 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
     let keys = settings.chosen_secrets(SIGNING_KEY);
-    let endpoint = app.zip(keys).map(|(app, keys)| CalendarWebhook { app, keys });
+    let calls = Calls::read(&mut settings);
+    let endpoint = app.zip(keys).zip(calls);
+    let endpoint = endpoint.map(|((app, keys), calls)| CalendarWebhook { app, keys, calls });
     settings.finish(endpoint).map(webhook::function)
 }
 
@@ -104,6 +135,9 @@ impl CalendarWebhook {
             .iter()
             .map(|booking| (INVITEE, hash.digest(INVITEE, booking.as_str())))
             .collect();
+        if let Some(kept) = self.is_no_call(update, &objects).await? {
+            return Ok(kept);
+        }
         let hints = Hints {
             objects: &objects,
             lead_ids: &update.named,
@@ -162,6 +196,33 @@ impl CalendarWebhook {
             released: arrival.released.clone(),
         };
         Ok(Kept::Accepted(self.app.accept_calls(&incoming, &bookings, now).await?))
+    }
+
+    /// What becomes of an update that is not about a sales call, or not known to be. A booking that is
+    /// known was one when it was made, whatever the list says now, so its end counts.
+    async fn is_no_call(
+        &self,
+        update: &BookingUpdate,
+        objects: &[(&'static str, Digest)],
+    ) -> Result<Option<Kept>, StoreError> {
+        let Calls::Only(types) = &self.calls else { return Ok(None) };
+        if update.event_type.as_ref().is_some_and(|of| types.contains(of)) {
+            return Ok(None);
+        }
+        let is_new = update.data.call().is_some();
+        for (kind, digest) in objects.iter().take(1).filter(|_| !is_new) {
+            if !self.app.store.leads_of((*kind, digest), 1).await?.is_empty() {
+                return Ok(None);
+            }
+        }
+        let event = update.data.name();
+        // A no-show never says what was booked. That of a sales call comes days after its booking.
+        let is_no_show = matches!(&update.data, EventData::Call(CallEvent::Missed(_)));
+        Ok(Some(if update.event_type.is_some() || is_no_show {
+            Kept::Ignored { event: format!("{event} of another event type") }
+        } else {
+            Kept::Quarantine(NotUnderstood("without_event_type"))
+        }))
     }
 
     /// To whom the messages about a new booking go: the number that it gives itself, else the one of
