@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use funil_tests::{calendly, proxy, world};
+use funil_tests::{calendly, proxy, statuses, world};
 
 mod accept;
 mod binaries;

@@ -10,4 +10,5 @@
 pub mod calendly;
 pub mod proxy;
 pub mod simulation;
+pub mod statuses;
 pub mod world;

@@ -41,7 +41,7 @@ pub use environment::{DEV_HASH_KEY, DEV_SERVICE_TOKEN, DevEnvironment, TABLE};
 /// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
 const DISPATCH_INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum size of a request, in bytes.
-const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+const REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// The options of a dev server.
 #[derive(Clone, Debug)]

@@ -1,19 +1,26 @@
 //! Meta's webhooks: status updates of messages, and what people write. Only signed ones count, each
 //! update is taken by itself, and an opt-out counts for every alias of the person.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use funil_core::clock::{Clock, after};
 use funil_core::contact::consent::{Decision, How, Purpose};
 use funil_core::delivery::{MessageStatus, StateKind};
-use funil_core::id::{LeadId, LeaseId};
+use funil_core::hash::sha256_hex;
+use funil_core::id::{DeliveryName, LeadId, LeaseId};
+use funil_dev::server::front_door::event;
 use funil_dev::simulated::whatsapp_inbound;
-use funil_store::{Claimed, Claiming, DeliveryKey};
+use funil_store::{Claimed, Claiming, DeliveryKey, Platform};
 use http::Method;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::whatsapp::{call_in, namesake, send_status, send_webhook, slot, whatsapp, with_lead};
 use crate::proxy::{Break, Proxy};
+use crate::statuses::{sent_messages, status_updates};
 use crate::world::{World, lead, lead_body};
 
 const FUNCTION: &str = "whatsapp-webhook";
@@ -368,5 +375,123 @@ async fn a_call_planned_for_a_number_that_opted_out_gets_no_message() {
     let messages = world.providers.whatsapp_messages();
     assert_eq!(messages.len(), 3);
     assert!(messages.iter().all(|message| message.to == "5511987654321"));
+    world.finish().await;
+}
+
+/// Messages of so many leads, which nobody reported on yet.
+async fn messages_of(world: &World, leads: usize, each: usize) -> Vec<DeliveryName> {
+    let mut names = Vec::new();
+    for number in 0..leads {
+        let lead = namesake(world, number + 1).await;
+        names.extend(sent_messages(world, lead, each).await);
+    }
+    names
+}
+
+/// How many of these messages are known as delivered.
+async fn delivered(world: &World, names: &[DeliveryName]) -> usize {
+    let leads: BTreeSet<LeadId> = names.iter().map(|name| name.lead_id).collect();
+    let mut count = 0;
+    for lead in leads {
+        let found = world.store.deliveries_of(lead, "whatsapp").await.unwrap();
+        let known = found.iter().filter(|one| one.message == Some(MessageStatus::Delivered));
+        count += known.count();
+    }
+    count
+}
+
+/// Adds a message that somebody wrote to a request.
+fn add_message(all: &mut Value, from: &str, text: &str, second: i64) {
+    let message = whatsapp_inbound(from, text, second)["entry"][0].clone();
+    all["entry"].as_array_mut().unwrap().push(message);
+}
+
+#[tokio::test]
+async fn a_request_with_a_thousand_status_updates_is_taken_whole() {
+    let world = with_lead(whatsapp()).await;
+    let names = messages_of(&world, 20, 50).await;
+    let second = world.now().as_second();
+    let mut all = status_updates(&names, "delivered", second);
+    add_message(&mut all, WITHOUT_NINTH_DIGIT, "PARAR", second);
+    assert!(all.to_string().len() > 337_000);
+    assert_eq!(send_webhook(&world, &all).await.status, 200);
+    assert_eq!(delivered(&world, &names).await, 1_000);
+    assert!(is_revoked(&world, lead()).await);
+    assert_eq!(world.items("QUARANTINE").await.len(), 0);
+    let large = vec![b' '; 3 * 1024 * 1024 + 1];
+    assert_eq!(world.send(FUNCTION, Method::POST, &[], &large).await.status, 413);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_request_says_of_one_message_is_taken_in_its_order() {
+    use MessageStatus::{Delivered, Failed, Read};
+
+    let world = with_lead(whatsapp()).await;
+    let names = messages_of(&world, 2, 2).await;
+    let second = world.now().as_second();
+    let mut all = status_updates(&names, "sent", second);
+    for (status, of) in [("read", &names[..1]), ("failed", &names[1..2]), ("delivered", &names)] {
+        let more = status_updates(of, status, second)["entry"][0].clone();
+        all["entry"].as_array_mut().unwrap().push(more);
+    }
+    assert_eq!(send_webhook(&world, &all).await.status, 200);
+    let mut known = Vec::new();
+    for name in &names {
+        let found = world.store.delivery_named(*name).await.unwrap().unwrap().delivery;
+        known.push((found.message.unwrap(), found.state.kind()));
+    }
+    let fine = (Delivered, StateKind::Delivered);
+    let (read, dead) = ((Read, StateKind::Delivered), (Failed, StateKind::Dead));
+    assert_eq!(known, [read, dead, fine, fine]);
+    world.finish().await;
+}
+
+/// A clock that is a second later at every look.
+#[derive(Debug)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.fetch_add(1, Ordering::SeqCst)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_which_there_is_no_time_keeps_opt_outs_first_and_comes_again() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 30).await;
+    let names = messages_of(&world, 30, 1).await;
+    let second = world.now().as_second();
+    let mut all = status_updates(&names, "delivered", second);
+    add_message(&mut all, WITHOUT_NINTH_DIGIT, "PARAR", second);
+    let body = all.to_string();
+    let secret = funil_core::settings::Secret::new(crate::world::WHATSAPP_APP_SECRET);
+    let signed = funil_core::provider::whatsapp::sign(&secret, body.as_bytes());
+    let clock = Arc::new(Ticking(AtomicI64::new(second)));
+    let platform = Platform { clock, ..world.platform().clone() };
+    let function = funil_lambda::webhooks::whatsapp::function(&world.env(&[]), &platform).unwrap();
+    let headers = [("x-hub-signature-256".parse().unwrap(), signed.parse().unwrap())];
+    let headers = headers.into_iter().collect();
+    let caller = "198.51.100.1".parse().unwrap();
+    let event = event(&Method::POST, "/whatsapp-webhook", "", &headers, body.as_bytes(), caller);
+    let response = function.invoke(event, after(world.now(), 15)).await;
+    assert_eq!(response["statusCode"], 503);
+    assert!(is_revoked(&world, lead()).await);
+    let first = delivered(&world, &names).await;
+    assert!((1..30).contains(&first), "{first}");
+    assert_eq!(send_webhook(&world, &all).await.status, 200);
+    assert_eq!(delivered(&world, &names).await, 30);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_large_request_that_is_not_understood_is_kept_or_comes_again() {
+    let world = whatsapp().start().await;
+    let noise: Vec<String> =
+        (0..40_000_u64).map(|number| sha256_hex(&number.to_be_bytes())).collect();
+    let response = send_webhook(&world, &json!({"object": "page", "noise": noise})).await;
+    let kept = !world.items("QUARANTINE#whatsapp").await.is_empty();
+    assert_eq!(response.status, if kept { 200 } else { 503 });
     world.finish().await;
 }

@@ -14,6 +14,7 @@ use crate::Store;
 use crate::delivery::claim::keys;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
+use crate::table::item::Item;
 use crate::table::{item, key};
 
 /// How often an update is tried against a delivery that others write to meanwhile.
@@ -48,19 +49,22 @@ pub enum Recorded {
 }
 
 impl Store {
-    /// Records a provider's status update about a message.
+    /// Records a provider's status update about a message. `known` is its delivery where it was read
+    /// already; afterwards it is the delivery as it is then.
     pub async fn record_status(
         &self,
         update: MessageUpdate,
+        known: &mut Option<Delivery>,
         now: Timestamp,
     ) -> Result<Recorded, StoreError> {
         for _ in 0..TRIES {
-            let found = self.delivery_named(update.delivery).await?;
-            let Some(delivery) = found.map(|found| found.delivery) else {
-                return Ok(Recorded::Unknown);
-            };
+            if known.is_none() {
+                let found = self.delivery_named(update.delivery).await?;
+                *known = found.map(|found| found.delivery);
+            }
+            let Some(delivery) = known.as_ref() else { return Ok(Recorded::Unknown) };
             if !update.status.is_news(delivery.message)
-                || is_of_an_earlier_message(update, &delivery)
+                || is_of_an_earlier_message(update, delivery)
             {
                 return Ok(Recorded::Old);
             }
@@ -70,8 +74,12 @@ impl Store {
             if is_leased && update.status == MessageStatus::Failed {
                 return Ok(Recorded::Busy);
             }
-            let end = end(&delivery, update, now);
-            if self.write_status(&delivery, update, end.as_ref(), now).await? {
+            let end = end(delivery, update, now);
+            let written = self.write_status(delivery, update, end.as_ref(), now).await?;
+            let is_written = written.is_some();
+            // An item that others wrote to meanwhile, or that newer code did, is read again.
+            *known = written.and_then(|written| item::to_delivery(written).ok());
+            if is_written {
                 let died = matches!(end, Some(State::Dead { .. }));
                 return Ok(if died { Recorded::Died } else { Recorded::Kept });
             }
@@ -80,14 +88,14 @@ impl Store {
     }
 
     /// Writes the update, and with it the end of the delivery, if the delivery is still as it was
-    /// read. Returns whether it is.
+    /// read. Returns the item as it is then.
     async fn write_status(
         &self,
         delivery: &Delivery,
         update: MessageUpdate,
         end: Option<&State>,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Item>, StoreError> {
         let mut write = Expression::default()
             .set("message", item::s(update.status.name()))
             .value(":was", item::s(delivery.state.name()));
@@ -120,7 +128,7 @@ impl Store {
                 None => write.remove_all(&["reason", "dead_pk", "dead_sk"]),
             };
         }
-        self.update(keys(&DeliveryKey::from(delivery)), write).await
+        self.update_and_get(keys(&DeliveryKey::from(delivery)), write).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Aliases: the leads behind an e-mail, a phone or a provider's id.
 
+use std::collections::HashSet;
+
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
@@ -17,6 +19,8 @@ use crate::table::{item, key};
 /// An alias of a person: kind (`email`, `phone`, `bsuid`, `calendly_invitee`) and digest.
 pub type Alias<'a> = (&'static str, &'a Digest);
 
+/// The kind of a business-scoped id.
+const BSUID: &str = "bsuid";
 /// How many numbers are looked up for one business-scoped id.
 const PHONES_OF_ID_MAX: i32 = 10;
 
@@ -99,13 +103,32 @@ impl Store {
 
     /// The numbers that were seen with a business-scoped id, as digests.
     pub async fn phones_of(&self, bsuid: &Digest) -> Result<Vec<Digest>, StoreError> {
-        let query = self.query_prefix(key::alias("bsuid", bsuid), key::PHONE_PREFIX);
+        let query = self.query_prefix(key::alias(BSUID, bsuid), key::PHONE_PREFIX);
         let found = first_page(query.limit(PHONES_OF_ID_MAX)).await?;
         let digests = found.iter().filter_map(|found| {
             let digest = item::text(found, "sk")?.strip_prefix(key::PHONE_PREFIX)?;
             Digest::stored(digest)
         });
         Ok(digests.collect())
+    }
+
+    /// Which of these pairs of a business-scoped id and a number are noted as one person's.
+    pub async fn linked_phones(
+        &self,
+        pairs: &[(Digest, Digest)],
+    ) -> Result<HashSet<(Digest, Digest)>, StoreError> {
+        let keys = |(bsuid, phone): &(Digest, Digest)| {
+            item::keys(key::alias(BSUID, bsuid), key::phone(phone))
+        };
+        let found = self.batch_get(pairs.iter().map(keys).collect()).await?;
+        let digest = |found: &Item, attribute, prefix: &str| {
+            Digest::stored(item::text(found, attribute)?.strip_prefix(prefix)?)
+        };
+        let pair = |found: &Item| {
+            let bsuid = digest(found, "pk", &key::alias_prefix(BSUID))?;
+            Some((bsuid, digest(found, "sk", key::PHONE_PREFIX)?))
+        };
+        Ok(found.iter().filter_map(pair).collect())
     }
 
     /// Notes that a business-scoped id and a number belong to one person.
@@ -115,7 +138,7 @@ impl Store {
         phone: &Digest,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let keys = (key::alias("bsuid", bsuid), key::phone(phone));
+        let keys = (key::alias(BSUID, bsuid), key::phone(phone));
         let alias = item::item(keys, "alias", &AliasRecord { at })?;
         let put = self.client.put_item().table_name(&*self.table).set_item(Some(alias));
         put.send().await.map_err(|error| StoreError::of("PutItem", &error))?;

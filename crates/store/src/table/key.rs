@@ -94,7 +94,12 @@ pub(crate) fn receipt(key: &ReceiptKey) -> String {
 }
 
 pub(crate) fn alias(kind: &str, digest: &Digest) -> String {
-    format!("ALIAS#{kind}#{}", digest.as_str())
+    format!("{}{}", alias_prefix(kind), digest.as_str())
+}
+
+/// What the partition keys of the aliases of one kind begin with.
+pub(crate) fn alias_prefix(kind: &str) -> String {
+    format!("ALIAS#{kind}#")
 }
 
 /// The sort key of a number that belongs to a business-scoped id.

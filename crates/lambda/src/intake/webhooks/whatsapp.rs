@@ -5,13 +5,14 @@
 //! may be done twice, so there is no receipt: what could not be kept gets 503, and Meta
 //! sends the whole request again. Nothing else that people write is kept.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
+use funil_core::clock::after;
 use funil_core::contact::Phone;
 use funil_core::contact::consent::{Purpose, is_revoked};
-use funil_core::delivery::Reason;
+use funil_core::delivery::{Delivery, Reason};
 use funil_core::hash::Digest;
-use funil_core::id::DeliveryName;
+use funil_core::id::{DeliveryName, LeadId};
 use funil_core::lead::Lead;
 use funil_core::provider::whatsapp::{
     self, Handshake, Inbound, Person, StatusUpdate, Updates, Word,
@@ -19,6 +20,9 @@ use funil_core::provider::whatsapp::{
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{AlertKind, MessageUpdate, Platform, Recorded, StoreError};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use jiff::Timestamp;
@@ -37,6 +41,11 @@ const VERIFY_TOKEN: &str = "WHATSAPP_VERIFY_TOKEN";
 const SIGNATURE: HeaderName = HeaderName::from_static(whatsapp::SIGNATURE_HEADER);
 /// How many leads of a number an opt-out touches. Sending skips the rest, because it looks at the number.
 const LEADS_TOUCHED: usize = 25;
+/// How many parts of a request are worked on at once.
+const SIDE_BY_SIDE: usize = 16;
+/// No part is begun with less time left than this, in seconds: one that the platform cuts off would be
+/// logged as nothing.
+const PART_S: i64 = 4;
 /// The kinds of alias by which WhatsApp knows people.
 const PHONE: &str = "phone";
 const BSUID: &str = "bsuid";
@@ -85,10 +94,14 @@ enum Taken {
     NotAll,
 }
 
+/// The work on one part of a request.
+type Part<'p> = BoxFuture<'p, Result<Taken, StoreError>>;
+
 impl Webhook for WhatsAppWebhook {
     const NAME: &'static str = REGISTRATION.name;
     const PROVIDER: &'static str = whatsapp::NAME;
     const METHODS: &'static [Method] = &[Method::GET, Method::POST];
+    const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
     type Parsed = Updates;
 
     fn app(&self) -> &App {
@@ -108,7 +121,7 @@ impl Webhook for WhatsAppWebhook {
     }
 
     async fn keep(&self, parts: &Updates, arrival: &Arrival) -> Result<Kept, StoreError> {
-        let taken = self.take(parts, arrival.now).await?;
+        let taken = self.take(parts, arrival.now, arrival.stop_at).await?;
         let quarantine = (parts.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
         Ok(Kept::Parts { incomplete: taken == Taken::NotAll, quarantine })
     }
@@ -129,70 +142,145 @@ impl Webhook for WhatsAppWebhook {
 }
 
 impl WhatsAppWebhook {
-    /// Takes every part by itself, so that one that cannot be kept now holds up no other.
-    async fn take(&self, parts: &Updates, now: Timestamp) -> Result<Taken, StoreError> {
+    /// Takes every part by itself, so that one that cannot be kept now holds up no other. What stops
+    /// messages comes first. Parts for which no time is left come again.
+    async fn take(
+        &self,
+        parts: &Updates,
+        now: Timestamp,
+        stop_at: Timestamp,
+    ) -> Result<Taken, StoreError> {
         for code in &parts.errors {
             tracing::warn!(code, "WhatsApp reports error {code}, which belongs to no message");
         }
-        let mut taken = Taken::All;
-        let mut introduced: HashSet<Known> = HashSet::new();
-        let senders = parts.inbound.iter().map(|message| self.known(&message.person));
-        let mut people: Vec<Known> = senders.collect();
-        for update in &parts.statuses {
-            match self.recipient(update).await {
-                Ok(known) => people.push(known),
-                Err(error) => taken = taken.and(Err(error))?,
-            }
-        }
-        for person in people {
-            if introduced.insert(person.clone()) {
-                let done = self.introduce(&person, now).await;
-                taken = taken.and(done.map(|()| Taken::All))?;
-            }
-        }
+        let mut opt_outs: Vec<Part<'_>> = Vec::new();
+        let mut opt_ins: Vec<Part<'_>> = Vec::new();
         for message in &parts.inbound {
-            let done = match message.word {
-                Some(Word::OptOut) => self.opt_out(message, now).await,
-                Some(Word::OptIn) => self.opt_in(message, now).await,
-                None => Ok(()),
-            };
-            taken = taken.and(done.map(|()| Taken::All))?;
+            match message.word {
+                Some(Word::OptOut) => opt_outs.push(Box::pin(self.opt_out(message, now))),
+                Some(Word::OptIn) => opt_ins.push(Box::pin(self.opt_in(message, now))),
+                None => {}
+            }
         }
+        let mut taken = self.side_by_side(opt_outs, stop_at).await?;
+        taken = taken.and(self.side_by_side(opt_ins, stop_at).await)?;
+        let strangers = self.strangers(parts).await?;
+        let mut introduced: Vec<Part<'_>> = Vec::new();
+        for pair in &strangers {
+            introduced.push(Box::pin(self.introduce(pair, now)));
+        }
+        taken = taken.and(self.side_by_side(introduced, stop_at).await)?;
+        let mut of_leads: BTreeMap<LeadId, Vec<(DeliveryName, &StatusUpdate)>> = BTreeMap::new();
         for update in &parts.statuses {
-            taken = taken.and(self.record_status(update, now).await)?;
+            let Some(name) = update.delivery else {
+                tracing::debug!("ignored the status of a message that Funil did not send");
+                continue;
+            };
+            of_leads.entry(name.lead_id).or_default().push((name, update));
+        }
+        let mut statuses: Vec<Part<'_>> = Vec::new();
+        for (lead, updates) in &of_leads {
+            statuses.push(Box::pin(self.record_statuses(*lead, updates, now)));
+        }
+        taken.and(self.side_by_side(statuses, stop_at).await)
+    }
+
+    /// Works on several parts at once, and begins none when the time is up.
+    async fn side_by_side(
+        &self,
+        parts: Vec<Part<'_>>,
+        stop_at: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        let mut taken = Taken::All;
+        let mut parts = parts.into_iter();
+        let mut begun = FuturesUnordered::new();
+        loop {
+            while begun.len() < SIDE_BY_SIDE && parts.len() > 0 {
+                if after(self.app.platform.clock.now(), PART_S) > stop_at {
+                    tracing::warn!(
+                        left = parts.len(),
+                        "the time is up; Meta is asked to send the request again"
+                    );
+                    (taken, parts) = (Taken::NotAll, Vec::new().into_iter());
+                }
+                begun.extend(parts.next());
+            }
+            match begun.next().await {
+                Some(done) => taken = taken.and(done)?,
+                None => return Ok(taken),
+            }
+        }
+    }
+
+    /// The pairs of a business-scoped id and a number that came together and are not linked yet.
+    async fn strangers(&self, parts: &Updates) -> Result<Vec<(Digest, Digest)>, StoreError> {
+        let senders = parts.inbound.iter().map(|message| &message.person);
+        let people = senders.chain(parts.statuses.iter().map(|update| &update.person));
+        let pairs: BTreeSet<(Digest, Digest)> = people
+            .map(|person| self.known(person))
+            .filter_map(|person| person.bsuid.zip(person.phone))
+            .collect();
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        let linked = self.app.store.linked_phones(&pairs).await?;
+        pairs.retain(|pair| !linked.contains(pair));
+        Ok(pairs)
+    }
+
+    /// Records the status updates about the messages of one lead, in their order.
+    async fn record_statuses(
+        &self,
+        lead: LeadId,
+        updates: &[(DeliveryName, &StatusUpdate)],
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        let mut deliveries = self.app.store.deliveries_of(lead, whatsapp::NAME).await?;
+        let mut taken = Taken::All;
+        for (name, update) in updates {
+            let place = deliveries.iter().position(|one| one.id == name.delivery_id);
+            let mut known = place.map(|place| deliveries.swap_remove(place));
+            taken = taken.and(self.take_status(update, *name, &mut known, now).await)?;
+            deliveries.extend(known);
         }
         Ok(taken)
     }
 
-    /// The person whom the message of a status update went to. For somebody with a username an update
-    /// carries only the business-scoped id; the message itself went to the number of its delivery.
-    async fn recipient(&self, update: &StatusUpdate) -> Result<Known, StoreError> {
-        let mut known = self.known(&update.person);
-        if known.phone.is_none()
-            && known.bsuid.is_some()
-            && let Some(name) = update.delivery
+    /// Takes one status update. For somebody with a username it carries only the business-scoped id;
+    /// the message itself went to the number of its delivery, so both belong to one person.
+    async fn take_status(
+        &self,
+        update: &StatusUpdate,
+        name: DeliveryName,
+        known: &mut Option<Delivery>,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        let mut taken = self.record_status(update, name, known, now).await?;
+        let person = self.known(&update.person);
+        if person.phone.is_none()
+            && let Some(delivery) = known
+            && let Some(pair) = person.bsuid.zip(delivery.phone_digest.clone())
+            && self.app.store.linked_phones(std::slice::from_ref(&pair)).await?.is_empty()
         {
-            let found = self.app.store.delivery_named(name).await?;
-            known.phone = found.and_then(|found| found.delivery.phone_digest);
+            taken = taken.and(self.introduce(&pair, now).await)?;
         }
-        Ok(known)
+        Ok(taken)
     }
 
     /// Learns that a number and a business-scoped id belong to one person: what was revoked under the
     /// id counts for the number too.
-    async fn introduce(&self, person: &Known, now: Timestamp) -> Result<(), StoreError> {
-        let Known { phone: Some(phone), bsuid: Some(bsuid) } = person else { return Ok(()) };
+    async fn introduce(
+        &self,
+        (bsuid, phone): &(Digest, Digest),
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
         let store = &self.app.store;
-        if store.phones_of(bsuid).await?.contains(phone) {
-            return Ok(());
-        }
         let revocations = store.revocations_of((BSUID, bsuid)).await?;
         if let Some(at) = revocations.0.get(&Purpose::Whatsapp) {
             store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
             self.stop(phone, *at, now).await?;
         }
         // Written last, so that a request that broke off earlier learns it again.
-        store.link_phone(bsuid, phone, now).await
+        store.link_phone(bsuid, phone, now).await?;
+        Ok(Taken::All)
     }
 
     /// The numbers of a person, as digests. A business-scoped id stands for every number that was seen
@@ -209,7 +297,7 @@ impl WhatsAppWebhook {
 
     /// Records that somebody wants no more messages. Nothing but a word through the same channel, or an
     /// operator, takes that back.
-    async fn opt_out(&self, message: &Inbound, now: Timestamp) -> Result<(), StoreError> {
+    async fn opt_out(&self, message: &Inbound, now: Timestamp) -> Result<Taken, StoreError> {
         let store = &self.app.store;
         let at = said_at(message, now);
         let person = self.known(&message.person);
@@ -233,11 +321,11 @@ impl WhatsAppWebhook {
             leads,
             "revoked WhatsApp for {leads} leads of a person who opted out"
         );
-        Ok(())
+        Ok(Taken::All)
     }
 
     /// Records that somebody who had opted out wants messages again.
-    async fn opt_in(&self, message: &Inbound, now: Timestamp) -> Result<(), StoreError> {
+    async fn opt_in(&self, message: &Inbound, now: Timestamp) -> Result<Taken, StoreError> {
         let store = &self.app.store;
         let entropy = &*self.app.platform.entropy;
         let at = said_at(message, now);
@@ -259,7 +347,7 @@ impl WhatsAppWebhook {
             leads,
             "a person opted in again; {leads} leads had shown their opt-out"
         );
-        Ok(())
+        Ok(Taken::All)
     }
 
     /// Leads that were made with this number, at most [`LEADS_TOUCHED`].
@@ -302,15 +390,13 @@ impl WhatsAppWebhook {
     async fn record_status(
         &self,
         update: &StatusUpdate,
+        delivery: DeliveryName,
+        known: &mut Option<Delivery>,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let Some(delivery) = update.delivery else {
-            tracing::debug!("ignored the status of a message that Funil did not send");
-            return Ok(Taken::All);
-        };
         let reported =
             MessageUpdate { delivery, status: update.status, code: update.code, at: update.at };
-        let recorded = self.app.store.record_status(reported, now).await?;
+        let recorded = self.app.store.record_status(reported, known, now).await?;
         let status = update.status.name();
         match recorded {
             Recorded::Kept => {
@@ -322,8 +408,12 @@ impl WhatsAppWebhook {
                 let (kind, example) = (AlertKind::Dead, delivery.to_string());
                 self.app.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
                 let reason = Reason::Failed(code);
-                if reason.is_about_number() {
-                    self.withdraw_others(delivery, reason, now).await?;
+                let number = known.as_ref().and_then(|known| known.phone_digest.as_ref());
+                if let Some(number) = number.filter(|_| reason.is_about_number()) {
+                    let (of, entropy) =
+                        ((delivery.lead_id, whatsapp::NAME), &*self.app.platform.entropy);
+                    let store = &self.app.store;
+                    store.withdraw_messages_to(number, of, reason, now, entropy).await?;
                 }
             }
             Recorded::Old | Recorded::Unknown => {
@@ -335,20 +425,6 @@ impl WhatsAppWebhook {
             }
         }
         Ok(Taken::All)
-    }
-
-    /// Withdraws the lead's other messages to the number of a delivery.
-    async fn withdraw_others(
-        &self,
-        of: DeliveryName,
-        reason: Reason,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let store = &self.app.store;
-        let found = store.delivery_named(of).await?.map(|found| found.delivery);
-        let Some(number) = found.and_then(|delivery| delivery.phone_digest) else { return Ok(()) };
-        let (of, entropy) = ((of.lead_id, whatsapp::NAME), &*self.app.platform.entropy);
-        store.withdraw_messages_to(&number, of, reason, now, entropy).await.map(drop)
     }
 
     fn phone_digest(&self, phone: Option<&Phone>) -> Option<Digest> {
@@ -365,7 +441,6 @@ impl WhatsAppWebhook {
 }
 
 /// A person by the digests of their number and of their business-scoped id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Known {
     phone: Option<Digest>,
     bsuid: Option<Digest>,
