@@ -282,6 +282,13 @@ pub fn current(bookings: &[Booking]) -> Option<&Booking> {
     known.max_by_key(|booking| (booking.status.stands(), booking.booked_at))
 }
 
+/// The booking in force whose call takes place next.
+pub fn next(bookings: &[Booking], now: Timestamp) -> Option<&Booking> {
+    let starts_at = |booking: &&Booking| booking.call.as_ref().map(|call| call.starts_at);
+    let ahead = bookings.iter().filter(|booking| booking.status.stands());
+    ahead.filter(|booking| starts_at(booking) > Some(now)).min_by_key(starts_at)
+}
+
 /// How an event changes one booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookingChange {

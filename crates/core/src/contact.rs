@@ -124,9 +124,15 @@ impl Phone {
     }
 
     /// The text whose digest is the number's alias. It has no ninth digit for a Brazilian mobile,
-    /// because WhatsApp reports some numbers without it.
+    /// because WhatsApp reports some numbers without it. An Argentine one always has the 9 of mobile
+    /// numbers, which people leave out.
     pub fn alias_text(&self) -> String {
         let text = self.as_str();
+        if let Some(national) = text.strip_prefix("+54")
+            && national.len() == 10
+        {
+            return format!("+549{national}");
+        }
         match text.strip_prefix("+55") {
             Some(national) if national.len() == 11 && national.as_bytes()[2] == b'9' => {
                 format!("+55{}{}", &national[..2], &national[3..])
@@ -165,6 +171,17 @@ impl LeadId {
     /// e-mail, and nobody can compute it without the site's key.
     pub fn from_email(key: &HashKey, email: &Email) -> Self {
         Self::derived(key.id_bytes("email", email.as_str()))
+    }
+}
+
+impl Phone {
+    /// Parses the digits by which WhatsApp knows a number. Of Mexican ones it may keep the 1 after the
+    /// country's code, which the numbering plan dropped.
+    pub fn of_whatsapp(digits: &str) -> Result<Self, InvalidContact> {
+        Self::parse(&format!("+{digits}")).or_else(|invalid| {
+            let national = digits.strip_prefix("521").filter(|national| national.len() == 10);
+            national.map_or(Err(invalid), |national| Self::parse(&format!("+52{national}")))
+        })
     }
 }
 
@@ -250,6 +267,8 @@ mod tests {
         assert_eq!(alias("11987654321"), "+551187654321");
         assert_eq!(alias("1133334444"), "+551133334444");
         assert_eq!(alias("+1 650 555 1234"), "+16505551234");
+        assert_eq!(alias("+54 9 11 2345-6789"), "+5491123456789");
+        assert_eq!(alias("+54 11 2345-6789"), "+5491123456789");
     }
 
     proptest! {

@@ -154,6 +154,10 @@ fn sentence(site: &str, alert: &Alert, news: i64) -> String {
             "{to} sends requests whose signature is wrong, and none is kept. Check that its \
              signing key and ours are the same; a provider switches off what fails for long."
         ),
+        AlertKind::CallChange => format!(
+            "{news} × somebody asked in a message of {to} to cancel or to move their call since \
+             {since}. Nothing was changed: look with `funil journey`, and do it in the calendar."
+        ),
         AlertKind::Backlog => format!(
             "Something for {to} has been due for too long since {since}. \
              Check that its function runs each minute."

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use funil_core::clock::{Clock, after};
 use funil_core::contact::consent::{Decision, How, Purpose};
 use funil_core::delivery::{MessageStatus, StateKind};
+use funil_core::event::{CallEvent, CallWish, EventData};
 use funil_core::hash::sha256_hex;
 use funil_core::id::{DeliveryName, LeadId, LeaseId};
+use funil_core::settings::ConfigError;
 use funil_dev::server::front_door::event;
 use funil_dev::simulated::whatsapp_inbound;
 use funil_store::{Claimed, Claiming, DeliveryKey, Platform};
@@ -493,5 +495,174 @@ async fn a_large_request_that_is_not_understood_is_kept_or_comes_again() {
     let response = send_webhook(&world, &json!({"object": "page", "noise": noise})).await;
     let kept = !world.items("QUARANTINE#whatsapp").await.is_empty();
     assert_eq!(response.status, if kept { 200 } else { 503 });
+    world.finish().await;
+}
+
+/// A lead with this phone.
+async fn lead_with(world: &World, number: usize, phone: &str) -> LeadId {
+    let mut body = lead_body();
+    body["leadId"] = Value::Null;
+    body["email"] = json!(format!("person{number}@example.com"));
+    body["phone"] = json!(phone);
+    world.submit_from(&format!("198.51.100.{number}"), &body).await.lead()
+}
+
+/// Why requests of WhatsApp are in quarantine.
+async fn aside(world: &World) -> Vec<String> {
+    let items = world.items("QUARANTINE#whatsapp").await;
+    items.iter().map(|item| item["reason"]["S"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_number_that_whatsapp_writes_in_another_way_is_found() {
+    let world = whatsapp().start().await;
+    for (number, (phone, from)) in [
+        ("+52 55 1234 5678", "5215512345678"),
+        ("+54 9 11 2345-6789", "5491123456789"),
+        ("+54 11 2345-6780", "5491123456780"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let lead = lead_with(&world, number + 1, phone).await;
+        assert!(!is_revoked(&world, lead).await, "{from}");
+        assert_eq!(opt_out(&world, from).await, 200);
+        assert!(is_revoked(&world, lead).await, "{from}");
+    }
+    assert!(aside(&world).await.is_empty());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_opt_out_that_leads_to_nobody_is_kept_for_a_person() {
+    let world = with_lead(whatsapp()).await;
+    let contact = json!([{"wa_id": "5511987654321", "user_id": "BR.1"}]);
+    let both = written("oi", &world, &json!({"from": "5511987654321"}), &contact);
+    assert_eq!(send_webhook(&world, &both).await.status, 200);
+    for (names, is_kept) in [
+        // A number that may become a lead's.
+        (json!({"from": "5521988887777"}), false),
+        // Digits that no plan has, with an id that leads to a lead.
+        (json!({"from": "15550001234", "from_user_id": "BR.1"}), false),
+        (json!({"from": "15550001234"}), true),
+        (json!({"from_user_id": "BR.5"}), true),
+        (json!({}), true),
+    ] {
+        let before = aside(&world).await.len();
+        for text in ["PARAR", "oi", "PARAR"] {
+            let stop = written(text, &world, &names, &json!([]));
+            assert_eq!(send_webhook(&world, &stop).await.status, 200);
+        }
+        assert_eq!(aside(&world).await.len() - before, usize::from(is_kept), "{names}");
+        world.pass(60);
+    }
+    assert!(aside(&world).await.iter().all(|reason| reason == "opt_out_of_nobody"));
+    assert!(is_revoked(&world, lead()).await, "by the id");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_opt_out_in_the_second_of_a_forms_consent_wins() {
+    for ms in [0, 400] {
+        let world = whatsapp().start().await;
+        world.looks_at("whatsapp");
+        let second = world.now().as_second();
+        world.advance(SignedDuration::from_millis(ms)).await;
+        let mut form = lead_body();
+        form["consent"]["whatsapp"] = json!(true);
+        world.submit(&form).await;
+        let stop = whatsapp_inbound("5511987654321", "PARAR", second);
+        for _ in 0..2 {
+            assert_eq!(send_webhook(&world, &stop).await.status, 200);
+        }
+        let how = world.journey(lead()).await.lead.consents.whatsapp.map(|grant| grant.how);
+        assert_eq!(how, Some(How::Revoked), "{ms}");
+        call_in(&world, lead(), 1).await;
+        assert_eq!(world.states(lead()).await, ["whatsapp/welcome skipped no_consent_whatsapp"]);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn only_a_message_that_is_a_word_as_a_whole_opts_out() {
+    for (texts, words) in [
+        (["Não quero mais receber 🙏", "remover, por favor"], None),
+        (["Chega!", "me tira da lista"], Some("chega,Me tira da lista")),
+    ] {
+        let mut plan = whatsapp();
+        if let Some(words) = words {
+            plan = plan.with("WHATSAPP_OPT_OUT_WORDS", words);
+        }
+        let world = plan.start().await;
+        for (number, text) in texts.into_iter().enumerate() {
+            let lead = lead_with(&world, number + 1, &format!("11 98765-432{number}")).await;
+            let from = format!("551198765432{number}");
+            let mut others = vec!["não consigo parar de rir", "CANCELAR", "quero", "sair daqui"];
+            if words.is_some() {
+                others.push("PARAR");
+            }
+            for other in others {
+                let message = whatsapp_inbound(&from, other, world.now().as_second());
+                assert_eq!(send_webhook(&world, &message).await.status, 200);
+            }
+            assert!(!is_revoked(&world, lead).await, "{text}");
+            let message = whatsapp_inbound(&from, text, world.now().as_second());
+            assert_eq!(send_webhook(&world, &message).await.status, 200);
+            assert!(is_revoked(&world, lead).await, "{text}");
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn words_that_cannot_be_used_are_refused_at_start() {
+    let world = whatsapp().start().await;
+    for words in ["chega, !", "voltar", ","] {
+        let env = world.env(&[("WHATSAPP_OPT_OUT_WORDS", words)]);
+        let made = funil_lambda::webhooks::whatsapp::function(&env, world.platform());
+        let ConfigError(problems) = made.map(drop).unwrap_err();
+        assert!(problems[0].starts_with("WHATSAPP_OPT_OUT_WORDS"), "{problems:?}");
+    }
+    world.finish().await;
+}
+
+/// The wishes about calls in a lead's journey.
+async fn wishes(world: &World, lead: LeadId) -> Vec<(CallWish, bool)> {
+    let events = world.journey(lead).await.events;
+    let wishes = events.into_iter().filter_map(|event| {
+        let EventData::Call(CallEvent::ChangeRequested(wished)) = event.data else { return None };
+        Some((wished.wish, wished.booking.is_some()))
+    });
+    wishes.collect()
+}
+
+#[tokio::test]
+async fn a_wish_about_a_call_is_noted_once_alerts_a_person_and_revokes_nothing() {
+    let world = with_lead(whatsapp()).await;
+    let other = namesake(&world, 1).await;
+    call_in(&world, lead(), 30).await;
+    let message = whatsapp_inbound("551187654321", "Cancelar, por favor", world.now().as_second());
+    for _ in 0..3 {
+        assert_eq!(send_webhook(&world, &message).await.status, 200);
+    }
+    assert_eq!(wishes(&world, lead()).await, [(CallWish::Cancel, true)]);
+    assert_eq!(wishes(&world, other).await, [], "it has no call");
+    let alerts = world.items("ALERT#whatsapp#call_change").await;
+    let [alert] = &*alerts else { panic!("{alerts:?}") };
+    assert_eq!((&alert["count"]["N"], &alert["example"]["S"]), (&json!("1"), &json!(lead())));
+    assert!(!is_revoked(&world, lead()).await);
+    assert_eq!(slot(&world, lead(), "reminder_2h").await.state.kind(), StateKind::Pending);
+    // Without a call ahead it stands on the newest lead.
+    world.advance(SignedDuration::from_hours(31)).await;
+    assert_eq!(world.providers.whatsapp_messages().len(), 3);
+    let newest = namesake(&world, 2).await;
+    let message = whatsapp_inbound("551187654321", "REMARCAR", world.now().as_second());
+    assert_eq!(send_webhook(&world, &message).await.status, 200);
+    assert_eq!(wishes(&world, newest).await, [(CallWish::Move, false)]);
+    assert_eq!(wishes(&world, lead()).await.len(), 1);
+    // Of a number that is nobody's there is nothing to note.
+    let message = whatsapp_inbound("5521988887777", "REMARCAR", world.now().as_second());
+    assert_eq!(send_webhook(&world, &message).await.status, 200);
+    assert!(aside(&world).await.is_empty());
     world.finish().await;
 }

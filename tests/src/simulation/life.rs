@@ -348,28 +348,29 @@ impl Life {
         weather.deaths_left.store(4, Ordering::Relaxed);
     }
 
-    /// A monitor reads `health` or `metrics`.
+    /// A monitor reads `health` and `metrics`.
     fn look(&mut self) {
-        let system = Arc::clone(&self.system);
-        let process = Arc::clone(&system.intakes[0]);
-        let name = system.chance.of(&["health", "metrics"]);
-        self.tasks.spawn(async move {
-            let caller: IpAddr = "198.51.100.251".parse().unwrap();
-            let mut headers = HeaderMap::new();
-            let token = format!("Bearer {SERVICE_TOKEN}");
-            headers.insert("authorization", token.parse().unwrap());
-            let path = format!("/{name}");
-            let event = front_door::event(&Method::GET, &path, "", &headers, b"", caller);
-            let function = process.function(name);
-            let response = process.run(function.invoke(event, process.stop_at())).await;
-            let Some(response) = response else { return };
-            let (status, _, _) = front_door::response(&response);
-            let mut watch = system.watch.lock().unwrap();
-            watch.note(&format!("{name} gets {status}"));
-            if !matches!(status.as_u16(), 200 | 503) {
-                watch.problem(format!("{name} responded with {status}"));
-            }
-        });
+        for name in ["health", "metrics"] {
+            let system = Arc::clone(&self.system);
+            let process = Arc::clone(&system.intakes[0]);
+            self.tasks.spawn(async move {
+                let caller: IpAddr = "198.51.100.251".parse().unwrap();
+                let mut headers = HeaderMap::new();
+                let token = format!("Bearer {SERVICE_TOKEN}");
+                headers.insert("authorization", token.parse().unwrap());
+                let path = format!("/{name}");
+                let event = front_door::event(&Method::GET, &path, "", &headers, b"", caller);
+                let function = process.function(name);
+                let response = process.run(function.invoke(event, process.stop_at())).await;
+                let Some(response) = response else { return };
+                let (status, _, _) = front_door::response(&response);
+                let mut watch = system.watch.lock().unwrap();
+                watch.note(&format!("{name} gets {status}"));
+                if !matches!(status.as_u16(), 200 | 503) {
+                    watch.problem(format!("{name} responded with {status}"));
+                }
+            });
+        }
     }
 
     /// Everything works again: what is under way ends, what was not accepted is sent again, and the

@@ -61,7 +61,10 @@ fn taken(event: &EventData) -> Option<Taken> {
 
     match event {
         Form(event) => Some(Taken { automation: automation(event) }),
-        Payment(_) | Deal(_) | Consent(_) | Call(CallEvent::BookedElsewhere(_)) => None,
+        Payment(_)
+        | Deal(_)
+        | Consent(_)
+        | Call(CallEvent::BookedElsewhere(_) | CallEvent::ChangeRequested(_)) => None,
         Call(_) => Some(Taken { automation: None }),
         Operation(event) => event.sync().map(|_| Taken { automation: None }),
     }

@@ -78,7 +78,10 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
                 Some(call("call_canceled", vec![("canceled_by", by.into())]))
             }
             CallEvent::Missed(_) if event.is_lost_call() => Some(call("call_no_show", vec![])),
-            CallEvent::Canceled(_) | CallEvent::Missed(_) | CallEvent::BookedElsewhere(_) => None,
+            CallEvent::Canceled(_)
+            | CallEvent::Missed(_)
+            | CallEvent::BookedElsewhere(_)
+            | CallEvent::ChangeRequested(_) => None,
         },
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
     }

@@ -56,7 +56,7 @@ fn taken(event: &EventData) -> Vec<Planned> {
 
     match event {
         Form(event) => taken_of_form(event),
-        Call(CallEvent::BookedElsewhere(_)) => Vec::new(),
+        Call(CallEvent::BookedElsewhere(_) | CallEvent::ChangeRequested(_)) => Vec::new(),
         Call(_) => vec![Planned::state_alone(&PROFILE)],
         Operation(event) if event.sync().is_some() => vec![Planned::state_alone(&PROFILE)],
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),

@@ -12,10 +12,10 @@ use crate::contact::{Email, Phone};
 use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
-    Attendance, BookedElsewhere, CallBooked, CallCanceled, CallEvent, CallMissed, Canceled,
-    DeliveryReplayed, DeliverySettled, Event, EventData, FormEvent, Invitee, LeadSubmitted,
-    Operator, QuestionnaireCompleted, SequenceRequested, SequenceWithdrawn, SyncRequested, Verdict,
-    Withdrawal,
+    Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
+    CallMissed, CallWish, Canceled, DeliveryReplayed, DeliverySettled, Event, EventData, FormEvent,
+    Invitee, LeadSubmitted, Operator, QuestionnaireCompleted, SequenceRequested, SequenceWithdrawn,
+    SyncRequested, Verdict, Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
@@ -213,6 +213,8 @@ pub(crate) fn every_event() -> Vec<EventData> {
         canceled().data,
         missed(Attendance::Missed).data,
         BookedElsewhere { booking: booking.call.booking.clone() }.into(),
+        CallChangeRequested { wish: CallWish::Cancel, booking: Some(booking.call.booking.clone()) }
+            .into(),
         SequenceRequested {
             call: booking.call.clone(),
             recipient: booking.recipient.clone(),

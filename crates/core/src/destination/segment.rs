@@ -64,7 +64,10 @@ fn taken(event: &EventData) -> Option<Taken> {
                 let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
                 Some(Taken { name: "Call No-Show", properties, visit: None })
             }
-            CallEvent::Canceled(_) | CallEvent::Missed(_) | CallEvent::BookedElsewhere(_) => None,
+            CallEvent::Canceled(_)
+            | CallEvent::Missed(_)
+            | CallEvent::BookedElsewhere(_)
+            | CallEvent::ChangeRequested(_) => None,
         },
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
     }

@@ -21,6 +21,8 @@ event_group! {
         "call_missed" => Missed(CallMissed),
         /// A booking carried this lead's public id, but its e-mail is another one's.
         "call_booked_elsewhere" => BookedElsewhere(BookedElsewhere),
+        /// The person asked in a message to cancel or to move a call. Nobody has done it yet.
+        "call_change_requested" => ChangeRequested(CallChangeRequested),
     }
 }
 
@@ -29,7 +31,10 @@ impl CallEvent {
     pub fn booked(&self) -> Option<&CallBooked> {
         match self {
             Self::Booked(booked) => Some(booked),
-            Self::Canceled(_) | Self::Missed(_) | Self::BookedElsewhere(_) => None,
+            Self::Canceled(_)
+            | Self::Missed(_)
+            | Self::BookedElsewhere(_)
+            | Self::ChangeRequested(_) => None,
         }
     }
 
@@ -37,7 +42,7 @@ impl CallEvent {
     /// and not for a no-show that was taken back.
     pub const fn is_lost_call(&self) -> bool {
         match self {
-            Self::Booked(_) | Self::BookedElsewhere(_) => false,
+            Self::Booked(_) | Self::BookedElsewhere(_) | Self::ChangeRequested(_) => false,
             Self::Canceled(canceled) => matches!(canceled.withdrawal, Withdrawal::Canceled),
             Self::Missed(missed) => matches!(missed.attendance, Attendance::Missed),
         }
@@ -73,7 +78,7 @@ impl CallEvent {
                     Withdrawal::Rescheduled => BookingStatus::Rescheduled,
                 }),
             }],
-            Self::BookedElsewhere(_) => Vec::new(),
+            Self::BookedElsewhere(_) | Self::ChangeRequested(_) => Vec::new(),
             Self::Missed(missed) => vec![BookingChange {
                 id: missed.booking.clone(),
                 call: None,
@@ -134,6 +139,27 @@ impl CallBooked {
 pub struct BookedElsewhere {
     /// The booking.
     pub booking: BookingId,
+}
+
+/// What a person wants to become of their call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallWish {
+    /// That it is cancelled.
+    Cancel,
+    /// That it takes place at another time.
+    Move,
+}
+
+/// A person's wish about a call, from a message. It changes neither the booking nor a consent: the
+/// calendar does the one, and other words the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallChangeRequested {
+    /// What they want.
+    pub wish: CallWish,
+    /// The booking that stands, the one that takes place next. `None` if none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booking: Option<BookingId>,
 }
 
 /// Why a booking was withdrawn.

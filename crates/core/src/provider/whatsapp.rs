@@ -4,7 +4,9 @@
 //! messages and statuses; each is parsed by itself, so that a malformed one does not affect the
 //! others. Every phone field may be absent: people with a username are known only by their
 //! business-scoped id. Of the text that a person writes this module must not return more than
-//! whether it is an opt-out.
+//! which of our words it is.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -12,6 +14,7 @@ use serde_json::Value;
 use super::{NotSigned, NotUnderstood, Verified};
 use crate::contact::Phone;
 use crate::delivery::MessageStatus;
+use crate::event::CallWish;
 use crate::id::DeliveryName;
 use crate::json;
 use crate::pii::Text;
@@ -24,10 +27,26 @@ use crate::text::plain;
 pub const NAME: &str = "whatsapp";
 /// The header with the signature: `sha256=<hex>`.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
-/// The texts with which a person opts out.
-const OPT_OUTS: [&str; 3] = ["parar", "sair", "stop"];
+/// The texts with which a person opts out, unless the site has others.
+const OPT_OUTS: [&str; 8] = [
+    "stop",
+    "parar",
+    "pare",
+    "sair",
+    "descadastrar",
+    "remover",
+    "não quero receber",
+    "não quero mais receber",
+];
 /// The texts with which a person takes an opt-out back.
 const OPT_INS: [&str; 3] = ["voltar", "start", "iniciar"];
+/// The texts with which a person asks for a change of their call.
+const CALL_WISHES: [(&str, CallWish); 2] =
+    [("cancelar", CallWish::Cancel), ("remarcar", CallWish::Move)];
+/// What may stand before and after a text without changing it.
+const POLITE: [&[&str]; 3] = [&["por", "favor"], &["favor"], &["quero"]];
+/// The maximum length of a number, in digits (E.164).
+const DIGITS_MAX: usize = 15;
 /// The maximum length of a handshake's challenge, in bytes. Meta's challenges are short numbers.
 const CHALLENGE_BYTES_MAX: usize = 200;
 
@@ -73,11 +92,40 @@ impl<'q> Handshake<'q> {
     }
 }
 
+/// A phone number, as WhatsApp writes it: digits with the country's code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// A number of a numbering plan.
+    Valid(Phone),
+    /// Digits that no numbering plan has, as far as we know: the plans change.
+    Digits(Text),
+}
+
+impl Number {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        let fits = (1..=DIGITS_MAX).contains(&digits.len());
+        if !fits || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let valid = Phone::of_whatsapp(digits).map(Self::Valid);
+        Some(valid.unwrap_or_else(|_| Self::Digits(Text::from(digits))))
+    }
+
+    /// The text whose digest is the number's alias.
+    pub fn alias_text(&self) -> String {
+        match self {
+            Self::Valid(phone) => phone.alias_text(),
+            Self::Digits(digits) => format!("+{}", digits.expose()),
+        }
+    }
+}
+
 /// How WhatsApp identifies a person: by phone number, by business-scoped id, or by both.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
     /// The phone number.
-    pub phone: Option<Phone>,
+    pub number: Option<Number>,
     /// The business-scoped id, such as `BR.1502576394655843`.
     pub bsuid: Option<Text>,
 }
@@ -98,18 +146,82 @@ pub struct StatusUpdate {
     pub person: Person,
 }
 
-/// A word with which a person decides about messages.
+/// What a person asks of us with one of our words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// No more messages.
     OptOut,
     /// Messages again, after an opt-out.
     OptIn,
+    /// A change of their call. Messages go on.
+    Call(CallWish),
+}
+
+/// The words that count. A text is one of them only as a whole: letter case, accents, punctuation and
+/// emoji make no other text, nor do a few polite words around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    opt_outs: BTreeSet<String>,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self { opt_outs: OPT_OUTS.into_iter().map(normal).collect() }
+    }
+}
+
+impl Words {
+    /// The words, with these texts for opting out. `None` if one of them has no letter, or takes an
+    /// opt-out back.
+    pub fn with_opt_outs(texts: &[&str]) -> Option<Self> {
+        let opt_outs: BTreeSet<String> = texts.iter().map(|text| normal(text)).collect();
+        let is_usable = |text: &String| !text.is_empty() && !OPT_INS.contains(&text.as_str());
+        (!opt_outs.is_empty() && opt_outs.iter().all(is_usable)).then_some(Self { opt_outs })
+    }
+
+    fn find(&self, text: &str) -> Option<Word> {
+        let whole = normal(text);
+        let words: Vec<&str> = whole.split(' ').collect();
+        let bare = without_polite_words(&words).join(" ");
+        if self.opt_outs.contains(&whole) || self.opt_outs.contains(&bare) {
+            return Some(Word::OptOut);
+        }
+        if OPT_INS.contains(&whole.as_str()) {
+            return Some(Word::OptIn);
+        }
+        let wish = CALL_WISHES.into_iter().find(|(text, _)| *text == bare);
+        wish.map(|(_, wish)| Word::Call(wish))
+    }
+}
+
+/// A text in lower case, without accents, punctuation, emoji and repeated spaces.
+fn normal(text: &str) -> String {
+    // Invisible marks stand within words, where a space would part them.
+    let is_mark = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let plain = plain(text);
+    let kept = plain.chars().filter(|c| !is_mark(*c));
+    let spaced: String = kept.map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn without_polite_words<'w>(words: &'w [&'w str]) -> &'w [&'w str] {
+    let mut left = words;
+    loop {
+        let shorter = POLITE
+            .into_iter()
+            .find_map(|polite| left.strip_prefix(polite).or_else(|| left.strip_suffix(polite)));
+        match shorter {
+            Some(shorter) => left = shorter,
+            None => return left,
+        }
+    }
 }
 
 /// A message that a person wrote to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inbound {
+    /// WhatsApp's id of the message. It holds the sender's number.
+    pub id: Option<Text>,
     /// The sender.
     pub person: Person,
     /// When it was sent, by WhatsApp's clock.
@@ -132,7 +244,7 @@ pub struct Updates {
 }
 
 /// Parses a verified webhook.
-pub fn parse(Verified(body): Verified<'_>) -> Result<Updates, NotUnderstood> {
+pub fn parse(Verified(body): Verified<'_>, words: &Words) -> Result<Updates, NotUnderstood> {
     let body = json::parse(body).map_err(|_| NotUnderstood("not_json"))?;
     if body.get("object").and_then(Value::as_str) != Some("whatsapp_business_account") {
         return Err(NotUnderstood("unknown_object"));
@@ -142,7 +254,7 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Updates, NotUnderstood> {
         for change in content.list(entry, "changes") {
             // Other fields are about templates and the account.
             if text(change, "field") == Some("messages") {
-                content.read(&change["value"]);
+                content.read(&change["value"], words);
             }
         }
     }
@@ -162,7 +274,7 @@ impl Updates {
         }
     }
 
-    fn read(&mut self, value: &Value) {
+    fn read(&mut self, value: &Value, words: &Words) {
         let contacts: Vec<Person> =
             self.list(value, "contacts").iter().map(|c| person(c, "wa_id", "user_id")).collect();
         for status in self.list(value, "statuses") {
@@ -176,10 +288,11 @@ impl Updates {
             if message.is_object() {
                 let person = person(message, "from", "from_user_id").completed(&contacts);
                 // Of two words in one message the opt-out counts.
-                let words: Vec<Word> = texts(message).filter_map(word).collect();
-                let opt_out = words.iter().find(|word| **word == Word::OptOut);
-                let word = opt_out.or_else(|| words.first()).copied();
-                self.inbound.push(Inbound { person, at: time(message), word });
+                let said: Vec<Word> = texts(message).filter_map(|text| words.find(text)).collect();
+                let opt_out = said.iter().find(|word| **word == Word::OptOut);
+                let word = opt_out.or_else(|| said.first()).copied();
+                let id = text(message, "id").map(Text::from);
+                self.inbound.push(Inbound { id, person, at: time(message), word });
             } else {
                 self.unreadable += 1;
             }
@@ -211,13 +324,13 @@ impl Person {
     /// Adds the number or id that a contact in the same webhook has for this person.
     fn completed(self, contacts: &[Self]) -> Self {
         let same = |contact: &&Self| {
-            let phone = contact.phone.is_some() && contact.phone == self.phone;
+            let number = contact.number.is_some() && contact.number == self.number;
             let bsuid = contact.bsuid.is_some() && contact.bsuid == self.bsuid;
-            phone || bsuid
+            number || bsuid
         };
         match contacts.iter().find(same) {
             Some(contact) => Self {
-                phone: self.phone.or_else(|| contact.phone.clone()),
+                number: self.number.or_else(|| contact.number.clone()),
                 bsuid: self.bsuid.or_else(|| contact.bsuid.clone()),
             },
             None => self,
@@ -225,12 +338,10 @@ impl Person {
     }
 }
 
-/// The person in these two members of an object. A phone number is given as digits with its country
-/// code.
-fn person(object: &Value, phone: &str, bsuid: &str) -> Person {
-    let phone = text(object, phone).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+/// The person in these two members of an object.
+fn person(object: &Value, number: &str, bsuid: &str) -> Person {
     Person {
-        phone: phone.and_then(|digits| Phone::parse(&format!("+{digits}")).ok()),
+        number: text(object, number).and_then(Number::parse),
         bsuid: text(object, bsuid).map(Text::from),
     }
 }
@@ -260,14 +371,6 @@ fn texts(message: &Value) -> impl Iterator<Item = &str> {
         "/interactive/list_reply/id",
     ];
     pointers.into_iter().filter_map(|pointer| message.pointer(pointer)?.as_str())
-}
-
-/// The word that a text consists of. Letter case, accents and punctuation are ignored.
-fn word(text: &str) -> Option<Word> {
-    let is_kept = |c: &char| c.is_alphanumeric() || c.is_whitespace();
-    let words: String = plain(text).chars().filter(is_kept).collect();
-    let is_in = |list: &[&str]| list.contains(&words.trim());
-    if is_in(&OPT_OUTS) { Some(Word::OptOut) } else { is_in(&OPT_INS).then_some(Word::OptIn) }
 }
 
 #[cfg(test)]
@@ -331,7 +434,11 @@ mod tests {
             "object": "whatsapp_business_account",
             "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
         });
-        parse(Verified(body.to_string().as_bytes())).unwrap()
+        read(body.to_string().as_bytes()).unwrap()
+    }
+
+    fn read(body: &[u8]) -> Result<Updates, NotUnderstood> {
+        parse(Verified(body), &Words::default())
     }
 
     #[test]
@@ -367,7 +474,7 @@ mod tests {
         let phones: Vec<_> = content
             .statuses
             .iter()
-            .map(|update| update.person.phone.as_ref().map(Phone::alias_text))
+            .map(|update| update.person.number.as_ref().map(Number::alias_text))
             .collect();
         assert_eq!(phones[0], phones[1], "with and without the ninth digit");
         assert_eq!(phones[2], None);
@@ -392,7 +499,7 @@ mod tests {
             .iter()
             .map(|message| {
                 let person = &message.person;
-                (person.phone.is_some(), person.bsuid.as_ref().map(|id| id.expose().as_str()))
+                (person.number.is_some(), person.bsuid.as_ref().map(|id| id.expose().as_str()))
             })
             .collect();
         assert_eq!(
@@ -403,20 +510,101 @@ mod tests {
     }
 
     #[test]
-    fn an_opt_out_is_recognised_in_any_spelling_and_no_other_text_is() {
-        for text in
-            ["PARAR", "parar", " Parar! ", "*SAIR*", "sair.", "Stop\n", "P\u{e1}rar", "sai\u{301}r"]
-        {
-            assert_eq!(word(text), Some(Word::OptOut), "{text:?}");
+    fn a_word_is_recognised_in_any_spelling_and_no_other_text_is() {
+        let words = Words::default();
+        for text in [
+            "PARAR",
+            "parar",
+            " Parar! ",
+            "*SAIR*",
+            "sair.",
+            "Stop\n",
+            "P\u{e1}rar",
+            "sai\u{301}r",
+            "Pare",
+            "pa\u{200b}rar",
+            "DESCADASTRAR",
+            "remover 🙏🏽",
+            "🛑 STOP 🛑",
+            "Não quero receber",
+            "NAO QUERO MAIS RECEBER!!",
+            "parar, por favor",
+            "Por favor, sair",
+            "quero sair",
+            "Quero parar por favor",
+            "favor remover",
+            "Por favor: não quero mais receber",
+        ] {
+            assert_eq!(words.find(text), Some(Word::OptOut), "{text:?}");
         }
-        for text in
-            ["", "não parar", "parar por favor?", "para", "stopped", "sair daqui", "s a i r"]
-        {
-            assert_eq!(word(text), None, "{text:?}");
+        for text in [
+            "",
+            "🙏",
+            "não parar",
+            "não consigo parar de rir",
+            "para",
+            "stopped",
+            "sair daqui",
+            "s a i r",
+            "quero",
+            "por favor",
+            "quero receber",
+            "não quero parar",
+            "não quero",
+            "quero voltar",
+            "remarcado",
+            "não quero cancelar",
+        ] {
+            assert_eq!(words.find(text), None, "{text:?}");
         }
         for text in ["VOLTAR", "start", " Iniciar! "] {
-            assert_eq!(word(text), Some(Word::OptIn), "{text:?}");
+            assert_eq!(words.find(text), Some(Word::OptIn), "{text:?}");
         }
+        for (text, wish) in [
+            ("CANCELAR", CallWish::Cancel),
+            ("cancelar por favor", CallWish::Cancel),
+            ("Quero remarcar!", CallWish::Move),
+        ] {
+            assert_eq!(words.find(text), Some(Word::Call(wish)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_may_have_other_words_for_opting_out() {
+        let words = Words::with_opt_outs(&["Chega!", "me tire daqui", "cancelar"]).unwrap();
+        for (text, expected) in [
+            ("chega", Some(Word::OptOut)),
+            ("Me tire daqui, por favor", Some(Word::OptOut)),
+            ("CANCELAR", Some(Word::OptOut)),
+            ("remarcar", Some(Word::Call(CallWish::Move))),
+            ("parar", None),
+            ("voltar", Some(Word::OptIn)),
+        ] {
+            assert_eq!(words.find(text), expected, "{text}");
+        }
+        for texts in [&["chega", "!"][..], &["Voltar"], &[]] {
+            assert_eq!(Words::with_opt_outs(texts), None, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_an_unknown_plan_is_its_digits() {
+        let alias = |text: &str| Number::parse(text).map(|number| number.alias_text());
+        // Mexico dropped the 1 after its code, and WhatsApp did not.
+        assert_eq!(alias("5215512345678"), alias("525512345678"));
+        assert!(matches!(Number::parse("5215512345678"), Some(Number::Valid(_))));
+        // Argentina writes a 9 before mobile numbers from abroad.
+        assert_eq!(alias("5491123456789"), alias("541123456789"));
+        assert_eq!(alias("15550001234").as_deref(), Some("+15550001234"));
+        assert!(matches!(Number::parse("15550001234"), Some(Number::Digits(_))));
+        assert_eq!(alias("+5511987654321"), alias("5511987654321"));
+        for text in ["ana", "", "+", "55 11", &"1".repeat(16)] {
+            assert_eq!(alias(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_opt_out_is_recognised_wherever_it_stands() {
         for message in [
             json!({"type": "text", "text": {"body": "Sair"}}),
             json!({"type": "button", "button": {"text": "Parar", "payload": "x"}}),
@@ -432,9 +620,9 @@ mod tests {
     #[test]
     fn a_body_that_is_not_from_whatsapp_is_not_understood() {
         for body in [&b""[..], b"[]", b"{\"object\":\"page\",\"entry\":[]}", b"\xff", b"null"] {
-            assert!(parse(Verified(body)).is_err());
+            assert!(read(body).is_err());
         }
-        let empty = parse(Verified(br#"{"object":"whatsapp_business_account"}"#)).unwrap();
+        let empty = read(br#"{"object":"whatsapp_business_account"}"#).unwrap();
         assert_eq!(empty, Updates::default());
     }
 
@@ -447,7 +635,7 @@ mod tests {
             {"changes": [null, {"field": "messages", "value": {"messages": "no", "errors": [
                 {"code": 130_429}]}}, good, {"field": "account_update", "value": {}}]},
         ]});
-        let content = parse(Verified(body.to_string().as_bytes())).unwrap();
+        let content = read(body.to_string().as_bytes()).unwrap();
         assert_eq!((content.statuses.len(), content.unreadable), (1, 2));
         assert_eq!(content.errors, [130_429]);
     }
@@ -455,7 +643,7 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            drop(parse(Verified(&body)));
+            drop(read(&body));
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     ) -> Result<Verified<'r>, NotSigned>;
 
     /// Reads an authentic request.
-    fn parse(verified: Verified<'_>) -> Result<Self::Parsed, NotUnderstood>;
+    fn parse(&self, verified: Verified<'_>) -> Result<Self::Parsed, NotUnderstood>;
 
     /// Keeps it. `stop_at` is when the platform ends the invocation.
     fn keep(
@@ -171,7 +171,7 @@ impl<W: Webhook> WebhookEndpoint<W> {
     ) -> Result<HttpResponse, Problem> {
         let (app, now) = (self.webhook.app(), arrival.now);
         app.store.ready(&app.config.hash_key).await?;
-        let kept = match W::parse(verified) {
+        let kept = match self.webhook.parse(verified) {
             Ok(parsed) => self.webhook.keep(&parsed, arrival).await?,
             Err(why) => Kept::Quarantine(why),
         };
@@ -221,7 +221,7 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
             }
             body = tree.to_string().into();
         }
-        let parsed = W::parse(Verified::released(&body));
+        let parsed = self.webhook.parse(Verified::released(&body));
         let parsed = parsed.map_err(|NotUnderstood(why)| Problem::NotUnderstood(why))?;
         let now = self.webhook.app().platform.clock.now();
         let arrival = Arrival { now, stop_at, released: Some(request.entry.name.clone()) };

@@ -49,10 +49,12 @@ pub enum AlertKind {
     QuarantineFull,
     /// Several requests in a row were not signed by their provider; it is about the provider.
     Unsigned,
+    /// Somebody asked in a message to cancel or to move their call.
+    CallChange,
 }
 
 impl AlertKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Dead,
         Self::Expired,
         Self::Blocked,
@@ -63,6 +65,7 @@ impl AlertKind {
         Self::QuarantineExpires,
         Self::QuarantineFull,
         Self::Unsigned,
+        Self::CallChange,
     ];
 
     /// The name in the table and in logs.
@@ -78,6 +81,7 @@ impl AlertKind {
             Self::QuarantineExpires => "quarantine_expires",
             Self::QuarantineFull => "quarantine_full",
             Self::Unsigned => "unsigned",
+            Self::CallChange => "call_change",
         }
     }
 }

@@ -128,7 +128,9 @@ impl Store {
     }
 
     /// Notes on a lead that the person revoked a purpose, with the proof of it. Returns whether that
-    /// is newer than what the lead has; an older revocation changes nothing.
+    /// is news; an older revocation than what the lead has, or the same, changes nothing. `at` is a whole second,
+    /// as WhatsApp's clock has no parts of one, and within that second the revocation counts: a time
+    /// without parts sorts behind those with parts.
     pub async fn revoke_of_lead(
         &self,
         lead: LeadId,
@@ -138,10 +140,13 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let grant = Grant { decision: Decision::Denied, at, how: How::Revoked };
-        let is_newer = Expression::default().condition(
-            "attribute_exists(pk) AND (attribute_not_exists(#consent) OR #consent.#at < :at)",
-        );
-        self.decide_of_lead(lead, purpose, grant, form, is_newer, entropy).await
+        let is_news = Expression::default()
+            .condition(
+                "attribute_exists(pk) AND (attribute_not_exists(#consent) OR #consent.#at < :at \
+                 OR (#consent.#at = :at AND #consent.#how <> :revoked))",
+            )
+            .value(":revoked", item::s("revoked"));
+        self.decide_of_lead(lead, purpose, grant, form, is_news, entropy).await
     }
 
     async fn decide_of_lead(

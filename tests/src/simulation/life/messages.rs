@@ -70,7 +70,11 @@ impl Life {
         let chance = self.system.chance.clone();
         let person = chance.below(PEOPLE);
         let opts_out = !chance.once_in(3);
-        let text = if opts_out { chance.of(&["PARAR", "Sair.", " stop "]) } else { "Olá" };
+        let text = if opts_out {
+            chance.of(&["PARAR", "Sair.", " stop ", "Não quero mais receber, por favor"])
+        } else {
+            chance.of(&["Olá", "não consigo parar de rir", "CANCELAR", "Quero remarcar!"])
+        };
         let second = self.system.now().as_second();
         let digits = phone(person).trim_start_matches('+').to_owned();
         let (by_phone, by_id) = chance.of(&[(true, false), (true, true), (false, true)]);

@@ -106,7 +106,7 @@ impl Webhook for CalendarWebhook {
         calendly::verify(&request.body, guard::header(request, SIGNATURE), &self.keys, now)
     }
 
-    fn parse(verified: Verified<'_>) -> Result<Parsed, NotUnderstood> {
+    fn parse(&self, verified: Verified<'_>) -> Result<Parsed, NotUnderstood> {
         calendly::parse(verified)
     }
 

@@ -1,25 +1,32 @@
 //! `whatsapp-webhook`: Meta reports the status of our messages, and what people wrote back.
 //!
 //! A status update moves its delivery forward. An opt-out revokes the person's consent at once,
-//! under every name that they are known by, and withdraws what is queued for them. Everything here
-//! may be done twice, so there is no receipt: what could not be kept gets 503, and Meta
-//! sends the whole request again. Nothing else that people write is kept.
+//! under every name that they are known by, and withdraws what is queued for them. That somebody wants
+//! to cancel or to move their call is noted, once, for a person. Everything else here may be done
+//! twice, so it has no receipt: what could not be kept gets 503, and Meta sends the whole request
+//! again. Nothing else that people write is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use funil_core::booking::{self, BookingId};
 use funil_core::clock::after;
 use funil_core::contact::Phone;
-use funil_core::contact::consent::{Purpose, is_revoked};
+use funil_core::contact::consent::{ConsentChanges, Purpose, is_revoked};
 use funil_core::delivery::{Delivery, Reason};
+use funil_core::destination::AliasDigests;
+use funil_core::event::{CallChangeRequested, CallWish, Event};
 use funil_core::hash::Digest;
-use funil_core::id::{DeliveryName, LeadId};
-use funil_core::lead::Lead;
+use funil_core::id::{DeliveryName, EventId, LeadId};
+use funil_core::lead::{Lead, LeadChanges};
 use funil_core::provider::whatsapp::{
-    self, Handshake, Inbound, Person, StatusUpdate, Updates, Word,
+    self, Handshake, Inbound, Number, Person, StatusUpdate, Updates, Word, Words,
 };
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
-use funil_core::settings::{ConfigError, Env, Secret};
-use funil_store::{AlertKind, MessageUpdate, Platform, Recorded, StoreError};
+use funil_core::settings::{ConfigError, Env, Secret, Settings};
+use funil_store::{
+    Accepted, AlertKind, ConsentEvidence, LeadWrite, MessageUpdate, Platform, Recorded, StoreError,
+};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -32,12 +39,14 @@ use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::http::problem::{Problem, put};
+use crate::intake::accept::Incoming;
 use crate::intake::webhook::{self, Arrival, Kept, Webhook};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
 const APP_SECRET: &str = "WHATSAPP_APP_SECRET";
 const VERIFY_TOKEN: &str = "WHATSAPP_VERIFY_TOKEN";
+const OPT_OUT_WORDS: &str = "WHATSAPP_OPT_OUT_WORDS";
 const SIGNATURE: HeaderName = HeaderName::from_static(whatsapp::SIGNATURE_HEADER);
 /// How many leads of a number an opt-out touches. Sending skips the rest, because it looks at the number.
 const LEADS_TOUCHED: usize = 25;
@@ -69,6 +78,7 @@ struct WhatsAppWebhook {
     app: App,
     secrets: Vec<Secret>,
     verify_tokens: Vec<Secret>,
+    words: Words,
 }
 
 /// Configures the function.
@@ -77,13 +87,28 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let app = App::read(&mut settings, platform);
     let secrets = settings.issued_secrets(APP_SECRET);
     let verify_tokens = settings.chosen_secrets(VERIFY_TOKEN);
-    let endpoint = app.zip(secrets).zip(verify_tokens);
-    let endpoint = endpoint.map(|((app, secrets), verify_tokens)| WhatsAppWebhook {
+    let words = words(&mut settings);
+    let endpoint = app.zip(secrets).zip(verify_tokens).zip(words);
+    let endpoint = endpoint.map(|(((app, secrets), verify_tokens), words)| WhatsAppWebhook {
         app,
         secrets,
         verify_tokens,
+        words,
     });
     settings.finish(endpoint).map(webhook::function)
+}
+
+fn words(settings: &mut Settings<'_>) -> Option<Words> {
+    if settings.optional(OPT_OUT_WORDS).is_none() {
+        return Some(Words::default());
+    }
+    let words = Words::with_opt_outs(&settings.list(OPT_OUT_WORDS));
+    words.or_else(|| {
+        settings.problem(format!(
+            "{OPT_OUT_WORDS} must have words, separated by commas, and none that takes an opt-out \
+             back."
+        ))
+    })
 }
 
 /// Whether every part of a request was kept.
@@ -116,13 +141,18 @@ impl Webhook for WhatsAppWebhook {
         whatsapp::verify(&request.body, guard::header(request, SIGNATURE), &self.secrets)
     }
 
-    fn parse(verified: Verified<'_>) -> Result<Updates, NotUnderstood> {
-        whatsapp::parse(verified)
+    fn parse(&self, verified: Verified<'_>) -> Result<Updates, NotUnderstood> {
+        whatsapp::parse(verified, &self.words)
     }
 
     async fn keep(&self, parts: &Updates, arrival: &Arrival) -> Result<Kept, StoreError> {
-        let taken = self.take(parts, arrival.now, arrival.stop_at).await?;
-        let quarantine = (parts.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
+        let of_nobody = AtomicBool::new(false);
+        let taken = self.take(parts, &of_nobody, arrival.now, arrival.stop_at).await?;
+        let quarantine = if of_nobody.into_inner() {
+            Some(NotUnderstood("opt_out_of_nobody"))
+        } else {
+            (parts.unreadable > 0).then_some(NotUnderstood("unreadable_parts"))
+        };
         Ok(Kept::Parts { incomplete: taken == Taken::NotAll, quarantine })
     }
 
@@ -143,10 +173,12 @@ impl Webhook for WhatsAppWebhook {
 
 impl WhatsAppWebhook {
     /// Takes every part by itself, so that one that cannot be kept now holds up no other. What stops
-    /// messages comes first. Parts for which no time is left come again.
+    /// messages comes first. Parts for which no time is left come again. `of_nobody` tells whether
+    /// somebody opted out whom nothing here leads to.
     async fn take(
         &self,
         parts: &Updates,
+        of_nobody: &AtomicBool,
         now: Timestamp,
         stop_at: Timestamp,
     ) -> Result<Taken, StoreError> {
@@ -154,16 +186,19 @@ impl WhatsAppWebhook {
             tracing::warn!(code, "WhatsApp reports error {code}, which belongs to no message");
         }
         let mut opt_outs: Vec<Part<'_>> = Vec::new();
-        let mut opt_ins: Vec<Part<'_>> = Vec::new();
+        let mut others: Vec<Part<'_>> = Vec::new();
         for message in &parts.inbound {
             match message.word {
-                Some(Word::OptOut) => opt_outs.push(Box::pin(self.opt_out(message, now))),
-                Some(Word::OptIn) => opt_ins.push(Box::pin(self.opt_in(message, now))),
+                Some(Word::OptOut) => {
+                    opt_outs.push(Box::pin(self.opt_out(message, of_nobody, now)));
+                }
+                Some(Word::OptIn) => others.push(Box::pin(self.opt_in(message, now))),
+                Some(Word::Call(wish)) => others.push(Box::pin(self.note(message, wish, now))),
                 None => {}
             }
         }
         let mut taken = self.side_by_side(opt_outs, stop_at).await?;
-        taken = taken.and(self.side_by_side(opt_ins, stop_at).await)?;
+        taken = taken.and(self.side_by_side(others, stop_at).await)?;
         let strangers = self.strangers(parts).await?;
         let mut introduced: Vec<Part<'_>> = Vec::new();
         for pair in &strangers {
@@ -288,7 +323,7 @@ impl WhatsAppWebhook {
     async fn phones(&self, person: &Known) -> Result<BTreeSet<Digest>, StoreError> {
         let mut phones: BTreeSet<Digest> = person.phone.iter().cloned().collect();
         if let Some(bsuid) = &person.bsuid
-            && phones.is_empty()
+            && !person.is_sure
         {
             phones.extend(self.app.store.phones_of(bsuid).await?);
         }
@@ -296,25 +331,39 @@ impl WhatsAppWebhook {
     }
 
     /// Records that somebody wants no more messages. Nothing but a word through the same channel, or an
-    /// operator, takes that back.
-    async fn opt_out(&self, message: &Inbound, now: Timestamp) -> Result<Taken, StoreError> {
+    /// operator, takes that back. A number that no numbering plan has may be written in another way
+    /// where we know it, so a person has to look if nothing leads to a lead.
+    async fn opt_out(
+        &self,
+        message: &Inbound,
+        of_nobody: &AtomicBool,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
         let store = &self.app.store;
         let at = said_at(message, now);
         let person = self.known(&message.person);
         if let Some(bsuid) = &person.bsuid {
             store.revoke(BSUID, bsuid, Purpose::Whatsapp, at).await?;
         }
-        let mut leads = 0;
+        let (mut leads, mut is_known) = (0, person.is_sure);
         for phone in self.phones(&person).await? {
             store.revoke(PHONE, &phone, Purpose::Whatsapp, at).await?;
             // The revocation stands, and sending looks at it, so what follows may be missed.
             match self.stop(&phone, at, now).await {
                 Ok(stopped) => leads += stopped,
-                Err(error) => tracing::warn!(
-                    error = %error,
-                    "an opt-out is kept, but what is queued could not be withdrawn"
-                ),
+                Err(error) => {
+                    is_known = true;
+                    tracing::warn!(
+                        error = %error,
+                        "an opt-out is kept, but what is queued could not be withdrawn"
+                    );
+                }
             }
+            // A number that came with the id is one that we know.
+            is_known |= leads > 0 || person.phone.as_ref() != Some(&phone);
+        }
+        if !is_known {
+            of_nobody.store(true, Ordering::Relaxed);
         }
         tracing::info!(
             function = Self::NAME,
@@ -348,6 +397,87 @@ impl WhatsAppWebhook {
             "a person opted in again; {leads} leads had shown their opt-out"
         );
         Ok(Taken::All)
+    }
+
+    /// Notes that somebody wants to cancel or to move their call, and alerts a person: on the leads of
+    /// their numbers with a call ahead, else on the newest one. Meta may send a message again, so this
+    /// has a receipt.
+    async fn note(
+        &self,
+        message: &Inbound,
+        wish: CallWish,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        let person = self.known(&message.person);
+        let mut leads: Vec<LeadId> = Vec::new();
+        for phone in self.phones(&person).await? {
+            leads.extend(self.leads_with(&phone).await?.iter().map(|lead| lead.id));
+        }
+        leads.truncate(LEADS_TOUCHED);
+        let mut wishes: Vec<(LeadId, Option<BookingId>)> = Vec::new();
+        for lead in &leads {
+            let bookings = self.app.store.bookings(*lead).await?;
+            if let Some(next) = booking::next(&bookings, now) {
+                wishes.push((*lead, Some(next.id.clone())));
+            }
+        }
+        if wishes.is_empty() {
+            wishes.extend(leads.first().map(|newest| (*newest, None)));
+        }
+        for (lead, booking) in wishes {
+            let request = CallChangeRequested { wish, booking };
+            if self.keep_request(message, lead, request, now).await? {
+                let (kind, example) = (AlertKind::CallChange, lead.to_string());
+                self.app.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    /// Keeps what somebody wants on a lead, once. Returns whether it is new.
+    async fn keep_request(
+        &self,
+        message: &Inbound,
+        lead: LeadId,
+        request: CallChangeRequested,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let id = self.event_id(message, lead);
+        let receipt = webhook::receipt(whatsapp::NAME, &[id.as_str()]);
+        let incoming = Incoming {
+            function: Self::NAME,
+            event: Event {
+                id,
+                lead_id: lead,
+                occurred_at: said_at(message, now),
+                accepted_at: now,
+                supplied_lead_id: None,
+                signs: Vec::new(),
+                data: request.into(),
+            },
+            lead: LeadWrite::Known,
+            changes: LeadChanges::default(),
+            consent: ConsentChanges::default(),
+            explicit_consent: None,
+            evidence: ConsentEvidence::default(),
+            receipt: &receipt,
+            aliases: AliasDigests::default(),
+            beside: None,
+            other_aliases: Vec::new(),
+            person: AliasDigests::default(),
+            released: None,
+        };
+        Ok(self.app.accept(&incoming, now).await? == Accepted::Kept)
+    }
+
+    /// The id of the event of a message on a lead. WhatsApp's own id of the message holds the sender's
+    /// number.
+    fn event_id(&self, message: &Inbound, lead: LeadId) -> EventId {
+        let number = message.person.number.as_ref().map(Number::alias_text).unwrap_or_default();
+        let id = message.id.as_ref().map(|id| id.expose().clone());
+        let id = id.unwrap_or_else(|| format!("{number} {:?} {:?}", message.at, message.word));
+        let digest = self.app.config.hash_key.digest("wamid", &id);
+        EventId::of_provider(whatsapp::NAME, &format!("message:{}:{lead}", digest.as_str()))
     }
 
     /// Leads that were made with this number, at most [`LEADS_TOUCHED`].
@@ -433,8 +563,10 @@ impl WhatsAppWebhook {
 
     fn known(&self, person: &Person) -> Known {
         let hash = &self.app.config.hash_key;
+        let alias = person.number.as_ref().map(Number::alias_text);
         Known {
-            phone: self.phone_digest(person.phone.as_ref()),
+            phone: alias.map(|alias| hash.digest(PHONE, &alias)),
+            is_sure: matches!(person.number, Some(Number::Valid(_))),
             bsuid: person.bsuid.as_ref().map(|bsuid| hash.digest(BSUID, bsuid.expose())),
         }
     }
@@ -443,13 +575,16 @@ impl WhatsAppWebhook {
 /// A person by the digests of their number and of their business-scoped id.
 struct Known {
     phone: Option<Digest>,
+    /// Whether the number is written as we write it.
+    is_sure: bool,
     bsuid: Option<Digest>,
 }
 
-/// When a message was written. A time from a clock that is ahead must not outweigh what the person
-/// writes later.
+/// When a message was written, to the second as WhatsApp says it. A time from a clock that is ahead
+/// must not outweigh what the person writes later.
 fn said_at(message: &Inbound, now: Timestamp) -> Timestamp {
-    message.at.unwrap_or(now).min(now)
+    let at = message.at.unwrap_or(now).min(now);
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 impl Taken {
