@@ -66,20 +66,48 @@ impl Email {
 pub struct Phone(Pii<String>);
 
 impl Phone {
-    /// Parses a number in any usual notation. A number without a country code is Brazilian.
+    /// Parses a number in any usual notation. A number without a country code is Brazilian. Words
+    /// that name a phone may stand beside it, and an extension; other words are refused, because a
+    /// number in a sentence may be anything. Of two numbers with a slash the first mobile one counts,
+    /// or else the first.
     ///
     /// A Brazilian mobile in its old form of eight digits (first digit 6 to 9) gets the ninth digit
     /// of today's numbering plan, which libphonenumber does not add. See `docs/providers.md`
     /// ("Brazilian phone numbers").
     pub fn parse(text: &str) -> Result<Self, InvalidContact> {
-        if text.len() > 64 || text.contains(char::is_alphabetic) {
+        if text.len() > 64 {
             return Err(InvalidContact);
         }
         // A number that was copied from a contact list may contain invisible characters for text
         // direction and width.
         let marks = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         let text: String = text.chars().filter(|c| !marks(*c)).collect();
+        if let Ok(phone) = Self::parse_one(&text) {
+            return Ok(phone);
+        }
+        // Two numbers with a slash between them: messages go to mobile numbers only.
+        let numbers: Vec<Self> =
+            text.split('/').filter_map(|text| Self::parse_one(text).ok()).collect();
+        let mobile = numbers.iter().find(|phone| phone.may_be_mobile());
+        mobile.or(numbers.first()).cloned().ok_or(InvalidContact)
+    }
+
+    fn parse_one(text: &str) -> Result<Self, InvalidContact> {
+        let text = without_words(text).ok_or(InvalidContact)?;
         let text = text.trim();
+        // libphonenumber takes `0055` for the code of a carrier.
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let abroad = digits.strip_prefix("00").filter(|_| !text.contains('+'));
+        let brazilian =
+            abroad.filter(|digits| digits.starts_with("55") && matches!(digits.len(), 12 | 13));
+        if let Some(digits) = brazilian {
+            return Self::parse_number(&format!("+{digits}"));
+        }
+        Self::parse_number(text)
+            .or_else(|_| Self::parse_number(&format!("+{}", abroad.ok_or(InvalidContact)?)))
+    }
+
+    fn parse_number(text: &str) -> Result<Self, InvalidContact> {
         // `9090` starts a collect call. libphonenumber takes it for a part of the number.
         let text = text.strip_prefix("9090").unwrap_or(text);
         let number = PHONE_NUMBER_UTIL.parse(text, Some(Region::BR)).map_err(|_| InvalidContact)?;
@@ -140,6 +168,41 @@ impl Phone {
             _ => text.to_owned(),
         }
     }
+}
+
+/// Words that people write beside a phone number.
+const PHONE_WORDS: [&str; 14] = [
+    "tel", "telefone", "fone", "cel", "celular", "whats", "whatsapp", "wats", "watsapp", "wpp",
+    "wapp", "zap", "zapzap", "fixo",
+];
+/// Words before an extension, which is not kept.
+const EXTENSION_WORDS: [&str; 3] = ["ramal", "ext", "extensao"];
+
+/// The text without the words that may stand beside a number and without an extension. `None` where
+/// it has other words.
+fn without_words(text: &str) -> Option<String> {
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some(start) = rest.find(char::is_alphabetic) {
+        let (before, after) = rest.split_at(start);
+        let end = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
+        let (word, after) = after.split_at(end);
+        kept.push_str(before);
+        kept.push(' ');
+        let word = word.to_lowercase();
+        if EXTENSION_WORDS.contains(&word.as_str()) {
+            let extension = after.trim_matches(|c: char| !c.is_alphanumeric());
+            let is_extension = (1..=6).contains(&extension.len())
+                && extension.bytes().all(|byte| byte.is_ascii_digit());
+            return is_extension.then_some(kept);
+        }
+        if !PHONE_WORDS.contains(&word.as_str()) {
+            return None;
+        }
+        rest = after;
+    }
+    kept.push_str(rest);
+    Some(kept)
 }
 
 /// Adds the ninth digit to an area code and an old mobile number of eight digits: `1187654321`
@@ -236,6 +299,21 @@ mod tests {
             ("+1 650 555 1234", "+16505551234"),
             ("\u{202d}11 98765-4321\u{202c}", "+5511987654321"),
             ("+351 912 345 678", "+351912345678"),
+            ("11 98765-4321 (whats)", "+5511987654321"),
+            ("WhatsApp: (11) 98765-4321", "+5511987654321"),
+            ("tel:+55-11-98765-4321", "+5511987654321"),
+            ("tel:+551133334444;ext=12", "+551133334444"),
+            ("0055 11 98765-4321", "+5511987654321"),
+            ("0055 11 3333-4444", "+551133334444"),
+            ("00351 912 345 678", "+351912345678"),
+            ("11 3333-4444 ramal 12", "+551133334444"),
+            ("(11) 3333-4444, ramal: 1234", "+551133334444"),
+            ("11 3333-4444 / 11 98765-4321", "+5511987654321"),
+            ("11 98765-4321/11 91234-5678", "+5511987654321"),
+            ("11 3333-4444 / 11 2222-3333", "+551133334444"),
+            ("11 3333-4444 ramal 12 / 11 98765-4321 (zap)", "+5511987654321"),
+            ("98765-4321 / 11 3333-4444", "+551133334444"),
+            ("11/98765-4321", "+5511987654321"),
         ] {
             assert_eq!(
                 Phone::parse(text).map(|p| p.as_str().to_owned()).as_deref(),
@@ -256,6 +334,15 @@ mod tests {
             "+55 11 88765-4321",
             "123",
             "55",
+            "CPF 11987654321",
+            "meu cpf é 119.876.543-21",
+            "liga no 11 98765-4321 depois das 18",
+            "11 98765-4321 x 2",
+            "11 3333-4444 ramal",
+            "ramal 12",
+            "11 3333-4444 ramal da Ana",
+            "whats",
+            "/",
         ] {
             assert_eq!(Phone::parse(text), Err(InvalidContact), "{text}");
         }

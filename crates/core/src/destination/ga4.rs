@@ -195,12 +195,20 @@ fn body(context: &Context<'_>, taken: Taken<'_>) -> Value {
 /// personal.
 fn client_id(event: &Event, touch: Option<&Attribution>) -> String {
     let browser = touch.and_then(|touch| touch.ga_client_id.as_ref());
-    match browser.filter(|id| {
-        id.expose().split_once('.').is_some_and(|(a, b)| all_digits(a) && all_digits(b))
-    }) {
-        Some(id) => id.expose().clone(),
-        None => pseudo_client_id(event.lead_id),
-    }
+    let browser = browser.and_then(|id| browser_client_id(id.expose()));
+    browser.map_or_else(|| pseudo_client_id(event.lead_id), str::to_owned)
+}
+
+/// The id in what the browser sent: the id itself, or the raw value of the cookie `_ga`, which is
+/// `GA1.<depth of the domain>.<id>`.
+fn browser_client_id(text: &str) -> Option<&str> {
+    let in_cookie = text.strip_prefix("GA1.").and_then(|rest| rest.split_once('.'));
+    let id = match in_cookie {
+        Some((depth, id)) if depth.bytes().all(|b| b.is_ascii_digit() || b == b'-') => id,
+        Some(_) | None => text,
+    };
+    let (number, first_visit) = id.split_once('.')?;
+    (all_digits(number) && all_digits(first_visit)).then_some(id)
 }
 
 fn pseudo_client_id(lead_id: LeadId) -> String {
@@ -281,6 +289,21 @@ mod tests {
         half.withdrawal = Withdrawal::Rescheduled;
         for unsent in [moved, missed(Attendance::MissedTakenBack)] {
             assert_eq!((DESTINATION.plan)(&unsent), []);
+        }
+    }
+
+    #[test]
+    fn the_raw_cookie_gives_its_client_id() {
+        for (text, expected) in [
+            ("1357924680.1122334455", Some("1357924680.1122334455")),
+            ("GA1.1.1357924680.1122334455", Some("1357924680.1122334455")),
+            ("GA1.2-2.1357924680.1122334455", Some("1357924680.1122334455")),
+            ("GA1.1.1357924680", None),
+            ("GA1.x.1357924680.1122334455", None),
+            ("GS1.1.1357924680.1122334455", None),
+            ("ana@example.com", None),
+        ] {
+            assert_eq!(browser_client_id(text), expected, "{text}");
         }
     }
 
