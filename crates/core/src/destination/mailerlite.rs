@@ -196,7 +196,9 @@ impl Adapter for MailerLite {
         }
         match rest.first() {
             None => {
-                self.request(Method::Post, &["subscribers", &subscriber.id, "groups", group], None)
+                // The API wants a length and a content type of every POST.
+                let body = Some(json!({}));
+                self.request(Method::Post, &["subscribers", &subscriber.id, "groups", group], body)
             }
             Some(joined) => Step::judged(joined),
         }

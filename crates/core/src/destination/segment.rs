@@ -14,7 +14,7 @@ use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::Call;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
-use crate::delivery::{Outcome, Reason, WhenUnknown};
+use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{CallBooked, CallCanceled, CallEvent, Canceled, EventData, FormEvent};
 use crate::pii::Text;
 use crate::score::readiness;
@@ -168,7 +168,7 @@ impl Adapter for Segment {
             if response.succeeded() && response.json().get("success") == Some(&Value::Bool(false)) {
                 return Step::unreadable("without_success");
             }
-            return Step::judged(response);
+            return Step::Done(judged(response));
         }
         let Some(taken) = taken(&context.event.data) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
@@ -183,6 +183,17 @@ impl Adapter for Segment {
             Request::safe(Method::Post, endpoint(&self.base, &["batch"]), Some(body))
                 .header("authorization", format!("Basic {credentials}")),
         )
+    }
+}
+
+/// Judges by the status as the official SDK does (`docs/providers.md`, "Segment"), which retries 410
+/// and 460 and gives up on 501, 505 and 511.
+fn judged(response: &Response) -> Outcome {
+    let reason = Reason::Status(response.status);
+    match response.status {
+        410 | 460 => Outcome::Retry { reason, retry_after_s: response.retry_after_s },
+        501 | 505 | 511 => Outcome::Rejected(reason),
+        _ => judge(response),
     }
 }
 
@@ -254,6 +265,26 @@ mod tests {
         let responses = [response(200, &json!({"success": true}))];
         let shown = conversation(&*segment, slot, &questionnaire(), &qualified(), &responses);
         assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn a_status_is_judged_as_the_official_sdk_does() {
+        for (status, expected) in [
+            (408, "retry"),
+            (410, "retry"),
+            (429, "retry"),
+            (460, "retry"),
+            (400, "rejected"),
+            (404, "rejected"),
+            (500, "retry"),
+            (501, "rejected"),
+            (503, "retry"),
+            (505, "rejected"),
+            (511, "rejected"),
+        ] {
+            let shown = talk(&[response(status, &Value::Null)]);
+            assert!(shown.ends_with(&format!("=> {expected} http_{status}")), "{shown}");
+        }
     }
 
     #[test]
