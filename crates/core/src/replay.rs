@@ -103,8 +103,8 @@ pub fn replay_deadline(
     ends.into_iter().flatten().fold(fresh, Timestamp::min)
 }
 
-/// The deadline that the destination plans for the delivery's slot, if it plans one: for a reminder
-/// the start of its call.
+/// The deadline that the destination plans for the delivery's slot, if it plans one: a message about a
+/// call has an end of its own.
 fn planned_end(destination: &Destination, delivery: &Delivery, event: &Event) -> Option<Timestamp> {
     let planned = (destination.plan)(event);
     planned.iter().find(|planned| planned.slot.name == delivery.slot)?.deadline
@@ -187,12 +187,24 @@ mod tests {
             (&["unknown", "told_failed", "unknown"][..], 1, "would_duplicate"),
         ] {
             let mut delivery = delivery(&event, "whatsapp", outcomes);
-            delivery.slot = "welcome".to_owned();
+            delivery.slot = "reminder_2h".to_owned();
             let now = hours_later(&event, hours);
             let safety = replay_safety(whatsapp, &delivery, &event, now);
             assert_eq!(safety.name(), expected, "{outcomes:?} after {hours} h");
             let starts_at = event.data.call().unwrap().starts_at;
             assert_eq!(replay_deadline(whatsapp, &delivery, &event, now), starts_at);
+        }
+        for (slot, hours, expected) in [
+            ("welcome", 23, "safe"),
+            ("welcome", 24, "too_late"),
+            ("reminder_24h", 75, "safe"),
+            ("reminder_24h", 76, "too_late"),
+        ] {
+            let mut delivery = delivery(&event, "whatsapp", &["rejected"]);
+            delivery.slot = slot.to_owned();
+            let now = hours_later(&event, hours);
+            let safety = replay_safety(whatsapp, &delivery, &event, now);
+            assert_eq!(safety.name(), expected, "{slot} after {hours} h");
         }
     }
 

@@ -22,6 +22,11 @@ pub(super) static REMINDER_24H: Slot = about_a_call("reminder_24h");
 /// Sent two hours before the call, with where it is.
 pub(super) static REMINDER_2H: Slot = about_a_call("reminder_2h");
 
+/// How long after the booking the welcome may come, in hours.
+const WELCOME_H: i64 = 24;
+/// How long before the call the reminder of the day before may come at the latest, in hours.
+const REMINDER_24H_ENDS_H: i64 = 3;
+
 /// A slot for a message about a booked call. It needs no consent to WhatsApp, only that WhatsApp
 /// was not revoked there: `docs/design.md` ("Consent").
 const fn about_a_call(name: &'static str) -> Slot {
@@ -66,6 +71,15 @@ impl Message {
         };
         (due_at >= accepted_at && accepted_at < call.starts_at).then_some(due_at)
     }
+
+    /// When it is of no use any more: what it says would come too late, or be wrong.
+    fn deadline(self, call: &Call, accepted_at: Timestamp) -> Timestamp {
+        match self {
+            Self::Welcome => after(accepted_at, WELCOME_H * 3600).min(call.starts_at),
+            Self::Reminder24h => after(call.starts_at, -REMINDER_24H_ENDS_H * 3600),
+            Self::Reminder2h => call.starts_at,
+        }
+    }
 }
 
 /// What WhatsApp takes of an event: the call to send messages about.
@@ -98,8 +112,8 @@ pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
     }
 }
 
-/// The messages whose time has not passed. None is sent after the call's start, or once its booking
-/// is withdrawn.
+/// The messages whose time has not passed. None is sent after its deadline, or once its booking is
+/// withdrawn.
 pub(super) fn plan(event: &Event) -> Vec<Planned> {
     let Some(Taken { call, slots, .. }) = taken(&event.data) else { return Vec::new() };
     let is_wanted = |message: &Message| {
@@ -108,7 +122,7 @@ pub(super) fn plan(event: &Event) -> Vec<Planned> {
     let planned = Message::ALL.into_iter().filter(is_wanted).filter_map(|message| {
         Some(Planned {
             due_at: Some(message.due_at(call, event.accepted_at)?),
-            deadline: Some(call.starts_at),
+            deadline: Some(message.deadline(call, event.accepted_at)),
             booking: Some(call.booking.clone()),
             ..message.slot().into()
         })
@@ -140,7 +154,7 @@ mod tests {
     use crate::booking::BookingId;
 
     #[test]
-    fn a_message_whose_time_has_passed_is_not_planned_and_all_end_at_the_calls_start() {
+    fn a_message_whose_time_has_passed_is_not_planned_and_each_has_its_own_end() {
         let starts_at = booked().data.call().unwrap().starts_at;
         let hours = |hours: i64| after(starts_at, -hours * 3600);
         for (accepted_at, expected) in [
@@ -160,7 +174,12 @@ mod tests {
             for (planned, (name, before)) in planned.iter().zip(expected) {
                 let due_at = if name == "welcome" { accepted_at } else { hours(before) };
                 assert_eq!(planned.due_at, Some(due_at), "{name}");
-                assert_eq!(planned.deadline, Some(starts_at));
+                let ends_at = match name {
+                    "welcome" => after(accepted_at, 24 * 3600).min(starts_at),
+                    "reminder_24h" => hours(3),
+                    _ => starts_at,
+                };
+                assert_eq!(planned.deadline, Some(ends_at), "{name}");
                 assert_eq!(planned.booking, Some(BookingId::parse("invitee-1").unwrap()));
                 assert_eq!(planned.slot.unless_revoked, Some(Purpose::Whatsapp));
             }
