@@ -21,6 +21,12 @@ use super::whatsapp::{
 use crate::proxy::{Break, Proxy};
 use crate::world::{LEAD, World, lead};
 
+/// A response of WhatsApp with an error of this code.
+fn graph_error(status: u16, code: u32) -> Behaviour {
+    let body = json!({"error": {"code": code, "type": "OAuthException"}}).to_string();
+    Behaviour::StatusWith { status, headers: Vec::new(), body }
+}
+
 /// Whether a person was or will be notified of a dead message.
 async fn is_alerted(world: &World) -> bool {
     !world.items("ALERT#whatsapp#dead").await.is_empty()
@@ -51,7 +57,7 @@ async fn a_message_without_a_response_is_settled_by_its_status_update() {
 #[tokio::test]
 async fn a_message_reported_as_delivered_after_an_error_is_not_sent_again() {
     let world = with_lead(whatsapp()).await;
-    world.providers.script("whatsapp", [Behaviour::Status(503), Behaviour::Normal]);
+    world.providers.script("whatsapp", [graph_error(503, 131_016), Behaviour::Normal]);
     call_in(&world, lead(), 1).await;
     let welcome = slot(&world, lead(), "welcome").await;
     assert_eq!(welcome.state.kind(), StateKind::Pending);
@@ -64,6 +70,71 @@ async fn a_message_reported_as_delivered_after_an_error_is_not_sent_again() {
     world.advance(SignedDuration::from_mins(2)).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome delivered"]);
     assert_eq!(world.requests("whatsapp").len(), 1);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_gateways_error_page_is_no_word_of_whatsapp_so_the_message_is_sent_once() {
+    let world = with_lead(whatsapp()).await;
+    let page = Behaviour::StatusWith {
+        status: 504,
+        headers: Vec::new(),
+        body: "<html><h1>504 Gateway Time-out</h1></html>".to_owned(),
+    };
+    world.providers.script("whatsapp", [page]);
+    call_in(&world, lead(), 1).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown http_504"]);
+    world.advance(SignedDuration::from_mins(20)).await;
+    assert_eq!(world.states(lead()).await, ["whatsapp/welcome dead may_have_been_sent"]);
+    assert!(is_alerted(&world).await);
+    assert_eq!(world.requests("whatsapp").len(), 1);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn whatsapps_own_codes_open_its_breaker_and_an_answer_about_one_recipient_does_not() {
+    let condition = async |world: &World| {
+        world.store.breaker("whatsapp").await.unwrap().condition(world.now()).name()
+    };
+    for (code, answers, expected) in
+        [(131_016, 5, "open"), (2, 5, "open"), (368, 1, "open"), (131_048, 1, "open")]
+    {
+        let world = with_lead(whatsapp()).await;
+        world.providers.script("whatsapp", (0..answers).map(|_| graph_error(400, code)));
+        call_in(&world, lead(), 20).await;
+        for _ in 1..answers {
+            assert_eq!(condition(&world).await, "closed", "{code}");
+            let due_at = slot(&world, lead(), "welcome").await.state.due_at().unwrap();
+            world.advance(due_at.duration_since(world.now())).await;
+        }
+        assert_eq!(condition(&world).await, expected, "{code}");
+        end(world).await;
+    }
+    for code in [131_026, 130_497] {
+        let world = with_lead(whatsapp()).await;
+        world.store.destination_failed("whatsapp", "timeout", 60, world.now()).await.unwrap();
+        world.providers.script("whatsapp", [graph_error(400, code)]);
+        call_in(&world, lead(), 1).await;
+        assert_eq!(world.states(lead()).await, [format!("whatsapp/welcome dead failed_{code}")]);
+        let breaker = world.store.breaker("whatsapp").await.unwrap();
+        assert_eq!(breaker.failures, 0, "{code} proves that the API works");
+        end(world).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_that_comes_too_late_is_not_sent() {
+    let world = with_lead(whatsapp()).await;
+    call_in(&world, lead(), 48).await;
+    world.providers.behave("whatsapp", graph_error(503, 131_016));
+    world.advance(SignedDuration::from_hours(45) + SignedDuration::from_mins(1)).await;
+    let reminder = slot(&world, lead(), "reminder_24h").await;
+    assert_eq!(reminder.state.kind(), StateKind::Dead);
+    assert_eq!(reminder.reason_text().as_deref(), Some("deadline_passed"));
+    world.providers.behave("whatsapp", Behaviour::Normal);
+    world.advance(SignedDuration::from_hours(2)).await;
+    let reminder = slot(&world, lead(), "reminder_2h").await;
+    assert_eq!(reminder.state.kind(), StateKind::Delivered);
     end(world).await;
 }
 

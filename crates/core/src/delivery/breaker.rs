@@ -115,8 +115,11 @@ pub enum Health {
 /// What an outcome says about the health of its destination.
 pub const fn health(outcome: &Outcome) -> Health {
     match outcome {
-        // A destination that rejects one message by a status responds as it should.
-        Outcome::Delivered | Outcome::Rejected(Reason::Status(_)) => Health::Well,
+        // A destination that refuses one message responds as it should, whether it says so by a
+        // status or by a code of its own.
+        Outcome::Delivered
+        | Outcome::Rejected(Reason::Status(_) | Reason::Failed(_))
+        | Outcome::Retry { reason: Reason::Failed(_), .. } => Health::Well,
         Outcome::Retry { reason, .. } | Outcome::Unknown(reason) if is_providers(*reason) => {
             Health::Failing(*reason)
         }
@@ -135,6 +138,7 @@ const fn is_providers(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Status(_)
+            | Reason::Outage(_)
             | Reason::Connect
             | Reason::Timeout
             | Reason::Transport
@@ -187,6 +191,10 @@ mod tests {
         for (outcome, expected) in [
             (Outcome::Delivered, Health::Well),
             (Outcome::Rejected(Reason::Status(422)), Health::Well),
+            (Outcome::Rejected(Reason::Failed(131_026)), Health::Well),
+            (retry(Reason::Failed(131_056)), Health::Well),
+            (retry(Reason::Outage(131_016)), Health::Failing(Reason::Outage(131_016))),
+            (Outcome::Unknown(Reason::Status(504)), Health::Failing(Reason::Status(504))),
             (Outcome::Rejected(Reason::KillsItsWorker), Health::NoEvidence),
             (retry(Reason::Status(503)), Health::Failing(Reason::Status(503))),
             (retry(Reason::Timeout), Health::Failing(Reason::Timeout)),

@@ -48,6 +48,8 @@ pub enum Reason {
     Withdrawn(BookingStatus),
     /// The provider reports, with this code, that the message will not arrive.
     Failed(u32),
+    /// The provider says, with this code, that it takes nothing at the moment, whatever is sent.
+    Outage(u32),
     /// Another message to the same number was sent a moment ago.
     TooSoon,
     /// Another delivery of the same lead is under way.
@@ -119,6 +121,7 @@ impl Reason {
         let parsed = parsed
             .or_else(|| detailed("http_")?.parse().ok().map(Self::Status))
             .or_else(|| detailed("failed_")?.parse().ok().map(Self::Failed))
+            .or_else(|| detailed("outage_")?.parse().ok().map(Self::Outage))
             .or_else(|| {
                 let name = detailed("no_number_")?;
                 NoNumber::ALL.into_iter().find(|why| why.name() == name).map(Self::NoNumber)
@@ -137,6 +140,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "http_{status}"),
+            Self::Outage(code) => write!(f, "outage_{code}"),
             Self::Connect => f.write_str("connect"),
             Self::Timeout => f.write_str("timeout"),
             Self::Transport => f.write_str("transport"),
@@ -228,6 +232,7 @@ mod tests {
     fn a_stored_reason_keeps_its_text_and_is_recognised_where_it_can_be() {
         for (text, expected) in [
             ("http_503", Some(Reason::Status(503))),
+            ("outage_131016", Some(Reason::Outage(131_016))),
             ("failed_131026", Some(Reason::Failed(131_026))),
             ("no_consent_whatsapp", Some(Reason::NoConsent(Purpose::Whatsapp))),
             ("booking_no_show", Some(Reason::Withdrawn(BookingStatus::NoShow))),

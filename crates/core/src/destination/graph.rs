@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::delivery::{Outcome, Reason};
 use crate::settings::Settings;
 
 /// Reads the API's version, which is part of every path, from the variable `name`.
@@ -19,12 +20,47 @@ pub(super) fn version<'e>(settings: &mut Settings<'e>, name: &str) -> Option<&'e
     }
 }
 
-/// The error code in a response's body, whatever its HTTP status.
-pub(super) fn error_code(body: &Value) -> Option<u32> {
-    body.pointer("/error/code")?.as_u64().and_then(|code| u32::try_from(code).ok())
+/// The error in a response's body, whatever its HTTP status.
+pub(super) struct Error {
+    /// What Graph branches by.
+    pub(super) code: u32,
+    subcode: Option<u32>,
+    is_transient: bool,
 }
 
-/// Whether the error says that it is transient.
-pub(super) fn is_transient(body: &Value) -> bool {
-    body.pointer("/error/is_transient").and_then(Value::as_bool).unwrap_or_default()
+impl Error {
+    /// Reads the error of a response's body. `None` where it has none of Graph's form.
+    pub(super) fn of(body: &Value) -> Option<Self> {
+        let error = body.get("error")?;
+        let number = |name: &str| u32::try_from(error.get(name)?.as_u64()?).ok();
+        Some(Self {
+            code: number("code")?,
+            subcode: number("error_subcode"),
+            is_transient: error.get("is_transient").and_then(Value::as_bool).unwrap_or_default(),
+        })
+    }
+
+    /// Judges what means the same in all of Graph's APIs. `None` for the codes of one API alone.
+    pub(super) fn judged(&self, retry_after_s: Option<u32>) -> Option<Outcome> {
+        let reason = Reason::Failed(self.code);
+        match (self.code, self.subcode) {
+            // The token, its permissions, the id in the path, or a block for a breach of Meta's
+            // rules: a person has to correct them.
+            (0 | 3 | 10 | 190 | 200..=299 | 368, _) | (100, Some(33)) => {
+                Some(Outcome::Blocked(reason))
+            }
+            // It fails, or too much was asked of it.
+            (1 | 2 | 4 | 17 | 32 | 613 | 80_000..=80_014, _) => {
+                Some(outage(self.code, retry_after_s))
+            }
+            _ if self.is_transient => Some(outage(self.code, retry_after_s)),
+            (100, _) => Some(Outcome::Rejected(reason)),
+            _ => None,
+        }
+    }
+}
+
+/// The API takes nothing at the moment, whatever is sent.
+pub(super) const fn outage(code: u32, retry_after_s: Option<u32>) -> Outcome {
+    Outcome::Retry { reason: Reason::Outage(code), retry_after_s }
 }

@@ -6,6 +6,7 @@
 //! agent; the browser's ids of the first touch connect it to the click. Everything that identifies
 //! the person is normalised and hashed by Meta's rules.
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -147,9 +148,11 @@ fn digits(phone: &str) -> String {
     phone.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// A name in lower case without punctuation or spaces, with its accents.
+/// A name in lower case without punctuation or spaces, with its accents, each composed with its
+/// letter: some keyboards send the two apart, which would be another hash.
 fn letters(name: &str) -> String {
-    name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
+    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(name);
+    composed.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 /// Whether the text has the form `fb.<subdomain index>.<milliseconds>.<id>`. A browser may send
@@ -171,7 +174,7 @@ fn is_browser_id(id: &Text) -> bool {
 /// Judges by the API's own error code, or by the status if there is none.
 fn judged(response: &Response) -> Outcome {
     let body = response.json();
-    let Some(code) = graph::error_code(&body) else {
+    let Some(error) = graph::Error::of(&body) else {
         let judged = judge(response);
         let taken = body["events_received"].as_u64().is_some_and(|count| count > 0);
         if judged == Outcome::Delivered && !taken {
@@ -180,25 +183,19 @@ fn judged(response: &Response) -> Outcome {
         }
         return judged;
     };
-    let reason = Reason::Failed(code);
-    let retry = Outcome::Retry { reason, retry_after_s: response.retry_after_s };
-    match code {
-        // The token or its permissions: an operator has to correct them.
-        3 | 10 | 190 | 200..=299 => Outcome::Blocked(reason),
-        1 | 2 | 4 | 17 | 32 | 613 | 80_000..=80_014 => retry,
-        _ if graph::is_transient(&body) => retry,
-        100 => Outcome::Rejected(reason),
-        // An unlisted code says less than the status.
-        _ => match judge(response) {
-            Outcome::Rejected(_) => Outcome::Rejected(reason),
-            Outcome::Delivered => retry,
-            judged @ (Outcome::Retry { .. }
-            | Outcome::Blocked(_)
-            | Outcome::Skipped(_)
-            | Outcome::Expired
-            | Outcome::Unknown(_)
-            | Outcome::Released { .. }) => judged,
-        },
+    if let Some(outcome) = error.judged(response.retry_after_s) {
+        return outcome;
+    }
+    // An unlisted code says less than the status.
+    match judge(response) {
+        Outcome::Rejected(_) => Outcome::Rejected(Reason::Failed(error.code)),
+        Outcome::Delivered => graph::outage(error.code, response.retry_after_s),
+        judged @ (Outcome::Retry { .. }
+        | Outcome::Blocked(_)
+        | Outcome::Skipped(_)
+        | Outcome::Expired
+        | Outcome::Unknown(_)
+        | Outcome::Released { .. }) => judged,
     }
 }
 
@@ -278,6 +275,7 @@ mod tests {
             assert_eq!(hash(&letters(name)), expected, "{name}");
         }
         assert_eq!(letters("D'Ávila"), "dávila");
+        assert_eq!(letters("Joa\u{303}o"), "joão", "a decomposed accent");
         assert_eq!(
             hash("lead_0001"),
             "734c472e566edce0daa9607a07c331d4e79746fb81d70c255f7711e9d037dd6f"
@@ -302,6 +300,7 @@ mod tests {
     #[test]
     fn every_kind_of_response_is_judged() {
         let error = |code: u32| json!({"error": {"code": code, "message": "x"}});
+        let wrong_id = json!({"error": {"code": 100, "error_subcode": 33}});
         let passing = json!({"error": {"code": 99, "is_transient": true}});
         for (response, expected) in [
             (
@@ -314,14 +313,16 @@ mod tests {
             (response(400, &error(299)), "=> blocked failed_299"),
             (response(403, &error(10)), "=> blocked failed_10"),
             (response(400, &error(100)), "=> rejected failed_100"),
-            (response(500, &error(1)), "=> retry failed_1"),
-            (response(400, &error(4)), "=> retry failed_4"),
-            (response(400, &error(32)), "=> retry failed_32"),
-            (response(400, &error(613)), "=> retry failed_613"),
-            (response(400, &error(80_004)), "=> retry failed_80004"),
-            (response(400, &passing), "=> retry failed_99"),
+            (response(400, &wrong_id), "=> blocked failed_100"),
+            (response(400, &error(368)), "=> blocked failed_368"),
+            (response(500, &error(1)), "=> retry outage_1"),
+            (response(400, &error(4)), "=> retry outage_4"),
+            (response(400, &error(32)), "=> retry outage_32"),
+            (response(400, &error(613)), "=> retry outage_613"),
+            (response(400, &error(80_004)), "=> retry outage_80004"),
+            (response(400, &passing), "=> retry outage_99"),
             (response(400, &error(99)), "=> rejected failed_99"),
-            (response(200, &error(99)), "=> retry failed_99"),
+            (response(200, &error(99)), "=> retry outage_99"),
             (response(503, &Value::Null), "=> retry http_503"),
             (response(401, &Value::Null), "=> blocked http_401"),
             (response(400, &Value::Null), "=> rejected http_400"),
