@@ -11,6 +11,7 @@ mod ga4;
 mod graph;
 mod mailerlite;
 mod meta;
+mod names;
 pub mod repetition;
 #[cfg(test)]
 pub(crate) mod samples;

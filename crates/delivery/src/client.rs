@@ -37,6 +37,7 @@ pub(crate) async fn send(
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
         Method::Put => reqwest::Method::PUT,
+        Method::Delete => reqwest::Method::DELETE,
     };
     let mut outgoing = http.request(method, request.url.clone()).timeout(timeout);
     for (name, value) in &request.headers {

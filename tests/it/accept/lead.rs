@@ -97,10 +97,10 @@ async fn mailerlite_has_the_fields_before_each_group_is_joined() {
             ("name", "Ana Exemplo"),
             ("phone", "+5511987654321"),
             ("lead_id", LEAD),
-            ("amanda_score", "76"),
+            ("amanda_match_score", "76"),
             ("business_type", "consultoria"),
             ("traffic_source", "instagram"),
-            ("stage", "lead"),
+            ("transformation_stage", "lead"),
         ] {
             assert_eq!(join.fields[name], value, "{name} at the join of {}", join.group);
         }
@@ -120,6 +120,53 @@ async fn mailerlite_has_the_fields_before_each_group_is_joined() {
 }
 
 #[tokio::test]
+async fn a_lead_joins_the_configured_groups_and_leaves_the_tier_it_no_longer_has() {
+    let groups = json!({
+        "questionnaire": "101", "marketing": "102", "landing_page_leads": "103",
+        "amanda_score_high": "104", "amanda_score_medium": "105", "amanda_score_low": "106",
+        "business_type_consultoria": "107", "business_type_saude": "108",
+    });
+    let world = World::plan()
+        .with("DESTINATIONS", "mailerlite")
+        .with("MAILERLITE_GROUPS", &groups.to_string())
+        .with("MAILERLITE_FIELDS", r#"{"traffic_source":"origem","transformation_stage":null}"#)
+        .start()
+        .await;
+    world.providers.make_fields(["origem"]);
+    world.looks_at("mailerlite");
+    let groups_now = || {
+        let subscriber = world.providers.subscriber(EMAIL).unwrap();
+        let groups = subscriber["groups"].as_array().unwrap();
+        groups.iter().map(|group| group["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    assert_eq!(groups_now(), ["101", "102", "103", "105", "107"]);
+    let subscriber = world.providers.subscriber(EMAIL).unwrap();
+    assert_eq!(subscriber["fields"]["origem"], "instagram");
+    assert_eq!(subscriber["fields"]["transformation_stage"], Value::Null);
+    let requests = world.providers.received("mailerlite");
+    for joined in
+        requests.iter().filter(|one| one.method == "POST" && one.path.contains("/groups/"))
+    {
+        assert_eq!(joined.header("content-length"), Some("2"), "{joined:?}");
+        assert_eq!(joined.header("content-type"), Some("application/json"), "{joined:?}");
+    }
+    // The same person again, with answers that are worth less.
+    world.pass(60);
+    let mut body = lead_body();
+    body["monthlyRevenue"] = json!(0);
+    body["workHoursDaily"] = json!(2);
+    body["mainStruggle"] = json!("outro");
+    world.submit(&body).await;
+    world.drain().await;
+    assert_eq!(groups_now(), ["101", "102", "103", "106", "107"]);
+    let states = world.states(lead()).await;
+    assert!(states.iter().all(|state| state.ends_with(" delivered")), "{states:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn ga4_counts_one_generate_lead_of_the_persons_browser() {
     let world = World::plan().with("DESTINATIONS", "ga4").start().await;
     world.expect_requests("ga4", 1);
@@ -134,7 +181,7 @@ async fn ga4_counts_one_generate_lead_of_the_persons_browser() {
     assert_eq!(event.client_id, "123456789.1767225600");
     assert_eq!(event.measurement_id, "G-TEST");
     assert_eq!(event.timestamp_micros, Some(submitted_at.as_microsecond()));
-    assert_eq!(event.params["amanda_score"], 76);
+    assert_eq!(event.params["amanda_match_score"], 76);
     assert_eq!(event.params["amanda_tier"], "medium");
     assert_eq!(event.params["lead_id"], LEAD);
     assert_eq!(event.request["consent"]["ad_user_data"], "DENIED");

@@ -109,11 +109,11 @@ async fn every_kind_of_crm_gets_the_stage_the_score_and_the_answers() {
         let contact = world.providers.crm_contact(LEAD).unwrap();
         let fields = &contact["custom_fields"];
         assert_eq!(fields["stage"], "questionnaire_complete", "{kind}: {sent}");
-        assert_eq!(fields["transformation_score"], 76);
+        assert_eq!(fields["transformation_readiness"], 76);
         assert_eq!(fields["transformation_score_breakdown"]["urgency"], 15);
         let mut responses = questionnaire_body()["responses"].clone();
         responses["decisionMaker"] = json!("");
-        assert_eq!(fields["questionnaire_responses"], responses);
+        assert_eq!(fields["detailed_responses"], responses);
         assert_eq!(fields["booking_url"], named_link());
         assert_eq!(fields["amanda_match_score"], 76, "the whole lead is sent");
         let triggers = world.providers.crm_triggers(LEAD);
@@ -135,8 +135,8 @@ async fn mailerlite_gets_its_fields_and_no_further_group_is_joined() {
     let fields = world.providers.subscriber(EMAIL).unwrap()["fields"].clone();
     for (name, value) in [
         ("questionnaire_completed", "yes"),
-        ("transformation_score", "76"),
-        ("stage", "questionnaire_complete"),
+        ("transformation_readiness", "76"),
+        ("transformation_stage", "questionnaire_complete"),
         ("booking_url", &named_link()),
     ] {
         assert_eq!(fields[name], value, "{name}");
@@ -226,12 +226,15 @@ async fn a_second_questionnaire_updates_the_lead_and_removes_its_link() {
     assert_eq!(latest.responses.as_ref().unwrap().expose().len(), 4, "no earlier answer is left");
 
     let fields = &world.providers.crm_contact(LEAD).unwrap()["custom_fields"];
-    assert_eq!((&fields["booking_url"], &fields["transformation_score"]), (&json!(""), &json!(19)));
-    let responses = &fields["questionnaire_responses"];
+    assert_eq!(
+        (&fields["booking_url"], &fields["transformation_readiness"]),
+        (&json!(""), &json!(19))
+    );
+    let responses = &fields["detailed_responses"];
     assert_eq!((&responses["commitment"], &responses["investmentRange"]), (&json!(3), &json!("")));
     let subscriber = world.providers.subscriber(EMAIL).unwrap();
     assert_eq!(subscriber["fields"]["booking_url"], "");
-    assert_eq!(subscriber["fields"]["transformation_score"], "19");
+    assert_eq!(subscriber["fields"]["transformation_readiness"], "19");
     world.finish().await;
 }
 
@@ -354,7 +357,7 @@ async fn unknown_questions_are_kept_and_not_scored() {
     assert_eq!(response.json()["transformationScore"], 76);
     world.drain().await;
     let contact = world.providers.crm_contact(LEAD).unwrap();
-    let responses = &contact["custom_fields"]["questionnaire_responses"];
+    let responses = &contact["custom_fields"]["detailed_responses"];
     assert_eq!(responses["favouriteTool"], "agenda de papel");
     assert_eq!(responses["teamSize"], 3);
     world.finish().await;

@@ -508,15 +508,15 @@ async fn booking_updates_reach_every_destination_that_may_get_them() {
     let fields_then = fields();
     assert_eq!(fields_then["stage"], "call_scheduled");
     assert_eq!(fields_then["call_scheduled"], true);
-    assert_eq!(fields_then["call_date"], "2031-05-08T14:00:00-03:00");
-    assert_eq!(fields_then["call_event_id"], "EVOLD");
+    assert_eq!(fields_then["call_datetime"], "2031-05-08T14:00:00-03:00");
+    assert_eq!(fields_then["calendly_event_id"], "EVOLD");
     assert_eq!(fields_then["call_status"], "booked");
 
     for half in moved("OLD", "NEW") {
         take(&world, &half).await;
     }
     world.drain().await;
-    assert_eq!(fields()["call_date"], "2031-05-09T14:00:00-03:00");
+    assert_eq!(fields()["call_datetime"], "2031-05-09T14:00:00-03:00");
     assert_eq!(fields()["call_status"], "booked");
     take(&world, &no_show("NEW", "created")).await;
     world.drain().await;

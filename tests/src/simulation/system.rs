@@ -132,7 +132,13 @@ impl System {
             beginning.checked_add(SignedDuration::from_millis(passed)).unwrap().to_string()
         };
         let providers = Providers::new(Arc::new(now));
-        providers.make_fields(["lead_id", "amanda_score", "business_type", "stage", "call_status"]);
+        providers.make_fields([
+            "lead_id",
+            "amanda_match_score",
+            "business_type",
+            "transformation_stage",
+            "call_status",
+        ]);
         let (bell, rung) = mpsc::unbounded_channel();
         let processes = 1 + INTAKES + WORKERS;
         let deaths: Vec<Arc<Notify>> = (0..processes).map(|_| Arc::default()).collect();

@@ -61,15 +61,15 @@ impl Plan {
             "call_date",
             "call_status",
             "lead_id",
-            "amanda_score",
+            "amanda_match_score",
             "business_type",
             "traffic_source",
             "signup_date",
-            "stage",
+            "transformation_stage",
             "questionnaire_url",
             "questionnaire_deadline",
             "questionnaire_completed",
-            "transformation_score",
+            "transformation_readiness",
             "booking_url",
         ]);
         let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));

@@ -20,6 +20,8 @@ pub enum Method {
     Post,
     /// `PUT`
     Put,
+    /// `DELETE`
+    Delete,
 }
 
 impl Method {
@@ -29,6 +31,7 @@ impl Method {
             Self::Get => "GET",
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Delete => "DELETE",
         }
     }
 }

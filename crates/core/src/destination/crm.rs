@@ -10,6 +10,7 @@ mod payload;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::contact::consent::Purpose;
@@ -92,6 +93,7 @@ struct Crm {
     base: Url,
     key: Secret,
     base_tags: Vec<String>,
+    fields: Names,
 }
 
 impl Crm {
@@ -109,7 +111,9 @@ impl Crm {
             base_tags = CRM_BASE_TAGS.to_vec();
         }
         let base_tags = base_tags.into_iter().map(str::to_owned).collect();
-        Some(Self { format: format?, base: base?, key: key?, base_tags })
+        let known = (&payload::FIELDS[..], Omission::Allowed);
+        let fields = Names::read(settings, "CRM_FIELDS", known, names::is_field);
+        Some(Self { format: format?, base: base?, key: key?, base_tags, fields: fields? })
     }
 
     fn request(&self, method: Method, url: Url, body: Option<Value>) -> Request {
@@ -120,7 +124,7 @@ impl Crm {
     fn webhook(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let post = |body| self.request(Method::Post, self.base.clone(), Some(body));
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(payload::contact(context, &self.base_tags)));
+            return Step::send(post(payload::contact(context, &self.base_tags, &self.fields)));
         };
         if !accepted(upserted) {
             return refused(upserted);
@@ -145,7 +149,7 @@ impl Crm {
         };
         let Some(contact) = contact else {
             let [created, rest @ ..] = rest else {
-                let body = payload::contact(context, &self.base_tags);
+                let body = payload::contact(context, &self.base_tags, &self.fields);
                 return Step::send(self.request(Method::Post, contacts.clone(), Some(body)));
             };
             if created.status == 409 {
@@ -174,7 +178,7 @@ impl Crm {
     fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
         let [updated, rest @ ..] = so_far else {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = payload::contact(context, &self.base_tags);
+            let body = payload::contact(context, &self.base_tags, &self.fields);
             return Step::send(self.request(Method::Put, url, Some(body)));
         };
         if !accepted(updated) {
@@ -197,7 +201,7 @@ impl Crm {
                 .header("x-api-version", "2023-10")
         };
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(payload::lead(context, &self.base_tags)));
+            return Step::send(post(payload::lead(context, &self.base_tags, &self.fields)));
         };
         if !accepted(upserted) {
             return refused(upserted);

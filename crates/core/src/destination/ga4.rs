@@ -10,6 +10,7 @@ mod limits;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::names::{Names, Omission};
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::contact::attribution::Attribution;
@@ -50,7 +51,7 @@ pub(super) static DESTINATION: Destination = Destination {
 
 /// What GA4 takes of an event.
 struct Taken<'e> {
-    /// The event's name in GA4.
+    /// Our name of the event, which is GA4's too unless `GA4_EVENT_NAMES` says another.
     name: &'static str,
     params: Vec<(&'static str, Value)>,
     /// The visit in which it happened. `None` if it happened later: then the browser is that of the
@@ -112,7 +113,7 @@ fn generate_lead(event: &FormEvent) -> Option<Taken<'_>> {
     ];
     let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?.into())));
     let scores = [
-        ("amanda_score", submitted.score.total.into()),
+        ("amanda_match_score", submitted.score.total.into()),
         ("amanda_tier", submitted.score.tier.name().into()),
     ];
     Some(Taken {
@@ -132,14 +133,26 @@ struct Ga4 {
     base: Url,
     measurement_id: String,
     api_secret: Secret,
+    event_names: Names,
 }
+
+/// Our names of the events.
+const EVENTS: [&str; 5] =
+    ["generate_lead", "questionnaire_completed", "call_scheduled", "call_canceled", "call_no_show"];
 
 impl Ga4 {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("GA4_BASE_URL", Some("https://www.google-analytics.com"));
         let measurement_id = settings.required("GA4_MEASUREMENT_ID").map(str::to_owned);
         let api_secret = settings.secret("GA4_API_SECRET");
-        Some(Self { base: base?, measurement_id: measurement_id?, api_secret: api_secret? })
+        let events = (&EVENTS[..], Omission::Refused);
+        let event_names = Names::read(settings, "GA4_EVENT_NAMES", events, limits::is_event_name);
+        Some(Self {
+            base: base?,
+            measurement_id: measurement_id?,
+            api_secret: api_secret?,
+            event_names: event_names?,
+        })
     }
 
     fn url(&self) -> Url {
@@ -159,7 +172,7 @@ impl Adapter for Ga4 {
         let Some(taken) = taken(&context.event.data) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
-        let body = body(context, taken);
+        let body = body(context, taken, &self.event_names);
         match limits::check(&body) {
             Ok(()) => Step::send(Request::harmful(Method::Post, self.url(), Some(body))),
             Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
@@ -167,7 +180,7 @@ impl Adapter for Ga4 {
     }
 }
 
-fn body(context: &Context<'_>, taken: Taken<'_>) -> Value {
+fn body(context: &Context<'_>, taken: Taken<'_>, names: &Names) -> Value {
     let lead = context.lead;
     // Without `engagement_time_msec` the event does not show as user activity; 100 is the
     // documentation's value.
@@ -187,7 +200,7 @@ fn body(context: &Context<'_>, taken: Taken<'_>) -> Value {
         "user_id": lead.id,
         "timestamp_micros": context.event.occurred_at.as_microsecond(),
         "consent": {"ad_user_data": ads, "ad_personalization": ads},
-        "events": [{"name": taken.name, "params": params}],
+        "events": [{"name": names.of(taken.name), "params": params}],
     })
 }
 
@@ -290,6 +303,26 @@ mod tests {
         for unsent in [moved, missed(Attendance::MissedTakenBack)] {
             assert_eq!((DESTINATION.plan)(&unsent), []);
         }
+    }
+
+    #[test]
+    fn an_event_has_the_name_that_the_property_knows() {
+        let names = r#"{"generate_lead":"lead_form_submit_server"}"#;
+        let ga4 = adapter(
+            "ga4",
+            &[
+                ("GA4_MEASUREMENT_ID", "G-TEST"),
+                ("GA4_API_SECRET", "s3cr3t"),
+                ("GA4_EVENT_NAMES", names),
+            ],
+        );
+        let responses = [response(204, &Value::Null)];
+        let shown = conversation(&*ga4, ("ga4", "event"), &submitted(), &lead(), &responses);
+        assert!(shown.contains(r#""name": "lead_form_submit_server""#), "{shown}");
+        for name in ["session_start", "ga_lead", "1lead", "a-b", &"x".repeat(41)] {
+            assert!(!limits::is_event_name(name), "{name}");
+        }
+        assert!(EVENTS.into_iter().all(limits::is_event_name));
     }
 
     #[test]

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::booking;
@@ -17,10 +18,12 @@ use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::defaults;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
-use crate::delivery::{Outcome, Reason, WhenUnknown};
+use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{CallEvent, EventData, FormEvent};
 use crate::pii::Text;
+use crate::score::amanda::Tier;
 use crate::settings::{Secret, Settings};
+use crate::text::plain;
 
 /// The e-mail with the questionnaire, which the person asked for by submitting the form.
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
@@ -78,6 +81,53 @@ struct MailerLite {
     key: Secret,
     site: Url,
     groups: BTreeMap<String, String>,
+    fields: Names,
+}
+
+/// Our names of the fields.
+const FIELDS: [&str; 15] = [
+    "name",
+    "phone",
+    "lead_id",
+    "booking_url",
+    "amanda_match_score",
+    "business_type",
+    "traffic_source",
+    "signup_date",
+    "transformation_stage",
+    "questionnaire_completed",
+    "transformation_readiness",
+    "call_date",
+    "call_status",
+    "questionnaire_url",
+    "questionnaire_deadline",
+];
+
+/// Everybody who sent the form and agreed to marketing.
+const LANDING_PAGE: &str = "landing_page_leads";
+/// The groups of the score's tiers. A lead is in one of them.
+const TIERS: [(Tier, &str); 3] = [
+    (Tier::High, "amanda_score_high"),
+    (Tier::Medium, "amanda_score_medium"),
+    (Tier::Low, "amanda_score_low"),
+];
+/// What the name of a group of a business type begins with; [`group_value`] follows.
+const BUSINESS_TYPE: &str = "business_type_";
+
+/// A business type in the name of its group: in lower case, without accents, and with one `_` for
+/// each run of other characters.
+fn group_value(business_type: &str) -> String {
+    let plain = plain(business_type);
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_")
+}
+
+/// Whether we know a group of this name.
+fn is_group(name: &str) -> bool {
+    let business_type = name.strip_prefix(BUSINESS_TYPE);
+    [QUESTIONNAIRE.name, MARKETING.name, LANDING_PAGE].contains(&name)
+        || TIERS.iter().any(|(_, group)| *group == name)
+        || business_type.is_some_and(|value| !value.is_empty() && value == group_value(value))
 }
 
 impl MailerLite {
@@ -89,6 +139,7 @@ impl MailerLite {
             let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
             let complete = groups.filter(|groups| {
                 [QUESTIONNAIRE.name, MARKETING.name].iter().all(|name| groups.contains_key(*name))
+                    && groups.keys().all(|name| is_group(name))
                     && groups
                         .values()
                         .all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
@@ -96,11 +147,15 @@ impl MailerLite {
             complete.or_else(|| {
                 settings.problem(
                     "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups \
-                     questionnaire and marketing.",
+                     questionnaire and marketing, and of those there are of landing_page_leads, \
+                     amanda_score_high, amanda_score_medium, amanda_score_low and \
+                     business_type_<value in lower case, without accents, _ between words>.",
                 )
             })
         });
-        Some(Self { base: base?, key: key?, site: site?, groups: groups? })
+        let known = (&FIELDS[..], Omission::Allowed);
+        let fields = Names::read(settings, "MAILERLITE_FIELDS", known, names::is_field);
+        Some(Self { base: base?, key: key?, site: site?, groups: groups?, fields: fields? })
     }
 
     fn request(&self, method: Method, segments: &[&str], body: Option<Value>) -> Step {
@@ -114,10 +169,10 @@ impl MailerLite {
         let lead = context.lead;
         let latest = &lead.latest;
         let text = |text: Option<&Text>| text.map(|text| text.expose().clone());
-        let mut fields = BTreeMap::new();
+        let mut fields = Map::new();
         let mut put = |name: &'static str, value: Option<String>| {
             if let Some(value) = value {
-                fields.insert(name, value);
+                fields.insert(name.to_owned(), value.into());
             }
         };
         // Anybody can make a further lead of an e-mail; only the oldest says who its owner is.
@@ -128,14 +183,17 @@ impl MailerLite {
             put("lead_id", Some(lead.id.to_string()));
             put("booking_url", lead.booking_field());
         }
-        put("amanda_score", latest.amanda_score.as_ref().map(|score| score.total.to_string()));
+        put(
+            "amanda_match_score",
+            latest.amanda_score.as_ref().map(|score| score.total.to_string()),
+        );
         put("business_type", text(latest.business_type.as_ref()));
         put("traffic_source", text(latest.traffic_source.as_ref()));
         put("signup_date", lead.facts.submitted_at.map(local_time));
-        put("stage", Some(lead.stage().name().to_owned()));
+        put("transformation_stage", Some(lead.stage().name().to_owned()));
         put("questionnaire_completed", lead.facts.questionnaire_at.map(|_| "yes".to_owned()));
         let readiness = latest.readiness_score.as_ref();
-        put("transformation_score", readiness.map(|score| score.total.to_string()));
+        put("transformation_readiness", readiness.map(|score| score.total.to_string()));
         let booking = booking::current(context.bookings);
         // The date of a withdrawn booking is emptied, so that no automation counts back from it.
         put(
@@ -153,7 +211,31 @@ impl MailerLite {
             let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             put("questionnaire_deadline", Some(local_time(deadline)));
         }
-        json!(fields)
+        self.fields.rename(fields).into()
+    }
+
+    /// The changes of groups after the upsert, in their order. With the look-up and the upsert these
+    /// are at most 8 requests, which is what a delivery may make.
+    fn changes(&self, context: &Context<'_>) -> Vec<(Method, &str)> {
+        let id = |name: &str| self.groups.get(name).map(String::as_str);
+        let mut changes: Vec<_> =
+            id(context.slot.name).map(|id| (Method::Post, id)).into_iter().collect();
+        if context.slot != &MARKETING {
+            return changes;
+        }
+        let latest = &context.lead.latest;
+        let business_type = latest.business_type.as_ref();
+        let business_type =
+            business_type.map(|text| format!("{BUSINESS_TYPE}{}", group_value(text.expose())));
+        let joined = [Some(LANDING_PAGE), business_type.as_deref()];
+        changes.extend(joined.into_iter().flatten().filter_map(id).map(|id| (Method::Post, id)));
+        if let Some(score) = &latest.amanda_score {
+            changes.extend(TIERS.into_iter().filter_map(|(tier, name)| {
+                let method = if tier == score.tier { Method::Post } else { Method::Delete };
+                Some((method, id(name)?))
+            }));
+        }
+        changes
     }
 }
 
@@ -187,21 +269,32 @@ impl Adapter for MailerLite {
         let Some(subscriber) = Subscriber::of(upserted) else {
             return Step::unreadable("without_subscriber");
         };
-        let Some(group) = self.groups.get(context.slot.name) else {
+        let changes = self.changes(context);
+        if changes.is_empty() {
             return Step::Done(Outcome::Delivered);
-        };
+        }
         if subscriber.left {
             // They left since we looked.
             return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
         }
-        match rest.first() {
-            None => {
+        for (index, (method, group)) in changes.into_iter().enumerate() {
+            let Some(changed) = rest.get(index) else {
                 // The API wants a length and a content type of every POST.
-                let body = Some(json!({}));
-                self.request(Method::Post, &["subscribers", &subscriber.id, "groups", group], body)
+                let body = (method == Method::Post).then(|| json!({}));
+                return self.request(
+                    method,
+                    &["subscribers", &subscriber.id, "groups", group],
+                    body,
+                );
+            };
+            // 404 on leaving: they were not in the group.
+            let is_done = judge(changed) == Outcome::Delivered
+                || method == Method::Delete && changed.status == 404;
+            if !is_done {
+                return Step::judged(changed);
             }
-            Some(joined) => Step::judged(joined),
         }
+        Step::Done(Outcome::Delivered)
     }
 }
 
@@ -274,6 +367,18 @@ mod tests {
             response(200, &Value::Null),
         ];
         assert_snapshot!(talk("marketing", &responses));
+    }
+
+    #[test]
+    fn a_business_type_is_written_as_its_groups_name() {
+        for (text, expected) in [
+            ("consultoria", "consultoria"),
+            ("Saúde & Bem-estar", "saude_bem_estar"),
+            ("  E-commerce ", "e_commerce"),
+            ("", ""),
+        ] {
+            assert_eq!(group_value(text), expected, "{text}");
+        }
     }
 
     #[test]
@@ -351,9 +456,14 @@ mod tests {
 
     #[test]
     fn groups_without_the_two_we_need_are_refused() {
-        for groups in
-            ["", "[]", r#"{"questionnaire":"1"}"#, r#"{"questionnaire":"a","marketing":"2"}"#]
-        {
+        for groups in [
+            "",
+            "[]",
+            r#"{"questionnaire":"1"}"#,
+            r#"{"questionnaire":"1","marketing":"2","vip":"3"}"#,
+            r#"{"questionnaire":"1","marketing":"2","business_type_Médica":"3"}"#,
+            r#"{"questionnaire":"a","marketing":"2"}"#,
+        ] {
             let env: crate::settings::Env = [
                 ("SITE_URL", "https://example.com"),
                 ("MAILERLITE_API_KEY", "k3y"),

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::Context;
+use super::super::names::Names;
 use crate::booking::{self, Booking};
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::contact::{Email, Phone};
@@ -14,8 +15,32 @@ use crate::lead::Lead;
 use crate::pii::Text;
 use crate::score::readiness::QUESTIONS;
 
+/// Our names of the custom fields.
+pub(super) const FIELDS: [&str; 20] = [
+    "amanda_match_score",
+    "amanda_score_breakdown",
+    "amanda_score_rules",
+    "business_type",
+    "monthly_revenue",
+    "work_hours_daily",
+    "main_struggle",
+    "source_section",
+    "transformation_readiness",
+    "transformation_score_breakdown",
+    "transformation_score_rules",
+    "detailed_responses",
+    "questionnaire_complete",
+    "booking_url",
+    "call_scheduled",
+    "call_datetime",
+    "calendly_event_id",
+    "call_status",
+    "stage",
+    "phone_claimed",
+];
+
 /// The lead in the formats `webhook` and `contacts`.
-pub(super) fn contact(context: &Context<'_>, base_tags: &[String]) -> Value {
+pub(super) fn contact(context: &Context<'_>, base_tags: &[String], names: &Names) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
     without_nulls(json!({
@@ -24,13 +49,13 @@ pub(super) fn contact(context: &Context<'_>, base_tags: &[String]) -> Value {
         "email": latest.email.as_ref().map(Email::as_str),
         "phone": latest.phone.as_ref().map(Phone::as_str),
         "source": text(latest.traffic_source.as_ref()),
-        "custom_fields": fields(context),
+        "custom_fields": fields(context, names),
         "tags": tags(lead, base_tags),
     }))
 }
 
 /// The lead in the format `leads`.
-pub(super) fn lead(context: &Context<'_>, base_tags: &[String]) -> Value {
+pub(super) fn lead(context: &Context<'_>, base_tags: &[String], names: &Names) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
     let mut attribution = Map::new();
@@ -57,7 +82,7 @@ pub(super) fn lead(context: &Context<'_>, base_tags: &[String]) -> Value {
         "message": text(latest.main_struggle.as_ref()),
         "marketing_consent": marketing,
         "attribution": attribution,
-        "custom_fields": fields(context),
+        "custom_fields": fields(context, names),
         "tags": tags(lead, base_tags),
         "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
     }))
@@ -83,10 +108,15 @@ fn claimed_phone<'e>(context: &Context<'e>) -> Option<&'e str> {
     (context.lead.latest.phone.as_ref() != Some(claimed)).then(|| claimed.as_str())
 }
 
-fn fields(context: &Context<'_>) -> Value {
+fn fields(context: &Context<'_>, names: &Names) -> Map<String, Value> {
     let mut fields = custom_fields(context.lead, context.bookings);
     fields["phone_claimed"] = json!(claimed_phone(context));
-    fields
+    match fields {
+        Value::Object(fields) => names.rename(fields),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::new()
+        }
+    }
 }
 
 fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
@@ -102,14 +132,15 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "work_hours_daily": text(latest.work_hours_daily.as_ref()),
         "main_struggle": text(latest.main_struggle.as_ref()),
         "source_section": text(latest.source_section.as_ref()),
-        "transformation_score": latest.readiness_score.as_ref().map(|score| score.total),
+        "transformation_readiness": latest.readiness_score.as_ref().map(|score| score.total),
         "transformation_score_breakdown": latest.readiness_score.as_ref().map(|score| &score.breakdown),
         "transformation_score_rules": latest.readiness_score.as_ref().map(|score| &score.rules),
-        "questionnaire_responses": latest.responses.as_ref().map(all_responses),
+        "detailed_responses": latest.responses.as_ref().map(all_responses),
+        "questionnaire_complete": lead.facts.questionnaire_at.is_some(),
         "booking_url": lead.booking_field(),
         "call_scheduled": booking.map(|booking| booking.status.stands()),
-        "call_date": call.map(|call| call.local_start().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
-        "call_event_id": call.map(|call| call.calendar_event.as_ref().unwrap_or(&call.booking)),
+        "call_datetime": call.map(|call| call.local_start().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
+        "calendly_event_id": call.map(|call| call.calendar_event.as_ref().unwrap_or(&call.booking)),
         "call_status": booking.map(|booking| booking.status.name()),
         "stage": lead.stage().name(),
     })
@@ -153,8 +184,21 @@ mod tests {
         let fields = custom_fields(&lead(), &bookings(&[&booked(), &canceled()]));
         assert_eq!(fields["call_scheduled"], false);
         assert_eq!(fields["call_status"], "canceled");
-        assert_eq!(fields["call_date"], "2026-11-24T15:30:00-03:00");
+        assert_eq!(fields["call_datetime"], "2026-11-24T15:30:00-03:00");
         assert_eq!(custom_fields(&lead(), &[])["call_status"], Value::Null, "nothing was booked");
+    }
+
+    #[test]
+    fn every_custom_field_can_be_renamed() {
+        let Value::Object(fields) = custom_fields(&qualified(), &bookings(&[&booked()])) else {
+            unreachable!()
+        };
+        let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        names.push("phone_claimed");
+        names.sort_unstable();
+        let mut known = FIELDS;
+        known.sort_unstable();
+        assert_eq!(names, known);
     }
 
     #[test]

@@ -67,6 +67,11 @@ pub(super) fn check(body: &Value) -> Result<(), &'static str> {
     body.get("user_properties").map_or(Ok(()), user_properties)
 }
 
+/// Whether GA4 takes an event of this name.
+pub(super) fn is_event_name(name: &str) -> bool {
+    is_name(name, NAME_CHARS_MAX) && !RESERVED_EVENTS.contains(&name) && !is_reserved(name)
+}
+
 fn event(event: &Value) -> Result<(), &'static str> {
     let name = event.get("name").and_then(Value::as_str).unwrap_or_default();
     if !is_name(name, NAME_CHARS_MAX) {
