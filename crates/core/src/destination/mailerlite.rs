@@ -278,7 +278,7 @@ impl Adapter for MailerLite {
             return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
         }
         for (index, (method, group)) in changes.into_iter().enumerate() {
-            let Some(changed) = rest.get(index) else {
+            let Some(response) = rest.get(index) else {
                 // The API wants a length and a content type of every POST.
                 let body = (method == Method::Post).then(|| json!({}));
                 return self.request(
@@ -288,10 +288,10 @@ impl Adapter for MailerLite {
                 );
             };
             // 404 on leaving: they were not in the group.
-            let is_done = judge(changed) == Outcome::Delivered
-                || method == Method::Delete && changed.status == 404;
+            let is_done = judge(response) == Outcome::Delivered
+                || method == Method::Delete && response.status == 404;
             if !is_done {
-                return Step::judged(changed);
+                return Step::judged(response);
             }
         }
         Step::Done(Outcome::Delivered)
