@@ -279,6 +279,8 @@ function drawGroup({ head, deliveries }) {
     h("div", { class: "step" }, head && clock(head.at), h("h3", { title: head?.eventId }, title)),
     isConsent && h("ul", { class: "changes" }, list(head.changes).map(drawChange)),
     head?.decision && drawDecision(head.decision),
+    head?.suppliedLeadId && h("p", { class: "decision" }, "trouxe o id de outro lead: ", code(head.suppliedLeadId)),
+    list(head?.signs).length > 0 && h("p", { class: "decision" }, "sinais de spam: ", list(head.signs).map((sign) => code(sign))),
     deliveries.length > 0 && h("ul", { class: "cards", "aria-label": "Entregas deste evento" }, deliveries.map(drawDelivery)));
 }
 

@@ -36,7 +36,7 @@ use crate::emulator::{Emulator, EmulatorError};
 use crate::functions;
 use crate::simulated::Providers;
 
-pub use environment::{DEV_HASH_KEY, DEV_SERVICE_TOKEN, DevEnvironment, TABLE};
+pub use environment::{DEV_HASH_KEY, DEV_SERVICE_TOKEN, DevEnvironment, MAILERLITE_FIELDS, TABLE};
 
 /// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
 const DISPATCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -202,7 +202,7 @@ impl DevServer {
         let time = Arc::new(move || funil_store::key_time(clock.now()));
         let providers = Providers::with_log(time, &path)
             .map_err(|source| DevServerError::Data { path, source })?;
-        providers.make_fields(environment::MAILERLITE_FIELDS);
+        providers.make_fields(MAILERLITE_FIELDS);
         Ok(providers)
     }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use funil_core::settings::Env;
 use funil_lambda::functions::{intake, make};
 
-const SHARED: [(&str, &str); 7] = [
+// Production refuses the dev server's values of a function's own variables.
+const SHARED: [(&str, &str); 8] = [
     ("AWS_ACCESS_KEY_ID", "access"),
     ("AWS_REGION", "sa-east-1"),
     ("AWS_SECRET_ACCESS_KEY", "secret"),
     ("DESTINATIONS", "none"),
+    ("ENVIRONMENT", "preview"),
     ("HASH_KEY", "0123456789abcdef"),
     ("SERVICE_TOKEN", "0123456789abcdef"),
     ("SITE_URL", "https://www.example.com"),

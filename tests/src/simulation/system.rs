@@ -16,6 +16,7 @@ use funil_core::settings::Env;
 use funil_delivery::Worker;
 use funil_dev::emulator::Embedded;
 use funil_dev::functions;
+use funil_dev::server::MAILERLITE_FIELDS;
 use funil_dev::simulated::Providers;
 use funil_lambda::Function;
 use funil_store::{AwsConfig, Platform, Store, Stream, TablePatience};
@@ -132,13 +133,7 @@ impl System {
             beginning.checked_add(SignedDuration::from_millis(passed)).unwrap().to_string()
         };
         let providers = Providers::new(Arc::new(now));
-        providers.make_fields([
-            "lead_id",
-            "amanda_match_score",
-            "business_type",
-            "transformation_stage",
-            "call_status",
-        ]);
+        providers.make_fields(MAILERLITE_FIELDS);
         let (bell, rung) = mpsc::unbounded_channel();
         let processes = 1 + INTAKES + WORKERS;
         let deaths: Vec<Arc<Notify>> = (0..processes).map(|_| Arc::default()).collect();

@@ -253,11 +253,13 @@ fn option(text: Option<&Text>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, response,
-        submitted,
+        adapter, booked, canceled, conversation, every_event, lead, missed, qualified,
+        questionnaire, response, submitted,
     };
     use super::*;
     use crate::event::{Attendance, Withdrawal};
@@ -323,6 +325,14 @@ mod tests {
             assert!(!limits::is_event_name(name), "{name}");
         }
         assert!(EVENTS.into_iter().all(limits::is_event_name));
+    }
+
+    #[test]
+    fn every_event_can_be_renamed() {
+        let names = every_event();
+        let names: BTreeSet<&str> =
+            names.iter().filter_map(|data| taken(data).map(|taken| taken.name)).collect();
+        assert_eq!(names, EVENTS.into());
     }
 
     #[test]

@@ -231,6 +231,13 @@ pub fn to_text(journey: &Journey) -> String {
         match entry["kind"].as_str() {
             Some("event") => {
                 line(format!("{at}  {}  {}", text(&entry["type"]), text(&entry["eventId"])));
+                let supplied = text(&entry["suppliedLeadId"]);
+                if !supplied.is_empty() {
+                    line(format!("    carried the id of another lead: {supplied}"));
+                }
+                for sign in entry["signs"].as_array().into_iter().flatten() {
+                    line(format!("    sign of spam: {}", text(sign)));
+                }
                 let decision = &entry["decision"];
                 if decision.is_object() {
                     let slot =

@@ -24,7 +24,7 @@ pub const DEV_SERVICE_TOKEN: &str = "local-stage-service-token";
 pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The custom fields that have to be created by hand in a real MailerLite account.
-pub(super) const MAILERLITE_FIELDS: [&str; 13] = [
+pub const MAILERLITE_FIELDS: [&str; 13] = [
     "call_date",
     "call_status",
     "lead_id",
