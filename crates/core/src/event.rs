@@ -110,10 +110,7 @@ impl EventData {
     /// The consent object of the form that this is, if it had one.
     pub fn consent(&self) -> Option<&FormConsent> {
         let Self::Form(event) = self else { return None };
-        match event {
-            FormEvent::LeadSubmitted(submitted) => submitted.form.consent.as_ref(),
-            FormEvent::QuestionnaireCompleted(completed) => completed.form.consent.as_ref(),
-        }
+        event.consent()
     }
 
     /// What the event changes on bookings.

@@ -11,21 +11,22 @@ use funil_core::contact::consent::Purpose;
 use funil_core::delivery::breaker::{Health, health};
 use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, Effect, LEASE_S, Measured, Outcome, Reason, StateKind,
-    WhenUnknown, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, Outcome, Reason, StateKind, WhenUnknown,
+    settle,
 };
 use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
 use funil_core::hash::HashKey;
 use funil_core::id::LeaseId;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, DeliveryKey, Due, Found, Platform,
-    Sibling, Store, StoreError, Written,
+    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, DeliveryKey, Due, Found, Platform, Store,
+    StoreError, Written,
 };
 use jiff::Timestamp;
 
 use crate::bounds::{REQUEST_NEEDS_S, bound, detail, withdrawn, without_inputs};
 use crate::client::{self, NoResponse};
 use crate::gate::{Admission, Gate, Tokens, next_minute};
+use crate::siblings::{superseded, wait_for_newer};
 
 /// How long one try may take, in seconds.
 const TRY_S_MAX: i64 = 25;
@@ -193,7 +194,7 @@ impl Handler {
                     "settled {}", delivery.name()
                 );
                 let noted = self.note(this_try.gate, delivery, outcome, settlement.state.kind());
-                let superseded = self.end_superseded(outcome, this_try, now);
+                let superseded = self.end_superseded(outcome, &this_try.superseded, now);
                 if let Err(error) = futures::try_join!(noted, superseded) {
                     tracing::error!(
                         destination = self.destination.name,
@@ -216,36 +217,6 @@ impl Handler {
                 Ok(Handled::Passed)
             }
         }
-    }
-
-    /// Ends the older deliveries whose state this one brought.
-    async fn end_superseded(
-        &self,
-        outcome: &Outcome,
-        this_try: &Try<'_>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        if *outcome != Outcome::Delivered {
-            return Ok(());
-        }
-        for older in &this_try.superseded {
-            if self.store.supersede(older, now).await? {
-                let (lead, id) = (older.lead_id, older.delivery_id().unwrap_or_default());
-                tracing::info!(
-                    destination = self.destination.name,
-                    lead = %lead,
-                    delivery = id,
-                    outcome = Outcome::Skipped(Reason::Superseded).name(),
-                    state = StateKind::Skipped.name(),
-                    reason = %Reason::Superseded,
-                    Settled = 1,
-                    DurationMs = 0,
-                    at_ms = now.as_millisecond(),
-                    "settled {lead}/{id}, because a newer delivery brought the lead's state"
-                );
-            }
-        }
-        Ok(())
     }
 
     /// Notes what the outcome says about the destination in its breaker, and raises an alert for a
@@ -475,52 +446,4 @@ impl Handler {
             }
         }
     }
-
-    /// How long to wait because another delivery of this lead is leased, in seconds: until its lease
-    /// ends if its key is lower, and for a moment otherwise.
-    fn wait_for_leased(&self, claim: &Claim, siblings: &[Sibling], now: Timestamp) -> Option<i64> {
-        let leased =
-            |sibling: &&Sibling| sibling.state == StateKind::Leased && sibling.due_at > now;
-        let mut held = siblings.iter().filter(leased).peekable();
-        held.peek()?;
-        let before_us = held.filter(|sibling| sibling.key.sk < claim.key.sk);
-        let moment_s = 5 + i64::try_from(self.platform.entropy.number() % 5).unwrap_or(0);
-        Some(before_us.map(|sibling| seconds_until(sibling.due_at, now)).max().unwrap_or(moment_s))
-    }
-}
-
-/// How long a delivery waits that has nothing but the lead's state, in seconds, because a newer one of
-/// its slot is pending: until that is due. It is ended when the newer one is delivered.
-fn wait_for_newer(
-    claim: &Claim,
-    delivery: &Delivery,
-    siblings: &[Sibling],
-    now: Timestamp,
-) -> Option<i64> {
-    if delivery.effect != Effect::StateAlone {
-        return None;
-    }
-    let is_newer = |sibling: &&Sibling| {
-        sibling.state == StateKind::Pending
-            && sibling.slot == delivery.slot
-            && sibling.key.sk > claim.key.sk
-    };
-    let newer = siblings.iter().filter(is_newer);
-    newer.map(|sibling| seconds_until(sibling.due_at, now)).min()
-}
-
-/// The older deliveries that end when this one is delivered.
-fn superseded(claim: &Claim, delivery: &Delivery, siblings: &[Sibling]) -> Vec<DeliveryKey> {
-    let is_superseded = |sibling: &&Sibling| {
-        sibling.state == StateKind::Pending
-            && sibling.effect == Effect::StateAlone
-            && sibling.slot == delivery.slot
-            && sibling.key.sk < claim.key.sk
-    };
-    siblings.iter().filter(is_superseded).map(|sibling| sibling.key.clone()).collect()
-}
-
-/// At least one second.
-fn seconds_until(at: Timestamp, now: Timestamp) -> i64 {
-    (at.as_second() - now.as_second()).max(1)
 }

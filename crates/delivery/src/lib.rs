@@ -10,6 +10,7 @@ mod bounds;
 mod client;
 mod gate;
 mod number;
+mod siblings;
 mod worker;
 
 pub use alerts::Alerts;

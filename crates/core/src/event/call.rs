@@ -141,7 +141,7 @@ pub struct BookedElsewhere {
     pub booking: BookingId,
 }
 
-/// What a person wants to become of their call.
+/// What a person asked for about their call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallWish {
@@ -151,8 +151,8 @@ pub enum CallWish {
     Move,
 }
 
-/// A person's wish about a call, from a message. It changes neither the booking nor a consent: the
-/// calendar does the one, and other words the other.
+/// A person's wish about a call, from a message. It changes neither the booking nor a consent: only the
+/// calendar changes a booking, and only the words for opting out revoke a consent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallChangeRequested {
     /// What they want.

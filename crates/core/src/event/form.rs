@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
+use crate::contact::consent::FormConsent;
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::pii::{self, Text};
@@ -16,6 +17,16 @@ event_group! {
         "lead_submitted" => LeadSubmitted(LeadSubmitted),
         /// A lead completed the questionnaire.
         "questionnaire_completed" => QuestionnaireCompleted(QuestionnaireCompleted),
+    }
+}
+
+impl FormEvent {
+    /// The consent object of the form, if it had one.
+    pub const fn consent(&self) -> Option<&FormConsent> {
+        match self {
+            Self::LeadSubmitted(submitted) => submitted.form.consent.as_ref(),
+            Self::QuestionnaireCompleted(completed) => completed.form.consent.as_ref(),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     /// Reads an authentic request.
     fn parse(&self, verified: Verified<'_>) -> Result<Self::Parsed, NotUnderstood>;
 
-    /// Keeps it. `stop_at` is when the platform ends the invocation.
+    /// Keeps what was understood.
     fn keep(
         &self,
         parsed: &Self::Parsed,

@@ -83,8 +83,8 @@ impl Form for LeadSubmit {
     }
 
     /// Keeps a lead. A supplied id that belongs to another e-mail is not an error: the lead is then
-    /// kept under the id that is derived from its own e-mail. So is one more than an e-mail may have
-    /// in a day.
+    /// kept under the id that is derived from its own e-mail. The same happens when the e-mail has
+    /// had as many new leads today as it may.
     async fn keep(
         &self,
         submission: &Submission<ScoredLead>,
@@ -126,7 +126,7 @@ impl Form for LeadSubmit {
         }
     }
 
-    /// A form that makes leads is of nobody unknown.
+    /// This form creates its lead, so it never refers to an unknown one.
     async fn knows(&self, _submission: &Submission<ScoredLead>) -> Result<bool, StoreError> {
         Ok(true)
     }
