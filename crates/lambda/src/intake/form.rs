@@ -5,6 +5,8 @@
 //! check, and the transaction; the first request of a process also reads the table's identity,
 //! beside the rate check. Must not know any form's fields.
 
+mod submission;
+
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,22 +14,20 @@ use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
-use funil_core::form::{FieldErrors, Honeypot, SpamSign};
+use funil_core::form::{FieldErrors, Honeypot};
 use funil_core::hash::{Digest, HashKey};
-use funil_core::id::{EventId, LeadId, QuarantineName};
+use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Authority, LeadChanges};
-use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_core::settings::Settings;
 use funil_core::site::{IntakeConfig, Rate, RateClass};
 use funil_store::{
-    Accepted, AlertKind, ConsentEvidence, LeadWrite, Platform, Price, Quarantined,
-    QuarantinedRequest, RateLimit, RateVerdict, Receipt, StoreError, StoredResponse,
+    Accepted, AlertKind, LeadWrite, Platform, Price, Quarantined, QuarantinedRequest, RateLimit,
+    RateVerdict, StoreError, StoredResponse,
 };
-use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
-use url::Url;
 
 use crate::Function;
 use crate::app::App;
@@ -38,6 +38,9 @@ use crate::intake::accept::Incoming;
 use crate::intake::quarantine::{self, Corrections, Released, Releases};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
+
+pub(crate) use submission::Submission;
+use submission::{Sender, Sent};
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
@@ -83,22 +86,6 @@ pub(crate) trait Form: Send + Sync + 'static {
 pub(crate) struct Intake {
     pub(crate) app: App,
     pub(crate) config: IntakeConfig,
-}
-
-/// A valid submission and what is known of its request.
-#[derive(Clone)]
-pub(crate) struct Submission<C> {
-    pub(crate) content: C,
-    pub(crate) now: Timestamp,
-    form: &'static str,
-    encoding: Encoding,
-    signs: Vec<SpamSign>,
-    aliases: AliasDigests,
-    evidence: ConsentEvidence,
-    fingerprint: String,
-    receipt_key: ReceiptKey,
-    /// The request in quarantine that it is, if a person releases it.
-    released: Option<QuarantineName>,
 }
 
 /// What a submission causes.
@@ -272,35 +259,6 @@ async fn keep<F: Form>(
     }
 }
 
-/// What a caller sent, read.
-struct Sent<C> {
-    content: C,
-    key: Option<IdempotencyKey>,
-    encoding: Encoding,
-    honeypot: Honeypot,
-}
-
-impl<C> Sent<C> {
-    /// Reads a request, or says what is wrong with it. Looks at nothing else, so it works without a
-    /// table.
-    fn read<F: Form<Content = C>>(form: &F, request: &HttpRequest) -> Result<Self, Problem> {
-        let (encoding, body) = guard::form_body(request)?;
-        let key = idempotency_key(request)?;
-        let content = form.read(&body).map_err(Problem::Fields)?;
-        Ok(Self { content, key, encoding, honeypot: Honeypot::of(&body) })
-    }
-}
-
-fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
-    let mut values = request.headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
-    match (key, values.next()) {
-        (Some(key), None) => Ok(Some(key)),
-        (Some(_) | None, _) => Err(Problem::IdempotencyKey),
-    }
-}
-
 impl Intake {
     /// Reads the configuration of a form's function.
     pub(crate) fn read(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
@@ -453,106 +411,6 @@ impl Intake {
             self.app.ring().await;
         }
         Ok((accepted, receipt.response))
-    }
-}
-
-/// What is known of who sent a submission; nothing of one that a person releases.
-#[derive(Default)]
-struct Sender {
-    /// A digest of their address.
-    caller: Option<Digest>,
-    /// A digest of their user agent.
-    agent: Option<Digest>,
-    signs: Vec<SpamSign>,
-}
-
-impl Sender {
-    fn of(
-        intake: &Intake,
-        request: &HttpRequest,
-        encoding: Encoding,
-        caller: Digest,
-        now: Timestamp,
-    ) -> Self {
-        let agent = guard::header(request, USER_AGENT);
-        Self {
-            caller: Some(caller),
-            agent: agent.map(|agent| intake.hash().monthly_digest(now, "agent", agent)),
-            signs: match encoding {
-                Encoding::UrlEncoded if guard::is_of_another_site(request, &intake.app.config) => {
-                    vec![SpamSign::ForeignOrigin]
-                }
-                Encoding::UrlEncoded | Encoding::Json => Vec::new(),
-            },
-        }
-    }
-}
-
-impl<C: Send + Sync> Submission<C> {
-    fn new<F: Form<Content = C>>(
-        intake: &Intake,
-        sent: Sent<C>,
-        sender: Sender,
-        now: Timestamp,
-    ) -> Self {
-        let hash = intake.hash();
-        let Sent { content, key, encoding, .. } = sent;
-        let (email, phone) = F::person(&content);
-        let fingerprint = F::fingerprint(&content);
-        let receipt_of =
-            |scope: &str| ReceiptKey::of_form(hash, scope, email, key.as_ref(), &fingerprint);
-        Self {
-            aliases: AliasDigests {
-                email: Some(hash.digest("email", email.as_str())),
-                phone: phone.map(|phone| hash.digest("phone", &phone.alias_text())),
-            },
-            evidence: ConsentEvidence {
-                form: F::NAME.to_owned(),
-                ip: sender.caller,
-                agent: sender.agent,
-            },
-            receipt_key: match encoding {
-                Encoding::Json => receipt_of(F::NAME),
-                // A browser is redirected; a script with the same content must not get that
-                // response.
-                Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
-            },
-            signs: sender.signs,
-            released: None,
-            form: F::NAME,
-            fingerprint,
-            encoding,
-            content,
-            now,
-        }
-    }
-}
-
-impl<C> Submission<C> {
-    /// The response: JSON, or the page to which a browser that posted a plain form is sent.
-    pub(crate) fn response(&self, body: &Value, page: Option<&Url>) -> StoredResponse {
-        match (self.encoding, page) {
-            (Encoding::UrlEncoded, Some(page)) => StoredResponse {
-                status: StatusCode::SEE_OTHER.as_u16(),
-                headers: vec![(LOCATION.as_str().to_owned(), page.to_string())],
-                body: String::new(),
-            },
-            (Encoding::Json | Encoding::UrlEncoded, _) => StoredResponse {
-                status: StatusCode::OK.as_u16(),
-                headers: Vec::new(),
-                body: body.to_string(),
-            },
-        }
-    }
-
-    /// The receipt that keeps the response.
-    fn receipt(&self, response: StoredResponse) -> Receipt {
-        Receipt {
-            key: self.receipt_key.clone(),
-            fingerprint: self.fingerprint.clone(),
-            response,
-            caller: self.evidence.ip.clone(),
-        }
     }
 }
 

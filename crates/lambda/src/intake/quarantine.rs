@@ -108,7 +108,8 @@ fn member<'v>(inside: &'v mut Value, name: &str) -> Option<&'v mut Value> {
 
 /// Removes a member. One that is not there needs nothing.
 fn remove(body: &mut Value, parts: &[&str], name: &str) {
-    let pointer: String = parts.iter().map(|part| format!("/{part}")).collect();
+    let pointer = parts.join("/");
+    let pointer = if parts.is_empty() { pointer } else { format!("/{pointer}") };
     match body.pointer_mut(&pointer) {
         Some(Value::Object(members)) => drop(members.remove(name)),
         Some(Value::Array(items)) => {

@@ -1,0 +1,169 @@
+//! A form's request as it is read: its content, what is known of its sender, and the receipt by which
+//! a duplicate is recognised.
+//!
+//! Must not know what becomes of it.
+
+use funil_core::destination::AliasDigests;
+use funil_core::form::{Honeypot, SpamSign};
+use funil_core::hash::Digest;
+use funil_core::id::QuarantineName;
+use funil_core::receipt::{IdempotencyKey, ReceiptKey};
+use funil_store::{ConsentEvidence, Receipt, StoredResponse};
+use http::StatusCode;
+use http::header::{LOCATION, USER_AGENT};
+use jiff::Timestamp;
+use serde_json::Value;
+use url::Url;
+
+use super::{Form, Intake};
+use crate::http::guard::{self, Encoding};
+use crate::http::problem::Problem;
+use crate::platform::request::HttpRequest;
+
+/// A valid submission and what is known of its request.
+#[derive(Clone)]
+pub(crate) struct Submission<C> {
+    pub(crate) content: C,
+    pub(crate) now: Timestamp,
+    pub(super) form: &'static str,
+    pub(super) encoding: Encoding,
+    pub(super) signs: Vec<SpamSign>,
+    pub(super) aliases: AliasDigests,
+    pub(super) evidence: ConsentEvidence,
+    pub(super) fingerprint: String,
+    pub(super) receipt_key: ReceiptKey,
+    /// The request in quarantine that it is, if a person releases it.
+    pub(super) released: Option<QuarantineName>,
+}
+
+/// What a caller sent, read.
+pub(super) struct Sent<C> {
+    pub(super) content: C,
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) encoding: Encoding,
+    pub(super) honeypot: Honeypot,
+}
+
+impl<C> Sent<C> {
+    /// Reads a request, or says what is wrong with it. Looks at nothing else, so it works without a
+    /// table.
+    pub(super) fn read<F: Form<Content = C>>(
+        form: &F,
+        request: &HttpRequest,
+    ) -> Result<Self, Problem> {
+        let (encoding, body) = guard::form_body(request)?;
+        let key = idempotency_key(request)?;
+        let content = form.read(&body).map_err(Problem::Fields)?;
+        Ok(Self { content, key, encoding, honeypot: Honeypot::of(&body) })
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = request.headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        (Some(_) | None, _) => Err(Problem::IdempotencyKey),
+    }
+}
+
+/// What is known of who sent a submission; nothing of one that a person releases.
+#[derive(Default)]
+pub(super) struct Sender {
+    /// A digest of their address.
+    caller: Option<Digest>,
+    /// A digest of their user agent.
+    agent: Option<Digest>,
+    signs: Vec<SpamSign>,
+}
+
+impl Sender {
+    pub(super) fn of(
+        intake: &Intake,
+        request: &HttpRequest,
+        encoding: Encoding,
+        caller: Digest,
+        now: Timestamp,
+    ) -> Self {
+        let agent = guard::header(request, USER_AGENT);
+        Self {
+            caller: Some(caller),
+            agent: agent.map(|agent| intake.hash().monthly_digest(now, "agent", agent)),
+            signs: match encoding {
+                Encoding::UrlEncoded if guard::is_of_another_site(request, &intake.app.config) => {
+                    vec![SpamSign::ForeignOrigin]
+                }
+                Encoding::UrlEncoded | Encoding::Json => Vec::new(),
+            },
+        }
+    }
+}
+
+impl<C: Send + Sync> Submission<C> {
+    pub(super) fn new<F: Form<Content = C>>(
+        intake: &Intake,
+        sent: Sent<C>,
+        sender: Sender,
+        now: Timestamp,
+    ) -> Self {
+        let hash = intake.hash();
+        let Sent { content, key, encoding, .. } = sent;
+        let (email, phone) = F::person(&content);
+        let fingerprint = F::fingerprint(&content);
+        let receipt_of =
+            |scope: &str| ReceiptKey::of_form(hash, scope, email, key.as_ref(), &fingerprint);
+        Self {
+            aliases: AliasDigests {
+                email: Some(hash.digest("email", email.as_str())),
+                phone: phone.map(|phone| hash.digest("phone", &phone.alias_text())),
+            },
+            evidence: ConsentEvidence {
+                form: F::NAME.to_owned(),
+                ip: sender.caller,
+                agent: sender.agent,
+            },
+            receipt_key: match encoding {
+                Encoding::Json => receipt_of(F::NAME),
+                // A browser is redirected; a script with the same content must not get that
+                // response.
+                Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
+            },
+            signs: sender.signs,
+            released: None,
+            form: F::NAME,
+            fingerprint,
+            encoding,
+            content,
+            now,
+        }
+    }
+}
+
+impl<C> Submission<C> {
+    /// The response: JSON, or the page to which a browser that posted a plain form is sent.
+    pub(crate) fn response(&self, body: &Value, page: Option<&Url>) -> StoredResponse {
+        match (self.encoding, page) {
+            (Encoding::UrlEncoded, Some(page)) => StoredResponse {
+                status: StatusCode::SEE_OTHER.as_u16(),
+                headers: vec![(LOCATION.as_str().to_owned(), page.to_string())],
+                body: String::new(),
+            },
+            (Encoding::Json | Encoding::UrlEncoded, _) => StoredResponse {
+                status: StatusCode::OK.as_u16(),
+                headers: Vec::new(),
+                body: body.to_string(),
+            },
+        }
+    }
+
+    /// The receipt that keeps the response.
+    pub(super) fn receipt(&self, response: StoredResponse) -> Receipt {
+        Receipt {
+            key: self.receipt_key.clone(),
+            fingerprint: self.fingerprint.clone(),
+            response,
+            caller: self.evidence.ip.clone(),
+        }
+    }
+}
