@@ -63,7 +63,7 @@ impl Alerts {
                 kind = alert.kind.name(),
                 count = news,
                 example = alert.example.as_deref().unwrap_or_default(),
-                "alert: {} at {}, {news} times",
+                "alert: {} at {}",
                 alert.kind.name(),
                 alert.destination
             );

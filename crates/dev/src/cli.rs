@@ -3,6 +3,7 @@
 
 pub mod backfill;
 pub mod dead;
+pub mod doctor;
 mod invoke;
 pub mod journey;
 mod progress;

@@ -16,7 +16,7 @@ use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
 use funil_dev::cli::quarantine::QuarantineCommand;
 use funil_dev::cli::stats::Stats;
-use funil_dev::cli::{backfill, dead, journey, quarantine, send};
+use funil_dev::cli::{backfill, dead, doctor, journey, quarantine, send};
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
@@ -76,6 +76,8 @@ enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// List Calendly's event types for `CALENDLY_EVENT_TYPES`, with the token `CALENDLY_API_TOKEN`.
+    Doctor,
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
     /// is a dry run.
     Backfill {
@@ -145,6 +147,11 @@ async fn main() -> ExitCode {
             quarantine::run(command, &to, &env, &platform, &mut out)
                 .await
                 .map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Doctor) => {
+            let platform = funil_lambda::platform();
+            let mut out = std::io::stdout();
+            doctor::run(&env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Backfill { server, arguments }) => {
             plan_missing(&arguments, &server, &env).await

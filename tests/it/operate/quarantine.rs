@@ -110,6 +110,10 @@ async fn a_released_form_takes_corrections_and_says_what_is_still_wrong() {
     let nowhere = release(json!({"set": {"email.deep": 1}})).await;
     let field = &nowhere.json()["errors"][0]["field"];
     assert_eq!((nowhere.status, field), (422, &json!("set.email.deep")));
+    let misspelt = release(json!({"set": {"emial": null}})).await;
+    let error = &misspelt.json()["errors"][0];
+    assert_eq!((misspelt.status, &error["field"]), (422, &json!("set.emial")));
+    assert_eq!(error["code"], "unexpected_field", "{error}");
     let nobody = release(json!({"lead": "11111111-2222-4333-8444-555555555555"})).await;
     assert_eq!(nobody.status, 404);
     assert_eq!(listed(&world, "questionnaire-submit").await.len(), 1, "nothing is lost");

@@ -44,6 +44,22 @@ async fn requests_that_nobody_signed_are_counted_and_a_person_is_notified_once_a
 }
 
 #[tokio::test]
+async fn refused_requests_before_a_good_one_are_not_counted_with_those_after_it() {
+    let world = world("none").await;
+    let wrong = async || send_signed(&world, "t=1,v1=00", b"{}").await.status;
+    assert_eq!(world.calendly(&canceled("INV1")).await.status, 200);
+    world.pass(10);
+    assert_eq!(wrong().await, 401);
+    world.pass(10);
+    assert_eq!(world.calendly(&canceled("INV2")).await.status, 200, "of the same minute");
+    world.pass(55);
+    assert_eq!((wrong().await, wrong().await), (401, 401));
+    minute(&world).await;
+    assert_eq!(notifications(&world), [""; 0], "two since the last good one");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn counting_requests_that_nobody_signed_costs_one_write_a_minute_and_no_other_response() {
     let (proxy, url) = Proxy::start().await;
     let world = World::plan()

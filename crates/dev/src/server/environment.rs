@@ -42,14 +42,18 @@ pub const MAILERLITE_FIELDS: [&str; 13] = [
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 8] = [
+const OVERRIDES: [&str; 12] = [
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
+    "CALENDLY_EVENT_TYPES",
     "CONSENT_WHEN_ABSENT",
     "CRM_BASE_TAGS",
+    "CRM_FIELDS",
     "CRM_KIND",
     "DESTINATIONS",
+    "GA4_EVENT_NAMES",
     "LOG_LEVEL",
+    "QUARANTINE_PER_DAY",
     "THANK_YOU_URL",
 ];
 

@@ -72,26 +72,29 @@ impl Corrections {
         self.lead.is_none() && self.set.is_empty()
     }
 
-    /// Corrects the fields of a body.
+    /// Corrects the fields of a body. A path that leads nowhere is the person's mistake, and nothing is
+    /// released.
     pub(crate) fn apply(&self, body: &mut Value) -> Result<(), Problem> {
         for (path, value) in &self.set {
-            let mut parts: Vec<&str> = path.split('.').collect();
-            let last = parts.pop().unwrap_or_default();
-            if value.is_null() {
-                remove(body, &parts, last);
-                continue;
-            }
-            let mut inside = Some(&mut *body).filter(|_| parts.len() < DEPTH_MAX);
-            for part in parts {
-                inside = inside.and_then(|inside| member(inside, part));
-            }
-            match inside.and_then(|inside| member(inside, last)) {
-                Some(field) => *field = value.clone(),
-                None => return Err(field_error(&format!("set.{path}"), Fault::Choice)),
-            }
+            let parts: Vec<&str> = path.split('.').collect();
+            let corrected = match parts.split_last() {
+                Some((last, parts)) if parts.len() < DEPTH_MAX => correct(body, parts, last, value),
+                Some(_) | None => None,
+            };
+            corrected.ok_or_else(|| field_error(&format!("set.{path}"), Fault::Unexpected))?;
         }
         Ok(())
     }
+}
+
+/// Corrects one field. `None` if its path leads nowhere.
+fn correct(body: &mut Value, parts: &[&str], last: &str, value: &Value) -> Option<()> {
+    if value.is_null() {
+        return remove(parts.iter().try_fold(body, |inside, part| present(inside, part))?, last);
+    }
+    let inside = parts.iter().try_fold(body, |inside, part| member(inside, part))?;
+    *member(inside, last)? = value.clone();
+    Some(())
 }
 
 /// The member of an object, which is made where it is missing, or of a list, where it has it.
@@ -101,22 +104,31 @@ fn member<'v>(inside: &'v mut Value, name: &str) -> Option<&'v mut Value> {
     }
     match inside {
         Value::Object(members) => Some(members.entry(name).or_insert(Value::Null)),
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            present(inside, name)
+        }
+    }
+}
+
+/// The member of an object or of a list, where it has it.
+fn present<'v>(inside: &'v mut Value, name: &str) -> Option<&'v mut Value> {
+    match inside {
+        Value::Object(members) => members.get_mut(name),
         Value::Array(items) => items.get_mut(name.parse::<usize>().ok()?),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
-/// Removes a member. One that is not there needs nothing.
-fn remove(body: &mut Value, parts: &[&str], name: &str) {
-    let pointer = parts.join("/");
-    let pointer = if parts.is_empty() { pointer } else { format!("/{pointer}") };
-    match body.pointer_mut(&pointer) {
-        Some(Value::Object(members)) => drop(members.remove(name)),
-        Some(Value::Array(items)) => {
-            let index = name.parse().ok().filter(|index| *index < items.len());
-            drop(index.map(|index: usize| items.remove(index)));
+/// Removes a member, where there is one.
+fn remove(inside: &mut Value, name: &str) -> Option<()> {
+    match inside {
+        Value::Object(members) => members.remove(name).map(drop),
+        Value::Array(items) => {
+            let index = name.parse().ok().filter(|index| *index < items.len())?;
+            drop(items.remove(index));
+            Some(())
         }
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) | None => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
@@ -168,10 +180,10 @@ impl Action {
             Some(id) => Some(id),
             None => fields.required_text("id", 100).and(None),
         };
-        fields.required_text("action", 20);
         let known = ["list", "show", "release", "drop"];
         let find = |text: &str| known.into_iter().find(|known| *known == text);
-        let action = match fields.parsed("action", Fault::Choice, find) {
+        let named = fields.required_text("action", 20).is_some();
+        let action = match named.then(|| fields.parsed("action", Fault::Choice, find)).flatten() {
             Some("list") => {
                 let limit = fields.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT);
                 let limit = usize::try_from(limit).unwrap_or_default();
@@ -233,10 +245,19 @@ pub(crate) async fn respond<R: Releases>(
             let released = endpoint.release(&found, &corrections, stop_at).await?;
             // What was released in a transaction is gone already; its further parts are not.
             app.store.drop_quarantined(&name(id)).await?;
-            tracing::info!(source, id = %id, "released {source}/{id} from quarantine");
             match released {
-                Released::Accepted(response) => json!({"released": true, "response": response}),
-                Released::AlreadyKept => json!({"released": true, "alreadyKept": true}),
+                Released::Accepted(response) => {
+                    tracing::info!(source, id = %id, "released {source}/{id} from quarantine");
+                    json!({"released": true, "response": response})
+                }
+                Released::AlreadyKept => {
+                    tracing::info!(
+                        source,
+                        id = %id,
+                        "removed {source}/{id} from quarantine, because the same was kept before"
+                    );
+                    json!({"released": true, "alreadyKept": true})
+                }
             }
         }
     };
@@ -279,7 +300,15 @@ mod tests {
                             "new": {"deep": true}})),
             ),
             (json!({"a": null, "list.1": null}), Some(json!({"list": [{"c": 1}], "text": "x"}))),
-            (json!({"gone.deep": null, "text.deep": null, "list.9": null}), Some(body())),
+            (json!({"gone": null}), None),
+            (json!({"gone.deep": null}), None),
+            (json!({"text.deep": null}), None),
+            (json!({"list.9": null}), None),
+            (
+                json!({"a": {"x/y": 1}, "a.x/y": null}),
+                Some(json!({"a": {}, "list": [{"c": 1}, 2],
+                                                                "text": "x"})),
+            ),
             (json!({"text.deep": 1}), None),
             (json!({"list.9": 1}), None),
             (json!({"list.x": 1}), None),
