@@ -34,6 +34,8 @@ const COSTLY: [&str; 7] = [
 pub struct Bill {
     /// How many requests there were of each operation.
     pub requests: BTreeMap<String, u32>,
+    /// How many of them the table refused, for a condition or otherwise.
+    pub refused: u32,
     /// Units written, indexes included.
     pub write_units: f64,
     /// Units read.
@@ -220,6 +222,7 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
             .map_or_else(|| units(consumed), |tables| tables.iter().map(units).sum());
         let mut bill = proxy.bill.lock().unwrap();
         *bill.requests.entry(operation.to_owned()).or_default() += 1;
+        bill.refused += u32::from(status != StatusCode::OK);
         match operation {
             "BatchGetItem" | "GetItem" | "Query" => bill.read_units += consumed,
             // A condition that fails costs the write nevertheless, and the response does not say so.

@@ -1,0 +1,315 @@
+//! What one destination's workers do under load: a backlog, a provider with a slow tail, a closed gate,
+//! and many rings at once. In real time, with the real store, worker and HTTP client.
+//!
+//! `cargo bench --profile dist -p funil-tests --bench load [-- <name>]`
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::future::IntoFuture as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use funil_core::clock::after;
+use funil_delivery::{Patience, Worker};
+use funil_dev::functions;
+use funil_dev::server::front_door;
+use funil_lambda::Function;
+use funil_store::Platform;
+use funil_tests::proxy::Proxy;
+use funil_tests::world::{World, lead_body};
+use http::{HeaderMap, HeaderValue, Method};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// How long the provider usually takes for a response.
+const USUAL: Duration = Duration::from_millis(50);
+/// How long it takes for those of its tail.
+const TAIL: Duration = Duration::from_secs(9);
+
+#[tokio::main]
+async fn main() {
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let is_wanted = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    if is_wanted("closed") {
+        closed_gate().await;
+    }
+    if is_wanted("throughput") {
+        for (destination, requests, due) in [("segment", 1, 2_000), ("crm", 2, 2_000)] {
+            throughput(destination, requests, due, None).await;
+        }
+    }
+    if is_wanted("tail") {
+        for one_in in [None, Some(500), Some(100)] {
+            throughput("crm", 2, 4_000, one_in).await;
+        }
+    }
+    if is_wanted("rings") {
+        for rings in [1, 4, 10] {
+            many_rings(rings).await;
+        }
+    }
+    if is_wanted("limiter") {
+        limiter().await;
+    }
+    if is_wanted("mailerlite") {
+        mailerlite().await;
+    }
+    if is_wanted("history") {
+        for earlier in [0, 400] {
+            history(earlier).await;
+        }
+    }
+}
+
+/// A system in real time: its table, and functions and workers with the real clock.
+struct Live {
+    world: World,
+    platform: Platform,
+    functions: Vec<Function>,
+    overrides: Vec<(String, String)>,
+}
+
+impl Live {
+    async fn start(variables: &[(&str, &str)]) -> Self {
+        let mut plan = World::plan();
+        for (name, value) in variables {
+            plan = plan.with(name, value);
+        }
+        let world = plan.start().await;
+        let platform = funil_lambda::platform();
+        let functions = functions::all(&world.env(&[]), &platform).unwrap();
+        Self { world, platform, functions, overrides: Vec::new() }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.platform.clock.now()
+    }
+
+    fn worker(&self, destination: &str) -> Worker {
+        let overrides: Vec<(&str, &str)> =
+            self.overrides.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Worker::connect(destination, &self.world.env(&overrides), &self.platform).unwrap()
+    }
+
+    /// Accepts the form of another person for each number.
+    async fn submit(&self, numbers: std::ops::Range<usize>) {
+        for number in numbers {
+            let mut body = lead_body();
+            body["leadId"] = Value::Null;
+            body["email"] = json!(format!("somebody{number}@example.com"));
+            self.post(number, &body).await;
+        }
+    }
+
+    async fn post(&self, number: usize, body: &Value) {
+        let caller = format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256);
+        let caller: IpAddr = caller.parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let body = body.to_string();
+        let path = "/lead-submit";
+        let event =
+            front_door::event(&Method::POST, path, "", &headers, body.as_bytes(), caller);
+        let function = self.functions.iter().find(|one| one.name == "lead-submit").unwrap();
+        let response = function.invoke(event, after(self.now(), 60)).await;
+        assert_eq!(response["statusCode"], 200, "{response}");
+    }
+
+    /// Drains as a function does that was rung, and returns what was settled and how long it took.
+    async fn ring(&self, destination: &str) -> (usize, Duration) {
+        let worker = self.worker(destination);
+        let started = Instant::now();
+        let drained = worker.drain(Patience::Waits, after(self.now(), 60)).await.unwrap();
+        (drained.settled, started.elapsed())
+    }
+
+    /// Ends without looking at what is left.
+    fn forget(self) {
+        std::mem::forget(self.world);
+    }
+}
+
+/// A provider that accepts everything, after 50 ms or, one request in `one_in`, after 9 s.
+async fn provider(one_in: Option<usize>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (received, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&answered);
+    let response = move || {
+        let number = received.fetch_add(1, Ordering::Relaxed);
+        let answered = Arc::clone(&answered);
+        async move {
+            let is_slow = one_in.is_some_and(|one_in| number % one_in == one_in / 2);
+            tokio::time::sleep(if is_slow { TAIL } else { USUAL }).await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            r#"{"success":true,"id":"1"}"#
+        }
+    };
+    tokio::spawn(axum::serve(listener, Router::new().fallback(response)).into_future());
+    (url, counted)
+}
+
+/// How long a ring takes that finds the breaker open, or the rate used up.
+async fn closed_gate() {
+    let live = Live::start(&[("DESTINATIONS", "crm")]).await;
+    live.submit(0..50).await;
+    live.world.store.open_breaker("crm", "http_503", 600, live.now()).await.unwrap();
+    let (settled, took) = live.ring("crm").await;
+    println!("closed: the breaker is open, 50 due: {settled} settled in {took:.2?}");
+    live.forget();
+
+    let (url, _) = provider(None).await;
+    let variables = [
+        ("DESTINATIONS", "crm"),
+        ("CRM_BASE_URL", &*url),
+        ("CRM_REQUESTS_PER_MINUTE", "10"),
+    ];
+    let live = Live::start(&variables).await;
+    live.submit(0..20).await;
+    let (settled, took) = live.ring("crm").await;
+    println!("closed: 10 requests a minute, 20 due, first ring: {settled} settled in {took:.2?}");
+    let (settled, took) = live.ring("crm").await;
+    println!("closed: 10 requests a minute, used up, second ring: {settled} settled in {took:.2?}");
+    live.forget();
+}
+
+/// How many deliveries one worker makes in a second, until nearly all are made.
+async fn throughput(destination: &str, requests: usize, due: usize, one_in: Option<usize>) {
+    let (url, answered) = provider(one_in).await;
+    let base = format!("{}_BASE_URL", destination.to_uppercase());
+    let live = Live::start(&[("DESTINATIONS", destination), (&base, &url)]).await;
+    live.submit(0..due).await;
+    let worker = live.worker(destination);
+    let stop_at = after(live.now(), 600);
+    let started = Instant::now();
+    let drain = tokio::spawn(async move { worker.drain(Patience::None, stop_at).await });
+    let nearly_all = due * requests * 95 / 100;
+    while answered.load(Ordering::Relaxed) < nearly_all {
+        assert!(!drain.is_finished(), "the drain ended early");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let took = started.elapsed();
+    let made = f64::from(u32::try_from(due * 95 / 100).unwrap());
+    let tail = one_in.map_or("no tail".to_owned(), |one_in| format!("one request in {one_in} takes {TAIL:?}"));
+    println!(
+        "throughput: one worker, {requests} requests of {USUAL:?} a delivery, {tail}: {:.0} deliveries a second",
+        made / took.as_secs_f64()
+    );
+    drop(drain.await);
+    live.forget();
+}
+
+/// How often workers that were rung at once refuse each other a claim.
+async fn many_rings(rings: usize) {
+    const DUE: usize = 1_000;
+    let (url, _) = provider(None).await;
+    let (proxy, table) = Proxy::start().await;
+    let mut live = Live::start(&[("DESTINATIONS", "segment"), ("SEGMENT_BASE_URL", &url)]).await;
+    live.submit(0..DUE).await;
+    live.overrides.push(("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), table));
+    proxy.take();
+    let all = (0..rings).map(|_| live.ring("segment"));
+    let started = Instant::now();
+    let ended = futures::future::join_all(all).await;
+    let took = started.elapsed();
+    let settled: usize = ended.iter().map(|(settled, _)| settled).sum();
+    let losers: Vec<String> = ended
+        .iter()
+        .filter(|(settled, _)| *settled == 0)
+        .map(|(_, took)| format!("{took:.2?}"))
+        .collect();
+    let bill = proxy.take();
+    println!(
+        "rings: {rings} on {DUE} due: {settled} settled in {took:.2?}, {:.2} refused writes a delivery; \
+         rings that settled nothing took {losers:?}",
+        f64::from(bill.refused) / f64::from(u32::try_from(DUE).unwrap())
+    );
+    live.forget();
+}
+
+/// How much of a small rate is used, and whether more than that is sent in any minute.
+async fn limiter() {
+    const FOR: Duration = Duration::from_secs(130);
+    let (url, answered) = provider(None).await;
+    let variables = [
+        ("DESTINATIONS", "crm"),
+        ("CRM_BASE_URL", &*url),
+        ("CRM_REQUESTS_PER_MINUTE", "10"),
+    ];
+    let live = Live::start(&variables).await;
+    live.submit(0..40).await;
+    let started = Instant::now();
+    let mut times = Vec::new();
+    let seen = async {
+        let mut counted = 0;
+        while started.elapsed() < FOR {
+            let now = answered.load(Ordering::Relaxed);
+            times.extend(std::iter::repeat_n(started.elapsed().as_secs_f64(), now - counted));
+            counted = now;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let rings = async {
+        // As often as the schedule rings.
+        while started.elapsed() < FOR {
+            live.ring("crm").await;
+            let minute = Duration::from_secs(started.elapsed().as_secs() / 60 * 60 + 60);
+            tokio::time::sleep(minute.saturating_sub(started.elapsed())).await;
+        }
+    };
+    futures::join!(seen, async {
+        drop(tokio::time::timeout(FOR, rings).await);
+    });
+    let within = |from: f64| times.iter().filter(|at| (from..from + 60.0).contains(*at)).count();
+    let most = times.iter().map(|from| within(*from)).max().unwrap_or(0);
+    println!(
+        "limiter: 10 requests a minute, rung each minute: {} and {} in the first two minutes, at most {most} in any 60 s",
+        within(0.0),
+        within(60.0)
+    );
+    live.forget();
+}
+
+/// How many requests MailerLite gets for a lead.
+async fn mailerlite() {
+    let live = Live::start(&[("DESTINATIONS", "mailerlite")]).await;
+    live.submit(0..10).await;
+    live.ring("mailerlite").await;
+    let requests = live.world.requests("mailerlite").len();
+    println!("mailerlite: {requests} requests for 10 leads");
+    live.forget();
+}
+
+/// What a claim costs whose lead has so many earlier deliveries.
+async fn history(earlier: usize) {
+    let (proxy, table) = Proxy::start().await;
+    let mut live = Live::start(&[("DESTINATIONS", "crm")]).await;
+    let again = |number: usize| {
+        let mut body = lead_body();
+        body["mainStruggle"] = json!(format!("struggle {number}"));
+        body
+    };
+    for number in 0..earlier {
+        live.post(number, &again(number)).await;
+        if number % 50 == 49 {
+            live.ring("crm").await;
+        }
+    }
+    live.ring("crm").await;
+    live.post(earlier, &again(earlier)).await;
+    live.overrides.push(("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), table));
+    let worker = live.worker("crm");
+    proxy.take();
+    let settled = worker.drain(Patience::None, after(live.now(), 60)).await.unwrap().settled;
+    let bill = proxy.take();
+    println!(
+        "history: a claim of a lead with {earlier} earlier deliveries ({settled} settled): {} read units",
+        bill.read_units
+    );
+    live.forget();
+}
