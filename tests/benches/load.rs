@@ -113,8 +113,7 @@ impl Live {
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         let body = body.to_string();
         let path = "/lead-submit";
-        let event =
-            front_door::event(&Method::POST, path, "", &headers, body.as_bytes(), caller);
+        let event = front_door::event(&Method::POST, path, "", &headers, body.as_bytes(), caller);
         let function = self.functions.iter().find(|one| one.name == "lead-submit").unwrap();
         let response = function.invoke(event, after(self.now(), 60)).await;
         assert_eq!(response["statusCode"], 200, "{response}");
@@ -158,17 +157,14 @@ async fn provider(one_in: Option<usize>) -> (String, Arc<AtomicUsize>) {
 async fn closed_gate() {
     let live = Live::start(&[("DESTINATIONS", "crm")]).await;
     live.submit(0..50).await;
-    live.world.store.open_breaker("crm", "http_503", 600, live.now()).await.unwrap();
+    live.world.store.open_breaker("crm", (0, "http_503"), 600, live.now()).await.unwrap();
     let (settled, took) = live.ring("crm").await;
     println!("closed: the breaker is open, 50 due: {settled} settled in {took:.2?}");
     live.forget();
 
     let (url, _) = provider(None).await;
-    let variables = [
-        ("DESTINATIONS", "crm"),
-        ("CRM_BASE_URL", &*url),
-        ("CRM_REQUESTS_PER_MINUTE", "10"),
-    ];
+    let variables =
+        [("DESTINATIONS", "crm"), ("CRM_BASE_URL", &*url), ("CRM_REQUESTS_PER_MINUTE", "10")];
     let live = Live::start(&variables).await;
     live.submit(0..20).await;
     let (settled, took) = live.ring("crm").await;
@@ -195,7 +191,8 @@ async fn throughput(destination: &str, requests: usize, due: usize, one_in: Opti
     }
     let took = started.elapsed();
     let made = f64::from(u32::try_from(due * 95 / 100).unwrap());
-    let tail = one_in.map_or("no tail".to_owned(), |one_in| format!("one request in {one_in} takes {TAIL:?}"));
+    let tail = one_in
+        .map_or("no tail".to_owned(), |one_in| format!("one request in {one_in} takes {TAIL:?}"));
     println!(
         "throughput: one worker, {requests} requests of {USUAL:?} a delivery, {tail}: {:.0} deliveries a second",
         made / took.as_secs_f64()
@@ -236,11 +233,8 @@ async fn many_rings(rings: usize) {
 async fn limiter() {
     const FOR: Duration = Duration::from_secs(130);
     let (url, answered) = provider(None).await;
-    let variables = [
-        ("DESTINATIONS", "crm"),
-        ("CRM_BASE_URL", &*url),
-        ("CRM_REQUESTS_PER_MINUTE", "10"),
-    ];
+    let variables =
+        [("DESTINATIONS", "crm"), ("CRM_BASE_URL", &*url), ("CRM_REQUESTS_PER_MINUTE", "10")];
     let live = Live::start(&variables).await;
     live.submit(0..40).await;
     let started = Instant::now();

@@ -7,6 +7,7 @@ mod delivery;
 mod leases;
 mod limiter;
 mod retries;
+mod rings;
 mod siblings;
 mod unanswered;
 

@@ -62,13 +62,15 @@ const EVENTS: [&str; 10] = [
     "sync_requested",
 ];
 
-/// Every attribute that a delivery's item may have, besides its keys, `type` and `v`.
-const DELIVERY: [&str; 26] = [
+/// Every attribute that a delivery's item may have, besides its keys, `type` and `v`, and `at_once`, which
+/// only deliveries have that rings name.
+const DELIVERY: [&str; 29] = [
     "accepted_at",
     "attempts",
     "blocked",
     "booking",
     "claims",
+    "confirmed",
     "dead_pk",
     "dead_sk",
     "deadline",
@@ -80,8 +82,10 @@ const DELIVERY: [&str; 26] = [
     "effect",
     "email_digest",
     "event_id",
+    "expires_at",
     "lead_id",
     "lease_id",
+    "lease_until",
     "log",
     "message",
     "phone_digest",

@@ -6,5 +6,6 @@ mod dispatch;
 mod health;
 mod quarantine;
 mod replay;
+mod retention;
 mod signatures;
 mod sync;

@@ -15,8 +15,10 @@
 mod attempt;
 pub mod breaker;
 pub mod exchange;
+pub mod limit;
 mod message;
 mod outcome;
+mod queue;
 mod reason;
 mod settle;
 mod state;
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use attempt::{ATTEMPTS_KEPT, Attempt, AttemptOutcome, log_attempt};
 pub use message::MessageStatus;
 pub use outcome::{Outcome, judge};
+pub use queue::{Queue, RING_S, SHARDS_MAX, Shard, Shards, Start};
 pub use reason::{Reason, StoredReason};
 pub use settle::{
     Measured, RETRY_AFTER_S_MAX, SCHEDULE_S, Settlement, UNKNOWN_WAIT_S, WhenUnknown, settle,
@@ -105,6 +108,12 @@ pub struct Delivery {
     pub email_digest: Option<Digest>,
     /// Digest of the lead's phone, to read what was revoked under it.
     pub phone_digest: Option<Digest>,
+    /// Where it stands in the index while it is open.
+    pub shard: Shard,
+    /// What brings it to its first claim.
+    pub start: Start,
+    /// Digest of the state that the destination confirmed with it, where that is kept.
+    pub confirmed: Option<Digest>,
 }
 
 impl Delivery {
@@ -129,6 +138,9 @@ impl Delivery {
             blocked: 0,
             email_digest: None,
             phone_digest: None,
+            shard: Shard::FIRST,
+            start: Start::WhenDue,
+            confirmed: None,
         }
     }
 

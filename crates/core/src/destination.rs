@@ -26,7 +26,7 @@ use crate::contact::consent::{
     Consents, Decision, FormConsent, Purpose, Revocations, is_revoked, permits,
 };
 use crate::delivery::exchange::{Request, Response};
-use crate::delivery::{Delivery, Effect, Outcome, Reason, State, WhenUnknown, judge};
+use crate::delivery::{Delivery, Effect, Outcome, Queue, Reason, Start, State, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
 use crate::id::LeadId;
@@ -211,6 +211,15 @@ pub fn find(name: &str) -> Option<&'static Destination> {
 pub trait Adapter: Send + Sync {
     /// The next step of a delivery, given the responses so far.
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step;
+
+    /// The most requests that one delivery of a slot makes. A try that wants more ends.
+    fn requests_max(&self, slot: &Slot) -> usize;
+
+    /// The state of the lead that every delivery brings, as text, where the destination need not get the
+    /// same state twice.
+    fn state(&self, _context: &Context<'_>) -> Option<String> {
+        None
+    }
 }
 
 /// What a delivery's requests are built from, read after its claim.
@@ -230,6 +239,18 @@ pub struct Context<'a> {
     pub slot: &'static Slot,
     /// The oldest lead of the e-mail, where the destination is keyed by it.
     pub oldest: Option<LeadId>,
+    /// Whether the destination confirmed a delivery of this lead a few minutes ago.
+    pub known: Known,
+}
+
+/// Whether a destination confirmed a delivery of a lead within ten minutes, with nothing tried since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// It did, so what it said of the lead then still holds.
+    Lately,
+    /// It did not, or something else was tried since.
+    #[default]
+    NotLately,
 }
 
 /// The next step of a delivery.
@@ -283,6 +304,7 @@ pub fn plan(
     enabled: &[&'static Destination],
     consent: Option<&FormConsent>,
     aliases: &AliasDigests,
+    queue: Queue,
 ) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for destination in enabled {
@@ -296,7 +318,13 @@ pub fn plan(
                 continue;
             }
             let mut delivery = Delivery::planned(event, destination.name, planned.slot.name);
-            if let Some(due_at) = planned.due_at {
+            delivery.shard = queue.shard;
+            if planned.due_at.is_none_or(|due_at| due_at <= event.accepted_at) {
+                delivery.start = queue.start;
+            }
+            if let Some(due_at) = planned.due_at
+                && delivery.start == Start::WhenDue
+            {
                 delivery.state = State::due(due_at);
             }
             let usual = after(event.accepted_at, destination.deadline_h * 3600);
@@ -332,7 +360,7 @@ mod tests {
     }
 
     fn planned(event: &Event, consent: Option<&FormConsent>) -> Vec<String> {
-        plan(event, ALL, consent, &AliasDigests::default())
+        plan(event, ALL, consent, &AliasDigests::default(), Queue::default())
             .iter()
             .map(|delivery| format!("{}/{}", delivery.destination, delivery.slot))
             .collect()

@@ -113,6 +113,11 @@ impl EventData {
         event.consent()
     }
 
+    /// Whether it is a request to bring a lead up to date at a destination.
+    pub fn is_sync(&self) -> bool {
+        matches!(self, Self::Operation(event) if event.sync().is_some())
+    }
+
     /// What the event changes on bookings.
     pub fn bookings(&self) -> Vec<BookingChange> {
         match self {

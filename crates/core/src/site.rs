@@ -7,8 +7,10 @@
 use url::Url;
 
 use crate::contact::consent::Purpose;
+use crate::delivery::{Queue, SHARDS_MAX, Shard, Shards, Start};
 use crate::destination::{self, Destination};
 use crate::hash::HashKey;
+use crate::id::LeadId;
 use crate::settings::{Environment, Secret, Settings, is_exposed};
 
 /// The configuration that every function of a site shares.
@@ -28,6 +30,37 @@ pub struct SiteConfig {
     pub hash_key: HashKey,
     /// `RETENTION_QUARANTINE`: for how many days a request is kept in quarantine.
     pub quarantine_days: i64,
+    /// `RETENTION_DELIVERIES`: for how many days a delivery is kept after it was settled.
+    pub delivery_days: i64,
+    /// `RINGS`: whether rings name the deliveries that they are for.
+    pub rings: Rings,
+    /// `DUE_SHARDS`: over how many shards deliveries are spread.
+    pub due_shards: Shards,
+}
+
+/// Whether rings name the deliveries that they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rings {
+    /// They do not: what is due at once is found by the index.
+    None,
+    /// Those of `dispatch` do, which reads the table's stream.
+    Stream,
+    /// Those of intake do, and `dispatch` passes them on.
+    Http,
+}
+
+impl Rings {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        match settings.optional("RINGS").unwrap_or("none") {
+            "none" => Some(Self::None),
+            "stream" => Some(Self::Stream),
+            "http" if settings.optional("DOORBELL_URL").is_none() => {
+                settings.problem("RINGS=http needs DOORBELL_URL, by which intake rings dispatch.")
+            }
+            "http" => Some(Self::Http),
+            _ => settings.problem("RINGS must be none, stream or http."),
+        }
+    }
 }
 
 impl SiteConfig {
@@ -49,8 +82,14 @@ impl SiteConfig {
         });
         let cors_origins = cors_origins(settings);
         let quarantine_days = whole(settings, "RETENTION_QUARANTINE", QUARANTINE_DAYS);
+        let delivery_days = delivery_days(settings);
+        let rings = Rings::read(settings);
+        let due_shards = due_shards(settings);
         Some(Self {
             table,
+            delivery_days: delivery_days?,
+            rings: rings?,
+            due_shards: due_shards?,
             destinations: outside.and(destinations)?,
             site_url: site_url?,
             cors_origins: cors_origins?,
@@ -61,10 +100,42 @@ impl SiteConfig {
     }
 }
 
+impl SiteConfig {
+    /// Where the deliveries of a lead stand, and how those start that are due at once.
+    pub fn queue_of(&self, lead: LeadId) -> Queue {
+        let start = match self.rings {
+            Rings::None => Start::WhenDue,
+            Rings::Stream | Rings::Http => Start::AtOnce,
+        };
+        Queue { shard: Shard::of(lead, &self.hash_key, self.due_shards), start }
+    }
+}
+
+fn due_shards(settings: &mut Settings<'_>) -> Option<Shards> {
+    let Some(text) = settings.optional("DUE_SHARDS") else { return Some(Shards::ONE) };
+    text.parse().ok().and_then(Shards::new).or_else(|| {
+        settings.problem(format!("DUE_SHARDS must be a whole number from 1 to {SHARDS_MAX}."))
+    })
+}
+
 /// The default of `RETENTION_QUARANTINE`.
 const QUARANTINE_DAYS: i64 = 90;
+/// The default of `RETENTION_DELIVERIES`.
+pub const DELIVERY_DAYS: i64 = 400;
+/// The least that `RETENTION_DELIVERIES` may be: providers repeat requests for days, and people ask about
+/// what they got for weeks.
+const DELIVERY_DAYS_MIN: i64 = 90;
 /// The default of `QUARANTINE_PER_DAY`.
 const QUARANTINE_PER_DAY: i64 = 1000;
+
+fn delivery_days(settings: &mut Settings<'_>) -> Option<i64> {
+    let name = "RETENTION_DELIVERIES";
+    let days = whole(settings, name, DELIVERY_DAYS)?;
+    if days < DELIVERY_DAYS_MIN {
+        return settings.problem(format!("{name} must be at least {DELIVERY_DAYS_MIN} days."));
+    }
+    Some(days)
+}
 
 /// A whole number above zero.
 fn whole(settings: &mut Settings<'_>, name: &str, default: i64) -> Option<i64> {

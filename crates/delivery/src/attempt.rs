@@ -10,22 +10,27 @@ use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::breaker::{Health, health};
 use funil_core::delivery::exchange::{Repeat, Request, Response};
+use funil_core::delivery::limit::Token;
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, LEASE_S, Measured, Outcome, Reason, StateKind, WhenUnknown,
-    settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, Effect, LEASE_S, Measured, Outcome, Reason, Settlement,
+    StateKind, WhenUnknown, settle,
 };
-use funil_core::destination::{Adapter, AliasDigests, Context, Destination, Kind, Slot, Step};
-use funil_core::hash::HashKey;
+use funil_core::destination::{
+    Adapter, AliasDigests, Context, Destination, Kind, Known, Slot, Step,
+};
+use funil_core::hash::{Digest, HashKey};
 use funil_core::id::LeaseId;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, DeliveryKey, Due, Found, Platform, Store,
+    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, DeliveryKey, Found, Platform, Store,
     StoreError, Written,
 };
 use jiff::Timestamp;
 
-use crate::bounds::{REQUEST_NEEDS_S, bound, detail, withdrawn, without_inputs};
+use crate::backlog::Task;
+use crate::bounds::{REQUEST_NEEDS_S, SETTLING_NEEDS_S, bound, detail, withdrawn, without_inputs};
 use crate::client::{self, NoResponse};
-use crate::gate::{Admission, Gate, Tokens, next_minute};
+use crate::gate::{Admission, Gate};
+use crate::rate::Rate;
 use crate::siblings::{superseded, wait_for_newer};
 
 /// How long one try may take, in seconds.
@@ -60,11 +65,14 @@ pub(crate) struct Handler {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handled {
     /// It was claimed and settled.
-    Settled,
-    /// Another worker has it or had it, or nothing may be sent now.
+    Settled {
+        /// When it is due again, if it is not settled for good.
+        again: Option<Timestamp>,
+    },
+    /// Another worker has it or had it.
     Passed,
-    /// The destination's rate is used up for this minute.
-    OutOfTokens,
+    /// Nothing goes through now, because of the breaker or the rate. It was not claimed.
+    NotAdmitted,
 }
 
 /// A try under way: its bounds, and the responses so far.
@@ -73,44 +81,60 @@ struct Try<'g> {
     started: Timestamp,
     ends: Timestamp,
     responses: Vec<Response>,
-    tokens: Tokens,
+    /// The requests that it may make, where the destination has a rate.
+    tokens: Vec<Token>,
     /// Older deliveries that have nothing but the state that this one brings.
     superseded: Vec<DeliveryKey>,
+    /// The digest of the state that it brings.
+    brings: Option<Digest>,
 }
 
+/// For how long what a destination said of a lead is taken to hold without asking, in seconds.
+const LATELY_S: i64 = 10 * 60;
+/// The first wait before a settlement is tried again; each further one is twice as long.
+const SETTLE_AGAIN_MS: u64 = 100;
+/// The longest of these waits.
+const SETTLE_AGAIN_MS_MAX: u64 = 3_000;
+
 impl Handler {
-    /// Claims a due delivery, if the gate admits it, and settles it.
+    /// Claims a delivery, if the gate admits it, and settles it.
     pub(crate) async fn handle(
         &self,
         gate: &Gate<'_>,
-        due: &Due,
+        task: &Task,
         stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
         let now = self.platform.clock.now();
-        let admission = gate.admit(due, now).await;
-        let tokens = match admission {
-            Admission::Send | Admission::Probe => {
-                let Some(tokens) = gate.tokens(now).await? else {
-                    gate.unused(admission).await;
-                    return Ok(Handled::OutOfTokens);
+        let due = &task.due;
+        let admission = gate.admit(due, now);
+        let tokens = match (admission, &gate.rate) {
+            (Admission::Send | Admission::Probe, Some(rate)) => {
+                let Some(tokens) = rate.reserve(now).await? else {
+                    gate.unused(admission);
+                    return Ok(Handled::NotAdmitted);
                 };
                 tokens
             }
-            // Without harmful requests no delivery can have been interrupted in one.
-            Admission::SettleInterrupted if self.destination.when_unknown == WhenUnknown::Never => {
-                return Ok(Handled::Passed);
+            // Without harmful requests no delivery can have been interrupted in one, and one that a
+            // ring names was never begun.
+            (Admission::SettleInterrupted, _)
+                if self.destination.when_unknown == WhenUnknown::Never
+                    || task.claiming == Claiming::Named =>
+            {
+                return Ok(Handled::NotAdmitted);
             }
-            Admission::SettleInterrupted | Admission::SettleExpired => Tokens::Unlimited,
+            (Admission::Send | Admission::Probe, None)
+            | (Admission::SettleInterrupted | Admission::SettleExpired, _) => Vec::new(),
         };
         let lease = LeaseId::random(&*self.platform.entropy);
         let claiming = match admission {
-            Admission::Send | Admission::Probe | Admission::SettleExpired => Claiming::Due,
+            Admission::Send | Admission::Probe | Admission::SettleExpired => task.claiming,
             Admission::SettleInterrupted => Claiming::Interrupted,
         };
         let claim = match self.store.claim(&due.key, claiming, lease, now).await? {
             Claimed::NotDue => {
-                gate.unused(admission).await;
-                gate.give_back(tokens).await;
+                gate.unused(admission);
+                give_back(gate, tokens).await;
                 return Ok(Handled::Passed);
             }
             Claimed::Ours(claim) => claim,
@@ -127,14 +151,21 @@ impl Handler {
                     "released {lead}/{id} for {BLOCKED_S} s, because it cannot be read"
                 );
                 self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
-                gate.unused(admission).await;
-                gate.give_back(tokens).await;
-                return Ok(Handled::Settled);
+                gate.unused(admission);
+                give_back(gate, tokens).await;
+                return Ok(Handled::Settled { again: None });
             }
         };
         let ends = after(now, TRY_S_MAX);
-        let mut this_try =
-            Try { gate, started: now, ends, responses: Vec::new(), tokens, superseded: Vec::new() };
+        let mut this_try = Try {
+            gate,
+            started: now,
+            ends,
+            responses: Vec::new(),
+            tokens,
+            superseded: Vec::new(),
+            brings: None,
+        };
         let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
             tracing::warn!(
                 destination = self.destination.name,
@@ -142,15 +173,16 @@ impl Handler {
                 delivery = %delivery.id,
                 "lost the lease of {} before sending; another worker has it", delivery.name()
             );
-            gate.unused(admission).await;
-            gate.give_back(this_try.tokens).await;
+            gate.unused(admission);
+            give_back(gate, this_try.tokens).await;
             return Ok(Handled::Passed);
         };
         // What was settled without a request says nothing about the destination.
         if this_try.responses.is_empty() && health(&outcome) == Health::NoEvidence {
-            gate.unused(admission).await;
+            gate.unused(admission);
         }
-        self.settle(&claim, delivery, &outcome, &this_try).await
+        give_back(gate, std::mem::take(&mut this_try.tokens)).await;
+        self.settle(&claim, delivery, &outcome, &this_try, stop_at).await
     }
 
     async fn settle(
@@ -159,6 +191,7 @@ impl Handler {
         delivery: &Delivery,
         outcome: &Outcome,
         this_try: &Try<'_>,
+        stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
         let now = self.platform.clock.now();
         let duration = now.as_millisecond() - this_try.started.as_millisecond();
@@ -168,15 +201,14 @@ impl Handler {
             status: last.map(|response| response.status),
             duration_ms: u32::try_from(duration).unwrap_or(0),
             detail: failed.and_then(detail),
-            others_delivered_at: this_try.gate.last_success().await,
+            others_delivered_at: this_try.gate.last_success(),
+            brought: this_try.brings.clone(),
         };
         let (status, duration_ms) = (measured.status, measured.duration_ms);
         let jitter = self.platform.entropy.number();
         let settlement =
             settle(delivery, outcome, self.destination.when_unknown, measured, now, jitter);
-        let written = self.store.settle(claim, &settlement).await?;
-        this_try.gate.give_back(this_try.tokens).await;
-        match written {
+        match self.write_settlement(claim, &settlement, this_try.started, stop_at).await? {
             Written::Yes => {
                 tracing::info!(
                     destination = self.destination.name,
@@ -205,7 +237,7 @@ impl Handler {
                         delivery.name()
                     );
                 }
-                Ok(Handled::Settled)
+                Ok(Handled::Settled { again: settlement.state.due_at() })
             }
             Written::LeaseLost => {
                 tracing::warn!(
@@ -216,6 +248,45 @@ impl Handler {
                 );
                 Ok(Handled::Passed)
             }
+        }
+    }
+
+    /// Writes a settlement, and again with longer waits while the table does not take it: until the lease
+    /// ends or the function does. What was sent and is not settled is sent again by the next worker; a
+    /// harmful request left its mark, so that one stays unknown.
+    async fn write_settlement(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        claimed_at: Timestamp,
+        stop_at: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let lease_ends = after(claimed_at, LEASE_S - SETTLING_NEEDS_S);
+        let until = lease_ends.min(after(stop_at, SETTLING_NEEDS_S - 1));
+        let patience = self.platform.table_patience.settlement;
+        let (mut waited, mut tries) = (Duration::ZERO, 0);
+        loop {
+            let error = match self.store.settle(claim, settlement).await {
+                Err(error @ StoreError::Unavailable { .. }) => error,
+                written => return written,
+            };
+            let most = SETTLE_AGAIN_MS_MAX.min(SETTLE_AGAIN_MS << tries);
+            let wait_ms = most / 2 + self.platform.entropy.number() % (most / 2 + 1);
+            let wait = Duration::from_millis(wait_ms);
+            waited += wait;
+            if waited > patience || self.platform.clock.now() >= until {
+                return Err(error);
+            }
+            tries = (tries + 1).min(8);
+            let (lead, id) = (claim.key.lead_id, claim.key.delivery_id().unwrap_or_default());
+            tracing::warn!(
+                destination = self.destination.name,
+                lead = %lead,
+                delivery = id,
+                error = %error,
+                "the settlement of {lead}/{id} was not written; it is tried again"
+            );
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -271,7 +342,7 @@ impl Handler {
                 after_s: BLOCKED_S,
             }));
         };
-        if delivery.is_blocked_alone(this_try.gate.last_success().await) {
+        if delivery.is_blocked_alone(this_try.gate.last_success()) {
             return Ok(Some(Outcome::Rejected(Reason::BlockedAlone)));
         }
         let adapter = match &self.mode {
@@ -283,8 +354,18 @@ impl Handler {
                 return Ok(Some(Outcome::Released { reason: Reason::Off, after_s: BLOCKED_S }));
             }
         };
+        if let Some(rate) = &this_try.gate.rate
+            && !rate.adjust(&mut this_try.tokens, adapter.requests_max(slot), now).await?
+        {
+            return Ok(Some(out_of_tokens(rate, now)));
+        }
+        let mut confirmed = None;
         if self.destination.kind == Kind::State {
-            let siblings = self.store.open_siblings(&claim.key).await?;
+            let found = self.store.siblings(&claim.key, now).await?;
+            let siblings = found.open;
+            // What was tried before without success may have changed the lead there.
+            let is_first = delivery.claims <= 1 && delivery.log.is_empty();
+            confirmed = found.confirmed.filter(|_| is_first);
             if let Some(after_s) = self.wait_for_leased(claim, &siblings, now) {
                 return Ok(Some(Outcome::Released { reason: Reason::SiblingLeased, after_s }));
             }
@@ -293,7 +374,7 @@ impl Handler {
             }
             this_try.superseded = superseded(claim, delivery, &siblings);
         }
-        let DeliveryInputs { lead, event, revocations, booking, oldest, bookings } =
+        let DeliveryInputs { lead, event, revocations, booking, oldest, newest, bookings } =
             self.inputs(delivery, slot).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
@@ -322,7 +403,25 @@ impl Handler {
             delivery,
             slot,
             oldest,
+            known: match &confirmed {
+                Some(confirmed) if now < after(confirmed.at, LATELY_S) => Known::Lately,
+                Some(_) | None => Known::NotLately,
+            },
         };
+        this_try.brings = adapter
+            .state(&context)
+            .map(|state| self.hash_key.digest(self.destination.name, &state));
+        // Where one record is kept for an e-mail, another lead of it may have changed it since.
+        let is_only = !self.destination.keyed_by_email
+            || [oldest, newest].iter().all(|other| other.is_none_or(|other| other == lead.id));
+        if delivery.effect == Effect::StateAlone
+            && !event.data.is_sync()
+            && is_only
+            && this_try.brings.is_some()
+            && confirmed.is_some_and(|confirmed| confirmed.state == this_try.brings)
+        {
+            return Ok(Some(Outcome::Skipped(Reason::Unchanged)));
+        }
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
     }
 
@@ -361,15 +460,15 @@ impl Handler {
                 Step::Send(request) => request,
             };
             let now = self.platform.clock.now();
-            if let Some(outcome) = bound(this_try.responses.len(), this_try.ends, stop_at, now) {
+            let made = this_try.responses.len();
+            let most = adapter.requests_max(context.slot);
+            if let Some(outcome) = bound((made, most), this_try.ends, stop_at, now) {
                 return Ok(Some(outcome));
             }
-            if let Tokens::Leased(left) = &mut this_try.tokens {
-                if left.tokens == 0 || now >= left.until {
-                    let after_s = next_minute(now).as_second() - now.as_second();
-                    return Ok(Some(Outcome::Released { reason: Reason::OutOfTokens, after_s }));
-                }
-                left.tokens -= 1;
+            if let Some(rate) = &this_try.gate.rate
+                && !rate.take(&mut this_try.tokens, now).await?
+            {
+                return Ok(Some(out_of_tokens(rate, now)));
             }
             if request.repeat == Repeat::Harmful {
                 if let Some(outcome) = self.too_many(context, now).await? {
@@ -446,4 +545,17 @@ impl Handler {
             }
         }
     }
+}
+
+/// Gives the gate back the tokens that a delivery did not use.
+async fn give_back(gate: &Gate<'_>, tokens: Vec<Token>) {
+    if let Some(rate) = &gate.rate {
+        rate.give_back(tokens).await;
+    }
+}
+
+/// The outcome of a delivery for which the rate leaves too few requests.
+fn out_of_tokens(rate: &Rate<'_>, now: Timestamp) -> Outcome {
+    let after_s = rate.spent_until(now).map_or(1, |until| until.as_second() - now.as_second() + 1);
+    Outcome::Released { reason: Reason::OutOfTokens, after_s }
 }

@@ -11,21 +11,22 @@ use funil_core::pii::Text;
 use funil_store::Found;
 use jiff::Timestamp;
 
-/// How many requests one try may make.
-const REQUESTS_MAX: usize = 8;
 /// No request starts with less time than this left of the lease or of the function, in seconds.
 pub(crate) const REQUEST_NEEDS_S: i64 = 12;
+/// How much of the function's time is kept for settling after the last request, in seconds.
+pub(crate) const SETTLING_NEEDS_S: i64 = 2;
 /// How much of a response that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
-/// The outcome of a try that may make no further request, after so many requests.
+/// The outcome of a try that may make no further request, after so many requests of the most that it
+/// may make.
 pub(crate) fn bound(
-    requests: usize,
+    (requests, most): (usize, usize),
     ends: Timestamp,
     stop_at: Timestamp,
     now: Timestamp,
 ) -> Option<Outcome> {
-    if requests >= REQUESTS_MAX {
+    if requests >= most {
         return Some(Outcome::Retry { reason: Reason::TooManyRequests, retry_after_s: None });
     }
     let too_late = after(now, REQUEST_NEEDS_S) > stop_at || now >= ends;
@@ -82,7 +83,7 @@ mod tests {
             (0, 0, 12, Some("no_time_left")),
             (0, 1, 11, Some("no_time_left")),
         ] {
-            let outcome = bound(requests, after(now, ends_s), after(now, stops_s), now);
+            let outcome = bound((requests, 8), after(now, ends_s), after(now, stops_s), now);
             let reason = outcome.and_then(|outcome| outcome.reason()).map(|why| why.to_string());
             assert_eq!(reason.as_deref(), expected, "{requests} {ends_s} {stops_s}");
         }

@@ -1,27 +1,24 @@
-//! What one drain may send: by the breaker, which is read once at its start, and by the tokens that it
-//! leases (`docs/design.md`, "Breaker" and "Limiter").
+//! What one drain may send: by the breaker, which is read once at its start (`docs/design.md`,
+//! "Breaker"), and by the tokens of `rate.rs`.
 //!
-//! Owns when to stop sending to a destination that fails, and that no request is sent without a token
-//! where the destination has a rate. Must not know what is sent.
+//! Owns when to stop sending to a destination that fails. What happens is noted in memory at once, and in
+//! the table outside of every lock, at most once a second. Must not know what is sent.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use funil_core::clock::after;
 use funil_core::delivery::Outcome;
 use funil_core::delivery::breaker::{
-    Breaker, Health, PROBE_AFTER_S, Permit, health, probe_after_s,
+    Breaker, FAILURES_TO_OPEN, Health, Open, PROBE_AFTER_S, Permit, health, probe_after_s,
 };
 use funil_core::destination::Destination;
-use funil_store::{AlertKind, Due, Lease, Store, StoreError};
+use funil_store::{AlertKind, Due, Store, StoreError};
 use jiff::Timestamp;
-use tokio::sync::Mutex;
 
-/// How many tokens a delivery needs before its claim: as many as it may make requests.
-pub(crate) const TOKENS_PER_DELIVERY: i64 = 8;
-/// The most tokens leased from the table at once. A drain begins with those of one delivery and
-/// doubles.
-const TOKENS_PER_LEASE_MAX: i64 = 64;
-/// When the use of tokens ends, in seconds from the end of their minute: a request in the last
-/// second would arrive in the next minute.
-const MINUTE_ENDS_EARLY_S: i64 = -1;
+use crate::rate::Rate;
+
+/// The least time between two notes of one drain, in seconds, unless the breaker opens or closes.
+const NOTED_EVERY_S: i64 = 1;
 
 /// What may happen to a due delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +33,17 @@ pub(crate) enum Admission {
     SettleExpired,
 }
 
-/// The tokens of one delivery.
+/// Whether deliveries go through now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tokens {
-    /// The destination has no rate.
-    Unlimited,
-    /// So many requests, until the end of the lease.
-    Leased(Lease),
+pub(crate) enum Passage {
+    /// They do.
+    Open,
+    /// One does, as a probe.
+    Probe,
+    /// None does, because a probe is under way or the breaker is open.
+    Closed,
+    /// None does before this time, because the rate is used up.
+    Spent(Timestamp),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +59,33 @@ enum Mode {
 struct State {
     breaker: Breaker,
     mode: Mode,
-    pool: Option<Lease>,
-    next_lease: i64,
-    /// The end of the minute in which the table had no tokens left.
-    spent_until: Option<Timestamp>,
+    unwritten: Unwritten,
+    noted_at: Option<Timestamp>,
+}
+
+/// What happened since the last note in the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unwritten {
+    succeeded: bool,
+    /// Failures in a row, after the success if there was one.
+    failures: i64,
+    /// What the last failure said.
+    last: Option<Health>,
+}
+
+/// A note that is to be written.
+enum Note {
+    Succeeded { failures_since: i64, closes: bool },
+    Failed { failures: i64, health: Health },
+    Opens { failures: i64, health: Health },
 }
 
 /// What one drain may send.
 pub(crate) struct Gate<'w> {
     store: &'w Store,
     destination: &'static Destination,
-    requests_per_minute: Option<i64>,
+    /// The destination's limit, if it has one.
+    pub(crate) rate: Option<Rate<'w>>,
     state: Mutex<State>,
 }
 
@@ -77,7 +94,7 @@ impl<'w> Gate<'w> {
     pub(crate) async fn enter(
         store: &'w Store,
         destination: &'static Destination,
-        requests_per_minute: Option<i64>,
+        rate: Option<Rate<'w>>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let breaker = store.breaker(destination.name).await?;
@@ -88,22 +105,37 @@ impl<'w> Gate<'w> {
             }
             Permit::Wait | Permit::Probe => Mode::Waits,
         };
-        let state =
-            State { breaker, mode, pool: None, next_lease: TOKENS_PER_DELIVERY, spent_until: None };
-        Ok(Self { store, destination, requests_per_minute, state: Mutex::new(state) })
+        let state = State { breaker, mode, unwritten: Unwritten::default(), noted_at: None };
+        Ok(Self { store, destination, rate, state: Mutex::new(state) })
+    }
+
+    /// The state. No thread panics while it holds the lock, and none awaits.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a delivery to the destination last went through, as far as the breaker knows.
-    pub(crate) async fn last_success(&self) -> Option<Timestamp> {
-        self.state.lock().await.breaker.last_success
+    pub(crate) fn last_success(&self) -> Option<Timestamp> {
+        self.state().breaker.last_success
+    }
+
+    /// Whether deliveries go through now.
+    pub(crate) fn passage(&self, now: Timestamp) -> Passage {
+        let passage = match self.state().mode {
+            Mode::Waits => return Passage::Closed,
+            Mode::Probes => Passage::Probe,
+            Mode::Sends => Passage::Open,
+        };
+        let spent_until = self.rate.as_ref().and_then(|rate| rate.spent_until(now));
+        spent_until.map_or(passage, Passage::Spent)
     }
 
     /// Decides about a due delivery. Of several only one is the probe, and the others wait for it.
-    pub(crate) async fn admit(&self, due: &Due, now: Timestamp) -> Admission {
+    pub(crate) fn admit(&self, due: &Due, now: Timestamp) -> Admission {
         if due.deadline.is_some_and(|deadline| deadline <= now) {
             return Admission::SettleExpired;
         }
-        let mut state = self.state.lock().await;
+        let mut state = self.state();
         match state.mode {
             Mode::Sends => Admission::Send,
             Mode::Probes => {
@@ -115,119 +147,139 @@ impl<'w> Gate<'w> {
     }
 
     /// Takes back an admission that was not used, so that the next delivery can be the probe.
-    pub(crate) async fn unused(&self, admission: Admission) {
+    pub(crate) fn unused(&self, admission: Admission) {
         if admission == Admission::Probe {
-            self.state.lock().await.mode = Mode::Probes;
+            self.state().mode = Mode::Probes;
         }
     }
 
-    /// The tokens for one delivery, or `None` where this minute has too few left.
-    pub(crate) async fn tokens(&self, now: Timestamp) -> Result<Option<Tokens>, StoreError> {
-        let Some(per_minute) = self.requests_per_minute else { return Ok(Some(Tokens::Unlimited)) };
-        let needed = TOKENS_PER_DELIVERY;
-        // What is sent in a minute's last second arrives in the next minute, and counts there.
-        let counted_at = after(now, -MINUTE_ENDS_EARLY_S);
-        let mut state = self.state.lock().await;
-        if state.spent_until.is_some_and(|until| now < until) {
-            return Ok(None);
-        }
-        let pooled = state.pool.filter(|pool| now < after(pool.until, MINUTE_ENDS_EARLY_S));
-        let mut pool = pooled.unwrap_or(Lease { tokens: 0, until: now });
-        if pool.tokens < needed {
-            let many = state.next_lease.min(per_minute);
-            state.next_lease = (state.next_lease * 2).min(TOKENS_PER_LEASE_MAX);
-            let name = self.destination.name;
-            let leased = match self.store.lease_requests(name, many, per_minute, counted_at).await?
-            {
-                Some(leased) => Some(leased),
-                None => self.store.lease_requests(name, needed, per_minute, counted_at).await?,
-            };
-            let Some(leased) = leased else {
-                state.pool = Some(pool);
-                state.spent_until = Some(next_minute(counted_at));
-                return Ok(None);
-            };
-            pool = Lease { tokens: pool.tokens + leased.tokens, until: leased.until };
-        }
-        pool.tokens -= needed;
-        state.pool = Some(pool);
-        let until = after(pool.until, MINUTE_ENDS_EARLY_S);
-        Ok(Some(Tokens::Leased(Lease { tokens: needed, until })))
-    }
-
-    /// Takes back the tokens that a delivery did not use.
-    pub(crate) async fn give_back(&self, tokens: Tokens) {
-        if let Tokens::Leased(left) = tokens
-            && let Some(pool) = &mut self.state.lock().await.pool
-            && after(pool.until, MINUTE_ENDS_EARLY_S) == left.until
-        {
-            pool.tokens += left.tokens;
-        }
-    }
-
-    /// Ends the drain and returns the tokens that it did not use to their minute, for other workers.
+    /// Ends the drain: writes what is not noted yet, and returns the tokens that it did not use.
     pub(crate) async fn leave(&self, now: Timestamp) -> Result<(), StoreError> {
-        let pool = self.state.lock().await.pool.take();
-        match pool.filter(|pool| pool.tokens > 0 && now < pool.until) {
-            Some(pool) => self.store.return_requests(self.destination.name, pool).await,
+        let unwritten = std::mem::take(&mut self.state().unwritten);
+        if unwritten.succeeded || unwritten.failures > 0 {
+            self.write(unwritten.note(false), now).await?;
+        }
+        match &self.rate {
+            Some(rate) => rate.leave(now).await,
             None => Ok(()),
         }
     }
 
     /// Notes in the breaker what an outcome says about the destination, and raises an alert when it opens.
     pub(crate) async fn note(&self, outcome: &Outcome, now: Timestamp) -> Result<(), StoreError> {
+        let note = self.state().heard(health(outcome), now);
+        match note {
+            Some(note) => self.write(note, now).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write(&self, note: Note, now: Timestamp) -> Result<(), StoreError> {
         let name = self.destination.name;
-        let health = health(outcome);
-        let mut state = self.state.lock().await;
-        let breaker = match health {
-            Health::NoEvidence => return Ok(()),
-            Health::Well => {
-                if state.breaker.wants_success(now) {
-                    self.store.destination_succeeded(name, now).await?;
-                    if state.breaker.open.is_some() {
-                        tracing::info!(destination = name, "the breaker of {name} closed");
-                    }
-                    state.breaker = Breaker { last_success: Some(now), ..Breaker::default() };
+        let (breaker, health) = match note {
+            Note::Succeeded { failures_since, closes } => {
+                self.store.destination_succeeded(name, failures_since, now).await?;
+                if closes {
+                    tracing::info!(destination = name, "the breaker of {name} closed");
                 }
-                state.mode = Mode::Sends;
                 return Ok(());
             }
-            Health::Failing(reason) if state.breaker.open.is_none() => {
-                let reason = reason.to_string();
-                self.store.destination_failed(name, &reason, probe_after_s(health), now).await?
+            Note::Failed { failures, health } => {
+                let failed = (failures, &*reason(health));
+                let after_s = probe_after_s(health);
+                (self.store.destination_failed(name, failed, after_s, now).await?, health)
             }
-            Health::Failing(reason) | Health::Blocked(reason) => {
-                let reason = reason.to_string();
-                self.store.open_breaker(name, &reason, probe_after_s(health), now).await?
+            Note::Opens { failures, health } => {
+                let failed = (failures, &*reason(health));
+                (self.store.open_breaker(name, failed, probe_after_s(health), now).await?, health)
             }
         };
-        if let Some(open) = &breaker.open {
+        let Some(open) = breaker.open.clone() else { return Ok(()) };
+        let opened = {
+            let mut state = self.state();
             state.mode = Mode::Waits;
-            let kind = match health {
-                Health::Blocked(_) => AlertKind::Blocked,
-                Health::Well | Health::Failing(_) | Health::NoEvidence => AlertKind::BreakerOpened,
-            };
-            let opened = state.breaker.open.is_none();
-            if opened {
-                tracing::warn!(
-                    destination = name,
-                    reason = open.reason,
-                    "the breaker of {name} opened: {}",
-                    open.reason
-                );
-            }
-            // The worker that opened it may have died before it raised the alert, so each failed probe
-            // checks.
-            if opened || !self.store.was_alerted(name, kind, open.since).await? {
-                self.store.raise_alert(name, kind, None, open.since).await?;
-            }
+            state.breaker = breaker;
+            open.since == now
+        };
+        let kind = match health {
+            Health::Blocked(_) => AlertKind::Blocked,
+            Health::Well | Health::Failing(_) | Health::NoEvidence => AlertKind::BreakerOpened,
+        };
+        if opened {
+            tracing::warn!(
+                destination = name,
+                reason = open.reason,
+                "the breaker of {name} opened: {}",
+                open.reason
+            );
         }
-        state.breaker = breaker;
+        // The worker that opened it may have died before it raised the alert, so each failed probe
+        // checks.
+        if opened || !self.store.was_alerted(name, kind, open.since).await? {
+            self.store.raise_alert(name, kind, None, open.since).await?;
+        }
         Ok(())
     }
 }
 
-/// The start of the next minute.
-pub(crate) fn next_minute(now: Timestamp) -> Timestamp {
-    Timestamp::from_second((now.as_second().div_euclid(60) + 1) * 60).unwrap_or(now)
+impl State {
+    /// Takes in what an outcome says, and returns what is to be written.
+    fn heard(&mut self, health: Health, now: Timestamp) -> Option<Note> {
+        let is_time = self.noted_at.is_none_or(|at| after(at, NOTED_EVERY_S) <= now);
+        match health {
+            Health::NoEvidence => None,
+            Health::Well => {
+                let was_open = self.breaker.open.is_some();
+                if self.breaker.wants_success(now) {
+                    self.unwritten = Unwritten { succeeded: true, failures: 0, last: None };
+                }
+                self.breaker = Breaker { last_success: Some(now), ..Breaker::default() };
+                self.mode = Mode::Sends;
+                let writes = self.unwritten.succeeded && (is_time || was_open);
+                writes.then(|| self.writing(was_open, now))
+            }
+            Health::Failing(_) | Health::Blocked(_) => {
+                self.unwritten.failures += 1;
+                self.unwritten.last = Some(health);
+                self.breaker.failures += 1;
+                self.breaker.last_failure = Some(now);
+                let is_open = self.breaker.open.is_some();
+                let is_enough = self.breaker.failures >= FAILURES_TO_OPEN;
+                if is_open || is_enough || matches!(health, Health::Blocked(_)) {
+                    self.mode = Mode::Waits;
+                    if is_open && !is_time {
+                        return None;
+                    }
+                    let probe_at = after(now, probe_after_s(health));
+                    let since = self.breaker.open.as_ref().map_or(now, |open| open.since);
+                    self.breaker.open = Some(Open { since, reason: reason(health), probe_at });
+                    let failures = std::mem::take(&mut self.unwritten).failures;
+                    self.noted_at = Some(now);
+                    return Some(Note::Opens { failures, health });
+                }
+                is_time.then(|| self.writing(false, now))
+            }
+        }
+    }
+
+    fn writing(&mut self, closes: bool, now: Timestamp) -> Note {
+        self.noted_at = Some(now);
+        std::mem::take(&mut self.unwritten).note(closes)
+    }
+}
+
+impl Unwritten {
+    fn note(self, closes: bool) -> Note {
+        match self.last {
+            Some(health) if !self.succeeded => Note::Failed { failures: self.failures, health },
+            Some(_) | None => Note::Succeeded { failures_since: self.failures, closes },
+        }
+    }
+}
+
+fn reason(health: Health) -> String {
+    match health {
+        Health::Failing(reason) | Health::Blocked(reason) => reason.to_string(),
+        Health::Well | Health::NoEvidence => String::new(),
+    }
 }

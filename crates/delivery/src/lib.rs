@@ -6,11 +6,15 @@
 
 mod alerts;
 mod attempt;
+mod backlog;
 mod bounds;
 mod client;
+mod drain;
 mod gate;
 mod number;
+mod rate;
 mod siblings;
+mod sweep;
 mod worker;
 
 pub use alerts::Alerts;

@@ -1,47 +1,40 @@
-//! A worker of one destination: delivers what is due, oldest first, several deliveries side by side.
+//! A worker of one destination: its configuration, and what it can be asked to deliver.
 //!
-//! Owns how long it goes on and how much it does at once. What happens to one delivery is in
-//! `attempt.rs`.
+//! How a drain goes on is in `drain.rs`, what happens to one delivery in `attempt.rs`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use funil_core::clock::after;
-use funil_core::destination::{self, Destination, Kind};
-use funil_core::id::LeadId;
+use funil_core::destination::{self, Adapter, Destination};
 use funil_core::settings::{ConfigError, Env, Environment, Settings};
-use funil_core::site::SiteConfig;
-use funil_store::{AwsConfig, DeliveryKey, Due, Platform, Store, StoreError};
-use futures::StreamExt as _;
+use funil_core::site::{Rings, SiteConfig};
+use funil_store::{AwsConfig, Claiming, DeliveryKey, Due, Platform, Store, StoreError, Work};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::attempt::{Handled, Handler, Mode};
-use crate::bounds::REQUEST_NEEDS_S;
+use crate::attempt::{Handler, Mode};
+use crate::backlog::Task;
+use crate::bounds::SETTLING_NEEDS_S;
 use crate::client::REQUEST_TIMEOUT;
-use crate::gate::{Gate, TOKENS_PER_DELIVERY};
+use crate::drain::Drain;
+use crate::gate::Gate;
+use crate::rate::{Needs, Rate};
+use crate::sweep::Sweep;
 
-/// How many deliveries one worker handles side by side.
-const CONCURRENCY: usize = 32;
-/// How many due deliveries one query of the index returns.
-const BATCH: i32 = 100;
-/// How long a drain waits for what falls due meanwhile, in seconds.
+/// How long a drain waits for retries of its own deliveries, in seconds.
 const GOES_ON_S: i64 = 20;
-/// How often a drain that finds nothing looks again, because the index lags behind the stream.
-const LOOKS_AGAIN: u32 = 8;
-/// The wait before each further look: 2 s for all of them.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// How much of the function's time is kept for settling after the last request, in seconds.
-const SETTLING_NEEDS_S: i64 = 2;
+/// How old a due delivery is before a sweep takes it where rings name deliveries, in seconds. What is
+/// newer may be under way.
+const SWEPT_AFTER_S: i64 = 10;
 
 /// Whether a drain waits for what is not due yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// It returns once nothing is due.
     None,
-    /// It goes on with what falls due within 20 s, and looks again for 2 s if it finds nothing.
+    /// It goes on with retries of its own deliveries that fall due within 20 s, and looks again for 2 s
+    /// if it finds nothing.
     Waits,
 }
 
@@ -50,13 +43,17 @@ pub enum Patience {
 pub struct Drained {
     /// How many claims ended in a settlement.
     pub settled: usize,
+    /// When there are tokens again, where the drain ended because the destination's rate is used up.
+    pub come_back_at: Option<Timestamp>,
 }
 
 /// Delivers to one destination.
 pub struct Worker {
     handler: Handler,
-    /// The destination's limit, if it has one.
-    requests_per_minute: Option<i64>,
+    /// The destination's requests per minute, if it has a limit, and what one delivery needs of them.
+    rate: Option<(i64, Needs)>,
+    /// How old a due delivery is before a drain takes it, in seconds.
+    older_than_s: i64,
 }
 
 impl std::fmt::Debug for Worker {
@@ -75,19 +72,27 @@ impl Worker {
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
         let mode = Self::mode(destination, &mut settings);
-        let requests_per_minute = Self::rate(destination, &mut settings);
+        let needs = match &mode {
+            Some(Mode::Sends(adapter)) => Some(needs(destination, &**adapter)),
+            Some(Mode::OutsideProduction | Mode::Off) | None => None,
+        };
+        let rate = Self::rate(destination, needs, &mut settings);
         let daily_per_number = Self::daily(destination, &mut settings);
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| {
+            let older_than_s = match site.rings {
+                Rings::None => 0,
+                Rings::Stream | Rings::Http => SWEPT_AFTER_S,
+            };
             let handler = Handler {
                 destination,
                 mode,
-                store: Store::connect(&aws, &site.table, platform),
+                store: Store::connect(&aws, &site.table, platform).of_site(&site),
                 platform: platform.clone(),
                 request_timeout: REQUEST_TIMEOUT,
                 hash_key: site.hash_key,
                 daily_per_number,
             };
-            Self { handler, requests_per_minute }
+            Self { handler, rate: rate.zip(needs), older_than_s }
         });
         settings.finish(worker)
     }
@@ -107,13 +112,17 @@ impl Worker {
     /// The destination's requests per minute: its variable, otherwise what its registration says. A
     /// rate below what one delivery may need is refused, because that delivery would be released for
     /// ever.
-    fn rate(destination: &Destination, settings: &mut Settings<'_>) -> Option<i64> {
+    fn rate(
+        destination: &Destination,
+        needs: Option<Needs>,
+        settings: &mut Settings<'_>,
+    ) -> Option<i64> {
         let name = destination.requests_per_minute_variable();
+        let least = needs.and_then(|needs| i64::try_from(needs.most).ok()).unwrap_or(1);
         match settings.optional(&name).map(str::parse::<u32>) {
-            Some(Ok(rate)) if i64::from(rate) >= TOKENS_PER_DELIVERY => Some(i64::from(rate)),
+            Some(Ok(rate)) if i64::from(rate) >= least => Some(i64::from(rate)),
             Some(_) => settings.problem(format!(
-                "{name} must be a whole number of at least {TOKENS_PER_DELIVERY}, which one delivery \
-                 may need."
+                "{name} must be a whole number of at least {least}, which one delivery may need."
             )),
             None => destination.requests_per_minute.map(i64::from),
         }
@@ -152,7 +161,8 @@ impl Worker {
         (destination.connect)(settings).map(Mode::Sends)
     }
 
-    /// Delivers what is due, oldest first, until nothing is due or `stop_at` is near.
+    /// Delivers what is due, oldest first, until nothing is due, nothing goes through or `stop_at` is
+    /// near.
     pub async fn drain(
         &self,
         patience: Patience,
@@ -162,167 +172,108 @@ impl Worker {
         if matches!(self.handler.mode, Mode::Off) {
             return Ok(Drained::default());
         }
-        let stop_at = after(stop_at, -SETTLING_NEEDS_S);
-        let goes_on_until = match patience {
-            Patience::None => None,
-            Patience::Waits => {
-                Some(after(self.handler.platform.clock.now(), GOES_ON_S).min(stop_at))
-            }
-        };
-        let gate = self.gate().await?;
-        let drained = self.drain_through(&gate, goes_on_until, stop_at).await;
-        gate.leave(self.handler.platform.clock.now()).await?;
-        drained
+        let Handler { store, destination, platform, .. } = &self.handler;
+        let (gate, shards) = futures::try_join!(
+            Box::pin(self.gate(platform.clock.now())),
+            Box::pin(store.look_at_shards())
+        )?;
+        let sweep = Sweep::new(destination.name, shards, self.older_than_s, platform);
+        self.run(gate, (Vec::new(), Some(sweep)), patience, stop_at).await
     }
 
-    async fn drain_through(
+    /// Delivers these, those of them that nobody has claimed yet, and goes on with their retries that
+    /// fall due soon.
+    pub async fn deliver_named(
         &self,
-        gate: &Gate<'_>,
-        goes_on_until: Option<Timestamp>,
+        keys: &[DeliveryKey],
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
-        let mut drained = Drained::default();
-        let mut looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
-        loop {
-            let now = self.handler.platform.clock.now();
-            if now >= after(stop_at, -REQUEST_NEEDS_S) {
-                return Ok(drained);
-            }
-            let horizon = goes_on_until.unwrap_or(now).max(now);
-            let mut due =
-                self.handler.store.due(self.handler.destination.name, horizon, BATCH).await?;
-            let later = due.split_off(due.partition_point(|item| item.due_at <= now));
-            tracing::debug!(
-                destination = self.handler.destination.name,
-                due = due.len(),
-                due_soon = later.len(),
-                "found {} due deliveries to {}",
-                due.len(),
-                self.handler.destination.name
-            );
-            let settled = self.handle_all(gate, due, stop_at).await;
-            drained.settled += settled;
-            if settled > 0 {
-                continue;
-            }
-            // Nothing is due now: wait for what falls due soon, or for the index that lags behind.
-            let wait = match later.first() {
-                Some(next) => {
-                    Duration::try_from(next.due_at.duration_since(now)).unwrap_or_default()
-                }
-                None if drained.settled == 0 && looks_left > 0 => {
-                    looks_left -= 1;
-                    LOOK_AGAIN_AFTER
-                }
-                None => return Ok(drained),
-            };
-            if goes_on_until.is_none_or(|until| now >= until) {
-                return Ok(drained);
-            }
-            tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
-        }
+        self.deliver(keys, Claiming::Named, Patience::Waits, stop_at).await
     }
 
-    /// Delivers one delivery, if it is due.
-    pub async fn deliver(
+    /// Delivers these, if they are due or wait for a ring.
+    pub async fn deliver_now(
         &self,
-        key: &DeliveryKey,
+        keys: &[DeliveryKey],
+        stop_at: Timestamp,
+    ) -> Result<Drained, StoreError> {
+        self.deliver(keys, Claiming::Now, Patience::None, stop_at).await
+    }
+
+    async fn deliver(
+        &self,
+        keys: &[DeliveryKey],
+        claiming: Claiming,
+        patience: Patience,
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
         self.handler.store.ready(&self.handler.hash_key).await?;
-        let due =
-            Due { key: key.clone(), due_at: self.handler.platform.clock.now(), deadline: None };
-        let gate = self.gate().await?;
-        let settled = self.handle_all(&gate, vec![due], after(stop_at, -SETTLING_NEEDS_S)).await;
-        gate.leave(self.handler.platform.clock.now()).await?;
-        Ok(Drained { settled })
-    }
-
-    async fn gate(&self) -> Result<Gate<'_>, StoreError> {
+        if matches!(self.handler.mode, Mode::Off) && claiming == Claiming::Named {
+            return Ok(Drained::default());
+        }
         let now = self.handler.platform.clock.now();
-        Gate::enter(&self.handler.store, self.handler.destination, self.requests_per_minute, now)
-            .await
+        let task = |key: &DeliveryKey| Task {
+            due: Due { key: key.clone(), due_at: now, deadline: None },
+            claiming,
+        };
+        let gate = self.gate(now).await?;
+        self.run(gate, (keys.iter().map(task).collect(), None), patience, stop_at).await
     }
 
-    /// The work of a delivery function: it delivers one delivery, or everything that is due, and
-    /// returns how many were settled.
+    async fn run(
+        &self,
+        gate: Gate<'_>,
+        work: (Vec<Task>, Option<Sweep>),
+        patience: Patience,
+        stop_at: Timestamp,
+    ) -> Result<Drained, StoreError> {
+        let (store, clock) = (&self.handler.store, &self.handler.platform.clock);
+        let now = clock.now();
+        let stop_at = after(stop_at, -SETTLING_NEEDS_S);
+        let goes_on_until = match patience {
+            Patience::None => None,
+            Patience::Waits => Some(after(now, GOES_ON_S).min(stop_at)),
+        };
+        let parts = (&self.handler, &gate);
+        let drain = Drain::new(parts, work, goes_on_until, stop_at);
+        let (drained, sweep) = Box::pin(drain.run()).await;
+        if let Some(sweep) = sweep {
+            sweep.leave(store).await?;
+        }
+        gate.leave(clock.now()).await?;
+        drained
+    }
+
+    async fn gate(&self, now: Timestamp) -> Result<Gate<'_>, StoreError> {
+        let Handler { store, destination, .. } = &self.handler;
+        let rate = self
+            .rate
+            .map(|(per_minute, needs)| Rate::new(store, destination.name, per_minute, needs));
+        Gate::enter(store, destination, rate, now).await
+    }
+
+    /// The work of a delivery function, which returns how many deliveries were settled.
     pub fn into_work(
         self,
-    ) -> impl Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
-    + Send
-    + Sync
-    + 'static {
+    ) -> impl Fn(Work, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static
+    {
         let worker = Arc::new(self);
-        move |only, stop_at| {
+        move |work, stop_at| {
             let worker = Arc::clone(&worker);
             Box::pin(async move {
-                let drained = match only {
-                    Some(key) => worker.deliver(&key, stop_at).await?,
-                    None => worker.drain(Patience::Waits, stop_at).await?,
+                let drained = match work {
+                    Work::Due => worker.drain(Patience::Waits, stop_at).await?,
+                    Work::Named(keys) => worker.deliver_named(&keys, stop_at).await?,
+                    Work::Now(keys) => worker.deliver_now(&keys, stop_at).await?,
                 };
                 Ok(drained.settled)
             })
         }
     }
-
-    /// Handles due deliveries side by side. Where they bring the lead's state, those of one lead are
-    /// handled one after another. One that fails is logged, stays due, and holds up no other.
-    async fn handle_all(&self, gate: &Gate<'_>, due: Vec<Due>, stop_at: Timestamp) -> usize {
-        let settled = AtomicUsize::new(0);
-        let lanes = match self.handler.destination.kind {
-            Kind::Event => due.into_iter().map(|one| vec![one]).collect(),
-            Kind::State => by_lead(due),
-        };
-        futures::stream::iter(lanes)
-            .for_each_concurrent(CONCURRENCY, |lane| {
-                let settled = &settled;
-                async move {
-                    for due in lane {
-                        // Without time for a request nothing is claimed.
-                        if self.handler.platform.clock.now() >= after(stop_at, -REQUEST_NEEDS_S) {
-                            return;
-                        }
-                        match self.handler.handle(gate, &due, stop_at).await {
-                            Ok(Handled::Settled) => {
-                                settled.fetch_add(1, Ordering::Relaxed);
-                            }
-                            Ok(Handled::Passed) => {}
-                            Ok(Handled::OutOfTokens) => return,
-                            Err(error) => self.log_failure(&due, &error),
-                        }
-                    }
-                }
-            })
-            .await;
-        settled.into_inner()
-    }
-
-    fn log_failure(&self, due: &Due, error: &StoreError) {
-        let (lead, id) = (due.key.lead_id, due.key.delivery_id().unwrap_or_default());
-        tracing::error!(
-            destination = self.handler.destination.name,
-            lead = %lead,
-            delivery = id,
-            error = %error,
-            "the table failed while {lead}/{id} was handled; it stays due"
-        );
-    }
 }
 
-/// The deliveries grouped by lead, the newest first; the leads are in the order in which they fell due.
-fn by_lead(due: Vec<Due>) -> Vec<Vec<Due>> {
-    let mut lanes: Vec<Vec<Due>> = Vec::new();
-    let mut lane_of: BTreeMap<LeadId, usize> = BTreeMap::new();
-    for one in due {
-        let lane = *lane_of.entry(one.key.lead_id).or_insert_with(|| {
-            lanes.push(Vec::new());
-            lanes.len() - 1
-        });
-        lanes[lane].push(one);
-    }
-    // Of several that bring the same state only the newest is sent.
-    for lane in &mut lanes {
-        lane.sort_by(|one, other| other.key.sk.cmp(&one.key.sk));
-    }
-    lanes
+/// How many requests one delivery makes, by slot.
+fn needs(destination: &Destination, adapter: &dyn Adapter) -> Needs {
+    let counts = || destination.slots.iter().map(|slot| adapter.requests_max(slot));
+    Needs { least: counts().min().unwrap_or(1), most: counts().max().unwrap_or(1) }
 }

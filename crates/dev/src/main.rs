@@ -335,7 +335,7 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     if endpoint.is_some() {
         aws.dynamodb_endpoint = endpoint;
     }
-    let store = Store::connect(&aws, &site.table, &funil_lambda::platform());
+    let store = Store::connect(&aws, &site.table, &funil_lambda::platform()).of_site(&site);
     store.create_table(&site.hash_key, Stream::On).await?;
     print(&mut std::io::stdout(), &format!("The table {} exists.\n", site.table));
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,12 @@
 //! What an endpoint works with: the site's configuration, its table, the platform and, where the
 //! function has one, the doorbell.
 
+use funil_core::delivery::{Delivery, Start};
 use funil_core::settings::Settings;
-use funil_core::site::SiteConfig;
-use funil_store::{AwsConfig, Platform, Store};
+use funil_core::site::{Rings, SiteConfig};
+use funil_store::{AwsConfig, DeliveryKey, Platform, Store};
 
-use crate::intake::doorbell::{Doorbell, Rings};
+use crate::intake::doorbell::{Doorbell, NAMED_MAX, Ring, Whom};
 
 /// Everything that all endpoints share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,20 +25,26 @@ impl App {
         let config = SiteConfig::read(settings);
         let aws = AwsConfig::read(settings);
         let (config, aws) = config.zip(aws)?;
-        let store = Store::connect(&aws, &config.table, platform);
+        let store = Store::connect(&aws, &config.table, platform).of_site(&config);
         Some(Self { config, store, platform: platform.clone(), aws, doorbell: None })
     }
 
     /// The same for an intake function, which rings where `DOORBELL_URL` is set.
     pub(crate) fn read_intake(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
         let app = Self::read(settings, platform);
-        let doorbell = Doorbell::read(settings, app.as_ref(), Rings::Dispatch);
+        let doorbell = Doorbell::read(settings, app.as_ref(), Whom::Dispatch);
         app.map(|app| Self { doorbell, ..app })
     }
 
-    /// Rings `dispatch`, where there is a doorbell, and waits at most 50 ms for it. A ring that
-    /// fails only costs time: the schedule finds what is due.
-    pub(crate) async fn ring(&self) {
-        Doorbell::announce(self.doorbell.as_ref(), &self.platform).await;
+    /// Rings `dispatch` for these new deliveries, where there is a doorbell, and waits at most 50 ms for
+    /// it. A ring that fails only costs time: the schedule finds what is due.
+    pub(crate) async fn ring(&self, deliveries: &[Delivery]) {
+        let doorbell = self.doorbell.as_ref();
+        if self.config.rings != Rings::Http {
+            return Doorbell::announce(doorbell, &self.platform, Ring::Due).await;
+        }
+        let at_once = deliveries.iter().filter(|delivery| delivery.start == Start::AtOnce);
+        let keys: Vec<DeliveryKey> = at_once.map(DeliveryKey::from).take(NAMED_MAX).collect();
+        Doorbell::announce(doorbell, &self.platform, Ring::Named(&keys)).await;
     }
 }

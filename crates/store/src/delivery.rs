@@ -8,4 +8,5 @@ pub(crate) mod inputs;
 pub(crate) mod message;
 pub(crate) mod replay;
 mod settle;
+pub(crate) mod siblings;
 pub(crate) mod withdraw;

@@ -5,3 +5,4 @@ pub(crate) mod alert;
 mod breaker;
 pub(crate) mod limiter;
 mod messages;
+pub(crate) mod sweep;

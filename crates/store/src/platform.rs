@@ -16,11 +16,17 @@ pub struct TablePatience {
     pub attempt: Duration,
     /// For all tries of one operation together.
     pub operation: Duration,
+    /// For how long a settlement is tried again that the table did not take, while its lease lasts.
+    pub settlement: Duration,
 }
 
 impl Default for TablePatience {
     fn default() -> Self {
-        Self { attempt: Duration::from_secs(3), operation: Duration::from_secs(5) }
+        Self {
+            attempt: Duration::from_secs(3),
+            operation: Duration::from_secs(5),
+            settlement: Duration::from_secs(50),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ const ONLY_CONTACT: [&str; 5] = [
 async fn without_a_consent_object_analytics_are_assumed_and_marketing_is_skipped() {
     let world = World::new().await;
     world.expect_one_lead();
-    world.expect_requests("mailerlite", 3);
+    world.expect_requests("mailerlite", 2);
     let mut body = lead_body();
     body.as_object_mut().unwrap().remove("consent");
     world.submit(&body).await;
@@ -44,7 +44,7 @@ async fn without_a_consent_object_analytics_are_assumed_and_marketing_is_skipped
 async fn the_assumed_consent_can_be_turned_off() {
     let world = World::plan().with("CONSENT_WHEN_ABSENT", "none").start().await;
     world.expect_requests("crm", 2);
-    world.expect_requests("mailerlite", 3);
+    world.expect_requests("mailerlite", 2);
     let mut body = lead_body();
     body.as_object_mut().unwrap().remove("consent");
     world.submit(&body).await;
@@ -57,7 +57,7 @@ async fn the_assumed_consent_can_be_turned_off() {
 async fn nothing_is_planned_for_a_purpose_denied_in_the_form() {
     let world = World::new().await;
     world.expect_requests("crm", 2);
-    world.expect_requests("mailerlite", 3);
+    world.expect_requests("mailerlite", 2);
     let mut body = lead_body();
     body["consent"] = json!({"marketing": false, "analytics": false});
     world.submit(&body).await;
@@ -73,7 +73,7 @@ async fn nothing_is_planned_for_a_purpose_denied_in_the_form() {
 async fn a_delivery_planned_before_a_revocation_is_skipped_after_it() {
     let world = World::new().await;
     world.expect_requests("crm", 2);
-    world.expect_requests("mailerlite", 3);
+    world.expect_requests("mailerlite", 2);
     world.submit(&lead_body()).await;
     world.pass(1);
     let digest = world.hash.digest("email", EMAIL);

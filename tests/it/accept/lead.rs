@@ -83,7 +83,7 @@ async fn a_lead_of_80_points_starts_the_high_priority_automation() {
 #[tokio::test]
 async fn mailerlite_has_the_fields_before_each_group_is_joined() {
     let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
-    world.expect_requests("mailerlite", 6);
+    world.expect_requests("mailerlite", 3);
     world.submit(&lead_body()).await;
     world.drain().await;
     let joins = world.providers.group_joins();

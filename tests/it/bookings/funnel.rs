@@ -102,7 +102,10 @@ async fn end(world: World) {
     world.advance(SignedDuration::from_hours(24 * 8)).await;
     for state in world.states(lead()).await {
         let other = !state.starts_with("whatsapp/");
-        assert!(!other || state.ends_with(" delivered"), "{state}");
+        // A call that is booked and ended at once leaves MailerLite's record as it was.
+        let arrived =
+            state.ends_with(" delivered") || state == "mailerlite/profile skipped unchanged";
+        assert!(!other || arrived, "{state}");
     }
     assert_eq!(world.providers.whatsapp_too_fast(), 0);
     assert_eq!(world.providers.crm_contact_count(), 1);

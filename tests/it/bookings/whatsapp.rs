@@ -5,7 +5,7 @@ use funil_core::booking::{BookingId, Call, Place};
 use funil_core::clock::after;
 use funil_core::contact::Email;
 use funil_core::contact::consent::ConsentChanges;
-use funil_core::delivery::{Delivery, StateKind};
+use funil_core::delivery::{Delivery, Queue, StateKind};
 use funil_core::destination::{AliasDigests, plan};
 use funil_core::event::{CallBooked, Event, Invitee};
 use funil_core::id::{EventId, LeadId};
@@ -391,6 +391,7 @@ async fn booked(world: &World, hours: i64) {
             &[funil_core::destination::find("whatsapp").unwrap()],
             None,
             &AliasDigests::default(),
+            Queue::default(),
         ),
         withdrawn: &[],
         released: None,

@@ -112,7 +112,7 @@ async fn whatsapps_own_codes_open_its_breaker_and_an_answer_about_one_recipient_
     }
     for code in [131_026, 130_497] {
         let world = with_lead(whatsapp()).await;
-        world.store.destination_failed("whatsapp", "timeout", 60, world.now()).await.unwrap();
+        world.store.destination_failed("whatsapp", (1, "timeout"), 60, world.now()).await.unwrap();
         world.providers.script("whatsapp", [graph_error(400, code)]);
         call_in(&world, lead(), 1).await;
         assert_eq!(world.states(lead()).await, [format!("whatsapp/welcome dead failed_{code}")]);
@@ -269,6 +269,7 @@ async fn drain_held_at(world: &mut World, request: usize, meanwhile: impl AsyncF
     world.set_table_patience(TablePatience {
         attempt: Duration::from_millis(400),
         operation: Duration::from_secs(4),
+        settlement: Duration::ZERO,
     });
     let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
     proxy.break_requests(request..request + 1, 1, Break::HangBefore);
@@ -292,8 +293,8 @@ async fn reminder_due() -> World {
 // A worker's requests to the table, in order: the table identity, the breaker, what is due, the
 // claim, the inputs, the person's pause, the count of the day, the `sending` mark, and a last look at
 // booking and consent.
-const INPUTS: usize = 4;
-const LAST_LOOK: usize = 8;
+const INPUTS: usize = 5;
+const LAST_LOOK: usize = 9;
 
 #[tokio::test]
 async fn a_message_withdrawn_while_a_worker_has_it_is_not_sent() {

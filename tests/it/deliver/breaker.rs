@@ -122,7 +122,7 @@ async fn late_and_interrupted_deliveries_are_settled_unsent_while_the_breaker_is
     let Claimed::Ours(claim) = claimed else { panic!("the delivery should be due") };
     world.store.mark_sending(&claim).await.unwrap();
     world.pass(LEASE_S);
-    world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
+    world.store.open_breaker("ga4", (0, "http_401"), 100 * 3600, world.now()).await.unwrap();
 
     world.drain().await;
     assert_eq!(world.delivery(leads[0], "ga4").await.state.kind(), StateKind::Unknown);
@@ -181,11 +181,14 @@ async fn a_worker_that_is_still_sending_keeps_its_delivery_while_the_breaker_is_
     let claimed = world.store.claim(&key, Claiming::Due, lease, world.now()).await.unwrap();
     let Claimed::Ours(claim) = claimed else { panic!("the delivery should be due") };
     world.store.mark_sending(&claim).await.unwrap();
-    world.store.open_breaker("ga4", "http_401", 100 * 3600, world.now()).await.unwrap();
+    world.store.open_breaker("ga4", (0, "http_401"), 100 * 3600, world.now()).await.unwrap();
 
     // An index that lags behind may still show the delivery as due.
     let worker = world.worker("ga4");
-    assert_eq!(worker.deliver(&key, world.stop_at()).await.unwrap().settled, 0);
+    assert_eq!(
+        worker.deliver_now(std::slice::from_ref(&key), world.stop_at()).await.unwrap().settled,
+        0
+    );
     assert_eq!(world.delivery(leads[0], "ga4").await.state.lease(), Some(lease));
     world.pass(LEASE_S);
     world.drain().await;
@@ -198,7 +201,7 @@ async fn of_many_workers_at_once_one_probes() {
     let world = only("segment").start().await;
     world.looks_at("segment");
     people(&world, 8).await;
-    world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
+    world.store.open_breaker("segment", (0, "http_503"), 0, world.now()).await.unwrap();
     world.providers.behave("segment", Behaviour::Status(503));
     let workers: Vec<_> = (0..8).map(|_| world.worker("segment")).collect();
     // Open the connections first, so that no worker has a head start.
@@ -210,7 +213,7 @@ async fn of_many_workers_at_once_one_probes() {
 
     let now = world.now();
     assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "taken");
-    world.store.destination_succeeded("segment", now).await.unwrap();
+    world.store.destination_succeeded("segment", 0, now).await.unwrap();
     world.pass(2 * PROBE_AFTER_S);
     let now = world.now();
     assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "closed");
@@ -237,7 +240,7 @@ async fn a_delivery_of_newer_code_does_not_use_up_the_probe() {
         })
     };
     world.ask_table("UpdateItem", version("2")).await;
-    world.store.open_breaker("crm", "http_503", 0, world.now()).await.unwrap();
+    world.store.open_breaker("crm", (0, "http_503"), 0, world.now()).await.unwrap();
     world.drain().await;
     assert_eq!(world.requests("crm").len(), 2, "the other delivery was the probe");
     assert_eq!(world.store.breaker("crm").await.unwrap().open, None);
@@ -257,7 +260,7 @@ async fn a_delivery_that_needs_no_request_does_not_use_up_the_probe() {
     world.pass(1);
     person["consent"] = json!({"analytics": false});
     world.submit(&person).await;
-    world.store.open_breaker("segment", "http_503", 0, world.now()).await.unwrap();
+    world.store.open_breaker("segment", (0, "http_503"), 0, world.now()).await.unwrap();
     world.drain().await;
     assert_eq!(world.states(leads[0]).await, ["segment/event skipped no_consent_analytics"]);
     assert_eq!(world.states(leads[1]).await, ["segment/event delivered"], "it was the probe");

@@ -2,7 +2,7 @@
 //! catch what they catch.
 
 use funil_core::contact::consent::{ConsentChanges, Purpose};
-use funil_core::delivery::LEASE_S;
+use funil_core::delivery::{LEASE_S, Queue};
 use funil_core::destination::{AliasDigests, plan};
 use funil_core::event::{Event, EventData, FormEvent, SyncRequested};
 use funil_core::id::{EventId, LeaseId};
@@ -69,7 +69,7 @@ async fn an_event_of_a_lead_that_does_not_exist_is_not_kept() {
     let world = segment().await;
     let event = another_event(&world);
     let crm = funil_core::destination::find("crm").unwrap();
-    let planned = plan(&event, &[crm], None, &AliasDigests::default());
+    let planned = plan(&event, &[crm], None, &AliasDigests::default(), Queue::default());
     assert_eq!(planned.len(), 1);
     assert!(!world.store.accept_event(&event, &planned, world.entropy()).await.unwrap());
     assert_eq!(world.items("LEAD#").await, [json!(null); 0]);
@@ -89,6 +89,7 @@ async fn an_event_and_a_delivery_are_written_once_and_never_overwritten() {
         &[funil_core::destination::find("segment").unwrap()],
         None,
         &AliasDigests::default(),
+        Queue::default(),
     );
     assert_eq!(planned[0].id, delivered[0].id);
 

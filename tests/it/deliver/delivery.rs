@@ -213,7 +213,7 @@ async fn a_worker_with_another_hash_key_delivers_nothing() {
     let key = world.delivery_key(lead(), "segment").await;
     let wrong = || world.worker_with("segment", &[("HASH_KEY", "another-key-of-16-and-more")]);
     assert!(wrong().drain(Patience::None, world.stop_at()).await.is_err());
-    assert!(wrong().deliver(&key, world.stop_at()).await.is_err());
+    assert!(wrong().deliver_now(std::slice::from_ref(&key), world.stop_at()).await.is_err());
     assert!(world.requests("segment").is_empty());
     world.drain().await;
     world.finish().await;

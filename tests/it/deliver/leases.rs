@@ -140,12 +140,12 @@ async fn a_worker_whose_lease_ended_before_its_request_to_ga4_does_not_send_it()
     let key = world.delivery_key(lead(), "ga4").await;
     let (proxy, url) = Proxy::start().await;
     let worker = world.worker_with("ga4", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
-    // The worker reads the table identity, the breaker and what is due, and claims. Its fifth request
-    // to the table fails once.
-    proxy.break_requests(4..5, 1, Break::BeforeEffect);
+    // The worker reads the table identity twice, the breaker and what is due, and claims. Its sixth
+    // request to the table fails once.
+    proxy.break_requests(5..6, 1, Break::BeforeEffect);
     let drain = worker.drain(Patience::None, world.stop_at());
     let other = async {
-        while proxy.seen() < 5 {
+        while proxy.seen() < 6 {
             tokio::task::yield_now().await;
         }
         let later = after(world.now(), LEASE_S);
@@ -189,7 +189,15 @@ async fn a_delivery_requested_with_little_time_left_is_not_claimed() {
     world.submit(&lead_body()).await;
     let key = world.delivery_key(lead(), "segment").await;
     let soon = after(world.now(), 13);
-    assert_eq!(world.worker("segment").deliver(&key, soon).await.unwrap().settled, 0);
+    assert_eq!(
+        world
+            .worker("segment")
+            .deliver_now(std::slice::from_ref(&key), soon)
+            .await
+            .unwrap()
+            .settled,
+        0
+    );
     let delivery = world.delivery(lead(), "segment").await;
     assert_eq!((delivery.state.kind(), delivery.log.len()), (StateKind::Pending, 0));
     world.drain().await;

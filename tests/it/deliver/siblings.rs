@@ -119,7 +119,7 @@ async fn a_lease_that_has_ended_holds_up_no_other_delivery() {
     world.store.claim(&due[0].key, Claiming::Due, lease, world.now()).await.unwrap();
     world.pass(LEASE_S);
     let worker = world.worker("crm");
-    worker.deliver(&due[1].key, world.stop_at()).await.unwrap();
+    worker.deliver_now(&[due[1].key.clone()], world.stop_at()).await.unwrap();
     assert_eq!(world.states(lead()).await, ["crm/lead delivered", "crm/lead leased"]);
     world.drain().await;
     world.finish().await;

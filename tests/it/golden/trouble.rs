@@ -150,15 +150,16 @@ async fn open_end(walk: &mut Walk) {
     let key = &walk.world.store.due("crm", walk.world.now(), 9).await.unwrap();
     let karen = lead_of(&walk.world, "karen@example.com").await;
     let key = key.iter().find(|due| due.key.lead_id.to_string() == karen).unwrap();
-    worker.deliver(&key.key, walk.world.stop_at()).await.unwrap();
+    worker.deliver_now(std::slice::from_ref(&key.key), walk.world.stop_at()).await.unwrap();
 
     // A worker dies while GA4 does not respond.
     walk.world.providers.script("ga4", [Behaviour::Hang]);
     let received = walk.world.providers.received("ga4").len();
     let worker = walk.world.worker("ga4");
     let key = &walk.world.store.due("ga4", walk.world.now(), 9).await.unwrap()[0];
+    let named = [key.key.clone()];
     tokio::select! {
-        _ = worker.deliver(&key.key, walk.world.stop_at()) => panic!("GA4 responded"),
+        _ = worker.deliver_now(&named, walk.world.stop_at()) => panic!("GA4 responded"),
         () = walk.world.providers.until_received("ga4", received + 1) => {}
     }
 }

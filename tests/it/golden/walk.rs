@@ -189,7 +189,7 @@ pub(super) async fn work(world: &World) {
     due.sort();
     let worker = world.worker("mailerlite");
     for (_, _, key) in due {
-        worker.deliver(&key, world.stop_at()).await.unwrap();
+        worker.deliver_now(std::slice::from_ref(&key), world.stop_at()).await.unwrap();
     }
     world.drain().await;
 }

@@ -107,7 +107,7 @@ async fn a_batch_rings_each_destination_with_something_new_and_due_once() {
     let batch = json!({"Records": [
         record("INSERT", &delivery_of("crm", 1), Some(now)),
         record("INSERT", &delivery_of("crm", 2), Some(now)),
-        record("INSERT", &delivery_of("ga4", 1), Some(after(now, 59))),
+        record("INSERT", &delivery_of("ga4", 1), Some(after(now, 4))),
         record("INSERT", &delivery_of("mailerlite", 1), Some(after(now, -3600))),
         record("INSERT", &delivery_of("segment", 1), Some(after(now, 61))),
     ]});

@@ -11,7 +11,7 @@ use crate::world::{LEAD, World, all_destinations, lead, lead_body};
 
 #[tokio::test]
 async fn a_requested_sync_is_delivered_and_the_response_has_its_state() {
-    for (destination, slot, requests) in [("crm", "lead", 2 + 1), ("mailerlite", "profile", 6 + 2)]
+    for (destination, slot, requests) in [("crm", "lead", 2 + 1), ("mailerlite", "profile", 3 + 1)]
     {
         let world = World::plan().with("DESTINATIONS", destination).start().await;
         world.expect_requests(destination, requests);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::booking::Recipient;
 use funil_core::contact::consent::Purpose;
-use funil_core::delivery::{Delivery, Effect, StateKind, WhenUnknown};
+use funil_core::delivery::{Delivery, Effect, Queue, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
 use funil_core::event::{CallEvent, EventData, FormEvent};
 use funil_core::id::LeadId;
@@ -113,6 +113,14 @@ fn may_be_skipped(
                 delivered && same && DeliveryKey::from(other) > key
             });
     }
+    // What MailerLite has is checked at the end.
+    if reason == "unchanged" {
+        return delivery.destination == "mailerlite"
+            && delivery.effect == Effect::StateAlone
+            && journey.deliveries.iter().any(|other| {
+                other.destination == "mailerlite" && other.state.kind() == StateKind::Delivered
+            });
+    }
     // WhatsApp said of another message that the number gets none.
     if reason == "failed_131026" {
         return journey.deliveries.iter().any(|other| {
@@ -153,8 +161,8 @@ fn planned(system: &System, lead: &str, journey: &Journey) -> Vec<String> {
     let mut problems = Vec::new();
     for event in &journey.events {
         let consent = watch.consent_of_form(&event.data);
-        let wanted =
-            destination::plan(event, destination::ALL, consent.as_ref(), &AliasDigests::default());
+        let (aliases, queue) = (AliasDigests::default(), Queue::default());
+        let wanted = destination::plan(event, destination::ALL, consent.as_ref(), &aliases, queue);
         let name = |delivery: &Delivery| format!("{}/{}", delivery.destination, delivery.slot);
         let found: BTreeSet<String> =
             journey.deliveries.iter().filter(|d| d.event_id == event.id).map(name).collect();
@@ -258,6 +266,13 @@ fn at_providers(
         if (name != known.name || id != *lead) && !left && !system.clocks_are_wrong {
             let name_of_oldest = &known.name;
             problems.push(format!("MailerLite has {name:?} for {email}, not {name_of_oldest:?}"));
+        }
+        let is_only = leads.values().filter(|other| other.email == known.email).count() == 1;
+        let stage = journeys.get(lead).map(|journey| journey.lead.stage().name());
+        let told = field("transformation_stage");
+        if is_only && stage.is_some_and(|stage| stage != told) && !left && !system.clocks_are_wrong
+        {
+            problems.push(format!("MailerLite has stage {told:?} of {lead}, not {stage:?}"));
         }
     }
     for email in providers.resubscriptions() {

@@ -252,7 +252,7 @@ impl Life {
             let key = key.clone();
             self.tasks.spawn(async move {
                 let stop_at = process.stop_at();
-                drop(process.run(process.workers[at].deliver(&key, stop_at)).await);
+                drop(process.run(process.workers[at].deliver_now(&[key], stop_at)).await);
             });
         }
     }

@@ -72,7 +72,9 @@ impl Plan {
         }
         let env: Env = variables.clone().into_iter().collect();
         let time: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let platform = Platform::new(time, Arc::new(CountedEntropy::default()));
+        let mut platform = Platform::new(time, Arc::new(CountedEntropy::default()));
+        // The clock stands still while a test runs, so that only this ends the tries.
+        platform.table_patience.settlement = Duration::from_millis(200);
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings).unwrap();
         let store = Store::connect(&aws, &table, &platform);

@@ -63,6 +63,8 @@ pub enum Reason {
     Superseded,
     /// A newer delivery of the same lead and slot is sent first.
     NewerFirst,
+    /// The destination confirmed the same state of the lead a short time ago.
+    Unchanged,
     /// Not enough time was left for another request.
     NoTimeLeft,
     /// The adapter wanted more requests than a delivery may make.
@@ -103,6 +105,7 @@ impl Reason {
             Self::SiblingLeased,
             Self::Superseded,
             Self::NewerFirst,
+            Self::Unchanged,
             Self::NotUnderstood,
             Self::NoTimeLeft,
             Self::TooManyRequests,
@@ -163,6 +166,7 @@ impl fmt::Display for Reason {
             Self::SiblingLeased => f.write_str("sibling_leased"),
             Self::Superseded => f.write_str("superseded"),
             Self::NewerFirst => f.write_str("newer_first"),
+            Self::Unchanged => f.write_str("unchanged"),
             Self::NotUnderstood => f.write_str("not_understood"),
             Self::Missing(what) => write!(f, "missing_{what}"),
             Self::NoTimeLeft => f.write_str("no_time_left"),

@@ -9,6 +9,7 @@ use crate::delivery::outcome::Outcome;
 use crate::delivery::reason::{Reason, StoredReason};
 use crate::delivery::state::{Sending, State};
 use crate::delivery::{BLOCKED_S, Delivery};
+use crate::hash::Digest;
 use crate::pii::Text;
 
 /// How long a delivery that may have been sent waits for a status update, in seconds.
@@ -41,6 +42,8 @@ pub struct Settlement {
     pub log: Vec<Attempt>,
     /// See [`Delivery::blocked`].
     pub blocked: u32,
+    /// See [`Delivery::confirmed`].
+    pub confirmed: Option<Digest>,
 }
 
 /// What was measured and read during a try.
@@ -54,6 +57,8 @@ pub struct Measured {
     pub detail: Option<Text>,
     /// When another delivery of the destination last went through.
     pub others_delivered_at: Option<Timestamp>,
+    /// Digest of the state that the delivery brought.
+    pub brought: Option<Digest>,
 }
 
 /// Ends a claim: what becomes of `delivery` after `outcome`. `jitter` is any random number.
@@ -136,7 +141,8 @@ pub fn settle(
             log_attempt(&delivery.log, attempt)
         }
     };
-    Settlement { state, attempts, log, blocked }
+    let confirmed = measured.brought.filter(|_| *outcome == Outcome::Delivered);
+    Settlement { state, attempts, log, blocked, confirmed }
 }
 
 /// The wait before the next attempt, in seconds: the schedule's, or a longer one that the provider

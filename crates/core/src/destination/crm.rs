@@ -224,6 +224,15 @@ impl Adapter for Crm {
             Format::Leads => self.leads(context, so_far),
         }
     }
+
+    fn requests_max(&self, _slot: &Slot) -> usize {
+        match self.format {
+            // The upsert and the automation.
+            Format::Webhook | Format::Leads => 2,
+            // A search, a contact that exists after all, a second search, its update, the automation.
+            Format::Contacts => 5,
+        }
+    }
 }
 
 /// The step after the upsert: triggers the automation that the event starts, if it starts one.

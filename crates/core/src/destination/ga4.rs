@@ -178,6 +178,10 @@ impl Adapter for Ga4 {
             Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
         }
     }
+
+    fn requests_max(&self, _slot: &Slot) -> usize {
+        1
+    }
 }
 
 fn body(context: &Context<'_>, taken: Taken<'_>, names: &Names) -> Value {

@@ -1,8 +1,9 @@
 //! MailerLite by its new API: `docs/providers.md` ("MailerLite").
 //!
-//! A state destination: look the subscriber up, upsert the fields by e-mail, then join the slot's
-//! group. Joining starts the automation, so the fields come first. A `status` is never sent, and
-//! who left, bounced or complained is left alone, so nothing here resubscribes anybody.
+//! A state destination: one upsert by e-mail has the fields and the groups that the slot joins, and a
+//! look-up comes before it where MailerLite has not confirmed the subscriber lately. Joining starts the
+//! automation. A `status` is never sent, and who left, bounced or complained is left alone, so nothing
+//! here resubscribes anybody.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use url::Url;
 
 use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step};
 use crate::booking;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
@@ -82,6 +83,26 @@ struct MailerLite {
     site: Url,
     groups: BTreeMap<String, String>,
     fields: Names,
+    joining: Joining,
+}
+
+/// How a subscriber joins groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joining {
+    /// With the upsert that brings the fields.
+    WithFields,
+    /// By a request for each group after the upsert.
+    OneByOne,
+}
+
+impl Joining {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        match settings.optional("MAILERLITE_JOINING").unwrap_or("upsert") {
+            "upsert" => Some(Self::WithFields),
+            "assign" => Some(Self::OneByOne),
+            _ => settings.problem("MAILERLITE_JOINING must be upsert or assign."),
+        }
+    }
 }
 
 /// Our names of the fields.
@@ -155,7 +176,15 @@ impl MailerLite {
         });
         let known = (&FIELDS[..], Omission::Allowed);
         let fields = Names::read(settings, "MAILERLITE_FIELDS", known, names::is_field);
-        Some(Self { base: base?, key: key?, site: site?, groups: groups?, fields: fields? })
+        let joining = Joining::read(settings);
+        Some(Self {
+            base: base?,
+            key: key?,
+            site: site?,
+            groups: groups?,
+            fields: fields?,
+            joining: joining?,
+        })
     }
 
     fn request(&self, method: Method, segments: &[&str], body: Option<Value>) -> Step {
@@ -165,7 +194,8 @@ impl MailerLite {
         Step::send(request)
     }
 
-    fn fields(&self, context: &Context<'_>) -> Value {
+    /// What MailerLite is told of the lead, whatever the slot, under our names.
+    fn profile(context: &Context<'_>) -> Map<String, Value> {
         let lead = context.lead;
         let latest = &lead.latest;
         let text = |text: Option<&Text>| text.map(|text| text.expose().clone());
@@ -175,9 +205,7 @@ impl MailerLite {
                 fields.insert(name.to_owned(), value.into());
             }
         };
-        // Anybody can make a further lead of an e-mail; only the oldest says who its owner is.
-        let is_oldest = context.oldest.is_none_or(|oldest| oldest == lead.id);
-        if is_oldest {
+        if is_oldest(context) {
             put("name", text(latest.name.as_ref()));
             put("phone", latest.phone.as_ref().map(|phone| phone.as_str().to_owned()));
             put("lead_id", Some(lead.id.to_string()));
@@ -204,39 +232,79 @@ impl MailerLite {
             }),
         );
         put("call_status", booking.map(|booking| booking.status.name().to_owned()));
+        fields
+    }
+
+    fn fields(&self, context: &Context<'_>) -> Value {
+        let mut fields = Self::profile(context);
         if context.slot == &QUESTIONNAIRE {
-            let mut url = endpoint(&self.site, &[defaults::QUESTIONNAIRE_PAGE]);
-            url.query_pairs_mut().append_pair("lead_id", &lead.id.to_string());
-            put("questionnaire_url", is_oldest.then(|| url.to_string()));
+            if is_oldest(context) {
+                let mut url = endpoint(&self.site, &[defaults::QUESTIONNAIRE_PAGE]);
+                url.query_pairs_mut().append_pair("lead_id", &context.lead.id.to_string());
+                fields.insert("questionnaire_url".to_owned(), url.to_string().into());
+            }
             let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
-            put("questionnaire_deadline", Some(local_time(deadline)));
+            fields.insert("questionnaire_deadline".to_owned(), local_time(deadline).into());
         }
         self.fields.rename(fields).into()
     }
 
-    /// The changes of groups after the upsert, in their order. With the look-up and the upsert these
-    /// are at most 8 requests, which is what a delivery may make.
-    fn changes(&self, context: &Context<'_>) -> Vec<(Method, &str)> {
+    /// The ids of the groups that the slot joins, in their order.
+    fn joins(&self, context: &Context<'_>) -> Vec<&str> {
         let id = |name: &str| self.groups.get(name).map(String::as_str);
-        let mut changes: Vec<_> =
-            id(context.slot.name).map(|id| (Method::Post, id)).into_iter().collect();
-        if context.slot != &MARKETING {
-            return changes;
+        let mut joins: Vec<_> = id(context.slot.name).into_iter().collect();
+        if context.slot == &MARKETING {
+            let latest = &context.lead.latest;
+            let business_type = latest.business_type.as_ref();
+            let business_type =
+                business_type.map(|text| format!("{BUSINESS_TYPE}{}", group_value(text.expose())));
+            let tier = latest.amanda_score.as_ref().and_then(|score| {
+                TIERS.into_iter().find(|(tier, _)| *tier == score.tier).map(|(_, name)| name)
+            });
+            let joined = [Some(LANDING_PAGE), business_type.as_deref(), tier];
+            joins.extend(joined.into_iter().flatten().filter_map(id));
         }
-        let latest = &context.lead.latest;
-        let business_type = latest.business_type.as_ref();
-        let business_type =
-            business_type.map(|text| format!("{BUSINESS_TYPE}{}", group_value(text.expose())));
-        let joined = [Some(LANDING_PAGE), business_type.as_deref()];
-        changes.extend(joined.into_iter().flatten().filter_map(id).map(|id| (Method::Post, id)));
-        if let Some(score) = &latest.amanda_score {
-            changes.extend(TIERS.into_iter().filter_map(|(tier, name)| {
-                let method = if tier == score.tier { Method::Post } else { Method::Delete };
-                Some((method, id(name)?))
-            }));
-        }
-        changes
+        joins
     }
+
+    /// The ids of the groups that the slot leaves: those of the tiers that the lead is not in.
+    fn leaves(&self, context: &Context<'_>) -> Vec<&str> {
+        let score = context.lead.latest.amanda_score.as_ref();
+        let Some(score) = score.filter(|_| context.slot == &MARKETING) else { return Vec::new() };
+        let others = TIERS.into_iter().filter(|(tier, _)| *tier != score.tier);
+        others.filter_map(|(_, name)| self.groups.get(name).map(String::as_str)).collect()
+    }
+
+    /// The requests about groups that follow the upsert.
+    fn changes(&self, context: &Context<'_>, subscriber: &Subscriber) -> Vec<(Method, &str)> {
+        let joins = match self.joining {
+            Joining::WithFields => Vec::new(),
+            Joining::OneByOne => self.joins(context),
+        };
+        let is_in = |group: &&str| match &subscriber.groups {
+            Some(groups) => groups.iter().any(|one| one == group),
+            None => true,
+        };
+        let leaves = self.leaves(context).into_iter().filter(is_in);
+        let leaves = leaves.map(|group| (Method::Delete, group));
+        joins.into_iter().map(|group| (Method::Post, group)).chain(leaves).collect()
+    }
+
+    /// The upsert, whose own groups are those that the subscriber joins with it.
+    fn upsert(&self, context: &Context<'_>, email: &str) -> Step {
+        let mut body = json!({"email": email, "fields": self.fields(context)});
+        let joins = self.joins(context);
+        if self.joining == Joining::WithFields && !joins.is_empty() {
+            body["groups"] = joins.into();
+        }
+        self.request(Method::Post, &["subscribers"], Some(body))
+    }
+}
+
+/// Whether the lead is the oldest of its e-mail. Anybody can make a further lead of an e-mail; only the
+/// oldest says who its owner is.
+fn is_oldest(context: &Context<'_>) -> bool {
+    context.oldest.is_none_or(|oldest| oldest == context.lead.id)
 }
 
 impl Adapter for MailerLite {
@@ -244,39 +312,40 @@ impl Adapter for MailerLite {
         let Some(email) = &context.lead.latest.email else {
             return Step::Done(Outcome::Rejected(Reason::Missing("email")));
         };
-        let [found, rest @ ..] = so_far else {
-            return self.request(Method::Get, &["subscribers", email.as_str()], None);
-        };
-        if found.status != 404 {
-            if !found.succeeded() {
-                return Step::judged(found);
+        let so_far = match (context.known, so_far) {
+            // The two deliveries of a form follow each other, and need one look-up.
+            (Known::Lately, so_far) => so_far,
+            (Known::NotLately, []) => {
+                return self.request(Method::Get, &["subscribers", email.as_str()], None);
             }
-            match Subscriber::of(found) {
-                None => return Step::unreadable("without_subscriber"),
-                Some(subscriber) if subscriber.left => {
-                    return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
+            (Known::NotLately, [found, rest @ ..]) => {
+                if found.status != 404 {
+                    if !found.succeeded() {
+                        return Step::judged(found);
+                    }
+                    match Subscriber::of(found) {
+                        None => return Step::unreadable("without_subscriber"),
+                        Some(subscriber) if subscriber.left => {
+                            return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
+                        }
+                        Some(_) => {}
+                    }
                 }
-                Some(_) => {}
+                rest
             }
-        }
-        let [upserted, rest @ ..] = rest else {
-            let body = json!({"email": email.as_str(), "fields": self.fields(context)});
-            return self.request(Method::Post, &["subscribers"], Some(body));
         };
+        let [upserted, rest @ ..] = so_far else { return self.upsert(context, email.as_str()) };
         if !upserted.succeeded() {
             return Step::judged(upserted);
         }
         let Some(subscriber) = Subscriber::of(upserted) else {
             return Step::unreadable("without_subscriber");
         };
-        let changes = self.changes(context);
-        if changes.is_empty() {
-            return Step::Done(Outcome::Delivered);
-        }
         if subscriber.left {
             // They left since we looked.
             return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
         }
+        let changes = self.changes(context, &subscriber);
         for (index, (method, group)) in changes.into_iter().enumerate() {
             let Some(response) = rest.get(index) else {
                 // The API wants a length and a content type of every POST.
@@ -296,12 +365,30 @@ impl Adapter for MailerLite {
         }
         Step::Done(Outcome::Delivered)
     }
+
+    fn requests_max(&self, slot: &Slot) -> usize {
+        let joins = match (self.joining, slot) {
+            (Joining::WithFields, _) => 0,
+            // The slot's own group, the landing page's, the business type's and the tier's.
+            (Joining::OneByOne, slot) if *slot == MARKETING => 4,
+            (Joining::OneByOne, slot) => usize::from(*slot == QUESTIONNAIRE),
+        };
+        let leaves = if *slot == MARKETING { TIERS.len() - 1 } else { 0 };
+        // The look-up and the upsert come first.
+        2 + joins + leaves
+    }
+
+    fn state(&self, context: &Context<'_>) -> Option<String> {
+        Some(Value::from(Self::profile(context)).to_string())
+    }
 }
 
 /// The part of MailerLite's response that we read.
 struct Subscriber {
     id: String,
     left: bool,
+    /// The ids of their groups, where the response lists them.
+    groups: Option<Vec<String>>,
 }
 
 impl Subscriber {
@@ -310,7 +397,11 @@ impl Subscriber {
         let data = body.get("data")?;
         let id = data.get("id")?.as_str()?.to_owned();
         let status = data.get("status").and_then(Value::as_str).unwrap_or_default();
-        Some(Self { id, left: matches!(status, "unsubscribed" | "bounced" | "junk") })
+        let groups = data.get("groups").and_then(Value::as_array).map(|groups| {
+            let ids = groups.iter().filter_map(|group| group.get("id")?.as_str());
+            ids.map(str::to_owned).collect()
+        });
+        Some(Self { id, left: matches!(status, "unsubscribed" | "bounced" | "junk"), groups })
     }
 }
 
@@ -329,15 +420,25 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, bookings, canceled, conversation, conversation_with, lead, qualified,
-        questionnaire, response, submitted, sync,
+        adapter, booked, bookings, canceled, conversation, conversation_known, conversation_with,
+        lead, qualified, questionnaire, response, submitted, sync,
     };
     use super::*;
     use crate::lead::Lead;
 
+    const GROUPS: &str = r#"{"questionnaire":"101","marketing":"102"}"#;
+
+    fn mailerlite_with(groups: &str, joining: &str) -> Box<dyn Adapter> {
+        let variables = [
+            ("MAILERLITE_API_KEY", "k3y"),
+            ("MAILERLITE_GROUPS", groups),
+            ("MAILERLITE_JOINING", joining),
+        ];
+        adapter("mailerlite", &variables)
+    }
+
     fn mailerlite() -> Box<dyn Adapter> {
-        let groups = r#"{"questionnaire":"101","marketing":"102"}"#;
-        adapter("mailerlite", &[("MAILERLITE_API_KEY", "k3y"), ("MAILERLITE_GROUPS", groups)])
+        mailerlite_with(GROUPS, "upsert")
     }
 
     fn subscriber(status: &str) -> Value {
@@ -350,22 +451,86 @@ mod tests {
     }
 
     #[test]
-    fn the_questionnaire_slot_writes_fields_and_then_joins_its_group() {
+    fn the_questionnaire_slot_writes_fields_and_joins_its_group_with_them() {
         let responses = [
             response(404, &json!({"message": "Resource not found."})),
             response(201, &subscriber("active")),
-            response(200, &Value::Null),
         ];
         assert_snapshot!(talk("questionnaire", &responses));
     }
 
     #[test]
-    fn the_marketing_slot_has_no_questionnaire() {
+    fn groups_can_be_joined_one_by_one_after_the_fields() {
         let responses = [
-            response(200, &subscriber("active")),
-            response(200, &subscriber("active")),
+            response(404, &json!({"message": "Resource not found."})),
+            response(201, &subscriber("active")),
             response(200, &Value::Null),
         ];
+        let slot = ("mailerlite", "questionnaire");
+        let adapter = mailerlite_with(GROUPS, "assign");
+        assert_snapshot!(conversation(&*adapter, slot, &submitted(), &lead(), &responses));
+    }
+
+    #[test]
+    fn who_was_confirmed_lately_is_not_looked_up() {
+        let slot = ("mailerlite", "marketing");
+        let talk = |status: &str| {
+            let known = (&[][..], Known::Lately);
+            let responses = [response(200, &subscriber(status))];
+            conversation_known(known, &*mailerlite(), slot, &submitted(), &lead(), &responses)
+        };
+        let shown = talk("active");
+        assert!(shown.starts_with("POST ") && shown.ends_with("=> delivered"), "{shown}");
+        assert!(talk("unsubscribed").ends_with("=> skipped unsubscribed"));
+    }
+
+    #[test]
+    fn a_lead_leaves_the_groups_of_the_other_tiers_that_they_are_in() {
+        let groups = r#"{"questionnaire":"101","marketing":"102","amanda_score_high":"103",
+            "amanda_score_medium":"104","amanda_score_low":"105"}"#;
+        let in_groups = |ids: &[&str]| {
+            let groups: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
+            json!({"data": {"id": "7", "status": "active", "groups": groups}})
+        };
+        let slot = ("mailerlite", "marketing");
+        let talk = |upserted: &Value, leaves: usize| {
+            let mut responses = vec![response(404, &Value::Null), response(200, upserted)];
+            responses.extend((0..leaves).map(|_| response(404, &Value::Null)));
+            let adapter = mailerlite_with(groups, "upsert");
+            conversation(&*adapter, slot, &submitted(), &lead(), &responses)
+        };
+        let shown = talk(&in_groups(&["102", "103", "105"]), 1);
+        assert!(
+            shown.contains("DELETE https://connect.mailerlite.com/api/subscribers/7/groups/105")
+        );
+        assert!(talk(&in_groups(&["102", "103"]), 0).ends_with("=> delivered"));
+        let unlisted = json!({"data": {"id": "7", "status": "active"}});
+        assert!(talk(&unlisted, 2).ends_with("=> delivered"), "both where nothing is listed");
+    }
+
+    #[test]
+    fn no_slot_makes_more_requests_than_it_says() {
+        let groups = r#"{"questionnaire":"1","marketing":"2","landing_page_leads":"3",
+            "amanda_score_high":"4","amanda_score_medium":"5","amanda_score_low":"6",
+            "business_type_consultoria":"7"}"#;
+        for (joining, most) in [("upsert", [2, 4, 2]), ("assign", [3, 8, 2])] {
+            let adapter = mailerlite_with(groups, joining);
+            for (slot, most) in DESTINATION.slots.iter().zip(most) {
+                assert_eq!(adapter.requests_max(slot), most, "{joining} {}", slot.name);
+                let mut responses = vec![response(404, &Value::Null)];
+                responses.push(response(200, &subscriber("active")));
+                responses.extend((2..most).map(|_| response(200, &Value::Null)));
+                let slot = ("mailerlite", slot.name);
+                let shown = conversation(&*adapter, slot, &submitted(), &lead(), &responses);
+                assert!(shown.ends_with("=> delivered"), "{joining} {slot:?}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_marketing_slot_has_no_questionnaire() {
+        let responses =
+            [response(200, &subscriber("active")), response(200, &subscriber("active"))];
         assert_snapshot!(talk("marketing", &responses));
     }
 
@@ -447,11 +612,17 @@ mod tests {
             (vec![response(200, &json!("<html>"))], "=> retry answer_without_subscriber"),
             (vec![active(), response(422, &null)], "=> rejected http_422"),
             (vec![active(), response(200, &json!({}))], "=> retry answer_without_subscriber"),
-            (vec![active(), active(), response(500, &null)], "=> retry http_500"),
-            (vec![active(), active(), response(404, &null)], "=> rejected http_404"),
         ] {
             assert_eq!(end(&responses), expected, "{responses:?}");
         }
+        let slot = ("mailerlite", "questionnaire");
+        let joining = |status: u16| {
+            let responses = [active(), active(), response(status, &null)];
+            let adapter = mailerlite_with(GROUPS, "assign");
+            conversation(&*adapter, slot, &submitted(), &lead(), &responses)
+        };
+        assert!(joining(500).ends_with("=> retry http_500"));
+        assert!(joining(404).ends_with("=> rejected http_404"));
     }
 
     #[test]

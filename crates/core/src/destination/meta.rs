@@ -114,6 +114,10 @@ impl Adapter for Meta {
                 .header("authorization", format!("Bearer {}", self.token.expose())),
         )
     }
+
+    fn requests_max(&self, _slot: &Slot) -> usize {
+        1
+    }
 }
 
 /// Who the person is: hashed, except the browser's own ids.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Adapter, Context, Step};
+use super::{Adapter, Context, Known, Step};
 use crate::booking::link::booking_link;
 use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, Recipient, StatusChange};
 use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
@@ -286,6 +286,18 @@ pub(super) fn conversation(
 pub(super) fn conversation_with(
     bookings: &[Booking],
     adapter: &dyn Adapter,
+    slot: (&str, &str),
+    event: &Event,
+    lead: &Lead,
+    responses: &[Response],
+) -> String {
+    conversation_known((bookings, Known::NotLately), adapter, slot, event, lead, responses)
+}
+
+/// [`conversation`] for a lead with bookings that the destination confirmed lately, or not.
+pub(super) fn conversation_known(
+    (bookings, known): (&[Booking], Known),
+    adapter: &dyn Adapter,
     (destination, slot): (&str, &str),
     event: &Event,
     lead: &Lead,
@@ -302,6 +314,7 @@ pub(super) fn conversation_with(
         delivery: &delivery,
         slot,
         oldest: None,
+        known,
     };
     let mut shown = String::new();
     for count in 0..=responses.len() {

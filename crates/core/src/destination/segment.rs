@@ -184,6 +184,10 @@ impl Adapter for Segment {
                 .header("authorization", format!("Basic {credentials}")),
         )
     }
+
+    fn requests_max(&self, _slot: &Slot) -> usize {
+        1
+    }
 }
 
 /// Judges by the status as the official SDK does (`docs/providers.md`, "Segment"), which retries 410

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, DailyLimit, Destination, Kind, Step, graph};
+use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step, graph};
 use crate::booking::{Call, Place, Recipient};
 use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE, TEMPLATE_LANGUAGE};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
@@ -224,6 +224,11 @@ impl Adapter for WhatsApp {
         let name = greeted(name);
         let parameters = self.parameters(context, (message, call), name, link);
         self.send(context, message, phone.as_str(), &parameters)
+    }
+
+    fn requests_max(&self, _slot: &Slot) -> usize {
+        // The message, and before it the link of the call, where the calendar can be asked.
+        1 + usize::from(self.calendly.is_some())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use clap::Args;
-use funil_core::delivery::{Delivery, State};
+use funil_core::delivery::{Delivery, Queue, State};
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::Event;
 use funil_core::hash::HashKey;
@@ -66,7 +66,7 @@ pub async fn run(
         let page = store.scan_events(arguments.since, arguments.until, from).await?;
         done.unread += u64::try_from(page.unread).unwrap_or(u64::MAX);
         for event in &page.events {
-            backfill(event, arguments, hash_key, store, platform.clock.now(), &mut done).await?;
+            backfill(event, arguments, hash_key, store, platform, &mut done).await?;
             bar.inc(1);
         }
         from = page.next;
@@ -104,16 +104,17 @@ async fn backfill(
     arguments: &BackfillArguments,
     hash_key: &HashKey,
     store: &Store,
-    now: Timestamp,
+    platform: &Platform,
     done: &mut Backfilled,
 ) -> Result<(), StoreError> {
     done.events += 1;
+    let (now, entropy) = (platform.clock.now(), &*platform.entropy);
     let destination = arguments.destination;
     let ends = |delivery: &Delivery| {
         delivery.deadline.min(replay_deadline(destination, delivery, event, now))
     };
     let mut missing = Vec::new();
-    for delivery in plan(event, &[destination], None, &AliasDigests::default()) {
+    for delivery in plan(event, &[destination], None, &AliasDigests::default(), Queue::default()) {
         let due_at = delivery.due_at().unwrap_or(now);
         // A reminder is sent at its own time or not at all.
         let has_time_of_its_own = due_at > delivery.accepted_at;
@@ -135,7 +136,7 @@ async fn backfill(
         delivery.deadline = ends(&delivery);
         delivery.email_digest.clone_from(&aliases.email);
         delivery.phone_digest.clone_from(&aliases.phone);
-        if !arguments.yes || store.plan_missing(&delivery).await? {
+        if !arguments.yes || store.plan_missing(&delivery, entropy).await? {
             done.missing += 1;
         } else {
             done.there += 1;

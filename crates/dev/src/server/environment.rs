@@ -42,7 +42,7 @@ pub const MAILERLITE_FIELDS: [&str; 13] = [
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 12] = [
+const OVERRIDES: [&str; 14] = [
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
     "CALENDLY_EVENT_TYPES",
@@ -51,9 +51,11 @@ const OVERRIDES: [&str; 12] = [
     "CRM_FIELDS",
     "CRM_KIND",
     "DESTINATIONS",
+    "DUE_SHARDS",
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
     "QUARANTINE_PER_DAY",
+    "RINGS",
     "THANK_YOU_URL",
 ];
 
@@ -78,6 +80,7 @@ impl DevEnvironment {
             ("DOORBELL_URL", doorbell),
             ("ENVIRONMENT", "local".to_owned()),
             ("HASH_KEY", DEV_HASH_KEY.to_owned()),
+            ("RINGS", "http".to_owned()),
             ("SERVICE_TOKEN", DEV_SERVICE_TOKEN.to_owned()),
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),

@@ -117,7 +117,9 @@ impl App {
     ) -> Result<Accepted, StoreError> {
         let event = &incoming.event;
         let enabled = &self.config.destinations;
-        let mut deliveries = plan(event, enabled, incoming.explicit_consent, &incoming.person);
+        let queue = self.config.queue_of(event.lead_id);
+        let mut deliveries =
+            plan(event, enabled, incoming.explicit_consent, &incoming.person, queue);
         deliveries.retain(|delivery| calls.ended.is_none() || delivery.booking != calls.ended);
         let acceptance = Acceptance {
             receipt: incoming.receipt,
@@ -146,7 +148,7 @@ impl App {
                 at_ms = now.as_millisecond(),
                 "accepted {} of lead {}", event.id, event.lead_id
             );
-            self.ring().await;
+            self.ring(&deliveries).await;
         }
         Ok(accepted)
     }

@@ -1,4 +1,5 @@
-//! Rings: requests that say "drain what is due" and carry no data (`docs/design.md`, "Ringing").
+//! Rings: requests that say "drain what is due" or "deliver these", and carry no data but the keys of
+//! deliveries (`docs/design.md`, "Ringing").
 //!
 //! A ring is an HTTP request where the functions have addresses (Netlify, the dev server) and an
 //! asynchronous invocation on AWS. It only saves time: the schedule is what guarantees the work, so
@@ -11,7 +12,8 @@ use aws_sigv4::sign::v4;
 use funil_core::clock::Clock;
 use funil_core::delivery::exchange::endpoint;
 use funil_core::settings::{Secret, Settings};
-use funil_store::{AwsConfig, Platform};
+use funil_store::{AwsConfig, DeliveryKey, Platform};
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::app::App;
@@ -68,9 +70,42 @@ pub enum Doorbell {
     },
 }
 
+/// How many deliveries one ring names at most.
+pub(crate) const NAMED_MAX: usize = 100;
+
+/// What a ring asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring<'k> {
+    /// To deliver what is due.
+    Due,
+    /// To deliver these.
+    Named(&'k [DeliveryKey]),
+}
+
+impl Ring<'_> {
+    /// The body of its request; a ring for what is due has none over HTTP.
+    fn body(&self) -> Option<Value> {
+        match self {
+            Self::Due => None,
+            Self::Named(keys) => {
+                let keys: Vec<String> = keys.iter().map(DeliveryKey::to_text).collect();
+                Some(json!({"ring": true, "deliveries": keys}))
+            }
+        }
+    }
+}
+
+/// The deliveries that the body of a ring names, if it is one that does. What is no key of a delivery is
+/// passed over.
+pub(crate) fn named(body: &Value) -> Option<Vec<DeliveryKey>> {
+    let keys = body.get("deliveries")?.as_array()?;
+    let keys = keys.iter().filter_map(|key| DeliveryKey::from_text(key.as_str()?));
+    Some(keys.take(NAMED_MAX).collect())
+}
+
 /// Whom a function rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rings {
+pub(crate) enum Whom {
     /// Only `dispatch`, after something was accepted, where there is no stream to do so.
     Dispatch,
     /// The delivery functions, which nobody else does.
@@ -80,16 +115,12 @@ pub(crate) enum Rings {
 impl Doorbell {
     /// Reads which doorbell this deployment has. Without an `app`, whose own problems are noted, it
     /// still notes what is wrong with the doorbell.
-    pub(crate) fn read(
-        settings: &mut Settings<'_>,
-        app: Option<&App>,
-        rings: Rings,
-    ) -> Option<Self> {
+    pub(crate) fn read(settings: &mut Settings<'_>, app: Option<&App>, whom: Whom) -> Option<Self> {
         if settings.optional("DOORBELL_URL").is_some() {
             let base = settings.url("DOORBELL_URL", None)?;
             return Some(Self::Http { base, token: app?.config.service_tokens.first()?.clone() });
         }
-        if rings == Rings::Dispatch {
+        if whom == Whom::Dispatch {
             return None;
         }
         let Some(prefix) = settings.optional("DOORBELL_FUNCTION_PREFIX").map(str::to_owned) else {
@@ -103,14 +134,20 @@ impl Doorbell {
     }
 
     /// Rings `function` without waiting for its work.
-    pub async fn ring(&self, platform: &Platform, function: &'static str) -> Result<(), RingError> {
-        self.ring_within(platform, function, PATIENCE).await
+    pub async fn ring(
+        &self,
+        platform: &Platform,
+        function: &'static str,
+        ring: Ring<'_>,
+    ) -> Result<(), RingError> {
+        self.ring_within(platform, function, ring, PATIENCE).await
     }
 
     /// Rings `dispatch` after something was accepted, where there is a doorbell.
-    pub(crate) async fn announce(doorbell: Option<&Self>, platform: &Platform) {
+    pub(crate) async fn announce(doorbell: Option<&Self>, platform: &Platform, ring: Ring<'_>) {
         let Some(doorbell) = doorbell else { return };
-        if let Err(error) = doorbell.ring_within(platform, "dispatch", INTAKE_PATIENCE).await {
+        let heard = doorbell.ring_within(platform, "dispatch", ring, INTAKE_PATIENCE).await;
+        if let Err(error) = heard {
             let what = "dispatch was not rung; the schedule will find what is due";
             match error {
                 // Expected where the function starts cold: the patience is short.
@@ -127,18 +164,26 @@ impl Doorbell {
         &self,
         platform: &Platform,
         function: &'static str,
+        ring: Ring<'_>,
         patience: Duration,
     ) -> Result<(), RingError> {
+        let body = ring.body();
         let request = match self {
-            Self::Http { base, token } => platform
-                .http
-                .post(endpoint(base, &[function]))
-                .bearer_auth(token.expose())
-                .header("content-length", "0"),
-            Self::Lambda { prefix, aws, api } => {
+            Self::Http { base, token } => {
                 let request =
-                    invocation(api, &format!("{prefix}{function}"), aws, &*platform.clock)
-                        .ok_or(RingError::Unsigned { function })?;
+                    platform.http.post(endpoint(base, &[function])).bearer_auth(token.expose());
+                match body {
+                    Some(body) => {
+                        request.header("content-type", "application/json").body(body.to_string())
+                    }
+                    None => request.header("content-length", "0"),
+                }
+            }
+            Self::Lambda { prefix, aws, api } => {
+                let body = body.unwrap_or_else(|| json!({"ring": true}));
+                let name = format!("{prefix}{function}");
+                let request = invocation(api, &name, &body, aws, &*platform.clock)
+                    .ok_or(RingError::Unsigned { function })?;
                 let (parts, body) = request.into_parts();
                 platform.http.post(parts.uri.to_string()).headers(parts.headers).body(body)
             }
@@ -162,15 +207,15 @@ impl Doorbell {
 pub fn invocation(
     api: &Url,
     function: &str,
+    body: &Value,
     aws: &AwsConfig,
     clock: &dyn Clock,
 ) -> Option<http::Request<String>> {
     let url = endpoint(api, &["2015-03-31", "functions", function, "invocations"]);
-    let body = r#"{"ring":true}"#.to_owned();
     let mut request = http::Request::post(url.as_str())
         .header("content-type", "application/json")
         .header("x-amz-invocation-type", "Event")
-        .body(body)
+        .body(body.to_string())
         .ok()?;
     let identity = aws.credentials().into();
     let at_ms = u64::try_from(clock.now().as_millisecond()).ok()?;

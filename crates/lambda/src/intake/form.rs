@@ -408,7 +408,7 @@ impl Intake {
         // Nothing is due. It rings all the same, so that a robot cannot recognise its response by
         // being faster.
         if accepted == Accepted::Kept {
-            self.app.ring().await;
+            self.app.ring(&[]).await;
         }
         Ok((accepted, receipt.response))
     }

@@ -15,7 +15,7 @@ use funil_core::form::Fields;
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::Lead;
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{DeliveryKey, Platform, StoreError};
+use funil_store::{DeliveryKey, Platform, StoreError, Work, destination_of};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -26,20 +26,20 @@ use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
+use crate::intake::doorbell;
 use crate::operate::sequence;
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{Trigger, all_records_handled};
 
-/// Delivers one delivery, or everything that is due, and returns how many were settled.
-type Work = dyn Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
-    + Send
-    + Sync;
+/// Delivers what it is asked to, and returns how many deliveries were settled.
+type Worker =
+    dyn Fn(Work, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync;
 
 struct Deliver {
     app: App,
     destination: &'static Destination,
-    work: Arc<Work>,
+    work: Arc<Worker>,
 }
 
 /// Configures the delivery function of `destination`; `work` is its worker. The error names what
@@ -51,10 +51,7 @@ pub fn function<W>(
     work: Result<W, ConfigError>,
 ) -> Result<Function, ConfigError>
 where
-    W: Fn(Option<DeliveryKey>, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>>
-        + Send
-        + Sync
-        + 'static,
+    W: Fn(Work, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
 {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
@@ -94,10 +91,14 @@ impl HttpEndpoint for Deliver {
     ) -> Result<HttpResponse, Problem> {
         let withdraws = request.method == Method::DELETE;
         if request.body.is_empty() && !withdraws {
-            let settled = (self.work)(None, stop_at).await?;
+            let settled = (self.work)(Work::Due, stop_at).await?;
             return Ok(json_response(StatusCode::OK, &json!({"settled": settled})));
         }
         let (_, body) = guard::form_body(request)?;
+        if let Some(work) = self.named(&body).filter(|_| !withdraws) {
+            let settled = (self.work)(work, stop_at).await?;
+            return Ok(json_response(StatusCode::OK, &json!({"settled": settled})));
+        }
         if withdraws {
             self.app.store.ready(&self.app.config.hash_key).await?;
             return sequence::withdraw(&self.app, self.destination, &body).await;
@@ -120,7 +121,11 @@ impl HttpEndpoint for Deliver {
                 all_records_handled()
             }
             Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_) => {
-                match (self.work)(None, stop_at).await {
+                let work = match &trigger {
+                    Trigger::Direct(ring) => self.named(ring).unwrap_or(Work::Due),
+                    Trigger::Schedule | Trigger::Http(_) | Trigger::Stream(_) => Work::Due,
+                };
+                match (self.work)(work, stop_at).await {
                     Ok(settled) => json!({"settled": settled}),
                     Err(error) => {
                         let name = self.function();
@@ -137,6 +142,13 @@ impl HttpEndpoint for Deliver {
 }
 
 impl Deliver {
+    /// The deliveries of this destination that a ring names, if it names any.
+    fn named(&self, body: &Value) -> Option<Work> {
+        let mut keys = doorbell::named(body)?;
+        keys.retain(|key| destination_of(&key.sk) == Some(self.destination.name));
+        Some(Work::Named(keys))
+    }
+
     /// Brings one lead up to date, or delivers now what is pending for it, and responds with what
     /// became of it.
     async fn deliver_lead(
@@ -201,7 +213,8 @@ impl Deliver {
             data: data.into(),
         };
         let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);
-        let planned = plan(&event, &self.app.config.destinations, None, &aliases);
+        let queue = self.app.config.queue_of(lead.id);
+        let planned = plan(&event, &self.app.config.destinations, None, &aliases, queue);
         if !self.app.store.accept_event(&event, &planned, entropy).await? {
             return Err(Problem::NoSuchLead);
         }
@@ -230,9 +243,7 @@ impl Deliver {
     ) -> Result<Vec<Delivery>, Problem> {
         // The sender waits, so this takes at most 30 s; the schedule does the rest.
         let stop_at = stop_at.min(after(self.app.platform.clock.now(), 30));
-        for key in &keys {
-            (self.work)(Some(key.clone()), stop_at).await?;
-        }
+        (self.work)(Work::Now(keys.clone()), stop_at).await?;
         let mut deliveries = self.app.store.deliveries_of(lead_id, self.destination.name).await?;
         deliveries.retain(|delivery| keys.iter().any(|key| key.is(delivery.id)));
         Ok(deliveries)

@@ -1,18 +1,19 @@
 //! `dispatch`: rings the delivery functions that have something due.
 //!
-//! The table's stream, a schedule each minute, and rings trigger it. It holds no provider secret
-//! and delivers nothing but alerts. A failed ring is logged and never fails a batch of the stream:
+//! The table's stream, a schedule each minute, and rings trigger it. Where rings name deliveries, it
+//! passes their keys on. It holds no provider secret and delivers nothing but alerts. A failed ring is logged and never fails a batch of the stream:
 //! the next schedule rings again. `POST …/replay` is in [`replay`].
 
 mod replay;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{DELIVERY_PREFIX, Platform, StoreError, destination_of, key_time};
+use funil_core::site::Rings;
+use funil_store::{DeliveryKey, Platform, StoreError, destination_of, key_time};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -22,14 +23,18 @@ use super::housekeeping;
 use crate::Function;
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
+use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
-use crate::intake::doorbell::{Doorbell, Rings};
+use crate::intake::doorbell::{self, Doorbell, NAMED_MAX, Ring, Whom};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::{StreamRecord, Trigger, all_records_handled};
 
-/// What falls due within this many seconds is rung for at once: the next schedule is a minute away.
-const SOON_S: i64 = 60;
+/// What is due within this many seconds counts as due at once: the clocks of two functions differ.
+const SOON_S: i64 = 5;
+/// How old a due delivery is before it is rung for where rings name deliveries, in seconds: the function
+/// takes nothing newer.
+const SWEPT_AFTER_S: i64 = 10;
 
 /// How long something may be due before a person is notified, in seconds.
 const BACKLOG_S: i64 = 15 * 60;
@@ -56,7 +61,7 @@ where
 {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
-    let doorbell = Doorbell::read(&mut settings, app.as_ref(), Rings::Functions);
+    let doorbell = Doorbell::read(&mut settings, app.as_ref(), Whom::Functions);
     let backlog_s = match settings.optional("BACKLOG_ALERT_SECONDS").map(str::parse) {
         None => Some(BACKLOG_S),
         Some(Ok(seconds)) if seconds > 0 => Some(seconds),
@@ -92,13 +97,24 @@ impl HttpEndpoint for Dispatch {
         if request.path.trim_end_matches('/').rsplit('/').next() == Some("replay") {
             return self.replay(request).await;
         }
-        let rung = self.ring_due().await?;
+        let named = if request.body.is_empty() {
+            None
+        } else {
+            doorbell::named(&guard::form_body(request)?.1)
+        };
+        let rung = match named {
+            Some(keys) => self.ring_named(keys).await,
+            None => self.ring_due().await?,
+        };
         Ok(json_response(StatusCode::OK, &json!({"rung": rung})))
     }
 
     async fn run(&self, trigger: Trigger, _stop_at: Timestamp) -> Value {
         match trigger {
             Trigger::Stream(records) => self.stream(&records).await,
+            Trigger::Direct(ring) if let Some(keys) = doorbell::named(&ring) => {
+                json!({"rung": self.ring_named(keys).await})
+            }
             Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_) => {
                 match self.ring_due().await {
                     Ok(rung) => {
@@ -116,24 +132,54 @@ impl HttpEndpoint for Dispatch {
 }
 
 impl Dispatch {
-    /// Rings, once, each destination with a new delivery that is due within a minute.
+    /// Rings for the new deliveries of a batch: by name where they have the mark, else once for each
+    /// destination with one that is due at once.
     async fn stream(&self, records: &[StreamRecord]) -> Value {
         let soon = key_time(after(self.app.platform.clock.now(), SOON_S));
-        let due: BTreeSet<&str> = records
-            .iter()
-            .filter(|record| record.is_new && record.sk.starts_with(DELIVERY_PREFIX))
-            .filter(|record| record.due_at.as_ref().is_some_and(|due_at| *due_at <= soon))
-            .filter_map(|record| destination_of(&record.sk))
-            .collect();
+        let (mut named, mut due) = (Vec::new(), BTreeSet::new());
+        for record in records.iter().filter(|record| record.is_new) {
+            let Some(key) = DeliveryKey::parse(&record.pk, &record.sk) else { continue };
+            if record.at_once {
+                named.push(key);
+            } else if record.due_at.as_ref().is_some_and(|due_at| *due_at <= soon) {
+                due.extend(
+                    destination_of(&record.sk).and_then(destination::find).map(|one| one.name),
+                );
+            }
+        }
+        self.ring_named(named).await;
         self.ring(due.into_iter().filter_map(destination::find)).await;
         all_records_handled()
+    }
+
+    /// Rings the destinations of these deliveries, which it names to them, and returns their functions.
+    async fn ring_named(&self, keys: Vec<DeliveryKey>) -> Vec<&'static str> {
+        let mut by_destination: BTreeMap<&str, Vec<DeliveryKey>> = BTreeMap::new();
+        for key in keys {
+            let found = destination_of(&key.sk).and_then(destination::find);
+            if let Some(destination) = found {
+                by_destination.entry(destination.name).or_default().push(key);
+            }
+        }
+        let mut rings = Vec::new();
+        for (name, keys) in &by_destination {
+            if let Some(destination) = destination::find(name) {
+                rings.extend(keys.chunks(NAMED_MAX).map(|keys| (destination, Ring::Named(keys))));
+            }
+        }
+        self.ring_all(rings.into_iter()).await
     }
 
     /// Rings every destination of the registry that has something due, and returns their
     /// functions.
     async fn ring_due(&self) -> Result<Vec<&'static str>, StoreError> {
         self.app.store.ready(&self.app.config.hash_key).await?;
-        let now = self.app.platform.clock.now();
+        self.app.store.look_at_shards().await?;
+        let older_than_s = match self.app.config.rings {
+            Rings::None => 0,
+            Rings::Stream | Rings::Http => SWEPT_AFTER_S,
+        };
+        let now = after(self.app.platform.clock.now(), -older_than_s);
         let looks = destination::ALL.iter().map(|destination| async move {
             (*destination, self.app.store.due(destination.name, now, 1).await)
         });
@@ -171,8 +217,15 @@ impl Dispatch {
         &self,
         destinations: impl Iterator<Item = &'static Destination>,
     ) -> Vec<&'static str> {
-        let rings = destinations.map(|destination| async move {
-            match self.doorbell.ring(&self.app.platform, destination.function).await {
+        self.ring_all(destinations.map(|destination| (destination, Ring::Due))).await
+    }
+
+    async fn ring_all<'k>(
+        &self,
+        rings: impl Iterator<Item = (&'static Destination, Ring<'k>)>,
+    ) -> Vec<&'static str> {
+        let rings = rings.map(|(destination, ring)| async move {
+            match self.doorbell.ring(&self.app.platform, destination.function, ring).await {
                 Ok(()) => Some(destination.function),
                 Err(error) => {
                     tracing::warn!(
@@ -183,7 +236,10 @@ impl Dispatch {
                 }
             }
         });
-        let rung = futures::future::join_all(rings).await;
-        rung.into_iter().flatten().collect()
+        let mut rung: Vec<_> =
+            futures::future::join_all(rings).await.into_iter().flatten().collect();
+        // One that was rung for more deliveries than one ring names stands in it once.
+        rung.dedup();
+        rung
     }
 }

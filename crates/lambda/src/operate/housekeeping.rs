@@ -5,7 +5,7 @@
 //! Nothing here sends: alerts are raised in the table, and `funil-delivery` sends them.
 
 use funil_core::clock::after;
-use funil_core::delivery::{Measured, Outcome, Reason, settle};
+use funil_core::delivery::{Measured, Outcome, RING_S, Reason, settle};
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeaseId;
 use funil_store::{AlertKind, Claimed, Claiming, StoreError, Written};
@@ -16,6 +16,8 @@ use crate::app::App;
 /// How long something stays due for a destination that is off before it is skipped, in seconds: 24
 /// h.
 const OFF_S: i64 = 24 * 60 * 60;
+/// How many of the oldest due deliveries are looked at for a backlog.
+const BACKLOG_BATCH: i32 = 25;
 /// How many of those are settled in one minute.
 const OFF_BATCH: i32 = 25;
 /// Dead deliveries older than this, in seconds, raise no alert any more.
@@ -76,9 +78,11 @@ async fn backlog(
     backlog_s: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let oldest = app.store.due(destination.name, after(now, -backlog_s), 1).await?;
-    if oldest.is_empty() || app.store.was_alerted(destination.name, AlertKind::Backlog, now).await?
-    {
+    // One whose ring was lost counts from its acceptance.
+    let too_old = after(now, -backlog_s);
+    let oldest = app.store.due(destination.name, after(too_old, RING_S), BACKLOG_BATCH).await?;
+    let is_backlog = oldest.iter().any(|due| due.waits_since() <= too_old);
+    if !is_backlog || app.store.was_alerted(destination.name, AlertKind::Backlog, now).await? {
         return Ok(());
     }
     app.store.raise_alert(destination.name, AlertKind::Backlog, None, now).await

@@ -244,7 +244,8 @@ async fn plan_messages(
     };
     let data = SequenceRequested { call: call.clone(), recipient: Some(recipient), slots }.into();
     let event = event(lead, EventId::of_provider(NAME, &name), data, now);
-    let mut planned = plan(&event, &app.config.destinations, None, &person);
+    let mut planned =
+        plan(&event, &app.config.destinations, None, &person, app.config.queue_of(lead_id));
     // Nobody is sent a message about a withdrawn call, so the response must not list one.
     planned.retain(|_| !is_withdrawn);
     let messages: Vec<Value> = planned

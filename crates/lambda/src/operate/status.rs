@@ -23,7 +23,8 @@ pub(crate) struct Report {
     /// Whether it is listed in `DESTINATIONS`.
     pub(crate) enabled: bool,
     pub(crate) breaker: Breaker,
-    /// For how long the oldest has been due, in seconds; nothing is due without it.
+    /// For how long the oldest has been due, in seconds, or has been accepted, if its ring was lost;
+    /// nothing is due without it.
     pub(crate) oldest_due_age_s: Option<i64>,
     /// Still to be settled, due or not.
     pub(crate) pending: Counted,
@@ -33,6 +34,7 @@ pub(crate) struct Report {
 
 /// Every destination of the registry, on or off: one that was turned off may have a backlog.
 pub(crate) async fn destinations(app: &App, now: Timestamp) -> Result<Vec<Report>, StoreError> {
+    app.store.look_at_shards().await?;
     futures::future::try_join_all(destination::ALL.iter().map(|one| report(app, one, now))).await
 }
 
@@ -70,7 +72,7 @@ async fn report(
         destination,
         enabled: app.config.destinations.contains(&destination),
         breaker,
-        oldest_due_age_s: oldest.first().map(|due| now.as_second() - due.due_at.as_second()),
+        oldest_due_age_s: oldest.first().map(|due| now.as_second() - due.waits_since().as_second()),
         pending,
         dead,
     })

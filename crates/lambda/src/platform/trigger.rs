@@ -59,10 +59,14 @@ pub enum TriggerError {
 pub struct StreamRecord {
     /// Whether the item is new, and neither changed nor deleted: `eventName` is `INSERT`.
     pub is_new: bool,
+    /// The item's partition key.
+    pub pk: String,
     /// The item's sort key.
     pub sk: String,
     /// The new image's `due_sk`: when a delivery falls due.
     pub due_at: Option<String>,
+    /// Whether the new image has the mark of a delivery that a ring names.
+    pub at_once: bool,
 }
 
 impl Trigger {
@@ -147,8 +151,10 @@ impl StreamRecord {
         let text = |pointer| text_at(record, pointer).map(str::to_owned);
         Self {
             is_new: text_at(record, "/eventName") == Some("INSERT"),
+            pk: text("/dynamodb/Keys/pk/S").unwrap_or_default(),
             sk: text("/dynamodb/Keys/sk/S").unwrap_or_default(),
             due_at: text("/dynamodb/NewImage/due_sk/S"),
+            at_once: record.pointer("/dynamodb/NewImage/at_once").is_some(),
         }
     }
 }

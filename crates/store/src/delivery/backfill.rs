@@ -4,17 +4,19 @@
 //! function never scans. A delivery has the same key each time it is planned, so a backfill that was
 //! interrupted can be run again.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
+use funil_core::clock::Entropy;
 use funil_core::delivery::Delivery;
 use funil_core::event::Event;
 use jiff::Timestamp;
 
 use crate::Store;
+use crate::intake::accept::planned_for;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::key::DeliveryKey;
+use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
 /// Where a scan continues.
@@ -83,24 +85,22 @@ impl Store {
         Ok(found.item.is_some())
     }
 
-    /// Writes a delivery that does not exist yet. Returns whether it was missing.
-    pub async fn plan_missing(&self, delivery: &Delivery) -> Result<bool, StoreError> {
-        let result = self
-            .client
-            .put_item()
-            .table_name(&*self.table)
-            .set_item(Some(item::of_delivery(delivery)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) if exists(&error) => Ok(false),
-            Err(error) => Err(StoreError::of("PutItem", &error)),
+    /// Writes a delivery that does not exist yet, with the mark of its destination on its lead. Returns
+    /// whether it was missing.
+    pub async fn plan_missing(
+        &self,
+        delivery: &Delivery,
+        entropy: &dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.transaction();
+        transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;
+        let mark = planned_for(Expression::default(), std::slice::from_ref(delivery));
+        let lead_keys = item::keys(key::lead(delivery.lead_id), key::LEAD);
+        transaction.update(Write::Lead, lead_keys, mark.condition("attribute_exists(pk)"))?;
+        match transaction.send(entropy).await? {
+            Transacted::Done => Ok(true),
+            Transacted::Conflict { write: Write::Delivery, .. } => Ok(false),
+            Transacted::Conflict { write, .. } => Err(write.conflict()),
         }
     }
-}
-
-fn exists<R>(error: &SdkError<PutItemError, R>) -> bool {
-    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }

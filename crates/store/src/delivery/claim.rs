@@ -1,10 +1,11 @@
 //! Claiming a delivery, and what its holder writes before sending (`docs/design.md`, "Delivering").
 //!
 //! A claim is one conditional update that sets a lease and moves the due time to the lease's end, so
-//! a worker that dies leaves a delivery that falls due again.
+//! a worker that dies leaves a delivery that falls due again. The first claim of a delivery that a ring
+//! named finds it due after the lease's end already, and spares the index the move.
 
 use funil_core::clock::after;
-use funil_core::delivery::{Delivery, LEASE_S, StateKind};
+use funil_core::delivery::{Delivery, LEASE_S, RING_S, StateKind};
 use funil_core::id::LeaseId;
 use jiff::Timestamp;
 
@@ -26,15 +27,26 @@ pub struct Claim {
     pub delivery: Result<Delivery, StoreError>,
 }
 
-/// Which due deliveries a claim takes.
+/// Which deliveries a claim takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claiming {
     /// Any that is due.
     Due,
-    /// Only one that may have been sent: its last worker was interrupted in a harmful request, or it
-    /// waits for a status update.
+    /// One that a ring named and nobody has claimed yet. It stays where it stands in the index, if that is
+    /// not before the lease's end.
+    Named,
+    /// Any that is due or that a ring could name.
+    Now,
+    /// Only one that is due and may have been sent: its last worker was interrupted in a harmful request,
+    /// or it waits for a status update.
     Interrupted,
 }
+
+/// It is due, and no lease of it goes on.
+const IS_DUE: &str =
+    "#due_sk <= :now AND (attribute_not_exists(#lease_until) OR #lease_until <= :now)";
+/// A ring could name it, and nobody has claimed it yet.
+const IS_NEW: &str = "attribute_exists(#at_once) AND #state = :pending";
 
 /// How claiming ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,20 +81,34 @@ impl Store {
         lease: LeaseId,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
+        let ends = after(now, LEASE_S);
         // A settled delivery has no due time, and neither has one that does not exist.
         let condition = match claiming {
-            Claiming::Due => "#due_sk <= :now",
-            Claiming::Interrupted => {
-                "#due_sk <= :now AND (attribute_exists(#sending) OR attribute_exists(#doubtful_since))"
-            }
+            Claiming::Due => IS_DUE.to_owned(),
+            Claiming::Named => IS_NEW.to_owned(),
+            Claiming::Now => format!("({IS_NEW}) OR ({IS_DUE})"),
+            Claiming::Interrupted => format!(
+                "{IS_DUE} AND (attribute_exists(#sending) OR attribute_exists(#doubtful_since))"
+            ),
         };
-        let claim = Expression::default()
+        let mut claim = Expression::default()
             .set_as("lease_id", ":lease", item::attribute(&lease, "lease")?)
             .set_as("state", ":leased", item::s(StateKind::Leased.name()))
-            .set_as("due_sk", ":end", item::s(key::time(after(now, LEASE_S))))
+            .set_as("lease_until", ":end", item::s(key::time(ends)))
+            .remove("at_once")
             .add("claims", 1)
-            .condition(condition)
-            .value(":now", item::s(key::time(now)));
+            .condition(&condition);
+        if claiming != Claiming::Named {
+            claim = claim.value(":now", item::s(key::time(now)));
+        }
+        if matches!(claiming, Claiming::Named | Claiming::Now) {
+            claim = claim.value(":pending", item::s(StateKind::Pending.name()));
+        }
+        // What is leased must not stand among what is due.
+        let stays = delivery.accepted_at().is_some_and(|at| after(at, RING_S) >= ends);
+        if claiming != Claiming::Named || !stays {
+            claim = claim.set_as("due_sk", ":end", item::s(key::time(ends)));
+        }
         let claimed = self.update_and_get(keys(delivery), claim).await?;
         Ok(claimed.map_or(Claimed::NotDue, |found| {
             let delivery_read = item::to_delivery(found);
@@ -103,6 +129,7 @@ impl Store {
     pub async fn hurry(&self, delivery: &DeliveryKey, now: Timestamp) -> Result<bool, StoreError> {
         let hurry = Expression::default()
             .set_as("due_sk", ":now", item::s(key::time(now)))
+            .remove("at_once")
             .condition("#state = :pending")
             .value(":pending", item::s(StateKind::Pending.name()));
         self.update(keys(delivery), hurry).await

@@ -5,7 +5,8 @@
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
-use funil_core::delivery::{Delivery, Effect, StateKind};
+use funil_core::clock::after;
+use funil_core::delivery::{Delivery, RING_S, Shard};
 use funil_core::id::LeadId;
 use jiff::Timestamp;
 
@@ -28,6 +29,25 @@ pub struct Due {
     pub deadline: Option<Timestamp>,
 }
 
+impl Due {
+    /// Since when it waits: one whose ring was lost, since it was accepted.
+    pub fn waits_since(&self) -> Timestamp {
+        let accepted = self.key.accepted_at();
+        accepted.filter(|at| after(*at, RING_S) == self.due_at).unwrap_or(self.due_at)
+    }
+}
+
+/// What a delivery function is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// To deliver everything that is due.
+    Due,
+    /// To deliver these, which a ring names, if nobody has claimed them yet.
+    Named(Vec<DeliveryKey>),
+    /// To deliver these now, if they are due or wait for a ring.
+    Now(Vec<DeliveryKey>),
+}
+
 /// A dead delivery, as the index of dead deliveries has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadDelivery {
@@ -46,6 +66,23 @@ pub struct Counted {
     pub capped: bool,
 }
 
+impl Counted {
+    /// The sum of the shards' counts, at most `cap`.
+    fn sum(shards: &[Self], cap: i32) -> Self {
+        let cap = u32::try_from(cap).unwrap_or(0);
+        let count: u32 = shards.iter().map(|one| one.count).sum();
+        let capped = count > cap || shards.iter().any(|one| one.capped);
+        Self { count: count.min(cap), capped }
+    }
+}
+
+impl DeadDelivery {
+    /// Its place among the dead ones of all shards.
+    fn place(&self) -> (Timestamp, &DeliveryKey) {
+        (self.died_at, &self.key)
+    }
+}
+
 /// Which dead deliveries to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadRange {
@@ -53,46 +90,54 @@ pub struct DeadRange {
     pub since: Option<Timestamp>,
     /// Only those that died at this time or earlier.
     pub until: Option<Timestamp>,
-    /// Only those that come after this one: the last of the page before.
+    /// Only those that come after this one: the last of the page before. Shards are read side by side,
+    /// so it is skipped by its place among all of them.
     pub after: Option<DeadDelivery>,
 }
 
-/// Another delivery of the same lead and destination that is pending or leased.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sibling {
-    /// Its key. Of two leased ones the one with the lower sort key goes first; of two pending ones the
-    /// one with the higher sort key is newer.
-    pub key: DeliveryKey,
-    /// Its slot.
-    pub slot: String,
-    /// What it does beside bringing the lead's present state.
-    pub effect: Effect,
-    /// Pending or leased.
-    pub state: StateKind,
-    /// When it is due, or when its lease ends.
-    pub due_at: Timestamp,
-}
-
-/// How many deliveries of a lead are looked at for those that are open. One that was leased before so
-/// many newer ones is passed over; it sends the lead's present state, too.
-const SIBLINGS: i32 = 25;
 /// How many deliveries of a lead to one destination are read. A message about a booking that has ended
 /// is not sent either where it is older, because sending looks at the booking.
 const DELIVERIES: usize = 200;
 
 impl Store {
-    /// The deliveries to `destination` that are due at `now`, oldest first.
+    /// The deliveries to `destination` that are due at `now` in all shards, oldest first, at most `limit`.
     pub async fn due(
         &self,
         destination: &str,
         now: Timestamp,
         limit: i32,
     ) -> Result<Vec<Due>, StoreError> {
+        let pages =
+            self.shards().each().map(|shard| self.due_in(destination, shard, now, None, limit));
+        let mut due = futures::future::try_join_all(pages).await?.concat();
+        due.sort_by(|one, other| (one.due_at, &one.key).cmp(&(other.due_at, &other.key)));
+        due.truncate(usize::try_from(limit).unwrap_or(1));
+        Ok(due)
+    }
+
+    /// The deliveries to `destination` that are due at `now` in one shard, oldest first, that come after
+    /// `after`. Fewer than `limit` mean that there are no more.
+    pub async fn due_in(
+        &self,
+        destination: &str,
+        shard: Shard,
+        now: Timestamp,
+        after: Option<&Due>,
+        limit: i32,
+    ) -> Result<Vec<Due>, StoreError> {
+        let due_pk = key::due(destination, shard);
+        let after = after.map(|last| {
+            let mut start = item::keys(last.key.pk(), last.key.sk.clone());
+            start.insert("due_pk".to_owned(), item::s(due_pk.clone()));
+            start.insert("due_sk".to_owned(), item::s(key::time(last.due_at)));
+            start
+        });
         let query = self
-            .query(key::due(destination))
+            .query(due_pk)
             .index_name(DUE_INDEX)
             .key_condition_expression("due_pk = :pk AND due_sk <= :now")
             .expression_attribute_values(":now", item::s(key::time(now)))
+            .set_exclusive_start_key(after)
             .limit(limit);
         let wanted = usize::try_from(limit).unwrap_or(1);
         let mut pages = query.into_paginator().send();
@@ -124,70 +169,82 @@ impl Store {
         range: &DeadRange,
         limit: i32,
     ) -> Result<Vec<DeadDelivery>, StoreError> {
-        let dead_pk = key::dead(destination);
+        let pages =
+            self.shards().each().map(|shard| self.dead_in(destination, shard, range, limit));
+        let mut dead = futures::future::try_join_all(pages).await?.concat();
+        dead.sort_by(|one, other| one.place().cmp(&other.place()));
+        dead.truncate(usize::try_from(limit).unwrap_or(1));
+        Ok(dead)
+    }
+
+    async fn dead_in(
+        &self,
+        destination: &str,
+        shard: Shard,
+        range: &DeadRange,
+        limit: i32,
+    ) -> Result<Vec<DeadDelivery>, StoreError> {
         let edge = |at: Option<Timestamp>, otherwise| item::s(key::time(at.unwrap_or(otherwise)));
-        let after = range.after.as_ref().map(|last| {
-            let mut start = item::keys(last.key.pk(), last.key.sk.clone());
-            start.insert("dead_pk".to_owned(), item::s(dead_pk.clone()));
-            start.insert("dead_sk".to_owned(), item::s(key::time(last.died_at)));
-            start
-        });
+        // A shard may have several of one time, of which those up to the last one were read.
+        let after = range.after.as_ref();
+        let since = after.map(|last| last.died_at).max(range.since);
         let query = self
-            .query(dead_pk.clone())
+            .query(key::dead(destination, shard))
             .index_name(DEAD_INDEX)
             .key_condition_expression("dead_pk = :pk AND dead_sk BETWEEN :since AND :until")
-            .expression_attribute_values(":since", edge(range.since, Timestamp::UNIX_EPOCH))
+            .expression_attribute_values(":since", edge(since, Timestamp::UNIX_EPOCH))
             .expression_attribute_values(":until", edge(range.until, Timestamp::MAX))
-            .set_exclusive_start_key(after)
             .limit(limit);
-        Ok(first_page(query).await?.iter().filter_map(dead_delivery).collect())
+        let wanted = usize::try_from(limit).unwrap_or(1);
+        let mut pages = query.into_paginator().send();
+        let mut dead = Vec::new();
+        while dead.len() < wanted
+            && let Some(page) = pages.next().await
+        {
+            let page = page.map_err(|error| StoreError::of("Query", &error))?;
+            let found = page.items().iter().filter_map(dead_delivery);
+            dead.extend(found.filter(|one| after.is_none_or(|last| one.place() > last.place())));
+        }
+        Ok(dead)
     }
 
     /// The delivery of `destination` that died last.
     pub async fn newest_dead(&self, destination: &str) -> Result<Option<DeadDelivery>, StoreError> {
-        let query = self
-            .query(key::dead(destination))
-            .index_name(DEAD_INDEX)
-            .key_condition_expression("dead_pk = :pk")
-            .scan_index_forward(false)
-            .limit(1);
-        Ok(first_page(query).await?.first().and_then(dead_delivery))
+        let newest = self.shards().each().map(|shard| async move {
+            let query = self
+                .query(key::dead(destination, shard))
+                .index_name(DEAD_INDEX)
+                .key_condition_expression("dead_pk = :pk")
+                .scan_index_forward(false)
+                .limit(1);
+            Ok::<_, StoreError>(first_page(query).await?.first().and_then(dead_delivery))
+        });
+        let newest = futures::future::try_join_all(newest).await?;
+        Ok(newest.into_iter().flatten().max_by_key(|one| one.died_at))
     }
 
-    /// How many deliveries of `destination` are open, whether due or not. One query.
+    /// How many deliveries of `destination` are open, whether due or not. One query for each shard.
     pub async fn pending_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
-        let query = self.query(key::due(destination)).index_name(DUE_INDEX);
-        count(query.key_condition_expression("due_pk = :pk"), cap).await
+        let counts = self.shards().each().map(|shard| {
+            let query = self.query(key::due(destination, shard)).index_name(DUE_INDEX);
+            count(query.key_condition_expression("due_pk = :pk"), cap)
+        });
+        Ok(Counted::sum(&futures::future::try_join_all(counts).await?, cap))
     }
 
-    /// How many deliveries of `destination` are dead. One query.
+    /// How many deliveries of `destination` are dead. One query for each shard.
     pub async fn dead_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
-        let query = self.query(key::dead(destination)).index_name(DEAD_INDEX);
-        count(query.key_condition_expression("dead_pk = :pk"), cap).await
+        let counts = self.shards().each().map(|shard| {
+            let query = self.query(key::dead(destination, shard)).index_name(DEAD_INDEX);
+            count(query.key_condition_expression("dead_pk = :pk"), cap)
+        });
+        Ok(Counted::sum(&futures::future::try_join_all(counts).await?, cap))
     }
 
     /// How many requests of `source` are in quarantine. One query.
     pub async fn quarantine_count(&self, source: &str, cap: i32) -> Result<Counted, StoreError> {
         let query = self.query(key::quarantine(source));
         count(query.key_condition_expression("pk = :pk"), cap).await
-    }
-
-    /// The lead's other deliveries to the same destination that are open, among the newest 25.
-    pub async fn open_siblings(&self, delivery: &DeliveryKey) -> Result<Vec<Sibling>, StoreError> {
-        let destination = key::destination_of(&delivery.sk).unwrap_or_default();
-        let query = self
-            .deliveries(delivery.lead_id, destination)
-            .filter_expression("attribute_exists(due_sk)")
-            .limit(SIBLINGS);
-        let found = first_page(query).await?;
-        let siblings = found.into_iter().filter_map(|found| {
-            let sibling = item::to_delivery(found).ok()?;
-            let (key, due_at) = (DeliveryKey::from(&sibling), sibling.due_at()?);
-            let Delivery { slot, effect, state, .. } = sibling;
-            let is_other = key.sk != delivery.sk && state.is_open();
-            is_other.then(|| Sibling { key, slot, effect, state: state.kind(), due_at })
-        });
-        Ok(siblings.collect())
     }
 
     /// The lead's newest deliveries to one destination, at most 200, oldest first, without

@@ -43,6 +43,8 @@ pub struct DeliveryInputs {
     pub booking: Found<Booking>,
     /// The oldest lead of the e-mail, for a destination that is keyed by it.
     pub oldest: Option<LeadId>,
+    /// The newest one.
+    pub newest: Option<LeadId>,
     /// All bookings of the lead, for a delivery that is about none in particular.
     pub bookings: Vec<Booking>,
 }
@@ -81,13 +83,17 @@ impl Store {
             revocations: Vec::new(),
             booking: Found::Missing,
             oldest: None,
+            newest: None,
             bookings: Vec::new(),
         };
         for found in self.batch_get(wanted).await? {
             match item::text(&found, "sk") {
                 Some(key::LEAD) => inputs.lead = item::to_lead(found).into(),
                 Some(key::CONSENT) => inputs.revocations.push(item::to_revocations(&found)),
-                Some(key::PERSON) => inputs.oldest = person::oldest(&found),
+                Some(key::PERSON) => {
+                    inputs.oldest = person::oldest(&found);
+                    inputs.newest = person::newest(&found);
+                }
                 Some(sk) if sk == event_sk => inputs.event = item::to_event(found).into(),
                 Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {
                     inputs.booking = booking::to_booking(found).into();

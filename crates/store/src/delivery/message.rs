@@ -123,9 +123,12 @@ impl Store {
             write = match state.reason() {
                 Some(reason) => write
                     .set("reason", item::s(reason.to_string()))
-                    .set("dead_pk", item::s(key::dead(&delivery.destination)))
-                    .set_as("dead_sk", ":now", item::s(key::time(now))),
-                None => write.remove_all(&["reason", "dead_pk", "dead_sk"]),
+                    .set("dead_pk", item::s(key::dead(&delivery.destination, delivery.shard)))
+                    .set_as("dead_sk", ":now", item::s(key::time(now)))
+                    .remove("expires_at"),
+                None => write
+                    .set("expires_at", self.goes_at(now))
+                    .remove_all(&["reason", "dead_pk", "dead_sk"]),
             };
         }
         self.update_and_get(keys(&DeliveryKey::from(delivery)), write).await

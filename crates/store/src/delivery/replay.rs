@@ -4,7 +4,7 @@
 //! delivery is still as the person saw it. So of two decisions at once one takes effect.
 
 use funil_core::clock::Entropy;
-use funil_core::delivery::{Delivery, Reason, StateKind};
+use funil_core::delivery::{Delivery, Reason, Shard, StateKind};
 use funil_core::event::{Event, Verdict};
 use funil_core::id::DeliveryName;
 use jiff::Timestamp;
@@ -46,12 +46,21 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let revival = Expression::default()
             .set_as("state", ":pending", item::s(StateKind::Pending.name()))
-            .set_as("due_pk", ":due", item::s(key::due(&delivery.destination)))
+            .set_as("due_pk", ":due", item::s(key::due(&delivery.destination, Shard::FIRST)))
             .set_as("due_sk", ":now", item::s(key::time(decision.accepted_at)))
             .set("deadline", item::timestamp(deadline))
             .set("attempts", item::n(0))
             .set("claims", item::n(0))
-            .remove_all(&["dead_pk", "dead_sk", "settled_at", "reason", "blocked", "message"]);
+            .remove_all(&[
+                "dead_pk",
+                "dead_sk",
+                "settled_at",
+                "reason",
+                "blocked",
+                "message",
+                "confirmed",
+                "expires_at",
+            ]);
         self.decide(delivery, revival, decision, entropy).await
     }
 
@@ -72,6 +81,7 @@ impl Store {
             .set_as("state", ":new", item::s(state.name()))
             .set_as("settled_at", ":now", item::timestamp(decision.accepted_at))
             .set("reason", item::s(Reason::ByPerson.to_string()))
+            .set("expires_at", self.goes_at(decision.accepted_at))
             .remove_all(&["dead_pk", "dead_sk"]);
         self.decide(delivery, settlement, decision, entropy).await
     }

@@ -8,17 +8,19 @@ use jiff::Timestamp;
 use crate::delivery::claim::keys;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
+use crate::table::item::Item;
 use crate::table::{item, key};
 use crate::{Claim, Store, Written};
 
 impl Store {
-    /// Writes a settlement, which ends the claim.
+    /// Writes a settlement, which ends the claim. It may be written again where it is not known whether
+    /// the table took it.
     pub async fn settle(
         &self,
         claim: &Claim,
         settlement: &Settlement,
     ) -> Result<Written, StoreError> {
-        let Settlement { state, attempts, log, blocked } = settlement;
+        let Settlement { state, attempts, log, blocked, confirmed } = settlement;
         let mut settle = Expression::default()
             .set("state", item::s(state.name()))
             .set("attempts", item::n(*attempts))
@@ -27,21 +29,33 @@ impl Store {
             .set_or_remove("reason", state.reason().map(|reason| item::s(reason.to_string())))
             .set_or_remove("blocked", (*blocked > 0).then(|| item::n(*blocked)))
             .set_or_remove("doubtful_since", state.unknown_since().map(item::timestamp))
-            .remove_all(&["lease_id", "sending"]);
+            .remove_all(&["lease_id", "lease_until", "sending"]);
+        if let Some(confirmed) = confirmed {
+            settle = settle.set("confirmed", item::s(confirmed.as_str()));
+        }
         if let Some(due_at) = state.due_at() {
             settle = settle.set_as("due_sk", ":due", item::s(key::time(due_at)));
         }
         if let Some(at) = state.settled_at() {
             settle =
                 settle.set("settled_at", item::timestamp(at)).remove_all(&["due_pk", "due_sk"]);
+            // What waits for a person stays until they decide.
+            if state.kind() != StateKind::Dead {
+                settle = settle.set("expires_at", self.goes_at(at));
+            }
         }
         if let State::Dead { at, .. } = state {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();
+            let shard = claim.delivery.as_ref().map(|delivery| delivery.shard).unwrap_or_default();
             settle = settle
-                .set("dead_pk", item::s(key::dead(destination)))
+                .set("dead_pk", item::s(key::dead(destination, shard)))
                 .set("dead_sk", item::s(key::time(*at)));
         }
-        self.write_under_lease(claim, settle).await
+        let settle = settle
+            .condition("#lease_id = :lease")
+            .value(":lease", item::attribute(&claim.lease, "lease")?);
+        let other = self.update_or_get(keys(&claim.key), settle).await?;
+        Ok(other.is_none_or(|other| is_settled_so(other, settlement)).into())
     }
 
     /// Ends the claim of a delivery that this code cannot read: it is due again at `until`, and
@@ -55,18 +69,18 @@ impl Store {
             .set_as("due_sk", ":due", item::s(key::time(until)))
             .set("claims", item::n(0))
             .set_as("state", ":pending", item::s(StateKind::Pending.name()))
-            .remove("lease_id");
-        self.write_under_lease(claim, release).await
-    }
-
-    async fn write_under_lease(
-        &self,
-        claim: &Claim,
-        write: Expression,
-    ) -> Result<Written, StoreError> {
-        let write = write
+            .remove_all(&["lease_id", "lease_until"])
             .condition("#lease_id = :lease")
             .value(":lease", item::attribute(&claim.lease, "lease")?);
-        Ok(self.update(keys(&claim.key), write).await?.into())
+        Ok(self.update(keys(&claim.key), release).await?.into())
     }
+}
+
+/// Whether the item is what an earlier try of this settlement made it.
+fn is_settled_so(found: Item, settlement: &Settlement) -> bool {
+    item::to_delivery(found).is_ok_and(|found| {
+        found.state == settlement.state
+            && found.attempts == settlement.attempts
+            && found.log == settlement.log
+    })
 }

@@ -14,18 +14,19 @@ use crate::table::item;
 use crate::table::key::DeliveryKey;
 use crate::table::transaction::{Transacted, Write};
 
-/// The update that ends a pending delivery as skipped.
-pub(crate) fn withdrawal(reason: Reason, now: Timestamp) -> Expression {
-    Expression::default()
-        .set_as("state", ":skipped", item::s(StateKind::Skipped.name()))
-        .set_as("settled_at", ":now", item::timestamp(now))
-        .set("reason", item::s(reason.to_string()))
-        .remove_all(&["due_pk", "due_sk"])
-        .condition("#state = :pending")
-        .value(":pending", item::s(StateKind::Pending.name()))
-}
-
 impl Store {
+    /// The update that ends a pending delivery as skipped.
+    pub(crate) fn withdrawal(&self, reason: Reason, now: Timestamp) -> Expression {
+        Expression::default()
+            .set_as("state", ":skipped", item::s(StateKind::Skipped.name()))
+            .set_as("settled_at", ":now", item::timestamp(now))
+            .set("reason", item::s(reason.to_string()))
+            .set("expires_at", self.goes_at(now))
+            .remove_all(&["due_pk", "due_sk", "at_once"])
+            .condition("#state = :pending")
+            .value(":pending", item::s(StateKind::Pending.name()))
+    }
+
     /// Ends a pending delivery as skipped. Returns whether it was pending; nothing is written
     /// otherwise.
     pub async fn withdraw(
@@ -36,7 +37,7 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.transaction();
-        transaction.update(Write::Withdrawal, keys(delivery), withdrawal(reason, now))?;
+        transaction.update(Write::Withdrawal, keys(delivery), self.withdrawal(reason, now))?;
         match transaction.send(entropy).await? {
             Transacted::Done => Ok(true),
             Transacted::Conflict { .. } => Ok(false),
@@ -50,7 +51,7 @@ impl Store {
         delivery: &DeliveryKey,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.update(keys(delivery), withdrawal(Reason::Superseded, now)).await
+        self.update(keys(delivery), self.withdrawal(Reason::Superseded, now)).await
     }
 
     /// Ends a lead's pending messages to a number as skipped. Returns how many they were.

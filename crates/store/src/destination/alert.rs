@@ -5,6 +5,7 @@
 //! occurrence is counted and once more, with the rest of the count, when its quarter ends.
 
 use funil_core::clock::after;
+use funil_core::delivery::Shard;
 use jiff::Timestamp;
 
 use crate::Store;
@@ -129,7 +130,7 @@ impl Store {
         let mut count = Expression::of_type("alert")
             .set("destination", item::s(destination))
             .set("kind", item::s(kind.name()))
-            .set_once("due_pk", item::s(key::due(NAME)))
+            .set_once("due_pk", item::s(key::due(NAME, Shard::FIRST)))
             .set_once("due_sk", item::s(key::time(now)))
             .set_once("first_at", item::s(key::time(now)))
             .set("expires_at", item::n(now.as_second() + 7 * 86_400))
@@ -170,7 +171,7 @@ impl Store {
     /// Takes the alerts that are due, each for this sender alone until `SENDING_S` has passed.
     pub async fn take_alerts(&self, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
         let query = self
-            .query(key::due(NAME))
+            .query(key::due(NAME, Shard::FIRST))
             .index_name(DUE_INDEX)
             .key_condition_expression("due_pk = :pk AND due_sk <= :now")
             .expression_attribute_values(":now", item::s(key::time(now)))

@@ -20,31 +20,32 @@ impl Store {
         Ok(found.as_ref().map(read).unwrap_or_default())
     }
 
-    /// Counts a failure, and opens the breaker after [`FAILURES_TO_OPEN`] in a row. Returns the
-    /// breaker as it is then.
+    /// Counts failures in a row, and opens the breaker where they are [`FAILURES_TO_OPEN`] together with
+    /// those of others. Returns the breaker as it is then.
     pub async fn destination_failed(
         &self,
         destination: &str,
-        reason: &str,
+        (failures, reason): (i64, &str),
         probe_after_s: i64,
         now: Timestamp,
     ) -> Result<Breaker, StoreError> {
         let count = Expression::of_type("breaker")
             .set("last_failure", item::timestamp(now))
-            .add("failures", 1);
+            .add("failures", failures);
         let counted = self.update_and_get(keys(destination), count).await?;
         let breaker = counted.as_ref().map(read).unwrap_or_default();
         if breaker.failures < FAILURES_TO_OPEN {
             return Ok(breaker);
         }
-        self.open_breaker(destination, reason, probe_after_s, now).await
+        self.open_breaker(destination, (0, reason), probe_after_s, now).await
     }
 
-    /// Opens the breaker, or moves the next probe of an open one. Returns the breaker as it is then.
+    /// Opens the breaker after further failures, or moves the next probe of an open one. Returns the
+    /// breaker as it is then.
     pub async fn open_breaker(
         &self,
         destination: &str,
-        reason: &str,
+        (failures, reason): (i64, &str),
         probe_after_s: i64,
         now: Timestamp,
     ) -> Result<Breaker, StoreError> {
@@ -52,7 +53,8 @@ impl Store {
             .set_once("opened_at", item::timestamp(now))
             .set("reason", item::s(reason))
             .set("probe_at", item::s(key::time(after(now, probe_after_s))))
-            .set("last_failure", item::timestamp(now));
+            .set("last_failure", item::timestamp(now))
+            .add("failures", failures);
         let opened = self.update_and_get(keys(destination), open).await?;
         Ok(opened.as_ref().map(read).unwrap_or_default())
     }
@@ -73,15 +75,16 @@ impl Store {
         self.update(keys(destination), take).await
     }
 
-    /// Notes a success, which closes the breaker and sets its count to zero.
+    /// Notes a success, which closes the breaker, and how many failures in a row came after it.
     pub async fn destination_succeeded(
         &self,
         destination: &str,
+        failures_since: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let close = Expression::of_type("breaker")
             .set("last_success", item::timestamp(now))
-            .set("failures", item::n(0))
+            .set("failures", item::n(failures_since))
             .remove_all(&["opened_at", "reason", "probe_at"]);
         self.update(keys(destination), close).await?;
         Ok(())

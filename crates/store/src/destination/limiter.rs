@@ -1,60 +1,73 @@
-//! The limiter of a destination: requests per minute, shared by all workers (`docs/design.md`,
-//! "Limiter").
+//! The limiter of a destination: the requests of the last minute, shared by all workers
+//! (`docs/design.md`, "Limiter").
 //!
-//! Workers lease tokens from the present minute's counter, several at once. A token that is neither
-//! used nor returned is lost when its minute ends, so the limit is never exceeded.
+//! One item, written under the condition that nobody wrote it meanwhile. Who is too late gets the item as
+//! it is, and tries again with it.
 
-use funil_core::clock::after;
+use funil_core::delivery::limit::RequestWindow;
 use jiff::Timestamp;
 
 use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
-use crate::table::item::Item;
-use crate::table::{item, key};
+use crate::table::item::{self, Item};
+use crate::table::key;
 
-/// Tokens that a worker may use, one for each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// The number of tokens.
-    pub tokens: i64,
-    /// The end of the minute they belong to.
-    pub until: Timestamp,
+/// How long the item is kept after its last write, in seconds.
+const KEPT_S: i64 = 3600;
+
+/// What a worker knows of the limiter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// The tokens that were granted.
+    pub window: RequestWindow,
+    /// Counts the writes; 0 where there is no item.
+    version: i64,
 }
 
 impl Store {
-    /// Leases `tokens` requests of the present minute, or `None` where the minute has fewer left. A
-    /// worker asks for no more than `per_minute`.
-    pub async fn lease_requests(
-        &self,
-        destination: &str,
-        tokens: i64,
-        per_minute: i64,
-        now: Timestamp,
-    ) -> Result<Option<Lease>, StoreError> {
-        let minute = Timestamp::from_second(now.as_second().div_euclid(60) * 60).unwrap_or(now);
-        let lease = Expression::of_type("limit")
-            .set("expires_at", item::n(minute.as_second() + 3600))
-            .add("used", tokens)
-            .condition("attribute_not_exists(#used) OR #used <= :left")
-            .value(":left", item::n(per_minute - tokens));
-        let leased = self.update(keys(destination, minute), lease).await?;
-        Ok(leased.then(|| Lease { tokens, until: after(minute, 60) }))
+    /// The limiter as it is now.
+    pub async fn limit(&self, destination: &str) -> Result<Limit, StoreError> {
+        Ok(self.get(keys(destination)).await?.map(read).unwrap_or_default())
     }
 
-    /// Returns unused tokens to their minute.
-    pub async fn return_requests(
+    /// Writes what the window is after a worker granted or took back tokens, unless somebody wrote since
+    /// `known`. Returns the limiter as it is then, as an error if it was not written.
+    pub async fn write_limit(
         &self,
         destination: &str,
-        unused: Lease,
-    ) -> Result<(), StoreError> {
-        let minute = after(unused.until, -60);
-        let give_back = Expression::default().add("used", -unused.tokens);
-        self.update(keys(destination, minute), give_back).await?;
-        Ok(())
+        known: &Limit,
+        window: RequestWindow,
+        now: Timestamp,
+    ) -> Result<Result<Limit, Limit>, StoreError> {
+        let version = known.version + 1;
+        let granted: Vec<(&i64, &i64)> = window.0.iter().collect();
+        let granted = item::attribute(&granted, "limiter")?;
+        let write = Expression::of_type("limit")
+            .set("expires_at", item::n(now.as_second() + KEPT_S))
+            .set("granted", granted)
+            .set("version", item::n(version));
+        let write = match known.version {
+            0 => write.condition("attribute_not_exists(pk)"),
+            _ => write.condition("#version = :known").value(":known", item::n(known.version)),
+        };
+        match self.update_or_get(keys(destination), write).await? {
+            None => Ok(Ok(Limit { window, version })),
+            Some(theirs) => Ok(Err(read(theirs))),
+        }
     }
 }
 
-fn keys(destination: &str, minute: Timestamp) -> Item {
-    item::keys(key::destination(destination), key::limit(minute))
+fn keys(destination: &str) -> Item {
+    item::keys(key::destination(destination), key::LIMIT)
+}
+
+/// An item that cannot be read counts as empty: at worst the provider says that it was too much.
+fn read(mut found: Item) -> Limit {
+    let version = item::number(&found, "version").unwrap_or(0);
+    let granted = found.remove("granted");
+    let granted: Option<Vec<(i64, i64)>> =
+        granted.and_then(|granted| serde_dynamo::from_attribute_value(granted).ok());
+    let window = RequestWindow(granted.unwrap_or_default().into_iter().collect());
+    Limit { window, version }
 }

@@ -26,7 +26,7 @@ impl Store {
         let id = delivery.id.to_string();
         let count = Expression::of_type("messages")
             .set("expires_at", item::n(now.as_second() + KEPT_S))
-            .insert("deliveries", &id)
+            .insert_all("deliveries", [id.as_str()])
             .condition(
                 "attribute_not_exists(#deliveries) OR contains(#deliveries, :id) \
                  OR size(#deliveries) < :most",

@@ -5,6 +5,8 @@
 //! the other one fails on the receipt's condition, which returns the stored response. No provider is
 //! contacted here.
 
+use std::collections::BTreeSet;
+
 use funil_core::booking::BookingChange;
 use funil_core::clock::Entropy;
 use funil_core::contact::consent::ConsentChanges;
@@ -18,7 +20,6 @@ use jiff::Timestamp;
 
 use crate::Store;
 use crate::delivery::claim::keys;
-use crate::delivery::withdraw::withdrawal;
 use crate::intake::quarantine;
 use crate::intake::receipt::{self, Receipt, StoredResponse};
 use crate::lead::alias::{self, of_alias};
@@ -169,7 +170,9 @@ impl Store {
     ) -> Result<Ended, StoreError> {
         let event = acceptance.event;
         let mut transaction = self.transaction();
-        receipt::add(&mut transaction, acceptance.receipt, now)?;
+        let last = acceptance.deliveries.iter().map(|delivery| delivery.deadline).max();
+        let kept_until = self.receipt_goes_at(last.unwrap_or(now).max(now));
+        receipt::add(&mut transaction, acceptance.receipt, kept_until, now)?;
         let lead_keys = item::keys(key::lead(event.lead_id), key::LEAD);
         transaction.update_or_get(Write::Lead, lead_keys, lead_update(acceptance)?)?;
         transaction.create(Write::Event, item::of_event(event)?)?;
@@ -204,7 +207,7 @@ impl Store {
             transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;
         }
         for (delivery, reason) in acceptance.withdrawn {
-            transaction.update(Write::Withdrawal, keys(delivery), withdrawal(*reason, now))?;
+            transaction.update(Write::Withdrawal, keys(delivery), self.withdrawal(*reason, now))?;
         }
         if let Some(released) = acceptance.released {
             transaction.delete(Write::Release, quarantine::keys(released))?;
@@ -245,7 +248,13 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.transaction();
-        transaction.require(Write::Lead, item::keys(key::lead(event.lead_id), key::LEAD))?;
+        let lead_keys = item::keys(key::lead(event.lead_id), key::LEAD);
+        if deliveries.is_empty() {
+            transaction.require(Write::Lead, lead_keys)?;
+        } else {
+            let mark = planned_for(Expression::default(), deliveries);
+            transaction.update(Write::Lead, lead_keys, mark.condition("attribute_exists(pk)"))?;
+        }
         transaction.create(Write::Event, item::of_event(event)?)?;
         for delivery in deliveries {
             transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;
@@ -295,6 +304,14 @@ fn conflict(
     }
 }
 
+/// Marks on a lead for which destinations something was planned. The mark stays when the deliveries are
+/// gone, so that an erasure knows whom to ask.
+pub(crate) fn planned_for(update: Expression, deliveries: &[Delivery]) -> Expression {
+    let names: BTreeSet<&str> =
+        deliveries.iter().map(|delivery| delivery.destination.as_str()).collect();
+    if names.is_empty() { update } else { update.insert_all("planned_for", names) }
+}
+
 /// One update that needs no read: the latest values are set; facts and assumed consent only where
 /// there are none.
 fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
@@ -317,7 +334,7 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
     for name in &changes.removed {
         update = update.remove(name);
     }
-    update = update.add("version", 1);
+    update = planned_for(update.add("version", 1), acceptance.deliveries);
     Ok(match (acceptance.lead, &aliases.email) {
         (LeadWrite::Known, _) => update.condition("attribute_exists(pk)"),
         (LeadWrite::OfEmail, None) => update.condition("attribute_not_exists(pk)"),

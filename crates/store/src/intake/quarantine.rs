@@ -16,6 +16,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use funil_core::clock::{Entropy, after};
+use funil_core::delivery::Shard;
 use funil_core::hash::Digest;
 use funil_core::id::{QuarantineId, QuarantineName};
 use funil_core::receipt::ReceiptKey;
@@ -163,11 +164,11 @@ impl Store {
             parts: (parts.len() > 0).then(|| parts.len()),
             read_at: None,
             expires_at: Some(goes_at.as_second()),
-            due_pk: Some(key::due(NAME)),
+            due_pk: Some(key::due(NAME, Shard::FIRST)),
             due_sk: Some(key::time(after(goes_at, -WARNED_S).max(now))),
         };
         let mut transaction = self.transaction();
-        receipt::add(&mut transaction, receipt, now)?;
+        receipt::add(&mut transaction, receipt, self.receipt_goes_at(now), now)?;
         let whole_keys = (key::quarantine(&name.source), key::quarantined(name.id));
         let whole = item::item(whole_keys, "quarantine", &record)?;
         transaction.create(Write::Quarantine, with_body(whole, first))?;
@@ -265,7 +266,7 @@ impl Store {
         limit: i32,
     ) -> Result<Vec<QuarantineName>, StoreError> {
         let query = self
-            .query(key::due(NAME))
+            .query(key::due(NAME, Shard::FIRST))
             .index_name(DUE_INDEX)
             .key_condition_expression("due_pk = :pk AND due_sk <= :now")
             .expression_attribute_values(":now", item::s(key::time(now)))

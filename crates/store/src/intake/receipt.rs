@@ -13,6 +13,7 @@ use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::transaction::{Transaction, Write};
 use crate::table::{item, key};
+use crate::{DAY_S, Store};
 
 /// The record that a request was accepted, so that a duplicate gets the same response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,17 +59,33 @@ struct ReceiptItem {
     expires_at: Option<i64>,
 }
 
-/// Adds the receipt to a transaction. It must be absent or expired.
+/// For how long a provider's receipt outlives the deliveries of its event, in seconds.
+const OUTLIVES_S: i64 = 30 * DAY_S;
+
+impl Store {
+    /// When the receipt of a provider's request goes whose last delivery has this deadline: after that
+    /// delivery, unless a person decides about it much later.
+    pub(crate) fn receipt_goes_at(&self, deadline: Timestamp) -> i64 {
+        deadline.as_second() + self.delivery_days * DAY_S + OUTLIVES_S
+    }
+}
+
+/// Adds the receipt to a transaction. It must be absent or expired. `kept_until` is when one goes that
+/// has no time of its own, in seconds.
 pub(crate) fn add(
     transaction: &mut Transaction<'_>,
     receipt: &Receipt,
+    kept_until: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let record = ReceiptItem {
         fingerprint: receipt.fingerprint.clone(),
         response: receipt.response.clone(),
         caller: receipt.caller.clone(),
-        expires_at: receipt.key.lives_s.map(|lives_s| now.as_second() + lives_s),
+        expires_at: Some(match receipt.key.lives_s {
+            Some(lives_s) => now.as_second() + lives_s,
+            None => kept_until,
+        }),
     };
     let keys = (key::receipt(&receipt.key), key::RECEIPT.to_owned());
     // TTL deletes late, so the time stands in the condition too.

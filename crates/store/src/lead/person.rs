@@ -80,12 +80,16 @@ impl Store {
     /// The lead of an e-mail that was made last, where that was noted.
     pub async fn newest_lead(&self, email: &Digest) -> Result<Option<LeadId>, StoreError> {
         let person = self.get(keys(email)).await?;
-        let newest = person.as_ref().and_then(|person| item::text(person, "newest"));
-        Ok(newest.and_then(|newest| LeadId::parse(newest).ok()))
+        Ok(person.as_ref().and_then(newest))
     }
 }
 
 /// The oldest lead of a person.
 pub(crate) fn oldest(person: &Item) -> Option<LeadId> {
     LeadId::parse(item::text(person, "oldest")?).ok()
+}
+
+/// The newest lead of a person.
+pub(crate) fn newest(person: &Item) -> Option<LeadId> {
+    LeadId::parse(item::text(person, "newest")?).ok()
 }

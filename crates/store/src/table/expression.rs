@@ -73,12 +73,17 @@ impl Expression {
         self.value(&placeholder, item::n(number))
     }
 
-    /// Adds a text to a set, which is made where it is absent.
-    pub(crate) fn insert(mut self, attribute: &str, text: &str) -> Self {
+    /// Adds texts to a set, which is made where it is absent. There must be at least one.
+    pub(crate) fn insert_all<'t>(
+        mut self,
+        attribute: &str,
+        texts: impl IntoIterator<Item = &'t str>,
+    ) -> Self {
         let name = self.name_of(attribute);
         let placeholder = format!(":{attribute}");
         self.add.push(format!("{name} {placeholder}"));
-        self.value(&placeholder, AttributeValue::Ss(vec![text.to_owned()]))
+        let texts = texts.into_iter().map(str::to_owned).collect();
+        self.value(&placeholder, AttributeValue::Ss(texts))
     }
 
     /// Removes an attribute.

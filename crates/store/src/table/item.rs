@@ -8,9 +8,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::booking::BookingId;
+use funil_core::clock::after;
 use funil_core::contact::consent::{Consents, Purpose, Revocations};
 use funil_core::delivery::{
-    Attempt, Delivery, Effect, MessageStatus, Sending, State, StateKind, StoredReason,
+    Attempt, Delivery, Effect, MessageStatus, RING_S, Sending, Start, State, StateKind,
+    StoredReason,
 };
 use funil_core::event::{Event, EventData};
 use funil_core::form::SpamSign;
@@ -180,6 +182,10 @@ pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
 
 /// A delivery's attributes, flat. `due_*` and `dead_*` are the keys of the indexes. `dead_*` is not
 /// read, because the other attributes hold the same.
+///
+/// `at_once` marks one that a ring names and nobody has claimed yet: it stands in the index
+/// [`RING_S`] after it is due, and its first claim leaves it there. `lease_until` is the end of the
+/// lease; items that older code claimed have it in `due_sk` alone.
 #[derive(Serialize, Deserialize)]
 struct DeliveryRecord {
     delivery_id: DeliveryId,
@@ -195,6 +201,10 @@ struct DeliveryRecord {
     due_pk: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_sk: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_once: Option<Mark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_until: Option<String>,
     deadline: Timestamp,
     attempts: u32,
     claims: u32,
@@ -220,7 +230,13 @@ struct DeliveryRecord {
     email_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     phone_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirmed: Option<Digest>,
 }
+
+/// The value of an attribute that says something by being there.
+#[derive(Serialize, Deserialize)]
+struct Mark(bool);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 const fn is_zero(number: &u32) -> bool {
@@ -243,8 +259,13 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         slot: delivery.slot.clone(),
         effect: delivery.effect,
         state: state.name().to_owned(),
-        due_pk: state.due_at().map(|_| key::due(&delivery.destination)),
-        due_sk: state.due_at().map(key::time),
+        due_pk: state.due_at().map(|_| key::due(&delivery.destination, delivery.shard)),
+        due_sk: state.due_at().map(|due_at| match delivery.start {
+            Start::WhenDue => key::time(due_at),
+            Start::AtOnce => key::time(after(due_at, RING_S)),
+        }),
+        at_once: (delivery.start == Start::AtOnce).then_some(Mark(true)),
+        lease_until: state.lease().and(state.due_at()).map(key::time),
         deadline: delivery.deadline,
         attempts: delivery.attempts,
         claims: delivery.claims,
@@ -259,6 +280,7 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         message: delivery.message,
         email_digest: delivery.email_digest.clone(),
         phone_digest: delivery.phone_digest.clone(),
+        confirmed: delivery.confirmed.clone(),
     };
     let key = DeliveryKey::from(delivery);
     item((key.pk(), key.sk), "delivery", &record)
@@ -270,7 +292,11 @@ pub(crate) fn to_delivery(item: Item) -> Result<Delivery, StoreError> {
     let state = record.state().ok_or_else(|| {
         StoreError::corrupt(format!("delivery {}/{}", record.lead_id, record.delivery_id))
     })?;
+    let shard = record.due_pk.as_deref().and_then(key::shard_of);
     Ok(Delivery {
+        shard: shard.unwrap_or_default(),
+        start: if record.at_once.is_some() { Start::AtOnce } else { Start::WhenDue },
+        confirmed: record.confirmed,
         id: record.delivery_id,
         lead_id: record.lead_id,
         event_id: record.event_id,
@@ -298,9 +324,17 @@ impl DeliveryRecord {
     /// older code could not read may have been withdrawn with them.
     fn state(&self) -> Option<State> {
         let kind = StateKind::parse(&self.state)?;
-        let due_at = match &self.due_sk {
-            Some(due_sk) => Some(due_sk.parse().ok()?),
+        let due_sk = match &self.due_sk {
+            Some(due_sk) => Some(due_sk.parse::<Timestamp>().ok()?),
             None => None,
+        };
+        let due_at = match self.at_once {
+            Some(_) => due_sk.map(|due_sk| after(due_sk, -RING_S)),
+            None => due_sk,
+        };
+        let lease_until = match &self.lease_until {
+            Some(until) => Some(until.parse::<Timestamp>().ok()?),
+            None => due_sk,
         };
         let sending = match (self.sending, self.unknown_since) {
             (Some(lease), None) => Sending::Begun(lease),
@@ -313,8 +347,8 @@ impl DeliveryRecord {
             (StateKind::Pending, Some(due_at), None, None) => {
                 State::Pending { due_at, reason, sending }
             }
-            (StateKind::Leased, Some(until), Some(lease), None) => {
-                State::Leased { lease, until, reason, sending }
+            (StateKind::Leased, Some(_), Some(lease), None) => {
+                State::Leased { lease, until: lease_until?, reason, sending }
             }
             (StateKind::Unknown, Some(due_at), None, None) => {
                 State::Unconfirmed { since: self.unknown_since?, due_at, reason: reason? }
@@ -366,7 +400,7 @@ pub(crate) fn to_revocations(item: &Item) -> Revocations {
 
 #[cfg(test)]
 mod tests {
-    use funil_core::delivery::Reason;
+    use funil_core::delivery::{Reason, Shard};
 
     use super::*;
 
@@ -402,6 +436,9 @@ mod tests {
             blocked: 0,
             email_digest: None,
             phone_digest: None,
+            shard: Shard::numbered(7).unwrap(),
+            start: Start::WhenDue,
+            confirmed: None,
         }
     }
 
@@ -432,8 +469,19 @@ mod tests {
             let delivery = delivery(state);
             let item = of_delivery(&delivery).unwrap();
             assert_eq!(text(&item, "state"), Some(delivery.state.name()));
-            assert_eq!(to_delivery(item), Ok(delivery));
+            // One that is settled stands in no shard.
+            let shard = if delivery.due_at().is_some() { delivery.shard } else { Shard::FIRST };
+            assert_eq!(to_delivery(item), Ok(Delivery { shard, ..delivery }));
         }
+    }
+
+    #[test]
+    fn one_that_a_ring_names_stands_in_the_index_after_a_lease() {
+        let accepted_at = at("2026-11-21T12:00:00Z");
+        let delivery = Delivery { start: Start::AtOnce, ..delivery(State::due(accepted_at)) };
+        let item = of_delivery(&delivery).unwrap();
+        assert_eq!(text(&item, "due_sk"), Some("2026-11-21T12:01:05.000Z"));
+        assert_eq!(to_delivery(item), Ok(delivery));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use funil_core::booking::BookingId;
 use funil_core::contact::consent::Purpose;
-use funil_core::delivery::Delivery;
+use funil_core::delivery::{Delivery, Shard};
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, QuarantineId, QuarantineName};
 use funil_core::receipt::ReceiptKey;
@@ -17,6 +17,8 @@ pub(crate) const LEAD: &str = "LEAD";
 pub(crate) const TABLE_IDENTITY: &str = "META";
 /// The sort key of a receipt.
 pub(crate) const RECEIPT: &str = "RECEIPT";
+/// The sort key of a limiter.
+pub(crate) const LIMIT: &str = "LIMIT";
 /// The sort key of a breaker.
 pub(crate) const BREAKER: &str = "BREAKER";
 /// The sort key of a caller's rate.
@@ -35,8 +37,8 @@ pub(crate) const LEAD_PREFIX: &str = "LEAD#";
 pub(crate) const PHONE_PREFIX: &str = "PHONE#";
 /// The prefix of sort keys of events.
 pub(crate) const EVENT_PREFIX: &str = "EVENT#";
-/// The prefix of sort keys of deliveries. `dispatch` finds deliveries in the stream by it.
-pub const DELIVERY_PREFIX: &str = "DELIVERY#";
+/// The prefix of sort keys of deliveries.
+pub(crate) const DELIVERY_PREFIX: &str = "DELIVERY#";
 /// The prefix of sort keys of bookings.
 pub(crate) const BOOKING_PREFIX: &str = "BOOKING#";
 /// The prefix of sort keys of consent records.
@@ -159,23 +161,32 @@ pub(crate) fn destination(name: &str) -> String {
     format!("DESTINATION#{name}")
 }
 
-/// The sort key of the limiter of one minute.
-pub(crate) fn limit(minute: Timestamp) -> String {
-    format!("LIMIT#{}", time(minute))
-}
-
 pub(crate) fn alert(destination: &str, kind: &str) -> String {
     format!("ALERT#{destination}#{kind}")
 }
 
-/// The partition of the `due` index that holds the open deliveries of a destination.
-pub(crate) fn due(destination: &str) -> String {
-    format!("DUE#{destination}#0")
+/// The partition of the `due` index that holds the open deliveries of a destination in a shard.
+pub(crate) fn due(destination: &str, shard: Shard) -> String {
+    format!("DUE#{destination}#{}", shard.number())
 }
 
-/// The partition of the `dead` index that holds the dead deliveries of a destination.
-pub(crate) fn dead(destination: &str) -> String {
-    format!("DEAD#{destination}")
+/// The shard that a partition of the `due` index names.
+pub(crate) fn shard_of(due_pk: &str) -> Option<Shard> {
+    Shard::numbered(due_pk.rsplit('#').next()?.parse().ok()?)
+}
+
+/// The partition of the `dead` index that holds the dead deliveries of a destination in a shard.
+pub(crate) fn dead(destination: &str, shard: Shard) -> String {
+    // The first one has the name that it had while it was the only one.
+    match shard {
+        Shard::FIRST => format!("DEAD#{destination}"),
+        shard => format!("DEAD#{destination}#{}", shard.number()),
+    }
+}
+
+/// The sort key of the lease of a shard's sweep.
+pub(crate) fn sweep(shard: Shard) -> String {
+    format!("SWEEP#{}", shard.number())
 }
 
 /// The key of one delivery in the table.
@@ -192,9 +203,27 @@ impl DeliveryKey {
         lead(self.lead_id)
     }
 
-    pub(crate) fn parse(pk: &str, sk: &str) -> Option<Self> {
+    /// The key of an item, if it is a delivery.
+    pub fn parse(pk: &str, sk: &str) -> Option<Self> {
         let lead_id = LeadId::parse(pk.strip_prefix(LEAD_PREFIX)?).ok()?;
         sk.starts_with(DELIVERY_PREFIX).then(|| Self { lead_id, sk: sk.to_owned() })
+    }
+
+    /// When its event was first accepted, as the sort key says.
+    pub fn accepted_at(&self) -> Option<Timestamp> {
+        self.sk.rsplit('#').nth(1)?.parse().ok()
+    }
+
+    /// The key as a ring carries it: `<lead>/<sort key>`.
+    pub fn to_text(&self) -> String {
+        format!("{}/{}", self.lead_id, self.sk)
+    }
+
+    /// Reads a key of [`to_text`](Self::to_text).
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (lead, sk) = text.split_once('/')?;
+        let key = Self::parse(&format!("{LEAD_PREFIX}{lead}"), sk)?;
+        key.accepted_at().map(|_| key)
     }
 
     /// The delivery's id as text, which is the last part of the sort key.
@@ -228,6 +257,19 @@ mod tests {
             ("2026-11-21T09:00:00-03:00", "2026-11-21T12:00:00.000Z"),
         ] {
             assert_eq!(time(at.parse().unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_as_a_ring_carries_it() {
+        let sk = "DELIVERY#crm#2026-11-21T12:00:00.000Z#0b0a6f1c-2f5e-8d3e-9a53-0d7a6c1f2b11";
+        let lead = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+        let key = DeliveryKey::from_text(&format!("{lead}/{sk}")).unwrap();
+        assert_eq!(key.to_text(), format!("{lead}/{sk}"));
+        assert_eq!(key.accepted_at(), Some("2026-11-21T12:00:00Z".parse().unwrap()));
+        for wrong in ["", "crm", &format!("{lead}/EVENT#x"), &format!("{lead}/DELIVERY#crm#now#x")]
+        {
+            assert_eq!(DeliveryKey::from_text(wrong), None, "{wrong}");
         }
     }
 
