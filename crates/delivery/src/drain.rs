@@ -21,11 +21,11 @@ use crate::sweep::Sweep;
 use crate::worker::Drained;
 
 /// How many deliveries are under way side by side that do not take long.
-const SIDE_BY_SIDE: usize = 48;
+const SIDE_BY_SIDE: usize = 64;
 /// How many are under way in all.
 const UNDER_WAY_MAX: usize = 256;
 /// After this time a delivery takes long, and the next one starts beside it.
-const TAKES_LONG: Duration = Duration::from_secs(1);
+const TAKES_LONG: Duration = Duration::from_millis(500);
 /// How many deliveries a drain looks at through which nothing goes, for those that need no request.
 const SETTLED_CLOSED: usize = 25;
 /// How often a drain that finds nothing looks again, because the index lags behind the ring.
@@ -274,7 +274,7 @@ impl<'d> Drain<'d> {
                 sweep.restart(self.goes_on_until.is_some());
                 return Idle::GoesOn;
             }
-            if self.drained.settled == 0 && self.looks_left > 0 {
+            if self.drained.settled == 0 && self.looks_left > 0 && !sweep.left_to_others() {
                 self.looks_left -= 1;
                 sweep.restart(true);
                 return Idle::Waits(LOOK_AGAIN_AFTER);

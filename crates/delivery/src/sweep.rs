@@ -44,6 +44,8 @@ pub(crate) struct Sweep {
     /// Only what has been due for so long is taken, in seconds: a ring will come for what is newer.
     older_than_s: i64,
     shards: Vec<Reading>,
+    /// Whether another worker goes through a shard that this one passed over.
+    left_to_others: bool,
 }
 
 impl Sweep {
@@ -66,12 +68,18 @@ impl Sweep {
         let first = platform.entropy.number() % u64::from(spread_over.count());
         shards.rotate_left(usize::try_from(first).unwrap_or(0));
         let lease = LeaseId::random(&*platform.entropy);
-        Self { destination, lease, older_than_s, shards }
+        Self { destination, lease, older_than_s, shards, left_to_others: false }
     }
 
     /// Whether a shard has more to read in this pass.
     pub(crate) fn has_more(&self) -> bool {
         self.shards.iter().any(|reading| reading.position != Position::End)
+    }
+
+    /// Whether another worker goes through a shard that this one passed over, and finds what a ring was
+    /// for.
+    pub(crate) const fn left_to_others(&self) -> bool {
+        self.left_to_others
     }
 
     /// Begins a new pass, through every shard or through those that the last one found something in.
@@ -116,6 +124,7 @@ impl Sweep {
             let Some(page) = page else { continue };
             if page.len() >= BACKLOG && !self.takes(index, store, now).await? {
                 self.shards[index].position = Position::End;
+                self.left_to_others = true;
                 continue;
             }
             let reading = &mut self.shards[index];

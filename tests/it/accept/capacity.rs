@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use funil_core::destination;
 use funil_dev::simulated::whatsapp_inbound;
+use funil_store::DeliveryKey;
 use serde_json::{Value, json};
 
 use crate::bookings::whatsapp::send_webhook;
@@ -94,6 +96,43 @@ async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
     // Each delivery is claimed and settled, and GA4's is marked before it is sent. MailerLite's limiter
     // grants eight tokens at once.
     assert_eq!(delivered.requests["UpdateItem"], 5 * 2 + 1 + 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn rings_that_name_deliveries_spare_two_units_for_each() {
+    let (proxy, url) = Proxy::start().await;
+    let world = World::plan()
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("RINGS", "stream")
+        .start()
+        .await;
+    world.looks_at_destinations();
+    let ring = async |lead| {
+        let deliveries = world.journey(lead).await.deliveries;
+        proxy.take();
+        for destination in destination::ALL {
+            let named = deliveries.iter().filter(|one| one.destination == destination.name);
+            let named: Vec<DeliveryKey> = named.map(DeliveryKey::from).collect();
+            let worker = world.worker(destination.name);
+            worker.deliver_named(&named, world.stop_at()).await.unwrap();
+        }
+        proxy.take()
+    };
+    // The first lead also causes the notes of the breakers' first success.
+    let first = world.submit_from("198.51.100.1", &somebody_whole()).await.lead();
+    ring(first).await;
+    proxy.take();
+    world.submit(&lead_body()).await;
+    let accepted = proxy.take();
+    let delivered = ring(lead()).await;
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
+    println!("accepted:  {accepted:?}");
+    println!("delivered: {delivered:?}");
+    let written = accepted.write_units + delivered.write_units;
+    println!("write units of a lead with five deliveries that rings name: {written}");
+    // 1 + 2·(7 + n) + 4·n, one for a harmful request and one for MailerLite's limiter, for n = 5.
+    assert!(written <= 47.0, "{written}");
     world.finish().await;
 }
 

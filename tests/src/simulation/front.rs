@@ -47,8 +47,8 @@ pub(super) struct Front {
     pub(super) weather: Weather,
     /// One for each process; kills this process when notified.
     pub(super) deaths: Vec<Arc<Notify>>,
-    /// The functions that were rung.
-    pub(super) rung: mpsc::UnboundedSender<String>,
+    /// The functions that were rung, with the bodies of the rings.
+    pub(super) rung: mpsc::UnboundedSender<(String, Value)>,
 }
 
 /// Whether a process dies before or after its request takes effect.
@@ -229,7 +229,10 @@ async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> 
         let work = async move { front.table(process, &operation, &body).await };
         tokio::spawn(work).await.unwrap()
     } else if let Some(function) = request.uri().path().strip_prefix("/ring/") {
-        front.rung.send(function.to_owned()).unwrap();
+        let function = function.to_owned();
+        let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        front.rung.send((function, body)).unwrap();
         StatusCode::ACCEPTED.into_response()
     } else {
         front.provider(process, request, next).await

@@ -234,6 +234,19 @@ impl Life {
         });
     }
 
+    /// Delivers what a ring names.
+    fn deliver_named(&mut self, at: usize, ring: &Value) {
+        let system = &self.system;
+        let process = Arc::clone(&system.workers[system.chance.index(system.workers.len())]);
+        let keys = ring["deliveries"].as_array().unwrap().iter();
+        let keys: Vec<DeliveryKey> =
+            keys.map(|key| DeliveryKey::from_text(key.as_str().unwrap()).unwrap()).collect();
+        self.tasks.spawn(async move {
+            let stop_at = process.stop_at();
+            drop(process.run(process.workers[at].deliver_named(&keys, stop_at)).await);
+        });
+    }
+
     /// Delivers one delivery, due or not.
     fn ring_one(&mut self) {
         let system = Arc::clone(&self.system);
@@ -241,7 +254,7 @@ impl Life {
         if stream.is_empty() {
             return;
         }
-        let (pk, sk, _) = system.chance.of(&stream);
+        let (pk, sk, ..) = system.chance.of(&stream);
         let name = funil_store::destination_of(&sk).unwrap_or_default();
         let at = destinations().iter().position(|destination| destination.name == name);
         let Some(at) = at else { return };
@@ -265,14 +278,18 @@ impl Life {
             return;
         }
         let records = (0..=system.chance.index(5)).map(|_| {
-            let (pk, sk, due) = system.chance.of(&stream);
+            let (pk, sk, due, at_once) = system.chance.of(&stream);
+            let mut image = json!({"type": {"S": "delivery"}, "due_sk": {"S": due}});
+            if at_once {
+                image["at_once"] = json!({"BOOL": true});
+            }
             json!({
                 "eventSource": "aws:dynamodb",
                 "eventName": "INSERT",
                 "dynamodb": {
                     "SequenceNumber": "1",
                     "Keys": {"pk": {"S": pk}, "sk": {"S": sk}},
-                    "NewImage": {"type": {"S": "delivery"}, "due_sk": {"S": due}},
+                    "NewImage": image,
                 },
             })
         });
@@ -298,13 +315,15 @@ impl Life {
     fn follow_rings(&mut self) {
         let system = Arc::clone(&self.system);
         let Ok(mut rung) = system.rung.try_lock() else { return };
-        while let Ok(function) = rung.try_recv() {
+        while let Ok((function, body)) = rung.try_recv() {
             let times = system.chance.of(&[0, 1, 1, 1, 2]);
             let at = destinations().iter().position(|destination| destination.function == function);
             for _ in 0..times {
                 match at {
+                    Some(at) if body["deliveries"].is_array() => self.deliver_named(at, &body),
                     Some(at) => self.drain(at, Patience::Waits),
                     // An intake rings `dispatch`, whose own rings are followed later.
+                    None if body["deliveries"].is_array() => self.dispatch(body.clone()),
                     None if system.chance.once_in(4) => self.schedule(),
                     None => {}
                 }
@@ -447,6 +466,7 @@ impl Life {
         let system = Arc::clone(&self.system);
         let end = "9999-01-01T00:00:00Z".parse().unwrap();
         for _ in 0..400 {
+            system.store.look_at_shards().await.unwrap();
             let mut next = None;
             for (at, destination) in destinations().iter().enumerate() {
                 let due = system.store.due(destination.name, end, 1).await.unwrap();

@@ -22,6 +22,7 @@ use funil_lambda::Function;
 use funil_store::{AwsConfig, Platform, Store, Stream, TablePatience};
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tokio::net::UnixListener;
 use tokio::sync::{Mutex as Queue, Notify, mpsc};
 use tokio::time::Instant;
@@ -114,7 +115,7 @@ pub(super) struct System {
     /// Whether clocks are wrong by more than leases allow for.
     pub(super) clocks_are_wrong: bool,
     /// The functions that were rung and did not run yet.
-    pub(super) rung: Queue<mpsc::UnboundedReceiver<String>>,
+    pub(super) rung: Queue<mpsc::UnboundedReceiver<(String, Value)>>,
     _folder: tempfile::TempDir,
 }
 
@@ -149,7 +150,13 @@ impl System {
         });
         Arc::clone(&front).listen(UnixListener::bind(&socket).unwrap());
         let address = "127.0.0.1:80".parse().unwrap();
-        let env = environment_of_all(address);
+        let mut env = environment_of_all(address);
+        // The checker's own process works like an operator, who waits for no ring.
+        let env_of_owner = env.clone();
+        env.insert("RINGS".to_owned(), chance.of(&["none", "stream", "http"]).to_owned());
+        env.insert("DUE_SHARDS".to_owned(), chance.of(&["1", "1", "3", "16"]).to_owned());
+        let env: Env = env.into_iter().collect();
+        let env_of_owner: Env = env_of_owner.into_iter().collect();
         let clocks_are_wrong = chance.once_in(8);
         if clocks_are_wrong {
             // Five minutes of one clock may be over before those of another begin.
@@ -199,7 +206,11 @@ impl System {
         watch.lock().unwrap().workers = delivering.clone().chain([0]).collect();
         let workers = delivering.map(|number| Arc::new(with_workers(process(number)))).collect();
         let dispatcher = Arc::clone(&intakes[0]);
-        let owner = with_workers(with_functions(owner));
+        let owner = Process {
+            functions: functions::all(&env_of_owner, &owner.platform).unwrap(),
+            workers: workers_of(&env_of_owner, &owner.platform),
+            ..owner
+        };
         // The destinations' workers run by themselves.
         let names = owner.functions.iter().map(|function| function.name);
         watch.lock().unwrap().not_invoked =
@@ -230,7 +241,7 @@ impl System {
 }
 
 /// An environment in which every destination of the registry is on, against its simulated provider.
-fn environment_of_all(address: SocketAddr) -> Env {
+fn environment_of_all(address: SocketAddr) -> BTreeMap<String, String> {
     let mut variables = environment("funil", "http://127.0.0.1:80", address);
     variables.insert("DOORBELL_URL".to_owned(), "http://127.0.0.1:80/ring".to_owned());
     // The SDK keeps one budget of retries for each region in a real process, so each run has a region
@@ -242,7 +253,7 @@ fn environment_of_all(address: SocketAddr) -> Env {
     // Before the last reminder of a call whose link was not ready, Calendly is asked for the link.
     variables.insert("CALENDLY_BASE_URL".to_owned(), Providers::base_url(address, "calendly"));
     variables.insert("CALENDLY_API_TOKEN".to_owned(), "calendly-token".to_owned());
-    variables.into_iter().collect()
+    variables
 }
 
 fn workers_of(env: &Env, platform: &Platform) -> Vec<Worker> {

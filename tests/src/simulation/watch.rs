@@ -182,8 +182,9 @@ pub(super) struct Watch {
     deliveries: BTreeMap<String, Held>,
     /// The sort key of each delivery.
     sk_of: BTreeMap<String, String>,
-    /// Every delivery as the table's stream has it: partition key, sort key, first due time.
-    pub(super) stream: Vec<(String, String, String)>,
+    /// Every delivery as the table's stream has it: partition key, sort key, when it is first due in the
+    /// index, and whether a ring names it.
+    pub(super) stream: Vec<(String, String, String, bool)>,
     reads: Vec<Read>,
     /// The harmful requests, and whether the sender saw that the last one was rejected.
     harmful: BTreeMap<String, bool>,

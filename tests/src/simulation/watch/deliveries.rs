@@ -23,8 +23,12 @@ pub(super) struct Held {
     /// The boxes of the form that it delivers, where they count for its own deliveries alone.
     pub(super) boxes: BTreeMap<Purpose, bool>,
     pub(super) deadline: String,
-    /// When it is due, or when its lease ends; empty once it is settled.
+    /// Where it stands in the index; empty once it is settled.
     pub(super) due: String,
+    /// Whether a ring may claim it by its name.
+    at_once: bool,
+    /// When its lease ends.
+    leased_until: String,
     /// When it was first due.
     pub(super) planned_for: String,
     lease: Option<String>,
@@ -53,7 +57,8 @@ impl Watch {
     ) {
         let name = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
         let due = name("due_sk");
-        self.stream.push((format!("LEAD#{lead}"), sk.to_owned(), due.clone()));
+        let at_once = !item["at_once"].is_null();
+        self.stream.push((format!("LEAD#{lead}"), sk.to_owned(), due.clone(), at_once));
         let deadline = funil_store::key_time(name("deadline").parse().unwrap());
         let held = Held {
             lead: lead.to_owned(),
@@ -63,8 +68,9 @@ impl Watch {
             phone: item["phone_digest"].as_str().map(str::to_owned),
             boxes: boxes.clone(),
             deadline,
-            planned_for: due.clone(),
+            planned_for: if at_once { name("accepted_at") } else { due.clone() },
             due,
+            at_once,
             pending_since: Some(self.now()),
             ..Held::default()
         };
@@ -99,11 +105,22 @@ impl Watch {
             }
         } else if value("leased").is_some() {
             let now = value("now").unwrap_or_default();
-            if held.due.is_empty() || held.due > now {
-                problem = Some(format!("p{process} claimed {sk} at {now}, due {:?}", held.due));
+            let is_due = !held.due.is_empty() && held.due <= now && held.leased_until <= now;
+            let condition = text(request, "/ConditionExpression");
+            let by_name = condition.contains("attribute_exists(#at_once)");
+            let is_new = by_name && held.at_once && held.pending_since.is_some();
+            if !is_due && !is_new {
+                let (due, until) = (&held.due, &held.leased_until);
+                problem = Some(format!("p{process} claimed {sk} at {now}, due {due}, until {until}"));
             }
             held.lease = value("lease");
-            held.due = value("end").unwrap_or_default();
+            held.at_once = false;
+            held.leased_until = value("end").unwrap_or_default();
+            if text(request, "/UpdateExpression").contains("#due_sk") {
+                held.due.clone_from(&held.leased_until);
+            } else if held.due < held.leased_until {
+                problem = Some(format!("{sk} is leased and stands among what is due"));
+            }
             held.pending_since = None;
         } else if value("lease").is_some() {
             if held.lease != value("lease") {
@@ -112,6 +129,7 @@ impl Watch {
             let state = value("state").or_else(|| value("pending"));
             if let Some(state) = state {
                 held.lease = None;
+                held.leased_until.clear();
                 held.due = value("due").unwrap_or_default();
                 held.pending_since = (state == "pending").then_some(now_ms);
             } else {
@@ -119,6 +137,7 @@ impl Watch {
             }
         } else if let Some(now) = value("now") {
             held.due = now;
+            held.at_once = false;
         }
         if let Some(problem) = problem {
             self.problem(problem);
