@@ -208,7 +208,7 @@ impl Handler {
         let jitter = self.platform.entropy.number();
         let settlement =
             settle(delivery, outcome, self.destination.when_unknown, measured, now, jitter);
-        match self.write_settlement(claim, &settlement, this_try.started, stop_at).await? {
+        match self.write_settlement(claim, &settlement, this_try, stop_at).await? {
             Written::Yes => {
                 tracing::info!(
                     destination = self.destination.name,
@@ -258,10 +258,10 @@ impl Handler {
         &self,
         claim: &Claim,
         settlement: &Settlement,
-        claimed_at: Timestamp,
+        this_try: &Try<'_>,
         stop_at: Timestamp,
     ) -> Result<Written, StoreError> {
-        let lease_ends = after(claimed_at, LEASE_S - SETTLING_NEEDS_S);
+        let lease_ends = after(this_try.started, LEASE_S - SETTLING_NEEDS_S);
         let until = lease_ends.min(after(stop_at, SETTLING_NEEDS_S - 1));
         let patience = self.platform.table_patience.settlement;
         let (mut waited, mut tries) = (Duration::ZERO, 0);
@@ -270,6 +270,7 @@ impl Handler {
                 Err(error @ StoreError::Unavailable { .. }) => error,
                 written => return written,
             };
+            this_try.gate.refusals.note(&error);
             let most = SETTLE_AGAIN_MS_MAX.min(SETTLE_AGAIN_MS << tries);
             let wait_ms = most / 2 + self.platform.entropy.number() % (most / 2 + 1);
             let wait = Duration::from_millis(wait_ms);

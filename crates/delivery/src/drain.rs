@@ -12,11 +12,13 @@ use funil_store::{Claiming, DeliveryKey, Due, StoreError};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::attempt::{Handled, Handler};
 use crate::backlog::{Backlog, Task};
 use crate::bounds::REQUEST_NEEDS_S;
 use crate::gate::{Gate, Passage};
+use crate::pressure::Pressure;
 use crate::sweep::Sweep;
 use crate::worker::Drained;
 
@@ -73,9 +75,9 @@ impl<'d> Lanes<'d> {
         self.quick.is_empty() && self.slow.is_empty()
     }
 
-    /// How many more may start.
-    fn room(&self) -> usize {
-        let quick = SIDE_BY_SIDE.saturating_sub(self.quick.len());
+    /// How many more may start, where so many may go side by side.
+    fn room(&self, side_by_side: usize) -> usize {
+        let quick = side_by_side.saturating_sub(self.quick.len());
         quick.min(UNDER_WAY_MAX.saturating_sub(self.quick.len() + self.slow.len()))
     }
 
@@ -118,6 +120,7 @@ pub(crate) struct Drain<'d> {
     /// Its own deliveries that are due again soon, with their times.
     again: Vec<(Timestamp, DeliveryKey)>,
     looks_left: u32,
+    pressure: Pressure,
     /// Whether anything was read, and whether this pass found something new.
     has_read: bool,
     found_some: bool,
@@ -146,6 +149,7 @@ impl<'d> Drain<'d> {
             stop_at,
             again: Vec::new(),
             looks_left,
+            pressure: Pressure::new(SIDE_BY_SIDE),
             has_read: false,
             found_some: false,
             is_ending: false,
@@ -184,8 +188,10 @@ impl<'d> Drain<'d> {
                 }
                 continue;
             }
+            let holds_for = self.pressure.holds_for(Instant::now());
             tokio::select! {
                 biased;
+                () = tokio::time::sleep(holds_for.unwrap_or_default()), if holds_for.is_some() => {}
                 tried = lanes.next(), if !lanes.is_empty() => {
                     if let Some(tried) = tried {
                         self.take_in(tried);
@@ -213,11 +219,12 @@ impl<'d> Drain<'d> {
 
     /// How many deliveries may start now.
     fn starts(&self, passage: Passage, lanes: &Lanes<'_>) -> usize {
+        let room = lanes.room(self.pressure.allowed(Instant::now()));
         match passage {
-            Passage::Open => lanes.room(),
+            Passage::Open => room,
             // Everything else waits for how the probe ends.
-            Passage::Probe => usize::from(lanes.is_empty()),
-            Passage::Closed | Passage::Spent(_) if self.is_ending => lanes.room(),
+            Passage::Probe => room.min(usize::from(lanes.is_empty())),
+            Passage::Closed | Passage::Spent(_) if self.is_ending => room,
             Passage::Closed | Passage::Spent(_) => 0,
         }
     }
@@ -239,6 +246,11 @@ impl<'d> Drain<'d> {
     fn when_idle(&mut self, passage: Passage, now: Timestamp) -> Idle {
         if self.failed.is_some() || !self.has_time(now) {
             return Idle::Ends;
+        }
+        if let Some(holds_for) = self.pressure.holds_for(Instant::now())
+            && self.backlog.len() > 0
+        {
+            return Idle::Waits(holds_for);
         }
         match passage {
             Passage::Open | Passage::Probe => self.goes_on(now),
@@ -318,6 +330,10 @@ impl<'d> Drain<'d> {
 
     fn take_in(&mut self, tried: Tried) {
         let Tried { task, ended } = tried;
+        if let Err(error) = &ended {
+            self.gate.refusals.note(error);
+        }
+        self.pressure.delivery_ended(&self.gate.refusals, Instant::now());
         self.backlog.ended(task.due.key.lead_id);
         match ended {
             Ok(Handled::Settled { again }) => {

@@ -12,6 +12,7 @@ mod client;
 mod drain;
 mod gate;
 mod number;
+mod pressure;
 mod rate;
 mod siblings;
 mod sweep;

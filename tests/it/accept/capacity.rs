@@ -102,11 +102,8 @@ async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
 #[tokio::test]
 async fn rings_that_name_deliveries_spare_two_units_for_each() {
     let (proxy, url) = Proxy::start().await;
-    let world = World::plan()
-        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
-        .with("RINGS", "stream")
-        .start()
-        .await;
+    let world =
+        World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).with("RINGS", "stream").start().await;
     world.looks_at_destinations();
     let ring = async |lead| {
         let deliveries = world.journey(lead).await.deliveries;

@@ -91,12 +91,111 @@ fn record(change: &str, sk: &str, due_at: Option<Timestamp>) -> Value {
     })
 }
 
+/// A record of a new delivery that a ring names.
+fn marked(sk: &str, due: Timestamp) -> Value {
+    let mut record = record("INSERT", sk, Some(due));
+    record["dynamodb"]["NewImage"]["at_once"] = json!({"BOOL": true});
+    record
+}
+
+/// The keys that a ring names.
+fn named(ring: &Rung) -> Vec<String> {
+    let body: Value = serde_json::from_str(&ring.body).unwrap();
+    serde_json::from_value(body["deliveries"].clone()).unwrap()
+}
+
 fn delivery_of(destination: &str, number: u32) -> String {
     format!("DELIVERY#{destination}#2031-05-05T12:00:00.000Z#{number}")
 }
 
 fn schedule() -> Value {
     json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})
+}
+
+#[tokio::test]
+async fn a_batch_of_marked_deliveries_rings_by_name_a_hundred_at_a_time() {
+    let doorbell = Doorbell::with_status(200).await;
+    let world =
+        World::plan().with("DOORBELL_URL", &doorbell.url).with("RINGS", "stream").start().await;
+    let due = after(world.now(), 65);
+    let mut records: Vec<Value> =
+        (0..150).map(|number| marked(&delivery_of("crm", number), due)).collect();
+    records.push(marked(&delivery_of("ga4", 0), due));
+    // A reminder stands in the same batch, and is nobody's concern yet.
+    records.push(record("INSERT", &delivery_of("whatsapp", 0), Some(due)));
+    records.push(marked(&delivery_of("fax", 0), due));
+    world.invoke("dispatch", json!({"Records": records})).await;
+    let rung = doorbell.take();
+    let counts: Vec<(&str, usize)> =
+        rung.iter().map(|ring| (ring.path.as_str(), named(ring).len())).collect();
+    assert_eq!(counts.len(), 3);
+    assert!(counts.contains(&("/crm-sync", 100)) && counts.contains(&("/crm-sync", 50)));
+    assert!(counts.contains(&("/ga4-events", 1)));
+    let ga4 = rung.iter().find(|ring| ring.path == "/ga4-events").unwrap();
+    assert_eq!(named(ga4), [format!("{LEAD}/{}", delivery_of("ga4", 0))]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn intakes_ring_has_the_keys_of_its_transaction_and_nothing_else() {
+    let doorbell = Doorbell::with_status(200).await;
+    let world =
+        World::plan().with("DOORBELL_URL", &doorbell.url).with("RINGS", "http").start().await;
+    world.looks_at_destinations();
+    world.submit(&lead_body()).await;
+    let rung = doorbell.take();
+    let [ring] = &rung[..] else { panic!("one ring, not {}", rung.len()) };
+    assert_eq!(ring.path, "/dispatch");
+    assert_eq!(named(ring).len(), 5);
+    assert!(!ring.body.contains("ana"), "a ring carries ids and no data: {}", ring.body);
+    // `dispatch` passes them on, each to its function, which delivers them.
+    let body: Value = serde_json::from_str(&ring.body).unwrap();
+    assert_eq!(world.authorised("dispatch", &body).await.status, 200);
+    for ring in doorbell.take() {
+        let body: Value = serde_json::from_str(&ring.body).unwrap();
+        let response = world.authorised(ring.path.trim_start_matches('/'), &body).await;
+        assert_eq!(response.json()["settled"], named(&ring).len(), "{}", ring.path);
+    }
+    assert!(world.states(lead()).await.iter().all(|state| state.ends_with(" delivered")));
+    // Keys of another destination, or none, are no reason to do anything.
+    let strange = json!({"deliveries": [format!("{LEAD}/{}", delivery_of("crm", 1)), "x", 7]});
+    let response = world.authorised("ga4-events", &strange).await;
+    assert_eq!((response.status, response.json()["settled"].clone()), (200, json!(0)));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_ring_is_not_rung_for_by_the_schedule() {
+    let doorbell = Doorbell::with_status(200).await;
+    let world =
+        World::plan().with("DOORBELL_URL", &doorbell.url).with("RINGS", "stream").start().await;
+    world.looks_at_destinations();
+    world.submit(&lead_body()).await;
+    assert_eq!(doorbell.paths(), ["/dispatch"], "intake rings where it has a doorbell");
+    world.invoke("dispatch", schedule()).await;
+    assert_eq!(doorbell.paths(), [""; 0]);
+    world.pass(65 + 9);
+    world.invoke("dispatch", schedule()).await;
+    assert_eq!(doorbell.paths(), [""; 0], "a ring may still be under way");
+    world.pass(1);
+    world.invoke("dispatch", schedule()).await;
+    assert_eq!(doorbell.paths().len(), 4, "it was lost");
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn rings_by_http_need_a_doorbell() {
+    let world = World::new().await;
+    let env = world.env(&[("RINGS", "http"), ("DOORBELL_URL", "")]);
+    let error = funil_dev::functions::all(&env, world.platform()).unwrap_err().to_string();
+    assert!(error.contains("RINGS=http needs DOORBELL_URL"), "{error}");
+    for (name, value) in [("RINGS", "loud"), ("DUE_SHARDS", "17"), ("RETENTION_DELIVERIES", "89")] {
+        let env = world.env(&[(name, value)]);
+        let error = funil_dev::functions::all(&env, world.platform()).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    world.finish().await;
 }
 
 #[tokio::test]

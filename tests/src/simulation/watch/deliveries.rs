@@ -111,7 +111,8 @@ impl Watch {
             let is_new = by_name && held.at_once && held.pending_since.is_some();
             if !is_due && !is_new {
                 let (due, until) = (&held.due, &held.leased_until);
-                problem = Some(format!("p{process} claimed {sk} at {now}, due {due}, until {until}"));
+                problem =
+                    Some(format!("p{process} claimed {sk} at {now}, due {due}, until {until}"));
             }
             held.lease = value("lease");
             held.at_once = false;

@@ -1,0 +1,105 @@
+//! How much of the table a drain uses: less as soon as the table refuses something for its load, so that
+//! the units that are left go to intake (`docs/design.md`, "Load").
+//!
+//! Half as many deliveries go side by side after a refusal, and nothing starts for a moment; each
+//! delivery that went through without one lets one more start. Must not know what was refused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use funil_store::StoreError;
+use tokio::time::Instant;
+
+/// For how long nothing starts after a refusal.
+const HOLDS: Duration = Duration::from_millis(200);
+
+/// What the tries of a drain note of the table's load.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(AtomicBool);
+
+impl Refusals {
+    /// Notes an error, if it says that the table has too much to do or cannot be reached.
+    pub(crate) fn note(&self, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable { .. }) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// How many deliveries of a drain go side by side.
+#[derive(Debug)]
+pub(crate) struct Pressure {
+    most: usize,
+    allowed: usize,
+    holds_until: Option<Instant>,
+}
+
+impl Pressure {
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { most, allowed: most, holds_until: None }
+    }
+
+    /// Takes in whether something was refused since the last delivery ended.
+    pub(crate) fn delivery_ended(&mut self, refusals: &Refusals, now: Instant) {
+        if !refusals.take() {
+            self.allowed = (self.allowed + 1).min(self.most);
+            return;
+        }
+        // What was under way together is refused together, and that is one refusal.
+        if !self.holds(now) {
+            self.allowed = (self.allowed / 2).max(1);
+            self.holds_until = Some(now + HOLDS);
+        }
+    }
+
+    /// How many deliveries may go side by side now.
+    pub(crate) fn allowed(&self, now: Instant) -> usize {
+        if self.holds(now) { 0 } else { self.allowed }
+    }
+
+    /// How long nothing starts, if so.
+    pub(crate) fn holds_for(&self, now: Instant) -> Option<Duration> {
+        self.holds_until.filter(|until| now < *until).map(|until| until - now)
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.holds_for(now).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(refusals: &Refusals) {
+        let code = "ThrottlingException".to_owned();
+        refusals.note(&StoreError::Unavailable { operation: "UpdateItem", code });
+    }
+
+    #[tokio::test]
+    async fn a_refusal_halves_what_goes_side_by_side_and_successes_let_it_grow_again() {
+        let (mut pressure, refusals, begun) =
+            (Pressure::new(64), Refusals::default(), Instant::now());
+        pressure.delivery_ended(&refusals, begun);
+        assert_eq!(pressure.allowed(begun), 64);
+        for _ in 0..3 {
+            refused(&refusals);
+            pressure.delivery_ended(&refusals, begun);
+        }
+        assert_eq!(pressure.allowed(begun), 0, "nothing starts for a moment");
+        let later = begun + HOLDS;
+        assert_eq!(pressure.allowed(later), 32, "refusals of one moment are one");
+        for _ in 0..5 {
+            pressure.delivery_ended(&refusals, later);
+        }
+        assert_eq!(pressure.allowed(later), 37);
+        let conflict = StoreError::Conflict { what: "event" };
+        refusals.note(&conflict);
+        pressure.delivery_ended(&refusals, later);
+        assert_eq!(pressure.allowed(later), 38, "a conflict says nothing about the load");
+    }
+}
