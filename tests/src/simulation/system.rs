@@ -150,13 +150,7 @@ impl System {
         });
         Arc::clone(&front).listen(UnixListener::bind(&socket).unwrap());
         let address = "127.0.0.1:80".parse().unwrap();
-        let mut env = environment_of_all(address);
-        // The checker's own process works like an operator, who waits for no ring.
-        let env_of_owner = env.clone();
-        env.insert("RINGS".to_owned(), chance.of(&["none", "stream", "http"]).to_owned());
-        env.insert("DUE_SHARDS".to_owned(), chance.of(&["1", "1", "3", "16"]).to_owned());
-        let env: Env = env.into_iter().collect();
-        let env_of_owner: Env = env_of_owner.into_iter().collect();
+        let (env, env_of_owner) = environments(&chance, address);
         let clocks_are_wrong = chance.once_in(8);
         if clocks_are_wrong {
             // Five minutes of one clock may be over before those of another begin.
@@ -238,6 +232,16 @@ impl System {
     pub(super) fn now(&self) -> Timestamp {
         self.owner.platform.clock.now()
     }
+}
+
+/// The environment of the system, with rings and shards that are drawn, and that of the checker's own
+/// process, which works like an operator, who waits for no ring.
+fn environments(chance: &Chance, address: SocketAddr) -> (Env, Env) {
+    let of_owner = environment_of_all(address);
+    let mut drawn = of_owner.clone();
+    drawn.insert("RINGS".to_owned(), chance.of(&["none", "stream", "http"]).to_owned());
+    drawn.insert("DUE_SHARDS".to_owned(), chance.of(&["1", "1", "3", "16"]).to_owned());
+    (drawn.into_iter().collect(), of_owner.into_iter().collect())
 }
 
 /// An environment in which every destination of the registry is on, against its simulated provider.
