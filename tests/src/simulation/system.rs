@@ -200,11 +200,7 @@ impl System {
         watch.lock().unwrap().workers = delivering.clone().chain([0]).collect();
         let workers = delivering.map(|number| Arc::new(with_workers(process(number)))).collect();
         let dispatcher = Arc::clone(&intakes[0]);
-        let owner = Process {
-            functions: functions::all(&env_of_owner, &owner.platform).unwrap(),
-            workers: workers_of(&env_of_owner, &owner.platform),
-            ..owner
-        };
+        let owner = with_everything(owner, &env_of_owner);
         // The destinations' workers run by themselves.
         let names = owner.functions.iter().map(|function| function.name);
         watch.lock().unwrap().not_invoked =
@@ -232,6 +228,13 @@ impl System {
     pub(super) fn now(&self) -> Timestamp {
         self.owner.platform.clock.now()
     }
+}
+
+/// A process that accepts requests and delivers.
+fn with_everything(process: Process, env: &Env) -> Process {
+    let functions = functions::all(env, &process.platform).unwrap();
+    let workers = workers_of(env, &process.platform);
+    Process { functions, workers, ..process }
 }
 
 /// The environment of the system, with rings and shards that are drawn, and that of the checker's own
