@@ -143,8 +143,8 @@ async fn intakes_ring_has_the_keys_of_its_transaction_and_nothing_else() {
         World::plan().with("DOORBELL_URL", &doorbell.url).with("RINGS", "http").start().await;
     world.looks_at_destinations();
     world.submit(&lead_body()).await;
-    let rung = doorbell.take();
-    let [ring] = &rung[..] else { panic!("one ring, not {}", rung.len()) };
+    let rings = doorbell.take();
+    let [ring] = &rings[..] else { panic!("one ring, not {}", rings.len()) };
     assert_eq!(ring.path, "/dispatch");
     assert_eq!(named(ring).len(), 5);
     assert!(!ring.body.contains("ana"), "a ring carries ids and no data: {}", ring.body);
