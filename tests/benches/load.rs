@@ -8,17 +8,21 @@
 
 use std::future::IntoFuture as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::routing::post;
 use funil_core::clock::after;
+use funil_core::id::LeadId;
 use funil_delivery::{Patience, Worker};
 use funil_dev::functions;
 use funil_dev::server::front_door;
 use funil_lambda::Function;
-use funil_store::Platform;
+use funil_store::{DeliveryKey, Platform};
 use funil_tests::proxy::Proxy;
 use funil_tests::world::{World, lead_body};
 use http::{HeaderMap, HeaderValue, Method};
@@ -51,6 +55,11 @@ async fn main() {
     if is_wanted("rings") {
         for rings in [1, 4, 10] {
             many_rings(rings).await;
+        }
+    }
+    if is_wanted("healthy") {
+        for rings in ["none", "http", "stream"] {
+            healthy(rings).await;
         }
     }
     if is_wanted("limiter") {
@@ -225,6 +234,88 @@ async fn many_rings(rings: usize) {
         "rings: {rings} on {DUE} due: {settled} settled in {took:.2?}, {:.2} refused writes a delivery; \
          rings that settled nothing took {losers:?}",
         f64::from(bill.refused) / f64::from(u32::try_from(DUE).unwrap())
+    );
+    live.forget();
+}
+
+/// The functions behind a doorbell.
+type Rung = Arc<OnceLock<Vec<Function>>>;
+
+/// A doorbell that invokes the function that it is rung for, and responds before its work.
+async fn doorbell(functions: Rung) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let ring = move |Path(function): Path<String>, body: Bytes| {
+        let functions = Arc::clone(&functions);
+        async move {
+            let body = serde_json::from_slice(&body).unwrap_or_else(|_| json!({"ring": true}));
+            let functions = functions.get().unwrap();
+            let function = functions.iter().find(|one| one.name == function).unwrap().clone();
+            tokio::spawn(async move {
+                let stop_at = after(funil_lambda::platform().clock.now(), 60);
+                function.invoke(body, stop_at).await
+            });
+        }
+    };
+    let router = Router::new().route("/{function}", post(ring));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+/// How long it takes from a form's response until all of its deliveries are settled, in a set-up.
+async fn healthy(rings: &str) {
+    let rung = Rung::default();
+    let url = doorbell(Arc::clone(&rung)).await;
+    let variables = [("RINGS", rings), ("DOORBELL_URL", &*url)];
+    let mut live = Live::start(&variables).await;
+    rung.set(live.functions.clone()).unwrap();
+    if rings == "stream" {
+        // Where there is a stream, intake rings nobody.
+        let quiet = live.world.env(&[("DOORBELL_URL", ""), ("DOORBELL_FUNCTION_PREFIX", "x")]);
+        live.functions = functions::all(&quiet, &live.platform).unwrap();
+    }
+    let mut took = Vec::new();
+    for number in 0..20 {
+        let mut body = lead_body();
+        body["leadId"] = json!(format!("6f1c2f5e-0b0a-4d3e-9a53-{number:012x}"));
+        body["email"] = json!(format!("somebody{number}@example.com"));
+        live.post(number, &body).await;
+        let started = Instant::now();
+        let lead = LeadId::parse(body["leadId"].as_str().unwrap()).unwrap();
+        if rings == "stream" {
+            let journey = live.world.store.journey(lead).await.unwrap().unwrap();
+            let records = journey.deliveries.iter().map(|delivery| {
+                let key = DeliveryKey::from(delivery);
+                json!({
+                    "eventSource": "aws:dynamodb",
+                    "eventName": "INSERT",
+                    "dynamodb": {
+                        "Keys": {"pk": {"S": format!("LEAD#{lead}")}, "sk": {"S": key.sk}},
+                        "NewImage": {"at_once": {"BOOL": true}},
+                    },
+                })
+            });
+            let records = json!({"Records": records.collect::<Vec<_>>()});
+            let functions = rung.get().unwrap();
+            let dispatch = functions.iter().find(|one| one.name == "dispatch").unwrap();
+            dispatch.invoke(records, after(live.now(), 60)).await;
+        }
+        loop {
+            let journey = live.world.store.journey(lead).await.unwrap().unwrap();
+            let open = journey.deliveries.iter().filter(|one| one.due_at().is_some()).count();
+            if open == 0 {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(90), "{rings}: {open} stay open");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        took.push(started.elapsed());
+    }
+    took.sort();
+    println!(
+        "healthy: RINGS={rings}, 20 forms, all five deliveries settled after: median {:.1?}, worst {:.1?}",
+        took[took.len() / 2],
+        took[took.len() - 1]
     );
     live.forget();
 }

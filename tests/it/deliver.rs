@@ -10,6 +10,7 @@ mod retries;
 mod rings;
 mod siblings;
 mod unanswered;
+mod unchanged;
 
 use funil_core::clock::after;
 use funil_core::id::LeaseId;

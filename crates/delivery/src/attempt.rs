@@ -105,8 +105,24 @@ impl Handler {
         stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
         let now = self.platform.clock.now();
+        let admission = gate.admit(&task.due, now);
+        let ended = self.handle_admitted(gate, task, admission, stop_at).await;
+        if ended.is_err() {
+            // Whatever the table refused, the next delivery can be the probe.
+            gate.unused(admission);
+        }
+        ended
+    }
+
+    async fn handle_admitted(
+        &self,
+        gate: &Gate<'_>,
+        task: &Task,
+        admission: Admission,
+        stop_at: Timestamp,
+    ) -> Result<Handled, StoreError> {
+        let now = self.platform.clock.now();
         let due = &task.due;
-        let admission = gate.admit(due, now);
         let tokens = match (admission, &gate.rate) {
             (Admission::Send | Admission::Probe, Some(rate)) => {
                 let Some(tokens) = rate.reserve(now).await? else {
@@ -177,8 +193,8 @@ impl Handler {
             give_back(gate, this_try.tokens).await;
             return Ok(Handled::Passed);
         };
-        // What was settled without a request says nothing about the destination.
-        if this_try.responses.is_empty() && health(&outcome) == Health::NoEvidence {
+        // An outcome that says nothing about the destination leaves the probe to the next delivery.
+        if health(&outcome) == Health::NoEvidence {
             gate.unused(admission);
         }
         give_back(gate, std::mem::take(&mut this_try.tokens)).await;
@@ -375,7 +391,7 @@ impl Handler {
             }
             this_try.superseded = superseded(claim, delivery, &siblings);
         }
-        let DeliveryInputs { lead, event, revocations, booking, oldest, newest, bookings } =
+        let DeliveryInputs { lead, event, revocations, booking, oldest, others, bookings } =
             self.inputs(delivery, slot).await?;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
@@ -414,7 +430,7 @@ impl Handler {
             .map(|state| self.hash_key.digest(self.destination.name, &state));
         // Where one record is kept for an e-mail, another lead of it may have changed it since.
         let is_only = !self.destination.keyed_by_email
-            || [oldest, newest].iter().all(|other| other.is_none_or(|other| other == lead.id));
+            || others.iter().chain([&oldest]).flatten().all(|other| *other == lead.id);
         if delivery.effect == Effect::StateAlone
             && !event.data.is_sync()
             && is_only

@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use funil_core::destination::Kind;
+use funil_core::destination::{Destination, Kind};
 use funil_core::id::LeadId;
 use funil_store::{Claiming, DeliveryKey, Due};
 use jiff::Timestamp;
 
-/// How many deliveries of one lead go side by side where they bring events.
+/// How many deliveries of one lead go side by side where they bring events and no pause is needed between
+/// them.
 const SIDE_BY_SIDE: usize = 4;
 
 /// A delivery to try.
@@ -26,6 +27,8 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) struct Backlog {
     kind: Kind,
+    /// How many deliveries of one lead go side by side.
+    of_one_lead: usize,
     /// The leads of which one more delivery may go, each once.
     ready: VecDeque<LeadId>,
     waiting: HashMap<LeadId, VecDeque<Task>>,
@@ -37,9 +40,18 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(destination: &Destination) -> Self {
+        let of_one_lead = match (destination.kind, destination.person_pause_s) {
+            (Kind::Event, None) => SIDE_BY_SIDE,
+            (Kind::State, _) | (Kind::Event, Some(_)) => 1,
+        };
+        Self::with(destination.kind, of_one_lead)
+    }
+
+    fn with(kind: Kind, of_one_lead: usize) -> Self {
         Self {
             kind,
+            of_one_lead,
             ready: VecDeque::new(),
             waiting: HashMap::new(),
             under_way: HashMap::new(),
@@ -144,11 +156,7 @@ impl Backlog {
     }
 
     fn is_full(&self, lead: LeadId) -> bool {
-        let most = match self.kind {
-            Kind::State => 1,
-            Kind::Event => SIDE_BY_SIDE,
-        };
-        self.under_way.get(&lead).is_some_and(|count| *count >= most)
+        self.under_way.get(&lead).is_some_and(|count| *count >= self.of_one_lead)
     }
 
     fn make_ready(&mut self, lead: LeadId) {
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn one_lead_has_one_delivery_under_way_the_newest_first() {
-        let mut backlog = Backlog::new(Kind::State);
+        let mut backlog = Backlog::with(Kind::State, 1);
         assert_eq!(backlog.add([task(1, 1), task(1, 2), task(2, 3), task(1, 4)]), 4);
         let first = backlog.next().unwrap();
         assert_eq!(second(&first), 4, "the newest of the lead that has waited longest");
@@ -190,7 +198,7 @@ mod tests {
 
     #[test]
     fn leads_take_turns_and_none_takes_the_whole_worker() {
-        let mut backlog = Backlog::new(Kind::Event);
+        let mut backlog = Backlog::with(Kind::Event, SIDE_BY_SIDE);
         backlog.add((1..50).map(|second| task(1, second)));
         backlog.add([task(2, 50), task(3, 51)]);
         let seconds: Vec<i64> =
@@ -206,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_came_up_before_is_left_out_unless_it_fell_due_again() {
-        let mut backlog = Backlog::new(Kind::Event);
+        let mut backlog = Backlog::with(Kind::Event, SIDE_BY_SIDE);
         assert_eq!(backlog.add([task(1, 1), task(1, 1)]), 1);
         let first = backlog.next().unwrap();
         backlog.ended(first.due.key.lead_id);

@@ -137,7 +137,7 @@ impl<'d> Drain<'d> {
         goes_on_until: Option<Timestamp>,
         stop_at: Timestamp,
     ) -> Self {
-        let mut backlog = Backlog::new(handler.destination.kind);
+        let mut backlog = Backlog::new(handler.destination);
         backlog.add(tasks);
         let looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         Self {

@@ -181,12 +181,13 @@ impl<'w> Gate<'w> {
     async fn write(&self, note: Note, now: Timestamp) -> Result<(), StoreError> {
         let name = self.destination.name;
         let (breaker, health) = match note {
-            Note::Succeeded { failures_since, closes } => {
+            Note::Succeeded { failures_since, closes: true } => {
                 self.store.destination_succeeded(name, failures_since, now).await?;
-                if closes {
-                    tracing::info!(destination = name, "the breaker of {name} closed");
-                }
+                tracing::info!(destination = name, "the breaker of {name} closed");
                 return Ok(());
+            }
+            Note::Succeeded { failures_since, closes: false } => {
+                return self.store.note_success(name, failures_since, now).await;
             }
             Note::Failed { failures, health } => {
                 let failed = (failures, &*reason(health));

@@ -130,18 +130,14 @@ impl<'w> Rate<'w> {
         let mut pool = self.pool.lock().await;
         let mut unused = std::mem::take(&mut pool.tokens);
         unused.append(&mut pool.stale);
-        for _ in 0..TRIES {
-            let Some(known) = &pool.limit else { return Ok(()) };
-            if unused.is_empty() || 2 * known.window.counted() < self.per_minute {
-                return Ok(());
-            }
-            let mut window = known.window.clone();
-            window.take_back(&unused);
-            match self.store.write_limit(self.destination, known, window, now).await? {
-                Ok(_) => return Ok(()),
-                Err(theirs) => pool.limit = Some(theirs),
-            }
+        let Some(known) = &pool.limit else { return Ok(()) };
+        if unused.is_empty() || 2 * known.window.counted() < self.per_minute {
+            return Ok(());
         }
+        let mut window = known.window.clone();
+        window.take_back(&unused);
+        // Not tried again: if the write took effect and its response was lost, they would go back twice.
+        self.store.write_limit(self.destination, known, window, now).await?.ok();
         Ok(())
     }
 
@@ -163,29 +159,32 @@ impl<'w> Rate<'w> {
         let (least, most) = (missing(least).max(1), missing(most).max(pool.next));
         // What was known before may be old, so a refusal needs the item as it is now.
         let mut is_fresh = pool.limit.is_none();
+        // Given back by the first write or not at all: its response may be lost.
+        let mut stale = std::mem::take(&mut pool.stale);
         for _ in 0..TRIES {
             let known = match pool.limit.take() {
                 Some(known) => known,
                 None => self.store.limit(self.destination).await?,
             };
             let mut window = known.window.clone();
-            window.take_back(&pool.stale);
+            window.take_back(&stale);
             let granted = window.grant((least, most), self.per_minute, now);
             if granted.is_empty() && is_fresh {
                 let until = window.next_at(least, self.per_minute, now).max(after(now, 1));
                 self.set_spent(until);
                 pool.limit = Some(known);
+                pool.stale = stale;
                 return Ok(());
             }
             if granted.is_empty() {
                 is_fresh = true;
                 continue;
             }
+            stale.clear();
             match self.store.write_limit(self.destination, &known, window, now).await? {
                 Ok(limit) => {
                     pool.limit = Some(limit);
                     pool.tokens.extend(granted);
-                    pool.stale.clear();
                     pool.next = (pool.next * 2).min(TOKENS_MAX);
                     return Ok(());
                 }

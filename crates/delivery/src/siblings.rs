@@ -9,6 +9,9 @@ use jiff::Timestamp;
 
 use crate::attempt::Handler;
 
+/// The least wait for a newer delivery, in seconds: one whose ring is under way is due already.
+const NEWER_S: i64 = 5;
+
 impl Handler {
     /// How long to wait because another delivery of this lead is leased, in seconds: until its lease
     /// ends if its key is lower, and for a moment otherwise.
@@ -75,7 +78,7 @@ pub(crate) fn wait_for_newer(
             && sibling.key.sk > claim.key.sk
     };
     let newer = siblings.iter().filter(is_newer);
-    newer.map(|sibling| seconds_until(sibling.due_at, now)).min()
+    newer.map(|sibling| seconds_until(sibling.due_at, now).max(NEWER_S)).min()
 }
 
 /// The older deliveries that end when this one is delivered.

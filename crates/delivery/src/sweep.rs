@@ -122,9 +122,10 @@ impl Sweep {
         let mut due = Vec::new();
         for (index, page) in pages.into_iter().enumerate() {
             let Some(page) = page else { continue };
-            if page.len() >= BACKLOG && !self.takes(index, store, now).await? {
+            if page.len() < BACKLOG {
+                self.leave_one(index, store).await?;
+            } else if !self.takes(index, store, now).await? {
                 self.shards[index].position = Position::End;
-                self.left_to_others = true;
                 continue;
             }
             let reading = &mut self.shards[index];
@@ -147,18 +148,31 @@ impl Sweep {
         store: &Store,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let held = self.shards.iter().filter(|reading| reading.held_until.is_some()).count();
+        let is_held = |reading: &&Reading| reading.held_until.is_some_and(|until| now < until);
+        let held = self.shards.iter().filter(is_held).count();
         let reading = &mut self.shards[index];
         // A sweep that goes on is taken again in time.
         if reading.held_until.is_some_and(|until| after(now, SWEEP_S / 2) < until) {
             return Ok(true);
         }
         if reading.held_until.is_none() && held >= SHARDS_AT_ONCE {
+            // It is read again when one of the others has no backlog any more.
+            reading.had_some = true;
             return Ok(false);
         }
         let is_ours = store.take_sweep(self.destination, reading.shard, self.lease, now).await?;
         reading.held_until = is_ours.then(|| after(now, SWEEP_S));
+        self.left_to_others |= !is_ours;
         Ok(is_ours)
+    }
+
+    /// Gives back the sweep of a shard that has no backlog any more.
+    async fn leave_one(&mut self, index: usize, store: &Store) -> Result<(), StoreError> {
+        let reading = &mut self.shards[index];
+        if reading.held_until.take().is_none() {
+            return Ok(());
+        }
+        store.leave_sweep(self.destination, reading.shard, self.lease).await
     }
 
     /// Gives back the sweeps that this worker has.

@@ -208,7 +208,8 @@ impl Worker {
         stop_at: Timestamp,
     ) -> Result<Drained, StoreError> {
         self.handler.store.ready(&self.handler.hash_key).await?;
-        if matches!(self.handler.mode, Mode::Off) && claiming == Claiming::Named {
+        let is_off = matches!(self.handler.mode, Mode::Off) && claiming == Claiming::Named;
+        if keys.is_empty() || is_off {
             return Ok(Drained::default());
         }
         let now = self.handler.platform.clock.now();
@@ -237,10 +238,18 @@ impl Worker {
         let parts = (&self.handler, &gate);
         let drain = Drain::new(parts, work, goes_on_until, stop_at);
         let (drained, sweep) = Box::pin(drain.run()).await;
-        if let Some(sweep) = sweep {
-            sweep.leave(store).await?;
+        let left = match sweep {
+            Some(sweep) => sweep.leave(store).await,
+            None => Ok(()),
+        };
+        if let Err(error) = left.and(gate.leave(clock.now()).await) {
+            let name = self.handler.destination.name;
+            tracing::error!(
+                destination = name,
+                error = %error,
+                "the table failed at the end of a drain of {name}; its breaker or its tokens may be old"
+            );
         }
-        gate.leave(clock.now()).await?;
         drained
     }
 

@@ -285,3 +285,16 @@ async fn a_drain_that_opens_the_breaker_sends_no_more() {
     world.advance(jiff::SignedDuration::from_mins(20)).await;
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_success_that_is_noted_late_closes_no_breaker_that_was_opened_since() {
+    let world = only("crm").start().await;
+    let before = world.now();
+    world.pass(1);
+    world.store.open_breaker("crm", (5, "http_503"), 60, world.now()).await.unwrap();
+    world.store.note_success("crm", 0, before).await.unwrap();
+    assert!(world.store.breaker("crm").await.unwrap().open.is_some());
+    world.store.destination_succeeded("crm", 0, world.now()).await.unwrap();
+    assert!(world.store.breaker("crm").await.unwrap().open.is_none());
+    world.finish().await;
+}

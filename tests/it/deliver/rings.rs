@@ -7,6 +7,7 @@ use funil_core::clock::after;
 use funil_core::delivery::{LEASE_S, RING_S, Reason, StateKind};
 use funil_core::id::{LeadId, LeaseId};
 use funil_delivery::Patience;
+use funil_lambda::operate::replay::{Candidates, Selection};
 use funil_store::{Claimed, Claiming, DeliveryKey};
 use serde_json::{Value, json};
 
@@ -232,11 +233,16 @@ async fn dead_deliveries_of_every_shard_are_listed_in_their_order_page_by_page()
     let world = only("segment").with("DUE_SHARDS", "16").start().await;
     world.looks_at("segment");
     world.providers.behave("segment", funil_dev::simulated::Behaviour::Status(400));
-    let leads = submit(&world, 20).await;
-    for key in keys_of(&world, "segment", &leads).await {
-        world.worker("segment").deliver_now(&[key], world.stop_at()).await.unwrap();
+    let leads = submit(&world, 60).await;
+    let keys = keys_of(&world, "segment", &leads).await;
+    let (one_by_one, at_once) = keys.split_at(20);
+    for key in one_by_one {
+        let key = std::slice::from_ref(key);
+        world.worker("segment").deliver_now(key, world.stop_at()).await.unwrap();
         world.pass(1);
     }
+    // These die in one moment, several in each shard, where pages are cut among them.
+    world.worker("segment").deliver_now(at_once, world.stop_at()).await.unwrap();
     world.store.look_at_shards().await.unwrap();
     let mut listed = Vec::new();
     let mut range = funil_store::DeadRange::default();
@@ -248,10 +254,19 @@ async fn dead_deliveries_of_every_shard_are_listed_in_their_order_page_by_page()
         range.after = Some(last);
     }
     let order: Vec<LeadId> = listed.iter().map(|dead| dead.key.lead_id).collect();
-    assert_eq!(order, leads);
-    assert_eq!(world.store.dead_count("segment", 100).await.unwrap().count, 20);
+    assert_eq!(order[..20], leads[..20]);
+    let all = |leads: &[LeadId]| leads.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!((all(&order), order.len()), (all(&leads), 60));
+    assert_eq!(world.store.dead_count("segment", 100).await.unwrap().count, 60);
     let newest = world.store.newest_dead("segment").await.unwrap().unwrap();
-    assert_eq!(newest.key.lead_id, leads[19]);
+    assert!(leads[20..].contains(&newest.key.lead_id));
+    // A person who lists or replays them has looked at no shard before.
+    let mut candidates = Candidates::of(&world.store, Selection::default(), world.now());
+    let mut found = 0;
+    while candidates.next().await.unwrap().is_some() {
+        found += 1;
+    }
+    assert_eq!(found, 60);
     world.finish().await;
 }
 

@@ -120,10 +120,12 @@ pub fn settle(
         | Outcome::Unknown(_) => 0,
     };
     // The log is for tries. A delivery that was released was not tried, and its reason says why it
-    // waits.
+    // waits; unless it was sent something, or an earlier worker may have, and did not settle it.
+    let was_tried = measured.status.is_some() || delivery.claims > 1;
     let log = match outcome {
-        Outcome::Released { .. } => delivery.log.clone(),
-        Outcome::Delivered
+        Outcome::Released { .. } if !was_tried => delivery.log.clone(),
+        Outcome::Released { .. }
+        | Outcome::Delivered
         | Outcome::Retry { .. }
         | Outcome::Rejected(_)
         | Outcome::Blocked(_)

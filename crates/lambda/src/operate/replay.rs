@@ -123,6 +123,9 @@ impl Candidates {
                 continue;
             }
             let Some(destination) = self.destinations.front() else { return Ok(None) };
+            if self.range.after.is_none() {
+                self.store.look_at_shards().await?;
+            }
             let page = self.store.dead_within(destination.name, &self.range, PAGE).await?;
             let keys: Vec<_> = page.iter().map(|dead| dead.key.clone()).collect();
             let found = self.store.ended(&keys).await?;

@@ -197,8 +197,13 @@ impl Store {
             .limit(limit);
         let wanted = usize::try_from(limit).unwrap_or(1);
         let mut pages = query.into_paginator().send();
-        let mut dead = Vec::new();
-        while dead.len() < wanted
+        let mut dead: Vec<DeadDelivery> = Vec::new();
+        // Those of one time are in no order of ours, so all of them are read before a page is cut.
+        let is_whole = |dead: &[DeadDelivery]| {
+            let cut = dead.get(wanted.saturating_sub(1));
+            cut.zip(dead.last()).is_some_and(|(cut, last)| cut.died_at < last.died_at)
+        };
+        while !is_whole(&dead)
             && let Some(page) = pages.next().await
         {
             let page = page.map_err(|error| StoreError::of("Query", &error))?;

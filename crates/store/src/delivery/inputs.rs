@@ -43,8 +43,8 @@ pub struct DeliveryInputs {
     pub booking: Found<Booking>,
     /// The oldest lead of the e-mail, for a destination that is keyed by it.
     pub oldest: Option<LeadId>,
-    /// The newest one.
-    pub newest: Option<LeadId>,
+    /// The newest one, and the one whose id is derived from the e-mail.
+    pub others: [Option<LeadId>; 2],
     /// All bookings of the lead, for a delivery that is about none in particular.
     pub bookings: Vec<Booking>,
 }
@@ -83,7 +83,7 @@ impl Store {
             revocations: Vec::new(),
             booking: Found::Missing,
             oldest: None,
-            newest: None,
+            others: [None, None],
             bookings: Vec::new(),
         };
         for found in self.batch_get(wanted).await? {
@@ -92,7 +92,7 @@ impl Store {
                 Some(key::CONSENT) => inputs.revocations.push(item::to_revocations(&found)),
                 Some(key::PERSON) => {
                     inputs.oldest = person::oldest(&found);
-                    inputs.newest = person::newest(&found);
+                    inputs.others = [person::newest(&found), person::derived(&found)];
                 }
                 Some(sk) if sk == event_sk => inputs.event = item::to_event(found).into(),
                 Some(sk) if sk.starts_with(key::BOOKING_PREFIX) => {

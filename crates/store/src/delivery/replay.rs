@@ -3,7 +3,7 @@
 //! Each decision is one transaction with the event that records it, on the condition that the
 //! delivery is still as the person saw it. So of two decisions at once one takes effect.
 
-use funil_core::clock::Entropy;
+use funil_core::clock::{Entropy, after};
 use funil_core::delivery::{Delivery, Reason, Shard, StateKind};
 use funil_core::event::{Event, Verdict};
 use funil_core::id::DeliveryName;
@@ -28,6 +28,9 @@ pub struct Ended {
     pub event: Option<Event>,
 }
 
+/// How long a replayed delivery has been due already, in seconds: a sweep leaves alone what fell due just
+/// now, because a ring may come for it.
+const WAITED_S: i64 = 10;
 /// How many deliveries one read asks for, which keeps a batch below 100 keys.
 const READ_AT_ONCE: usize = 50;
 /// Among how many deliveries of a lead one is looked for by its name. Those of WhatsApp, whose status
@@ -47,7 +50,7 @@ impl Store {
         let revival = Expression::default()
             .set_as("state", ":pending", item::s(StateKind::Pending.name()))
             .set_as("due_pk", ":due", item::s(key::due(&delivery.destination, Shard::FIRST)))
-            .set_as("due_sk", ":now", item::s(key::time(decision.accepted_at)))
+            .set_as("due_sk", ":due_at", item::s(key::time(after(decision.accepted_at, -WAITED_S))))
             .set("deadline", item::timestamp(deadline))
             .set("attempts", item::n(0))
             .set("claims", item::n(0))
@@ -60,6 +63,7 @@ impl Store {
                 "message",
                 "confirmed",
                 "expires_at",
+                "at_once",
             ]);
         self.decide(delivery, revival, decision, entropy).await
     }

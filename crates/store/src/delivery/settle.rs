@@ -29,7 +29,7 @@ impl Store {
             .set_or_remove("reason", state.reason().map(|reason| item::s(reason.to_string())))
             .set_or_remove("blocked", (*blocked > 0).then(|| item::n(*blocked)))
             .set_or_remove("doubtful_since", state.unknown_since().map(item::timestamp))
-            .remove_all(&["lease_id", "lease_until", "sending"]);
+            .remove_all(&["lease_id", "lease_until", "sending", "at_once"]);
         if let Some(confirmed) = confirmed {
             settle = settle.set("confirmed", item::s(confirmed.as_str()));
         }

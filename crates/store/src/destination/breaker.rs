@@ -89,6 +89,22 @@ impl Store {
         self.update(keys(destination), close).await?;
         Ok(())
     }
+
+    /// Like [`destination_succeeded`](Self::destination_succeeded) for a success of a moment ago, which
+    /// closes no breaker that another worker has opened since.
+    pub async fn note_success(
+        &self,
+        destination: &str,
+        failures_since: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let note = Expression::of_type("breaker")
+            .set("last_success", item::timestamp(now))
+            .set("failures", item::n(failures_since))
+            .condition("attribute_not_exists(#opened_at)");
+        self.update(keys(destination), note).await?;
+        Ok(())
+    }
 }
 
 fn keys(destination: &str) -> Item {

@@ -37,9 +37,12 @@ pub(crate) fn note(
     email: &Digest,
     lead: LeadId,
 ) -> Result<(), StoreError> {
-    let update = Expression::of_type("person")
+    let mut update = Expression::of_type("person")
         .set_once("oldest", item::s(lead.to_string()))
         .set_once("newest", item::s(lead.to_string()));
+    if lead.is_derived() {
+        update = update.set_once("derived", item::s(lead.to_string()));
+    }
     transaction.update(Write::Person, keys(email), update)
 }
 
@@ -92,4 +95,9 @@ pub(crate) fn oldest(person: &Item) -> Option<LeadId> {
 /// The newest lead of a person.
 pub(crate) fn newest(person: &Item) -> Option<LeadId> {
     LeadId::parse(item::text(person, "newest")?).ok()
+}
+
+/// The lead of a person whose id is derived from the e-mail, if there is one.
+pub(crate) fn derived(person: &Item) -> Option<LeadId> {
+    LeadId::parse(item::text(person, "derived")?).ok()
 }

@@ -70,7 +70,6 @@ impl Dispatch {
         let asked = Asked::read(&body).map_err(Problem::Fields)?;
         let store = &self.app.store;
         store.ready(&self.app.config.hash_key).await?;
-        store.look_at_shards().await?;
         let now = self.app.platform.clock.now();
         let mut candidates = Candidates::of(store, asked.selection, now);
         let mut judged = Vec::new();
