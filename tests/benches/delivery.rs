@@ -1,28 +1,20 @@
-//! How fast one worker delivers, and how much a destination that hangs slows the others: in real
-//! time, with the real functions, store and HTTP.
+//! How much a destination that hangs slows the others: in real time, with the real functions, store and
+//! HTTP.
 //!
-//! `cargo bench -p funil-tests`
+//! `cargo bench -p funil-tests --bench delivery`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::future::IntoFuture as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use funil_core::settings::Env;
-use funil_delivery::Patience;
 use funil_dev::server::{DevServer, DevServerOptions};
-use funil_tests::world::{World, lead_body};
+use funil_tests::world::lead_body;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-/// How long the provider takes for each response.
-const RESPONDS_AFTER: Duration = Duration::from_millis(50);
-/// How many deliveries are due for the one worker.
-const DUE: usize = 2_000;
 /// How many people submit the form to the dev server: as many as one address may.
 const PEOPLE: usize = 10;
 /// How long after one another they submit it.
@@ -30,7 +22,6 @@ const APART: Duration = Duration::from_millis(500);
 
 #[tokio::main]
 async fn main() {
-    one_worker().await;
     for crm in ["normal", "hang"] {
         one_destination(crm).await;
     }
@@ -42,39 +33,6 @@ fn somebody(number: usize) -> Value {
     body["leadId"] = Value::Null;
     body["email"] = json!(format!("somebody{number}@example.com"));
     body
-}
-
-/// A provider that accepts everything, slowly.
-async fn slow_provider() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let response = async || {
-        tokio::time::sleep(RESPONDS_AFTER).await;
-        r#"{"success":true}"#
-    };
-    tokio::spawn(axum::serve(listener, Router::new().fallback(response)).into_future());
-    url
-}
-
-/// Measures how many deliveries one worker makes in a second.
-async fn one_worker() {
-    let provider = slow_provider().await;
-    let plan = World::plan().with("DESTINATIONS", "segment");
-    let world = plan.with("SEGMENT_BASE_URL", &provider).start().await;
-    for number in 0..DUE {
-        let caller = format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256);
-        world.submit_from(&caller, &somebody(number)).await.lead();
-    }
-    let worker = world.worker("segment");
-    let started = Instant::now();
-    let drained = worker.drain(Patience::None, world.stop_at()).await.unwrap();
-    let took = started.elapsed();
-    assert_eq!(drained.settled, DUE);
-    let a_second = f64::from(u32::try_from(DUE).unwrap()) / took.as_secs_f64();
-    println!(
-        "one worker, a provider that responds in {RESPONDS_AFTER:?}: {DUE} delivered in {took:.2?}, {a_second:.0} a second"
-    );
-    world.finish().await;
 }
 
 /// On the dev server, with this behaviour of the CRM: measures how long the form's response takes, and

@@ -25,6 +25,8 @@ use funil_lambda::Function;
 use funil_store::{DeliveryKey, Platform};
 use funil_tests::proxy::Proxy;
 use funil_tests::world::{World, lead_body};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -60,6 +62,11 @@ async fn main() {
     if is_wanted("healthy") {
         for rings in ["none", "http", "stream"] {
             healthy(rings).await;
+        }
+    }
+    if is_wanted("pressure") {
+        for shards in ["1", "16"] {
+            pressure(shards).await;
         }
     }
     if is_wanted("limiter") {
@@ -116,6 +123,11 @@ impl Live {
     }
 
     async fn post(&self, number: usize, body: &Value) {
+        assert_eq!(self.status_of(number, body).await, 200);
+    }
+
+    /// The status of the response to a form.
+    async fn status_of(&self, number: usize, body: &Value) -> i64 {
         let caller = format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256);
         let caller: IpAddr = caller.parse().unwrap();
         let mut headers = HeaderMap::new();
@@ -125,7 +137,7 @@ impl Live {
         let event = front_door::event(&Method::POST, path, "", &headers, body.as_bytes(), caller);
         let function = self.functions.iter().find(|one| one.name == "lead-submit").unwrap();
         let response = function.invoke(event, after(self.now(), 60)).await;
-        assert_eq!(response["statusCode"], 200, "{response}");
+        response["statusCode"].as_i64().unwrap()
     }
 
     /// Drains as a function does that was rung, and returns what was settled and how long it took.
@@ -234,6 +246,83 @@ async fn many_rings(rings: usize) {
         "rings: {rings} on {DUE} due: {settled} settled in {took:.2?}, {:.2} refused writes a delivery; \
          rings that settled nothing took {losers:?}",
         f64::from(bill.refused) / f64::from(u32::try_from(DUE).unwrap())
+    );
+    live.forget();
+}
+
+/// What forms and deliveries get of a table whose keys take 200 units a second: 150 forms a second for ten
+/// seconds, with rings that name the deliveries.
+async fn pressure(shards: &str) {
+    const FORMS: usize = 1_500;
+    const UNITS: f64 = 200.0;
+    let (url, _) = provider(None).await;
+    let (proxy, table) = Proxy::start().await;
+    let variables = [
+        ("DESTINATIONS", "segment"),
+        ("SEGMENT_BASE_URL", &*url),
+        ("RINGS", "stream"),
+        ("DUE_SHARDS", shards),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &*table),
+    ];
+    let live = Live::start(&variables).await;
+    proxy.limit_keys(UNITS);
+    let started = Instant::now();
+    let (worker, mut refused, mut slowest) = (live.worker("segment"), 0, Duration::ZERO);
+    let accepted = AtomicUsize::new(0);
+    let forms = async {
+        let posts = (0..FORMS).map(|number| {
+            let (live, accepted) = (&live, &accepted);
+            async move {
+                let at = Duration::from_secs(10) * u32::try_from(number).unwrap()
+                    / u32::try_from(FORMS).unwrap();
+                tokio::time::sleep(at.saturating_sub(started.elapsed())).await;
+                let begun = Instant::now();
+                let mut body = lead_body();
+                body["leadId"] = json!(format!("6f1c2f5e-0b0a-4d3e-9a53-{number:012x}"));
+                body["email"] = json!(format!("somebody{number}@example.com"));
+                // One number of all would be one key of the table.
+                body["phone"] = json!(format!("(11) 98765-{number:04}"));
+                let status = live.status_of(number, &body).await;
+                if status == 200 {
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    let lead = LeadId::parse(body["leadId"].as_str().unwrap()).unwrap();
+                    let named = live.world.store.deliveries_of(lead, "segment").await.unwrap();
+                    let key = DeliveryKey::from(&named[0]);
+                    return (status, begun.elapsed(), Some(key));
+                }
+                (status, begun.elapsed(), None)
+            }
+        });
+        let mut ended: FuturesUnordered<_> = posts.collect();
+        let mut rings = FuturesUnordered::new();
+        let mut keys = Vec::new();
+        loop {
+            tokio::select! {
+                Some((status, took, key)) = ended.next() => {
+                    refused += usize::from(status != 200);
+                    slowest = slowest.max(took);
+                    keys.extend(key);
+                    if keys.len() == 20 || ended.is_empty() {
+                        let named = std::mem::take(&mut keys);
+                        let (live, worker) = (&live, &worker);
+                        rings.push(async move {
+                            worker.deliver_named(&named, after(live.now(), 60)).await
+                        });
+                    }
+                }
+                Some(_) = rings.next() => {}
+                else => break,
+            }
+        }
+    };
+    forms.await;
+    let took = started.elapsed();
+    let by_forms: u32 = proxy.refused_by_key().values().sum();
+    let open = live.world.store.pending_count("segment", 10_000).await.unwrap().count;
+    println!(
+        "pressure: DUE_SHARDS={shards}, {FORMS} forms at 150 a second, {UNITS} units a second for each key: {} accepted, \
+         {refused} got 503, slowest {slowest:.1?}; {open} deliveries open after {took:.1?}; {by_forms} writes refused",
+        accepted.into_inner()
     );
     live.forget();
 }

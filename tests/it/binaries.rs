@@ -135,7 +135,7 @@ impl Place {
             let update = json!({
                 "TableName": "funil",
                 "Key": {"pk": {"S": format!("LEAD#{lead_id}")}, "sk": {"S": key.sk}},
-                "UpdateExpression": "SET due_sk = :now",
+                "UpdateExpression": "SET due_sk = :now, lease_until = :now",
                 "ExpressionAttributeValues": {
                     ":now": {"S": funil_store::key_time(self.platform.clock.now())},
                 },

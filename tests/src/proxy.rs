@@ -3,9 +3,12 @@
 //!
 //! It must not know what the requests are for.
 
-use std::collections::BTreeMap;
+mod keys;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -17,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::world::{client, emulator};
+use keys::Keys;
 
 /// The operations on items, which cost capacity units.
 const COSTLY: [&str; 7] = [
@@ -120,6 +124,7 @@ pub struct Proxy {
     fault: Mutex<Option<Fault>>,
     seen: Mutex<Vec<Seen>>,
     held: Notify,
+    keys: Mutex<Option<Keys>>,
 }
 
 impl Proxy {
@@ -132,6 +137,7 @@ impl Proxy {
             fault: Mutex::default(),
             seen: Mutex::default(),
             held: Notify::new(),
+            keys: Mutex::default(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -156,6 +162,22 @@ impl Proxy {
     pub fn break_requests(&self, requests: std::ops::Range<usize>, tries: u32, how: Break) {
         self.seen.lock().unwrap().clear();
         *self.fault.lock().unwrap() = Some(Fault { requests, tries, how });
+    }
+
+    /// Limits each key of the table and of its indexes to so many write units a second.
+    pub fn limit_keys(&self, units_a_second: f64) {
+        *self.keys.lock().unwrap() = Some(Keys::new(units_a_second));
+    }
+
+    /// How often each key refused a write since it was limited.
+    pub fn refused_by_key(&self) -> HashMap<String, u32> {
+        self.keys.lock().unwrap().as_ref().map(|keys| keys.refused.clone()).unwrap_or_default()
+    }
+
+    /// Whether the keys of a request have units left.
+    fn admits(&self, operation: &str, request: &Value) -> bool {
+        let mut keys = self.keys.lock().unwrap();
+        keys.as_mut().is_none_or(|keys| keys.admit(operation, request, Instant::now()))
     }
 
     /// Stops breaking requests.
@@ -202,6 +224,9 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     };
     if let Some(how) = breaks.filter(|how| !how.takes_effect()) {
         return broken(&proxy, how, operation).await;
+    }
+    if !proxy.admits(operation, &request) {
+        return broken(&proxy, Break::Exceeded, operation).await;
     }
     if costs {
         request["ReturnConsumedCapacity"] = json!("INDEXES");

@@ -91,10 +91,11 @@ struct Try<'g> {
 
 /// For how long what a destination said of a lead is taken to hold without asking, in seconds.
 const LATELY_S: i64 = 10 * 60;
-/// The first wait before a settlement is tried again; each further one is twice as long.
-const SETTLE_AGAIN_MS: u64 = 100;
+/// The first wait before a settlement is tried again; each further one is twice as long. Long beside those
+/// of intake, which somebody waits for.
+const SETTLE_AGAIN_MS: u64 = 400;
 /// The longest of these waits.
-const SETTLE_AGAIN_MS_MAX: u64 = 3_000;
+const SETTLE_AGAIN_MS_MAX: u64 = 6_000;
 
 impl Handler {
     /// Claims a delivery, if the gate admits it, and settles it.

@@ -113,11 +113,11 @@ async fn submit_to(
 fn errors() -> Vec<(&'static str, Reply, usize)> {
     vec![
         ("TransactionConflict", cancelled(&["None", "TransactionConflict", "None"]), 4),
-        ("ThrottlingError", cancelled(&["None", "None", "ThrottlingError"]), 4),
+        ("ThrottlingError", cancelled(&["None", "None", "ThrottlingError"]), 6),
         (
             "ProvisionedThroughputExceeded",
             cancelled(&["ProvisionedThroughputExceeded", "None", "None"]),
-            4,
+            6,
         ),
         ("ThrottlingException", error(400, "ThrottlingException"), 3),
         (

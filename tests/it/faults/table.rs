@@ -21,11 +21,13 @@ use crate::world::{Plan, Response, World, lead, lead_body};
 
 /// How often the store tries a transaction that is cancelled because others are at work.
 const TRANSACTION_TRIES: usize = 4;
+/// How often it tries one that the table has no units for.
+const LOAD_TRIES: usize = 6;
 /// A short wait, because a walk with a table that hangs waits for it in each stage.
 const SHORT: TablePatience = TablePatience {
     attempt: Duration::from_secs(1),
     operation: Duration::from_millis(2_500),
-    settlement: Duration::from_millis(200),
+    settlement: Duration::from_millis(600),
 };
 
 /// What goes wrong with requests to the table.
@@ -54,7 +56,8 @@ impl Fault {
     /// The request breaks for as long as anybody tries.
     pub(super) const fn lasting(how: Break) -> Self {
         let requests = match how {
-            Break::Exceeded | Break::Conflict => TRANSACTION_TRIES,
+            Break::Exceeded => LOAD_TRIES,
+            Break::Conflict => TRANSACTION_TRIES,
             Break::BeforeEffect
             | Break::AfterEffect
             | Break::HangBefore

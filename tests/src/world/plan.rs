@@ -74,7 +74,7 @@ impl Plan {
         let time: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let mut platform = Platform::new(time, Arc::new(CountedEntropy::default()));
         // The clock stands still while a test runs, so that only this ends the tries.
-        platform.table_patience.settlement = Duration::from_millis(200);
+        platform.table_patience.settlement = Duration::from_millis(600);
         let mut settings = env.settings();
         let aws = AwsConfig::read(&mut settings).unwrap();
         let store = Store::connect(&aws, &table, &platform);

@@ -25,6 +25,8 @@ const TRIES: usize = 3;
 pub struct MessageUpdate {
     /// The delivery that the message is of.
     pub delivery: DeliveryName,
+    /// Its destination.
+    pub destination: &'static str,
     /// How far the message has come.
     pub status: MessageStatus,
     /// The provider's code where it failed.
@@ -59,7 +61,7 @@ impl Store {
     ) -> Result<Recorded, StoreError> {
         for _ in 0..TRIES {
             if known.is_none() {
-                let found = self.delivery_named(update.delivery).await?;
+                let found = self.message_named(update.delivery, update.destination).await?;
                 *known = found.map(|found| found.delivery);
             }
             let Some(delivery) = known.as_ref() else { return Ok(Recorded::Unknown) };

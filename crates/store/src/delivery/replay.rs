@@ -33,9 +33,10 @@ pub struct Ended {
 const WAITED_S: i64 = 10;
 /// How many deliveries one read asks for, which keeps a batch below 100 keys.
 const READ_AT_ONCE: usize = 50;
-/// Among how many deliveries of a lead one is looked for by its name. Those of WhatsApp, whose status
-/// updates name them, come first.
+/// Among how many deliveries of a lead a person's is looked for by its name.
 const NAMED_AMONG: usize = 2_000;
+/// Among how many messages of a lead that of a status update is looked for.
+const MESSAGES: usize = 200;
 
 impl Store {
     /// Makes a delivery that ended pending again, due now, under its own id and with a new deadline,
@@ -115,13 +116,33 @@ impl Store {
         }
     }
 
-    /// A delivery by its name, with its event. One that this code cannot read is an error.
+    /// A delivery by its name, with its event, among the newest 2,000 of its lead: for a person who asks
+    /// for it. One that this code cannot read is an error.
     pub async fn delivery_named(&self, name: DeliveryName) -> Result<Option<Ended>, StoreError> {
+        self.named_among(name, key::DELIVERY_PREFIX, NAMED_AMONG).await
+    }
+
+    /// The same among the newest messages of its lead: strangers decide how many other deliveries there
+    /// are.
+    pub(crate) async fn message_named(
+        &self,
+        name: DeliveryName,
+        destination: &str,
+    ) -> Result<Option<Ended>, StoreError> {
+        self.named_among(name, &key::deliveries_of(destination), MESSAGES).await
+    }
+
+    async fn named_among(
+        &self,
+        name: DeliveryName,
+        prefix: &str,
+        most: usize,
+    ) -> Result<Option<Ended>, StoreError> {
         let query = self
-            .query_prefix(key::lead(name.lead_id), key::DELIVERY_PREFIX)
+            .query_prefix(key::lead(name.lead_id), prefix)
             .scan_index_forward(false)
             .projection_expression("pk, sk");
-        let found = first_items(query, NAMED_AMONG).await?;
+        let found = first_items(query, most).await?;
         let mut found = found.iter().filter_map(due::key_of);
         let Some(wanted) = found.find(|key| key.is(name.delivery_id)) else { return Ok(None) };
         let found = self.ended(&[wanted]).await?.pop();

@@ -18,6 +18,8 @@ use crate::table::item::Item;
 
 /// How often a transaction that met another one is tried again.
 const CONFLICT_RETRIES: u32 = 3;
+/// How often one is tried again that the table refused for its load: for about a second and a half.
+const LOAD_RETRIES: u32 = 5;
 /// The condition that an item does not exist.
 const IS_ABSENT: &str = "attribute_not_exists(pk)";
 
@@ -240,16 +242,22 @@ impl Transaction<'_> {
             let code = reasons.iter().filter_map(CancellationReason::code).find(|c| *c != "None");
             let code = code.unwrap_or("TransactionCanceledException").to_owned();
             match code.as_str() {
-                "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
-                    if tries < CONFLICT_RETRIES => {}
+                "TransactionConflict" if tries < CONFLICT_RETRIES => {
+                    tries += 1;
+                    let wait_ms = u64::from(tries) * 20 + entropy.number() % 60;
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                "ThrottlingError" | "ProvisionedThroughputExceeded" if tries < LOAD_RETRIES => {
+                    tries += 1;
+                    let most_ms = 25 << tries;
+                    let wait_ms = most_ms / 2 + entropy.number() % most_ms;
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
                 "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded" => {
                     return Err(StoreError::Unavailable { operation, code });
                 }
                 _ => return Err(StoreError::Refused { operation, code }),
             }
-            tries += 1;
-            let wait_ms = u64::from(tries) * 20 + entropy.number() % 60;
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         }
     }
 }

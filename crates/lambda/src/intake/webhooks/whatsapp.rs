@@ -524,8 +524,13 @@ impl WhatsAppWebhook {
         known: &mut Option<Delivery>,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let reported =
-            MessageUpdate { delivery, status: update.status, code: update.code, at: update.at };
+        let reported = MessageUpdate {
+            delivery,
+            destination: whatsapp::NAME,
+            status: update.status,
+            code: update.code,
+            at: update.at,
+        };
         let recorded = self.app.store.record_status(reported, known, now).await?;
         let status = update.status.name();
         match recorded {
