@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use attempt::{ATTEMPTS_KEPT, Attempt, AttemptOutcome, log_attempt};
 pub use message::MessageStatus;
 pub use outcome::{Outcome, judge};
-pub use queue::{Queue, RING_S, SHARDS_MAX, Shard, Shards, Start};
+pub use queue::{Queue, RING_S, SHARDS_MAX, SWEPT_AFTER_S, Shard, Shards, Start};
 pub use reason::{Reason, StoredReason};
 pub use settle::{
     Measured, RETRY_AFTER_S_MAX, SCHEDULE_S, Settlement, UNKNOWN_WAIT_S, WhenUnknown, settle,

@@ -7,7 +7,7 @@
 use url::Url;
 
 use crate::contact::consent::Purpose;
-use crate::delivery::{Queue, SHARDS_MAX, Shard, Shards, Start};
+use crate::delivery::{Queue, SHARDS_MAX, SWEPT_AFTER_S, Shard, Shards, Start};
 use crate::destination::{self, Destination};
 use crate::hash::HashKey;
 use crate::id::LeadId;
@@ -50,6 +50,14 @@ pub enum Rings {
 }
 
 impl Rings {
+    /// How old a due delivery is before a sweep takes it, in seconds.
+    pub const fn swept_after_s(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Stream | Self::Http => SWEPT_AFTER_S,
+        }
+    }
+
     fn read(settings: &mut Settings<'_>) -> Option<Self> {
         match settings.optional("RINGS").unwrap_or("none") {
             "none" => Some(Self::None),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use funil_core::clock::after;
 use funil_core::destination::{self, Adapter, Destination};
 use funil_core::settings::{ConfigError, Env, Environment, Settings};
-use funil_core::site::{Rings, SiteConfig};
+use funil_core::site::SiteConfig;
 use funil_store::{AwsConfig, Claiming, DeliveryKey, Due, Platform, Store, StoreError, Work};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -24,9 +24,6 @@ use crate::sweep::Sweep;
 
 /// How long a drain waits for retries of its own deliveries, in seconds.
 const GOES_ON_S: i64 = 20;
-/// How old a due delivery is before a sweep takes it where rings name deliveries, in seconds. What is
-/// newer may be under way.
-const SWEPT_AFTER_S: i64 = 10;
 
 /// Whether a drain waits for what is not due yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +76,7 @@ impl Worker {
         let rate = Self::rate(destination, needs, &mut settings);
         let daily_per_number = Self::daily(destination, &mut settings);
         let worker = site.zip(aws).zip(mode).map(|((site, aws), mode)| {
-            let older_than_s = match site.rings {
-                Rings::None => 0,
-                Rings::Stream | Rings::Http => SWEPT_AFTER_S,
-            };
+            let older_than_s = site.rings.swept_after_s();
             let handler = Handler {
                 destination,
                 mode,

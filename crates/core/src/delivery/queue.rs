@@ -72,6 +72,10 @@ pub enum Start {
 /// so that its first claim need not move it in the index.
 pub const RING_S: i64 = super::LEASE_S + 5;
 
+/// How old a due delivery is before a sweep takes it where rings name deliveries, in seconds. What is newer
+/// may be under way.
+pub const SWEPT_AFTER_S: i64 = 10;
+
 /// Where the deliveries of a lead stand, and how those start that are due at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
 use funil_core::settings::{ConfigError, Env};
-use funil_core::site::Rings;
 use funil_store::{DeliveryKey, Platform, StoreError, destination_of, key_time};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
@@ -32,9 +31,6 @@ use crate::platform::trigger::{StreamRecord, Trigger, all_records_handled};
 
 /// What is due within this many seconds counts as due at once: the clocks of two functions differ.
 const SOON_S: i64 = 5;
-/// How old a due delivery is before it is rung for where rings name deliveries, in seconds: the function
-/// takes nothing newer.
-const SWEPT_AFTER_S: i64 = 10;
 
 /// How long something may be due before a person is notified, in seconds.
 const BACKLOG_S: i64 = 15 * 60;
@@ -180,10 +176,7 @@ impl Dispatch {
                 "could not look over how many shards deliveries are spread; using what was known"
             );
         }
-        let older_than_s = match self.app.config.rings {
-            Rings::None => 0,
-            Rings::Stream | Rings::Http => SWEPT_AFTER_S,
-        };
+        let older_than_s = self.app.config.rings.swept_after_s();
         let now = after(self.app.platform.clock.now(), -older_than_s);
         let looks = destination::ALL.iter().map(|destination| async move {
             (*destination, self.app.store.due(destination.name, now, 1).await)

@@ -4,7 +4,7 @@
 //! delivery is still as the person saw it. So of two decisions at once one takes effect.
 
 use funil_core::clock::{Entropy, after};
-use funil_core::delivery::{Delivery, Reason, Shard, StateKind};
+use funil_core::delivery::{Delivery, Reason, SWEPT_AFTER_S, Shard, StateKind};
 use funil_core::event::{Event, Verdict};
 use funil_core::id::DeliveryName;
 use jiff::Timestamp;
@@ -28,9 +28,6 @@ pub struct Ended {
     pub event: Option<Event>,
 }
 
-/// How long a replayed delivery has been due already, in seconds: a sweep leaves alone what fell due just
-/// now, because a ring may come for it.
-const WAITED_S: i64 = 10;
 /// How many deliveries one read asks for, which keeps a batch below 100 keys.
 const READ_AT_ONCE: usize = 50;
 /// Among how many deliveries of a lead a person's is looked for by its name.
@@ -48,10 +45,15 @@ impl Store {
         decision: &Event,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
+        // A sweep leaves alone what fell due just now, because a ring may come for it; none comes here.
         let revival = Expression::default()
             .set_as("state", ":pending", item::s(StateKind::Pending.name()))
             .set_as("due_pk", ":due", item::s(key::due(&delivery.destination, Shard::FIRST)))
-            .set_as("due_sk", ":due_at", item::s(key::time(after(decision.accepted_at, -WAITED_S))))
+            .set_as(
+                "due_sk",
+                ":due_at",
+                item::s(key::time(after(decision.accepted_at, -SWEPT_AFTER_S))),
+            )
             .set("deadline", item::timestamp(deadline))
             .set("attempts", item::n(0))
             .set("claims", item::n(0))
