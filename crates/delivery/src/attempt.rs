@@ -30,6 +30,7 @@ use crate::backlog::Task;
 use crate::bounds::{REQUEST_NEEDS_S, SETTLING_NEEDS_S, bound, detail, withdrawn, without_inputs};
 use crate::client::{self, NoResponse};
 use crate::gate::{Admission, Gate};
+use crate::pressure::Refusals;
 use crate::rate::Rate;
 use crate::siblings::{superseded, wait_for_newer};
 
@@ -59,6 +60,8 @@ pub(crate) struct Handler {
     pub(crate) hash_key: HashKey,
     /// The most messages to one number in a day, where the destination has such a limit.
     pub(crate) daily_per_number: Option<i64>,
+    /// What the table refused for its load.
+    pub(crate) refusals: Refusals,
 }
 
 /// How handling a due delivery ended.
@@ -93,7 +96,7 @@ struct Try<'g> {
 const LATELY_S: i64 = 10 * 60;
 /// The first wait before a settlement is tried again; each further one is twice as long. Long beside those
 /// of intake, which somebody waits for.
-const SETTLE_AGAIN_MS: u64 = 400;
+const SETTLE_AGAIN_MS: u64 = 1_000;
 /// The longest of these waits.
 const SETTLE_AGAIN_MS_MAX: u64 = 6_000;
 
@@ -287,7 +290,7 @@ impl Handler {
                 Err(error @ StoreError::Unavailable { .. }) => error,
                 written => return written,
             };
-            this_try.gate.refusals.note(&error);
+            self.refusals.note(&error);
             let most = SETTLE_AGAIN_MS_MAX.min(SETTLE_AGAIN_MS << tries);
             let wait_ms = most / 2 + self.platform.entropy.number() % (most / 2 + 1);
             let wait = Duration::from_millis(wait_ms);

@@ -18,7 +18,7 @@ use crate::attempt::{Handled, Handler};
 use crate::backlog::{Backlog, Task};
 use crate::bounds::REQUEST_NEEDS_S;
 use crate::gate::{Gate, Passage};
-use crate::pressure::Pressure;
+use crate::pressure::{Load, Pressure};
 use crate::sweep::Sweep;
 use crate::worker::Drained;
 
@@ -149,7 +149,7 @@ impl<'d> Drain<'d> {
             stop_at,
             again: Vec::new(),
             looks_left,
-            pressure: Pressure::new(SIDE_BY_SIDE),
+            pressure: Pressure::new(SIDE_BY_SIDE, &handler.refusals),
             has_read: false,
             found_some: false,
             is_ending: false,
@@ -331,9 +331,11 @@ impl<'d> Drain<'d> {
     fn take_in(&mut self, tried: Tried) {
         let Tried { task, ended } = tried;
         if let Err(error) = &ended {
-            self.gate.refusals.note(error);
+            self.handler.refusals.note(error);
         }
-        self.pressure.delivery_ended(&self.gate.refusals, Instant::now());
+        if self.pressure.delivery_ended(&self.handler.refusals, Instant::now()) == Load::Refused {
+            self.leave_to_sweep();
+        }
         self.backlog.ended(task.due.key.lead_id);
         match ended {
             Ok(Handled::Settled { again }) => {
@@ -346,6 +348,21 @@ impl<'d> Drain<'d> {
             Ok(Handled::NotAdmitted) => self.backlog.put_back(task),
             Err(error) => self.log_failure(&task.due, &error),
         }
+    }
+
+    /// Leaves the deliveries that its ring named to the sweep, if a ring named some. Rings come side by
+    /// side, each with a drain of its own, and together they would not give way; a shard has one sweep.
+    fn leave_to_sweep(&mut self) {
+        if self.sweep.is_some() || self.goes_on_until.is_none() || self.backlog.len() == 0 {
+            return;
+        }
+        let (name, left) = (self.handler.destination.name, self.backlog.len());
+        tracing::warn!(
+            destination = name,
+            left,
+            "the table has too much to do; {left} deliveries to {name} that a ring named are left to the sweep"
+        );
+        self.backlog.clear();
     }
 
     fn log_failure(&self, due: &Due, error: &StoreError) {

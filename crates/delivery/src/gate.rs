@@ -15,7 +15,6 @@ use funil_core::destination::Destination;
 use funil_store::{AlertKind, Due, Store, StoreError};
 use jiff::Timestamp;
 
-use crate::pressure::Refusals;
 use crate::rate::Rate;
 
 /// The least time between two notes of one drain, in seconds, unless the breaker opens or closes.
@@ -87,8 +86,6 @@ pub(crate) struct Gate<'w> {
     destination: &'static Destination,
     /// The destination's limit, if it has one.
     pub(crate) rate: Option<Rate<'w>>,
-    /// What the table refused for its load.
-    pub(crate) refusals: Refusals,
     state: Mutex<State>,
 }
 
@@ -109,8 +106,7 @@ impl<'w> Gate<'w> {
             Permit::Wait | Permit::Probe => Mode::Waits,
         };
         let state = State { breaker, mode, unwritten: Unwritten::default(), noted_at: None };
-        let refusals = Refusals::default();
-        Ok(Self { store, destination, rate, refusals, state: Mutex::new(state) })
+        Ok(Self { store, destination, rate, state: Mutex::new(state) })
     }
 
     /// The state. No thread panics while it holds the lock, and none awaits.

@@ -4,7 +4,7 @@
 //! Half as many deliveries go side by side after a refusal, and nothing starts for a moment; each
 //! delivery that went through without one lets one more start. Must not know what was refused.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use funil_store::StoreError;
@@ -12,22 +12,46 @@ use tokio::time::Instant;
 
 /// For how long nothing starts after a refusal.
 const HOLDS: Duration = Duration::from_millis(200);
+/// For how long after a refusal rings that name deliveries leave them to the sweep.
+const LEAVES: Duration = Duration::from_secs(10);
 
-/// What the tries of a drain note of the table's load.
+/// What a worker's drains learn of the table's load. They share it: rings come side by side, and a
+/// process that saw a refusal sees to it that the next rings start nothing either.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(AtomicBool);
+pub(crate) struct Refusals(Mutex<Seen>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    count: u64,
+    last: Option<Instant>,
+}
 
 impl Refusals {
     /// Notes an error, if it says that the table has too much to do or cannot be reached.
     pub(crate) fn note(&self, error: &StoreError) {
         if matches!(error, StoreError::Unavailable { .. }) {
-            self.0.store(true, Ordering::Relaxed);
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *seen = Seen { count: seen.count + 1, last: Some(Instant::now()) };
         }
     }
 
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+    /// Whether something was refused so lately that nobody starts what the sweep can do later.
+    pub(crate) fn are_recent(&self, now: Instant) -> bool {
+        self.seen().last.is_some_and(|last| now < last + LEAVES)
     }
+
+    fn seen(&self) -> Seen {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the deliveries that ended said of the table's load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Nothing was refused.
+    Fine,
+    /// Something was.
+    Refused,
 }
 
 /// How many deliveries of a drain go side by side.
@@ -35,25 +59,29 @@ impl Refusals {
 pub(crate) struct Pressure {
     most: usize,
     allowed: usize,
+    /// How many refusals of the worker it took in.
+    taken_in: u64,
     holds_until: Option<Instant>,
 }
 
 impl Pressure {
-    pub(crate) const fn new(most: usize) -> Self {
-        Self { most, allowed: most, holds_until: None }
+    pub(crate) fn new(most: usize, refusals: &Refusals) -> Self {
+        Self { most, allowed: most, taken_in: refusals.seen().count, holds_until: None }
     }
 
     /// Takes in whether something was refused since the last delivery ended.
-    pub(crate) fn delivery_ended(&mut self, refusals: &Refusals, now: Instant) {
-        if !refusals.take() {
+    pub(crate) fn delivery_ended(&mut self, refusals: &Refusals, now: Instant) -> Load {
+        let count = refusals.seen().count;
+        if std::mem::replace(&mut self.taken_in, count) == count {
             self.allowed = (self.allowed + 1).min(self.most);
-            return;
+            return Load::Fine;
         }
         // What was under way together is refused together, and that is one refusal.
         if !self.holds(now) {
             self.allowed = (self.allowed / 2).max(1);
             self.holds_until = Some(now + HOLDS);
         }
+        Load::Refused
     }
 
     /// How many deliveries may go side by side now.
@@ -82,13 +110,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_halves_what_goes_side_by_side_and_successes_let_it_grow_again() {
-        let (mut pressure, refusals, begun) =
-            (Pressure::new(64), Refusals::default(), Instant::now());
-        pressure.delivery_ended(&refusals, begun);
+        let (refusals, begun) = (Refusals::default(), Instant::now());
+        let mut pressure = Pressure::new(64, &refusals);
+        assert_eq!(pressure.delivery_ended(&refusals, begun), Load::Fine);
         assert_eq!(pressure.allowed(begun), 64);
         for _ in 0..3 {
             refused(&refusals);
-            pressure.delivery_ended(&refusals, begun);
+            assert_eq!(pressure.delivery_ended(&refusals, begun), Load::Refused);
         }
         assert_eq!(pressure.allowed(begun), 0, "nothing starts for a moment");
         let later = begun + HOLDS;

@@ -12,6 +12,7 @@ use funil_core::site::SiteConfig;
 use funil_store::{AwsConfig, Claiming, DeliveryKey, Due, Platform, Store, StoreError, Work};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::attempt::{Handler, Mode};
 use crate::backlog::Task;
@@ -19,6 +20,7 @@ use crate::bounds::SETTLING_NEEDS_S;
 use crate::client::REQUEST_TIMEOUT;
 use crate::drain::Drain;
 use crate::gate::Gate;
+use crate::pressure::Refusals;
 use crate::rate::{Needs, Rate};
 use crate::sweep::Sweep;
 
@@ -85,6 +87,7 @@ impl Worker {
                 request_timeout: REQUEST_TIMEOUT,
                 hash_key: site.hash_key,
                 daily_per_number,
+                refusals: Refusals::default(),
             };
             Self { handler, rate: rate.zip(needs), older_than_s }
         });
@@ -204,6 +207,15 @@ impl Worker {
         self.handler.store.ready(&self.handler.hash_key).await?;
         let is_off = matches!(self.handler.mode, Mode::Off) && claiming == Claiming::Named;
         if keys.is_empty() || is_off {
+            return Ok(Drained::default());
+        }
+        if claiming == Claiming::Named && self.handler.refusals.are_recent(Instant::now()) {
+            let (name, left) = (self.handler.destination.name, keys.len());
+            tracing::warn!(
+                destination = name,
+                left,
+                "the table has too much to do; a ring's {left} deliveries to {name} are left to the sweep"
+            );
             return Ok(Drained::default());
         }
         let now = self.handler.platform.clock.now();

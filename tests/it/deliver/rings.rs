@@ -12,7 +12,7 @@ use funil_store::{Claimed, Claiming, DeliveryKey};
 use serde_json::{Value, json};
 
 use super::only;
-use crate::proxy::Proxy;
+use crate::proxy::{Break, Proxy};
 use crate::world::{World, lead, lead_body};
 
 /// A world whose rings name deliveries.
@@ -72,6 +72,31 @@ async fn a_lost_ring_costs_its_wait_and_no_delivery() {
     assert_eq!(world.drain().await, 0);
     world.pass(1);
     assert_eq!(world.drain().await, 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn rings_leave_their_deliveries_to_the_sweep_while_the_table_has_too_much_to_do() {
+    let world = named("segment").await;
+    world.expect_requests("segment", 3);
+    let leads = submit(&world, 3).await;
+    let keys = keys_of(&world, "segment", &leads).await;
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    let ring = async |keys: &[DeliveryKey]| {
+        worker.deliver_named(keys, world.stop_at()).await.unwrap().settled
+    };
+    assert_eq!(ring(&keys[..1]).await, 1);
+    // The claim of the second one is refused, in all of the SDK's tries.
+    proxy.break_requests(1..2, 9, Break::Throttled);
+    assert_eq!(ring(&keys[1..2]).await, 0);
+    assert_eq!(proxy.broken(), 1);
+    proxy.mend();
+    proxy.take();
+    assert_eq!(ring(&keys[2..]).await, 0, "the next ring starts nothing");
+    assert_eq!(proxy.take().requests.len(), 0);
+    world.pass(RING_S + 10);
+    assert_eq!(world.drain().await, 2);
     world.finish().await;
 }
 
