@@ -24,6 +24,7 @@ use funil_dev::server::front_door;
 use funil_lambda::Function;
 use funil_store::{DeliveryKey, Platform};
 use funil_tests::proxy::Proxy;
+use funil_tests::table_limits::Limits;
 use funil_tests::world::{World, lead_body};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -265,7 +266,7 @@ async fn pressure(shards: &str) {
         ("AWS_ENDPOINT_URL_DYNAMODB", &*table),
     ];
     let live = Live::start(&variables).await;
-    proxy.limit_keys(UNITS);
+    proxy.limit(Limits::of_keys(UNITS));
     let started = Instant::now();
     let (worker, mut refused, mut slowest) = (live.worker("segment"), 0, Duration::ZERO);
     let accepted = AtomicUsize::new(0);

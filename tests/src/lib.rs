@@ -11,4 +11,5 @@ pub mod calendly;
 pub mod proxy;
 pub mod simulation;
 pub mod statuses;
+pub mod table_limits;
 pub mod world;

@@ -3,8 +3,6 @@
 //!
 //! It must not know what the requests are for.
 
-mod keys;
-
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -19,8 +17,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::table_limits::{Limits, TableLimits};
 use crate::world::{client, emulator};
-use keys::Keys;
 
 /// The operations on items, which cost capacity units.
 const COSTLY: [&str; 7] = [
@@ -124,7 +122,8 @@ pub struct Proxy {
     fault: Mutex<Option<Fault>>,
     seen: Mutex<Vec<Seen>>,
     held: Notify,
-    keys: Mutex<Option<Keys>>,
+    limits: Mutex<Option<TableLimits>>,
+    started: Instant,
 }
 
 impl Proxy {
@@ -137,7 +136,8 @@ impl Proxy {
             fault: Mutex::default(),
             seen: Mutex::default(),
             held: Notify::new(),
-            keys: Mutex::default(),
+            limits: Mutex::default(),
+            started: Instant::now(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -164,20 +164,29 @@ impl Proxy {
         *self.fault.lock().unwrap() = Some(Fault { requests, tries, how });
     }
 
-    /// Limits each key of the table and of its indexes to so many write units a second.
-    pub fn limit_keys(&self, units_a_second: f64) {
-        *self.keys.lock().unwrap() = Some(Keys::new(units_a_second));
+    /// Limits what the table takes from now on.
+    pub fn limit(&self, limits: Limits) {
+        *self.limits.lock().unwrap() = Some(TableLimits::new(limits));
     }
 
-    /// How often each key refused a write since it was limited.
+    /// How often each key, or the table, refused a request since it was limited.
     pub fn refused_by_key(&self) -> HashMap<String, u32> {
-        self.keys.lock().unwrap().as_ref().map(|keys| keys.refused.clone()).unwrap_or_default()
+        let limits = self.limits.lock().unwrap();
+        limits.as_ref().map(|limits| limits.refused().clone()).unwrap_or_default()
     }
 
-    /// Whether the keys of a request have units left.
+    /// Whether the table's limits leave room for a request.
     fn admits(&self, operation: &str, request: &Value) -> bool {
-        let mut keys = self.keys.lock().unwrap();
-        keys.as_mut().is_none_or(|keys| keys.admit(operation, request, Instant::now()))
+        let mut limits = self.limits.lock().unwrap();
+        let now = self.started.elapsed();
+        limits.as_mut().is_none_or(|limits| limits.admit(operation, request, now))
+    }
+
+    /// Notes that a request took effect, which wrote so many units.
+    fn took_effect(&self, operation: &str, request: &Value, units: f64) {
+        if let Some(limits) = &mut *self.limits.lock().unwrap() {
+            limits.took_effect(operation, request, units, self.started.elapsed());
+        }
     }
 
     /// Stops breaking requests.
@@ -245,13 +254,19 @@ async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         let consumed = consumed
             .as_array()
             .map_or_else(|| units(consumed), |tables| tables.iter().map(units).sum());
+        let reads = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
+        // A condition that fails costs the write nevertheless, and the response does not say so.
+        let written = if status == StatusCode::OK { consumed } else { 1.0 };
+        if status == StatusCode::OK {
+            proxy.took_effect(operation, &request, if reads { 0.0 } else { written });
+        }
         let mut bill = proxy.bill.lock().unwrap();
         *bill.requests.entry(operation.to_owned()).or_default() += 1;
         bill.refused += u32::from(status != StatusCode::OK);
-        match operation {
-            "BatchGetItem" | "GetItem" | "Query" => bill.read_units += consumed,
-            // A condition that fails costs the write nevertheless, and the response does not say so.
-            _ => bill.write_units += if status == StatusCode::OK { consumed } else { 1.0 },
+        if reads {
+            bill.read_units += consumed;
+        } else {
+            bill.write_units += written;
         }
     }
     if let Some(how) = breaks {

@@ -10,6 +10,7 @@ mod check;
 mod front;
 mod life;
 mod quiet;
+pub mod scenario;
 mod system;
 mod watch;
 

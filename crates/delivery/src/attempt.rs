@@ -65,7 +65,7 @@ pub(crate) struct Handler {
 }
 
 /// How handling a due delivery ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Handled {
     /// It was claimed and settled.
     Settled {
@@ -76,6 +76,9 @@ pub(crate) enum Handled {
     Passed,
     /// Nothing goes through now, because of the breaker or the rate. It was not claimed.
     NotAdmitted,
+    /// The table did not take the claim. Where its response was lost, the delivery is leased to nobody
+    /// until the lease ends.
+    NotClaimed(StoreError),
 }
 
 /// A try under way: its bounds, and the responses so far.
@@ -96,9 +99,9 @@ struct Try<'g> {
 const LATELY_S: i64 = 10 * 60;
 /// The first wait before a settlement is tried again; each further one is twice as long. Long beside those
 /// of intake, which somebody waits for.
-const SETTLE_AGAIN_MS: u64 = 1_000;
+const SETTLE_AGAIN_MS: u64 = 400;
 /// The longest of these waits.
-const SETTLE_AGAIN_MS_MAX: u64 = 6_000;
+const SETTLE_AGAIN_MS_MAX: u64 = 4_000;
 
 impl Handler {
     /// Claims a delivery, if the gate admits it, and settles it.
@@ -151,13 +154,20 @@ impl Handler {
             Admission::Send | Admission::Probe | Admission::SettleExpired => task.claiming,
             Admission::SettleInterrupted => Claiming::Interrupted,
         };
-        let claim = match self.store.claim(&due.key, claiming, lease, now).await? {
-            Claimed::NotDue => {
+        let claim = match self.store.claim(&due.key, claiming, lease, now).await {
+            Err(error @ StoreError::Unavailable { .. }) => {
+                self.refusals.note(&error);
+                gate.unused(admission);
+                give_back(gate, tokens).await;
+                return Ok(Handled::NotClaimed(error));
+            }
+            Err(error) => return Err(error),
+            Ok(Claimed::NotDue) => {
                 gate.unused(admission);
                 give_back(gate, tokens).await;
                 return Ok(Handled::Passed);
             }
-            Claimed::Ours(claim) => claim,
+            Ok(Claimed::Ours(claim)) => claim,
         };
         let delivery = match &claim.delivery {
             Ok(delivery) => delivery,

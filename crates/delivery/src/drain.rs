@@ -56,6 +56,17 @@ enum Lane<'d> {
     TakesLong(Trying<'d>),
 }
 
+/// Where the deliveries of a drain come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// From the index, because they are due.
+    Index,
+    /// From a ring that named them; the sweep finds what the drain leaves.
+    Ring,
+    /// From somebody who waits for them.
+    Caller,
+}
+
 /// What a drain does that has nothing under way.
 enum Idle {
     GoesOn,
@@ -112,6 +123,7 @@ pub(crate) struct Drain<'d> {
     handler: &'d Handler,
     gate: &'d Gate<'d>,
     backlog: Backlog,
+    source: Source,
     /// What reads the index; `None` where only given deliveries are delivered, and while it reads.
     sweep: Option<Sweep>,
     /// Until when it waits for what falls due; `None` does not wait.
@@ -139,11 +151,17 @@ impl<'d> Drain<'d> {
     ) -> Self {
         let mut backlog = Backlog::new(handler.destination);
         backlog.add(tasks);
+        let source = match (&sweep, goes_on_until) {
+            (Some(_), _) => Source::Index,
+            (None, Some(_)) => Source::Ring,
+            (None, None) => Source::Caller,
+        };
         let looks_left = if goes_on_until.is_some() { LOOKS_AGAIN } else { 0 };
         Self {
             handler,
             gate,
             backlog,
+            source,
             sweep,
             goes_on_until,
             stop_at,
@@ -346,14 +364,29 @@ impl<'d> Drain<'d> {
             Ok(Handled::Passed) => {}
             Ok(Handled::NotAdmitted) if self.is_ending => {}
             Ok(Handled::NotAdmitted) => self.backlog.put_back(task),
+            Ok(Handled::NotClaimed(error)) => self.claim_again(task, error),
             Err(error) => self.log_failure(&task.due, &error),
+        }
+    }
+
+    /// Puts a delivery back whose claim the table refused, unless it refuses everything: then the drain
+    /// ends, and the next one begins with what is due.
+    fn claim_again(&mut self, task: Task, error: StoreError) {
+        if self.pressure.is_all_refused() {
+            self.log_failure(&task.due, &error);
+            self.failed = Some(error);
+            self.backlog.clear();
+        } else if self.source == Source::Index {
+            self.backlog.put_back(task);
+        } else {
+            self.log_failure(&task.due, &error);
         }
     }
 
     /// Leaves the deliveries that its ring named to the sweep, if a ring named some. Rings come side by
     /// side, each with a drain of its own, and together they would not give way; a shard has one sweep.
     fn leave_to_sweep(&mut self) {
-        if self.sweep.is_some() || self.goes_on_until.is_none() || self.backlog.len() == 0 {
+        if self.source != Source::Ring || self.backlog.len() == 0 {
             return;
         }
         let (name, left) = (self.handler.destination.name, self.backlog.len());

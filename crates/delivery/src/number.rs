@@ -22,7 +22,10 @@ impl Handler {
         let Some(number) = self.number(context) else { return Ok(None) };
         if let Some(pause_s) = self.destination.person_pause_s {
             let one = RateLimit { requests: 1, window_s: pause_s };
-            let verdict = self.store.rate(name, &number, one, Price::Whole, now).await?;
+            let verdict = self
+                .store
+                .rate(name, &number, one, Price::Whole, now, &*self.platform.entropy)
+                .await?;
             if let RateVerdict::Refused { retry_after_s } = verdict {
                 let after_s = retry_after_s.max(1);
                 return Ok(Some(Outcome::Released { reason: Reason::TooSoon, after_s }));

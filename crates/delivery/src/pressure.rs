@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// For how long nothing starts after a refusal.
 const HOLDS: Duration = Duration::from_millis(200);
+/// After so many refusals in a row, the last ones one by one, a drain ends.
+const ALL_REFUSED: u32 = 16;
 /// For how long after a refusal rings that name deliveries leave them to the sweep.
 const LEAVES: Duration = Duration::from_secs(10);
 
@@ -61,12 +63,20 @@ pub(crate) struct Pressure {
     allowed: usize,
     /// How many refusals of the worker it took in.
     taken_in: u64,
+    /// How many deliveries ended in a row with a refusal.
+    in_a_row: u32,
     holds_until: Option<Instant>,
 }
 
 impl Pressure {
     pub(crate) fn new(most: usize, refusals: &Refusals) -> Self {
-        Self { most, allowed: most, taken_in: refusals.seen().count, holds_until: None }
+        Self {
+            most,
+            allowed: most,
+            taken_in: refusals.seen().count,
+            in_a_row: 0,
+            holds_until: None,
+        }
     }
 
     /// Takes in whether something was refused since the last delivery ended.
@@ -74,14 +84,21 @@ impl Pressure {
         let count = refusals.seen().count;
         if std::mem::replace(&mut self.taken_in, count) == count {
             self.allowed = (self.allowed + 1).min(self.most);
+            self.in_a_row = 0;
             return Load::Fine;
         }
+        self.in_a_row += 1;
         // What was under way together is refused together, and that is one refusal.
         if !self.holds(now) {
             self.allowed = (self.allowed / 2).max(1);
             self.holds_until = Some(now + HOLDS);
         }
         Load::Refused
+    }
+
+    /// Whether nothing goes through any more, even one by one.
+    pub(crate) const fn is_all_refused(&self) -> bool {
+        self.allowed == 1 && self.in_a_row >= ALL_REFUSED
     }
 
     /// How many deliveries may go side by side now.

@@ -172,7 +172,7 @@ impl System {
                 platform: Platform {
                     clock,
                     entropy,
-                    http: client(&socket, number),
+                    http: client(&socket, HeaderValue::from(number)),
                     table_patience: TablePatience::default(),
                 },
                 functions: Vec::new(),
@@ -253,8 +253,7 @@ fn environment_of_all(address: SocketAddr) -> BTreeMap<String, String> {
     variables.insert("DOORBELL_URL".to_owned(), "http://127.0.0.1:80/ring".to_owned());
     // The SDK keeps one budget of retries for each region in a real process, so each run has a region
     // of its own.
-    let region = format!("simulated-{}", REGIONS.fetch_add(1, Ordering::Relaxed));
-    variables.insert("AWS_REGION".to_owned(), region);
+    variables.insert("AWS_REGION".to_owned(), region_of_its_own());
     let names: Vec<&str> = destination::ALL.iter().map(|destination| destination.name).collect();
     variables.insert("DESTINATIONS".to_owned(), names.join(","));
     // Before the last reminder of a call whose link was not ready, Calendly is asked for the link.
@@ -263,13 +262,18 @@ fn environment_of_all(address: SocketAddr) -> BTreeMap<String, String> {
     variables
 }
 
+/// A region that no other process of any run has.
+pub(super) fn region_of_its_own() -> String {
+    format!("simulated-{}", REGIONS.fetch_add(1, Ordering::Relaxed))
+}
+
 fn workers_of(env: &Env, platform: &Platform) -> Vec<Worker> {
     let names = destination::ALL.iter().map(|destination| destination.name);
     names.map(|name| Worker::connect(name, env, platform).unwrap()).collect()
 }
 
-/// The production client's settings, over the simulation's socket.
-fn client(socket: &std::path::Path, process: usize) -> reqwest::Client {
+/// The production client's settings, over the simulation's socket, for the process of this name.
+pub(super) fn client(socket: &std::path::Path, process: HeaderValue) -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -277,7 +281,7 @@ fn client(socket: &std::path::Path, process: usize) -> reqwest::Client {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let mut headers = HeaderMap::new();
-    headers.insert("x-process", HeaderValue::from(process));
+    headers.insert("x-process", process);
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()

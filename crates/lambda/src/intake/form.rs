@@ -314,7 +314,8 @@ impl Intake {
     ) -> Result<RateVerdict, StoreError> {
         let Rate { requests, window_s } = self.config.rates.of(F::RATE);
         let limit = RateLimit { requests, window_s };
-        self.app.store.rate(F::NAME, caller, limit, price, now).await
+        let entropy = &*self.app.platform.entropy;
+        self.app.store.rate(F::NAME, caller, limit, price, now, entropy).await
     }
 
     /// The caller's address as a digest. Callers whose address the platform does not give share one

@@ -3,6 +3,9 @@
 //! A caller that has been quiet costs one write, one that sent a request seconds ago two. A refusal
 //! is known from the first write's failed condition.
 
+use std::time::Duration;
+
+use funil_core::clock::Entropy;
 use funil_core::hash::Digest;
 use jiff::Timestamp;
 
@@ -11,6 +14,10 @@ use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::{item, key};
+
+/// How often a write is tried again that the table refused for its load, after the SDK's own tries: for
+/// about a second.
+const LOAD_RETRIES: u32 = 3;
 
 /// How many requests one caller may make in how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +66,8 @@ pub enum RateVerdict {
 }
 
 impl Store {
-    /// Counts a request of `caller` within `scope`, and says whether it is within the limit.
+    /// Counts a request of `caller` within `scope`, and says whether it is within the limit. `entropy`
+    /// spreads what is tried again.
     pub async fn rate(
         &self,
         scope: &str,
@@ -67,6 +75,7 @@ impl Store {
         limit: RateLimit,
         price: Price,
         now: Timestamp,
+        entropy: &dyn Entropy,
     ) -> Result<RateVerdict, StoreError> {
         let now_ms = now.as_millisecond();
         let expires_at = now.as_second() + 2 * limit.window_s;
@@ -76,24 +85,50 @@ impl Store {
             retry_after_s: (tat - limit.burst_ms(price) - now_ms).div_euclid(1000).max(0) + 1,
         };
         // `tat` is GCRA's theoretical arrival time, in milliseconds.
-        let first = update()
-            .set("tat", item::n(now_ms + limit.cost_ms(price)))
-            .condition("attribute_not_exists(pk) OR #tat <= :limit")
-            .value(":limit", item::n(now_ms));
-        let Some(old) = self.update_or_get(keys(), first).await? else {
+        let first = || {
+            update()
+                .set("tat", item::n(now_ms + limit.cost_ms(price)))
+                .condition("attribute_not_exists(pk) OR #tat <= :limit")
+                .value(":limit", item::n(now_ms))
+        };
+        let Some(old) = self.write_rate(&keys(), first, entropy).await? else {
             return Ok(RateVerdict::Passes);
         };
         let tat = tat_of(&old)?;
         if tat > now_ms + limit.burst_ms(price) {
             return Ok(refused(tat));
         }
-        let second = update()
-            .add("tat", limit.cost_ms(price))
-            .condition("#tat <= :limit")
-            .value(":limit", item::n(now_ms + limit.burst_ms(price)));
-        match self.update_or_get(keys(), second).await? {
+        let second = || {
+            update()
+                .add("tat", limit.cost_ms(price))
+                .condition("#tat <= :limit")
+                .value(":limit", item::n(now_ms + limit.burst_ms(price)))
+        };
+        match self.write_rate(&keys(), second, entropy).await? {
             None => Ok(RateVerdict::Passes),
             Some(old) => Ok(refused(tat_of(&old)?)),
+        }
+    }
+
+    /// Updates the item, or returns it where the condition fails. It is tried again while the table has too
+    /// much to do, because somebody waits for the response, and deliveries give way meanwhile.
+    async fn write_rate(
+        &self,
+        keys: &Item,
+        update: impl Fn() -> Expression,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Item>, StoreError> {
+        let mut tries = 0;
+        loop {
+            match self.update_or_get(keys.clone(), update()).await {
+                Err(error) if error.is_overload() && tries < LOAD_RETRIES => {
+                    tries += 1;
+                    let most_ms = 50 << tries;
+                    let wait_ms = most_ms / 2 + entropy.number() % most_ms;
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                written => return written,
+            }
         }
     }
 }

@@ -71,7 +71,20 @@ const TRANSIENT: [&str; 9] = [
     "ServiceUnavailable",
 ];
 
+/// The codes among them by which the table says that it has too much to do.
+const OVERLOADED: [&str; 4] = [
+    "ThrottlingException",
+    "Throttling",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+];
+
 impl StoreError {
+    /// Whether the table refused the operation because it has too much to do. Nothing took effect then.
+    pub(crate) fn is_overload(&self) -> bool {
+        matches!(self, Self::Unavailable { code, .. } if OVERLOADED.contains(&code.as_str()))
+    }
+
     /// Reduces an SDK error to what may be logged.
     pub(crate) fn of<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
     where
