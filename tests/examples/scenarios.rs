@@ -78,7 +78,7 @@ fn main() -> ExitCode {
                     }
                     bar.set_prefix(scenario.name());
                     let report = play(*scenario, size, &bar);
-                    if report.lost + report.doubled > 0 {
+                    if report.verdict.lost + report.verdict.doubled > 0 {
                         failed.store(true, std::sync::atomic::Ordering::Relaxed);
                     }
                     bars.suspend(|| println!("{report}"));

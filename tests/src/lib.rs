@@ -12,4 +12,5 @@ pub mod proxy;
 pub mod simulation;
 pub mod statuses;
 pub mod table_limits;
+pub mod verdict;
 pub mod world;

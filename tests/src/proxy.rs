@@ -175,6 +175,11 @@ impl Proxy {
         limits.as_ref().map(|limits| limits.refused().clone()).unwrap_or_default()
     }
 
+    /// How many deliveries were written since the table was limited and are open.
+    pub fn open_deliveries(&self) -> usize {
+        self.limits.lock().unwrap().as_ref().map_or(0, TableLimits::open_deliveries)
+    }
+
     /// Whether the table's limits leave room for a request.
     fn admits(&self, operation: &str, request: &Value) -> bool {
         let mut limits = self.limits.lock().unwrap();

@@ -36,7 +36,7 @@ use crate::world::{BEGINNING, HASH_KEY, destinations_of_forms, environment};
 use front::Front;
 use lambda::Lambda;
 
-pub use report::{Latency, Report, Settled};
+pub use report::Report;
 
 /// What AWS gives: the table's limits, and the account's.
 mod aws {

@@ -17,7 +17,8 @@ impl ManualClock {
         Self(Mutex::new(BEGINNING.parse().unwrap()))
     }
 
-    pub(super) fn set(&self, at: Timestamp) {
+    /// Sets the time.
+    pub fn set(&self, at: Timestamp) {
         *self.0.lock().unwrap() = at;
     }
 }
