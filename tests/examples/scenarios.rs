@@ -22,7 +22,8 @@ struct Options {
     /// How many to run at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Which ones: campaign, campaign-on-new-table, bad-hour, black-friday. Without a name, all.
+    /// Which ones, by their names: campaign, campaign-on-new-table, campaign-on-raised-table, bad-hour,
+    /// black-friday. Without a name, all.
     names: Vec<String>,
 }
 

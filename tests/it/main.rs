@@ -14,5 +14,6 @@ mod deliver;
 mod faults;
 mod golden;
 mod operate;
+mod scenarios;
 mod simulation;
 mod tidy;

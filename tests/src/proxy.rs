@@ -107,10 +107,10 @@ struct Fault {
     how: Break,
 }
 
-/// A request about items, with the id that the SDK gives it in each of its tries.
+/// A request about items, whose tries by the SDK have one id.
 #[derive(Debug)]
 struct Seen {
-    id: String,
+    number: usize,
     broken: u32,
 }
 
@@ -120,7 +120,8 @@ pub struct Proxy {
     client: reqwest::Client,
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
-    seen: Mutex<Vec<Seen>>,
+    /// By the SDK's id of the request.
+    seen: Mutex<HashMap<String, Seen>>,
     held: Notify,
     limits: Mutex<Option<TableLimits>>,
     started: Instant,
@@ -201,7 +202,7 @@ impl Proxy {
 
     /// How many requests broke since [`Proxy::break_requests`].
     pub fn broken(&self) -> usize {
-        self.seen.lock().unwrap().iter().filter(|request| request.broken > 0).count()
+        self.seen.lock().unwrap().values().filter(|request| request.broken > 0).count()
     }
 
     /// Returns when the next request hangs, or at once for one that hung since the last time.
@@ -212,20 +213,23 @@ impl Proxy {
     /// How this try of a request breaks, if it does.
     fn next_break(&self, id: &str) -> Option<Break> {
         let mut seen = self.seen.lock().unwrap();
-        let number = seen.iter().position(|request| request.id == id).unwrap_or_else(|| {
-            seen.push(Seen { id: id.to_owned(), broken: 0 });
-            seen.len() - 1
-        });
+        let number = seen.len();
+        let request = seen.entry(id.to_owned()).or_insert(Seen { number, broken: 0 });
         let fault = self.fault.lock().unwrap().clone()?;
-        if !fault.requests.contains(&number) || seen[number].broken >= fault.tries {
+        if !fault.requests.contains(&request.number) || request.broken >= fault.tries {
             return None;
         }
-        seen[number].broken += 1;
+        request.broken += 1;
         Some(fault.how)
     }
 }
 
+/// A task of its own, so that a request takes effect and is counted even when its sender has died.
 async fn pass_on(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
+    tokio::spawn(handle(proxy, headers, body)).await.unwrap()
+}
+
+async fn handle(proxy: Arc<Proxy>, headers: HeaderMap, body: Bytes) -> Response {
     let operation = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
     let mut request: Value = serde_json::from_slice(&body).unwrap();
     let costs = COSTLY.contains(&operation);

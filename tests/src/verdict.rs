@@ -12,6 +12,7 @@ use funil_core::id::LeadId;
 use funil_dev::simulated::Providers;
 use funil_store::{Journey, Store};
 use jiff::Timestamp;
+use serde_json::Value;
 
 /// How long things took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +62,8 @@ pub struct Settled {
 /// What became of the leads.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// Leads that were answered and are not kept whole, or whose deliveries are incomplete.
+    /// Leads that were answered and are not kept whole, whose deliveries are incomplete or still open, or
+    /// that a provider does not have though a delivery says so.
     pub lost: usize,
     /// Effects at a provider that happened more than once.
     pub doubled: usize,
@@ -82,12 +84,14 @@ impl Verdict {
         let mut verdict = Self::default();
         let mut latencies: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
         let mut to_segment = 0;
+        let has = Has::of(providers);
         for lead in sent {
             let Some(journey) = store.journey(*lead).await.unwrap() else {
                 verdict.lost += usize::from(answered.contains(lead));
                 continue;
             };
-            verdict.lost += usize::from(!is_whole(&journey, destinations));
+            let is_kept = is_whole(&journey, destinations) && has.everything(&journey, providers);
+            verdict.lost += usize::from(!is_kept);
             let mut to_crm = 0;
             for delivery in &journey.deliveries {
                 let name = delivery.destination.as_str();
@@ -120,6 +124,37 @@ impl Verdict {
         let kept = providers.segment_messages().len();
         verdict.doubled += repeated(providers) + kept.saturating_sub(2 * to_segment);
         verdict
+    }
+}
+
+/// The leads that providers have which do not say so by lead.
+struct Has {
+    in_ga4: BTreeSet<String>,
+    in_segment: BTreeSet<String>,
+}
+
+impl Has {
+    fn of(providers: &Providers) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let ga4 = providers.ga4_events().into_iter().map(|event| text(&event.request["user_id"]));
+        let segment = providers.segment_messages().into_iter();
+        let segment = segment.map(|message| text(&message["userId"]));
+        Self { in_ga4: ga4.collect(), in_segment: segment.collect() }
+    }
+
+    /// Whether nothing is open, and every destination that has a delivery delivered has the lead.
+    fn everything(&self, journey: &Journey, providers: &Providers) -> bool {
+        let lead = journey.lead.id.to_string();
+        journey.deliveries.iter().all(|delivery| {
+            let has = match delivery.destination.as_str() {
+                "crm" => !providers.crm_triggers(&lead).is_empty(),
+                "ga4" => self.in_ga4.contains(&lead),
+                "segment" => self.in_segment.contains(&lead),
+                // What MailerLite and Meta have is counted under other names than the lead's.
+                _ => true,
+            };
+            !delivery.state.is_open() && (has || delivery.state.kind() != StateKind::Delivered)
+        })
     }
 }
 

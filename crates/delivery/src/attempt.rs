@@ -131,13 +131,19 @@ impl Handler {
         let now = self.platform.clock.now();
         let due = &task.due;
         let tokens = match (admission, &gate.rate) {
-            (Admission::Send | Admission::Probe, Some(rate)) => {
-                let Some(tokens) = rate.reserve(now).await? else {
+            (Admission::Send | Admission::Probe, Some(rate)) => match rate.reserve(now).await {
+                Ok(Some(tokens)) => tokens,
+                Ok(None) => {
                     gate.unused(admission);
                     return Ok(Handled::NotAdmitted);
-                };
-                tokens
-            }
+                }
+                Err(error) if error.is_overload() => {
+                    self.refusals.note(&error);
+                    gate.unused(admission);
+                    return Ok(Handled::NotClaimed(error));
+                }
+                Err(error) => return Err(error),
+            },
             // Without harmful requests no delivery can have been interrupted in one, and one that a
             // ring names was never begun.
             (Admission::SettleInterrupted, _)
@@ -196,7 +202,14 @@ impl Handler {
             superseded: Vec::new(),
             brings: None,
         };
-        let Some(outcome) = self.outcome(&claim, delivery, &mut this_try, stop_at).await? else {
+        let outcome = match self.outcome(&claim, delivery, &mut this_try, stop_at).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                give_back(gate, this_try.tokens).await;
+                return Err(error);
+            }
+        };
+        let Some(outcome) = outcome else {
             tracing::warn!(
                 destination = self.destination.name,
                 lead = %delivery.lead_id,

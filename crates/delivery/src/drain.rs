@@ -365,7 +365,13 @@ impl<'d> Drain<'d> {
             Ok(Handled::NotAdmitted) if self.is_ending => {}
             Ok(Handled::NotAdmitted) => self.backlog.put_back(task),
             Ok(Handled::NotClaimed(error)) => self.claim_again(task, error),
-            Err(error) => self.log_failure(&task.due, &error),
+            Err(error) => {
+                self.log_failure(&task.due, &error);
+                if self.pressure.is_all_refused() {
+                    self.failed = Some(error);
+                    self.backlog.clear();
+                }
+            }
         }
     }
 
@@ -376,7 +382,7 @@ impl<'d> Drain<'d> {
             self.log_failure(&task.due, &error);
             self.failed = Some(error);
             self.backlog.clear();
-        } else if self.source == Source::Index {
+        } else if self.source == Source::Index && error.is_overload() {
             self.backlog.put_back(task);
         } else {
             self.log_failure(&task.due, &error);

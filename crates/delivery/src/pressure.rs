@@ -29,9 +29,9 @@ struct Seen {
 }
 
 impl Refusals {
-    /// Notes an error, if it says that the table has too much to do or cannot be reached.
+    /// Notes an error, if it says that the table has too much to do.
     pub(crate) fn note(&self, error: &StoreError) {
-        if matches!(error, StoreError::Unavailable { .. }) {
+        if error.is_overload() {
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             *seen = Seen { count: seen.count + 1, last: Some(Instant::now()) };
         }

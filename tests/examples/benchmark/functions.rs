@@ -147,8 +147,8 @@ impl Functions {
             if let Ok(id) = id {
                 self.add_up(name, id);
                 let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
-                self.pools[name].totals.lock().unwrap().kills += 1;
                 let killed = killed.is_ok_and(|status| status.success());
+                self.pools[name].totals.lock().unwrap().kills += u32::from(killed);
                 self.log.write(&json!({"what": "kill", "function": name, "killed": killed}));
             }
             tokio::time::sleep(pause).await;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use funil_core::clock::after;
 use funil_core::destination;
 use funil_dev::simulated::Behaviour;
 use funil_tests::proxy::Proxy;
@@ -52,7 +51,7 @@ struct Options {
     #[arg(long, default_value_t = 10_000)]
     leads: u32,
     /// How many of them in a second.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 25)]
     rate: u32,
     /// Write units a second under each key. DynamoDB's own are 1,000.
     #[arg(long, default_value_t = 1_000.0)]
@@ -136,10 +135,10 @@ async fn main() -> ExitCode {
     };
     let kills = tokio::spawn(Arc::clone(&functions).kill_each(options.kills, lasts));
     let crowd = crowd::send(&functions, &log, options.leads, options.rate, &bar).await;
-    outage.await.unwrap();
-    kills.await.unwrap();
     let over = funil_lambda::platform().clock.now();
     let spike = started.elapsed();
+    outage.await.unwrap();
+    kills.await.unwrap();
     bar.set_message("waiting for what is open");
     while proxy.open_deliveries() > 0 && started.elapsed() < spike + PATIENCE {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -154,7 +153,7 @@ async fn main() -> ExitCode {
     let sent = crowd.everybody();
     let answered = crowd.answered();
     let places = (&world.store, &world.providers);
-    let verdict = Verdict::of(places, &sent, &answered, &OF_A_FORM, after(over, 0)).await;
+    let verdict = Verdict::of(places, &sent, &answered, &OF_A_FORM, over).await;
     let report =
         report::Report { options: &options, crowd, verdict, bill, refused_by_key, totals, took };
     println!("{report}");

@@ -18,11 +18,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::quiet::Quiet;
 use super::watch::{ProviderRequest, Watch};
-use crate::proxy::closed;
+use crate::proxy::{cancelled_body, closed};
+use crate::table_limits::TableLimits;
 
 /// What goes wrong now: one request in this many, or none where it is zero.
 #[derive(Default)]
@@ -45,6 +47,9 @@ pub(super) struct Front {
     pub(super) quiet: Quiet,
     pub(super) watch: Arc<Mutex<Watch>>,
     pub(super) weather: Weather,
+    /// What the table takes of everybody but the checker, and how far its index lags.
+    pub(super) limits: Mutex<TableLimits>,
+    pub(super) begun: Instant,
     /// One for each process; kills this process when notified.
     pub(super) deaths: Vec<Arc<Notify>>,
     /// The functions that were rung, with the bodies of the rings.
@@ -171,7 +176,26 @@ impl Front {
             self.watch.lock().unwrap().refused_by_table(process, operation, body, &json!("lost"));
             return closed();
         }
-        let (status, response) = self.emulator.respond(operation, body);
+        let request: Value = serde_json::from_str(body).unwrap();
+        let now = self.begun.elapsed();
+        if process != 0 && !self.limits.lock().unwrap().admit(operation, &request, now) {
+            let response = match operation {
+                "TransactWriteItems" => cancelled_body(&["ProvisionedThroughputExceeded"]),
+                _ => refusal("ProvisionedThroughputExceededException").1,
+            };
+            self.watch.lock().unwrap().refused_by_table(process, operation, body, &response);
+            return table_response(400, response.to_string());
+        }
+        let (status, mut response) = self.emulator.respond(operation, body);
+        if status == 200 {
+            let mut limits = self.limits.lock().unwrap();
+            limits.took_effect(operation, &request, 0.0, now);
+            if let Some(lagging) = limits.lagging(&request, &response, now)
+                && process != 0
+            {
+                response = lagging;
+            }
+        }
         self.watch.lock().unwrap().table(process, operation, body, (status, &response));
         if death == Some(Death::After) {
             return self.kill(process).await;

@@ -58,6 +58,8 @@ mod aws {
 
 /// Executions side by side that we reserve for each delivery function, and at most give it.
 const RESERVED: f64 = 80.0;
+/// Write units a second of a table whose quota was raised.
+const RAISED_TABLE_WRITES: f64 = 200_000.0;
 /// The most simulated time after the last form.
 const HORIZON: Duration = Duration::from_hours(15 * 24);
 
@@ -68,6 +70,8 @@ pub enum Scenario {
     Campaign,
     /// The same on a table that nobody warmed.
     CampaignOnNewTable,
+    /// 2,000 leads a second for a minute, on a table whose quota was raised so far that only its keys limit.
+    CampaignOnRaisedTable,
     /// 50 leads a second for 70 minutes. The CRM is down for 60 of them, and one request to Segment in a
     /// hundred takes 9 s.
     BadHour,
@@ -78,14 +82,20 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 4] =
-        [Self::Campaign, Self::CampaignOnNewTable, Self::BadHour, Self::BlackFriday];
+    pub const ALL: [Self; 5] = [
+        Self::BlackFriday,
+        Self::Campaign,
+        Self::CampaignOnNewTable,
+        Self::CampaignOnRaisedTable,
+        Self::BadHour,
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Campaign => "campaign",
             Self::CampaignOnNewTable => "campaign-on-new-table",
+            Self::CampaignOnRaisedTable => "campaign-on-raised-table",
             Self::BadHour => "bad-hour",
             Self::BlackFriday => "black-friday",
         }
@@ -136,10 +146,12 @@ impl Plan {
         let minutes = |minutes: f64| Duration::from_secs_f64(minutes * 60.0 * lasts);
         let table_writes = match scenario {
             Scenario::CampaignOnNewTable => aws::NEW_TABLE_WRITES,
+            Scenario::CampaignOnRaisedTable => RAISED_TABLE_WRITES,
             Scenario::Campaign | Scenario::BadHour | Scenario::BlackFriday => aws::TABLE_WRITES,
         };
         let (leads_a_second, of_minutes) = match scenario {
             Scenario::BadHour => (50.0, 70.0),
+            Scenario::CampaignOnRaisedTable => (2_000.0, 1.0),
             Scenario::Campaign | Scenario::CampaignOnNewTable | Scenario::BlackFriday => {
                 (1_000.0, 10.0)
             }
@@ -147,7 +159,9 @@ impl Plan {
         let down = match scenario {
             Scenario::BadHour => Some(("crm", minutes(5.0), minutes(65.0))),
             Scenario::BlackFriday => Some(("crm", minutes(1.0), minutes(11.0))),
-            Scenario::Campaign | Scenario::CampaignOnNewTable => None,
+            Scenario::Campaign | Scenario::CampaignOnNewTable | Scenario::CampaignOnRaisedTable => {
+                None
+            }
         };
         let tail = down.map(|_| "segment");
         // Far above what the scenario needs, where MailerLite's rate is not what it is about.

@@ -32,6 +32,7 @@ use super::front::{Front, Weather};
 use super::life::{Appointment, Sent};
 use super::quiet::Quiet;
 use super::watch::Watch;
+use crate::table_limits::{Limits, TableLimits};
 use crate::world::{BEGINNING, HASH_KEY, environment};
 
 /// After this time the platform ends an invocation.
@@ -136,8 +137,7 @@ impl System {
         let providers = Providers::new(Arc::new(now));
         providers.make_fields(MAILERLITE_FIELDS);
         let (bell, rung) = mpsc::unbounded_channel();
-        let processes = 1 + INTAKES + WORKERS;
-        let deaths: Vec<Arc<Notify>> = (0..processes).map(|_| Arc::default()).collect();
+        let deaths: Vec<Arc<Notify>> = (0..=INTAKES + WORKERS).map(|_| Arc::default()).collect();
         let front = Arc::new(Front {
             emulator: Embedded::memory().unwrap(),
             providers,
@@ -145,6 +145,8 @@ impl System {
             quiet,
             watch: Arc::clone(&watch),
             weather: Weather::default(),
+            limits: Mutex::new(TableLimits::new(limits(&chance))),
+            begun,
             deaths: deaths.clone(),
             rung: bell,
         });
@@ -227,6 +229,14 @@ impl System {
     /// The true time.
     pub(super) fn now(&self) -> Timestamp {
         self.owner.platform.clock.now()
+    }
+}
+
+/// The table's limits: none, or so narrow that a few requests at once meet them.
+fn limits(chance: &Chance) -> Limits {
+    Limits {
+        index_lags: Duration::from_millis(chance.of(&[0, 100, 500])),
+        ..Limits::of_keys(chance.of(&[f64::INFINITY, f64::INFINITY, 60.0, 25.0]))
     }
 }
 

@@ -80,8 +80,9 @@ const OVERLOADED: [&str; 4] = [
 ];
 
 impl StoreError {
-    /// Whether the table refused the operation because it has too much to do. Nothing took effect then.
-    pub(crate) fn is_overload(&self) -> bool {
+    /// Whether the table refused the operation, in the last of the SDK's tries, because it has too much to
+    /// do.
+    pub fn is_overload(&self) -> bool {
         matches!(self, Self::Unavailable { code, .. } if OVERLOADED.contains(&code.as_str()))
     }
 

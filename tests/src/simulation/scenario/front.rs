@@ -28,7 +28,7 @@ use crate::table_limits::TableLimits;
 
 /// Who sends the requests of the checker, which nothing limits and nobody counts.
 pub(super) const OF_CHECKER: &str = "checker";
-/// How long a provider usually takes: from this on, and up to as long again, twice.
+/// How long a provider takes at most to take a request in, and again to respond; half of it at least.
 const PROVIDER_MS: u64 = 50;
 /// How long a request of a tail takes.
 const TAIL: Duration = Duration::from_secs(9);

@@ -50,8 +50,10 @@ struct Container {
 pub(super) struct Counts {
     pub(super) invocations: u64,
     pub(super) cold_starts: u64,
-    /// Invocations that found no room.
+    /// Invocations whose caller waits and that found no room.
     pub(super) throttled: u64,
+    /// Executions now.
+    pub(super) under_way: usize,
     /// The most executions side by side.
     pub(super) side_by_side: usize,
     /// The longest that an asynchronous invocation waited.
@@ -63,8 +65,8 @@ pub(super) struct Counts {
 /// The account.
 pub(super) struct Lambda {
     make: Make,
-    most: usize,
-    account: Arc<Semaphore>,
+    /// What the functions share for which nothing is reserved.
+    unreserved: Arc<Semaphore>,
     /// Of the functions that deliver.
     reserved: BTreeMap<&'static str, Arc<Semaphore>>,
     idle: Mutex<BTreeMap<String, Vec<Container>>>,
@@ -76,7 +78,7 @@ pub(super) struct Lambda {
 pub(super) struct Throttled;
 
 /// What an invocation takes up.
-type Room = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+type Room = OwnedSemaphorePermit;
 
 impl Lambda {
     pub(super) fn new(plan: &Plan, make: Make) -> Arc<Self> {
@@ -84,8 +86,10 @@ impl Lambda {
         let reserved = reserved.map(|one| (one.function, Arc::new(Semaphore::new(plan.reserved))));
         Arc::new(Self {
             make,
-            most: plan.concurrency,
-            account: Arc::new(Semaphore::new(plan.concurrency)),
+            // What is reserved for some functions is taken from what the others may have.
+            unreserved: Arc::new(Semaphore::new(
+                plan.concurrency.saturating_sub(plan.reserved * destination::ALL.len()).max(1),
+            )),
             reserved: reserved.collect(),
             idle: Mutex::default(),
             counts: Mutex::default(),
@@ -134,40 +138,32 @@ impl Lambda {
         Ok(self.execute(name, event, room).await)
     }
 
+    /// What a function takes its room from.
+    fn rooms(&self, name: &str) -> Arc<Semaphore> {
+        Arc::clone(self.reserved.get(name).unwrap_or(&self.unreserved))
+    }
+
     fn room(&self, name: &str) -> Option<Room> {
-        let reserved = match self.reserved.get(name) {
-            Some(reserved) => Some(Arc::clone(reserved).try_acquire_owned().ok()?),
-            None => None,
-        };
-        Some((Arc::clone(&self.account).try_acquire_owned().ok()?, reserved))
+        self.rooms(name).try_acquire_owned().ok()
     }
 
     /// An asynchronous invocation waits in its function's queue until there is room.
     async fn invoke_later(self: Arc<Self>, name: String, event: Value) {
         let since = Instant::now();
-        let reserved = match self.reserved.get(&*name) {
-            Some(reserved) => Some(Arc::clone(reserved).acquire_owned().await.unwrap()),
-            None => None,
-        };
-        let of_account = loop {
-            match Arc::clone(&self.account).try_acquire_owned() {
-                Ok(room) => break room,
-                Err(_) => tokio::time::sleep(AGAIN).await,
-            }
-        };
+        let room = self.rooms(&name).acquire_owned().await.unwrap();
         {
             let mut counts = self.counts.lock().unwrap();
             counts.longest_wait = counts.longest_wait.max(since.elapsed());
         }
-        self.execute(&name, event, (of_account, reserved)).await;
+        self.execute(&name, event, room).await;
     }
 
     async fn execute(&self, name: &str, event: Value, room: Room) -> Value {
         {
             let mut counts = self.counts.lock().unwrap();
             counts.invocations += 1;
-            let side_by_side = self.most - self.account.available_permits();
-            counts.side_by_side = counts.side_by_side.max(side_by_side);
+            counts.under_way += 1;
+            counts.side_by_side = counts.side_by_side.max(counts.under_way);
         }
         let warm = self.idle.lock().unwrap().get_mut(name).and_then(Vec::pop);
         let container = if let Some(container) = warm {
@@ -181,7 +177,11 @@ impl Lambda {
         let stop_at = after(container.platform.clock.now(), 60);
         let work = container.function.invoke(event, stop_at);
         let ended = tokio::time::timeout(INVOCATION, work).await;
-        self.counts.lock().unwrap().billed += started.elapsed();
+        {
+            let mut counts = self.counts.lock().unwrap();
+            counts.billed += started.elapsed();
+            counts.under_way -= 1;
+        }
         drop(room);
         match ended {
             Ok(response) => {
