@@ -99,7 +99,7 @@ impl<'w> Rate<'w> {
             tokens.extend(pool.tokens.split_off(from));
         }
         let more = tokens.split_off(tokens.len().min(count));
-        pool.tokens.extend(more);
+        self.put_back(&mut pool, more);
         Ok(tokens.len() == count)
     }
 
@@ -121,7 +121,18 @@ impl<'w> Rate<'w> {
 
     /// Takes back the tokens that a delivery did not use.
     pub(crate) async fn give_back(&self, tokens: Vec<Token>) {
-        self.pool.lock().await.tokens.extend(tokens);
+        let mut pool = self.pool.lock().await;
+        self.put_back(&mut pool, tokens);
+    }
+
+    /// Puts tokens into the pool. Where they are enough for a delivery, the drain goes on, even if the
+    /// table has none.
+    fn put_back(&self, pool: &mut Pool, tokens: Vec<Token>) {
+        let some_came = !tokens.is_empty();
+        pool.tokens.extend(tokens);
+        if some_came && pool.tokens.len() >= self.needs.least {
+            *self.spent_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// Ends the drain. Tokens that it did not use go back where they are scarce; otherwise they count as
