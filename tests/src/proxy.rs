@@ -259,10 +259,7 @@ async fn handle(proxy: Arc<Proxy>, headers: HeaderMap, body: Bytes) -> Response 
     let bytes = response.bytes().await.unwrap();
     if costs {
         let body: Value = serde_json::from_slice(&bytes).unwrap();
-        let consumed = &body["ConsumedCapacity"];
-        let consumed = consumed
-            .as_array()
-            .map_or_else(|| units(consumed), |tables| tables.iter().map(units).sum());
+        let consumed = consumed(&body);
         let reads = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
         // A condition that fails costs the write nevertheless, and the response does not say so.
         let written = if status == StatusCode::OK { consumed } else { 1.0 };
@@ -319,7 +316,9 @@ pub fn closed() -> Response {
     Body::from_stream(futures::stream::once(fail)).into_response()
 }
 
-/// The units of one table, its indexes included.
-fn units(consumed: &Value) -> f64 {
-    consumed["CapacityUnits"].as_f64().unwrap_or_default()
+/// The units that a response says were consumed, indexes included.
+pub(crate) fn consumed(response: &Value) -> f64 {
+    let of_table = |table: &Value| table["CapacityUnits"].as_f64().unwrap_or_default();
+    let consumed = &response["ConsumedCapacity"];
+    consumed.as_array().map_or_else(|| of_table(consumed), |all| all.iter().map(of_table).sum())
 }

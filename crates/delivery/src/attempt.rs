@@ -76,8 +76,8 @@ pub(crate) enum Handled {
     Passed,
     /// Nothing goes through now, because of the breaker or the rate. It was not claimed.
     NotAdmitted,
-    /// The table did not take the claim. Where its response was lost, the delivery is leased to nobody
-    /// until the lease ends.
+    /// The table failed before it was claimed, or in the claim. Where the claim took effect all the same,
+    /// it falls due when that lease ends.
     NotClaimed(StoreError),
 }
 
@@ -137,12 +137,10 @@ impl Handler {
                     gate.unused(admission);
                     return Ok(Handled::NotAdmitted);
                 }
-                Err(error) if error.is_overload() => {
-                    self.refusals.note(&error);
+                Err(error) => {
                     gate.unused(admission);
                     return Ok(Handled::NotClaimed(error));
                 }
-                Err(error) => return Err(error),
             },
             // Without harmful requests no delivery can have been interrupted in one, and one that a
             // ring names was never begun.
@@ -161,13 +159,11 @@ impl Handler {
             Admission::SettleInterrupted => Claiming::Interrupted,
         };
         let claim = match self.store.claim(&due.key, claiming, lease, now).await {
-            Err(error @ StoreError::Unavailable { .. }) => {
-                self.refusals.note(&error);
+            Err(error) => {
                 gate.unused(admission);
                 give_back(gate, tokens).await;
                 return Ok(Handled::NotClaimed(error));
             }
-            Err(error) => return Err(error),
             Ok(Claimed::NotDue) => {
                 gate.unused(admission);
                 give_back(gate, tokens).await;

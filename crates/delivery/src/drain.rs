@@ -348,7 +348,7 @@ impl<'d> Drain<'d> {
 
     fn take_in(&mut self, tried: Tried) {
         let Tried { task, ended } = tried;
-        if let Err(error) = &ended {
+        if let Err(error) | Ok(Handled::NotClaimed(error)) = &ended {
             self.handler.refusals.note(error);
         }
         if self.pressure.delivery_ended(&self.handler.refusals, Instant::now()) == Load::Refused {
@@ -364,8 +364,10 @@ impl<'d> Drain<'d> {
             Ok(Handled::Passed) => {}
             Ok(Handled::NotAdmitted) if self.is_ending => {}
             Ok(Handled::NotAdmitted) => self.backlog.put_back(task),
-            Ok(Handled::NotClaimed(error)) => self.claim_again(task, error),
-            Err(error) => {
+            Ok(Handled::NotClaimed(error)) if self.tries_again(&error) => {
+                self.backlog.put_back(task);
+            }
+            Ok(Handled::NotClaimed(error)) | Err(error) => {
                 self.log_failure(&task.due, &error);
                 if self.pressure.is_all_refused() {
                     self.failed = Some(error);
@@ -375,18 +377,10 @@ impl<'d> Drain<'d> {
         }
     }
 
-    /// Puts a delivery back whose claim the table refused, unless it refuses everything: then the drain
-    /// ends, and the next one begins with what is due.
-    fn claim_again(&mut self, task: Task, error: StoreError) {
-        if self.pressure.is_all_refused() {
-            self.log_failure(&task.due, &error);
-            self.failed = Some(error);
-            self.backlog.clear();
-        } else if self.source == Source::Index && error.is_overload() {
-            self.backlog.put_back(task);
-        } else {
-            self.log_failure(&task.due, &error);
-        }
+    /// Whether a delivery is tried again in this drain that the table refused for its load before it was
+    /// claimed. Otherwise it would wait for the next minute's sweep.
+    fn tries_again(&self, error: &StoreError) -> bool {
+        self.source == Source::Index && error.is_overload() && !self.pressure.is_all_refused()
     }
 
     /// Leaves the deliveries that its ring named to the sweep, if a ring named some. Rings come side by

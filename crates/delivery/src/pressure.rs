@@ -147,4 +147,20 @@ mod tests {
         pressure.delivery_ended(&refusals, later);
         assert_eq!(pressure.allowed(later), 38, "a conflict says nothing about the load");
     }
+
+    #[tokio::test]
+    async fn all_is_refused_after_many_refusals_in_a_row_the_last_ones_one_by_one() {
+        let (refusals, begun) = (Refusals::default(), Instant::now());
+        let mut pressure = Pressure::new(64, &refusals);
+        for number in 1..ALL_REFUSED {
+            refused(&refusals);
+            pressure.delivery_ended(&refusals, begun + number * HOLDS);
+            assert!(!pressure.is_all_refused());
+        }
+        refused(&refusals);
+        pressure.delivery_ended(&refusals, begun + ALL_REFUSED * HOLDS);
+        assert!(pressure.is_all_refused());
+        pressure.delivery_ended(&refusals, begun + ALL_REFUSED * HOLDS);
+        assert!(!pressure.is_all_refused(), "one went through");
+    }
 }

@@ -101,6 +101,20 @@ async fn rings_leave_their_deliveries_to_the_sweep_while_the_table_has_too_much_
 }
 
 #[tokio::test]
+async fn a_sweep_tries_a_claim_again_that_the_table_refused_for_its_load() {
+    let world = only("segment").start().await;
+    world.expect_requests("segment", 1);
+    world.submit(&lead_body()).await;
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    // Two reads of the table's identity, the breaker and the query come before the claim.
+    proxy.break_requests(4..5, 9, Break::Exceeded);
+    let drained = worker.drain(Patience::None, world.stop_at()).await.unwrap();
+    assert_eq!((proxy.broken(), drained.settled), (1, 1));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_ring_that_comes_twice_or_late_or_for_something_else_claims_nothing_twice() {
     let world = named("segment").await;
     world.expect_requests("segment", 1);

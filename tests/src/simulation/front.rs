@@ -270,11 +270,13 @@ fn refusal(kind: &str) -> (u16, Value) {
     (400, json!({"__type": kind, "message": "as drawn"}))
 }
 
-fn table_response(status: u16, body: String) -> Response {
+/// A response of the table.
+pub(super) fn table_response(status: u16, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
     (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
 }
 
-fn header(request: &Request, name: &str) -> String {
+/// A header of a request; empty where it has none.
+pub(super) fn header(request: &Request, name: &str) -> String {
     request.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }

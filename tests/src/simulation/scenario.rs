@@ -18,11 +18,8 @@ use funil_core::destination::{self, Destination};
 use funil_core::hash::HashKey;
 use funil_core::settings::Env;
 use funil_dev::emulator::Embedded;
-use funil_dev::server::MAILERLITE_FIELDS;
-use funil_dev::simulated::Providers;
 use funil_store::{AwsConfig, Platform, Store, Stream, TablePatience};
 use http::HeaderValue;
-use jiff::{SignedDuration, Timestamp};
 use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -30,9 +27,9 @@ use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::quiet::Quiet;
-use super::system::{SkewedClock, client, region_of_its_own};
+use super::system::{SkewedClock, client, providers, region_of_its_own};
 use crate::table_limits::Limits;
-use crate::world::{BEGINNING, HASH_KEY, destinations_of_forms, environment};
+use crate::world::{HASH_KEY, destinations_of_forms, environment};
 use front::Front;
 use lambda::Lambda;
 
@@ -224,16 +221,10 @@ async fn play(scenario: Scenario, plan: Plan, quiet: Quiet, progress: &dyn Fn(Pr
     let (chance, begun) = (Chance::of_seed(1), Instant::now());
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
-    let beginning: Timestamp = BEGINNING.parse().unwrap();
-    let now = move || {
-        let passed = i64::try_from(begun.elapsed().as_millis()).unwrap();
-        beginning.checked_add(SignedDuration::from_millis(passed)).unwrap().to_string()
-    };
-    let providers = Providers::new(Arc::new(now));
-    providers.make_fields(MAILERLITE_FIELDS);
     let (queue, queued) = mpsc::unbounded_channel();
     let emulator = Embedded::memory().unwrap();
-    let front = Front::new(emulator, providers, chance.clone(), quiet, plan.clone(), begun, queue);
+    let front =
+        Front::new(emulator, providers(begun), chance.clone(), quiet, plan.clone(), begun, queue);
     Arc::clone(&front).listen(UnixListener::bind(&socket).unwrap());
 
     let variables = variables(&plan);

@@ -129,18 +129,11 @@ impl System {
         let begun = Instant::now();
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
-        let beginning: Timestamp = BEGINNING.parse().unwrap();
-        let now = move || {
-            let passed = i64::try_from(begun.elapsed().as_millis()).unwrap();
-            beginning.checked_add(SignedDuration::from_millis(passed)).unwrap().to_string()
-        };
-        let providers = Providers::new(Arc::new(now));
-        providers.make_fields(MAILERLITE_FIELDS);
         let (bell, rung) = mpsc::unbounded_channel();
         let deaths: Vec<Arc<Notify>> = (0..=INTAKES + WORKERS).map(|_| Arc::default()).collect();
         let front = Arc::new(Front {
             emulator: Embedded::memory().unwrap(),
-            providers,
+            providers: providers(begun),
             chance: Chance::of_seed(seed ^ 0x5eed),
             quiet,
             watch: Arc::clone(&watch),
@@ -230,6 +223,14 @@ impl System {
     pub(super) fn now(&self) -> Timestamp {
         self.owner.platform.clock.now()
     }
+}
+
+/// The simulated providers, with the true time.
+pub(super) fn providers(begun: Instant) -> Providers {
+    let clock = SkewedClock { begun, skew_ms: 0 };
+    let providers = Providers::new(Arc::new(move || clock.now().to_string()));
+    providers.make_fields(MAILERLITE_FIELDS);
+    providers
 }
 
 /// The table's limits: none, or so narrow that a few requests at once meet them.

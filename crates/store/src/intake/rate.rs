@@ -111,7 +111,8 @@ impl Store {
     }
 
     /// Updates the item, or returns it where the condition fails. It is tried again while the table has too
-    /// much to do, because somebody waits for the response, and deliveries give way meanwhile.
+    /// much to do: deliveries give way meanwhile, and a form without its rate check would be refused. If an
+    /// earlier try took effect and its response was lost, the request counts twice.
     async fn write_rate(
         &self,
         keys: &Item,

@@ -71,12 +71,15 @@ const TRANSIENT: [&str; 9] = [
     "ServiceUnavailable",
 ];
 
-/// The codes among them by which the table says that it has too much to do.
-const OVERLOADED: [&str; 4] = [
+/// The codes by which the table says that it has too much to do.
+const OVERLOADED: [&str; 6] = [
     "ThrottlingException",
     "Throttling",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    // Of the reasons why a transaction was cancelled.
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
 ];
 
 impl StoreError {

@@ -21,8 +21,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::Plan;
-use crate::proxy::{cancelled_body, error_body};
+use crate::proxy::{cancelled_body, consumed, error_body};
 use crate::simulation::chance::Chance;
+use crate::simulation::front::{header, table_response};
 use crate::simulation::quiet::Quiet;
 use crate::table_limits::TableLimits;
 
@@ -145,7 +146,7 @@ impl Front {
         }
         request["ReturnConsumedCapacity"] = json!("INDEXES");
         let (status, response) = self.emulator.respond(operation, &request.to_string());
-        let consumed = consumed(&response);
+        let consumed = consumed(&serde_json::from_str(&response).unwrap_or_default());
         let reads = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
         {
             let mut bill = self.bill.lock().unwrap();
@@ -253,21 +254,4 @@ async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> 
     };
     front.quiet.disturb();
     response
-}
-
-/// The units that a response says were consumed, indexes included.
-fn consumed(response: &str) -> f64 {
-    let response: Value = serde_json::from_str(response).unwrap_or_default();
-    let of_table = |table: &Value| table["CapacityUnits"].as_f64().unwrap_or_default();
-    let consumed = &response["ConsumedCapacity"];
-    consumed.as_array().map_or_else(|| of_table(consumed), |all| all.iter().map(of_table).sum())
-}
-
-fn table_response(status: u16, body: String) -> Response {
-    let status = StatusCode::from_u16(status).unwrap();
-    (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
-}
-
-fn header(request: &Request, name: &str) -> String {
-    request.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }

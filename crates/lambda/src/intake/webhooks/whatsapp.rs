@@ -345,17 +345,18 @@ impl WhatsAppWebhook {
         if let Some(bsuid) = &person.bsuid {
             store.revoke(BSUID, bsuid, Purpose::Whatsapp, at).await?;
         }
-        let (mut leads, mut is_known) = (0, person.is_sure);
+        let (mut leads, mut is_known, mut taken) = (0, person.is_sure, Taken::All);
         for phone in self.phones(&person).await? {
             store.revoke(PHONE, &phone, Purpose::Whatsapp, at).await?;
-            // The revocation stands, and sending looks at it, so what follows may be missed.
+            // The revocation stands, and sending looks at it. The other numbers are revoked too before Meta
+            // is asked to send this again, so that what is queued is withdrawn as well.
             match self.stop(&phone, at, now).await {
                 Ok(stopped) => leads += stopped,
                 Err(error) => {
-                    is_known = true;
+                    (is_known, taken) = (true, Taken::NotAll);
                     tracing::warn!(
                         error = %error,
-                        "an opt-out is kept, but what is queued could not be withdrawn"
+                        "an opt-out is kept, but what is queued could not be withdrawn; Meta is asked to send it again"
                     );
                 }
             }
@@ -370,7 +371,7 @@ impl WhatsAppWebhook {
             leads,
             "revoked WhatsApp for {leads} leads of a person who opted out"
         );
-        Ok(Taken::All)
+        Ok(taken)
     }
 
     /// Records that somebody who had opted out wants messages again.
