@@ -86,6 +86,7 @@ pub(crate) struct Gate<'w> {
     destination: &'static Destination,
     /// The destination's limit, if it has one.
     pub(crate) rate: Option<Rate<'w>>,
+    entered_at: Timestamp,
     state: Mutex<State>,
 }
 
@@ -106,7 +107,7 @@ impl<'w> Gate<'w> {
             Permit::Wait | Permit::Probe => Mode::Waits,
         };
         let state = State { breaker, mode, unwritten: Unwritten::default(), noted_at: None };
-        Ok(Self { store, destination, rate, state: Mutex::new(state) })
+        Ok(Self { store, destination, rate, entered_at: now, state: Mutex::new(state) })
     }
 
     /// The state. No thread panics while it holds the lock, and none awaits.
@@ -153,9 +154,17 @@ impl<'w> Gate<'w> {
         }
     }
 
-    /// Ends the drain: writes what is not noted yet, and returns the tokens that it did not use.
+    /// Ends the drain: writes what is not noted yet, and returns the probe and the tokens that it did not
+    /// use.
     pub(crate) async fn leave(&self, now: Timestamp) -> Result<(), StoreError> {
-        let unwritten = std::mem::take(&mut self.state().unwritten);
+        let (unwritten, mode) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.unwritten), state.mode)
+        };
+        if mode == Mode::Probes {
+            let taken = (self.entered_at, PROBE_AFTER_S);
+            self.store.return_probe(self.destination.name, taken, now).await?;
+        }
         if unwritten.succeeded || unwritten.failures > 0 {
             self.write(unwritten.note(false), now).await?;
         }

@@ -10,6 +10,7 @@ use funil_store::{Claimed, Claiming};
 use serde_json::{Value, json};
 
 use super::only;
+use crate::proxy::{Break, Proxy};
 use crate::world::{World, lead_body};
 
 fn somebody(number: usize) -> Value {
@@ -219,6 +220,28 @@ async fn of_many_workers_at_once_one_probes() {
     assert!(!world.store.take_probe("segment", PROBE_AFTER_S, now).await.unwrap(), "closed");
     world.providers.behave("segment", Behaviour::Normal);
     world.advance(jiff::SignedDuration::from_mins(10)).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_probe_that_the_table_refused_to_claim_is_left_to_the_next_worker() {
+    let world = only("segment").start().await;
+    world.looks_at("segment");
+    world.expect_requests("segment", 1);
+    let lead = people(&world, 1).await[0];
+    let key = world.delivery_key(lead, "segment").await;
+    world.store.open_breaker("segment", (0, "http_503"), 0, world.now()).await.unwrap();
+    let (proxy, url) = Proxy::start().await;
+    let refused = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    // The table's identity, the breaker and its probe come before the claim.
+    proxy.break_requests(3..4, 9, Break::Throttled);
+    let keys = std::slice::from_ref(&key);
+    assert_eq!(refused.deliver_now(keys, world.stop_at()).await.unwrap().settled, 0);
+    assert_eq!(proxy.broken(), 1);
+
+    let other = world.worker("segment");
+    assert_eq!(other.deliver_now(keys, world.stop_at()).await.unwrap().settled, 1);
+    assert!(world.store.breaker("segment").await.unwrap().open.is_none(), "the probe closed it");
     world.finish().await;
 }
 

@@ -2,7 +2,8 @@
 //! count something become metrics there (see [`crate::platform::totals`]).
 //!
 //! `LOG_LEVEL` sets the level of our own crates. Everything else is capped at warnings, because the
-//! SDK and the HTTP client print whole requests below that, and requests hold personal data.
+//! SDK and the HTTP client print whole requests below that, and requests hold personal data. An optimised
+//! build has no lines below `info` at all (`release_max_level_info` in `Cargo.toml`).
 
 use funil_core::settings::Env;
 use tracing::Subscriber;

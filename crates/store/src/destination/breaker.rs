@@ -75,6 +75,22 @@ impl Store {
         self.update(keys(destination), take).await
     }
 
+    /// Gives back a probe that was taken with `probe_after_s` at `taken_at` and not sent, so that the next
+    /// worker sends it at once. Does nothing where the breaker has changed since.
+    pub async fn return_probe(
+        &self,
+        destination: &str,
+        (taken_at, probe_after_s): (Timestamp, i64),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let give_back = Expression::default()
+            .set("probe_at", item::s(key::time(now)))
+            .condition("#probe_at = :taken")
+            .value(":taken", item::s(key::time(after(taken_at, probe_after_s))));
+        self.update(keys(destination), give_back).await?;
+        Ok(())
+    }
+
     /// Notes a success, which closes the breaker, and how many failures in a row came after it.
     pub async fn destination_succeeded(
         &self,
