@@ -7,16 +7,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use url::{Host, Url};
 
 /// The environment variables, as they were when the process started.
 #[derive(Clone, Default)]
-pub struct Env(BTreeMap<String, String>);
+pub struct Env {
+    variables: BTreeMap<String, String>,
+    asked: Option<Asked>,
+}
+
+/// The names that an [`Env`] was asked for. Clones of it note in the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Asked(Arc<Mutex<BTreeSet<String>>>);
+
+impl Asked {
+    /// The names so far, whether they are set or not.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+}
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { variables: variables.collect(), asked: None }
     }
 }
 
@@ -29,12 +49,22 @@ impl fmt::Debug for Env {
 impl Env {
     /// The trimmed value of a variable. A blank value counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        if let Some(asked) = &self.asked {
+            asked.note(name);
+        }
+        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// All variables, to start another process with them.
     pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
-        self.0.clone().into_iter()
+        self.variables.clone().into_iter()
+    }
+
+    /// The same variables, and the list of those that are asked for from now on: what a function reads
+    /// is not written down anywhere else.
+    pub fn recording(self) -> (Self, Asked) {
+        let asked = Asked::default();
+        (Self { asked: Some(asked.clone()), ..self }, asked)
     }
 
     /// Starts reading a configuration from these variables.

@@ -21,24 +21,36 @@ fn dispatch(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     funil_lambda::dispatch(env, platform, alerts.map(Alerts::into_work))
 }
 
+/// Makes one function of an environment.
+pub type Make = Box<dyn Fn(&Env, &Platform) -> Result<Function, ConfigError>>;
+
+/// What makes each function, with its name. `timeout` is for requests to providers.
+pub fn makes(timeout: Duration) -> Vec<(&'static str, Make)> {
+    let mut makes: Vec<(&str, Make)> = vec![("dispatch", Box::new(dispatch))];
+    for (name, make) in registry::make() {
+        makes.push((name, Box::new(make)));
+    }
+    for destination in destination::ALL {
+        let make = move |env: &Env, platform: &Platform| {
+            let worker = Worker::connect(destination.name, env, platform);
+            let work = worker.map(|worker| worker.with_request_timeout(timeout).into_work());
+            funil_lambda::delivery_function(destination.name, env, platform, work)
+        };
+        makes.push((destination.function, Box::new(make)));
+    }
+    makes
+}
+
 /// Like [`all`], with another timeout for requests to providers.
 pub fn all_with_request_timeout(
     env: &Env,
     platform: &Platform,
     timeout: Duration,
 ) -> Result<Vec<Function>, ConfigError> {
-    let mut made: Vec<Result<Function, ConfigError>> =
-        registry::make().map(|make| make(env, platform)).collect();
-    made.push(dispatch(env, platform));
-    for destination in destination::ALL {
-        let worker = Worker::connect(destination.name, env, platform);
-        let work = worker.map(|worker| worker.with_request_timeout(timeout).into_work());
-        made.push(funil_lambda::delivery_function(destination.name, env, platform, work));
-    }
     let mut functions = Vec::new();
     let mut problems = std::collections::BTreeSet::new();
-    for function in made {
-        match function {
+    for (_, make) in makes(timeout) {
+        match make(env, platform) {
             Ok(function) => functions.push(function),
             Err(error) => problems.extend(error.0),
         }

@@ -45,10 +45,13 @@ pub fn intake() -> impl Iterator<Item = &'static Registration> {
     forms::FORMS.iter().chain(webhooks::WEBHOOKS).copied()
 }
 
-/// Makes each function that neither delivers nor rings: forms, webhooks and what monitors read.
-pub fn make() -> impl Iterator<Item = Make> {
-    let monitors: [Make; 2] = [health::function, metrics::function];
-    forms::MAKE.iter().chain(webhooks::MAKE).copied().chain(monitors)
+/// What makes each function that neither delivers nor rings, with its name: forms, webhooks and what
+/// monitors read.
+pub fn make() -> impl Iterator<Item = (&'static str, Make)> {
+    let monitors: [(&str, Make); 2] =
+        [("health", health::function), ("metrics", metrics::function)];
+    let makes = forms::MAKE.iter().chain(webhooks::MAKE).copied();
+    intake().map(|registration| registration.name).zip(makes).chain(monitors)
 }
 
 /// Under which sources requests are kept in quarantine.

@@ -26,8 +26,11 @@ fn env(without: Option<&str>) -> Env {
 #[test]
 fn every_function_is_made_from_the_variables_that_its_registration_lists() {
     let platform = funil_lambda::platform();
-    let made: BTreeSet<&str> =
-        make().map(|make| make(&env(None), &platform).unwrap().name).collect();
+    let mut made = BTreeSet::new();
+    for (name, make) in make() {
+        assert_eq!(make(&env(None), &platform).unwrap().name, name);
+        made.insert(name);
+    }
     let registered = intake().map(|registration| registration.name);
     let expected: BTreeSet<&str> = registered.chain(["health", "metrics"]).collect();
     assert_eq!(made, expected);
@@ -40,7 +43,7 @@ fn a_function_refuses_to_start_without_any_one_of_its_own_variables() {
         for (variable, _) in registration.variables {
             let env = env(Some(variable));
             let errors: Vec<String> = make()
-                .filter_map(|make| make(&env, &platform).err())
+                .filter_map(|(_, make)| make(&env, &platform).err())
                 .map(|error| error.to_string())
                 .collect();
             assert_eq!(errors.len(), 1, "{variable} is needed by {} alone", registration.name);

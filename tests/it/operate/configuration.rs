@@ -98,7 +98,7 @@ async fn a_function_names_everything_that_it_lacks_at_once() {
     }
     let intake: Env =
         [("DOORBELL_URL", "not an address"), ("RATE_LEAD_FORMS", "none")].into_iter().collect();
-    for make in funil_lambda::functions::make() {
+    for (_, make) in funil_lambda::functions::make() {
         let Err(error) = make(&intake, world.platform()) else { panic!("it started") };
         let error = error.0.join(" ");
         for name in general {
