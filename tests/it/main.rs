@@ -16,4 +16,5 @@ mod golden;
 mod operate;
 mod scenarios;
 mod simulation;
+mod template;
 mod tidy;

@@ -8,9 +8,11 @@
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when a test fails")]
 
 pub mod calendly;
+pub mod permissions;
 pub mod proxy;
 pub mod simulation;
 pub mod statuses;
 pub mod table_limits;
+pub mod template;
 pub mod verdict;
 pub mod world;

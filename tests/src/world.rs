@@ -29,6 +29,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::permissions;
+
 pub use deployment::{Deployment, Response};
 pub use plan::Plan;
 pub(crate) use plan::environment;
@@ -59,11 +61,16 @@ pub const EMAIL: &str = "ana@example.com";
 const END_OF_TIME: &str = "9999-01-01T00:00:00Z";
 
 static EMULATOR: OnceCell<Emulator> = OnceCell::const_new();
+static FRONT: OnceCell<String> = OnceCell::const_new();
 static TABLES: AtomicU64 = AtomicU64::new(0);
 
-/// The address of the process's emulator.
+/// The address of the process's emulator, which permits a function what `template.yaml` does.
 pub async fn emulator() -> String {
-    EMULATOR.get_or_init(|| async { Emulator::memory().await.unwrap() }).await.endpoint()
+    let front = FRONT.get_or_init(|| async {
+        let emulator = EMULATOR.get_or_init(|| async { Emulator::memory().await.unwrap() }).await;
+        permissions::front(emulator.endpoint())
+    });
+    front.await.clone()
 }
 
 /// An HTTP client for what a test does besides the system.
@@ -197,11 +204,19 @@ impl World {
         self.variables.clone().into_iter().chain(overrides).collect()
     }
 
+    /// The variables of one function, which signs with its own name.
+    fn env_of(&self, function: &str, overrides: &[(&str, &str)]) -> Env {
+        let own = [("AWS_ACCESS_KEY_ID", function)];
+        self.env(&own.iter().chain(overrides).copied().collect::<Vec<_>>())
+    }
+
     /// The functions once more, as another process with other variables has them.
     pub fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
-        let env = self.env(overrides);
-        let timeout = self.request_timeout;
-        let functions = functions::all_with_request_timeout(&env, &self.platform, timeout).unwrap();
+        let make = |(name, make): (&'static str, functions::Make)| {
+            let env = self.env_of(name, overrides);
+            make(&env, &self.platform).unwrap()
+        };
+        let functions = functions::makes(self.request_timeout).into_iter().map(make).collect();
         Deployment { functions, clock: Arc::clone(&self.clock) }
     }
 
@@ -212,7 +227,9 @@ impl World {
 
     /// Another worker of a destination, with other variables.
     pub fn worker_with(&self, destination: &str, overrides: &[(&str, &str)]) -> Worker {
-        let worker = Worker::connect(destination, &self.env(overrides), &self.platform).unwrap();
+        let function = destination::find(destination).unwrap().function;
+        let env = self.env_of(function, overrides);
+        let worker = Worker::connect(destination, &env, &self.platform).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 
@@ -222,7 +239,9 @@ impl World {
         let clock = ManualClock::new();
         clock.set(after(self.now(), seconds));
         let platform = Platform { clock: Arc::new(clock), ..self.platform.clone() };
-        let worker = Worker::connect(destination, &self.env(&[]), &platform).unwrap();
+        let function = destination::find(destination).unwrap().function;
+        let env = self.env_of(function, &[]);
+        let worker = Worker::connect(destination, &env, &platform).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 

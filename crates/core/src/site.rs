@@ -38,6 +38,9 @@ pub struct SiteConfig {
     pub due_shards: Shards,
 }
 
+/// The table's name where `TABLE_NAME` is not set.
+pub const DEFAULT_TABLE: &str = "funil";
+
 /// Whether rings name the deliveries that they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rings {
@@ -74,7 +77,7 @@ impl Rings {
 impl SiteConfig {
     /// Reads the configuration. What is missing or invalid is recorded in `settings`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let table = settings.optional("TABLE_NAME").unwrap_or("funil").to_owned();
+        let table = settings.optional("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
         let destinations = settings
             .required("DESTINATIONS")
             .and_then(|_| destination_list(settings, "DESTINATIONS"));

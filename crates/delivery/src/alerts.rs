@@ -63,6 +63,8 @@ impl Alerts {
                 kind = alert.kind.name(),
                 count = news,
                 example = alert.example.as_deref().unwrap_or_default(),
+                Alerts = news,
+                at_ms = now.as_millisecond(),
                 "alert: {} at {}",
                 alert.kind.name(),
                 alert.destination

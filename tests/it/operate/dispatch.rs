@@ -363,7 +363,7 @@ async fn on_aws_a_ring_is_a_signed_asynchronous_invocation() {
     assert_eq!(ring.headers["x-amz-security-token"], "the-session");
     assert_eq!(ring.body, r#"{"ring":true}"#);
     let authorization = ring.headers["authorization"].to_str().unwrap();
-    let scope = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20310505/sa-east-1/lambda/aws4_request, ";
+    let scope = "AWS4-HMAC-SHA256 Credential=dispatch/20310505/sa-east-1/lambda/aws4_request, ";
     assert!(authorization.starts_with(scope), "{authorization}");
     for signed in ["host", "x-amz-date", "x-amz-invocation-type", "x-amz-security-token"] {
         assert!(authorization.contains(signed), "{signed} in {authorization}");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{DeliveryKey, Platform, StoreError, destination_of, key_time};
+use funil_store::{DeliveryKey, Due, Platform, StoreError, destination_of, key_time};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -100,7 +100,7 @@ impl HttpEndpoint for Dispatch {
         };
         let rung = match named {
             Some(keys) => self.ring_named(keys).await,
-            None => self.ring_due().await?,
+            None => self.ring_found(&self.look().await?).await,
         };
         Ok(json_response(StatusCode::OK, &json!({"rung": rung})))
     }
@@ -111,9 +111,13 @@ impl HttpEndpoint for Dispatch {
             Trigger::Direct(ring) if let Some(keys) = doorbell::named(&ring) => {
                 json!({"rung": self.ring_named(keys).await})
             }
-            Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_) => {
-                match self.ring_due().await {
-                    Ok(rung) => {
+            trigger @ (Trigger::Schedule | Trigger::Direct(_) | Trigger::Http(_)) => {
+                match self.look().await {
+                    Ok(found) => {
+                        if matches!(trigger, Trigger::Schedule) {
+                            self.log_ages(&found);
+                        }
+                        let rung = self.ring_found(&found).await;
                         self.housekeep().await;
                         json!({"rung": rung})
                     }
@@ -126,6 +130,9 @@ impl HttpEndpoint for Dispatch {
         }
     }
 }
+
+/// What is due for a destination: the oldest delivery, if there is one.
+type Found = (&'static Destination, Result<Vec<Due>, StoreError>);
 
 impl Dispatch {
     /// Rings for the new deliveries of a batch: by name where they have the mark, else once for each
@@ -166,9 +173,8 @@ impl Dispatch {
         self.ring_all(rings.into_iter()).await
     }
 
-    /// Rings every destination of the registry that has something due, and returns their
-    /// functions.
-    async fn ring_due(&self) -> Result<Vec<&'static str>, StoreError> {
+    /// Looks for what is due, for each destination of the registry.
+    async fn look(&self) -> Result<Vec<Found>, StoreError> {
         self.app.store.ready(&self.app.config.hash_key).await?;
         if let Err(error) = self.app.store.look_at_shards().await {
             tracing::error!(
@@ -181,11 +187,36 @@ impl Dispatch {
         let looks = destination::ALL.iter().map(|destination| async move {
             (*destination, self.app.store.due(destination.name, now, 1).await)
         });
+        Ok(futures::future::join_all(looks).await)
+    }
+
+    /// Counts for how long the oldest delivery of each destination that is on has been due. One whose
+    /// ring was lost counts from its acceptance.
+    fn log_ages(&self, found: &[Found]) {
+        let now = self.app.platform.clock.now();
+        for (destination, due) in found {
+            let (name, Ok(due)) = (destination.name, due) else { continue };
+            if !self.app.config.destinations.contains(destination) {
+                continue;
+            }
+            let since = due.first().map_or(now, Due::waits_since);
+            let age_s = now.as_second() - since.as_second();
+            tracing::info!(
+                destination = name,
+                OldestDueSeconds = age_s,
+                at_ms = now.as_millisecond(),
+                "the oldest due delivery to {name} has waited for {age_s} s"
+            );
+        }
+    }
+
+    /// Rings for what was found, and returns the functions.
+    async fn ring_found(&self, found: &[Found]) -> Vec<&'static str> {
         let mut due = Vec::new();
-        for (destination, found) in futures::future::join_all(looks).await {
+        for (destination, found) in found {
             match found {
                 Ok(found) if found.is_empty() => {}
-                Ok(_) => due.push(destination),
+                Ok(_) => due.push(*destination),
                 // Whether something is due is not known, and one ring too many costs less than a
                 // late delivery.
                 Err(error) => {
@@ -195,11 +226,11 @@ impl Dispatch {
                         "could not look for what is due for {}; ringing it all the same",
                         destination.name
                     );
-                    due.push(destination);
+                    due.push(*destination);
                 }
             }
         }
-        Ok(self.ring(due.into_iter()).await)
+        self.ring(due.into_iter()).await
     }
 
     /// Does what is to be done each minute beside ringing. A failure is logged, and the next minute

@@ -6,6 +6,7 @@
 //! build has no lines below `info` at all (`release_max_level_info` in `Cargo.toml`).
 
 use funil_core::settings::Env;
+use funil_core::site::DEFAULT_TABLE;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -32,11 +33,12 @@ pub fn start(env: &Env) {
             targets.with_target(name, level)
         });
     // A second start in one process (the dev server, a test) leaves the first as it is.
-    drop(tracing_subscriber::registry().with(lines()).with(targets).try_init());
+    let table = env.get("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
+    drop(tracing_subscriber::registry().with(lines(table)).with(targets).try_init());
 }
 
-/// The layer that writes the lines.
-pub(crate) fn lines<S>() -> Layer<S, JsonFields, Embedded<Format<Json, ()>>>
+/// The layer that writes the lines of the functions on a table.
+pub(crate) fn lines<S>(table: String) -> Layer<S, JsonFields, Embedded<Format<Json, ()>>>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
@@ -45,5 +47,5 @@ where
         .flatten_event(true)
         .with_span_list(false)
         .without_time()
-        .map_event_format(Embedded)
+        .map_event_format(|format| Embedded { format, table })
 }

@@ -4,8 +4,8 @@
 //! of what happened. `Embedded` then adds the `_aws` object that tells `CloudWatch` which of the
 //! line's members are metrics and which are dimensions
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
-//! Nothing else is added, so a metric holds nothing that the line does not hold. `funil stats` sums
-//! them.
+//! Beside it only `table` is added, the site's table, which tells the metrics of several sites in one
+//! account apart. `funil stats` sums them.
 
 use std::fmt;
 
@@ -29,6 +29,11 @@ pub const SETTLED: &str = "Settled";
 /// How long a settled claim took, in milliseconds.
 pub const DURATION_MS: &str = "DurationMs";
 
+/// What a person was notified of, by kind of alert.
+pub const ALERTS: &str = "Alerts";
+/// For how long the oldest due delivery of a destination has been due, in seconds; each minute.
+pub const OLDEST_DUE_SECONDS: &str = "OldestDueSeconds";
+
 /// The field with the time of what happened, in milliseconds since 1970.
 const AT_MS: &str = "at_ms";
 
@@ -36,19 +41,34 @@ const AT_MS: &str = "at_ms";
 struct Counting {
     /// The field that marks such a line; it is its first metric.
     mark: &'static str,
-    dimensions: &'static [&'static str],
+    unit: &'static str,
+    /// The sets of dimensions by which it is counted, beside the table.
+    dimensions: &'static [&'static [&'static str]],
     /// Further metrics, with their units.
     measures: &'static [(&'static str, &'static str)],
 }
 
-const COUNTING: [Counting; 4] = [
-    Counting { mark: ACCEPTED, dimensions: &["function"], measures: &[] },
-    Counting { mark: DUPLICATES, dimensions: &["function"], measures: &[] },
-    Counting { mark: REFUSED, dimensions: &["function"], measures: &[] },
+impl Counting {
+    /// A line that counts one thing.
+    const fn of_one(
+        mark: &'static str,
+        unit: &'static str,
+        dimensions: &'static [&'static [&'static str]],
+    ) -> Self {
+        Self { mark, unit, dimensions, measures: &[] }
+    }
+}
+
+const COUNTING: [Counting; 6] = [
+    Counting::of_one(ACCEPTED, "Count", &[&["function"]]),
+    Counting::of_one(DUPLICATES, "Count", &[&["function"]]),
+    Counting::of_one(REFUSED, "Count", &[&["function"]]),
+    Counting::of_one(ALERTS, "Count", &[&["kind"]]),
+    // Without a destination too: its alarm then is one.
+    Counting::of_one(OLDEST_DUE_SECONDS, "Seconds", &[&["destination"], &[]]),
     Counting {
-        mark: SETTLED,
-        dimensions: &["destination", "outcome"],
         measures: &[(DURATION_MS, "Milliseconds")],
+        ..Counting::of_one(SETTLED, "Count", &[&["destination", "outcome"]])
     },
 ];
 
@@ -59,22 +79,28 @@ impl Counting {
 
     /// The `_aws` object.
     fn metadata(&self, at_ms: i64) -> Value {
-        let metrics = [(self.mark, "Count")].into_iter().chain(self.measures.iter().copied());
+        let by_table = |set: &&[&'static str]| [&["table"], *set].concat();
+        let dimensions: Vec<Vec<&str>> = self.dimensions.iter().map(by_table).collect();
+        let metrics = [(self.mark, self.unit)].into_iter().chain(self.measures.iter().copied());
         let metrics: Vec<Value> =
             metrics.map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
         json!({
             "Timestamp": at_ms,
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                "Dimensions": [self.dimensions],
+                "Dimensions": dimensions,
                 "Metrics": metrics,
             }],
         })
     }
 }
 
-/// Writes lines as `F` does, which writes JSON objects, and adds `_aws` to those that count.
-pub(crate) struct Embedded<F>(pub(crate) F);
+/// Writes lines as `F` does, which writes JSON objects, and adds `table` and `_aws` to those that count.
+pub(crate) struct Embedded<F> {
+    pub(crate) format: F,
+    /// The name of the site's table.
+    pub(crate) table: String,
+}
 
 impl<S, F> FormatEvent<S, JsonFields> for Embedded<F>
 where
@@ -93,13 +119,14 @@ where
             event.record(&mut at);
         }
         let Some((counting, at_ms)) = counting.zip(at.0) else {
-            return self.0.format_event(context, writer, event);
+            return self.format.format_event(context, writer, event);
         };
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
+        self.format.format_event(context, Writer::new(&mut line), event)?;
         match line.trim_end().strip_suffix('}') {
             Some(members) => {
-                writeln!(writer, "{members},\"_aws\":{}}}", counting.metadata(at_ms))
+                let (table, aws) = (Value::from(&*self.table), counting.metadata(at_ms));
+                writeln!(writer, "{members},\"table\":{table},\"_aws\":{aws}}}")
             }
             None => writer.write_str(&line),
         }
@@ -145,7 +172,7 @@ mod tests {
         use tracing_subscriber::layer::SubscriberExt as _;
         let kept = Kept::default();
         let writer = kept.clone();
-        let layer = lines().with_writer(move || writer.clone());
+        let layer = lines("a-table".to_owned()).with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -173,7 +200,7 @@ mod tests {
                 "Timestamp": 1_790_000_000_123_i64,
                 "CloudWatchMetrics": [{
                     "Namespace": "Funil",
-                    "Dimensions": [["destination", "outcome"]],
+                    "Dimensions": [["table", "destination", "outcome"]],
                     "Metrics": [
                         {"Name": "Settled", "Unit": "Count"},
                         {"Name": "DurationMs", "Unit": "Milliseconds"},
@@ -181,10 +208,12 @@ mod tests {
                 }],
             })
         );
-        let members = ["destination", "outcome", "reason", "Settled", "DurationMs", "message"];
+        let members =
+            ["table", "destination", "outcome", "reason", "Settled", "DurationMs", "message"];
         assert_eq!(
             members.map(|name| settled[name].clone()),
             [
+                json!("a-table"),
                 json!("crm"),
                 json!("delivered"),
                 json!("a \"quoted\" }"),
@@ -194,7 +223,7 @@ mod tests {
             ]
         );
         let directive = &accepted["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(directive["Dimensions"], json!([["function"]]));
+        assert_eq!(directive["Dimensions"], json!([["table", "function"]]));
         assert_eq!(directive["Metrics"], json!([{"Name": "Accepted", "Unit": "Count"}]));
     }
 
