@@ -97,6 +97,8 @@ struct Try<'g> {
 
 /// For how long what a destination said of a lead is taken to hold without asking, in seconds.
 const LATELY_S: i64 = 10 * 60;
+/// After how long a delivery is due again whose try the table ended before any response, in seconds.
+const UNTRIED_S: i64 = 60;
 /// The first wait before a settlement is tried again; each further one is twice as long. Long beside those
 /// of intake, which somebody waits for.
 const SETTLE_AGAIN_MS: u64 = 400;
@@ -112,24 +114,8 @@ impl Handler {
         stop_at: Timestamp,
     ) -> Result<Handled, StoreError> {
         let now = self.platform.clock.now();
-        let admission = gate.admit(&task.due, now);
-        let ended = self.handle_admitted(gate, task, admission, stop_at).await;
-        if ended.is_err() {
-            // Whatever the table refused, the next delivery can be the probe.
-            gate.unused(admission);
-        }
-        ended
-    }
-
-    async fn handle_admitted(
-        &self,
-        gate: &Gate<'_>,
-        task: &Task,
-        admission: Admission,
-        stop_at: Timestamp,
-    ) -> Result<Handled, StoreError> {
-        let now = self.platform.clock.now();
         let due = &task.due;
+        let admission = gate.admit(due, now);
         let tokens = match (admission, &gate.rate) {
             (Admission::Send | Admission::Probe, Some(rate)) => match rate.reserve(now).await {
                 Ok(Some(tokens)) => tokens,
@@ -182,9 +168,9 @@ impl Handler {
                     error = %error,
                     "released {lead}/{id} for {BLOCKED_S} s, because it cannot be read"
                 );
-                self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
                 gate.unused(admission);
                 give_back(gate, tokens).await;
+                self.store.release_unread(&claim, after(now, BLOCKED_S)).await?;
                 return Ok(Handled::Settled { again: None });
             }
         };
@@ -201,7 +187,12 @@ impl Handler {
         let outcome = match self.outcome(&claim, delivery, &mut this_try, stop_at).await {
             Ok(outcome) => outcome,
             Err(error) => {
+                // The next delivery can be the probe.
+                gate.unused(admission);
                 give_back(gate, this_try.tokens).await;
+                if this_try.responses.is_empty() {
+                    self.release_untried(&claim, now).await;
+                }
                 return Err(error);
             }
         };
@@ -222,6 +213,21 @@ impl Handler {
         }
         give_back(gate, std::mem::take(&mut this_try.tokens)).await;
         self.settle(&claim, delivery, &outcome, &this_try, stop_at).await
+    }
+
+    /// Gives back a claim whose try the table ended before any response. Otherwise it would count as one
+    /// that ended its worker, and a table that cannot be read for half an hour would make it dead.
+    async fn release_untried(&self, claim: &Claim, now: Timestamp) {
+        if let Err(error) = self.store.release_unread(claim, after(now, UNTRIED_S)).await {
+            let (lead, id) = (claim.key.lead_id, claim.key.delivery_id().unwrap_or_default());
+            tracing::warn!(
+                destination = self.destination.name,
+                lead = %lead,
+                delivery = id,
+                error = %error,
+                "could not release {lead}/{id}; it is due when its lease ends"
+            );
+        }
     }
 
     async fn settle(
@@ -247,7 +253,15 @@ impl Handler {
         let jitter = self.platform.entropy.number();
         let settlement =
             settle(delivery, outcome, self.destination.when_unknown, measured, now, jitter);
-        match self.write_settlement(claim, &settlement, this_try, stop_at).await? {
+        let written = match self.write_settlement(claim, &settlement, this_try, stop_at).await {
+            Ok(written) => written,
+            Err(error) => {
+                // What the try says about the destination stays true. The drain logs the error.
+                drop(this_try.gate.note(outcome, now).await);
+                return Err(error);
+            }
+        };
+        match written {
             Written::Yes => {
                 tracing::info!(
                     destination = self.destination.name,

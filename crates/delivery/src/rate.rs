@@ -12,7 +12,8 @@ use funil_store::{Limit, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-/// How many tokens a drain takes from the table first. It takes twice as many each further time.
+/// How many tokens a drain takes from the table first, if it may need them. It takes twice as many each
+/// further time.
 const TOKENS_FIRST: i64 = 8;
 /// The most tokens that it takes at once.
 const TOKENS_MAX: i64 = 64;
@@ -51,13 +52,17 @@ pub(crate) struct Rate<'w> {
 }
 
 impl<'w> Rate<'w> {
+    /// `deliveries` is how many the drain has, if that is known: what it takes and does not use is lost for
+    /// a minute.
     pub(crate) fn new(
         store: &'w Store,
         destination: &'static str,
-        per_minute: i64,
-        needs: Needs,
+        (per_minute, needs): (i64, Needs),
+        deliveries: Option<usize>,
     ) -> Self {
-        let pool = Pool { limit: None, tokens: Vec::new(), stale: Vec::new(), next: TOKENS_FIRST };
+        let all = deliveries.and_then(|count| i64::try_from(count.saturating_mul(needs.most)).ok());
+        let next = all.unwrap_or(TOKENS_FIRST).min(TOKENS_FIRST);
+        let pool = Pool { limit: None, tokens: Vec::new(), stale: Vec::new(), next };
         let (pool, spent_until) = (Mutex::new(pool), Lock::new(None));
         Self { store, destination, per_minute, needs, pool, spent_until }
     }
@@ -125,12 +130,13 @@ impl<'w> Rate<'w> {
         self.put_back(&mut pool, tokens);
     }
 
-    /// Puts tokens into the pool. Where they are enough for a delivery, the drain goes on, even if the
-    /// table has none.
+    /// Puts tokens into the pool. Where they are enough for any delivery, the drain goes on, even if the
+    /// table has none. With fewer, deliveries that need more would be claimed and released one after
+    /// another.
     fn put_back(&self, pool: &mut Pool, tokens: Vec<Token>) {
         let some_came = !tokens.is_empty();
         pool.tokens.extend(tokens);
-        if some_came && pool.tokens.len() >= self.needs.least {
+        if some_came && pool.tokens.len() >= self.needs.most {
             *self.spent_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }

@@ -171,7 +171,7 @@ impl Worker {
         }
         let Handler { store, destination, platform, .. } = &self.handler;
         let (gate, shards) = futures::try_join!(
-            Box::pin(self.gate(platform.clock.now())),
+            Box::pin(self.gate(None, platform.clock.now())),
             Box::pin(store.look_at_shards())
         )?;
         let sweep = Sweep::new(destination.name, shards, self.older_than_s, platform);
@@ -223,7 +223,7 @@ impl Worker {
             due: Due { key: key.clone(), due_at: now, deadline: None },
             claiming,
         };
-        let gate = self.gate(now).await?;
+        let gate = self.gate(Some(keys.len()), now).await?;
         self.run(gate, (keys.iter().map(task).collect(), None), patience, stop_at).await
     }
 
@@ -259,11 +259,14 @@ impl Worker {
         drained
     }
 
-    async fn gate(&self, now: Timestamp) -> Result<Gate<'_>, StoreError> {
+    /// `deliveries` is how many are to be delivered, if that is known.
+    async fn gate(
+        &self,
+        deliveries: Option<usize>,
+        now: Timestamp,
+    ) -> Result<Gate<'_>, StoreError> {
         let Handler { store, destination, .. } = &self.handler;
-        let rate = self
-            .rate
-            .map(|(per_minute, needs)| Rate::new(store, destination.name, per_minute, needs));
+        let rate = self.rate.map(|rate| Rate::new(store, destination.name, rate, deliveries));
         Gate::enter(store, destination, rate, now).await
     }
 

@@ -6,6 +6,7 @@ pub mod dead;
 pub mod doctor;
 mod invoke;
 pub mod journey;
+pub mod package;
 mod progress;
 pub mod quarantine;
 pub mod send;

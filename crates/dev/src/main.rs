@@ -14,9 +14,10 @@ use funil_core::settings::Env;
 use funil_core::site::SiteConfig;
 use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
+use funil_dev::cli::package::PackageArguments;
 use funil_dev::cli::quarantine::QuarantineCommand;
 use funil_dev::cli::stats::Stats;
-use funil_dev::cli::{backfill, dead, doctor, journey, quarantine, send};
+use funil_dev::cli::{backfill, dead, doctor, journey, package, quarantine, send};
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
@@ -87,6 +88,9 @@ enum Command {
         #[command(flatten)]
         arguments: BackfillArguments,
     },
+    /// Build every function for Lambda, each as a zip file with its `bootstrap`, and print what is over
+    /// budget.
+    Package(PackageArguments),
     /// Manage the table.
     Table {
         #[command(subcommand)]
@@ -156,6 +160,13 @@ async fn main() -> ExitCode {
         Some(Command::Backfill { server, arguments }) => {
             plan_missing(&arguments, &server, &env).await
         }
+        Some(Command::Package(arguments)) => match package::package(&arguments).await {
+            Ok(table) => {
+                print(&mut std::io::stdout(), &table);
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => Err(error.into()),
+        },
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
         }

@@ -1,12 +1,14 @@
 //! The breaker: a destination that keeps failing gets no more requests, one worker probes whether it
 //! works again, and no delivery loses an attempt.
 
+use std::time::Duration;
+
 use funil_core::delivery::breaker::{FAILURES_TO_OPEN, PROBE_AFTER_S};
 use funil_core::delivery::{BLOCKED_S, LEASE_S, StateKind};
 use funil_core::id::{LeadId, LeaseId};
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
-use funil_store::{Claimed, Claiming};
+use funil_store::{Claimed, Claiming, TablePatience};
 use serde_json::{Value, json};
 
 use super::only;
@@ -242,6 +244,31 @@ async fn a_probe_that_the_table_refused_to_claim_is_left_to_the_next_worker() {
     let other = world.worker("segment");
     assert_eq!(other.deliver_now(keys, world.stop_at()).await.unwrap().settled, 1);
     assert!(world.store.breaker("segment").await.unwrap().open.is_none(), "the probe closed it");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_probe_that_failed_counts_even_if_its_settlement_cannot_be_written() {
+    let mut world = only("segment").start().await;
+    world.set_table_patience(TablePatience { settlement: Duration::ZERO, ..Default::default() });
+    world.looks_at("segment");
+    let leads = people(&world, 2).await;
+    let mut keys = Vec::new();
+    for lead in leads {
+        keys.push(world.delivery_key(lead, "segment").await);
+    }
+    world.store.open_breaker("segment", (0, "http_503"), 0, world.now()).await.unwrap();
+    world.providers.behave("segment", Behaviour::Status(503));
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    // The identity, the breaker, its probe, the claim and the inputs come before the settlement.
+    proxy.break_requests(5..6, 9, Break::Throttled);
+    assert_eq!(worker.deliver_now(&keys, world.stop_at()).await.unwrap().settled, 0);
+    assert_eq!(world.requests("segment").len(), 1);
+
+    proxy.mend();
+    world.providers.behave("segment", Behaviour::Normal);
+    world.advance(jiff::SignedDuration::from_mins(10)).await;
     world.finish().await;
 }
 

@@ -121,6 +121,18 @@ async fn a_drain_that_finds_the_rate_used_up_ends_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn rings_that_name_one_delivery_each_use_the_rate_whole() {
+    let world = leads_at("20", 10).await;
+    for due in world.store.due("crm", world.now(), 10).await.unwrap() {
+        let worker = world.worker("crm");
+        let drained = worker.deliver_now(&[due.key], world.stop_at()).await.unwrap();
+        assert_eq!(drained.settled, 1);
+    }
+    assert_eq!(world.requests("crm").len(), 20);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_rate_below_what_one_delivery_may_need_is_refused_at_the_start() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
     let connect = |kind: &str, per_minute: &str| {

@@ -115,6 +115,39 @@ async fn a_sweep_tries_a_claim_again_that_the_table_refused_for_its_load() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_response_was_lost_is_still_its_workers() {
+    let world = named("segment").await;
+    world.expect_requests("segment", 1);
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "segment").await;
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    // The table's identity and the breaker come before the claim.
+    proxy.break_requests(2..3, 1, Break::AfterEffect);
+    let drained = worker.deliver_named(&[key], world.stop_at()).await.unwrap();
+    assert_eq!((proxy.broken(), drained.settled), (1, 1));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_whose_inputs_cannot_be_read_does_not_count_as_one_that_ends_its_worker() {
+    let world = named("segment").await;
+    world.expect_requests("segment", 1);
+    world.submit(&lead_body()).await;
+    let key = world.delivery_key(lead(), "segment").await;
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    proxy.break_requests(3..4, 9, Break::Throttled);
+    let drained = worker.deliver_named(&[key], world.stop_at()).await.unwrap();
+    assert_eq!((proxy.broken(), drained.settled), (1, 0));
+    let delivery = world.delivery(lead(), "segment").await;
+    assert_eq!((delivery.state.kind(), delivery.claims), (StateKind::Pending, 0));
+    world.pass(RING_S + 10);
+    assert_eq!(world.drain().await, 1);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_ring_that_comes_twice_or_late_or_for_something_else_claims_nothing_twice() {
     let world = named("segment").await;
     world.expect_requests("segment", 1);

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use funil_core::destination;
 use funil_core::hash::HashKey;
@@ -113,6 +113,18 @@ impl DevEnvironment {
         Self(variables)
     }
 
+    /// That of a dev server that is not there: enough for a function to start.
+    pub fn of_nowhere() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let options = DevServerOptions {
+            listen: nowhere,
+            data: PathBuf::new(),
+            functions_at: None,
+            alerts_to: None,
+        };
+        Self::new(nowhere, &options, &Env::default())
+    }
+
     pub(super) fn variable(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
@@ -161,7 +173,7 @@ mod tests {
     fn every_secret_begins_as_those_of_the_dev_server_do() {
         let options = DevServerOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            data: std::path::PathBuf::new(),
+            data: PathBuf::new(),
             functions_at: None,
             alerts_to: None,
         };

@@ -33,6 +33,12 @@ pub enum RingError {
         /// The function that was rung.
         function: &'static str,
     },
+    /// No connection could be made in time.
+    #[error("no connection to {function} in time")]
+    NotInTime {
+        /// The function that was rung.
+        function: &'static str,
+    },
     /// The function refused the ring.
     #[error("{function} responded {status} to a ring; check SERVICE_TOKEN and its deployment")]
     Refused {
@@ -151,8 +157,10 @@ impl Doorbell {
             let what = "dispatch was not rung; the schedule will find what is due";
             match error {
                 // Expected where the function starts cold: the patience is short.
-                RingError::NoConnection { .. } => tracing::debug!(error = %error, "{what}"),
-                RingError::Refused { .. } | RingError::Unsigned { .. } => {
+                RingError::NotInTime { .. } => tracing::debug!(error = %error, "{what}"),
+                RingError::NoConnection { .. }
+                | RingError::Refused { .. }
+                | RingError::Unsigned { .. } => {
                     tracing::warn!(error = %error, "{what}");
                 }
             }
@@ -197,6 +205,7 @@ impl Doorbell {
             Ok(_) => Ok(()),
             // A timeout after connecting means that the function received the ring.
             Err(error) if error.is_timeout() && !error.is_connect() => Ok(()),
+            Err(error) if error.is_timeout() => Err(RingError::NotInTime { function }),
             Err(_) => Err(RingError::NoConnection { function }),
         }
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::Store;
 use crate::table::error::StoreError;
-use crate::table::expression::Expression;
+use crate::table::expression::{Expression, Updated};
 use crate::table::item::Item;
 use crate::table::key::DeliveryKey;
 use crate::table::{item, key};
@@ -109,11 +109,15 @@ impl Store {
         if claiming != Claiming::Named || !stays {
             claim = claim.set_as("due_sk", ":end", item::s(key::time(ends)));
         }
-        let claimed = self.update_and_get(keys(delivery), claim).await?;
-        Ok(claimed.map_or(Claimed::NotDue, |found| {
-            let delivery_read = item::to_delivery(found);
-            Claimed::Ours(Box::new(Claim { key: delivery.clone(), lease, delivery: delivery_read }))
-        }))
+        let ours = item::attribute(&lease, "lease")?;
+        let item = match self.update_and_get_either(keys(delivery), claim).await? {
+            Updated::Now(item) => item,
+            // The response to an earlier try of this very claim was lost.
+            Updated::Not(item) if item.get("lease_id") == Some(&ours) => item,
+            Updated::Not(_) => return Ok(Claimed::NotDue),
+        };
+        let read = item::to_delivery(item);
+        Ok(Claimed::Ours(Box::new(Claim { key: delivery.clone(), lease, delivery: read })))
     }
 
     /// Notes that a harmful request is about to be sent.

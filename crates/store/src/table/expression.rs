@@ -173,6 +173,14 @@ pub(crate) struct Finished {
     pub(crate) values: Option<HashMap<String, AttributeValue>>,
 }
 
+/// What became of an update with a condition.
+pub(crate) enum Updated {
+    /// The item as the update made it.
+    Now(Item),
+    /// The item as it is, because the condition does not hold; empty if there is none.
+    Not(Item),
+}
+
 impl Store {
     /// Updates the item under `key`. Returns whether the condition held; nothing is written
     /// otherwise.
@@ -195,6 +203,28 @@ impl Store {
         let request = self.update_request(key, expression).return_values(ReturnValue::AllNew);
         let output = if_condition_held(send(request).await)?;
         Ok(output.map(|output| output.attributes.unwrap_or_default()))
+    }
+
+    /// Updates the item under `key`, and returns it as it is then, or as it is if the condition does not
+    /// hold.
+    pub(crate) async fn update_and_get_either(
+        &self,
+        key: Item,
+        expression: Expression,
+    ) -> Result<Updated, StoreError> {
+        let request = self
+            .update_request(key, expression)
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match send(request).await {
+            Ok(output) => Ok(Updated::Now(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Updated::Not(failed.item().cloned().unwrap_or_default()))
+                }
+                _ => Err(StoreError::of("UpdateItem", &error)),
+            },
+        }
     }
 
     /// Updates the item under `key`. If the condition does not hold, returns the item that is there.

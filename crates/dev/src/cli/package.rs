@@ -1,0 +1,317 @@
+//! `funil package`: builds every function for Lambda and puts each into a zip file with its `bootstrap`.
+//!
+//! Owns how they are built, what is over budget, and what would not start on Lambda. It must not know
+//! what a function does, nor how it is deployed.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::cli::progress;
+use crate::functions;
+use crate::runtime_api::{FunctionProcess, Lines};
+use crate::server::DevEnvironment;
+
+/// The most that a zip file is to have, in bytes: 2.3 MB.
+const ZIP_BYTES_MAX: u64 = 2_300_000;
+/// The most time from a function's start to its first response.
+const START_MAX: Duration = Duration::from_millis(4);
+/// How often a start is measured.
+const STARTS: usize = 11;
+/// The newest glibc that `provided.al2023` has: 2.34.
+const GLIBC_MINOR_MAX: u32 = 34;
+
+/// What is built, how, and where it goes.
+#[derive(Args, Clone, Debug)]
+pub struct PackageArguments {
+    /// The architecture of the functions, as the template's parameter `Architecture`.
+    #[arg(long, value_enum, default_value_t = Architecture::Arm64)]
+    architecture: Architecture,
+    /// The profile of Cargo: `dist` to deploy, `release` to try out.
+    #[arg(long, default_value = "dist")]
+    profile: String,
+    /// The tool that builds. `cargo-lambda` builds for any architecture and for the glibc of Lambda;
+    /// `cargo` only for this machine's architecture and glibc.
+    #[arg(long, value_enum, default_value_t = Builder::CargoLambda)]
+    builder: Builder,
+    /// The folder for the zip files, where the template looks for them.
+    #[arg(long, default_value = "target/package")]
+    out: PathBuf,
+}
+
+/// An architecture that Lambda has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Architecture {
+    /// Graviton, which costs a fifth less.
+    Arm64,
+    /// Intel and AMD.
+    #[value(name = "x86_64")]
+    X86,
+}
+
+impl Architecture {
+    /// As Rust calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::X86 => "x86_64",
+        }
+    }
+
+    fn is_of_this_machine(self) -> bool {
+        std::env::consts::ARCH == self.name()
+    }
+}
+
+/// What builds the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Builder {
+    /// `cargo lambda build`.
+    CargoLambda,
+    /// `cargo build`.
+    Cargo,
+}
+
+/// Why there is no package.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// The machine cannot build for that architecture by itself.
+    #[error(
+        "this machine is no {wanted}: build with --builder cargo-lambda, or give --architecture"
+    )]
+    OtherArchitecture {
+        /// The architecture that was asked for.
+        wanted: &'static str,
+    },
+    /// The tool could not be started.
+    #[error("`{command}` could not be started: install it with `pip install cargo-lambda`")]
+    NoBuilder {
+        /// The command.
+        command: String,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+    /// The build failed, and said why.
+    #[error("`{command}` failed; its output is above")]
+    Build {
+        /// The command.
+        command: String,
+    },
+    /// A binary needs a newer glibc than Lambda has.
+    #[error(
+        "{function} needs glibc 2.{minor}, and Lambda has 2.{GLIBC_MINOR_MAX}: build with --builder cargo-lambda"
+    )]
+    Glibc {
+        /// The function.
+        function: &'static str,
+        /// The minor version of the glibc that it needs.
+        minor: u32,
+    },
+    /// A file could not be read or written.
+    #[error("{} could not be read or written", path.display())]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// One function's package.
+#[derive(Debug)]
+struct Package {
+    function: &'static str,
+    binary_bytes: u64,
+    zip_bytes: u64,
+    /// From its start to its first response; none for another architecture's.
+    start: Option<Duration>,
+}
+
+/// Builds and packs all functions, and returns a table of them.
+pub async fn package(arguments: &PackageArguments) -> Result<String, PackageError> {
+    let names: Vec<&'static str> =
+        functions::makes(Duration::ZERO).into_iter().map(|(name, _)| name).collect();
+    let started = Instant::now();
+    let built = build(arguments, &names)?;
+    let build_s = started.elapsed().as_secs();
+    fs::create_dir_all(&arguments.out).map_err(of_file(&arguments.out))?;
+    let bar = progress::bar(names.len(), "packing");
+    let mut packages = Vec::new();
+    for name in names {
+        let binary = built(name);
+        let bytes = fs::read(&binary).map_err(of_file(&binary))?;
+        match glibc_minor(&bytes) {
+            Some(minor) if minor > GLIBC_MINOR_MAX => {
+                return Err(PackageError::Glibc { function: name, minor });
+            }
+            Some(_) | None => {}
+        }
+        let path = arguments.out.join(format!("{name}.zip"));
+        pack(&bytes, &path).map_err(of_file(&path))?;
+        let zip_bytes = fs::metadata(&path).map_err(of_file(&path))?.len();
+        let start = if arguments.architecture.is_of_this_machine() {
+            Some(first_response(&binary).await.map_err(of_file(&binary))?)
+        } else {
+            None
+        };
+        let binary_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        packages.push(Package { function: name, binary_bytes, zip_bytes, start });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(table(&packages, arguments, build_s))
+}
+
+/// Builds all functions, and returns where the binary of each is.
+fn build(
+    arguments: &PackageArguments,
+    names: &[&str],
+) -> Result<impl Fn(&str) -> PathBuf + use<>, PackageError> {
+    let PackageArguments { architecture, profile, builder, .. } = arguments;
+    if *builder == Builder::Cargo && !architecture.is_of_this_machine() {
+        return Err(PackageError::OtherArchitecture { wanted: architecture.name() });
+    }
+    let mut parts: Vec<&str> = match builder {
+        Builder::Cargo => vec!["build"],
+        Builder::CargoLambda => vec!["lambda", "build"],
+    };
+    parts.extend(["--locked", "--profile", profile]);
+    if *builder == Builder::CargoLambda {
+        parts.push(match architecture {
+            Architecture::Arm64 => "--arm64",
+            Architecture::X86 => "--x86-64",
+        });
+    }
+    parts.extend(names.iter().flat_map(|name| ["-p", name]));
+    let command = format!("cargo {}", parts.join(" "));
+    let status = Command::new("cargo")
+        .args(&parts)
+        .status()
+        .map_err(|source| PackageError::NoBuilder { command: command.clone(), source })?;
+    if !status.success() {
+        return Err(PackageError::Build { command });
+    }
+    let folder = if profile == "dev" { "debug".to_owned() } else { profile.clone() };
+    let builder = *builder;
+    Ok(move |name: &str| match builder {
+        Builder::Cargo => Path::new("target").join(&folder).join(name),
+        Builder::CargoLambda => Path::new("target/lambda").join(name).join("bootstrap"),
+    })
+}
+
+/// Writes a zip file with a binary as `bootstrap`, with no time in it: the same binary makes the same
+/// file, so a deployment replaces only what has changed.
+fn pack(binary: &[u8], path: &Path) -> io::Result<()> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(9))
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o755);
+    let mut zip = ZipWriter::new(File::create(path)?);
+    zip.start_file("bootstrap", options)?;
+    zip.write_all(binary)?;
+    zip.finish()?;
+    Ok(())
+}
+
+/// The newest glibc that a binary needs, as the minor version of `GLIBC_2.…`; none for a static one.
+fn glibc_minor(binary: &[u8]) -> Option<u32> {
+    const PREFIX: &[u8] = b"GLIBC_2.";
+    let found = binary.windows(PREFIX.len()).enumerate().filter(|(_, part)| *part == PREFIX);
+    let minor = |(at, _): (usize, &[u8])| {
+        let rest = &binary[at + PREFIX.len()..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+        let digits: String = digits.map(|digit| char::from(*digit)).collect();
+        digits.parse().ok()
+    };
+    found.filter_map(minor).max()
+}
+
+/// The median time from a function's start to its first response, which needs no network.
+async fn first_response(binary: &Path) -> io::Result<Duration> {
+    let variables: Vec<_> = DevEnvironment::of_nowhere().env().variables().collect();
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let started = Instant::now();
+        let mut process = FunctionProcess::start(binary, variables.clone(), Lines::Kept).await?;
+        process.invoke(preflight(), 10).await.map_err(io::Error::other)?;
+        times.push(started.elapsed());
+        process.kill().await;
+    }
+    times.sort_unstable();
+    Ok(times[STARTS / 2])
+}
+
+/// A request to which every function responds without the table.
+fn preflight() -> Value {
+    json!({
+        "version": "2.0", "rawPath": "/", "rawQueryString": "", "headers": {},
+        "requestContext": {"http": {"method": "OPTIONS", "path": "/", "sourceIp": "127.0.0.1"}},
+        "isBase64Encoded": false
+    })
+}
+
+fn table(packages: &[Package], arguments: &PackageArguments, build_s: u64) -> String {
+    let megabytes = |bytes: u64| format!("{}.{:02}", bytes / 1_000_000, bytes % 1_000_000 / 10_000);
+    let mut text = format!("{:<22}{:>10}{:>10}{:>10}\n", "function", "MB", "zip MB", "start ms");
+    for Package { function, binary_bytes, zip_bytes, start } in packages {
+        let (binary, zipped) = (megabytes(*binary_bytes), megabytes(*zip_bytes));
+        let ms = start.map_or_else(
+            || "-".to_owned(),
+            |start| format!("{}.{}", start.as_millis(), start.as_micros() % 1000 / 100),
+        );
+        let mut over = Vec::new();
+        if *zip_bytes > ZIP_BYTES_MAX {
+            over.push(format!("zip over {} MB", megabytes(ZIP_BYTES_MAX)));
+        }
+        if start.is_some_and(|start| start > START_MAX) {
+            over.push(format!("start over {} ms", START_MAX.as_millis()));
+        }
+        let over = over.join(", ");
+        let line = format!("{function:<22}{binary:>10}{zipped:>10}{ms:>10}  {over}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    let (count, architecture) = (packages.len(), arguments.architecture.name());
+    let out = arguments.out.display();
+    text + &format!("{count} functions for {architecture} in {out}, built in {build_s} s\n")
+}
+
+fn of_file(path: &Path) -> impl FnOnce(io::Error) -> PackageError {
+    let path = path.to_owned();
+    move |source| PackageError::File { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_of_a_binary_is_found() {
+        assert_eq!(glibc_minor(b"..GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.17\0"), Some(34));
+        assert_eq!(glibc_minor(b"GLIBC_PRIVATE"), None);
+    }
+
+    #[test]
+    fn the_same_binary_makes_the_same_file_with_an_executable_bootstrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one.zip", "other.zip"].map(|name| folder.path().join(name));
+        pack(b"a binary", &one).unwrap();
+        pack(b"a binary", &other).unwrap();
+        let bytes = fs::read(&one).unwrap();
+        assert_eq!(bytes, fs::read(&other).unwrap());
+        let mut zip = zip::ZipArchive::new(io::Cursor::new(bytes)).unwrap();
+        assert_eq!(zip.len(), 1);
+        let file = zip.by_name("bootstrap").unwrap();
+        assert_eq!(file.unix_mode().unwrap() & 0o777, 0o755);
+    }
+}
