@@ -199,6 +199,8 @@ async fn the_detail_shows_the_state_of_each_destination() {
         })
     );
     let ga4 = reported(&body, "ga4");
+    let breakers = json!({"crm": "closed", "mailerlite": "open", "ga4": "closed"});
+    assert_eq!(body["checks"]["external_apis"], breakers);
     assert_eq!((&ga4["breaker"]["state"], &ga4["lastFailure"]), (&json!("closed"), &json!(start)));
     // It is due again about 5 s after its failure.
     let age = ga4["oldestDueAgeSeconds"].as_i64().unwrap();

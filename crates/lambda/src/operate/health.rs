@@ -3,6 +3,8 @@
 //!
 //! It reads the table and contacts no provider. Its path does not matter.
 
+use std::collections::BTreeMap;
+
 use funil_core::delivery::breaker::Condition;
 use funil_core::settings::{ConfigError, Env};
 use funil_store::{Counted, Platform, StoreError};
@@ -75,6 +77,12 @@ impl Health {
             status::quarantine(&self.app),
             status::webhooks(&self.app),
         )?;
+        // What monitors of older systems look for, at `/api/health/webhooks`.
+        let external_apis: BTreeMap<&str, &str> = reports
+            .iter()
+            .filter(|report| report.enabled)
+            .map(|report| (report.destination.name, report.breaker.condition(now).name()))
+            .collect();
         let shown: Vec<Value> = reports.iter().map(|report| shown(report, now)).collect();
         let quarantine = quarantine.iter().map(|(source, count)| {
             let mut shown = counted(*count);
@@ -91,6 +99,7 @@ impl Health {
         });
         Ok(json!({
             "table": {"ok": true},
+            "checks": {"external_apis": external_apis},
             "destinations": shown,
             "quarantine": quarantine.collect::<Vec<_>>(),
             "webhooks": webhooks.collect::<Vec<_>>(),
