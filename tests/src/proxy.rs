@@ -124,6 +124,8 @@ pub struct Proxy {
     seen: Mutex<HashMap<String, Seen>>,
     held: Notify,
     limits: Mutex<Option<TableLimits>>,
+    /// The first response to each query of the index, while it stands still.
+    still: Mutex<Option<HashMap<String, Bytes>>>,
     started: Instant,
 }
 
@@ -138,6 +140,7 @@ impl Proxy {
             seen: Mutex::default(),
             held: Notify::new(),
             limits: Mutex::default(),
+            still: Mutex::default(),
             started: Instant::now(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -179,6 +182,23 @@ impl Proxy {
     /// How many deliveries were written since the table was limited and are open.
     pub fn open_deliveries(&self) -> usize {
         self.limits.lock().unwrap().as_ref().map_or(0, TableLimits::open_deliveries)
+    }
+
+    /// From now on the index of due deliveries lags behind for ever: a query of a shard has the response
+    /// that it had at first.
+    pub fn hold_index_still(&self) {
+        *self.still.lock().unwrap() = Some(HashMap::new());
+    }
+
+    /// The response to a query of the index that stands still: the first one, which this may be.
+    fn as_at_first(&self, request: &Value, response: Bytes) -> Bytes {
+        let mut still = self.still.lock().unwrap();
+        let Some(still) = still.as_mut().filter(|_| request["IndexName"] == "due") else {
+            return response;
+        };
+        let shard = &request["ExpressionAttributeValues"][":pk"];
+        let page = format!("{shard} {}", request["ExclusiveStartKey"]);
+        still.entry(page).or_insert(response).clone()
     }
 
     /// Whether the table's limits leave room for a request.
@@ -278,6 +298,7 @@ async fn handle(proxy: Arc<Proxy>, headers: HeaderMap, body: Bytes) -> Response 
     if let Some(how) = breaks {
         return broken(&proxy, how, operation).await;
     }
+    let bytes = proxy.as_at_first(&request, bytes);
     (status, [("content-type", "application/x-amz-json-1.0")], bytes).into_response()
 }
 

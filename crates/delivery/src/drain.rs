@@ -304,6 +304,9 @@ impl<'d> Drain<'d> {
                 sweep.restart(self.goes_on_until.is_some());
                 return Idle::GoesOn;
             }
+            if sweep.go_to_passed_over() {
+                return Idle::GoesOn;
+            }
             if self.drained.settled == 0 && self.looks_left > 0 && !sweep.left_to_others() {
                 self.looks_left -= 1;
                 sweep.restart(true);

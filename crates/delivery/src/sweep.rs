@@ -24,6 +24,17 @@ enum Position {
     After(Due),
     /// It has no more.
     End,
+    /// It has no more, and its sweep is given back before anything else is read.
+    Leaves,
+}
+
+impl Position {
+    const fn has_more(&self) -> bool {
+        match self {
+            Self::Start | Self::After(_) => true,
+            Self::End | Self::Leaves => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +43,8 @@ struct Reading {
     position: Position,
     /// Whether this pass found something in it.
     had_some: bool,
+    /// Whether this pass passed over its backlog, because this worker goes through enough others.
+    passed_over: bool,
     /// Until when this worker has its sweep.
     held_until: Option<Timestamp>,
 }
@@ -61,6 +74,7 @@ impl Sweep {
                 shard,
                 position: Position::Start,
                 had_some: false,
+                passed_over: false,
                 held_until: None,
             })
             .collect();
@@ -73,7 +87,7 @@ impl Sweep {
 
     /// Whether a shard has more to read in this pass.
     pub(crate) fn has_more(&self) -> bool {
-        self.shards.iter().any(|reading| reading.position != Position::End)
+        self.shards.iter().any(|reading| reading.position.has_more())
     }
 
     /// Whether another worker goes through a shard that this one passed over, and finds what a ring was
@@ -85,11 +99,29 @@ impl Sweep {
     /// Begins a new pass, through every shard or through those that the last one found something in.
     pub(crate) fn restart(&mut self, all: bool) {
         for reading in &mut self.shards {
-            if all || reading.had_some {
+            if all || reading.had_some || reading.passed_over {
                 reading.position = Position::Start;
             }
             reading.had_some = false;
+            reading.passed_over = false;
         }
+    }
+
+    /// Begins a pass through the shards that the last one passed over, and gives back the others. An index
+    /// that lags still shows a backlog in those that this worker went through. Returns whether it passed
+    /// over some.
+    pub(crate) fn go_to_passed_over(&mut self) -> bool {
+        if !self.shards.iter().any(|reading| reading.passed_over) {
+            return false;
+        }
+        for reading in &mut self.shards {
+            reading.position = if std::mem::take(&mut reading.passed_over) {
+                Position::Start
+            } else {
+                Position::Leaves
+            };
+        }
+        true
     }
 
     /// The next pages of every shard that has more, oldest first.
@@ -108,11 +140,17 @@ impl Sweep {
     }
 
     async fn pages(&mut self, store: &Store, now: Timestamp) -> Result<Vec<Due>, StoreError> {
+        for index in 0..self.shards.len() {
+            if self.shards[index].position == Position::Leaves {
+                self.shards[index].position = Position::End;
+                self.leave_one(index, store).await?;
+            }
+        }
         let before = after(now, -self.older_than_s);
         let name = self.destination;
         let pages = self.shards.iter().map(|reading| async move {
             let after = match &reading.position {
-                Position::End => return Ok(None),
+                Position::End | Position::Leaves => return Ok(None),
                 Position::Start => None,
                 Position::After(last) => Some(last),
             };
@@ -156,8 +194,7 @@ impl Sweep {
             return Ok(true);
         }
         if reading.held_until.is_none() && held >= SHARDS_AT_ONCE {
-            // It is read again when one of the others has no backlog any more.
-            reading.had_some = true;
+            reading.passed_over = true;
             return Ok(false);
         }
         let is_ours = store.take_sweep(self.destination, reading.shard, self.lease, now).await?;

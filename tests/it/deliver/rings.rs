@@ -359,6 +359,20 @@ async fn workers_that_are_rung_at_once_refuse_each_other_no_claim_on_a_backlog()
 }
 
 #[tokio::test]
+async fn one_sweep_goes_through_the_backlog_of_every_shard_though_the_index_lags() {
+    let world = only("segment").with("DUE_SHARDS", "16").start().await;
+    world.expect_requests("segment", 400);
+    submit(&world, 400).await;
+    assert_eq!(partitions(&world).await.len(), 16);
+    let (proxy, url) = Proxy::start().await;
+    let worker = world.worker_with("segment", &[("AWS_ENDPOINT_URL_DYNAMODB", &*url)]);
+    proxy.hold_index_still();
+    let drained = worker.drain(Patience::None, world.stop_at()).await.unwrap();
+    assert_eq!(drained.settled, 400);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_slow_provider_holds_up_only_its_own_deliveries() {
     let world = only("segment").start().await;
     world.looks_at("segment");

@@ -239,8 +239,8 @@ impl Store {
         }
     }
 
-    /// Keeps an event that changes nothing on its lead, with its deliveries. Returns whether the lead
-    /// exists; nothing is kept otherwise.
+    /// Keeps an event that changes nothing on its lead, with its deliveries, of which there is at least
+    /// one. Returns whether the lead exists; nothing is kept otherwise.
     pub async fn accept_event(
         &self,
         event: &Event,
@@ -249,12 +249,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut transaction = self.transaction();
         let lead_keys = item::keys(key::lead(event.lead_id), key::LEAD);
-        if deliveries.is_empty() {
-            transaction.require(Write::Lead, lead_keys)?;
-        } else {
-            let mark = planned_for(Expression::default(), deliveries);
-            transaction.update(Write::Lead, lead_keys, mark.condition("attribute_exists(pk)"))?;
-        }
+        let mark = planned_for(Expression::default(), deliveries);
+        transaction.update(Write::Lead, lead_keys, mark.condition("attribute_exists(pk)"))?;
         transaction.create(Write::Event, item::of_event(event)?)?;
         for delivery in deliveries {
             transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update,
+    CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use funil_core::clock::Entropy;
 
@@ -202,18 +201,6 @@ impl Transaction<'_> {
             .build()
             .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
         self.push(label, TransactWriteItem::builder().delete(delete).build());
-        Ok(())
-    }
-
-    /// Requires that an item exists, and writes nothing to it.
-    pub(crate) fn require(&mut self, label: Write, key: Item) -> Result<(), StoreError> {
-        let check = ConditionCheck::builder()
-            .table_name(&*self.store.table)
-            .set_key(Some(key))
-            .condition_expression("attribute_exists(pk)")
-            .build()
-            .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
-        self.push(label, TransactWriteItem::builder().condition_check(check).build());
         Ok(())
     }
 
