@@ -1,4 +1,5 @@
-//! The providers that send us webhooks: how their requests are verified and parsed.
+//! The providers that send us webhooks: how their requests are verified and parsed. Also Netlify, which
+//! passes visitors' requests on.
 //!
 //! A provider is pure, like a destination: it has `verify`, which checks the signature over the raw
 //! bytes, and `parse`, which converts a verified body to our own types. It must not know how
@@ -7,6 +8,7 @@
 pub mod signature;
 
 pub mod calendly;
+pub mod netlify;
 pub mod whatsapp;
 
 /// The signature is missing, wrong, or too old. The error does not say which, so that it helps no

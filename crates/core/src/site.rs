@@ -198,6 +198,9 @@ pub struct IntakeConfig {
     /// `CLIENT_IP_HEADER`: the lower-case name of the header in which a proxy of the site puts the
     /// client's address.
     pub client_ip_header: Option<String>,
+    /// `NETLIFY_REWRITE_SECRET`: the secrets of Netlify's signed rewrite. A request that is signed with one
+    /// of them names the visitor's address.
+    pub rewrite_secrets: Vec<Secret>,
     /// How many requests one address may send to one endpoint.
     pub rates: Rates,
     /// `QUARANTINE_PER_DAY`: how many requests one form puts into quarantine in a day. Anybody can
@@ -307,11 +310,17 @@ impl IntakeConfig {
         }
         let thank_you_url = settings.optional_url("THANK_YOU_URL");
         let rates = Rates::read(settings);
+        let rewrite_secrets = if settings.optional("NETLIFY_REWRITE_SECRET").is_some() {
+            settings.chosen_secrets("NETLIFY_REWRITE_SECRET")
+        } else {
+            Some(Vec::new())
+        };
         let quarantine_per_day = whole(settings, "QUARANTINE_PER_DAY", QUARANTINE_PER_DAY);
         Some(Self {
             consent_when_absent: purposes?,
             thank_you_url: thank_you_url?,
             client_ip_header: settings.optional("CLIENT_IP_HEADER").map(str::to_ascii_lowercase),
+            rewrite_secrets: rewrite_secrets?,
             rates: rates?,
             quarantine_per_day: quarantine_per_day?,
         })

@@ -13,7 +13,7 @@ use crate::settings::Secret;
 
 /// The signature of the concatenated parts, as lower-case hex.
 pub fn sign(key: &Secret, parts: &[&[u8]]) -> String {
-    hex::encode(mac(key, parts).finalize().into_bytes())
+    hex::encode(bytes(mac(key, parts)))
 }
 
 /// Whether `hex` is the signature of the concatenated parts with any of the keys. There are several
@@ -26,7 +26,12 @@ pub fn is_signed(keys: &[Secret], parts: &[&[u8]], hex: &str) -> bool {
     keys.iter().fold(false, |signed, key| signed | mac(key, parts).verify_slice(&given).is_ok())
 }
 
-fn mac(key: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
+/// The bytes of a signature.
+pub(super) fn bytes(mac: Hmac<Sha256>) -> [u8; 32] {
+    mac.finalize().into_bytes().into()
+}
+
+pub(super) fn mac(key: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
     let mut mac =
         Hmac::new_from_slice(key.expose().as_bytes()).expect("HMAC takes a key of any length");
     for part in parts {

@@ -18,6 +18,7 @@ use funil_core::form::{FieldErrors, Honeypot};
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Authority, LeadChanges};
+use funil_core::provider::netlify;
 use funil_core::settings::Settings;
 use funil_core::site::{IntakeConfig, Rate, RateClass};
 use funil_store::{
@@ -326,10 +327,27 @@ impl Intake {
             let text = request.headers.get_all(name.as_str()).iter().next_back()?.to_str().ok()?;
             text.rsplit(',').next()?.trim().parse().ok()
         });
-        let ip: Option<IpAddr> = proxied.or(request.client_ip);
+        let visitor = self.is_of_signed_rewrite(request, now).then(|| request.netlify_client_ip());
+        let ip: Option<IpAddr> = visitor.flatten().or(proxied).or(request.client_ip);
         let ip = ip.map(|ip| ip.to_canonical());
         let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
         self.hash().monthly_digest(now, "ip", &ip)
+    }
+
+    /// Whether Netlify's rewrite passed the request on, and signed it.
+    fn is_of_signed_rewrite(&self, request: &HttpRequest, now: Timestamp) -> bool {
+        let secrets = &self.config.rewrite_secrets;
+        let signature = request.headers.get(netlify::SIGNATURE_HEADER);
+        let Some(signature) = signature.filter(|_| !secrets.is_empty()) else { return false };
+        let is_signed =
+            signature.to_str().is_ok_and(|token| netlify::is_signed(token, secrets, now));
+        if !is_signed {
+            tracing::warn!(
+                "the signature of a rewrite does not hold, so the address of the one who connected \
+                 counts; if it is Netlify's, compare NETLIFY_REWRITE_SECRET on both sides"
+            );
+        }
+        is_signed
     }
 
     /// Keeps a submission with everything that it causes.

@@ -10,6 +10,7 @@ use std::{fmt, net::IpAddr};
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use funil_core::provider::netlify;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{COOKIE, Entry},
@@ -18,9 +19,8 @@ use serde_json::{Map, Value};
 
 use crate::platform::trigger::TriggerError;
 
-/// The header in which Netlify's edge names the address that connected to it. It is the only such
-/// header that Netlify itself writes: a client may put any list into `x-forwarded-for`.
-const NETLIFY_CLIENT_IP: HeaderName = HeaderName::from_static("x-nf-client-connection-ip");
+/// The header in which Netlify's edge names the address that connected to it.
+const NETLIFY_CLIENT_IP: HeaderName = HeaderName::from_static(netlify::CLIENT_ADDRESS_HEADER);
 
 /// The header with which Netlify's scheduler starts a scheduled function; its value is `schedule`
 /// (<https://github.com/netlify/cli>, `src/lib/functions/server.mjs`).
@@ -135,6 +135,12 @@ impl HttpRequest {
             client_ip,
             payload_format,
         })
+    }
+
+    /// The visitor's address, as Netlify's edge names it. It counts only where the request is known to
+    /// come from there: anybody can send the header.
+    pub(crate) fn netlify_client_ip(&self) -> Option<IpAddr> {
+        only_value(&self.headers, &NETLIFY_CLIENT_IP).and_then(address)
     }
 
     /// Whether Netlify's scheduler started the function. The header counts only on Netlify, because
