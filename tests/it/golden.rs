@@ -26,7 +26,7 @@ use plain::{Plain, text};
 use walk::Walk;
 
 /// Every `type` that an item may have.
-const TYPES: [&str; 19] = [
+const TYPES: [&str; 20] = [
     "alert",
     "alias",
     "booking",
@@ -46,6 +46,7 @@ const TYPES: [&str; 19] = [
     "receipt",
     "revocation",
     "signatures",
+    "totals",
 ];
 
 /// Every `event` that an event's item may have.

@@ -1,8 +1,9 @@
-//! Notifies a person of alerts, at `MONITORING_WEBHOOK_URL` and in the format of Slack's incoming
-//! webhooks (`docs/design.md`, "Alerts").
+//! Notifies a person of alerts, at `MONITORING_WEBHOOK_URL` in the format of Slack's incoming webhooks,
+//! and in Sentry (`docs/design.md`, "Alerts").
 //!
 //! An alert that cannot be sent is tried again a minute later for a day. It is never dead, raises no
-//! alert, and holds up nothing. Without an address alerts are log lines only.
+//! alert, and holds up nothing. Without an address alerts are log lines only. Where there are both, the
+//! webhook decides whether it is tried again, because a second message there would be noise.
 
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ use funil_core::clock::after;
 use funil_core::delivery::exchange::{Method, Request};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_core::site::SiteConfig;
-use funil_store::{Alert, AlertKind, AwsConfig, Platform, Store, StoreError};
+use funil_store::{Alert, AlertKind, AwsConfig, Platform, Store, StoreError, TOTALS_TARGET};
 use futures::future::BoxFuture;
 use serde_json::json;
 use url::Url;
 
 use crate::client::{self, REQUEST_TIMEOUT};
+use crate::sentry::{Event, Project};
 
 /// How long an alert that cannot be sent is tried, in seconds.
 const TRIED_FOR_S: i64 = 24 * 60 * 60;
@@ -25,6 +27,7 @@ pub struct Alerts {
     store: Store,
     platform: Platform,
     webhook: Option<Secret>,
+    sentry: Option<Project>,
     site: String,
 }
 
@@ -39,10 +42,13 @@ impl Alerts {
             Some(_) => settings.url("MONITORING_WEBHOOK_URL", None).map(Some),
             None => Some(None),
         };
-        let alerts = site.zip(aws).zip(webhook).map(|((site, aws), webhook)| Self {
+        let sentry = Project::read(&mut settings);
+        let addresses = webhook.zip(sentry);
+        let alerts = site.zip(aws).zip(addresses).map(|((site, aws), (webhook, sentry))| Self {
             store: Store::connect(&aws, &site.table, platform),
             platform: platform.clone(),
             webhook: webhook.map(|url| Secret::new(url.to_string())),
+            sentry,
             site: site.site_url.host_str().unwrap_or_default().to_owned(),
         });
         settings.finish(alerts)
@@ -59,6 +65,7 @@ impl Alerts {
                 continue;
             }
             tracing::error!(
+                target: TOTALS_TARGET,
                 destination = alert.destination,
                 kind = alert.kind.name(),
                 count = news,
@@ -78,26 +85,49 @@ impl Alerts {
         Ok(notified)
     }
 
-    /// Sends one message. Returns whether nothing is left to do for it.
+    /// Sends one alert wherever alerts go. Returns whether nothing is left to do for it.
     async fn send(&self, alert: &Alert, news: i64) -> bool {
-        let Some(webhook) = &self.webhook else { return true };
-        let Ok(url) = Url::parse(webhook.expose()) else { return true };
-        let body = json!({"text": sentence(&self.site, alert, news)});
+        let text = sentence(&self.site, alert, news);
+        let (posted, captured) = futures::join!(self.post(&text), self.capture(alert, news, &text));
+        posted.or(captured).unwrap_or(true)
+    }
+
+    /// Sends an alert to Sentry. Returns whether it was taken; `None` where there is no project.
+    async fn capture(&self, alert: &Alert, news: i64, text: &str) -> Option<bool> {
+        let project = self.sentry.as_ref()?;
+        let event = Event { alert, news, site: &self.site, text };
+        match project.send(&self.platform.http, &event, self.platform.clock.now()).await {
+            Ok(status) if (200..300).contains(&status) => Some(true),
+            Ok(status) => {
+                tracing::warn!(status, "Sentry refused an alert with status {status}");
+                Some(false)
+            }
+            Err(_) => {
+                tracing::warn!("Sentry did not respond to an alert");
+                Some(false)
+            }
+        }
+    }
+
+    /// Posts a message to the webhook. Returns whether it was taken; `None` where there is no webhook.
+    async fn post(&self, text: &str) -> Option<bool> {
+        let url = Url::parse(self.webhook.as_ref()?.expose()).ok()?;
+        let body = json!({"text": text});
         let request = Request::safe(Method::Post, url, Some(body));
         let now = self.platform.clock.now();
         match client::send(&self.platform.http, &request, REQUEST_TIMEOUT, now).await {
-            Ok(response) if response.succeeded() => true,
+            Ok(response) if response.succeeded() => Some(true),
             Ok(response) => {
                 let status = response.status;
                 tracing::warn!(
                     status,
                     "the monitoring webhook refused an alert with status {status}"
                 );
-                false
+                Some(false)
             }
             Err(_) => {
                 tracing::warn!("the monitoring webhook did not respond to an alert");
-                false
+                Some(false)
             }
         }
     }

@@ -21,8 +21,8 @@ use funil_core::destination::{
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::LeaseId;
 use funil_store::{
-    AlertKind, Claim, Claimed, Claiming, DeliveryInputs, DeliveryKey, Found, Platform, Store,
-    StoreError, Written,
+    AlertKind, Claim, Claimed, Claiming, Count, DeliveryInputs, DeliveryKey, Found, Platform,
+    Store, StoreError, TOTALS_TARGET, Written,
 };
 use jiff::Timestamp;
 
@@ -106,6 +106,12 @@ const SETTLE_AGAIN_MS: u64 = 400;
 const SETTLE_AGAIN_MS_MAX: u64 = 4_000;
 
 impl Handler {
+    /// Counts what was settled with an outcome.
+    pub(crate) fn count(&self, outcome: &Outcome) {
+        let (destination, outcome) = (self.destination.name, outcome.name());
+        self.platform.totals.count(Count::Settled { destination, outcome });
+    }
+
     /// Claims a delivery, if the gate admits it, and settles it.
     pub(crate) async fn handle(
         &self,
@@ -263,7 +269,9 @@ impl Handler {
         };
         match written {
             Written::Yes => {
+                self.count(outcome);
                 tracing::info!(
+                    target: TOTALS_TARGET,
                     destination = self.destination.name,
                     slot = delivery.slot,
                     lead = %delivery.lead_id,

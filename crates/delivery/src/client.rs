@@ -46,6 +46,15 @@ pub(crate) async fn send(
     if let Some(body) = &request.body {
         outgoing = outgoing.header("content-type", "application/json").body(body.to_string());
     }
+    response(outgoing, now).await
+}
+
+/// Sends what was put together, and reads the response. `now` is the time from which `Retry-After`
+/// counts.
+pub(crate) async fn response(
+    outgoing: reqwest::RequestBuilder,
+    now: Timestamp,
+) -> Result<Response, NoResponse> {
     let mut response = outgoing.send().await.map_err(|error| no_response(&error))?;
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());

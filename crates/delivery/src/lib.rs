@@ -14,6 +14,7 @@ mod gate;
 mod number;
 mod pressure;
 mod rate;
+mod sentry;
 mod siblings;
 mod sweep;
 mod worker;

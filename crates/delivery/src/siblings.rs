@@ -4,7 +4,7 @@
 //! Must not know what any of them sends.
 
 use funil_core::delivery::{Delivery, Effect, Outcome, Reason, StateKind};
-use funil_store::{Claim, DeliveryKey, Sibling, StoreError};
+use funil_store::{Claim, DeliveryKey, Sibling, StoreError, TOTALS_TARGET};
 use jiff::Timestamp;
 
 use crate::attempt::Handler;
@@ -43,7 +43,9 @@ impl Handler {
         for older in superseded {
             if self.store.supersede(older, now).await? {
                 let (lead, id) = (older.lead_id, older.delivery_id().unwrap_or_default());
+                self.count(&Outcome::Skipped(Reason::Superseded));
                 tracing::info!(
+                    target: TOTALS_TARGET,
                     destination = self.destination.name,
                     lead = %lead,
                     delivery = id,

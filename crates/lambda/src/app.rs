@@ -1,12 +1,17 @@
 //! What an endpoint works with: the site's configuration, its table, the platform and, where the
 //! function has one, the doorbell.
 
+use std::time::Duration;
+
 use funil_core::delivery::{Delivery, Start};
 use funil_core::settings::Settings;
 use funil_core::site::{Rings, SiteConfig};
 use funil_store::{AwsConfig, DeliveryKey, Platform, Store};
 
 use crate::intake::doorbell::{Doorbell, NAMED_MAX, Ring, Whom};
+
+/// How long a process waits for the table to take its totals.
+const TOTALS_WAIT: Duration = Duration::from_millis(250);
 
 /// Everything that all endpoints share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +39,20 @@ impl App {
         let app = Self::read(settings, platform);
         let doorbell = Doorbell::read(settings, app.as_ref(), Whom::Dispatch);
         app.map(|app| Self { doorbell, ..app })
+    }
+
+    /// Adds what the process counted to the totals of the table, at most once a minute. Somebody
+    /// may wait for the response meanwhile, so it is given up soon.
+    pub(crate) async fn write_totals(&self) {
+        let (totals, now) = (&self.platform.totals, self.platform.clock.now());
+        let write = self.store.write_totals(totals, &self.config.hash_key, now);
+        match tokio::time::timeout(TOTALS_WAIT, write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "totals were not written; they count with the next");
+            }
+            Err(_) => tracing::warn!("the table is slow; totals count with the next"),
+        }
     }
 
     /// Rings `dispatch` for these new deliveries, where there is a doorbell, and waits at most 50 ms for

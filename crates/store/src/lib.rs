@@ -15,6 +15,7 @@ mod intake;
 mod lead;
 mod platform;
 mod table;
+mod totals;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -48,6 +49,7 @@ pub use table::Stream;
 pub use table::connect::AwsConfig;
 pub use table::error::StoreError;
 pub use table::key::{DeliveryKey, destination_of, time as key_time};
+pub use totals::{Count, TOTALS_TARGET, Total, TotalOf, Totals};
 
 /// A day, in seconds.
 const DAY_S: i64 = 24 * 60 * 60;

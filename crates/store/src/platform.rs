@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use funil_core::clock::{Clock, Entropy};
 
+use crate::totals::Totals;
+
 /// How long the table may take to respond. Short, because a browser or a provider waits for the
 /// request meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Platform {
     pub http: reqwest::Client,
     /// How long the table may take to respond.
     pub table_patience: TablePatience,
+    /// What the process counted and has not written yet.
+    pub totals: Arc<Totals>,
 }
 
 impl Platform {
@@ -51,6 +55,7 @@ impl Platform {
             entropy,
             http: crate::table::http::client(),
             table_patience: TablePatience::default(),
+            totals: Arc::default(),
         }
     }
 }

@@ -43,11 +43,11 @@ async fn an_accepted_lead_costs_two_round_trips_and_three_for_a_caller_of_second
     }
     proxy.take();
     world.submit_from("203.0.113.1", &somebody(1)).await;
-    let first = operations([("GetItem", 1), ("TransactWriteItems", 1), ("UpdateItem", 1)]);
+    let first = operations([("GetItem", 1), ("TransactWriteItems", 1), ("UpdateItem", 2)]);
     assert_eq!(
         proxy.take().requests,
         first,
-        "the first request of a process also reads the table identity"
+        "the first request of a process also reads the table identity, and writes totals beside"
     );
 
     let two = operations([("TransactWriteItems", 1), ("UpdateItem", 1)]);
@@ -60,7 +60,12 @@ async fn an_accepted_lead_costs_two_round_trips_and_three_for_a_caller_of_second
     assert_eq!(proxy.take().requests, three);
     world.pass(60);
     world.submit_from("203.0.113.3", &somebody(5)).await;
-    assert_eq!(proxy.take().requests, two, "after a minute the caller counts as new");
+    let and_totals = operations([("TransactWriteItems", 1), ("UpdateItem", 2)]);
+    assert_eq!(
+        proxy.take().requests,
+        and_totals,
+        "after a minute the caller counts as new, and totals are written beside"
+    );
 
     world.submit_from("203.0.113.9", &somebody(5)).await;
     assert_eq!(proxy.take().requests, two, "a duplicate costs no more");

@@ -7,7 +7,7 @@ use funil_dev::simulated::Behaviour;
 use funil_store::{AlertKind, Claimed, Claiming};
 use serde_json::{Value, json};
 
-use crate::world::{World, lead, lead_body};
+use crate::world::{Deployment, World, lead, lead_body};
 
 /// The monitoring webhook, as a simulated provider without an interface of its own.
 const MONITORING: &str = "monitoring";
@@ -81,6 +81,77 @@ async fn an_alert_that_cannot_be_sent_is_sent_later_and_holds_up_nothing() {
     assert!(all[2].contains("segment refuses us"), "{all:?}");
     world.advance(jiff::SignedDuration::from_mins(20)).await;
     assert_eq!(world.delivery(lead(), "segment").await.state.kind(), StateKind::Delivered);
+    world.finish().await;
+}
+
+/// The lines of an envelope.
+fn envelope(body: &Value) -> Vec<Value> {
+    let lines = body.as_str().unwrap().lines();
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn alerts_go_to_sentry_as_well_and_nothing_personal_with_them() {
+    let world = world("segment").await;
+    world.looks_at("sentry");
+    let env = world.env(&[]);
+    let dsn = env.get("MONITORING_WEBHOOK_URL").unwrap().replace(MONITORING, "sentry");
+    let dsn = format!("{}/42", dsn.replace("http://", "http://the-public-key@"));
+    let dispatch = world.deployment(&[("SENTRY_DSN", &dsn)]);
+    let alone = world.deployment(&[("MONITORING_WEBHOOK_URL", ""), ("SENTRY_DSN", &dsn)]);
+    let minute = async |of: &Deployment| {
+        let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        of.invoke("dispatch", schedule).await;
+    };
+    world.providers.script("segment", [Behaviour::Status(400)]);
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    minute(&dispatch).await;
+    let received = world.providers.received("sentry");
+    let [request] = received.as_slice() else { panic!("{received:?}") };
+    assert_eq!((&*request.method, &*request.path), ("POST", "/api/42/envelope/"));
+    let auth = request.header("x-sentry-auth").unwrap();
+    assert!(auth.contains("sentry_version=7") && auth.contains("sentry_key=the-public-key"));
+    let text = request.body.as_str().unwrap();
+    let [header, item, event] = &envelope(&request.body)[..] else { panic!("{text}") };
+    assert_eq!(header["event_id"], event["event_id"]);
+    assert_eq!(item["length"], text.lines().nth(2).unwrap().len());
+    assert_eq!(event["tags"], json!({"kind": "dead", "destination": "segment"}));
+    assert_eq!(event["message"]["formatted"], notifications(&world)[0]);
+    for personal in ["maria", "Maria", "example.com/", "+55", "9999"] {
+        assert!(!text.to_lowercase().contains(&personal.to_lowercase()), "{personal}: {text}");
+    }
+    // Where there is the webhook too, Sentry's trouble repeats nothing there.
+    world.providers.behave("sentry", Behaviour::Status(429));
+    world.pass(15 * 60);
+    world.providers.script("segment", [Behaviour::Status(400)]);
+    world.submit_from("198.51.100.2", &somebody(1)).await;
+    world.drain().await;
+    for _ in 0..3 {
+        minute(&dispatch).await;
+        world.pass(60);
+    }
+    assert_eq!(notifications(&world).len(), 2);
+    // Where Sentry is alone, an alert that it does not take is tried again with the same id.
+    world.pass(15 * 60);
+    world.providers.script("segment", [Behaviour::Status(400)]);
+    world.submit_from("198.51.100.3", &somebody(2)).await;
+    world.drain().await;
+    minute(&alone).await;
+    world.pass(60);
+    world.providers.behave("sentry", Behaviour::Normal);
+    minute(&alone).await;
+    world.pass(60);
+    minute(&alone).await;
+    let ids: Vec<Value> = world
+        .providers
+        .received("sentry")
+        .iter()
+        .map(|request| envelope(&request.body)[0]["event_id"].clone())
+        .collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert_eq!(ids[2], ids[3]);
+    assert_eq!(notifications(&world).len(), 2);
     world.finish().await;
 }
 

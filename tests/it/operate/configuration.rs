@@ -46,6 +46,7 @@ async fn production_takes_no_short_secret_and_no_address_without_tls() {
         "CORS_ORIGINS",
         "DOORBELL_URL",
         "MONITORING_WEBHOOK_URL",
+        "SENTRY_DSN",
         "AWS_ENDPOINT_URL_DYNAMODB",
     ]);
     let secrets = ["SERVICE_TOKEN", "HASH_KEY", "CALENDLY_SIGNING_KEY", "WHATSAPP_VERIFY_TOKEN"];

@@ -1,5 +1,6 @@
 //! What monitors see: whether the system works, the state of each destination, and the gauges.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use funil_core::clock::after;
@@ -84,8 +85,21 @@ fn gauges() -> String {
             writeln!(text, "{name}{{destination=\"{destination}\"}} {value}").unwrap();
         }
     }
-    text + &quarantined()
+    text + &quarantined() + COUNTERS
 }
+
+/// What the processes counted until the table was [`troubled`] and a robot's form came, of all that was
+/// written by then.
+const COUNTERS: &str = "\
+# HELP funil_requests_total HTTP requests received, and of these the duplicates and those refused with a problem. Up to a minute late.
+# TYPE funil_requests_total counter
+funil_requests_total{function=\"lead-submit\",counted=\"received\"} 2
+# HELP funil_settled_deliveries_total Deliveries that a try or the housekeeping settled, by outcome. Up to a minute late.
+# TYPE funil_settled_deliveries_total counter
+funil_settled_deliveries_total{destination=\"crm\",outcome=\"rejected\"} 1
+funil_settled_deliveries_total{destination=\"ga4\",outcome=\"retry\"} 1
+funil_settled_deliveries_total{destination=\"mailerlite\",outcome=\"blocked\"} 1
+";
 
 /// What the response says about a destination.
 fn reported<'b>(body: &'b Value, name: &str) -> &'b Value {
@@ -223,6 +237,61 @@ async fn recovers(world: World) {
     let body = get_authorised(&world, "health").await.json();
     assert_eq!(reported(&body, "mailerlite")["breaker"], json!({"state": "closed"}));
     assert_ne!(reported(&body, "mailerlite")["lastSuccess"], Value::Null);
+    world.finish().await;
+}
+
+/// The counters of `metrics`, by their labels.
+async fn counters(world: &World) -> BTreeMap<String, i64> {
+    let text = get_authorised(world, "metrics").await.body;
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let counters = text.lines().filter(|line| line.contains("_total{"));
+    let parts = counters.map(|line| line.rsplit_once(' ').unwrap());
+    parts.map(|(labels, value)| (labels.to_owned(), value.parse().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn what_functions_got_and_destinations_settled_is_counted_a_minute_later() {
+    let world = World::plan().with("DESTINATIONS", "segment").start().await;
+    world.looks_at("segment");
+    assert_eq!(counters(&world).await, BTreeMap::new());
+    world.submit(&lead_body()).await;
+    world.submit(&lead_body()).await;
+    assert_eq!(world.submit(&json!({})).await.status, 422);
+    assert_eq!(world.send("calendar-webhook", Method::POST, &[], b"{}").await.status, 401);
+    world.drain().await;
+    let of = |function: &str, counted: &str| {
+        format!("funil_requests_total{{function=\"{function}\",counted=\"{counted}\"}}")
+    };
+    // The first request of a process is written at once, and the others with the first of a later minute.
+    let received = of("lead-submit", "received");
+    assert_eq!(counters(&world).await, [(received.clone(), 1)].into());
+    world.pass(59);
+    world.get("calendar-webhook", "").await;
+    assert_eq!(counters(&world).await, [(received.clone(), 1)].into());
+    world.pass(1);
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    world.invoke("dispatch", schedule.clone()).await;
+    let delivered = "funil_settled_deliveries_total{destination=\"segment\",outcome=\"delivered\"}";
+    let expected: BTreeMap<String, i64> = [
+        (received, 3),
+        (of("lead-submit", "duplicate"), 1),
+        (of("lead-submit", "refused"), 1),
+        (of("calendar-webhook", "received"), 2),
+        (of("calendar-webhook", "refused"), 2),
+        (delivered.to_owned(), 1),
+    ]
+    .into();
+    assert_eq!(counters(&world).await, expected);
+    // What the table does not take is written later.
+    world.pass(60);
+    let cut_off = world.deployment(&[CLOSED]);
+    assert_eq!(cut_off.submit(&lead_body()).await.status, 503);
+    assert_eq!(counters(&world).await, expected);
+    world.pass(60);
+    world.invoke("dispatch", schedule).await;
+    let counters = counters(&world).await;
+    let of_form = ["received", "refused"].map(|counted| counters[&of("lead-submit", counted)]);
+    assert_eq!(of_form, [4, 2]);
     world.finish().await;
 }
 

@@ -233,6 +233,7 @@ async fn play(scenario: Scenario, plan: Plan, quiet: Quiet, progress: &dyn Fn(Pr
         entropy: Arc::new(Chance::of_seed(chance.next())),
         http: client(&socket, HeaderValue::from_static(function)),
         table_patience: TablePatience::default(),
+        totals: Arc::default(),
     };
     let env: Env = variables.clone().into_iter().collect();
     let aws = AwsConfig::read(&mut env.settings()).unwrap();

@@ -169,6 +169,7 @@ impl System {
                     entropy,
                     http: client(&socket, HeaderValue::from(number)),
                     table_patience: TablePatience::default(),
+                    totals: Arc::default(),
                 },
                 functions: Vec::new(),
                 workers: Vec::new(),

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use funil_store::Count;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -53,6 +54,11 @@ pub(crate) trait HttpEndpoint: Send + Sync + 'static {
         FORM_BYTES_MAX
     }
 
+    /// Whether it writes to the table at all. One that only reads counts nothing either.
+    fn may_write(&self) -> bool {
+        true
+    }
+
     /// Handles a request whose method, token and size are right. `stop_at` is when the platform
     /// ends the invocation.
     fn respond(
@@ -82,14 +88,32 @@ pub(crate) fn function<E: HttpEndpoint>(endpoint: E) -> Function {
         async move {
             match trigger {
                 Trigger::Http(request) => {
-                    Response::Http(response(&*endpoint, &request, stop_at).await)
+                    count(&*endpoint, Count::Received(endpoint.function()));
+                    // Beside the request, because somebody waits for the response.
+                    let responding = response(&*endpoint, &request, stop_at);
+                    let (response, ()) = futures::join!(responding, write_totals(&*endpoint));
+                    Response::Http(response)
                 }
                 Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
-                    Response::Value(endpoint.run(trigger, stop_at).await)
+                    let value = endpoint.run(trigger, stop_at).await;
+                    write_totals(&*endpoint).await;
+                    Response::Value(value)
                 }
             }
         }
     })
+}
+
+fn count<E: HttpEndpoint>(endpoint: &E, counted: Count) {
+    if endpoint.may_write() {
+        endpoint.app().platform.totals.count(counted);
+    }
+}
+
+async fn write_totals<E: HttpEndpoint>(endpoint: &E) {
+    if endpoint.may_write() {
+        endpoint.app().write_totals().await;
+    }
 }
 
 async fn response<E: HttpEndpoint>(
@@ -101,6 +125,9 @@ async fn response<E: HttpEndpoint>(
         Ok(()) => endpoint.respond(request, stop_at).await,
         Err(problem) => Err(problem),
     };
+    if result.is_err() {
+        count(endpoint, Count::Refused(endpoint.function()));
+    }
     let mut response = result.unwrap_or_else(|problem| problem.response(guard::locale(request)));
     endpoint.finish(request, &mut response);
     if request.method == Method::HEAD && endpoint.methods().contains(&Method::HEAD) {

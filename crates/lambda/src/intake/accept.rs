@@ -14,6 +14,7 @@ use funil_core::id::{LeadId, QuarantineName};
 use funil_core::lead::LeadChanges;
 use funil_store::{
     Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError,
+    TOTALS_TARGET,
 };
 use jiff::Timestamp;
 
@@ -139,6 +140,7 @@ impl App {
         let accepted = self.store.accept(&acceptance, now, &*self.platform.entropy).await?;
         if accepted == Accepted::Kept {
             tracing::info!(
+                target: TOTALS_TARGET,
                 function = incoming.function,
                 lead = %event.lead_id,
                 event = %event.id,

@@ -22,8 +22,8 @@ use funil_core::provider::netlify;
 use funil_core::settings::Settings;
 use funil_core::site::{IntakeConfig, Rate, RateClass};
 use funil_store::{
-    Accepted, AlertKind, LeadWrite, Platform, Price, Quarantined, QuarantinedRequest, RateLimit,
-    RateVerdict, StoreError, StoredResponse,
+    Accepted, AlertKind, Count, LeadWrite, Platform, Price, Quarantined, QuarantinedRequest,
+    RateLimit, RateVerdict, StoreError, StoredResponse, TOTALS_TARGET,
 };
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -220,7 +220,9 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     match accepted {
         Accepted::Kept => Ok(http_response(&response)),
         Accepted::Duplicate(stored) => {
+            intake.app.platform.totals.count(Count::Duplicate(F::NAME));
             tracing::info!(
+                target: TOTALS_TARGET,
                 function = F::NAME,
                 Duplicates = 1,
                 at_ms = now.as_millisecond(),

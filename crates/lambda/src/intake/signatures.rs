@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 
 use funil_core::clock::after;
-use funil_store::{AlertKind, StoreError};
+use funil_store::{AlertKind, StoreError, TOTALS_TARGET};
 use jiff::Timestamp;
 
 use crate::app::App;
@@ -72,6 +72,7 @@ impl Signatures {
         now: Timestamp,
     ) {
         tracing::warn!(
+            target: TOTALS_TARGET,
             function,
             provider,
             Refused = 1,

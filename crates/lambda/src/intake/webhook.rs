@@ -13,7 +13,10 @@ use funil_core::id::{LeadId, QuarantineName};
 use funil_core::json;
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::receipt::ReceiptKey;
-use funil_store::{Accepted, Quarantined, QuarantinedRequest, Receipt, StoreError, StoredResponse};
+use funil_store::{
+    Accepted, Count, Quarantined, QuarantinedRequest, Receipt, StoreError, StoredResponse,
+    TOTALS_TARGET,
+};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -176,7 +179,7 @@ impl<W: Webhook> WebhookEndpoint<W> {
             Err(why) => Kept::Quarantine(why),
         };
         match kept {
-            Kept::Accepted(accepted) => response_to::<W>(&accepted, now),
+            Kept::Accepted(accepted) => response_to::<W>(app, &accepted, now),
             Kept::Parts { incomplete, quarantine: unread } => {
                 if let Some(why) = unread {
                     put_aside::<W>(app, request, why, now).await?;
@@ -193,7 +196,7 @@ impl<W: Webhook> WebhookEndpoint<W> {
             }
             Kept::Quarantine(why) => {
                 let accepted = put_aside::<W>(app, request, why, now).await?;
-                response_to::<W>(&accepted, now)
+                response_to::<W>(app, &accepted, now)
             }
         }
     }
@@ -239,11 +242,17 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
 }
 
 /// The response to a request that one transaction decided about.
-fn response_to<W: Webhook>(accepted: &Accepted, now: Timestamp) -> Result<HttpResponse, Problem> {
+fn response_to<W: Webhook>(
+    app: &App,
+    accepted: &Accepted,
+    now: Timestamp,
+) -> Result<HttpResponse, Problem> {
     match accepted {
         Accepted::Kept => Ok(received()),
         Accepted::Duplicate(_) => {
+            app.platform.totals.count(Count::Duplicate(W::NAME));
             tracing::info!(
+                target: TOTALS_TARGET,
                 function = W::NAME,
                 Duplicates = 1,
                 at_ms = now.as_millisecond(),

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{DeliveryKey, Due, Platform, StoreError, destination_of, key_time};
+use funil_store::{
+    DeliveryKey, Due, Platform, StoreError, TOTALS_TARGET, destination_of, key_time,
+};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -202,6 +204,7 @@ impl Dispatch {
             let since = due.first().map_or(now, Due::waits_since);
             let age_s = now.as_second() - since.as_second();
             tracing::info!(
+                target: TOTALS_TARGET,
                 destination = name,
                 OldestDueSeconds = age_s,
                 at_ms = now.as_millisecond(),

@@ -47,6 +47,10 @@ impl HttpEndpoint for Health {
     }
 
     /// Anybody may ask whether Funil works.
+    fn may_write(&self) -> bool {
+        false
+    }
+
     fn access(&self) -> Access {
         Access::Public
     }

@@ -8,7 +8,7 @@ use funil_core::clock::after;
 use funil_core::delivery::{Measured, Outcome, RING_S, Reason, settle};
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeaseId;
-use funil_store::{AlertKind, Claimed, Claiming, StoreError, Written};
+use funil_store::{AlertKind, Claimed, Claiming, Count, StoreError, Written};
 use jiff::Timestamp;
 
 use crate::app::App;
@@ -135,6 +135,8 @@ async fn skip_what_is_off(
         if app.store.settle(&claim, &settlement).await? == Written::LeaseLost {
             continue;
         }
+        let settled = Count::Settled { destination: destination.name, outcome: outcome.name() };
+        app.platform.totals.count(settled);
         tracing::info!(
             destination = destination.name,
             lead = %delivery.lead_id,

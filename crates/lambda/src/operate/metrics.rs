@@ -1,10 +1,10 @@
-//! `metrics`: the backlog as gauges, in Prometheus' text format 0.0.4.
+//! `metrics`: the backlog as gauges and the totals as counters, in Prometheus' text format 0.0.4.
 //!
-//! Gauges only, read from the table: totals are counted from log lines, because no function
-//! remembers anything. Contacts no provider.
+//! Both are read from the table, to which each process adds what it counted once a minute. Contacts no
+//! provider.
 
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Counted, Platform};
+use funil_store::{Counted, Platform, Total, TotalOf};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -44,6 +44,10 @@ impl HttpEndpoint for Metrics {
         &[Method::GET, Method::HEAD]
     }
 
+    fn may_write(&self) -> bool {
+        false
+    }
+
     fn access(&self) -> Access {
         Access::ServiceToken
     }
@@ -54,19 +58,20 @@ impl HttpEndpoint for Metrics {
         _stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         let (store, now) = (&self.app.store, self.app.platform.clock.now());
-        let ((), reports, quarantined) = futures::try_join!(
+        let ((), totals, reports, quarantined) = futures::try_join!(
             store.verify_identity(&self.app.config.hash_key),
+            store.totals(),
             status::destinations(&self.app, now),
             status::quarantine(&self.app),
         )?;
         let mut response = json_response(StatusCode::OK, &Value::Null);
         put(&mut response.headers, CONTENT_TYPE, FORMAT);
-        response.body = text(&reports, &quarantined).into();
+        response.body = text(&totals, &reports, &quarantined).into();
         Ok(response)
     }
 }
 
-fn text(reports: &[Report], quarantined: &[(&str, Counted)]) -> String {
+fn text(totals: &[Total], reports: &[Report], quarantined: &[(&str, Counted)]) -> String {
     let by_destination = |value: fn(&Report) -> i64| {
         reports.iter().map(|report| (report.destination.name, value(report))).collect::<Vec<_>>()
     };
@@ -110,7 +115,45 @@ fn text(reports: &[Report], quarantined: &[(&str, Counted)]) -> String {
             &by_source,
         ),
     ]
-    .concat()
+    .into_iter()
+    .chain(counters(totals))
+    .collect()
+}
+
+/// The counters of functions and of destinations.
+fn counters(totals: &[Total]) -> [String; 2] {
+    let (mut requests, mut settled) = (Vec::new(), Vec::new());
+    for total in totals {
+        for (what, number) in &total.counts {
+            let (samples, labels) = match &total.of {
+                TotalOf::Function(name) => {
+                    (&mut requests, format!("function=\"{name}\",counted=\"{what}\""))
+                }
+                TotalOf::Destination(name) => {
+                    (&mut settled, format!("destination=\"{name}\",outcome=\"{what}\""))
+                }
+            };
+            samples.push((labels, *number));
+        }
+    }
+    [
+        counter(
+            "funil_requests_total",
+            "HTTP requests received, and of these the duplicates and those refused with a problem.",
+            &requests,
+        ),
+        counter(
+            "funil_settled_deliveries_total",
+            "Deliveries that a try or the housekeeping settled, by outcome.",
+            &settled,
+        ),
+    ]
+}
+
+fn counter(name: &str, help: &str, samples: &[(String, i64)]) -> String {
+    let samples = samples.iter().map(|(labels, value)| format!("{name}{{{labels}}} {value}\n"));
+    let head = format!("# HELP {name} {help} Up to a minute late.\n# TYPE {name} counter\n");
+    std::iter::once(head).chain(samples).collect()
 }
 
 /// One gauge with a sample for each value of its label. Names and labels are ours: nothing in them

@@ -1,12 +1,13 @@
 //! Logs: JSON lines on standard output, without times, because `CloudWatch` adds them. Lines that
 //! count something become metrics there (see [`crate::platform::totals`]).
 //!
-//! `LOG_LEVEL` sets the level of our own crates. Everything else is capped at warnings, because the
+//! `LOG_LEVEL` sets the level of our own crates, but for lines that count something. Everything else is capped at warnings, because the
 //! SDK and the HTTP client print whole requests below that, and requests hold personal data. An optimised
 //! build has no lines below `info` at all (`release_max_level_info` in `Cargo.toml`).
 
 use funil_core::settings::Env;
 use funil_core::site::DEFAULT_TABLE;
+use funil_store::TOTALS_TARGET;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -32,6 +33,7 @@ pub fn start(env: &Env) {
         ours.into_iter().fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| {
             targets.with_target(name, level)
         });
+    let targets = targets.with_target(TOTALS_TARGET, LevelFilter::INFO);
     // A second start in one process (the dev server, a test) leaves the first as it is.
     let table = env.get("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
     drop(tracing_subscriber::registry().with(lines(table)).with(targets).try_init());

@@ -11,6 +11,8 @@ use funil_core::id::{DeliveryId, EventId, LeadId, QuarantineId, QuarantineName};
 use funil_core::receipt::ReceiptKey;
 use jiff::Timestamp;
 
+use crate::totals::TotalOf;
+
 /// The sort key of a lead.
 pub(crate) const LEAD: &str = "LEAD";
 /// Partition key and sort key of the table's identity.
@@ -43,6 +45,11 @@ pub(crate) const DELIVERY_PREFIX: &str = "DELIVERY#";
 pub(crate) const BOOKING_PREFIX: &str = "BOOKING#";
 /// The prefix of sort keys of consent records.
 pub(crate) const CONSENT_PREFIX: &str = "CONSENT#";
+
+/// The partition of totals.
+pub(crate) const TOTALS: &str = "TOTALS";
+const FUNCTION_PREFIX: &str = "FUNCTION#";
+const DESTINATION_PREFIX: &str = "DESTINATION#";
 
 /// A time as it is written in keys: `2026-11-21T12:00:00.000Z`.
 pub fn time(at: Timestamp) -> String {
@@ -158,7 +165,19 @@ pub(crate) fn provider(name: &str) -> String {
 }
 
 pub(crate) fn destination(name: &str) -> String {
-    format!("DESTINATION#{name}")
+    format!("{DESTINATION_PREFIX}{name}")
+}
+
+/// The sort key of a function's totals.
+pub(crate) fn function(name: &str) -> String {
+    format!("{FUNCTION_PREFIX}{name}")
+}
+
+/// Whose totals the sort key of an item names.
+pub(crate) fn total_of(sk: &str) -> Option<TotalOf> {
+    let function = sk.strip_prefix(FUNCTION_PREFIX).map(str::to_owned).map(TotalOf::Function);
+    let destination = || sk.strip_prefix(DESTINATION_PREFIX).map(str::to_owned);
+    function.or_else(|| destination().map(TotalOf::Destination))
 }
 
 pub(crate) fn alert(destination: &str, kind: &str) -> String {
