@@ -7,11 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod logs;
+mod netlify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::IntoFuture as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -70,6 +71,15 @@ fn functions() -> Vec<&'static str> {
 }
 
 fn binary(function: &str) -> PathBuf {
+    binary_under(function, function)
+}
+
+/// A function's binary: the one that Cargo built with the tests, or the one under the name that its
+/// platform gave it, in the folder that `FUNIL_BINARIES` names.
+fn binary_under(name: &str, function: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("FUNIL_BINARIES") {
+        return PathBuf::from(folder).join(name);
+    }
     funil_dev::cli::binary(function).unwrap_or_else(|_| {
         panic!("{function} is not built: run `cargo test --workspace`, which builds every function")
     })
@@ -104,8 +114,11 @@ impl Place {
     }
 
     async fn start(&self, function: &str) -> FunctionProcess {
-        let env = self.env.clone();
-        FunctionProcess::start(&binary(function), env, Lines::Kept).await.unwrap()
+        self.start_binary(&binary(function)).await
+    }
+
+    async fn start_binary(&self, binary: &Path) -> FunctionProcess {
+        FunctionProcess::start(binary, self.env.clone(), Lines::Kept).await.unwrap()
     }
 
     /// How many deliveries of a lead are in this state.
@@ -127,7 +140,8 @@ impl Place {
     /// Makes everything due that would be within an hour, so that nobody waits for leases to end.
     async fn end_leases(&self, lead_id: LeadId) {
         let journey = self.store.journey(lead_id).await.unwrap().unwrap();
-        let soon = after(self.platform.clock.now(), 3600);
+        let (soon, a_while_ago) =
+            (after(self.platform.clock.now(), 3600), after(self.platform.clock.now(), -60));
         let due_soon = |due_at: Option<Timestamp>| due_at.is_some_and(|due_at| due_at < soon);
         let open = journey.deliveries.iter().filter(|one| one.state.is_open());
         for delivery in open.filter(|one| due_soon(one.due_at())) {
@@ -137,7 +151,7 @@ impl Place {
                 "Key": {"pk": {"S": format!("LEAD#{lead_id}")}, "sk": {"S": key.sk}},
                 "UpdateExpression": "SET due_sk = :now, lease_until = :now",
                 "ExpressionAttributeValues": {
-                    ":now": {"S": funil_store::key_time(self.platform.clock.now())},
+                    ":now": {"S": funil_store::key_time(a_while_ago)},
                 },
             });
             let signature = "AWS4-HMAC-SHA256 Credential=a/20310505/us-east-1/dynamodb/aws4_request, \

@@ -160,7 +160,7 @@ async fn main() -> ExitCode {
         Some(Command::Backfill { server, arguments }) => {
             plan_missing(&arguments, &server, &env).await
         }
-        Some(Command::Package(arguments)) => match package::package(&arguments).await {
+        Some(Command::Package(arguments)) => match package::package(&arguments, &env).await {
             Ok(table) => {
                 print(&mut std::io::stdout(), &table);
                 Ok(ExitCode::SUCCESS)

@@ -1,7 +1,10 @@
-//! `funil package`: builds every function for Lambda and puts each into a zip file with its `bootstrap`.
+//! `funil package`: builds every function, for Lambda as a zip file with its `bootstrap`, for Netlify as a
+//! binary in the folder of a site's functions.
 //!
-//! Owns how they are built, what is over budget, and what would not start on Lambda. It must not know
-//! what a function does, nor how it is deployed.
+//! Owns how they are built, what is over budget, and what would not start on Lambda or be left out by
+//! Netlify. It must not know what a function does, nor how it is deployed.
+
+mod netlify;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use funil_core::settings::Env;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -31,9 +35,13 @@ const GLIBC_MINOR_MAX: u32 = 34;
 /// What is built, how, and where it goes.
 #[derive(Args, Clone, Debug)]
 pub struct PackageArguments {
-    /// The architecture of the functions, as the template's parameter `Architecture`.
-    #[arg(long, value_enum, default_value_t = Architecture::Arm64)]
-    architecture: Architecture,
+    /// Where the functions will run.
+    #[arg(long = "for", value_enum, default_value_t = Host::Lambda)]
+    host: Host,
+    /// The architecture of the functions, as the template's parameter `Architecture`. The default is arm64
+    /// on Lambda; Netlify has only `x86_64`.
+    #[arg(long, value_enum)]
+    architecture: Option<Architecture>,
     /// The profile of Cargo: `dist` to deploy, `release` to try out.
     #[arg(long, default_value = "dist")]
     profile: String,
@@ -41,9 +49,38 @@ pub struct PackageArguments {
     /// `cargo` only for this machine's architecture and glibc.
     #[arg(long, value_enum, default_value_t = Builder::CargoLambda)]
     builder: Builder,
-    /// The folder for the zip files, where the template looks for them.
-    #[arg(long, default_value = "target/package")]
-    out: PathBuf,
+    /// The folder for the functions: by default `target/package`, where the template looks for zip files,
+    /// or `netlify/functions`.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Where functions run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Host {
+    /// AWS Lambda, by `template.yaml`.
+    Lambda,
+    /// Netlify, among a site's functions.
+    Netlify,
+}
+
+impl PackageArguments {
+    fn architecture(&self) -> Result<Architecture, PackageError> {
+        match (self.host, self.architecture) {
+            (Host::Lambda, None) => Ok(Architecture::Arm64),
+            (Host::Lambda, Some(architecture)) => Ok(architecture),
+            (Host::Netlify, None | Some(Architecture::X86)) => Ok(Architecture::X86),
+            (Host::Netlify, Some(Architecture::Arm64)) => Err(PackageError::NetlifyIsX86),
+        }
+    }
+
+    fn out(&self) -> PathBuf {
+        let default = match self.host {
+            Host::Lambda => "target/package",
+            Host::Netlify => "netlify/functions",
+        };
+        self.out.clone().unwrap_or_else(|| default.into())
+    }
 }
 
 /// An architecture that Lambda has.
@@ -90,6 +127,28 @@ pub enum PackageError {
         /// The architecture that was asked for.
         wanted: &'static str,
     },
+    /// Netlify has no such architecture.
+    #[error("Netlify runs functions on x86_64 only: leave --architecture out")]
+    NetlifyIsX86,
+    /// Netlify would leave a function out, and say nothing.
+    #[error(
+        "Netlify would leave {function} out, because its binary lacks the symbol {}",
+        netlify::RUST_SYMBOL
+    )]
+    NotRecognised {
+        /// The function.
+        function: &'static str,
+    },
+    /// The site's variables do not fit.
+    #[error(
+        "the variables that the functions read have {bytes} bytes here, and Netlify gives a site's \
+         functions {} in all: shorten them, or run Funil on AWS behind a rewrite",
+        netlify::ENVIRONMENT_MAX
+    )]
+    EnvironmentTooLarge {
+        /// How many bytes their names and values have.
+        bytes: usize,
+    },
     /// The tool could not be started.
     #[error("`{command}` could not be started: install it with `pip install cargo-lambda`")]
     NoBuilder {
@@ -131,34 +190,58 @@ pub enum PackageError {
 struct Package {
     function: &'static str,
     binary_bytes: u64,
-    zip_bytes: u64,
+    /// None where Netlify makes the zip file.
+    zip_bytes: Option<u64>,
     /// From its start to its first response; none for another architecture's.
     start: Option<Duration>,
 }
 
-/// Builds and packs all functions, and returns a table of them.
-pub async fn package(arguments: &PackageArguments) -> Result<String, PackageError> {
+/// Builds and packs all functions, and returns a table of them. `env` is the environment in which the
+/// command runs: on Netlify, which builds a site where its variables are set, their size is checked.
+pub async fn package(arguments: &PackageArguments, env: &Env) -> Result<String, PackageError> {
+    let architecture = arguments.architecture()?;
+    let out = arguments.out();
+    if arguments.host == Host::Netlify {
+        let bytes = netlify::environment_bytes(env);
+        if bytes > netlify::ENVIRONMENT_MAX {
+            return Err(PackageError::EnvironmentTooLarge { bytes });
+        }
+    }
     let names: Vec<&'static str> =
         functions::makes(Duration::ZERO).into_iter().map(|(name, _)| name).collect();
     let started = Instant::now();
-    let built = build(arguments, &names)?;
+    let built = build(arguments, architecture, &names)?;
     let build_s = started.elapsed().as_secs();
-    fs::create_dir_all(&arguments.out).map_err(of_file(&arguments.out))?;
+    fs::create_dir_all(&out).map_err(of_file(&out))?;
     let bar = progress::bar(names.len(), "packing");
     let mut packages = Vec::new();
     for name in names {
         let binary = built(name);
         let bytes = fs::read(&binary).map_err(of_file(&binary))?;
         match glibc_minor(&bytes) {
-            Some(minor) if minor > GLIBC_MINOR_MAX => {
+            Some(minor) if minor > GLIBC_MINOR_MAX && arguments.host == Host::Lambda => {
                 return Err(PackageError::Glibc { function: name, minor });
             }
             Some(_) | None => {}
         }
-        let path = arguments.out.join(format!("{name}.zip"));
-        pack(&bytes, &path).map_err(of_file(&path))?;
-        let zip_bytes = fs::metadata(&path).map_err(of_file(&path))?.len();
-        let start = if arguments.architecture.is_of_this_machine() {
+        let zip_bytes = match arguments.host {
+            Host::Lambda => {
+                let path = out.join(format!("{name}.zip"));
+                pack(&bytes, &path).map_err(of_file(&path))?;
+                Some(fs::metadata(&path).map_err(of_file(&path))?.len())
+            }
+            Host::Netlify => {
+                if !netlify::is_recognised(&bytes) {
+                    return Err(PackageError::NotRecognised { function: name });
+                }
+                for name in netlify::names_of(name) {
+                    let path = out.join(name);
+                    fs::copy(&binary, &path).map_err(of_file(&path))?;
+                }
+                None
+            }
+        };
+        let start = if architecture.is_of_this_machine() {
             Some(first_response(&binary).await.map_err(of_file(&binary))?)
         } else {
             None
@@ -168,15 +251,27 @@ pub async fn package(arguments: &PackageArguments) -> Result<String, PackageErro
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(table(&packages, arguments, build_s))
+    if arguments.host == Host::Netlify {
+        list(&packages, &out)?;
+    }
+    Ok(table(&packages, architecture, &out, build_s))
+}
+
+/// Writes the list of functions beside their folder, with which the build on Netlify compares its bundle.
+fn list(packages: &[Package], out: &Path) -> Result<(), PackageError> {
+    let names = packages.iter().flat_map(|package| netlify::names_of(package.function));
+    let text = names.collect::<Vec<_>>().join("\n") + "\n";
+    let path = out.with_file_name("functions.txt");
+    fs::write(&path, text).map_err(of_file(&path))
 }
 
 /// Builds all functions, and returns where the binary of each is.
 fn build(
     arguments: &PackageArguments,
+    architecture: Architecture,
     names: &[&str],
 ) -> Result<impl Fn(&str) -> PathBuf + use<>, PackageError> {
-    let PackageArguments { architecture, profile, builder, .. } = arguments;
+    let PackageArguments { profile, builder, host, .. } = arguments;
     if *builder == Builder::Cargo && !architecture.is_of_this_machine() {
         return Err(PackageError::OtherArchitecture { wanted: architecture.name() });
     }
@@ -186,15 +281,23 @@ fn build(
     };
     parts.extend(["--locked", "--profile", profile]);
     if *builder == Builder::CargoLambda {
-        parts.push(match architecture {
-            Architecture::Arm64 => "--arm64",
-            Architecture::X86 => "--x86-64",
+        parts.extend(match (host, architecture) {
+            (Host::Lambda, Architecture::Arm64) => &["--arm64"][..],
+            (Host::Lambda, Architecture::X86) => &["--x86-64"],
+            // Which C library Netlify's functions have is not documented, so they bring their own.
+            (Host::Netlify, _) => &["--target", "x86_64-unknown-linux-musl"],
         });
     }
     parts.extend(names.iter().flat_map(|name| ["-p", name]));
     let command = format!("cargo {}", parts.join(" "));
-    let status = Command::new("cargo")
-        .args(&parts)
+    let mut cargo = Command::new("cargo");
+    cargo.args(&parts);
+    if *host == Host::Netlify {
+        let profile = profile.to_uppercase().replace('-', "_");
+        // The bundler recognises a function by a symbol.
+        cargo.env(format!("CARGO_PROFILE_{profile}_STRIP"), "debuginfo");
+    }
+    let status = cargo
         .status()
         .map_err(|source| PackageError::NoBuilder { command: command.clone(), source })?;
     if !status.success() {
@@ -260,17 +363,18 @@ fn preflight() -> Value {
     })
 }
 
-fn table(packages: &[Package], arguments: &PackageArguments, build_s: u64) -> String {
+fn table(packages: &[Package], architecture: Architecture, out: &Path, build_s: u64) -> String {
     let megabytes = |bytes: u64| format!("{}.{:02}", bytes / 1_000_000, bytes % 1_000_000 / 10_000);
     let mut text = format!("{:<22}{:>10}{:>10}{:>10}\n", "function", "MB", "zip MB", "start ms");
     for Package { function, binary_bytes, zip_bytes, start } in packages {
-        let (binary, zipped) = (megabytes(*binary_bytes), megabytes(*zip_bytes));
+        let binary = megabytes(*binary_bytes);
+        let zipped = zip_bytes.map_or_else(|| "-".to_owned(), megabytes);
         let ms = start.map_or_else(
             || "-".to_owned(),
             |start| format!("{}.{}", start.as_millis(), start.as_micros() % 1000 / 100),
         );
         let mut over = Vec::new();
-        if *zip_bytes > ZIP_BYTES_MAX {
+        if zip_bytes.is_some_and(|bytes| bytes > ZIP_BYTES_MAX) {
             over.push(format!("zip over {} MB", megabytes(ZIP_BYTES_MAX)));
         }
         if start.is_some_and(|start| start > START_MAX) {
@@ -281,8 +385,7 @@ fn table(packages: &[Package], arguments: &PackageArguments, build_s: u64) -> St
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    let (count, architecture) = (packages.len(), arguments.architecture.name());
-    let out = arguments.out.display();
+    let (count, architecture, out) = (packages.len(), architecture.name(), out.display());
     text + &format!("{count} functions for {architecture} in {out}, built in {build_s} s\n")
 }
 

@@ -87,6 +87,10 @@ pub(crate) fn function<E: HttpEndpoint>(endpoint: E) -> Function {
         let endpoint = Arc::clone(&endpoint);
         async move {
             match trigger {
+                // A browser that only asks whether it may send is not counted, and waits for nothing.
+                Trigger::Http(request) if request.method == Method::OPTIONS => {
+                    Response::Http(response(&*endpoint, &request, stop_at).await)
+                }
                 Trigger::Http(request) => {
                     count(&*endpoint, Count::Received(endpoint.function()));
                     // Beside the request, because somebody waits for the response.
@@ -125,7 +129,7 @@ async fn response<E: HttpEndpoint>(
         Ok(()) => endpoint.respond(request, stop_at).await,
         Err(problem) => Err(problem),
     };
-    if result.is_err() {
+    if result.is_err() && request.method != Method::OPTIONS {
         count(endpoint, Count::Refused(endpoint.function()));
     }
     let mut response = result.unwrap_or_else(|problem| problem.response(guard::locale(request)));

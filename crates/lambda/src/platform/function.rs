@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use funil_core::form::Locale;
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, json_response};
 use crate::platform::request::PayloadFormat;
 use crate::platform::response::HttpResponse;
 use crate::platform::trigger::Trigger;
@@ -55,6 +56,8 @@ impl Function {
     pub async fn invoke(&self, event: Value, stop_at: Timestamp) -> Value {
         let span = tracing::info_span!("invocation", function = self.name);
         async {
+            // Netlify sends a schedule as an HTTP request, and wants an HTTP response.
+            let is_http = event.get("httpMethod").is_some();
             match Trigger::parse(event) {
                 Ok(trigger) => {
                     tracing::debug!(trigger = trigger.name(), "invoked");
@@ -62,6 +65,9 @@ impl Function {
                     match (self.handler)(trigger, stop_at).await {
                         Response::Http(response) => {
                             response.into_event(payload_format.unwrap_or(PayloadFormat::HttpV2))
+                        }
+                        Response::Value(value) if is_http => {
+                            json_response(StatusCode::OK, &value).into_event(PayloadFormat::Netlify)
                         }
                         Response::Value(value) => value,
                     }
