@@ -4,6 +4,7 @@ mod alerts;
 mod configuration;
 mod dispatch;
 mod health;
+mod openapi;
 mod quarantine;
 mod replay;
 mod retention;

@@ -8,6 +8,7 @@
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when a test fails")]
 
 pub mod calendly;
+pub mod contract;
 pub mod permissions;
 pub mod proxy;
 pub mod simulation;

@@ -7,6 +7,7 @@ mod fault;
 mod fields;
 pub mod lead;
 pub mod questionnaire;
+mod schema;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +17,7 @@ use crate::json::canonical;
 
 pub use fault::{Fault, FieldError, FieldErrors, Locale};
 pub use fields::Fields;
+pub use schema::{Field, Need, Schema, Takes};
 
 /// Whether the honeypot was filled in: the field `website`, which the page hides from people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

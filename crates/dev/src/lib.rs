@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod emulator;
 pub mod functions;
+pub mod openapi;
 pub mod runtime_api;
 pub mod server;
 pub mod simulated;

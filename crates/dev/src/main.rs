@@ -18,6 +18,7 @@ use funil_dev::cli::package::PackageArguments;
 use funil_dev::cli::quarantine::QuarantineCommand;
 use funil_dev::cli::stats::Stats;
 use funil_dev::cli::{backfill, dead, doctor, journey, package, quarantine, send};
+use funil_dev::openapi;
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_store::{AwsConfig, Store, Stream};
 use url::Url;
@@ -79,6 +80,8 @@ enum Command {
     },
     /// List Calendly's event types for `CALENDLY_EVENT_TYPES`, with the token `CALENDLY_API_TOKEN`.
     Doctor,
+    /// Print the OpenAPI document of all endpoints, with the samples of events/ as examples.
+    Openapi,
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
     /// is a dry run.
     Backfill {
@@ -157,6 +160,13 @@ async fn main() -> ExitCode {
             let mut out = std::io::stdout();
             doctor::run(&env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Openapi) => match openapi::text(Path::new("events")) {
+            Ok(document) => {
+                print(&mut std::io::stdout(), &document);
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => Err(error.into()),
+        },
         Some(Command::Backfill { server, arguments }) => {
             plan_missing(&arguments, &server, &env).await
         }

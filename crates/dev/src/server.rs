@@ -244,6 +244,8 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/stage/whatsapp", post(messages::reply))
         .route("/stage/clock", get(clock::show).post(clock::shift))
         .route("/stage", get(async || asset("text/html", include_str!("../assets/stage.html"))))
+        .route("/openapi", get(async || asset("text/html", include_str!("../assets/openapi.html"))))
+        .route("/openapi.json", get(async || asset("application/json", crate::openapi::CHECKED_IN)))
         .route("/assets/{file}", get(assets))
         .route("/stage/leads", get(console::leads))
         .route("/stage/journey/{lead_id}", get(console::journey))
@@ -264,6 +266,8 @@ async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Respo
         "landing.js" => asset("text/javascript", include_str!("../assets/landing.js")),
         "calendar.js" => asset("text/javascript", include_str!("../assets/calendar.js")),
         "questionnaire.js" => asset("text/javascript", include_str!("../assets/questionnaire.js")),
+        "openapi.css" => asset("text/css", include_str!("../assets/openapi.css")),
+        "openapi.js" => asset("text/javascript", include_str!("../assets/openapi.js")),
         "stage.css" => asset("text/css", include_str!("../assets/stage.css")),
         "stage.js" => asset("text/javascript", include_str!("../assets/stage.js")),
         _ => StatusCode::NOT_FOUND.into_response(),

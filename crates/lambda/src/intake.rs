@@ -2,10 +2,10 @@
 
 pub(crate) mod accept;
 pub mod doorbell;
-mod form;
+pub(crate) mod form;
 pub mod forms;
 mod identify;
-mod quarantine;
+pub(crate) mod quarantine;
 mod recipient;
 mod signatures;
 mod webhook;

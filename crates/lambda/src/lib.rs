@@ -6,6 +6,7 @@
 //! this crate and in none below it. It must not know any provider's API, nor how a delivery is
 //! sent.
 
+pub mod api;
 mod app;
 pub mod functions;
 mod http;

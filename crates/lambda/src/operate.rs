@@ -6,5 +6,5 @@ pub(crate) mod health;
 mod housekeeping;
 pub(crate) mod metrics;
 pub mod replay;
-mod sequence;
+pub(crate) mod sequence;
 mod status;

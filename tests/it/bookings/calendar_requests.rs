@@ -45,7 +45,7 @@ async fn a_webhook_without_a_recent_signature_by_a_known_key_is_refused_and_not_
     let headers = [("content-type", "application/json")];
     let bare = world.send("calendar-webhook", http::Method::POST, &headers, body).await;
     assert_eq!(bare.status, 401);
-    let kept = ["alert", "meta", "signatures"];
+    let kept = ["alert", "meta", "signatures", "totals"];
     assert_eq!(types(&world).await, kept, "counts, an alert, and nothing of what was sent");
     for seconds in [-180, 180] {
         assert_eq!(send_signed(&world, &at(seconds), body).await.status, 200);
@@ -76,7 +76,7 @@ async fn only_a_post_of_reasonable_size_is_read() {
 async fn an_event_of_another_kind_gets_a_200_and_is_not_kept() {
     let world = quiet().await;
     take(&world, &json!({"event": "routing_form_submission.created", "payload": {}})).await;
-    let kept = ["meta", "signatures"];
+    let kept = ["meta", "signatures", "totals"];
     assert_eq!(types(&world).await, kept, "only that Calendly signed a request");
     world.finish().await;
 }

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use super::{CALLER, ManualClock, SERVICE_TOKEN};
+use crate::contract;
 
 /// The response of a function to an HTTP request.
 #[derive(Clone, Debug)]
@@ -87,10 +88,25 @@ impl Deployment {
                 (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
             })
             .collect();
+        self.exchange(ip, (function, ""), (&method, ""), &headers, body).await
+    }
+
+    /// Sends a function an HTTP request, at its path or below, and compares the response with what is
+    /// documented.
+    async fn exchange(
+        &self,
+        ip: &str,
+        (function, below): (&str, &str),
+        (method, query): (&Method, &str),
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Response {
+        let path = format!("/{function}{below}");
         let ip: IpAddr = ip.parse().unwrap();
-        let path = format!("/{function}");
-        let event = front_door::event(&method, &path, "", &headers, body, ip);
-        Response::of(&self.invoke(function, event).await)
+        let event = front_door::event(method, &path, query, headers, body, ip);
+        let response = Response::of(&self.invoke(function, event).await);
+        contract::check(method, &path, body, &response);
+        response
     }
 
     /// Sends a function an HTTP request.
@@ -106,10 +122,7 @@ impl Deployment {
 
     /// Sends a function a GET request with a query.
     pub async fn get(&self, function: &str, query: &str) -> Response {
-        let path = format!("/{function}");
-        let ip: IpAddr = CALLER.parse().unwrap();
-        let event = front_door::event(&Method::GET, &path, query, &HeaderMap::new(), b"", ip);
-        Response::of(&self.invoke(function, event).await)
+        self.exchange(CALLER, (function, ""), (&Method::GET, query), &HeaderMap::new(), b"").await
     }
 
     /// Sends a function a POST request with the service token.
@@ -136,11 +149,8 @@ impl Deployment {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let path = format!("/{function}/quarantine");
-        let ip: IpAddr = CALLER.parse().unwrap();
-        let body = body.to_string();
-        let event = front_door::event(&Method::POST, &path, "", &headers, body.as_bytes(), ip);
-        Response::of(&self.invoke(function, event).await)
+        let (body, where_to) = (body.to_string(), (function, "/quarantine"));
+        self.exchange(CALLER, where_to, (&Method::POST, ""), &headers, body.as_bytes()).await
     }
 
     /// Sends a function a POST request with this token.

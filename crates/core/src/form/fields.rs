@@ -5,11 +5,15 @@
 use serde_json::{Map, Value};
 
 use super::fault::{FLAG, Fault, FieldError, FieldErrors, LIST, NUMBER, OBJECT, TEXT};
+use super::schema::{Schema, Takes};
 use crate::contact::consent::{Decision, FormConsent, Purpose};
 use crate::contact::{Email, Phone};
 use crate::id::LeadId;
 use crate::pii::Text;
 use crate::score::Answer;
+
+/// The longest e-mail address, in characters.
+pub(super) const EMAIL_CHARS_MAX: usize = 320;
 
 /// Parses the fields of one JSON object and collects every fault. `null` and empty text count as
 /// absent, unknown fields are ignored, and text is trimmed.
@@ -19,12 +23,32 @@ pub struct Fields<'v> {
     object: Option<&'v Map<String, Value>>,
     prefix: String,
     errors: Vec<FieldError>,
+    /// What was asked for, where that is all that is wanted.
+    recorded: Option<Box<Schema>>,
 }
 
 impl<'v> Fields<'v> {
     /// Starts with a body. In a body that is not an object all required fields are missing.
     pub fn of(body: &'v Value) -> Self {
-        Self { object: body.as_object(), prefix: String::new(), errors: Vec::new() }
+        Self { object: body.as_object(), prefix: String::new(), errors: Vec::new(), recorded: None }
+    }
+
+    /// What a parser asks for.
+    pub fn schema<T>(read: impl FnOnce(&mut Self) -> T) -> Schema {
+        let mut fields = Self {
+            object: None,
+            prefix: String::new(),
+            errors: Vec::new(),
+            recorded: Some(Box::default()),
+        };
+        read(&mut fields);
+        fields.recorded.map(|schema| *schema).unwrap_or_default()
+    }
+
+    fn note(&mut self, name: &str, takes: impl FnOnce() -> Takes) {
+        if let Some(schema) = &mut self.recorded {
+            schema.note(name, takes());
+        }
     }
 
     fn value(&self, name: &str) -> Option<&'v Value> {
@@ -32,6 +56,11 @@ impl<'v> Fields<'v> {
     }
 
     fn fail<T>(&mut self, name: &str, fault: Fault) -> Option<T> {
+        if let Some(schema) = &mut self.recorded
+            && fault == Fault::Required
+        {
+            schema.require(name);
+        }
         self.errors.push(FieldError { field: format!("{}{name}", self.prefix), fault });
         None
     }
@@ -49,6 +78,7 @@ impl<'v> Fields<'v> {
 
     /// Text of at most `chars_max` characters.
     pub fn text(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        self.note(name, || Takes::Text(chars_max));
         let text = self.raw_text(name)?;
         if text.chars().count() > chars_max {
             return self.fail(name, Fault::TooLong(chars_max));
@@ -59,6 +89,7 @@ impl<'v> Fields<'v> {
     /// Text that is cut to `chars_max` characters. A lead must not be refused for a long campaign
     /// name.
     pub fn text_cut(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        self.note(name, || Takes::CutText(chars_max));
         let text = self.raw_text(name)?;
         Some(Text::new(text.chars().take(chars_max).collect()))
     }
@@ -75,6 +106,7 @@ impl<'v> Fields<'v> {
 
     /// A required name of a person: text with at least one letter or digit.
     pub fn required_name(&mut self, name: &str, chars_max: usize) -> Option<Text> {
+        self.note(name, || Takes::Name(chars_max));
         let text = self.required_text(name, chars_max)?;
         if text.expose().chars().any(char::is_alphanumeric) {
             Some(text)
@@ -85,7 +117,8 @@ impl<'v> Fields<'v> {
 
     /// A required e-mail address.
     pub fn required_email(&mut self, name: &str) -> Option<Email> {
-        let text = self.required_text(name, 320)?;
+        self.note(name, || Takes::Email);
+        let text = self.required_text(name, EMAIL_CHARS_MAX)?;
         match Email::parse(text.expose()) {
             Ok(email) => Some(email),
             Err(_) => self.fail(name, Fault::Email),
@@ -94,6 +127,7 @@ impl<'v> Fields<'v> {
 
     /// A phone number, as text or as a JSON number.
     pub fn phone(&mut self, name: &str) -> Option<Phone> {
+        self.note(name, || Takes::Phone);
         let text = match self.value(name)? {
             Value::Number(number) => number.to_string(),
             Value::Null
@@ -110,6 +144,7 @@ impl<'v> Fields<'v> {
 
     /// A lead id.
     pub fn lead_id(&mut self, name: &str) -> Option<LeadId> {
+        self.note(name, || Takes::LeadId);
         let text = self.raw_text(name)?;
         match LeadId::parse(text) {
             Ok(id) => Some(id),
@@ -119,12 +154,14 @@ impl<'v> Fields<'v> {
 
     /// A required lead id.
     pub fn required_lead_id(&mut self, name: &str) -> Option<LeadId> {
+        self.note(name, || Takes::LeadId);
         self.required_text(name, 100)?;
         self.lead_id(name)
     }
 
     /// An answer that may be a number or a text of at most `chars_max` characters.
     pub fn answer(&mut self, name: &str, chars_max: usize) -> Option<Answer> {
+        self.note(name, || Takes::Answer(chars_max));
         match self.value(name)? {
             Value::Number(number) => Some(Answer::Number(whole(number))),
             Value::Null
@@ -141,6 +178,7 @@ impl<'v> Fields<'v> {
     /// A whole number from `min` to `max`. Text with digits is accepted, because plain HTML forms
     /// send it; decimals are cut off.
     pub fn number(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {
+        self.note(name, || Takes::Number(min, max));
         let number = match self.value(name)? {
             Value::Number(number) if is_outside(number, min, max) => {
                 return self.fail(name, Fault::OutOfRange(min, max));
@@ -161,6 +199,7 @@ impl<'v> Fields<'v> {
 
     /// A checkbox: a JSON boolean, or text that HTML forms send for one.
     pub fn flag(&mut self, name: &str) -> Option<bool> {
+        self.note(name, || Takes::Flag);
         let text = match self.value(name)? {
             Value::Bool(flag) => return Some(*flag),
             Value::String(text) => text.trim().to_ascii_lowercase(),
@@ -183,17 +222,31 @@ impl<'v> Fields<'v> {
         fault: Fault,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
+        self.note(name, || Takes::Parsed(fault));
         let text = self.raw_text(name)?;
         parse(text).or_else(|| self.fail(name, fault))
+    }
+
+    /// One of these options, as `find` understands it.
+    pub fn one_of<T>(
+        &mut self,
+        name: &str,
+        options: impl IntoIterator<Item = &'static str>,
+        find: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.note(name, || Takes::OneOf(options.into_iter().collect()));
+        let text = self.raw_text(name)?;
+        find(text).or_else(|| self.fail(name, Fault::Choice))
     }
 
     /// One of the form's options. `find` returns the option in its canonical spelling.
     pub fn choice(
         &mut self,
         name: &str,
+        options: impl IntoIterator<Item = &'static str>,
         find: impl FnOnce(&str) -> Option<&'static str>,
     ) -> Option<Answer> {
-        self.parsed(name, Fault::Choice, find).map(|option| Answer::Text(option.to_owned()))
+        self.one_of(name, options, find).map(|option| Answer::Text(option.to_owned()))
     }
 
     /// An answer of any type: whole numbers as numbers, everything else as text that is cut to
@@ -221,6 +274,7 @@ impl<'v> Fields<'v> {
         fault: Fault,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
+        self.note(name, || Takes::List(most, fault));
         let Some(value) = self.value(name) else { return Vec::new() };
         let Some(entries) = value.as_array() else {
             return self.fail(name, Fault::WrongType(LIST)).unwrap_or_default();
@@ -238,6 +292,9 @@ impl<'v> Fields<'v> {
     /// Refuses every field except these. For requests in which a misspelt filter, if it were
     /// ignored, would select more than was intended.
     pub fn only(&mut self, names: &[&str]) {
+        if let Some(schema) = &mut self.recorded {
+            schema.only = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        }
         let Some(object) = self.object else { return };
         for name in object.keys().filter(|name| !names.contains(&name.as_str())) {
             self.fail::<()>(&name.chars().take(50).collect::<String>(), Fault::Unexpected);
@@ -246,6 +303,10 @@ impl<'v> Fields<'v> {
 
     /// A nested object, parsed by `read`.
     pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields<'v>) -> T) -> Option<T> {
+        if self.recorded.is_some() {
+            self.note(name, || Takes::Object(Fields::schema(read)));
+            return None;
+        }
         let Value::Object(object) = self.value(name)? else {
             return self.fail(name, Fault::WrongType(OBJECT));
         };
@@ -253,6 +314,7 @@ impl<'v> Fields<'v> {
             object: Some(object),
             prefix: format!("{}{name}.", self.prefix),
             errors: Vec::new(),
+            recorded: None,
         };
         let value = read(&mut nested);
         self.errors.append(&mut nested.errors);
@@ -271,7 +333,12 @@ impl<'v> Fields<'v> {
             Value::String(text) => !text.trim().is_empty(),
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => true,
         };
-        let Some(value) = self.value(name) else { return self.fail(name, Fault::Required) };
+        let Some(value) = self.value(name) else {
+            if self.recorded.is_some() {
+                self.object(name, read);
+            }
+            return self.fail(name, Fault::Required);
+        };
         match value.as_object().map(|object| object.values().filter(|v| filled(v)).count()) {
             Some(0) => self.fail(name, Fault::Required),
             Some(count) if count > most => self.fail(name, Fault::TooMany(most)),
@@ -336,6 +403,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::form::{Field, Need};
+
+    #[test]
+    fn a_parser_without_a_body_says_what_it_asks_for() {
+        let schema = Fields::schema(|fields| {
+            fields.only(&["id", "size", "utm", "old"]);
+            fields.required_lead_id("id");
+            if fields.phone("phone").is_none() {
+                fields.required_text("phone", 9);
+            }
+            fields.one_of("size", ["s", "l"], |text| Some(text.to_owned()));
+            fields.required_object("utm", 3, |utm| utm.text_cut("source", 5));
+        });
+        let field = |name: &str, need, takes| Field { name: name.to_owned(), need, takes };
+        let source = field("source", Need::Optional, Takes::CutText(5));
+        let utm = Schema { fields: vec![source], only: None };
+        assert_eq!(
+            schema.fields,
+            [
+                field("id", Need::Required, Takes::LeadId),
+                field("phone", Need::Required, Takes::Phone),
+                field("size", Need::Optional, Takes::OneOf(vec!["s", "l"])),
+                field("utm", Need::Required, Takes::Object(utm)),
+            ]
+        );
+        assert_eq!(schema.only.unwrap(), ["id", "size", "utm", "old"]);
+    }
 
     #[test]
     fn all_faults_of_a_form_are_collected() {

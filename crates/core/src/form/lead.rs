@@ -10,7 +10,7 @@ use url::Url;
 use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::FormConsent;
 use crate::contact::{Email, Phone};
-use crate::form::{FieldErrors, Fields, fingerprint};
+use crate::form::{FieldErrors, Fields, Schema, fingerprint};
 use crate::id::LeadId;
 use crate::pii::{self, Text};
 use crate::score::Answer;
@@ -67,6 +67,16 @@ impl LeadForm {
     /// Parses a body. The error has all faults.
     pub fn parse(body: &Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
+        let form = Self::read(&mut fields);
+        fields.finish(form)
+    }
+
+    /// The fields that a body may have.
+    pub fn schema() -> Schema {
+        Fields::schema(Self::read)
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let lead_id = fields.lead_id("leadId");
         let name = fields.required_name("name", 200);
         let email = fields.required_email("email");
@@ -79,9 +89,9 @@ impl LeadForm {
             fields.number("amandaScore", 0, 100).and_then(|score| u8::try_from(score).ok());
         let source_section = fields.text_cut("sourceSection", 100);
         let traffic_source = fields.text_cut("trafficSource", 100);
-        let attribution = Self::attribution(&mut fields);
+        let attribution = Self::attribution(fields);
         let consent = fields.consent("consent");
-        let form = name.zip(email).zip(business_type).map(|((name, email), business_type)| Self {
+        name.zip(email).zip(business_type).map(|((name, email), business_type)| Self {
             lead_id,
             name,
             email,
@@ -95,8 +105,7 @@ impl LeadForm {
             traffic_source,
             attribution,
             consent,
-        });
-        fields.finish(form)
+        })
     }
 
     fn attribution(fields: &mut Fields<'_>) -> Attribution {

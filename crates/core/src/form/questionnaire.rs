@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contact::Email;
 use crate::contact::consent::FormConsent;
-use crate::form::{FieldErrors, Fields, fingerprint};
+use crate::form::{FieldErrors, Fields, Schema, fingerprint};
 use crate::id::LeadId;
 use crate::pii::{self, Pii, Text};
 use crate::score::Answer;
@@ -49,19 +49,28 @@ impl QuestionnaireForm {
     /// Parses a body. The error has all faults.
     pub fn parse(body: &serde_json::Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
+        let form = Self::read(&mut fields);
+        fields.finish(form)
+    }
+
+    /// The fields that a body may have.
+    pub fn schema() -> Schema {
+        Fields::schema(Self::read)
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let lead_id = fields.required_lead_id("leadId");
         let email = fields.required_email("email");
         let name = fields.text("name", 200);
         let responses = fields.required_object("responses", QUESTIONS_MAX, responses);
         let consent = fields.consent("consent");
-        let form = lead_id.zip(email).zip(responses).map(|((lead_id, email), responses)| Self {
+        lead_id.zip(email).zip(responses).map(|((lead_id, email), responses)| Self {
             lead_id,
             email,
             name,
             responses,
             consent,
-        });
-        fields.finish(form)
+        })
     }
 
     /// The answer to a question.
@@ -81,7 +90,7 @@ fn responses(fields: &mut Fields<'_>) -> Responses {
         let field = question.field();
         let answer = match question.takes {
             Takes::Number(least, most) => fields.number(field, least, most).map(Answer::Number),
-            Takes::Option => fields.choice(field, |text| {
+            Takes::Option => fields.choice(field, question.options(), |text| {
                 let option = plain(text.trim());
                 question.options().find(|known| *known == option)
             }),

@@ -88,7 +88,7 @@ impl Problem {
         }
     }
 
-    const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Json(JsonError::Syntax) => "invalid_json",
             Self::Json(JsonError::DuplicateKey) => "duplicate_key",

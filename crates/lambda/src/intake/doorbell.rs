@@ -11,6 +11,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use funil_core::clock::Clock;
 use funil_core::delivery::exchange::endpoint;
+use funil_core::form::{Field, Need, Schema, Takes};
 use funil_core::settings::{Secret, Settings};
 use funil_store::{AwsConfig, DeliveryKey, Platform};
 use serde_json::{Value, json};
@@ -99,6 +100,13 @@ impl Ring<'_> {
             }
         }
     }
+}
+
+/// What the body of a ring may have.
+pub(crate) fn schema() -> Schema {
+    let field = |name: &str, takes| Field { name: name.to_owned(), need: Need::Optional, takes };
+    let fields = vec![field("ring", Takes::Flag), field("deliveries", Takes::Deliveries)];
+    Schema { fields, only: None }
 }
 
 /// The deliveries that the body of a ring names, if it is one that does. What is no key of a delivery is

@@ -14,7 +14,7 @@ use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
-use funil_core::form::{FieldErrors, Honeypot};
+use funil_core::form::{Field, FieldErrors, Honeypot, Need, Schema, Takes};
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Authority, LeadChanges};
@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
+use crate::api::{Operation, Presence, Returned};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard::{self, Encoding};
@@ -104,6 +105,72 @@ pub(crate) struct Effect<'a> {
     /// The purposes that count as agreed to where it had none.
     pub(crate) consent_when_absent: &'a [Purpose],
     pub(crate) response: StoredResponse,
+}
+
+/// The headers by which a page on another origin may read a response.
+pub(crate) const CORS: &[&str] =
+    &["Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary"];
+
+/// The request by which a browser asks whether a page on another origin may send a form.
+pub(crate) fn preflight(form: &Operation) -> Operation {
+    let summary = "Says what a page on another origin may send.";
+    let mut operation = Operation::post(form.function, summary);
+    operation.method = Method::OPTIONS;
+    operation.refusals = Vec::new();
+    operation.response_headers = CORS;
+    operation.returns = vec![Returned {
+        status: 204,
+        when: "Always; the origin is named if it is one of CORS_ORIGINS.",
+        content: None,
+        headers: &[
+            "Access-Control-Allow-Headers",
+            "Access-Control-Allow-Methods",
+            "Access-Control-Max-Age",
+            "Allow",
+        ],
+    }];
+    operation
+}
+
+/// What a form takes and returns: these fields and the honeypot, and JSON as `returned` says.
+pub(crate) fn operation(
+    function: &'static str,
+    summary: &'static str,
+    mut schema: Schema,
+    returned: Value,
+) -> Operation {
+    schema.fields.push(Field {
+        name: "website".to_owned(),
+        need: Need::Optional,
+        takes: Takes::Honeypot,
+    });
+    let mut operation =
+        Operation::post(function, summary).takes(vec![schema], Presence::Required).refuses([
+            Problem::IdempotencyKey,
+            Problem::KeyReused,
+            Problem::RateLimited { retry_after_s: 0 },
+        ]);
+    operation.headers = &[(
+        "Idempotency-Key",
+        "1 to 255 visible ASCII characters. The same key and content get the same response again for a day.",
+    )];
+    operation.response_headers = CORS;
+    let headers = &["Idempotency-Replayed"];
+    operation.returns = vec![
+        Returned {
+            status: 200,
+            when: "It is kept, or was kept before.",
+            content: Some(("application/json", returned)),
+            headers,
+        },
+        Returned {
+            status: 303,
+            when: "It is kept, and came from a plain HTML form: the browser goes on to a page.",
+            content: None,
+            headers: &["Idempotency-Replayed", "Location"],
+        },
+    ];
+    operation
 }
 
 /// Makes the function of a form.

@@ -3,11 +3,16 @@
 pub mod lead_submit;
 pub mod questionnaire_submit;
 
+use crate::api::Operation;
 use crate::functions::{Make, Registration};
 
 /// What is known of every form.
 pub static FORMS: &[&Registration] =
     &[&lead_submit::REGISTRATION, &questionnaire_submit::REGISTRATION];
+
+/// What each form takes and returns, in the order of [`FORMS`].
+pub(crate) static OPERATIONS: &[fn() -> Operation] =
+    &[lead_submit::operation, questionnaire_submit::operation];
 
 /// Makes every form, in the order of [`FORMS`].
 pub(crate) static MAKE: &[Make] = &[lead_submit::function, questionnaire_submit::function];

@@ -16,6 +16,7 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::api::{Operation, Presence, flag, list, object, text, time_or_null, uuid};
 use crate::app::App;
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
@@ -30,6 +31,10 @@ const LIMIT: i64 = 100;
 const LIMIT_MAX: i64 = 500;
 /// How deep a corrected field may lie.
 const DEPTH_MAX: usize = 16;
+/// What a person may want.
+const ACTIONS: [&str; 4] = ["list", "show", "release", "drop"];
+/// The longest name of an action, in characters.
+const ACTION_CHARS_MAX: usize = 20;
 /// Every field of the body.
 const FIELDS: [&str; 6] = ["action", "id", "limit", "after", "lead", "set"];
 
@@ -173,6 +178,19 @@ impl Action {
     fn read(body: &Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
         fields.only(&FIELDS);
+        let find = |text: &str| ACTIONS.into_iter().find(|known| *known == text);
+        let named = fields.required_text("action", ACTION_CHARS_MAX).is_some();
+        let action = named.then(|| fields.one_of("action", ACTIONS, find)).flatten();
+        let mut action = action.and_then(|action| Self::read_of(action, &mut fields));
+        if let Some(Self::Release(_, corrections)) = &mut action {
+            let set = body.get("set").and_then(Value::as_object);
+            corrections.set = set.cloned().unwrap_or_default();
+        }
+        fields.finish(action)
+    }
+
+    /// Reads what an action needs, but for the corrections of a release.
+    fn read_of(action: &str, fields: &mut Fields<'_>) -> Option<Self> {
         let id = |fields: &mut Fields<'_>, name: &str| {
             fields.parsed(name, Fault::Uuid, |text| QuarantineId::parse(text).ok())
         };
@@ -180,27 +198,73 @@ impl Action {
             Some(id) => Some(id),
             None => fields.required_text("id", 100).and(None),
         };
-        let known = ["list", "show", "release", "drop"];
-        let find = |text: &str| known.into_iter().find(|known| *known == text);
-        let named = fields.required_text("action", 20).is_some();
-        let action = match named.then(|| fields.parsed("action", Fault::Choice, find)).flatten() {
-            Some("list") => {
+        match action {
+            "list" => {
                 let limit = fields.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT);
                 let limit = usize::try_from(limit).unwrap_or_default();
-                Some(Self::List { limit, after: id(&mut fields, "after") })
+                Some(Self::List { limit, after: id(fields, "after") })
             }
-            Some("show") => required(&mut fields).map(Self::Show),
-            Some("drop") => required(&mut fields).map(Self::Drop),
-            Some(_) => {
+            "show" => required(fields).map(Self::Show),
+            "drop" => required(fields).map(Self::Drop),
+            _ => {
                 let lead = fields.lead_id("lead");
                 fields.object("set", |_| ());
-                let set = body.get("set").and_then(Value::as_object).cloned().unwrap_or_default();
-                required(&mut fields).map(|id| Self::Release(id, Corrections { lead, set }))
+                let set = Map::new();
+                required(fields).map(|id| Self::Release(id, Corrections { lead, set }))
             }
-            None => None,
-        };
-        fields.finish(action)
+        }
     }
+}
+
+/// What each action returns.
+fn responses() -> [Value; 4] {
+    let entry = || {
+        object([
+            ("id", uuid()),
+            ("source", text()),
+            ("at", time_or_null()),
+            ("reason", text()),
+            ("contentType", text()),
+            ("readAt", time_or_null()),
+            ("expiresAt", time_or_null()),
+        ])
+    };
+    let mut shown = entry();
+    shown["properties"]["body"] = text();
+    shown["required"] = json!(["id", "source", "body"]);
+    [
+        object([("requests", list(&entry())), ("more", flag())]),
+        shown,
+        object([("released", flag())]),
+        object([("dropped", flag())]),
+    ]
+}
+
+/// What `POST …/quarantine` of a function takes and returns.
+pub(crate) fn operation(function: &'static str) -> Operation {
+    let schemas = ACTIONS.into_iter().map(|action| {
+        Fields::schema(|fields| {
+            fields.only(&FIELDS);
+            fields.required_text("action", ACTION_CHARS_MAX);
+            fields.one_of("action", [action], |_| Some(()));
+            Action::read_of(action, fields);
+        })
+    });
+    let mut operation = Operation::post(
+        function,
+        "Lists, shows, releases or drops what was put aside for a person.",
+    )
+    .authorised()
+    .takes(schemas.collect(), Presence::Required)
+    .returns("It is done.", json!({"anyOf": responses()}))
+    .refuses([
+        Problem::NotInQuarantine,
+        Problem::NotUnderstood(""),
+        Problem::NoSuchLead,
+        Problem::KeyReused,
+    ]);
+    operation.below = PATH;
+    operation
 }
 
 /// Responds to `POST …/quarantine`.

@@ -23,7 +23,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
+use crate::api::{Body, Caller, Operation, flag, object};
 use crate::app::App;
+use crate::functions::Registration;
 use crate::http::endpoint::{self, Access, HttpEndpoint, WEBHOOK_BYTES_MAX};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
@@ -107,6 +109,21 @@ pub(crate) enum Kept {
     },
     /// It could not be kept as what it says, so it is kept whole for a person.
     Quarantine(NotUnderstood),
+}
+
+/// What a webhook takes and returns.
+pub(crate) fn operation(registration: &'static Registration, summary: &'static str) -> Operation {
+    let mut operation = Operation::post(registration.name, summary)
+        .refuses([Problem::Unsigned, Problem::TooLarge(0)])
+        .returns(
+            "It is kept, was kept before, is nothing that is handled, or waits for a person.",
+            object([("received", flag())]),
+        );
+    operation.body = Body::OfProvider;
+    if let Some(signature) = &registration.signature {
+        operation.caller = Caller::Provider(signature.header);
+    }
+    operation
 }
 
 /// Makes the function of a webhook.

@@ -3,10 +3,15 @@
 pub mod calendar;
 pub mod whatsapp;
 
+use crate::api::Operation;
 use crate::functions::{Make, Registration};
 
 /// What is known of every webhook.
 pub static WEBHOOKS: &[&Registration] = &[&calendar::REGISTRATION, &whatsapp::REGISTRATION];
+
+/// What each webhook takes and returns, in the order of [`WEBHOOKS`].
+pub(crate) static OPERATIONS: &[fn() -> Vec<Operation>] =
+    &[calendar::operations, whatsapp::operations];
 
 /// Makes every webhook, in the order of [`WEBHOOKS`].
 pub(crate) static MAKE: &[Make] = &[calendar::function, whatsapp::function];

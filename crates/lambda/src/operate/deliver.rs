@@ -22,6 +22,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
+use crate::api::{
+    Operation, Presence, count, list, object, text, text_or_null, time_or_null, uuid,
+};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
@@ -60,6 +63,44 @@ where
     let (of_function, work) = ConfigError::both(settings.finish(app.zip(destination)), work)?;
     let (app, destination) = of_function;
     Ok(endpoint::function(Deliver { app, destination, work: Arc::new(work) }))
+}
+
+/// What the function of a destination takes and returns.
+pub(crate) fn operation(destination: &'static Destination) -> Operation {
+    Operation::post(
+        destination.function,
+        "Delivers what is due, or brings one lead up to date and sends what is pending for it.",
+    )
+    .authorised()
+    .takes(vec![Fields::schema(of_lead_id), doorbell::schema()], Presence::Optional)
+    .returns(
+        "What was settled, or what became of the lead's deliveries.",
+        json!({"anyOf": returned()}),
+    )
+    .refuses([Problem::NoSuchLead, Problem::DestinationOff])
+}
+
+/// What it returns of what is due, and of one lead.
+pub(crate) fn returned() -> Vec<Value> {
+    let drained = object([("settled", count())]);
+    let delivery = object([
+        ("deliveryId", uuid()),
+        ("destination", text()),
+        ("slot", text()),
+        ("state", text()),
+        ("reason", text_or_null()),
+        ("dueAt", time_or_null()),
+        ("attempts", count()),
+    ]);
+    let of_lead = object([("leadId", uuid()), ("deliveries", list(&delivery))]);
+    vec![drained, of_lead]
+}
+
+fn of_lead_id(fields: &mut Fields<'_>) -> Option<LeadId> {
+    fields.lead_id("leadId").or_else(|| {
+        fields.required_text("leadId", 100);
+        None
+    })
 }
 
 impl HttpEndpoint for Deliver {
@@ -157,10 +198,7 @@ impl Deliver {
         stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         let mut fields = Fields::of(body);
-        let lead_id = fields.lead_id("leadId").or_else(|| {
-            fields.required_text("leadId", 100);
-            None
-        });
+        let lead_id = of_lead_id(&mut fields);
         let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
         self.ready().await?;
         let lead = self.app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;

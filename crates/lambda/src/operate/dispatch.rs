@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::housekeeping;
 use crate::Function;
+use crate::api::{Operation, Presence, list, object, text};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
@@ -70,6 +71,18 @@ where
     Ok(endpoint::function(Dispatch { app, doorbell, backlog_s, notify: Arc::new(notify) }))
 }
 
+/// What it takes and returns.
+pub(crate) fn operations() -> Vec<Operation> {
+    let rung = object([("rung", list(&text()))]);
+    vec![
+        Operation::post("dispatch", "Rings the functions that have something due.")
+            .authorised()
+            .takes(vec![doorbell::schema()], Presence::Optional)
+            .returns("The functions that were rung.", rung),
+        replay::operation(),
+    ]
+}
+
 impl HttpEndpoint for Dispatch {
     fn function(&self) -> &'static str {
         "dispatch"
@@ -92,7 +105,7 @@ impl HttpEndpoint for Dispatch {
         request: &HttpRequest,
         _stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
-        if request.path.trim_end_matches('/').rsplit('/').next() == Some("replay") {
+        if request.path.trim_end_matches('/').rsplit('/').next() == Some(replay::PATH) {
             return self.replay(request).await;
         }
         let named = if request.body.is_empty() {

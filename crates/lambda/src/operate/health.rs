@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
+use crate::api::{Caller, Operation, Returned, count, flag, list, object, text, time_or_null};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
@@ -31,6 +32,52 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let mut settings = env.settings();
     let endpoint = App::read(&mut settings, platform).map(|app| Health { app });
     settings.finish(endpoint).map(endpoint::function)
+}
+
+/// What it takes and returns.
+pub(crate) fn operations() -> Vec<Operation> {
+    let counted = object([("count", count()), ("orMore", flag())]);
+    let destination = object([
+        ("name", text()),
+        ("enabled", flag()),
+        ("breaker", object([("state", json!({"enum": ["closed", "open", "probing"]}))])),
+        ("lastSuccess", time_or_null()),
+        ("lastFailure", time_or_null()),
+        ("oldestDueAgeSeconds", json!({"type": ["integer", "null"], "minimum": 0})),
+        ("pending", counted.clone()),
+        ("dead", counted),
+    ]);
+    let webhook = object([
+        ("provider", text()),
+        ("lastSigned", time_or_null()),
+        ("lastRefused", time_or_null()),
+        ("refusedSince", count()),
+    ]);
+    let mut works = object([("status", json!({"enum": ["ok", "unavailable"]}))]);
+    works["properties"]["table"] = object([("ok", flag())]);
+    works["properties"]["checks"] = object([("external_apis", json!({"type": "object"}))]);
+    works["properties"]["destinations"] = list(&destination);
+    works["properties"]["quarantine"] = list(&json!({"type": "object"}));
+    works["properties"]["webhooks"] = list(&webhook);
+    let summary =
+        "Says whether Funil can do its job and, with a service token, how each destination stands.";
+    [Method::GET, Method::HEAD]
+        .into_iter()
+        .flat_map(|method| {
+            ["", "webhooks"].map(|below| {
+                let mut operation = Operation::post("health", summary);
+                operation.refusals = Vec::new();
+                let mut operation =
+                    operation.refuses([Problem::Unauthorised]).returns("It works.", works.clone());
+                (operation.method, operation.below) = (method.clone(), below);
+                operation.caller = Caller::AnybodyOrServiceToken;
+                let content = Some(("application/json", works.clone()));
+                let when = "The table does not respond, or is not the one of HASH_KEY.";
+                operation.returns.push(Returned { status: 503, when, content, headers: &[] });
+                operation
+            })
+        })
+        .collect()
 }
 
 impl HttpEndpoint for Health {

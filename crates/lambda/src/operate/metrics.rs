@@ -8,9 +8,10 @@ use funil_store::{Counted, Platform, Total, TotalOf};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Function;
+use crate::api::{Operation, Returned};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::problem::{Problem, json_response, put};
@@ -29,6 +30,24 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let mut settings = env.settings();
     let endpoint = App::read(&mut settings, platform).map(|app| Metrics { app });
     settings.finish(endpoint).map(endpoint::function)
+}
+
+/// What it takes and returns.
+pub(crate) fn operations() -> [Operation; 2] {
+    [Method::GET, Method::HEAD].map(operation)
+}
+
+fn operation(method: Method) -> Operation {
+    let summary = "The backlog and the totals, for Prometheus.";
+    let mut operation = Operation::post("metrics", summary).authorised();
+    operation.method = method;
+    operation.returns = vec![Returned {
+        status: 200,
+        when: "The gauges and counters.",
+        content: Some((FORMAT, json!({"type": "string"}))),
+        headers: &[],
+    }];
+    operation
 }
 
 impl HttpEndpoint for Metrics {

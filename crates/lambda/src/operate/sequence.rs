@@ -11,7 +11,7 @@ use funil_core::contact::consent::{ConsentChanges, Purpose};
 use funil_core::delivery::{Reason, StoredReason};
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::{Event, EventData, SequenceRequested, SequenceWithdrawn};
-use funil_core::form::{Fault, Fields};
+use funil_core::form::{Fault, Fields, Schema};
 use funil_core::hash::sha256_hex;
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Lead, LeadChanges};
@@ -20,15 +20,17 @@ use funil_core::receipt::{CONTENT_RECEIPT_S, ReceiptKey};
 use funil_store::{
     Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError, StoredResponse,
 };
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::api::{self, Operation, Presence, Refusal, Returned};
 use crate::app::App;
 use crate::http::problem::{Problem, json_response, put};
 use crate::intake::accept::Incoming;
+use crate::intake::doorbell;
 use crate::platform::response::HttpResponse;
 
 /// The scope of receipts and events.
@@ -39,6 +41,59 @@ const URL_CHARS_MAX: usize = 2000;
 /// misspelt field must not send reminders early.
 pub(crate) fn is_asked_for(body: &Value) -> bool {
     body.as_object().is_some_and(|fields| fields.keys().any(|name| name != "leadId"))
+}
+
+/// What a body that is about a call may have, and the one that only names a lead.
+pub(crate) fn schemas() -> Vec<Schema> {
+    vec![
+        Fields::schema(|fields| {
+            fields.only(&["leadId"]);
+            lead_id(fields)
+        }),
+        doorbell::schema(),
+        Fields::schema(call),
+        Fields::schema(confirmation),
+        Fields::schema(opt_in),
+    ]
+}
+
+/// Why a request about a call is refused.
+pub(crate) fn refusals() -> [Refusal; 2] {
+    [Problem::BookingKnown.refusal(), Problem::NoSuchBooking.refusal()]
+}
+
+/// What the function returns: of what is due and of one lead, of a call, and of an opt-out.
+pub(crate) fn returned(mut others: Vec<Value>) -> Returned {
+    let message = api::object([
+        ("deliveryId", api::uuid()),
+        ("slot", api::text()),
+        ("dueAt", api::time_or_null()),
+    ]);
+    let of_call = api::object([
+        ("leadId", api::uuid()),
+        ("bookingId", api::text()),
+        ("deliveries", api::list(&message)),
+    ]);
+    others.extend([of_call, api::object([("leadId", api::uuid()), ("optIn", api::flag())])]);
+    Returned {
+        status: 200,
+        when: "What was settled, what became of the lead's deliveries, or which messages are planned.",
+        content: Some(("application/json", json!({"anyOf": others}))),
+        headers: &["Idempotency-Replayed"],
+    }
+}
+
+/// What a `DELETE` takes and returns.
+pub(crate) fn withdrawal(function: &'static str) -> Operation {
+    let returned = api::object([("leadId", api::uuid()), ("withdrawn", api::list(&api::text()))]);
+    let summary = "Withdraws the messages about a lead's call, or about all of their calls.";
+    let mut operation = Operation::post(function, summary)
+        .authorised()
+        .takes(vec![Fields::schema(withdrawn)], Presence::Required)
+        .returns("The bookings whose messages were withdrawn.", returned)
+        .refuses([Problem::NoSuchLead]);
+    operation.method = Method::DELETE;
+    operation
 }
 
 /// Whether a body asks to take an opt-out back.
@@ -53,12 +108,7 @@ pub(crate) async fn restore(
     body: &Value,
 ) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::of(body);
-    fields.only(&["leadId", "phone", "optIn"]);
-    let lead_id = lead_id(&mut fields);
-    let phone = fields.phone("phone");
-    let phone = required(&mut fields, "phone", phone);
-    let opt_in = fields.flag("optIn");
-    let read = lead_id.zip(phone).zip(opt_in);
+    let read = opt_in(&mut fields);
     let ((lead_id, phone), opt_in) = fields.finish(read).map_err(Problem::Fields)?;
     let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     if opt_in {
@@ -70,6 +120,17 @@ pub(crate) async fn restore(
         tracing::info!(lead = %lead.id, "an operator took an opt-out back, for lead {}", lead.id);
     }
     Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "optIn": opt_in})))
+}
+
+/// Reads `{leadId, phone, optIn}`.
+fn opt_in(fields: &mut Fields<'_>) -> Option<((LeadId, Phone), bool)> {
+    fields.only(&["leadId", "phone", "optIn"]);
+    let lead_id = lead_id(fields);
+    let phone = fields.phone("phone");
+    let phone = required(fields, "phone", phone);
+    let opt_in = fields.flag("optIn");
+    let opt_in = required(fields, "optIn", opt_in);
+    lead_id.zip(phone).zip(opt_in)
 }
 
 /// A sequence that was planned, now or by an earlier request.
@@ -108,18 +169,23 @@ fn web_address(text: &str) -> Option<Text> {
 /// Reads `{leadId, startTime, bookingId?, timeZone?, joinUrl?, endTime?, phone?}`. With `phone` an
 /// operator confirms the number that the messages go to.
 fn read(body: &Value) -> Result<(LeadId, Call, Option<Phone>), Problem> {
-    let time = |text: &str| text.parse::<Timestamp>().ok();
     let mut fields = Fields::of(body);
+    let call = call(&mut fields);
+    fields.finish(call).map_err(Problem::Fields)
+}
+
+fn call(fields: &mut Fields<'_>) -> Option<(LeadId, Call, Option<Phone>)> {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
     fields.only(&["leadId", "startTime", "bookingId", "timeZone", "joinUrl", "endTime", "phone"]);
-    let lead_id = lead_id(&mut fields);
+    let lead_id = lead_id(fields);
     let starts_at = fields.parsed("startTime", Fault::Time, time);
-    let starts_at = required(&mut fields, "startTime", starts_at);
+    let starts_at = required(fields, "startTime", starts_at);
     let ends_at = fields.parsed("endTime", Fault::Time, time);
     let time_zone = fields.parsed("timeZone", Fault::TimeZone, |name| {
         TimeZone::get(name).ok().map(|_| name.to_owned())
     });
     let link = fields.parsed("joinUrl", Fault::Url, web_address);
-    let booking = booking_id(&mut fields);
+    let booking = booking_id(fields);
     let phone = fields.phone("phone");
     let read = lead_id.zip(starts_at).map(|(lead_id, starts_at)| {
         let named = || {
@@ -128,7 +194,7 @@ fn read(body: &Value) -> Result<(LeadId, Call, Option<Phone>), Problem> {
         };
         (lead_id, starts_at, booking.or_else(named))
     });
-    let call = read.and_then(|(lead_id, starts_at, booking)| {
+    read.and_then(|(lead_id, starts_at, booking)| {
         let place = link.map_or(Place::Unsaid, |url| Place::Link { url });
         let call = Call {
             booking: booking?,
@@ -142,8 +208,7 @@ fn read(body: &Value) -> Result<(LeadId, Call, Option<Phone>), Problem> {
             reschedule_url: None,
         };
         Some((lead_id, call, phone))
-    });
-    fields.finish(call).map_err(Problem::Fields)
+    })
 }
 
 /// Plans the messages about a call, once however often it is requested.
@@ -178,13 +243,7 @@ pub(crate) async fn request(
 /// nobody because no number was known to be the person's.
 async fn confirm(app: &App, destination: &Destination, body: &Value) -> Result<Sequence, Problem> {
     let mut fields = Fields::of(body);
-    fields.only(&["leadId", "bookingId", "phone"]);
-    let lead_id = lead_id(&mut fields);
-    let booking = booking_id(&mut fields);
-    let booking = required(&mut fields, "bookingId", booking);
-    let phone = fields.phone("phone");
-    let phone = required(&mut fields, "phone", phone);
-    let read = lead_id.zip(booking).zip(phone);
+    let read = confirmation(&mut fields);
     let ((lead_id, booking), phone) = fields.finish(read).map_err(Problem::Fields)?;
     let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     let known = app.store.booking(lead_id, &booking).await?.ok_or(Problem::NoSuchBooking)?;
@@ -211,6 +270,17 @@ async fn confirm(app: &App, destination: &Destination, body: &Value) -> Result<S
         slots: Some(slots),
     };
     plan_messages(app, destination, &lead, messages).await
+}
+
+/// Reads `{leadId, bookingId, phone}`.
+fn confirmation(fields: &mut Fields<'_>) -> Option<((LeadId, BookingId), Phone)> {
+    fields.only(&["leadId", "bookingId", "phone"]);
+    let lead_id = lead_id(fields);
+    let booking = booking_id(fields);
+    let booking = required(fields, "bookingId", booking);
+    let phone = fields.phone("phone");
+    let phone = required(fields, "phone", phone);
+    lead_id.zip(booking).zip(phone)
 }
 
 /// The messages about a call that are to be planned.
@@ -302,10 +372,8 @@ pub(crate) async fn withdraw(
     body: &Value,
 ) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::of(body);
-    fields.only(&["leadId", "bookingId"]);
-    let lead_id = lead_id(&mut fields);
-    let booking = booking_id(&mut fields);
-    let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
+    let read = withdrawn(&mut fields);
+    let (lead_id, booking) = fields.finish(read).map_err(Problem::Fields)?;
     let lead = app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
     let known = app.store.bookings(lead_id).await?;
     let stands = |id: &BookingId| known.iter().find(|b| b.id == *id).map(|b| b.status.stands());
@@ -320,6 +388,14 @@ pub(crate) async fn withdraw(
         withdrawn.push(booking);
     }
     Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "withdrawn": withdrawn})))
+}
+
+/// Reads `{leadId, bookingId?}`.
+fn withdrawn(fields: &mut Fields<'_>) -> Option<(LeadId, Option<BookingId>)> {
+    fields.only(&["leadId", "bookingId"]);
+    let lead_id = lead_id(fields);
+    let booking = booking_id(fields);
+    lead_id.map(|lead_id| (lead_id, booking))
 }
 
 async fn withdraw_one(

@@ -67,7 +67,11 @@ impl Function {
                             response.into_event(payload_format.unwrap_or(PayloadFormat::HttpV2))
                         }
                         Response::Value(value) if is_http => {
-                            json_response(StatusCode::OK, &value).into_event(PayloadFormat::Netlify)
+                            let status = match value.get("error") {
+                                None => StatusCode::OK,
+                                Some(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                            };
+                            json_response(status, &value).into_event(PayloadFormat::Netlify)
                         }
                         Response::Value(value) => value,
                     }

@@ -15,6 +15,7 @@ use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredRespons
 use serde_json::{Value, json};
 
 use crate::Function;
+use crate::api::{Operation, flag, object, uuid};
 use crate::functions::Registration;
 use crate::intake::form::{self, Effect, Form, Intake, Submission};
 
@@ -35,6 +36,18 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let mut settings = env.settings();
     let endpoint = Intake::read(&mut settings, platform).map(|intake| LeadSubmit { intake });
     settings.finish(endpoint).map(form::function)
+}
+
+/// What it takes and returns.
+pub(crate) fn operation() -> Operation {
+    let returned = object([
+        ("success", flag()),
+        ("leadId", uuid()),
+        ("amandaScore", json!({"type": "integer", "minimum": 0, "maximum": 100})),
+        ("tier", json!({"enum": ["low", "medium", "high"]})),
+    ]);
+    let summary = "Keeps a lead of the landing page's form, and scores it.";
+    form::operation(REGISTRATION.name, summary, LeadForm::schema(), returned)
 }
 
 /// A valid submission, scored.

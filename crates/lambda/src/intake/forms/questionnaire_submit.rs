@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::Function;
+use crate::api::{Operation, flag, object};
 use crate::functions::Registration;
+use crate::http::problem::Problem;
 use crate::intake::form::{self, Effect, Form, Intake, Submission};
 
 /// What is known of the function without starting it.
@@ -42,6 +44,19 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let endpoint = intake.zip(booking);
     let endpoint = endpoint.map(|(intake, booking)| QuestionnaireSubmit { intake, booking });
     settings.finish(endpoint).map(form::function)
+}
+
+/// What it takes and returns.
+pub(crate) fn operation() -> Operation {
+    let mut returned = object([
+        ("success", flag()),
+        ("transformationScore", json!({"type": "integer", "minimum": 0, "maximum": 100})),
+        ("nextStep", json!({"enum": ["calendar_booking", "nurture"]})),
+    ]);
+    returned["properties"]["bookingUrl"] = json!({"type": "string", "format": "uri"});
+    let summary = "Keeps a lead's answers to the questionnaire, and says what comes next.";
+    form::operation(REGISTRATION.name, summary, QuestionnaireForm::schema(), returned)
+        .refuses([Problem::NoSuchLead])
 }
 
 impl Form for QuestionnaireSubmit {

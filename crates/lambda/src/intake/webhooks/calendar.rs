@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
+use crate::api::Operation;
 use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
@@ -87,6 +88,11 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let endpoint = app.zip(keys).zip(calls);
     let endpoint = endpoint.map(|((app, keys), calls)| CalendarWebhook { app, keys, calls });
     settings.finish(endpoint).map(webhook::function)
+}
+
+/// What it takes and returns.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![webhook::operation(&REGISTRATION, "Records a booking that Calendly reports.")]
 }
 
 impl Webhook for CalendarWebhook {

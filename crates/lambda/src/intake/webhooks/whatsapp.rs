@@ -33,8 +33,10 @@ use futures::stream::FuturesUnordered;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::Function;
+use crate::api::{Operation, Returned};
 use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
@@ -121,6 +123,23 @@ enum Taken {
 
 /// The work on one part of a request.
 type Part<'p> = BoxFuture<'p, Result<Taken, StoreError>>;
+
+/// What it takes and returns.
+pub(crate) fn operations() -> Vec<Operation> {
+    let summary = "Records the status of messages, and opt-outs, that WhatsApp reports.";
+    let mut handshake =
+        Operation::post(REGISTRATION.name, "Confirms to Meta that this address is ours.");
+    handshake.method = Method::GET;
+    handshake.query = &["hub.mode", "hub.verify_token", "hub.challenge"];
+    handshake.refusals = Vec::new();
+    handshake.returns = vec![Returned {
+        status: 200,
+        when: "The verify token is right: the challenge.",
+        content: Some(("text/plain; charset=utf-8", json!({"type": "string"}))),
+        headers: &["X-Content-Type-Options"],
+    }];
+    vec![webhook::operation(&REGISTRATION, summary), handshake.refuses([Problem::WrongVerifyToken])]
+}
 
 impl Webhook for WhatsAppWebhook {
     const NAME: &'static str = REGISTRATION.name;

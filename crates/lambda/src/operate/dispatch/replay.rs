@@ -12,12 +12,15 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Dispatch;
+use crate::api::{Operation, Presence, flag, list, object, text, text_or_null, time_or_null, uuid};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
 use crate::operate::replay::{Candidates, Judged, Selection, replay};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
+/// The last part of the path.
+pub(super) const PATH: &str = "replay";
 /// How many deliveries one request lists, where it does not say.
 const LIMIT: i64 = 100;
 /// How many it may list or name.
@@ -39,9 +42,18 @@ struct Asked {
 impl Asked {
     fn read(body: &Value) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
+        let asked = Self::read_fields(&mut fields);
+        fields.finish(Some(asked))
+    }
+
+    fn read_fields(fields: &mut Fields<'_>) -> Self {
         fields.only(&FIELDS);
         let selection = Selection {
-            destination: fields.parsed("destination", Fault::Choice, destination::find),
+            destination: fields.one_of(
+                "destination",
+                destination::ALL.iter().map(|one| one.name),
+                destination::find,
+            ),
             reason: fields.text("reason", REASON_CHARS_MAX).map(|reason| reason.expose().clone()),
             since: fields.parsed("since", Fault::Time, |text| text.parse().ok()),
             until: fields.parsed("until", Fault::Time, |text| text.parse().ok()),
@@ -49,15 +61,37 @@ impl Asked {
                 .each("deliveries", LIMIT_MAX, Fault::DeliveryName, |text| text.parse().ok()),
         };
         let limit_max = i64::try_from(LIMIT_MAX).unwrap_or(LIMIT);
-        let asked = Self {
+        Self {
             selection,
             dry_run: fields.flag("dryRun").unwrap_or(true),
             even_duplicates: fields.flag("evenDuplicates").unwrap_or(false),
             limit: usize::try_from(fields.number("limit", 1, limit_max).unwrap_or(LIMIT))
                 .unwrap_or(LIMIT_MAX),
-        };
-        fields.finish(Some(asked))
+        }
     }
+}
+
+/// What a replay takes and returns.
+pub(super) fn operation() -> Operation {
+    let delivery = object([
+        ("lead", uuid()),
+        ("delivery", uuid()),
+        ("destination", text()),
+        ("slot", text()),
+        ("reason", text_or_null()),
+        ("diedAt", time_or_null()),
+        ("safety", text()),
+        ("why", text_or_null()),
+        ("replayed", flag()),
+    ]);
+    let returned = object([("dryRun", flag()), ("deliveries", list(&delivery)), ("more", flag())]);
+    let summary = "Lists dead deliveries and, unless it is a dry run, makes them due again.";
+    let mut operation = Operation::post("dispatch", summary)
+        .authorised()
+        .takes(vec![Fields::schema(Asked::read_fields)], Presence::Optional)
+        .returns("The selected deliveries.", returned);
+    operation.below = PATH;
+    operation
 }
 
 impl Dispatch {

@@ -1,0 +1,91 @@
+//! What a parser takes, as it says itself when it runs without a body: its fields, their types and limits.
+//! So the documentation of a form cannot differ from what is parsed.
+//!
+//! This module must not know any particular form, nor how a schema is written down.
+
+use super::fault::Fault;
+
+/// The fields that a parser asks for, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// The fields.
+    pub fields: Vec<Field>,
+    /// The only names that are taken, where others are refused.
+    pub only: Option<Vec<String>>,
+}
+
+/// A field that a parser asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in the body.
+    pub name: String,
+    /// Whether a body without it is refused.
+    pub need: Need,
+    /// What it takes.
+    pub takes: Takes,
+}
+
+/// Whether a field may be left out. `null` and empty text count as left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It may.
+    Optional,
+    /// It may not.
+    Required,
+}
+
+/// What a field takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Text of at most so many characters.
+    Text(usize),
+    /// Text that is cut to so many characters.
+    CutText(usize),
+    /// Text with a letter or a digit, of at most so many characters.
+    Name(usize),
+    /// An e-mail address.
+    Email,
+    /// A phone number, as text or as a number.
+    Phone,
+    /// A UUID.
+    LeadId,
+    /// A number, or text of at most so many characters.
+    Answer(usize),
+    /// A whole number from the one to the other, or its digits as text.
+    Number(i64, i64),
+    /// A boolean, or what HTML forms send for one.
+    Flag,
+    /// Text that is refused with this fault.
+    Parsed(Fault),
+    /// One of these texts.
+    OneOf(Vec<&'static str>),
+    /// At most so many texts, each refused with this fault.
+    List(usize, Fault),
+    /// A list of deliveries. What is none is passed over.
+    Deliveries,
+    /// Nothing: who fills it in is a robot.
+    Honeypot,
+    /// An object with these fields.
+    Object(Schema),
+}
+
+impl Schema {
+    /// Notes a field, or says more of one that was noted before.
+    pub(super) fn note(&mut self, name: &str, takes: Takes) {
+        let Some(known) = self.fields.iter_mut().find(|field| field.name == name) else {
+            let (name, need) = (name.to_owned(), Need::Optional);
+            return self.fields.push(Field { name, need, takes });
+        };
+        // Any text is the least that can be said.
+        if !matches!(takes, Takes::Text(_)) {
+            known.takes = takes;
+        }
+    }
+
+    /// Notes that a field may not be left out.
+    pub(super) fn require(&mut self, name: &str) {
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == name) {
+            field.need = Need::Required;
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What every endpoint takes and returns, as data. The OpenAPI document is made of it, and every response in
+//! the tests is compared with it; no function uses it.
+//!
+//! What a body may have comes from the parsers, and what a refusal looks like from the problems
+//! themselves. Must not know how any of it is written down.
+
+use funil_core::destination;
+use funil_core::form::Schema;
+use funil_core::json::JsonError;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::http::problem::Problem;
+use crate::intake::{form, forms, quarantine, webhooks};
+use crate::operate::{deliver, dispatch, health, metrics, sequence};
+
+/// One method of one path.
+#[derive(Debug)]
+pub struct Operation {
+    /// The function's name, which is its path.
+    pub function: &'static str,
+    /// What follows in the path, without a slash; mostly nothing.
+    pub below: &'static str,
+    /// The method.
+    pub method: Method,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// Who may use it.
+    pub caller: Caller,
+    /// Its body.
+    pub body: Body,
+    /// The headers that it reads beside those of its body and its caller.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The headers that each of its responses may have.
+    pub response_headers: &'static [&'static str],
+    /// The parameters of its query.
+    pub query: &'static [&'static str],
+    /// Its responses that are no problems.
+    pub returns: Vec<Returned>,
+    /// Its refusals.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Who may use an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Anybody.
+    Anybody,
+    /// Anybody; who shows a service token gets more.
+    AnybodyOrServiceToken,
+    /// Who shows a service token.
+    ServiceToken,
+    /// A provider, whose signature is in this header.
+    Provider(&'static str),
+}
+
+/// What a request's body may be.
+#[derive(Debug)]
+pub enum Body {
+    /// There is none.
+    None,
+    /// Fields, as JSON or from an HTML form, as one of these schemas says.
+    Fields(Vec<Schema>, Presence),
+    /// What a provider sends, as JSON.
+    OfProvider,
+}
+
+/// Whether a body may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It may.
+    Optional,
+    /// It may not.
+    Required,
+}
+
+/// A response that is no problem.
+#[derive(Debug)]
+pub struct Returned {
+    /// Its status.
+    pub status: u16,
+    /// When it comes.
+    pub when: &'static str,
+    /// Its content type and, of JSON, its schema; none where it has no body.
+    pub content: Option<(&'static str, Value)>,
+    /// The headers that it may have.
+    pub headers: &'static [&'static str],
+}
+
+/// A response with a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its status.
+    pub status: u16,
+    /// Its code.
+    pub code: &'static str,
+    /// Its title in English.
+    pub title: String,
+    /// The headers that it has beside those of every problem.
+    pub headers: Vec<String>,
+}
+
+impl Operation {
+    /// A `POST` of JSON without a body.
+    pub(crate) fn post(function: &'static str, summary: &'static str) -> Self {
+        Self {
+            function,
+            below: "",
+            method: Method::POST,
+            summary,
+            caller: Caller::Anybody,
+            body: Body::None,
+            headers: &[],
+            response_headers: &[],
+            query: &[],
+            returns: Vec::new(),
+            refusals: refusals([Problem::Unavailable]),
+        }
+    }
+
+    /// Adds refusals.
+    pub(crate) fn refuses<const N: usize>(mut self, problems: [Problem; N]) -> Self {
+        self.refusals.extend(refusals(problems));
+        self
+    }
+
+    /// Only for who shows a service token.
+    pub(crate) fn authorised(mut self) -> Self {
+        self.caller = Caller::ServiceToken;
+        self.refuses([Problem::Unauthorised])
+    }
+
+    /// Takes fields.
+    pub(crate) fn takes(mut self, schemas: Vec<Schema>, presence: Presence) -> Self {
+        self.body = Body::Fields(schemas, presence);
+        self.refuses([
+            Problem::Json(JsonError::Syntax),
+            Problem::Json(JsonError::DuplicateKey),
+            Problem::Json(JsonError::TooDeep),
+            Problem::ContentType,
+            Problem::TooLarge(0),
+            Problem::Fields(funil_core::form::FieldErrors(Vec::new())),
+        ])
+    }
+
+    /// Returns JSON with status 200.
+    pub(crate) fn returns(mut self, when: &'static str, schema: Value) -> Self {
+        let content = Some(("application/json", schema));
+        self.returns.push(Returned { status: 200, when, content, headers: &[] });
+        self
+    }
+}
+
+fn refusals<const N: usize>(problems: [Problem; N]) -> Vec<Refusal> {
+    problems.iter().map(Problem::refusal).collect()
+}
+
+/// A schema of an object with these members, all of which it has.
+pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+    let properties: serde_json::Map<String, Value> =
+        members.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    json!({"type": "object", "required": names, "properties": properties})
+}
+
+/// A schema of a list.
+pub(crate) fn list(items: &Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+/// A schema of a text.
+pub(crate) fn text() -> Value {
+    json!({"type": "string"})
+}
+
+/// A schema of a text that may be missing.
+pub(crate) fn text_or_null() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+/// A schema of a time in RFC 3339 that may be missing.
+pub(crate) fn time_or_null() -> Value {
+    json!({"type": ["string", "null"], "format": "date-time"})
+}
+
+/// A schema of a UUID.
+pub(crate) fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+/// A schema of a boolean.
+pub(crate) fn flag() -> Value {
+    json!({"type": "boolean"})
+}
+
+/// A schema of a whole number from 0 on.
+pub(crate) fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+/// Every operation of every function.
+pub fn operations() -> Vec<Operation> {
+    let of_forms = forms::OPERATIONS.iter().flat_map(|operation| {
+        let operation = operation();
+        let preflight = form::preflight(&operation);
+        [operation, preflight]
+    });
+    let of_webhooks = webhooks::OPERATIONS.iter().flat_map(|operations| operations());
+    let of_quarantine = crate::functions::intake().map(|one| {
+        let mut operation = quarantine::operation(one.name);
+        if forms::FORMS.iter().any(|form| form.name == one.name) {
+            operation.response_headers = form::CORS;
+        }
+        operation
+    });
+    let of_destinations = destination::ALL.iter().flat_map(|one| {
+        let mut operations = vec![deliver::operation(one)];
+        if one.follows_bookings {
+            operations[0].body = Body::Fields(sequence::schemas(), Presence::Optional);
+            operations[0].refusals.extend(sequence::refusals());
+            operations[0].returns = vec![sequence::returned(deliver::returned())];
+            operations.push(sequence::withdrawal(one.function));
+        }
+        operations
+    });
+    of_forms
+        .chain(of_webhooks)
+        .chain(of_quarantine)
+        .chain(of_destinations)
+        .chain(dispatch::operations())
+        .chain(health::operations())
+        .chain(metrics::operations())
+        .collect()
+}
+
+impl Problem {
+    /// What the response with this problem looks like.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let response = self.response(funil_core::form::Locale::En);
+        let of_all = ["content-type", "cache-control"];
+        let headers = response.headers.keys().map(http::HeaderName::as_str);
+        let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        Refusal {
+            status: response.status.as_u16(),
+            code: self.code(),
+            title: body["title"].as_str().unwrap_or_default().to_owned(),
+            headers: headers.filter(|name| !of_all.contains(name)).map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// The response to a request whose method the path does not have, which is no operation.
+pub fn wrong_method() -> Refusal {
+    Problem::Method(&[]).refusal()
+}
+
+/// The response to an event that is no HTTP request at all.
+pub fn unreadable() -> Refusal {
+    Problem::Unreadable.refusal()
+}
+
+/// Of a response's status, whether it is a success.
+pub fn is_success(status: u16) -> bool {
+    StatusCode::from_u16(status).is_ok_and(|status| status.is_success())
+}
