@@ -257,6 +257,23 @@ async function calendarCanceled(walk) {
   await walk.look("calendar-canceled");
 }
 
+async function endpoints(walk) {
+  const { page } = walk;
+  await walk.open("/openapi");
+  await walk.expectText("#post-lead-submit", /amandaScore[^]*0 to 100/);
+  await walk.expectText("#post-lead-submit", /429[^]*rate_limited/);
+  await walk.expectText("#post-dispatch-replay", /Needs a service token/);
+  await page.locator("#post-lead-submit summary").first().click();
+  await walk.look("endpoints");
+  await page.getByRole("link", { name: "POST /questionnaire-submit", exact: true }).click();
+  walk.that(new URL(page.url()).hash === "#post-questionnaire-submit", "the index leads to an endpoint");
+  await walk.failing("**/openapi.json", null, async () => {
+    await walk.open("/openapi");
+    await walk.expectText("#operations", /could not be read[^]*load this page again/);
+  });
+  await walk.look("endpoints-unread");
+}
+
 async function preparation(walk) {
   await walk.open("/preparacao-chamada");
   await walk.expectText("main", /Prepare a sua conversa/);
@@ -626,6 +643,7 @@ async function walkThrough(size, shots) {
       await consoleWithAFailingProvider(walk);
       await calendarCanceled(walk);
       await preparation(walk);
+      await endpoints(walk);
     } catch (error) {
       await page.screenshot({ path: join(shots, `${size}-failed.png`), fullPage: true }).catch(() => {});
       throw error;

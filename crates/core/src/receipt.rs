@@ -21,6 +21,9 @@ pub struct IdempotencyKey(String);
 pub struct InvalidKey;
 
 impl IdempotencyKey {
+    /// A regular expression of the header's value.
+    pub const PATTERN: &'static str = r#"^\s*("[!-~]{1,255}"|[!-~]{1,255})\s*$"#;
+
     /// Parses the header's value: quoted, as draft-ietf-httpapi-idempotency-key-header requires, or
     /// bare, as most clients send it.
     pub fn parse(header: &str) -> Result<Self, InvalidKey> {

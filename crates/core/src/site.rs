@@ -38,6 +38,29 @@ pub struct SiteConfig {
     pub due_shards: Shards,
 }
 
+/// What makes a table.
+#[derive(Clone, Debug)]
+pub struct TableConfig {
+    /// `TABLE_NAME`: its name.
+    pub name: String,
+    /// `HASH_KEY`: the key of digests, which is permanent for a table.
+    pub hash_key: HashKey,
+}
+
+impl TableConfig {
+    /// Reads the configuration. What is missing or invalid is recorded in `settings`.
+    pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let name = settings.optional("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
+        let hash_key = settings.secret("HASH_KEY").and_then(|secret| {
+            HashKey::new(secret.expose()).or_else(|| {
+                let least = HashKey::BYTES_MIN;
+                settings.problem(format!("HASH_KEY must have at least {least} characters."))
+            })
+        });
+        Some(Self { name, hash_key: hash_key? })
+    }
+}
+
 /// The table's name where `TABLE_NAME` is not set.
 pub const DEFAULT_TABLE: &str = "funil";
 
@@ -77,7 +100,7 @@ impl Rings {
 impl SiteConfig {
     /// Reads the configuration. What is missing or invalid is recorded in `settings`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let table = settings.optional("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
+        let table = TableConfig::read(settings);
         let destinations = settings
             .required("DESTINATIONS")
             .and_then(|_| destination_list(settings, "DESTINATIONS"));
@@ -85,17 +108,12 @@ impl SiteConfig {
         let outside = destination_list(settings, "DELIVER_OUTSIDE_PRODUCTION").map(drop);
         let site_url = settings.url("SITE_URL", None);
         let service_tokens = settings.chosen_secrets("SERVICE_TOKEN");
-        let hash_key = settings.secret("HASH_KEY").and_then(|secret| {
-            HashKey::new(secret.expose()).or_else(|| {
-                let least = HashKey::BYTES_MIN;
-                settings.problem(format!("HASH_KEY must have at least {least} characters."))
-            })
-        });
         let cors_origins = cors_origins(settings);
         let quarantine_days = whole(settings, "RETENTION_QUARANTINE", QUARANTINE_DAYS);
         let delivery_days = delivery_days(settings);
         let rings = Rings::read(settings);
         let due_shards = due_shards(settings);
+        let TableConfig { name: table, hash_key } = table?;
         Some(Self {
             table,
             delivery_days: delivery_days?,
@@ -105,7 +123,7 @@ impl SiteConfig {
             site_url: site_url?,
             cors_origins: cors_origins?,
             service_tokens: service_tokens?,
-            hash_key: hash_key?,
+            hash_key,
             quarantine_days: quarantine_days?,
         })
     }

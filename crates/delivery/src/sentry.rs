@@ -2,6 +2,8 @@
 //!
 //! Knows Sentry's format and nothing of how often alerts are tried.
 
+use std::time::Duration;
+
 use funil_core::hash::sha256_hex;
 use funil_core::settings::{Environment, Secret, Settings};
 use funil_store::Alert;
@@ -9,7 +11,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use url::Url;
 
-use crate::client::{self, NoResponse, REQUEST_TIMEOUT};
+use crate::client::{self, NoResponse};
+
+/// How long Sentry may take. The webhook's alerts wait for it, one after another.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A Sentry project (<https://docs.sentry.io/concepts/key-terms/dsn-explainer/>).
 #[derive(Debug)]
@@ -64,7 +69,7 @@ impl Project {
     ) -> Result<u16, NoResponse> {
         let request = http
             .post(self.envelopes.expose())
-            .timeout(REQUEST_TIMEOUT)
+            .timeout(TIMEOUT)
             .header("x-sentry-auth", self.credentials.expose())
             .header("content-type", "application/x-sentry-envelope")
             .body(event.envelope(self.environment, now));

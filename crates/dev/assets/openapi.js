@@ -13,6 +13,7 @@ function element(name, attributes, ...children) {
 function words(schema) {
   const said = [];
   if (schema.enum) said.push(schema.enum.filter((one) => one !== null && one !== "").join(" | "));
+  else if (schema.anyOf?.some((one) => one.type === "boolean")) said.push("yes or no, as a boolean or as an HTML form sends it");
   else if (schema.anyOf) said.push(schema.anyOf.map(words).filter((one) => one !== "null").join(", or "));
   else if (schema.type) said.push([].concat(schema.type).filter((one) => one !== "null").join(" or "));
   if (schema.format) said.push(schema.format);

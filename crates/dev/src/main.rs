@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::Env;
-use funil_core::site::SiteConfig;
+use funil_core::site::TableConfig;
 use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
 use funil_dev::cli::package::PackageArguments;
@@ -170,7 +170,7 @@ async fn main() -> ExitCode {
         Some(Command::Backfill { server, arguments }) => {
             plan_missing(&arguments, &server, &env).await
         }
-        Some(Command::Package(arguments)) => match package::package(&arguments, &env).await {
+        Some(Command::Package(arguments)) => match package::package(&arguments).await {
             Ok(table) => {
                 print(&mut std::io::stdout(), &table);
                 Ok(ExitCode::SUCCESS)
@@ -350,15 +350,15 @@ fn store(server: &Url, env: &Env) -> Result<Store, Failure> {
 
 async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Failure> {
     let mut settings = env.settings();
-    let site = SiteConfig::read(&mut settings);
+    let site = TableConfig::read(&mut settings);
     let aws = AwsConfig::read(&mut settings);
     let (site, mut aws) = settings.finish(site.zip(aws))?;
     if endpoint.is_some() {
         aws.dynamodb_endpoint = endpoint;
     }
-    let store = Store::connect(&aws, &site.table, &funil_lambda::platform()).of_site(&site);
+    let store = Store::connect(&aws, &site.name, &funil_lambda::platform());
     store.create_table(&site.hash_key, Stream::On).await?;
-    print(&mut std::io::stdout(), &format!("The table {} exists.\n", site.table));
+    print(&mut std::io::stdout(), &format!("The table {} exists.\n", site.name));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use funil_core::destination;
 use funil_core::form::{Fault, Field, Need, Schema, Takes};
 use funil_lambda::api::{Body, Caller, Operation, Presence, Refusal, Returned, operations};
 use funil_lambda::platform::trigger::Trigger;
@@ -189,7 +190,11 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             "schema": {"type": "string"},
         })
     };
-    let own = operation.headers.iter().map(|(name, meaning)| header(name, meaning, false));
+    let own = operation.headers.iter().map(|one| {
+        let mut shown = header(one.name, one.meaning, false);
+        shown["schema"]["pattern"] = json!(one.pattern);
+        shown
+    });
     let signature = match operation.caller {
         Caller::Provider(name) if operation.method != Method::GET => {
             Some(header(name, "The provider's signature of the raw body.", true))
@@ -240,6 +245,11 @@ fn responses(operation: &Operation) -> Value {
         response["headers"] = headers_of(headers);
         responses.insert(status.to_string(), response);
     }
+    let is_rung = destination::ALL.iter().any(|one| one.function == operation.function);
+    if is_rung && operation.method == Method::POST {
+        let description = "Only of the dev server, to a ring: the function goes on by itself.";
+        responses.insert("202".to_owned(), json!({"description": description}));
+    }
     let mut by_status: BTreeMap<u16, Vec<&Refusal>> = BTreeMap::new();
     for refusal in &operation.refusals {
         by_status.entry(refusal.status).or_default().push(refusal);
@@ -288,34 +298,34 @@ fn object(schema: &Schema) -> Value {
     object
 }
 
-/// The JSON Schema of a field. One that may be left out may be `null` too.
+/// The JSON Schema of a field. `null` and blank text count as left out.
 fn of_field(field: &Field) -> Value {
     let mut schema = of(&field.takes);
-    if field.need == Need::Required {
-        if schema["type"] == "string" {
-            // Blank text counts as left out.
-            let pattern = schema.get("pattern").cloned();
-            schema["pattern"] = pattern.unwrap_or_else(|| json!("\\S"));
+    match (field.need, &field.takes) {
+        // Any text may be blank.
+        (Need::Optional, Takes::Text(_) | Takes::CutText(_)) => {
+            schema["type"] = json!(["string", "null"]);
+            schema
         }
-        return schema;
+        // What anything may be needs no alternative.
+        (Need::Optional, Takes::Honeypot | Takes::Deliveries) => {
+            json!({"description": schema["description"]})
+        }
+        (Need::Optional, Takes::List(..) | Takes::Object(_) | Takes::Filled(..)) => {
+            json!({"anyOf": [schema, {"type": "null"}]})
+        }
+        (Need::Optional, _) => json!({"anyOf": [schema, blank()]}),
+        (Need::Required, Takes::Text(_)) => {
+            schema["pattern"] = json!("\\S");
+            schema
+        }
+        (Need::Required, _) => schema,
     }
-    match schema.get("type").cloned() {
-        Some(Value::String(one)) => schema["type"] = json!([one, "null"]),
-        Some(Value::Array(mut types)) => {
-            types.push(json!("null"));
-            schema["type"] = Value::Array(types);
-        }
-        Some(_) | None => {
-            if let Some(Value::Array(mut options)) = schema.get("anyOf").cloned() {
-                options.push(json!({"type": "null"}));
-                schema["anyOf"] = Value::Array(options);
-            } else if let Some(Value::Array(mut options)) = schema.get("enum").cloned() {
-                options.push(Value::Null);
-                schema["enum"] = Value::Array(options);
-            }
-        }
-    }
-    schema
+}
+
+/// What counts as left out.
+fn blank() -> Value {
+    json!({"type": ["string", "null"], "pattern": "^\\s*$"})
 }
 
 fn of(takes: &Takes) -> Value {
@@ -329,8 +339,9 @@ fn of(takes: &Takes) -> Value {
         }
         Takes::Email => json!({"type": "string", "format": "email", "maxLength": 320}),
         Takes::Phone => json!({
-            "type": ["string", "number"],
-            "description": "Brazilian or international.",
+            "type": "string",
+            "format": "phone",
+            "description": "Brazilian or international. A JSON number is taken too.",
             "examples": ["(11) 98765-4321", "+351 912 345 678"],
         }),
         Takes::LeadId => json!({"type": "string", "format": "uuid"}),
@@ -338,7 +349,7 @@ fn of(takes: &Takes) -> Value {
         Takes::Number(least, most) => json!({
             "anyOf": [
                 {"type": "number", "minimum": least, "maximum": most},
-                {"type": "string", "pattern": "^\\s*[+-]?[0-9]*\\s*$", "description": "Its digits."},
+                {"type": "string", "pattern": digits(*least, *most), "description": "Its digits."},
             ],
         }),
         Takes::Flag => json!({
@@ -346,7 +357,7 @@ fn of(takes: &Takes) -> Value {
                 {"type": "boolean"},
                 {
                     "enum": [
-                        "", "true", "on", "1", "yes", "sim", "false", "off", "0", "no", "nao", "não"
+                        "true", "on", "1", "yes", "sim", "false", "off", "0", "no", "nao", "não"
                     ],
                 },
             ],
@@ -361,12 +372,33 @@ fn of(takes: &Takes) -> Value {
             "description": "Deliveries, as `<lead>/<sort key>`. What is none is passed over.",
         }),
         Takes::Honeypot => json!({
-            "type": "string",
-            "maxLength": 0,
             "description": "Leave it empty and hidden: a robot fills it in.",
         }),
         Takes::Object(schema) => object(schema),
+        Takes::Filled(schema, most) => {
+            let mut filled = object(schema);
+            filled["description"] = json!(format!("1 to {most} of them are filled in."));
+            filled["not"] = json!({"additionalProperties": blank()});
+            filled
+        }
     }
+}
+
+/// A regular expression of the digits of a whole number from the one to the other, neither below 0.
+fn digits(least: i64, most: i64) -> String {
+    let mut alternatives = Vec::new();
+    let mut number = least;
+    while number <= most {
+        if number % 10 == 0 && number + 9 <= most {
+            let tens = if number == 0 { String::new() } else { (number / 10).to_string() };
+            alternatives.push(format!("{tens}[0-9]"));
+            number += 10;
+        } else {
+            alternatives.push(number.to_string());
+            number += 1;
+        }
+    }
+    format!("^\\s*\\+?0*({})\\s*$", alternatives.join("|"))
 }
 
 /// Text that is refused with a fault.
@@ -374,14 +406,21 @@ fn of_fault(fault: Fault) -> Value {
     match fault {
         Fault::Time => json!({"type": "string", "format": "date-time"}),
         Fault::Url => json!({"type": "string", "format": "uri", "pattern": "^https?://"}),
-        Fault::Uuid => json!({"type": "string", "format": "uuid"}),
+        Fault::Uuid => json!({
+            "type": "string",
+            "format": "uuid",
+            "pattern": "^\\s*[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?7",
+            "description": "A UUID of version 7.",
+        }),
         Fault::BookingId => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}),
         Fault::TimeZone => {
-            json!({"type": "string", "description": "The IANA name of a time zone.",
+            json!({"type": "string", "format": "time-zone",
+                "description": "The IANA name of a time zone.",
                 "examples": ["America/Sao_Paulo"]})
         }
         Fault::DeliveryName => {
-            json!({"type": "string", "description": "A delivery, as `<lead>/<delivery>`."})
+            json!({"type": "string", "format": "delivery-name",
+                "description": "A delivery, as `<lead>/<delivery>`."})
         }
         Fault::Required
         | Fault::WrongType(_)

@@ -30,7 +30,7 @@ pub struct Operation {
     /// Its body.
     pub body: Body,
     /// The headers that it reads beside those of its body and its caller.
-    pub headers: &'static [(&'static str, &'static str)],
+    pub headers: &'static [RequestHeader],
     /// The headers that each of its responses may have.
     pub response_headers: &'static [&'static str],
     /// The parameters of its query.
@@ -39,6 +39,17 @@ pub struct Operation {
     pub returns: Vec<Returned>,
     /// Its refusals.
     pub refusals: Vec<Refusal>,
+}
+
+/// A header that an operation reads.
+#[derive(Debug)]
+pub struct RequestHeader {
+    /// Its name.
+    pub name: &'static str,
+    /// A regular expression of what it may be.
+    pub pattern: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
 }
 
 /// Who may use an operation.

@@ -1,17 +1,12 @@
 //! What an endpoint works with: the site's configuration, its table, the platform and, where the
 //! function has one, the doorbell.
 
-use std::time::Duration;
-
 use funil_core::delivery::{Delivery, Start};
 use funil_core::settings::Settings;
 use funil_core::site::{Rings, SiteConfig};
 use funil_store::{AwsConfig, DeliveryKey, Platform, Store};
 
 use crate::intake::doorbell::{Doorbell, NAMED_MAX, Ring, Whom};
-
-/// How long a process waits for the table to take its totals.
-const TOTALS_WAIT: Duration = Duration::from_millis(250);
 
 /// Everything that all endpoints share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,14 +39,10 @@ impl App {
     /// Adds what the process counted to the totals of the table, at most once a minute. Somebody
     /// may wait for the response meanwhile, so it is given up soon.
     pub(crate) async fn write_totals(&self) {
-        let (totals, now) = (&self.platform.totals, self.platform.clock.now());
-        let write = self.store.write_totals(totals, &self.config.hash_key, now);
-        match tokio::time::timeout(TOTALS_WAIT, write).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(error = %error, "totals were not written; they count with the next");
-            }
-            Err(_) => tracing::warn!("the table is slow; totals count with the next"),
+        let now = self.platform.clock.now();
+        let write = self.store.write_totals(&self.platform, &self.config.hash_key, now);
+        if let Err(error) = write.await {
+            tracing::warn!(error = %error, "totals were not written; they count with the next");
         }
     }
 

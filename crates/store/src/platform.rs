@@ -20,6 +20,8 @@ pub struct TablePatience {
     pub operation: Duration,
     /// For how long a settlement is tried again that the table did not take, while its lease lasts.
     pub settlement: Duration,
+    /// For the totals of a process, for which a response may have to wait.
+    pub totals: Duration,
 }
 
 impl Default for TablePatience {
@@ -28,6 +30,7 @@ impl Default for TablePatience {
             attempt: Duration::from_secs(3),
             operation: Duration::from_secs(5),
             settlement: Duration::from_secs(50),
+            totals: Duration::from_millis(250),
         }
     }
 }

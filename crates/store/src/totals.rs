@@ -12,11 +12,11 @@ use funil_core::clock::after;
 use funil_core::hash::HashKey;
 use jiff::Timestamp;
 
-use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::{item, key};
+use crate::{Platform, Store};
 
 /// The target of log lines that count something. They are written whatever `LOG_LEVEL` is.
 pub const TOTALS_TARGET: &str = "funil_totals";
@@ -109,31 +109,42 @@ pub enum TotalOf {
 
 impl Store {
     /// Adds what this process counted to the table's totals, if it did not do so in the last minute. What
-    /// could not be written counts with the next.
+    /// the table did not take in time counts with the next.
     pub async fn write_totals(
         &self,
-        totals: &Totals,
+        platform: &Platform,
         hash_key: &HashKey,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let counts = Taken { totals, counts: totals.take_due(now) };
-        if counts.counts.is_empty() {
+        let totals = &platform.totals;
+        let mut items: BTreeMap<String, BTreeMap<Count, i64>> = BTreeMap::new();
+        for (counted, number) in totals.take_due(now) {
+            items.entry(counted.place().0).or_default().insert(counted, number);
+        }
+        if items.is_empty() {
             return Ok(());
         }
+        let items: Vec<_> =
+            items.into_iter().map(|(sk, counts)| (sk, Taken { totals, counts })).collect();
         // A table that is not ours gets no totals either.
         self.ready(hash_key).await?;
-        let mut items: BTreeMap<String, Expression> = BTreeMap::new();
-        for (counted, number) in &counts.counts {
-            let (sk, attribute) = counted.place();
-            let expression = items.remove(&sk).unwrap_or_else(|| Expression::of_type("totals"));
-            items.insert(sk, expression.add(attribute, *number));
+        let writes = items.into_iter().map(|(sk, taken)| async move {
+            let mut expression = Expression::of_type("totals");
+            for (counted, number) in &taken.counts {
+                expression = expression.add(counted.place().1, *number);
+            }
+            self.update(item::keys(key::TOTALS, &sk), expression).await?;
+            taken.written();
+            Ok(())
+        });
+        let written = futures::future::join_all(writes);
+        match tokio::time::timeout(platform.table_patience.totals, written).await {
+            Ok(written) => written.into_iter().collect(),
+            Err(_) => {
+                let code = "no response in time".to_owned();
+                Err(StoreError::Unavailable { operation: "UpdateItem", code })
+            }
         }
-        let writes = items
-            .into_iter()
-            .map(|(sk, expression)| self.update(item::keys(key::TOTALS, &sk), expression));
-        futures::future::try_join_all(writes).await?;
-        counts.written();
-        Ok(())
     }
 
     /// The totals of all functions and destinations that have some.

@@ -212,6 +212,7 @@ async fn two_updates_at_once_and_a_form_between_them_leave_a_booking_with_one_le
         attempt: Duration::from_millis(500),
         operation: Duration::from_secs(3),
         settlement: Duration::ZERO,
+        totals: Duration::from_millis(300),
     });
     let slow = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
     let body = created("INV1").to_string();

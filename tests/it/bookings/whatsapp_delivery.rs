@@ -270,6 +270,7 @@ async fn drain_held_at(world: &mut World, request: usize, meanwhile: impl AsyncF
         attempt: Duration::from_millis(400),
         operation: Duration::from_secs(4),
         settlement: Duration::ZERO,
+        totals: Duration::from_millis(300),
     });
     let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
     proxy.break_requests(request..request + 1, 1, Break::HangBefore);

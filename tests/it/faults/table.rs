@@ -28,6 +28,7 @@ const SHORT: TablePatience = TablePatience {
     attempt: Duration::from_secs(1),
     operation: Duration::from_millis(2_500),
     settlement: Duration::from_millis(600),
+    totals: Duration::from_millis(300),
 };
 
 /// What goes wrong with requests to the table.

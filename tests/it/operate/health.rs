@@ -91,10 +91,10 @@ fn gauges() -> String {
 /// What the processes counted until the table was [`troubled`] and a robot's form came, of all that was
 /// written by then.
 const COUNTERS: &str = "\
-# HELP funil_requests_total HTTP requests received, and of these the duplicates and those refused with a problem. Up to a minute late.
+# HELP funil_requests_total HTTP requests received, and of these the duplicates and those refused with a problem. Each process adds its own once a minute.
 # TYPE funil_requests_total counter
 funil_requests_total{function=\"lead-submit\",counted=\"received\"} 2
-# HELP funil_settled_deliveries_total Deliveries that a try or the housekeeping settled, by outcome. Up to a minute late.
+# HELP funil_settled_deliveries_total Deliveries that a try or the housekeeping settled, by outcome. Each process adds its own once a minute.
 # TYPE funil_settled_deliveries_total counter
 funil_settled_deliveries_total{destination=\"crm\",outcome=\"rejected\"} 1
 funil_settled_deliveries_total{destination=\"ga4\",outcome=\"retry\"} 1

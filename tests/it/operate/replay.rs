@@ -106,6 +106,22 @@ fn another(number: usize) -> Value {
 }
 
 #[tokio::test]
+async fn a_range_that_ends_before_it_begins_has_nothing() {
+    let world = World::new().await;
+    let early = "1960-01-01T00:00:00Z";
+    for range in [
+        json!({"since": "2031-05-06T00:00:00Z", "until": "2031-05-05T00:00:00Z"}),
+        json!({"until": early}),
+        json!({"since": early, "until": early}),
+    ] {
+        let response = post(&world, SERVICE_TOKEN, &range).await;
+        let expected = json!({"dryRun": true, "deliveries": [], "more": false});
+        assert_eq!(response, (200, expected), "{range}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_replay_after_a_long_outage_delivers_once_and_under_the_same_id() {
     for (destination, requests) in [("crm", 2), ("segment", 1)] {
         let world = only(destination).start().await;

@@ -335,7 +335,7 @@ impl<'v> Fields<'v> {
         };
         let Some(value) = self.value(name) else {
             if self.recorded.is_some() {
-                self.object(name, read);
+                self.note(name, || Takes::Filled(Fields::schema(read), most));
             }
             return self.fail(name, Fault::Required);
         };
@@ -425,7 +425,7 @@ mod tests {
                 field("id", Need::Required, Takes::LeadId),
                 field("phone", Need::Required, Takes::Phone),
                 field("size", Need::Optional, Takes::OneOf(vec!["s", "l"])),
-                field("utm", Need::Required, Takes::Object(utm)),
+                field("utm", Need::Required, Takes::Filled(utm, 3)),
             ]
         );
         assert_eq!(schema.only.unwrap(), ["id", "size", "utm", "old"]);

@@ -67,6 +67,8 @@ pub enum Takes {
     Honeypot,
     /// An object with these fields.
     Object(Schema),
+    /// An object with these fields, of which 1 to so many are filled in.
+    Filled(Schema, usize),
 }
 
 impl Schema {

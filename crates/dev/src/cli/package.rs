@@ -13,7 +13,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use funil_core::settings::Env;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -53,6 +52,10 @@ pub struct PackageArguments {
     /// or `netlify/functions`.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// A file with the variables of the site on Netlify, whose size is checked:
+    /// `netlify env:list --plain > variables.env`.
+    #[arg(long)]
+    env_file: Option<PathBuf>,
 }
 
 /// Where functions run.
@@ -141,8 +144,8 @@ pub enum PackageError {
     },
     /// The site's variables do not fit.
     #[error(
-        "the variables that the functions read have {bytes} bytes here, and Netlify gives a site's \
-         functions {} in all: shorten them, or run Funil on AWS behind a rewrite",
+        "the variables have {bytes} bytes, and Netlify gives a site's functions {} in all: shorten them, \
+         or run Funil on AWS behind a rewrite",
         netlify::ENVIRONMENT_MAX
     )]
     EnvironmentTooLarge {
@@ -196,13 +199,12 @@ struct Package {
     start: Option<Duration>,
 }
 
-/// Builds and packs all functions, and returns a table of them. `env` is the environment in which the
-/// command runs: on Netlify, which builds a site where its variables are set, their size is checked.
-pub async fn package(arguments: &PackageArguments, env: &Env) -> Result<String, PackageError> {
+/// Builds and packs all functions, and returns a table of them.
+pub async fn package(arguments: &PackageArguments) -> Result<String, PackageError> {
     let architecture = arguments.architecture()?;
     let out = arguments.out();
-    if arguments.host == Host::Netlify {
-        let bytes = netlify::environment_bytes(env);
+    if let Some(path) = &arguments.env_file {
+        let bytes = netlify::environment_bytes(&fs::read_to_string(path).map_err(of_file(path))?);
         if bytes > netlify::ENVIRONMENT_MAX {
             return Err(PackageError::EnvironmentTooLarge { bytes });
         }
@@ -215,6 +217,7 @@ pub async fn package(arguments: &PackageArguments, env: &Env) -> Result<String, 
     fs::create_dir_all(&out).map_err(of_file(&out))?;
     let bar = progress::bar(names.len(), "packing");
     let mut packages = Vec::new();
+    let mut is_dynamic = false;
     for name in names {
         let binary = built(name);
         let bytes = fs::read(&binary).map_err(of_file(&binary))?;
@@ -234,6 +237,7 @@ pub async fn package(arguments: &PackageArguments, env: &Env) -> Result<String, 
                 if !netlify::is_recognised(&bytes) {
                     return Err(PackageError::NotRecognised { function: name });
                 }
+                is_dynamic |= netlify::is_dynamic(&bytes);
                 for name in netlify::names_of(name) {
                     let path = out.join(name);
                     fs::copy(&binary, &path).map_err(of_file(&path))?;
@@ -251,10 +255,17 @@ pub async fn package(arguments: &PackageArguments, env: &Env) -> Result<String, 
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let mut shown = table(&packages, architecture, &out, build_s);
     if arguments.host == Host::Netlify {
         list(&packages, &out)?;
+        if is_dynamic {
+            shown.push_str(
+                "They need a C library of the system's, and Netlify's functions may have an older one: \
+                 to deploy, build with --builder cargo-lambda.\n",
+            );
+        }
     }
-    Ok(table(&packages, architecture, &out, build_s))
+    Ok(shown)
 }
 
 /// Writes the list of functions beside their folder, with which the build on Netlify compares its bundle.

@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use funil_core::clock::{Clock, after};
+use funil_core::delivery::SWEPT_AFTER_S;
 use funil_core::destination;
 use funil_store::StoreError;
 use jiff::Timestamp;
@@ -95,7 +96,10 @@ pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<
         Move::AheadS(seconds) => seconds,
         Move::ToNextDue {} => match next_due(&shared).await {
             // Due times have milliseconds, which are cut off here. One more second is past them.
-            Ok(Some(at)) => at.as_second() - shared.clock.now().as_second() + 1,
+            Ok(Some(at)) => {
+                let swept_at = after(at, swept_after_s(&shared));
+                swept_at.as_second() - shared.clock.now().as_second() + 1
+            }
             Ok(None) => return (StatusCode::CONFLICT, "Nothing is due later.\n").into_response(),
             Err(error) => return table_failed(&error),
         },
@@ -120,13 +124,19 @@ async fn state(shared: &Shared) -> Result<Value, StoreError> {
     }))
 }
 
-/// The next time at which a delivery is due that is not due yet.
+/// For how long a delivery is due before `dispatch` finds it, in seconds.
+fn swept_after_s(shared: &Shared) -> i64 {
+    if shared.environment.variable("RINGS") == "none" { 0 } else { SWEPT_AFTER_S }
+}
+
+/// When the next delivery is due that `dispatch` does not find yet. One that is passed over would run out
+/// of time when the clock moves on.
 async fn next_due(shared: &Shared) -> Result<Option<Timestamp>, StoreError> {
-    let now = shared.clock.now();
+    let found_until = after(shared.clock.now(), -swept_after_s(shared));
     let mut next: Option<Timestamp> = None;
     for destination in destination::ALL {
         for due in shared.store.due(destination.name, Timestamp::MAX, DUE_LOOKED_AT).await? {
-            if due.due_at > now {
+            if due.due_at > found_until {
                 next = Some(next.map_or(due.due_at, |next| next.min(due.due_at)));
                 break;
             }

@@ -42,7 +42,7 @@ pub const MAILERLITE_FIELDS: [&str; 13] = [
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 14] = [
+const OVERRIDES: [&str; 17] = [
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
     "CALENDLY_EVENT_TYPES",
@@ -55,6 +55,9 @@ const OVERRIDES: [&str; 14] = [
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
     "QUARANTINE_PER_DAY",
+    "RATE_LEAD_FORMS",
+    "RATE_SITE_FORMS",
+    "RATE_TAGS",
     "RINGS",
     "THANK_YOU_URL",
 ];

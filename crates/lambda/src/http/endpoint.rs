@@ -43,8 +43,8 @@ pub(crate) trait HttpEndpoint: Send + Sync + 'static {
     /// What the endpoint works with.
     fn app(&self) -> &App;
 
-    /// The methods it takes, in the order in which the `Allow` header lists them.
-    fn methods(&self) -> &'static [Method];
+    /// The methods that the request's path takes, in the order in which the `Allow` header lists them.
+    fn methods(&self, request: &HttpRequest) -> &'static [Method];
 
     /// Who may send requests.
     fn access(&self) -> Access;
@@ -93,9 +93,16 @@ pub(crate) fn function<E: HttpEndpoint>(endpoint: E) -> Function {
                 }
                 Trigger::Http(request) => {
                     count(&*endpoint, Count::Received(endpoint.function()));
-                    // Beside the request, because somebody waits for the response.
                     let responding = response(&*endpoint, &request, stop_at);
-                    let (response, ()) = futures::join!(responding, write_totals(&*endpoint));
+                    let response = match endpoint.access() {
+                        // Beside the request, because a visitor or a provider waits.
+                        Access::Public => futures::join!(responding, write_totals(&*endpoint)).0,
+                        Access::ServiceToken => {
+                            let response = responding.await;
+                            write_totals(&*endpoint).await;
+                            response
+                        }
+                    };
                     Response::Http(response)
                 }
                 Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
@@ -134,7 +141,7 @@ async fn response<E: HttpEndpoint>(
     }
     let mut response = result.unwrap_or_else(|problem| problem.response(guard::locale(request)));
     endpoint.finish(request, &mut response);
-    if request.method == Method::HEAD && endpoint.methods().contains(&Method::HEAD) {
+    if request.method == Method::HEAD && endpoint.methods(request).contains(&Method::HEAD) {
         response.body.clear();
     }
     response
@@ -143,8 +150,9 @@ async fn response<E: HttpEndpoint>(
 /// The checks that every request passes before its endpoint sees it. The token comes before the
 /// size, so that a stranger learns nothing but that a token is needed.
 fn admit<E: HttpEndpoint>(endpoint: &E, request: &HttpRequest) -> Result<(), Problem> {
-    if !endpoint.methods().contains(&request.method) {
-        return Err(Problem::Method(endpoint.methods()));
+    let methods = endpoint.methods(request);
+    if !methods.contains(&request.method) {
+        return Err(Problem::Method(methods));
     }
     match endpoint.access() {
         Access::Public => {}

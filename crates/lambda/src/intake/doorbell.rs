@@ -102,10 +102,10 @@ impl Ring<'_> {
     }
 }
 
-/// What the body of a ring may have.
-pub(crate) fn schema() -> Schema {
-    let field = |name: &str, takes| Field { name: name.to_owned(), need: Need::Optional, takes };
-    let fields = vec![field("ring", Takes::Flag), field("deliveries", Takes::Deliveries)];
+/// What the body of a ring may have, and whether it has to name deliveries.
+pub(crate) fn schema(need: Need) -> Schema {
+    let name = "deliveries".to_owned();
+    let fields = vec![Field { name, need, takes: Takes::Deliveries }];
     Schema { fields, only: None }
 }
 

@@ -19,6 +19,7 @@ use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Authority, LeadChanges};
 use funil_core::provider::netlify;
+use funil_core::receipt::IdempotencyKey;
 use funil_core::settings::Settings;
 use funil_core::site::{IntakeConfig, Rate, RateClass};
 use funil_store::{
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
-use crate::api::{Operation, Presence, Returned};
+use crate::api::{Operation, Presence, RequestHeader, Returned};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard::{self, Encoding};
@@ -150,10 +151,11 @@ pub(crate) fn operation(
             Problem::KeyReused,
             Problem::RateLimited { retry_after_s: 0 },
         ]);
-    operation.headers = &[(
-        "Idempotency-Key",
-        "1 to 255 visible ASCII characters. The same key and content get the same response again for a day.",
-    )];
+    operation.headers = &[RequestHeader {
+        name: "Idempotency-Key",
+        pattern: IdempotencyKey::PATTERN,
+        meaning: "The same key and content get the same response again for a day.",
+    }];
     operation.response_headers = CORS;
     let headers = &["Idempotency-Replayed"];
     operation.returns = vec![
@@ -189,8 +191,8 @@ impl<F: Form> HttpEndpoint for FormEndpoint<F> {
         &self.0.intake().app
     }
 
-    fn methods(&self) -> &'static [Method] {
-        METHODS
+    fn methods(&self, request: &HttpRequest) -> &'static [Method] {
+        if quarantine::is_meant(request) { quarantine::METHODS } else { METHODS }
     }
 
     fn access(&self) -> Access {
@@ -396,8 +398,18 @@ impl Intake {
             let text = request.headers.get_all(name.as_str()).iter().next_back()?.to_str().ok()?;
             text.rsplit(',').next()?.trim().parse().ok()
         });
-        let visitor = self.is_of_signed_rewrite(request, now).then(|| request.netlify_client_ip());
-        let ip: Option<IpAddr> = visitor.flatten().or(proxied).or(request.client_ip);
+        let ip: Option<IpAddr> = if self.is_of_signed_rewrite(request, now) {
+            let visitor = request.netlify_client_ip();
+            if visitor.is_none() {
+                tracing::warn!(
+                    "a rewrite that Netlify signed names no visitor's address, so the visitors share one \
+                     limit"
+                );
+            }
+            visitor.or(request.client_ip)
+        } else {
+            proxied.or(request.client_ip)
+        };
         let ip = ip.map(|ip| ip.to_canonical());
         let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
         self.hash().monthly_digest(now, "ip", &ip)

@@ -160,10 +160,12 @@ pub(crate) async fn put_aside(
     Ok(accepted)
 }
 
+/// The methods of that path.
+pub(crate) const METHODS: &[Method] = &[Method::POST];
+
 /// Whether a request is about what is in quarantine.
 pub(crate) fn is_meant(request: &HttpRequest) -> bool {
-    request.method == Method::POST
-        && request.path.trim_end_matches('/').rsplit('/').next() == Some(PATH)
+    request.path.trim_end_matches('/').rsplit('/').next() == Some(PATH)
 }
 
 /// What a person wants.

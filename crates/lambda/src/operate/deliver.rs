@@ -11,7 +11,7 @@ use funil_core::clock::after;
 use funil_core::delivery::Delivery;
 use funil_core::destination::{self, AliasDigests, Destination, Kind, plan};
 use funil_core::event::{Event, SyncRequested};
-use funil_core::form::Fields;
+use funil_core::form::{Fields, Need};
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::Lead;
 use funil_core::settings::{ConfigError, Env};
@@ -72,7 +72,7 @@ pub(crate) fn operation(destination: &'static Destination) -> Operation {
         "Delivers what is due, or brings one lead up to date and sends what is pending for it.",
     )
     .authorised()
-    .takes(vec![Fields::schema(of_lead_id), doorbell::schema()], Presence::Optional)
+    .takes(vec![Fields::schema(of_lead_id), doorbell::schema(Need::Required)], Presence::Optional)
     .returns(
         "What was settled, or what became of the lead's deliveries.",
         json!({"anyOf": returned()}),
@@ -113,7 +113,7 @@ impl HttpEndpoint for Deliver {
     }
 
     /// DELETE withdraws the messages about a call, where the destination sends such messages.
-    fn methods(&self) -> &'static [Method] {
+    fn methods(&self, _request: &HttpRequest) -> &'static [Method] {
         if self.destination.follows_bookings {
             &[Method::POST, Method::DELETE]
         } else {

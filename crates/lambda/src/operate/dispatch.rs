@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
+use funil_core::form::Need;
+use funil_core::json::JsonError;
 use funil_core::settings::{ConfigError, Env};
 use funil_store::{
     DeliveryKey, Due, Platform, StoreError, TOTALS_TARGET, destination_of, key_time,
@@ -77,7 +79,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::post("dispatch", "Rings the functions that have something due.")
             .authorised()
-            .takes(vec![doorbell::schema()], Presence::Optional)
+            .takes(vec![doorbell::schema(Need::Optional)], Presence::Optional)
             .returns("The functions that were rung.", rung),
         replay::operation(),
     ]
@@ -92,7 +94,7 @@ impl HttpEndpoint for Dispatch {
         &self.app
     }
 
-    fn methods(&self) -> &'static [Method] {
+    fn methods(&self, _request: &HttpRequest) -> &'static [Method] {
         &[Method::POST]
     }
 
@@ -111,7 +113,11 @@ impl HttpEndpoint for Dispatch {
         let named = if request.body.is_empty() {
             None
         } else {
-            doorbell::named(&guard::form_body(request)?.1)
+            let (_, body) = guard::form_body(request)?;
+            if !body.is_object() {
+                return Err(Problem::Json(JsonError::Syntax));
+            }
+            doorbell::named(&body)
         };
         let rung = match named {
             Some(keys) => self.ring_named(keys).await,

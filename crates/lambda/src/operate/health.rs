@@ -89,7 +89,7 @@ impl HttpEndpoint for Health {
         &self.app
     }
 
-    fn methods(&self) -> &'static [Method] {
+    fn methods(&self, _request: &HttpRequest) -> &'static [Method] {
         &[Method::GET, Method::HEAD]
     }
 

@@ -59,7 +59,7 @@ impl HttpEndpoint for Metrics {
         &self.app
     }
 
-    fn methods(&self) -> &'static [Method] {
+    fn methods(&self, _request: &HttpRequest) -> &'static [Method] {
         &[Method::GET, Method::HEAD]
     }
 
@@ -171,7 +171,9 @@ fn counters(totals: &[Total]) -> [String; 2] {
 
 fn counter(name: &str, help: &str, samples: &[(String, i64)]) -> String {
     let samples = samples.iter().map(|(labels, value)| format!("{name}{{{labels}}} {value}\n"));
-    let head = format!("# HELP {name} {help} Up to a minute late.\n# TYPE {name} counter\n");
+    let head = format!(
+        "# HELP {name} {help} Each process adds its own once a minute.\n# TYPE {name} counter\n"
+    );
     std::iter::once(head).chain(samples).collect()
 }
 

@@ -11,7 +11,7 @@ use funil_core::contact::consent::{ConsentChanges, Purpose};
 use funil_core::delivery::{Reason, StoredReason};
 use funil_core::destination::{AliasDigests, Destination, plan};
 use funil_core::event::{Event, EventData, SequenceRequested, SequenceWithdrawn};
-use funil_core::form::{Fault, Fields, Schema};
+use funil_core::form::{Fault, Fields, Need, Schema};
 use funil_core::hash::sha256_hex;
 use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Lead, LeadChanges};
@@ -50,7 +50,7 @@ pub(crate) fn schemas() -> Vec<Schema> {
             fields.only(&["leadId"]);
             lead_id(fields)
         }),
-        doorbell::schema(),
+        doorbell::schema(Need::Required),
         Fields::schema(call),
         Fields::schema(confirmation),
         Fields::schema(opt_in),

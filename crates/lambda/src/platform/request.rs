@@ -26,6 +26,9 @@ const NETLIFY_CLIENT_IP: HeaderName = HeaderName::from_static(netlify::CLIENT_AD
 /// (<https://github.com/netlify/cli>, `src/lib/functions/server.mjs`).
 const NETLIFY_EVENT: HeaderName = HeaderName::from_static("x-nf-event");
 
+/// The path of the function that `deploy/netlify/drop-in/netlify.toml` gives a schedule.
+const NETLIFY_SWEEP: &str = "/.netlify/functions/sweep";
+
 /// Fields of payload format 2.0 that no function reads, as JSON pointers.
 const V2_FIELDS_UNREAD: [&str; 5] = [
     "/pathParameters",
@@ -143,11 +146,11 @@ impl HttpRequest {
         only_value(&self.headers, &NETLIFY_CLIENT_IP).and_then(address)
     }
 
-    /// Whether Netlify's scheduler started the function. The header counts only on Netlify, because
-    /// through API Gateway anybody can send it. A caller of a public function on Netlify may be
-    /// able to send it as well, so a schedule may only start work that a ring may start too.
+    /// Whether Netlify's scheduler started the function. The header counts only at the path of the one
+    /// function that has a schedule, which has no address: anybody can send the header to the others.
     pub(crate) fn is_netlify_schedule(&self) -> bool {
         self.payload_format == PayloadFormat::Netlify
+            && self.path == NETLIFY_SWEEP
             && only_value(&self.headers, &NETLIFY_EVENT)
                 .is_some_and(|event| event.eq_ignore_ascii_case("schedule"))
     }

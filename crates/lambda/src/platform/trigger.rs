@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn only_netlify_can_say_that_a_request_is_its_schedule() {
-        let request = |context: Value, headers: Value| json!({ "httpMethod": "POST", "requestContext": context, "headers": headers });
+        let request = |context: Value, headers: Value| json!({ "httpMethod": "POST", "path": "/.netlify/functions/sweep", "requestContext": context, "headers": headers });
         let mark = json!({ "X-NF-Event": "Schedule" });
         check(request(json!(null), mark.clone()), "schedule");
         check(request(json!({}), mark.clone()), "schedule");
@@ -286,6 +286,14 @@ mod tests {
         check(request(json!({ "elb": { "targetGroupArn": "arn:" } }), mark.clone()), "http RestV1");
         check(request(json!({ "http": { "method": "POST" } }), mark), "http HttpV2");
 
+        // The other functions have an address, where anybody can send the header.
+        for path in
+            ["/.netlify/functions/crm-sync", "/.netlify/functions/crm-sync/sweep", "/sweep", ""]
+        {
+            let mut event = request(json!(null), json!({ "X-NF-Event": "Schedule" }));
+            event["path"] = json!(path);
+            check(event, "http Netlify");
+        }
         check(request(json!(null), json!({ "x-nf-event": "submission-created" })), "http Netlify");
         check(request(json!(null), json!({ "x-nf-event": ["schedule", "other"] })), "http Netlify");
         check(request(json!(null), json!({ "x-other": "schedule" })), "http Netlify");

@@ -169,6 +169,11 @@ impl Store {
         range: &DeadRange,
         limit: i32,
     ) -> Result<Vec<DeadDelivery>, StoreError> {
+        // DynamoDB refuses a range that ends before it begins.
+        let (since, until) = (range.since.unwrap_or_default(), range.until);
+        if until.is_some_and(|until| until < since) {
+            return Ok(Vec::new());
+        }
         let pages =
             self.shards().each().map(|shard| self.dead_in(destination, shard, range, limit));
         let mut dead = futures::future::try_join_all(pages).await?.concat();

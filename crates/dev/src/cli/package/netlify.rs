@@ -2,13 +2,6 @@
 //!
 //! Found by running its bundler, `zip-it-and-ship-it` 16.2 (`docs/platforms.md`, "Netlify").
 
-use std::time::Duration;
-
-use funil_core::settings::Env;
-
-use crate::functions;
-use crate::server::DevEnvironment;
-
 /// The symbol by which the bundler recognises a binary of Rust's. It leaves out one that lacks it.
 pub(super) const RUST_SYMBOL: &str = "rust_eh_personality";
 /// What all variables of a site's functions may have together, in bytes.
@@ -22,24 +15,23 @@ pub(super) fn names_of(function: &'static str) -> Vec<&'static str> {
     if function == "dispatch" { vec![function, SWEEP] } else { vec![function] }
 }
 
+/// Whether a binary needs a C library of the system's. Which one Netlify's functions have is not known.
+pub(super) fn is_dynamic(binary: &[u8]) -> bool {
+    binary.windows(b"libc.so.6".len()).any(|part| part == b"libc.so.6")
+}
+
 /// Whether the bundler recognises a binary.
 pub(super) fn is_recognised(binary: &[u8]) -> bool {
     binary.windows(RUST_SYMBOL.len()).any(|part| part == RUST_SYMBOL.as_bytes())
 }
 
-/// How many bytes the variables have that the functions read and that are set here.
-pub(super) fn environment_bytes(env: &Env) -> usize {
-    let mut names = std::collections::BTreeSet::new();
-    for from in [DevEnvironment::of_nowhere().env(), env.clone()] {
-        let (recorded, asked) = from.recording();
-        for (_, make) in functions::makes(Duration::ZERO) {
-            // An incomplete configuration is refused, after everything was asked for.
-            drop(make(&recorded, &funil_lambda::platform()));
-        }
-        names.extend(asked.names());
-    }
-    let set = names.iter().filter_map(|name| Some(name.len() + env.get(name)?.len()));
-    set.sum()
+/// How many bytes the variables of a file have, which has `NAME=value` lines.
+pub(super) fn environment_bytes(file: &str) -> usize {
+    let lines = file.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| name.len() + value.len())
+        .sum()
 }
 
 #[cfg(test)]
@@ -47,10 +39,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_functions_read_counts() {
-        let env: Env =
-            [("SITE_URL", "https://www.example.com"), ("PATH", "/usr/bin")].into_iter().collect();
-        assert_eq!(environment_bytes(&env), "SITE_URL".len() + "https://www.example.com".len());
+    fn every_variable_of_a_file_counts() {
+        let file = "SITE_URL=https://www.example.com\n# not this one=1\n\nRINGS=http\nnothing\n";
+        let expected = "SITE_URL".len() + "https://www.example.com".len() + "RINGShttp".len();
+        assert_eq!(environment_bytes(file), expected);
     }
 
     #[test]
