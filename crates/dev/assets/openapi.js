@@ -14,14 +14,18 @@ function words(schema) {
   const said = [];
   if (schema.enum) said.push(schema.enum.filter((one) => one !== null && one !== "").join(" | "));
   else if (schema.anyOf?.some((one) => one.type === "boolean")) said.push("yes or no, as a boolean or as an HTML form sends it");
-  else if (schema.anyOf) said.push(schema.anyOf.map(words).filter((one) => one !== "null").join(", or "));
+  else if (schema.anyOf) {
+    // Blank text counts as left out, which the absence of "required" says.
+    const options = schema.anyOf.filter((one) => one.type !== "null" && one.pattern !== "^\\s*$");
+    said.push(options.map(words).join(", or "));
+  }
   else if (schema.type) said.push([].concat(schema.type).filter((one) => one !== "null").join(" or "));
   if (schema.format) said.push(schema.format);
   if (schema.minimum !== undefined && schema.maximum !== undefined) said.push(`${schema.minimum} to ${schema.maximum}`);
   if (schema.maxLength) said.push(`at most ${schema.maxLength} characters`);
   if (schema.maxItems) said.push(`at most ${schema.maxItems}`);
-  if (schema.description) said.push(schema.description);
-  return said.join(", ");
+  if (schema.description) said.push(schema.description.replace(/\.$/, ""));
+  return said.join("; ");
 }
 
 /** The fields of an object, those of nested objects with their path. */
@@ -29,10 +33,18 @@ function rows(schema, prefix = "") {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
     const path = prefix + name;
-    if (field.properties) return rows(field, `${path}.`);
+    const object = [field, ...(field.anyOf ?? [])].find((one) => Object.keys(one.properties ?? {}).length > 0);
+    if (object) return rows(object, `${path}.`);
+    // A field that is taken and means nothing here.
+    if (Object.keys(field).length === 0) return [];
     const mark = required.has(name) ? element("span", { class: "required" }, " required") : null;
     return [element("tr", {}, element("th", { scope: "row" }, path, mark), element("td", {}, words(field)))];
   });
+}
+
+/** Text in which what stands between backticks is code. */
+function coded(text) {
+  return text.split("`").map((part, index) => (index % 2 === 1 ? element("code", {}, part) : part));
 }
 
 function table(caption, body) {
@@ -62,7 +74,7 @@ function responses(operation) {
         element(
           "td",
           {},
-          response.description,
+          ...coded(response.description),
           headers.length > 0 ? element("p", {}, `Headers: ${headers.join(", ")}`) : null,
         ),
       );
