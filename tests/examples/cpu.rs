@@ -2,7 +2,12 @@
 //! they take.
 //!
 //! Linux only, because it reads `/proc`. `cargo build --profile dist -p lead-submit -p segment-sync -p
-//! crm-sync && cargo run --release -p funil-tests --example cpu -- target/dist`
+//! crm-sync -p mailerlite-sync -p ga4-events && cargo run --release -p funil-tests --example cpu --
+//! target/dist`
+//!
+//! With the same work in JavaScript beside it, for the ratio in one run: `npm ci --prefix
+//! tests/benches/node`, and a second argument, `tests/benches/node`. `NODE` names the program if it is not
+//! `/usr/bin/node`.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
 #![expect(clippy::print_stdout, reason = "a command prints what it found")]
@@ -11,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use axum::Router;
+use funil_core::destination::Destination;
 use funil_dev::runtime_api::{FunctionProcess, Lines};
 use funil_dev::server::front_door;
 use funil_tests::world::{World, lead_body};
@@ -23,32 +29,32 @@ use tokio::net::TcpListener;
 const MEASURED: u32 = 1_000;
 /// How many come before, so that connections are open and everything is loaded.
 const BEFORE: u32 = 50;
+/// Where the forms go: five deliveries, of which two are MailerLite's.
+const DESTINATIONS: [&str; 4] = ["crm", "mailerlite", "ga4", "segment"];
 /// How many deliveries one ring names.
 const NAMED: usize = 100;
 
 #[tokio::main]
 async fn main() {
-    let folder: PathBuf = std::env::args_os().nth(1).unwrap().into();
+    let mut arguments = std::env::args_os().skip(1);
+    let folder: PathBuf = arguments.next().unwrap().into();
+    let node: Option<PathBuf> = arguments.next().map(PathBuf::from);
     let provider = provider().await;
     let world = World::plan()
-        .with("DESTINATIONS", "crm,segment")
+        .with("DESTINATIONS", "crm,mailerlite,ga4,segment")
+        .with("MAILERLITE_REQUESTS_PER_MINUTE", "10000000")
         .with("RINGS", "stream")
         .with("CRM_BASE_URL", &provider)
         .with("SEGMENT_BASE_URL", &provider)
         .with("RATE_LEAD_FORMS", "100000/60")
         .start()
         .await;
-    let mut intake = start(&folder, "lead-submit", &world).await;
-    for number in 0..BEFORE {
-        submit(&mut intake, number).await;
-    }
-    let before = on_cpu_ns(&intake);
-    for number in BEFORE..BEFORE + MEASURED {
-        submit(&mut intake, number).await;
-    }
-    report("a form", &intake, before);
+    let intake_us = forms("a form", start(&folder, "lead-submit", &world).await, 0).await;
 
-    for (destination, function) in [("segment", "segment-sync"), ("crm", "crm-sync")] {
+    let mut whole_us = intake_us;
+    for one in DESTINATIONS {
+        let Destination { name: destination, function, .. } =
+            funil_core::destination::find(one).unwrap();
         let keys = keys(&world, destination).await;
         let mut worker = start(&folder, function, &world).await;
         let (first, rest) = keys.split_at(usize::try_from(BEFORE).unwrap());
@@ -57,9 +63,50 @@ async fn main() {
         for named in rest.chunks(NAMED) {
             ring(&mut worker, named).await;
         }
-        report(&format!("a delivery to {destination}"), &worker, before);
+        let deliveries = u32::try_from(keys.len()).unwrap() / (BEFORE + MEASURED);
+        let each_us = report(&format!("a delivery to {destination}"), &worker, before, rest.len());
+        whole_us += each_us * u64::from(deliveries);
+    }
+    println!("a form with its deliveries: {whole_us} µs");
+    if let Some(node) = node {
+        let start = async |deliver| start_node(&node, &world, &provider, deliver).await;
+        let form_us = forms("Node: a form", start(None).await, 1).await;
+        let of_whole_us =
+            forms("Node: a form with five deliveries", start(Some("1")).await, 2).await;
+        let ratio = |node: u64, ours: u64| format!("{}.{}", node / ours, node * 10 / ours % 10);
+        println!("Node takes {} times as long for a form", ratio(form_us, intake_us));
+        println!("Node takes {} times as long with the deliveries", ratio(of_whole_us, whole_us));
     }
     std::mem::forget(world);
+}
+
+/// Sends forms to a function, and returns for how long it was on the CPU for one, in microseconds.
+async fn forms(what: &str, mut intake: FunctionProcess, round: u32) -> u64 {
+    let first = round * (BEFORE + MEASURED);
+    for number in first..first + BEFORE {
+        submit(&mut intake, number).await;
+    }
+    let before = on_cpu_ns(&intake);
+    for number in first + BEFORE..first + BEFORE + MEASURED {
+        submit(&mut intake, number).await;
+    }
+    report(what, &intake, before, usize::try_from(MEASURED).unwrap())
+}
+
+async fn start_node(
+    folder: &Path,
+    world: &World,
+    provider: &str,
+    deliver: Option<&str>,
+) -> FunctionProcess {
+    let mut variables: Vec<(String, String)> = world.env(&[]).variables().collect();
+    let program = std::env::var("NODE").unwrap_or_else(|_| "/usr/bin/node".to_owned());
+    variables.push(("NODE".to_owned(), program));
+    variables.push(("PATH".to_owned(), "/usr/bin:/bin".to_owned()));
+    variables.push(("PROVIDER".to_owned(), provider.to_owned()));
+    variables.extend(deliver.map(|value| ("DELIVER".to_owned(), value.to_owned())));
+    let binary = folder.join("lead-submit").canonicalize().unwrap();
+    FunctionProcess::start(&binary, variables, Lines::Kept).await.unwrap()
 }
 
 /// A provider that accepts everything.
@@ -101,16 +148,22 @@ async fn ring(worker: &mut FunctionProcess, named: &[String]) {
     assert_eq!(response["settled"], named.len(), "{response}");
 }
 
-/// How long a process was on the CPU.
+/// How long a process was on the CPU, all its threads together.
 fn on_cpu_ns(process: &FunctionProcess) -> u64 {
-    let read = std::fs::read_to_string(format!("/proc/{}/schedstat", process.id().unwrap()));
-    read.unwrap().split(' ').next().unwrap().parse().unwrap()
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.id().unwrap())).unwrap();
+    let of_thread = |folder: PathBuf| -> u64 {
+        let read = std::fs::read_to_string(folder.join("schedstat")).unwrap();
+        read.split(' ').next().unwrap().parse().unwrap()
+    };
+    threads.map(|thread| of_thread(thread.unwrap().path())).sum()
 }
 
-fn report(what: &str, process: &FunctionProcess, before_ns: u64) {
-    let each_us = (on_cpu_ns(process) - before_ns) / u64::from(MEASURED) / 1000;
+/// Prints and returns for how long a process was on the CPU for one of so many.
+fn report(what: &str, process: &FunctionProcess, before_ns: u64, measured: usize) -> u64 {
+    let each_us = (on_cpu_ns(process) - before_ns) / u64::try_from(measured).unwrap() / 1000;
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id().unwrap()));
     let status = status.unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
-    println!("{what}: {each_us} µs on the CPU, of {MEASURED}; peak memory {peak}");
+    println!("{what}: {each_us} µs on the CPU, of {measured}; peak memory {peak}");
+    each_us
 }
