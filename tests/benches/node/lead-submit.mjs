@@ -5,7 +5,7 @@
 import { DynamoDBClient, TransactWriteItemsCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { parsePhoneNumberFromString } from "libphonenumber-js";
 import { createHmac, createHash } from "node:crypto";
-import { v7, v8, v5 } from "uuid";
+import { v4, v5, v7 } from "uuid";
 
 const { AWS_LAMBDA_RUNTIME_API, TABLE_NAME, HASH_KEY, PROVIDER, DELIVER } = process.env;
 const table = new DynamoDBClient({ endpoint: process.env.AWS_ENDPOINT_URL_DYNAMODB });
@@ -71,7 +71,7 @@ async function accept(lead, scored) {
   const event = `form:${v7()}`;
   const fingerprint = createHash("sha256").update(JSON.stringify(lead)).digest("hex");
   const response = { success: true, leadId: id, amandaScore: scored.total, tier: scored.tier };
-  const deliveries = SLOTS.map(([destination, slot]) => ({ destination, slot, id: v8?.() ?? v7() }));
+  const deliveries = SLOTS.map(([destination, slot]) => ({ destination, slot, id: v4() }));
   const put = (item) => ({ Put: { TableName: TABLE_NAME, Item: item, ConditionExpression: "attribute_not_exists(pk)" } });
   const email = digest("email", lead.email);
   await table.send(new TransactWriteItemsCommand({
