@@ -71,7 +71,7 @@ async fn main() {
         }
     }
     if is_wanted("limiter") {
-        limiter().await;
+        Box::pin(limiter()).await;
     }
     if is_wanted("mailerlite") {
         mailerlite().await;

@@ -100,7 +100,8 @@ async fn start_node(
     deliver: Option<&str>,
 ) -> FunctionProcess {
     let mut variables: Vec<(String, String)> = world.env(&[]).variables().collect();
-    let program = std::env::var("NODE").unwrap_or_else(|_| "/usr/bin/node".to_owned());
+    let program =
+        funil_lambda::process_environment().get("NODE").unwrap_or("/usr/bin/node").to_owned();
     variables.push(("NODE".to_owned(), program));
     variables.push(("PATH".to_owned(), "/usr/bin:/bin".to_owned()));
     variables.push(("PROVIDER".to_owned(), provider.to_owned()));

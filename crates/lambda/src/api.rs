@@ -163,14 +163,16 @@ impl Operation {
 }
 
 fn refusals<const N: usize>(problems: [Problem; N]) -> Vec<Refusal> {
-    problems.iter().map(Problem::refusal).collect()
+    problems.into_iter().map(|problem| problem.refusal()).collect()
 }
 
 /// A schema of an object with these members, all of which it has.
 pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
-    let properties: serde_json::Map<String, Value> =
-        members.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    let (mut names, mut properties) = (Vec::new(), serde_json::Map::new());
+    for (name, schema) in members {
+        names.push(name);
+        properties.insert(name.to_owned(), schema);
+    }
     json!({"type": "object", "required": names, "properties": properties})
 }
 

@@ -138,13 +138,12 @@ impl Store {
             Ok(())
         });
         let written = futures::future::join_all(writes);
-        match tokio::time::timeout(platform.table_patience.totals, written).await {
-            Ok(written) => written.into_iter().collect(),
-            Err(_) => {
-                let code = "no response in time".to_owned();
-                Err(StoreError::Unavailable { operation: "UpdateItem", code })
-            }
-        }
+        let Ok(written) = tokio::time::timeout(platform.table_patience.totals, written).await
+        else {
+            let code = "no response in time".to_owned();
+            return Err(StoreError::Unavailable { operation: "UpdateItem", code });
+        };
+        written.into_iter().collect()
     }
 
     /// The totals of all functions and destinations that have some.
