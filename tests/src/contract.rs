@@ -6,13 +6,11 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use funil_dev::openapi;
-use http::Method;
+use funil_lambda::platform::request::HttpRequest;
+use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::world::Response;
-
-/// Headers that any response may have.
-const OF_ALL: [&str; 2] = ["content-type", "cache-control"];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&events()).unwrap());
 
@@ -31,7 +29,9 @@ static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new
             for (place, schema) in of_responses.chain([("body".to_owned(), body)]) {
                 if !schema.is_null() {
                     let name = format!("{method} {path} {place}");
-                    schemas.insert(name, compiled(schema));
+                    let members =
+                        if place == "body" { Members::Any } else { Members::AllDocumented };
+                    schemas.insert(name, compiled(schema, members));
                 }
             }
         }
@@ -44,9 +44,36 @@ pub fn events() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../events")
 }
 
-fn compiled(schema: &Value) -> jsonschema::Validator {
+/// Compiled so that a member of a response that is not documented is wrong.
+fn compiled(schema: &Value, members: Members) -> jsonschema::Validator {
+    let mut schema = schema.clone();
+    if members == Members::AllDocumented {
+        close(&mut schema);
+    }
     let whole = json!({"allOf": [schema], "components": DOCUMENT["components"]});
     jsonschema::options().should_validate_formats(false).build(&whole).unwrap()
+}
+
+/// Which members an object may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Members {
+    Any,
+    AllDocumented,
+}
+
+/// Closes every object of a schema that names its members.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            // Parts of a whole are open, because each names only its own.
+            if object.contains_key("properties") && object.get("type").is_some() {
+                object.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+            object.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// What a schema of the document finds wrong with a value.
@@ -57,23 +84,44 @@ pub fn wrong(place: &str, value: &Value) -> Option<String> {
 }
 
 /// Compares a response with the document.
-pub fn check(method: &Method, path: &str, body: &[u8], response: &Response) {
-    let method = method.as_str().to_lowercase();
+pub fn check(function: &str, request: &HttpRequest, response: &Response) {
+    let method = request.method.as_str().to_lowercase();
+    let last = request.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let below = DOCUMENT["paths"].get(format!("/{function}/{last}")).is_some();
+    let path = if below { format!("/{function}/{last}") } else { format!("/{function}") };
     let asked = format!("{method} {path}: {response:?}");
-    let Some(operation) = DOCUMENT["paths"].get(path).and_then(|methods| methods.get(&method))
-    else {
-        assert_eq!(response.status, 405, "{asked} is not documented");
-        return;
-    };
+    let operation = &DOCUMENT["paths"][&path][&method];
     let status = response.status.to_string();
-    let documented = &operation["responses"][&status];
+    let documented = if operation.is_null() {
+        assert_eq!(response.status, 405, "{asked} is not documented");
+        assert!(
+            response.header("allow").is_some(),
+            "405 names the methods that there are: {asked}"
+        );
+        &DOCUMENT["components"]["responses"]["MethodNotAllowed"]
+    } else {
+        &operation["responses"][&status]
+    };
     assert!(!documented.is_null(), "the status is not documented: {asked}");
-    for name in response.headers.keys().filter(|name| !OF_ALL.contains(&name.as_str())) {
-        let mut known = documented["headers"].as_object().into_iter().flat_map(|all| all.keys());
-        let is_known = known.any(|known| known.eq_ignore_ascii_case(name.as_str()));
-        assert!(is_known, "the header {name} is not documented: {asked}");
+    let headers: Vec<&String> =
+        documented["headers"].as_object().into_iter().flat_map(|all| all.keys()).collect();
+    for name in response.headers.keys().map(HeaderName::as_str) {
+        let is_known = headers.iter().any(|known| known.eq_ignore_ascii_case(name));
+        // A form's responses have what lets a page of another origin read them, its 405 too.
+        let is_of_cors =
+            operation.is_null() && (name == "vary" || name.starts_with("access-control"));
+        assert!(
+            is_known || is_of_cors || name == "content-type",
+            "the header {name} is not documented: {asked}"
+        );
     }
-    if !response.body.is_empty() {
+    let has_content = documented["content"].is_object() && method != "head";
+    // The platform leaves out the body of a response to HEAD.
+    assert!(
+        method == "head" || has_content != response.body.is_empty(),
+        "a body where one is documented: {asked}"
+    );
+    if has_content && !operation.is_null() {
         let kind = response.header("content-type").unwrap_or_default();
         let text = String::from_utf8(response.body.to_vec()).unwrap();
         let is_json = kind.starts_with("application/");
@@ -81,7 +129,7 @@ pub fn check(method: &Method, path: &str, body: &[u8], response: &Response) {
             if is_json { serde_json::from_str(&text).unwrap() } else { Value::String(text) };
         assert_eq!(wrong(&format!("{method} {path} {status} {kind}"), &value), None, "{asked}");
     }
-    let sent: Option<Value> = serde_json::from_slice(body).ok();
+    let sent: Option<Value> = serde_json::from_slice(&request.body).ok();
     if let Some(sent) = sent.filter(|_| funil_lambda::api::is_success(response.status)) {
         assert_eq!(wrong(&format!("{method} {path} body"), &sent), None, "{asked}");
     }

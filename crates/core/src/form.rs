@@ -16,7 +16,7 @@ use crate::hash::sha256_hex;
 use crate::json::canonical;
 
 pub use fault::{Fault, FieldError, FieldErrors, Locale};
-pub use fields::Fields;
+pub use fields::{EMAIL_CHARS_MAX, Fields, NO, YES};
 pub use schema::{Field, Need, Schema, Takes};
 
 /// Whether the honeypot was filled in: the field `website`, which the page hides from people.

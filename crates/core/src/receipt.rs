@@ -22,7 +22,7 @@ pub struct InvalidKey;
 
 impl IdempotencyKey {
     /// A regular expression of the header's value.
-    pub const PATTERN: &'static str = r#"^\s*("[!-~]{1,255}"|[!-~]{1,255})\s*$"#;
+    pub const PATTERN: &'static str = r#"^\s*("[!-~]{1,255}"|[!#-~][!-~]{0,254})\s*$"#;
 
     /// Parses the header's value: quoted, as draft-ietf-httpapi-idempotency-key-header requires, or
     /// bare, as most clients send it.

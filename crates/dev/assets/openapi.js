@@ -34,11 +34,12 @@ function rows(schema, prefix = "") {
   return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
     const path = prefix + name;
     const object = [field, ...(field.anyOf ?? [])].find((one) => Object.keys(one.properties ?? {}).length > 0);
-    if (object) return rows(object, `${path}.`);
+    const inner = object ? rows(object, `${path}.`) : [];
     // A field that is taken and means nothing here.
     if (Object.keys(field).length === 0) return [];
     const mark = required.has(name) ? element("span", { class: "required" }, " required") : null;
-    return [element("tr", {}, element("th", { scope: "row" }, path, mark), element("td", {}, words(field)))];
+    const own = element("tr", {}, element("th", { scope: "row" }, path, mark), element("td", {}, words(object ?? field)));
+    return [own, ...inner];
   });
 }
 
@@ -61,6 +62,16 @@ function fields(schema) {
   });
 }
 
+/** What a response that is no problem has. */
+function returned(response) {
+  const schema = response.content?.["application/json"]?.schema;
+  if (schema === undefined) return [];
+  return (schema.anyOf ?? [schema]).map((one) => {
+    const names = Object.keys(one.properties ?? {});
+    return element("p", {}, `Has: ${names.join(", ")}`);
+  });
+}
+
 function responses(operation) {
   return table(
     "Responses",
@@ -75,6 +86,7 @@ function responses(operation) {
           "td",
           {},
           ...coded(response.description),
+          ...returned(response),
           headers.length > 0 ? element("p", {}, `Headers: ${headers.join(", ")}`) : null,
         ),
       );

@@ -9,8 +9,10 @@ use std::io;
 use std::path::Path;
 
 use funil_core::destination;
-use funil_core::form::{Fault, Field, Need, Schema, Takes};
-use funil_lambda::api::{Body, Caller, Operation, Presence, Refusal, Returned, operations};
+use funil_core::form::{EMAIL_CHARS_MAX, Fault, Field, NO, Need, Schema, Takes, YES};
+use funil_lambda::api::{
+    Body, Caller, Operation, Presence, Refusal, Returned, operations, wrong_method,
+};
 use funil_lambda::platform::trigger::Trigger;
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -36,7 +38,8 @@ pub fn document(events: &Path) -> io::Result<Value> {
             "title": "Funil",
             "version": env!("CARGO_PKG_VERSION"),
             "summary": "The backend of a lead funnel",
-            "description": "Forms, webhooks and what operators use. A method that a path does not have gets 405. \
+            "description": "Forms, webhooks and what operators use. A method that a path does not have gets 405, as \
+                the component MethodNotAllowed. \
                 Unknown fields of a form are ignored; null and empty text count as left out. What is wrong comes as \
                 application/problem+json, in Portuguese where Accept-Language prefers it.",
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
@@ -53,6 +56,7 @@ pub fn document(events: &Path) -> io::Result<Value> {
             },
             "schemas": {"Problem": problem()},
             "headers": headers(),
+            "responses": {"MethodNotAllowed": method_not_allowed()},
         },
     }))
 }
@@ -99,19 +103,34 @@ fn problem() -> Value {
     })
 }
 
+/// The response to a method that a path does not have, which is in no operation.
+fn method_not_allowed() -> Value {
+    let refusal = wrong_method();
+    let headers = refusal.headers.iter().map(String::as_str).chain(OF_ALL);
+    json!({
+        "description": format!("`{}`: {}.", refusal.code, refusal.title),
+        "headers": headers_of(headers),
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    })
+}
+
 /// What the headers of responses mean, by the name in the components.
-const HEADERS: [(&str, &str); 10] = [
+const HEADERS: [(&str, &str); 11] = [
     ("Access-Control-Allow-Headers", "The headers that a form may have."),
     ("Access-Control-Allow-Methods", "The methods that a form may have."),
     ("Access-Control-Allow-Origin", "The request's origin, if it is one of CORS_ORIGINS."),
     ("Access-Control-Expose-Headers", "The headers that the page may read."),
     ("Access-Control-Max-Age", "For how many seconds a browser need not ask again."),
     ("Allow", "The methods that the path has."),
+    ("Cache-Control", "no-store: nobody may keep a response."),
     ("Idempotency-Replayed", "true: the same was kept before, and this is its response."),
     ("Location", "Where the browser goes on to."),
     ("Retry-After", "After how many seconds to send again."),
     ("Vary", "The headers that the response depends on."),
 ];
+
+/// The headers that every response has.
+const OF_ALL: [&str; 1] = ["Cache-Control"];
 
 fn headers() -> Value {
     let described = HEADERS.iter().map(|(name, meaning)| {
@@ -195,6 +214,8 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         shown["schema"]["pattern"] = json!(one.pattern);
         shown
     });
+    let language = "Portuguese problems where it prefers pt to en.";
+    let language = header("Accept-Language", language, false);
     let signature = match operation.caller {
         Caller::Provider(name) if operation.method != Method::GET => {
             Some(header(name, "The provider's signature of the raw body.", true))
@@ -207,7 +228,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     let query = operation.query.iter().map(
         |name| json!({"name": name, "in": "query", "required": true, "schema": {"type": "string"}}),
     );
-    own.chain(signature).chain(query).collect()
+    own.chain(signature).chain([language]).chain(query).collect()
 }
 
 fn request_body(operation: &Operation, samples: &BTreeMap<String, Value>) -> Option<Value> {
@@ -227,10 +248,39 @@ fn request_body(operation: &Operation, samples: &BTreeMap<String, Value>) -> Opt
         }
     };
     let mut content = json!({"application/json": {"schema": schema}});
+    if operation.caller == Caller::Anybody
+        && let Body::Fields(schemas, _) = &operation.body
+    {
+        // `utm[source]` is the field `source` of the object `utm`.
+        let objects = schemas.iter().flat_map(|schema| &schema.fields);
+        let objects = objects
+            .filter(|field| matches!(field.takes, Takes::Object(_) | Takes::Filled(..)))
+            .map(|field| (field.name.clone(), json!({"style": "deepObject", "explode": true})));
+        content["application/x-www-form-urlencoded"] = json!({
+            "schema": without_null(schema),
+            "encoding": Value::Object(objects.collect()),
+        });
+    }
     if !examples.is_empty() {
         content["application/json"]["examples"] = Value::Object(examples);
     }
     Some(json!({"required": required, "content": content}))
+}
+
+/// A schema without `null`, which an HTML form cannot send.
+fn without_null(schema: Value) -> Value {
+    match schema {
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(name, value)| (name, without_null(value)));
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => {
+            let is_null = |item: &Value| *item == "null" || *item == json!({"type": "null"});
+            let items = items.into_iter().filter(|item| !is_null(item)).map(without_null);
+            Value::Array(items.collect())
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+    }
 }
 
 fn responses(operation: &Operation) -> Value {
@@ -241,7 +291,7 @@ fn responses(operation: &Operation) -> Value {
         if let Some((content_type, schema)) = content {
             response["content"] = json!({*content_type: {"schema": schema}});
         }
-        let headers = headers.iter().chain(operation.response_headers).copied();
+        let headers = headers.iter().chain(operation.response_headers).chain(&OF_ALL).copied();
         response["headers"] = headers_of(headers);
         responses.insert(status.to_string(), response);
     }
@@ -260,6 +310,7 @@ fn responses(operation: &Operation) -> Value {
         let mut headers: Vec<&str> =
             refusals.iter().flat_map(|one| one.headers.iter().map(String::as_str)).collect();
         headers.extend(operation.response_headers);
+        headers.extend(OF_ALL);
         headers.dedup();
         let schema = json!({
             "allOf": [
@@ -337,11 +388,11 @@ fn of(takes: &Takes) -> Value {
         Takes::Name(most) => {
             json!({"type": "string", "maxLength": most, "pattern": "[\\p{L}\\p{N}]"})
         }
-        Takes::Email => json!({"type": "string", "format": "email", "maxLength": 320}),
+        Takes::Email => json!({"type": "string", "format": "email", "maxLength": EMAIL_CHARS_MAX}),
         Takes::Phone => json!({
             "type": "string",
             "format": "phone",
-            "description": "Brazilian or international. A JSON number is taken too.",
+            "description": "Brazilian or international.",
             "examples": ["(11) 98765-4321", "+351 912 345 678"],
         }),
         Takes::LeadId => json!({"type": "string", "format": "uuid"}),
@@ -356,9 +407,7 @@ fn of(takes: &Takes) -> Value {
             "anyOf": [
                 {"type": "boolean"},
                 {
-                    "enum": [
-                        "true", "on", "1", "yes", "sim", "false", "off", "0", "no", "nao", "não"
-                    ],
+                    "enum": (YES.iter().chain(&NO).collect::<Vec<_>>()),
                 },
             ],
         }),
@@ -405,7 +454,7 @@ fn digits(least: i64, most: i64) -> String {
 fn of_fault(fault: Fault) -> Value {
     match fault {
         Fault::Time => json!({"type": "string", "format": "date-time"}),
-        Fault::Url => json!({"type": "string", "format": "uri", "pattern": "^https?://"}),
+        Fault::Url => json!({"type": "string", "format": "iri", "pattern": "^https?://"}),
         Fault::Uuid => json!({
             "type": "string",
             "format": "uuid",

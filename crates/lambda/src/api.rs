@@ -150,8 +150,12 @@ impl Operation {
             Problem::Json(JsonError::TooDeep),
             Problem::ContentType,
             Problem::TooLarge(0),
-            Problem::Fields(funil_core::form::FieldErrors(Vec::new())),
         ])
+    }
+
+    /// Refuses fields that are missing or wrong.
+    pub(crate) fn refuses_fields(self) -> Self {
+        self.refuses([Problem::Fields(funil_core::form::FieldErrors(Vec::new()))])
     }
 
     /// Returns JSON with status 200.
@@ -174,6 +178,14 @@ pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
         properties.insert(name.to_owned(), schema);
     }
     json!({"type": "object", "required": names, "properties": properties})
+}
+
+/// Adds members that an object need not have.
+pub(crate) fn with<const N: usize>(mut object: Value, members: [(&str, Value); N]) -> Value {
+    for (name, schema) in members {
+        object["properties"][name] = schema;
+    }
+    object
 }
 
 /// A schema of a list.
@@ -223,6 +235,8 @@ pub fn operations() -> Vec<Operation> {
         let mut operation = quarantine::operation(one.name);
         if forms::FORMS.iter().any(|form| form.name == one.name) {
             operation.response_headers = form::CORS;
+            // A form is released as if it came now.
+            operation = operation.refuses([Problem::NoSuchLead, Problem::KeyReused]);
         }
         operation
     });
@@ -265,11 +279,6 @@ impl Problem {
 /// The response to a request whose method the path does not have, which is no operation.
 pub fn wrong_method() -> Refusal {
     Problem::Method(&[]).refusal()
-}
-
-/// The response to an event that is no HTTP request at all.
-pub fn unreadable() -> Refusal {
-    Problem::Unreadable.refusal()
 }
 
 /// Of a response's status, whether it is a success.

@@ -126,24 +126,25 @@ impl Store {
         }
         let items: Vec<_> =
             items.into_iter().map(|(sk, counts)| (sk, Taken { totals, counts })).collect();
-        // A table that is not ours gets no totals either.
-        self.ready(hash_key).await?;
-        let writes = items.into_iter().map(|(sk, taken)| async move {
-            let mut expression = Expression::of_type("totals");
-            for (counted, number) in &taken.counts {
-                expression = expression.add(counted.place().1, *number);
-            }
-            self.update(item::keys(key::TOTALS, &sk), expression).await?;
-            taken.written();
-            Ok(())
-        });
-        let written = futures::future::join_all(writes);
-        let Ok(written) = tokio::time::timeout(platform.table_patience.totals, written).await
-        else {
-            let code = "no response in time".to_owned();
-            return Err(StoreError::Unavailable { operation: "UpdateItem", code });
+        let write = async {
+            // A table that is not ours gets no totals either.
+            self.ready(hash_key).await?;
+            let writes = items.into_iter().map(|(sk, taken)| async move {
+                let mut expression = Expression::of_type("totals");
+                for (counted, number) in &taken.counts {
+                    expression = expression.add(counted.place().1, *number);
+                }
+                self.update(item::keys(key::TOTALS, &sk), expression).await?;
+                taken.written();
+                Ok(())
+            });
+            futures::future::join_all(writes).await.into_iter().collect()
         };
-        written.into_iter().collect()
+        let written = tokio::time::timeout(platform.table_patience.totals, write).await;
+        written.unwrap_or_else(|_| {
+            let code = "no response in time".to_owned();
+            Err(StoreError::Unavailable { operation: "UpdateItem", code })
+        })
     }
 
     /// The totals of all functions and destinations that have some.

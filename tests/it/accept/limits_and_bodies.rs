@@ -1,12 +1,16 @@
 //! What `lead-submit` refuses and how, its rate limit, and what it does with robots.
 
+use std::time::Duration;
+
 use funil_core::clock::after;
 use funil_core::destination;
 use funil_core::provider::netlify;
 use funil_core::settings::Secret;
+use funil_store::TablePatience;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::proxy::{Break, Proxy};
 use crate::world::{CALLER, Response, World, lead, lead_body};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -407,6 +411,29 @@ async fn nobody_but_netlify_names_a_visitors_address() {
         statuses.push(world.submit_with(&headers, &somebody(number)).await.status);
     }
     assert_eq!(statuses, [200, 200, 200, 429]);
+    world.finish().await;
+}
+
+/// A table that hangs holds up no response that does not need it.
+#[tokio::test]
+async fn a_request_that_needs_no_table_waits_for_none() {
+    let (proxy, url) = Proxy::start().await;
+    let mut world = intake().await;
+    world.set_table_patience(TablePatience {
+        totals: Duration::from_millis(50),
+        ..TablePatience::default()
+    });
+    let hanging = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    proxy.break_requests(0..99, 99, Break::HangBefore);
+    let large = vec![b' '; 70 * 1024];
+    let refused = async {
+        let put = hanging.send("lead-submit", Method::PUT, &[JSON], b"{}").await;
+        let large = hanging.send("lead-submit", Method::POST, &[JSON], &large).await;
+        (put.status, large.status)
+    };
+    // The table's own patience is 3 s for a try.
+    let refused = tokio::time::timeout(Duration::from_secs(2), refused).await;
+    assert_eq!(refused.expect("it waited for the table"), (405, 413));
     world.finish().await;
 }
 

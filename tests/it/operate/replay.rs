@@ -113,6 +113,8 @@ async fn a_range_that_ends_before_it_begins_has_nothing() {
         json!({"since": "2031-05-06T00:00:00Z", "until": "2031-05-05T00:00:00Z"}),
         json!({"until": early}),
         json!({"since": early, "until": early}),
+        json!({"since": "-000100-01-01T00:00:00Z", "until": "-000050-01-01T00:00:00Z"}),
+        json!({"since": "-000100-01-01T00:00:00Z"}),
     ] {
         let response = post(&world, SERVICE_TOKEN, &range).await;
         let expected = json!({"dryRun": true, "deliveries": [], "more": false});

@@ -8,6 +8,7 @@ use funil_core::clock::{Clock as _, after};
 use funil_core::id::LeadId;
 use funil_dev::server::front_door;
 use funil_lambda::Function;
+use funil_lambda::platform::trigger::Trigger;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
@@ -66,10 +67,19 @@ impl Deployment {
         &self.functions
     }
 
-    /// Invokes a function with any event.
+    /// Invokes a function with any event. The response to an HTTP request is compared with what is
+    /// documented.
     pub async fn invoke(&self, function: &str, event: Value) -> Value {
+        let request = match Trigger::parse(event.clone()) {
+            Ok(Trigger::Http(request)) => Some(request),
+            Ok(Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_)) | Err(_) => None,
+        };
         let stop_at = after(self.clock.now(), 60);
-        self.function(function).invoke(event, stop_at).await
+        let response = self.function(function).invoke(event, stop_at).await;
+        if let Some(request) = request {
+            contract::check(function, &request, &Response::of(&response));
+        }
+        response
     }
 
     /// Sends a function an HTTP request from `ip`.
@@ -91,8 +101,7 @@ impl Deployment {
         self.exchange(ip, (function, ""), (&method, ""), &headers, body).await
     }
 
-    /// Sends a function an HTTP request, at its path or below, and compares the response with what is
-    /// documented.
+    /// Sends a function an HTTP request, at its path or below.
     async fn exchange(
         &self,
         ip: &str,
@@ -104,9 +113,7 @@ impl Deployment {
         let path = format!("/{function}{below}");
         let ip: IpAddr = ip.parse().unwrap();
         let event = front_door::event(method, &path, query, headers, body, ip);
-        let response = Response::of(&self.invoke(function, event).await);
-        contract::check(method, &path, body, &response);
-        response
+        Response::of(&self.invoke(function, event).await)
     }
 
     /// Sends a function an HTTP request.

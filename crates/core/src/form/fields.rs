@@ -13,7 +13,11 @@ use crate::pii::Text;
 use crate::score::Answer;
 
 /// The longest e-mail address, in characters.
-pub(super) const EMAIL_CHARS_MAX: usize = 320;
+pub const EMAIL_CHARS_MAX: usize = 320;
+/// What HTML forms send for a ticked box.
+pub const YES: [&str; 5] = ["true", "on", "1", "yes", "sim"];
+/// What HTML forms send for one that is not.
+pub const NO: [&str; 6] = ["false", "off", "0", "no", "nao", "não"];
 
 /// Parses the fields of one JSON object and collects every fault. `null` and empty text count as
 /// absent, unknown fields are ignored, and text is trimmed.
@@ -209,8 +213,8 @@ impl<'v> Fields<'v> {
         };
         match text.as_str() {
             "" => None,
-            "true" | "on" | "1" | "yes" | "sim" => Some(true),
-            "false" | "off" | "0" | "no" | "nao" | "não" => Some(false),
+            word if YES.contains(&word) => Some(true),
+            word if NO.contains(&word) => Some(false),
             _ => self.fail(name, Fault::WrongType(FLAG)),
         }
     }

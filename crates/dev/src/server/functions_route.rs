@@ -18,6 +18,7 @@ use funil_core::delivery::exchange::endpoint;
 use funil_core::destination;
 use funil_core::id::LeadId;
 use funil_lambda::forms::FORMS;
+use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use super::{Shared, forward};
@@ -123,7 +124,9 @@ async fn pass(shared: &Shared, original: FunctionRequest) -> Response {
     // In its own task it goes on when the client closes the connection, as a deployed function
     // does.
     let invoked = tokio::spawn(async move { function.invoke(event, stop_at).await });
-    if is_ring(name, method, body) {
+    let token = format!("Bearer {}", shared.token.expose());
+    let is_authorised = headers.get(AUTHORIZATION).is_some_and(|given| given == token.as_str());
+    if is_authorised && is_ring(name, method, body) {
         return StatusCode::ACCEPTED.into_response();
     }
     match invoked.await {

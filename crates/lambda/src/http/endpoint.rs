@@ -161,7 +161,8 @@ fn admit<E: HttpEndpoint>(endpoint: &E, request: &HttpRequest) -> Result<(), Pro
         }
     }
     let bytes_max = endpoint.body_bytes_max();
-    if request.body.len() > bytes_max {
+    let reads_body = matches!(request.method, Method::POST | Method::PUT | Method::DELETE);
+    if reads_body && request.body.len() > bytes_max {
         return Err(Problem::TooLarge(bytes_max));
     }
     Ok(())

@@ -145,8 +145,10 @@ pub(crate) fn operation(
         need: Need::Optional,
         takes: Takes::Honeypot,
     });
-    let mut operation =
-        Operation::post(function, summary).takes(vec![schema], Presence::Required).refuses([
+    let mut operation = Operation::post(function, summary)
+        .takes(vec![schema], Presence::Required)
+        .refuses_fields()
+        .refuses([
             Problem::IdempotencyKey,
             Problem::KeyReused,
             Problem::RateLimited { retry_after_s: 0 },

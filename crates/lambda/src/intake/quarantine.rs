@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Operation, Presence, flag, list, object, text, time_or_null, uuid};
+use crate::api::{Operation, Presence, flag, list, object, text, time_or_null, uuid, with};
 use crate::app::App;
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
@@ -231,13 +231,15 @@ fn responses() -> [Value; 4] {
             ("expiresAt", time_or_null()),
         ])
     };
-    let mut shown = entry();
-    shown["properties"]["body"] = text();
+    let mut shown = with(entry(), [("body", text())]);
     shown["required"] = json!(["id", "source", "body"]);
     [
         object([("requests", list(&entry())), ("more", flag())]),
         shown,
-        object([("released", flag())]),
+        with(
+            object([("released", flag())]),
+            [("response", json!({"type": "object"})), ("alreadyKept", flag())],
+        ),
         object([("dropped", flag())]),
     ]
 }
@@ -259,12 +261,8 @@ pub(crate) fn operation(function: &'static str) -> Operation {
     .authorised()
     .takes(schemas.collect(), Presence::Required)
     .returns("It is done.", json!({"anyOf": responses()}))
-    .refuses([
-        Problem::NotInQuarantine,
-        Problem::NotUnderstood(""),
-        Problem::NoSuchLead,
-        Problem::KeyReused,
-    ]);
+    .refuses_fields()
+    .refuses([Problem::NotInQuarantine, Problem::NotUnderstood("")]);
     operation.below = PATH;
     operation
 }

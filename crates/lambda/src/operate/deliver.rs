@@ -73,6 +73,7 @@ pub(crate) fn operation(destination: &'static Destination) -> Operation {
     )
     .authorised()
     .takes(vec![Fields::schema(of_lead_id), doorbell::schema(Need::Required)], Presence::Optional)
+    .refuses_fields()
     .returns(
         "What was settled, or what became of the lead's deliveries.",
         json!({"anyOf": returned()}),

@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
-use crate::api::{Caller, Operation, Returned, count, flag, list, object, text, time_or_null};
+use crate::api::{
+    Caller, Operation, Returned, count, flag, list, object, text, text_or_null, time_or_null, with,
+};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
@@ -40,12 +42,22 @@ pub(crate) fn operations() -> Vec<Operation> {
     let destination = object([
         ("name", text()),
         ("enabled", flag()),
-        ("breaker", object([("state", json!({"enum": ["closed", "open", "probing"]}))])),
+        (
+            "breaker",
+            with(
+                object([("state", json!({"enum": ["closed", "open", "probing"]}))]),
+                [
+                    ("reason", text_or_null()),
+                    ("since", time_or_null()),
+                    ("probeAt", time_or_null()),
+                ],
+            ),
+        ),
         ("lastSuccess", time_or_null()),
         ("lastFailure", time_or_null()),
         ("oldestDueAgeSeconds", json!({"type": ["integer", "null"], "minimum": 0})),
         ("pending", counted.clone()),
-        ("dead", counted),
+        ("dead", counted.clone()),
     ]);
     let webhook = object([
         ("provider", text()),
@@ -53,12 +65,17 @@ pub(crate) fn operations() -> Vec<Operation> {
         ("lastRefused", time_or_null()),
         ("refusedSince", count()),
     ]);
-    let mut works = object([("status", json!({"enum": ["ok", "unavailable"]}))]);
-    works["properties"]["table"] = object([("ok", flag())]);
-    works["properties"]["checks"] = object([("external_apis", json!({"type": "object"}))]);
-    works["properties"]["destinations"] = list(&destination);
-    works["properties"]["quarantine"] = list(&json!({"type": "object"}));
-    works["properties"]["webhooks"] = list(&webhook);
+    let external = json!({"type": "object", "additionalProperties": text()});
+    let works = with(
+        object([("status", json!({"enum": ["ok", "unavailable"]}))]),
+        [
+            ("table", with(object([("ok", flag())]), [("error", text())])),
+            ("checks", object([("external_apis", external)])),
+            ("destinations", list(&destination)),
+            ("quarantine", list(&with(counted, [("source", text())]))),
+            ("webhooks", list(&webhook)),
+        ],
+    );
     let summary =
         "Says whether Funil can do its job and, with a service token, how each destination stands.";
     [Method::GET, Method::HEAD]

@@ -90,6 +90,7 @@ pub(crate) fn withdrawal(function: &'static str) -> Operation {
     let mut operation = Operation::post(function, summary)
         .authorised()
         .takes(vec![Fields::schema(withdrawn)], Presence::Required)
+        .refuses_fields()
         .returns("The bookings whose messages were withdrawn.", returned)
         .refuses([Problem::NoSuchLead]);
     operation.method = Method::DELETE;

