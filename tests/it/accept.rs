@@ -11,4 +11,5 @@ mod payload_formats;
 mod questionnaire;
 mod rates;
 mod samples;
+mod signed_rewrites;
 mod strangers;

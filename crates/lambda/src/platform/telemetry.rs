@@ -21,6 +21,13 @@ use crate::platform::totals::Embedded;
 
 /// Starts logging. Does nothing if it was started before.
 pub fn start(env: &Env) {
+    // A second start in one process (the dev server, a test) leaves the first as it is.
+    let table = env.get("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
+    drop(tracing_subscriber::registry().with(lines(table)).with(targets(env)).try_init());
+}
+
+/// Which lines are written.
+fn targets(env: &Env) -> Targets {
     let level = match env.get("LOG_LEVEL").map(str::to_ascii_lowercase).as_deref() {
         Some("trace") => LevelFilter::TRACE,
         Some("debug") => LevelFilter::DEBUG,
@@ -33,10 +40,7 @@ pub fn start(env: &Env) {
         ours.into_iter().fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| {
             targets.with_target(name, level)
         });
-    let targets = targets.with_target(TOTALS_TARGET, LevelFilter::INFO);
-    // A second start in one process (the dev server, a test) leaves the first as it is.
-    let table = env.get("TABLE_NAME").unwrap_or(DEFAULT_TABLE).to_owned();
-    drop(tracing_subscriber::registry().with(lines(table)).with(targets).try_init());
+    targets.with_target(TOTALS_TARGET, LevelFilter::INFO)
 }
 
 /// The layer that writes the lines of the functions on a table.
@@ -50,4 +54,22 @@ where
         .with_span_list(false)
         .without_time()
         .map_event_format(|format| Embedded { format, table })
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_count_are_written_whatever_the_level_is() {
+        for level in ["error", "warn", "info"] {
+            let env: Env = [("LOG_LEVEL", level)].into_iter().collect();
+            let targets = targets(&env);
+            assert!(targets.would_enable(TOTALS_TARGET, &Level::INFO), "{level}");
+            let others = targets.would_enable("funil_lambda", &Level::INFO);
+            assert_eq!(others, level == "info", "{level}");
+        }
+    }
 }
