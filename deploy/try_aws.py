@@ -127,6 +127,7 @@ class Stack:
             "Ga4MeasurementId": "G-TRIAL",
             "MetaPixelId": "123456",
             "WhatsappPhoneNumberId": "100000000000001",
+            "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
             **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly"]},
         }
@@ -252,6 +253,20 @@ def stream_mapping(enabled):
     functions.update_event_source_mapping(UUID=mappings[0]["UUID"], Enabled=enabled)
 
 
+def check(stack):
+    """Every function checks itself in its deployment: its configuration, its table, its provider."""
+    functions = boto3.client("lambda")
+    names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
+    names = sorted(name for name in names if name.startswith(f"{STACK}-"))
+    require(len(names) >= 13, f"there are {len(names)} functions")
+    for name in names:
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
+        report = json.loads(answer["Payload"].read())
+        wrong = [one for one in report.get("findings", [{"verdict": "failed"}]) if one["verdict"] == "failed"]
+        require(not wrong, f"{name} finds {wrong or report}")
+    say(f"{len(names)} functions checked themselves and find nothing that does not work")
+
+
 def walk(stack):
     of_forms = ["crm", "mailerlite", "ga4", "segment"]
     say("submitting the form to its Function URL")
@@ -335,6 +350,7 @@ def main():
         stack = Stack()
         stack.deploy()
         say(f"deployed {len(stack.outputs)} outputs by template.yaml")
+        check(stack)
         walk(stack)
         say("everything held")
     finally:

@@ -36,3 +36,24 @@ pub(crate) const REMINDER_2H_TEMPLATE: &str = "call_reminder_2h";
 pub(crate) const TEMPLATE_LANGUAGE: &str = "pt_BR";
 /// What stands in a template for the name of a person whose name is not known.
 pub(crate) const NAME_WHEN_UNKNOWN: &str = "tudo bem";
+
+/// The text of the template of the message at booking: name, day and time, page that prepares. It neither
+/// begins nor ends with a variable, which WhatsApp refuses.
+pub(crate) const WELCOME_TEXT: &str = "Olá, {{1}}! Sua chamada está marcada para {{2}}. \
+    Prepare-se para ela por aqui: {{3}} . Até breve!";
+/// An example of each of its variables.
+pub(crate) const WELCOME_EXAMPLES: &[&str] = &[
+    "Ana",
+    "terça-feira, 25 de novembro às 15h",
+    "https://www.example.com/preparacao-chamada?lead_id=018f3c5e",
+];
+/// The text of the template of the reminder a day before the call: name, time.
+pub(crate) const REMINDER_24H_TEXT: &str = "Olá, {{1}}! Nossa chamada é amanhã, às {{2}}. Se precisar mudar o horário, responda a esta mensagem.";
+/// An example of each of its variables.
+pub(crate) const REMINDER_24H_EXAMPLES: &[&str] = &["Ana", "15h"];
+/// The text of the template of the reminder two hours before the call: name, time, where.
+pub(crate) const REMINDER_2H_TEXT: &str =
+    "Olá, {{1}}! Nossa chamada é hoje, às {{2}}. Entre por aqui: {{3}} . Até já!";
+/// An example of each of its variables.
+pub(crate) const REMINDER_2H_EXAMPLES: &[&str] =
+    &["Ana", "15h", "https://meet.google.com/abc-defg-hij"];

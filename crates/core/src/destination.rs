@@ -9,18 +9,19 @@
 mod crm;
 mod ga4;
 mod graph;
-mod mailerlite;
+pub mod mailerlite;
 mod meta;
 mod names;
 pub mod repetition;
 #[cfg(test)]
 pub(crate) mod samples;
 mod segment;
-mod whatsapp;
+pub mod whatsapp;
 
 use jiff::Timestamp;
 
 use crate::booking::{Booking, BookingId};
+use crate::check::Probe;
 use crate::clock::after;
 use crate::contact::consent::{
     Consents, Decision, FormConsent, Purpose, Revocations, is_revoked, permits,
@@ -215,6 +216,9 @@ pub trait Adapter: Send + Sync {
     /// The most requests that one delivery of a slot makes. A try that wants more ends.
     fn requests_max(&self, slot: &Slot) -> usize;
 
+    /// What it can check of its account, by requests that change nothing.
+    fn probes(&self) -> Vec<Probe<'_>>;
+
     /// The state of the lead that every delivery brings, as text, where the destination need not get the
     /// same state twice.
     fn state(&self, _context: &Context<'_>) -> Option<String> {
@@ -375,6 +379,39 @@ mod tests {
         });
         let table: Vec<String> = rows.collect();
         insta::assert_snapshot!(table.join("\n"));
+    }
+
+    /// What the documentation does not name, nobody prepares in their account.
+    #[test]
+    fn the_documentation_names_every_slot_field_and_event() {
+        let text = include_str!("../../../docs/destinations.md");
+        for destination in ALL {
+            let heading = format!("\n## {}\n", destination.name);
+            let (_, section) = text.split_once(&heading).expect("a section for each destination");
+            let section = section.split("\n## ").next().unwrap_or_default();
+            let slots = destination.slots.iter().map(|slot| slot.name);
+            for name in slots.chain([destination.function]).chain(names_of(destination)) {
+                assert!(section.contains(&format!("`{name}`")), "{}: {name}", destination.name);
+            }
+        }
+        for event in samples::every_event() {
+            let event = Event { data: event, ..samples::submitted() };
+            let name = event.data.name();
+            let is_planned = !planned(&event, None).is_empty();
+            // The messages of a sequence are those of a booking.
+            let is_told = text.contains(&format!("`{name}`")) || name == "sequence_requested";
+            assert!(!is_planned || is_told, "{name}");
+        }
+    }
+
+    /// The names of fields or events that a destination sends and an operator may change.
+    fn names_of(destination: &Destination) -> Vec<&'static str> {
+        match destination.name {
+            "crm" => crm::payload::FIELDS.to_vec(),
+            "mailerlite" => mailerlite::FIELDS.to_vec(),
+            "ga4" => ga4::EVENTS.to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     #[test]

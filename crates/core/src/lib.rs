@@ -5,6 +5,7 @@
 //! It must not know how anything is stored, sent or served.
 
 pub mod booking;
+pub mod check;
 pub mod clock;
 pub mod contact;
 mod defaults;

@@ -9,7 +9,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::clock::after;
-use crate::delivery::{AttemptOutcome, Delivery, MessageStatus, Reason};
+use crate::delivery::{AttemptOutcome, Delivery, MessageStatus, Reason, State};
 use crate::destination::Destination;
 use crate::destination::repetition::Repeats;
 use crate::event::Event;
@@ -90,6 +90,32 @@ pub fn replay_safety(
     }
 }
 
+/// What an open delivery becomes in a table that was restored to an earlier time, where it must not be
+/// sent by itself: it was due, so it may have been sent since, and its destination would not recognise
+/// the repetition. `None` where it stays as it is.
+pub fn held_after_restore(
+    destination: &Destination,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> Option<State> {
+    let may_have_been_sent = match &delivery.state {
+        State::Pending { due_at, .. } => *due_at <= now,
+        State::Leased { .. } => true,
+        State::Unconfirmed { .. }
+        | State::Unknown { .. }
+        | State::Delivered { .. }
+        | State::Skipped { .. }
+        | State::Dead { .. } => false,
+    };
+    let is_recognised = match destination.replay.repeats {
+        Repeats::Recognised => true,
+        Repeats::RecognisedFor { hours } => now < after(delivery.accepted_at, hours * 3600),
+        Repeats::Counted => false,
+    };
+    (may_have_been_sent && !is_recognised)
+        .then(|| State::Dead { at: now, reason: Reason::MayHaveBeenSent.into() })
+}
+
 /// The deadline of a delivery that is replayed at `now`: as long as a new one's, but never past what
 /// the destination takes, nor past the end of what the message is about.
 pub fn replay_deadline(
@@ -126,7 +152,7 @@ fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Attempt, State};
+    use crate::delivery::Attempt;
     use crate::destination::repetition::ReplayPolicy;
     use crate::destination::{self, samples};
 
@@ -220,6 +246,34 @@ mod tests {
         assert!(!safety.allows(false));
         assert!(safety.allows(true));
         assert!(!Safety::TooLate(String::new()).allows(true));
+    }
+
+    #[test]
+    fn a_restored_delivery_is_held_where_it_was_due_and_would_count_twice() {
+        let event = samples::submitted();
+        let held = |name: &str, hours: i64, due_at: Timestamp| {
+            let mut delivery = delivery(&event, name, &[]);
+            delivery.state = State::due(due_at);
+            let destination = destination::find(name).unwrap();
+            held_after_restore(destination, &delivery, hours_later(&event, hours)).is_some()
+        };
+        let at_once = event.accepted_at;
+        for (name, hours, expected) in [
+            ("crm", 24 * 365, false),
+            ("mailerlite", 1, false),
+            ("segment", 1, false),
+            ("meta", 47, false),
+            ("meta", 49, true),
+            ("ga4", 1, true),
+            ("whatsapp", 1, true),
+        ] {
+            assert_eq!(held(name, hours, at_once), expected, "{name} after {hours} h");
+        }
+        assert!(!held("whatsapp", 1, hours_later(&event, 2)), "it was not due yet");
+        let mut delivered = delivery(&event, "ga4", &[]);
+        delivered.state = State::Delivered { at: at_once, reason: None };
+        let ga4 = destination::find("ga4").unwrap();
+        assert_eq!(held_after_restore(ga4, &delivered, hours_later(&event, 1)), None);
     }
 
     #[test]

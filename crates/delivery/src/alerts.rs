@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use funil_core::check::Finding;
 use funil_core::clock::after;
 use funil_core::delivery::exchange::{Method, Request};
 use funil_core::settings::{ConfigError, Env, Secret};
@@ -132,14 +133,35 @@ impl Alerts {
         }
     }
 
-    /// The work of `dispatch` that sends alerts; see [`notify`](Self::notify).
+    /// The work of `dispatch` that sends alerts, see [`notify`](Self::notify), and where they go.
     pub fn into_work(
         self,
-    ) -> impl Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static {
+    ) -> (impl Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static, Finding)
+    {
+        let go_to = self.go_to();
         let alerts = Arc::new(self);
-        move || {
+        let notify = move || -> BoxFuture<'static, Result<usize, StoreError>> {
             let alerts = Arc::clone(&alerts);
             Box::pin(async move { alerts.notify().await })
+        };
+        (notify, go_to)
+    }
+
+    /// Where alerts go. Nothing harmless finds out whether they arrive.
+    fn go_to(&self) -> Finding {
+        const SUBJECT: &str = "alerts";
+
+        match (&self.webhook, &self.sentry) {
+            (None, None) => Finding::warning(
+                SUBJECT,
+                "alerts are only lines of the log, so nobody hears of a dead delivery. Set \
+                 MONITORING_WEBHOOK_URL or SENTRY_DSN.",
+            ),
+            (Some(_), None) => Finding::ok(SUBJECT, "alerts go to MONITORING_WEBHOOK_URL"),
+            (None, Some(_)) => Finding::ok(SUBJECT, "alerts go to SENTRY_DSN"),
+            (Some(_), Some(_)) => {
+                Finding::ok(SUBJECT, "alerts go to MONITORING_WEBHOOK_URL and SENTRY_DSN")
+            }
         }
     }
 }

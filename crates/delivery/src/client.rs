@@ -17,7 +17,7 @@ const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoResponse {
+pub enum NoResponse {
     /// No connection could be opened: the provider has seen nothing.
     Connect,
     /// None came in time.
@@ -27,12 +27,21 @@ pub(crate) enum NoResponse {
 }
 
 /// Sends a request and reads the response. `now` is the time from which `Retry-After` counts.
-pub(crate) async fn send(
+pub async fn send(
     http: &reqwest::Client,
     request: &Request,
     timeout: Duration,
     now: Timestamp,
 ) -> Result<Response, NoResponse> {
+    response(outgoing(http, request, timeout), now).await
+}
+
+/// A request as the HTTP client sends it.
+pub(crate) fn outgoing(
+    http: &reqwest::Client,
+    request: &Request,
+    timeout: Duration,
+) -> reqwest::RequestBuilder {
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
@@ -46,7 +55,7 @@ pub(crate) async fn send(
     if let Some(body) = &request.body {
         outgoing = outgoing.header("content-type", "application/json").body(body.to_string());
     }
-    response(outgoing, now).await
+    outgoing
 }
 
 /// Sends what was put together, and reads the response. `now` is the time from which `Retry-After`
@@ -55,7 +64,15 @@ pub(crate) async fn response(
     outgoing: reqwest::RequestBuilder,
     now: Timestamp,
 ) -> Result<Response, NoResponse> {
-    let mut response = outgoing.send().await.map_err(|error| no_response(&error))?;
+    let response = outgoing.send().await.map_err(|error| no_response(&error))?;
+    read(response, now).await
+}
+
+/// Reads a response, of limited length. `now` is the time from which `Retry-After` counts.
+pub(crate) async fn read(
+    mut response: reqwest::Response,
+    now: Timestamp,
+) -> Result<Response, NoResponse> {
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry_after_s = header.and_then(|text| retry_after_s(text, now));
@@ -72,7 +89,7 @@ pub(crate) async fn response(
     Ok(Response { status, retry_after_s, body })
 }
 
-fn no_response(error: &reqwest::Error) -> NoResponse {
+pub(crate) fn no_response(error: &reqwest::Error) -> NoResponse {
     if error.is_connect() {
         NoResponse::Connect
     } else if error.is_timeout() {

@@ -8,6 +8,7 @@ mod alerts;
 mod attempt;
 mod backlog;
 mod bounds;
+mod check;
 mod client;
 mod drain;
 mod gate;
@@ -20,5 +21,5 @@ mod sweep;
 mod worker;
 
 pub use alerts::Alerts;
-pub use client::REQUEST_TIMEOUT;
+pub use client::{NoResponse, REQUEST_TIMEOUT, send};
 pub use worker::{Drained, Patience, Worker};

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use funil_core::check::Finding;
 use funil_core::clock::after;
 use funil_core::destination::{self, Adapter, Destination};
 use funil_core::settings::{ConfigError, Env, Environment, Settings};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use crate::attempt::{Handler, Mode};
 use crate::backlog::Task;
 use crate::bounds::SETTLING_NEEDS_S;
+use crate::check;
 use crate::client::REQUEST_TIMEOUT;
 use crate::drain::Drain;
 use crate::gate::Gate;
@@ -45,6 +47,11 @@ pub struct Drained {
     /// When there are tokens again, where the drain ended because the destination's rate is used up.
     pub come_back_at: Option<Timestamp>,
 }
+
+/// Work that goes on until it returns how many deliveries were settled.
+type Working = BoxFuture<'static, Result<usize, StoreError>>;
+/// A check that goes on until it returns what it found.
+type Checking = BoxFuture<'static, Vec<Finding>>;
 
 /// Delivers to one destination.
 pub struct Worker {
@@ -270,13 +277,17 @@ impl Worker {
         Gate::enter(store, destination, rate, now).await
     }
 
-    /// The work of a delivery function, which returns how many deliveries were settled.
+    /// The work of a delivery function, which returns how many deliveries were settled, and its check of
+    /// the destination's account.
     pub fn into_work(
         self,
-    ) -> impl Fn(Work, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static
-    {
+    ) -> (
+        impl Fn(Work, Timestamp) -> Working + Send + Sync + 'static,
+        impl Fn() -> Checking + Send + Sync + 'static,
+    ) {
         let worker = Arc::new(self);
-        move |work, stop_at| {
+        let checked = Arc::clone(&worker);
+        let work = move |work, stop_at| -> Working {
             let worker = Arc::clone(&worker);
             Box::pin(async move {
                 let drained = match work {
@@ -286,7 +297,12 @@ impl Worker {
                 };
                 Ok(drained.settled)
             })
-        }
+        };
+        let check = move || -> Checking {
+            let worker = Arc::clone(&checked);
+            Box::pin(async move { check::check(&worker.handler).await })
+        };
+        (work, check)
     }
 }
 

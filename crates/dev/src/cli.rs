@@ -2,6 +2,8 @@
 //! that is in `main.rs`.
 
 pub mod backfill;
+mod calendly;
+pub mod copy;
 pub mod dead;
 pub mod doctor;
 mod invoke;
@@ -10,6 +12,7 @@ pub mod package;
 mod progress;
 pub mod quarantine;
 pub mod send;
+pub mod setup;
 pub mod stats;
 
 pub use invoke::{InvokeError, binary, invoke};

@@ -14,13 +14,15 @@ use funil_core::settings::Env;
 use funil_core::site::TableConfig;
 use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
+use funil_dev::cli::doctor::DoctorArguments;
 use funil_dev::cli::package::PackageArguments;
 use funil_dev::cli::quarantine::QuarantineCommand;
+use funil_dev::cli::setup::SetupCommand;
 use funil_dev::cli::stats::Stats;
-use funil_dev::cli::{backfill, dead, doctor, journey, package, quarantine, send};
+use funil_dev::cli::{backfill, copy, dead, doctor, journey, package, quarantine, send, setup};
 use funil_dev::openapi;
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
-use funil_store::{AwsConfig, Store, Stream};
+use funil_store::{AwsConfig, CopyRun, Store, Stream};
 use url::Url;
 
 type Failure = Box<dyn std::error::Error>;
@@ -78,8 +80,13 @@ enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
-    /// List Calendly's event types for `CALENDLY_EVENT_TYPES`, with the token `CALENDLY_API_TOKEN`.
-    Doctor,
+    /// Check a deployment: variables, table, each provider's account, clocks. Changes nothing.
+    Doctor(DoctorArguments),
+    /// Make in a provider's account what Funil needs there. Without --yes it is a dry run.
+    Setup {
+        #[command(subcommand)]
+        command: SetupCommand,
+    },
     /// Print the OpenAPI document of all endpoints, with the samples of events/ as examples.
     Openapi,
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
@@ -115,6 +122,16 @@ enum TableCommand {
         /// The endpoint of DynamoDB, if it is not that of AWS.
         #[arg(long)]
         endpoint: Option<Url>,
+    },
+    /// Copy into the environment's table what a restored one has and it lacks. Without --yes it is a dry
+    /// run.
+    Copy {
+        /// The name of the restored table.
+        #[arg(long)]
+        from: String,
+        /// Copy. Without this it is only counted.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -155,10 +172,16 @@ async fn main() -> ExitCode {
                 .await
                 .map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Doctor) => {
+        Some(Command::Doctor(arguments)) => {
             let platform = funil_lambda::platform();
             let mut out = std::io::stdout();
-            doctor::run(&env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
+            let done = doctor::run(&arguments, &env, &platform, &mut out).await;
+            done.map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Setup { command }) => {
+            let platform = funil_lambda::platform();
+            let mut out = std::io::stdout();
+            setup::run(command, &env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Openapi) => match openapi::text(Path::new("events")) {
             Ok(document) => {
@@ -179,6 +202,9 @@ async fn main() -> ExitCode {
         },
         Some(Command::Table { command: TableCommand::Create { endpoint } }) => {
             create_table(endpoint, &env).await
+        }
+        Some(Command::Table { command: TableCommand::Copy { from, yes } }) => {
+            copy_table(&from, yes, &env).await
         }
         Some(Command::Invoke { function, event }) => invoke(&function, &event, &env).await,
     };
@@ -359,6 +385,18 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     let store = Store::connect(&aws, &site.name, &funil_lambda::platform());
     store.create_table(&site.hash_key, Stream::On).await?;
     print(&mut std::io::stdout(), &format!("The table {} exists.\n", site.name));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn copy_table(from: &str, yes: bool, env: &Env) -> Result<ExitCode, Failure> {
+    let mut settings = env.settings();
+    let (site, aws) = (TableConfig::read(&mut settings), AwsConfig::read(&mut settings));
+    let (site, aws) = settings.finish(site.zip(aws))?;
+    let platform = funil_lambda::platform();
+    let source = Store::connect(&aws, from, &platform);
+    let into = Store::connect(&aws, &site.name, &platform);
+    let run = if yes { CopyRun::ForReal } else { CopyRun::Dry };
+    copy::run(&source, &into, &site.hash_key, run, &platform, &mut std::io::stdout()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use funil_core::destination;
 use funil_core::form::{EMAIL_CHARS_MAX, Fault, Field, NO, Need, Schema, Takes, YES};
 use funil_lambda::api::{
-    Body, Caller, Operation, Presence, Refusal, Returned, operations, wrong_method,
+    self, Body, Caller, Operation, Presence, Refusal, Returned, operations, wrong_method,
 };
 use funil_lambda::platform::trigger::Trigger;
 use http::Method;
@@ -54,7 +54,7 @@ pub fn document(events: &Path) -> io::Result<Value> {
                     "description": "One of the site's SERVICE_TOKEN.",
                 },
             },
-            "schemas": {"Problem": problem()},
+            "schemas": schemas(),
             "headers": headers(),
             "responses": {"MethodNotAllowed": method_not_allowed()},
         },
@@ -72,6 +72,12 @@ pub fn path(operation: &Operation) -> String {
         "" => format!("/{}", operation.function),
         below => format!("/{}/{below}", operation.function),
     }
+}
+
+/// The schemas that more than one operation has.
+fn schemas() -> Value {
+    let named = api::schemas().into_iter().map(|(name, schema)| (name.to_owned(), schema));
+    Value::Object(named.chain([("Problem".to_owned(), problem())]).collect())
 }
 
 /// A problem (RFC 9457).
@@ -248,16 +254,18 @@ fn request_body(operation: &Operation, samples: &BTreeMap<String, Value>) -> Opt
         }
     };
     let mut content = json!({"application/json": {"schema": schema}});
-    if operation.caller == Caller::Anybody
+    // What only a token opens is sent by programs.
+    if matches!(operation.caller, Caller::Anybody | Caller::AnybodyOrServiceToken)
         && let Body::Fields(schemas, _) = &operation.body
+        && let Some(of_form) = schemas.first()
     {
         // `utm[source]` is the field `source` of the object `utm`.
-        let objects = schemas.iter().flat_map(|schema| &schema.fields);
+        let objects = of_form.fields.iter();
         let objects = objects
             .filter(|field| matches!(field.takes, Takes::Object(_) | Takes::Filled(..)))
             .map(|field| (field.name.clone(), json!({"style": "deepObject", "explode": true})));
         content["application/x-www-form-urlencoded"] = json!({
-            "schema": without_null(schema),
+            "schema": without_null(object(of_form)),
             "encoding": Value::Object(objects.collect()),
         });
     }
@@ -411,6 +419,7 @@ fn of(takes: &Takes) -> Value {
                 },
             ],
         }),
+        Takes::True => json!({"const": true}),
         Takes::Parsed(fault) => of_fault(*fault),
         Takes::OneOf(options) => json!({"enum": options}),
         Takes::List(most, fault) => {

@@ -1,119 +1,272 @@
-//! `funil doctor` against a Calendly on loopback.
+//! `funil doctor` and `funil setup` against a dev server, and against a Calendly on loopback.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+mod calendly;
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use calendly::{Role, SimulatedCalendly};
 use funil_core::settings::Env;
-use funil_dev::cli::doctor;
-use serde_json::{Value, json};
-use std::collections::HashMap;
+use funil_dev::cli::doctor::{self, DoctorArguments};
+use funil_dev::cli::setup::{self, SetupCommand};
+use funil_dev::functions;
+use funil_dev::server::{DevServer, DevServerOptions};
+use serde_json::json;
+use url::Url;
 
-const USER: &str = "https://api.calendly.com/users/U1";
-const ORGANIZATION: &str = "https://api.calendly.com/organizations/O1";
+const TOKEN: (&str, &str) = ("CALENDLY_API_TOKEN", "calendly-t0ken");
+const KEY: (&str, &str) = ("CALENDLY_SIGNING_KEY", "calendly-signing-key-0123");
+const WEBHOOK: &str = "https://api.example.com/api/calendar-webhook";
 
-/// Whom the token belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Owner,
-    Member,
-    Guest,
+async fn dev_server(data: &Path) -> DevServer {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let options =
+        DevServerOptions { listen, data: data.to_owned(), functions_at: None, alerts_to: None };
+    DevServer::start(&options, &Env::default()).await.unwrap()
 }
 
-async fn me(headers: HeaderMap) -> Response {
-    if headers.get("authorization").is_none_or(|token| token != "Bearer calendly-t0ken") {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    let user = json!({"uri": USER, "current_organization": ORGANIZATION, "email": "a@b.example"});
-    Json(json!({"resource": user})).into_response()
-}
-
-fn listed(id: &str, slug: &Value, active: bool) -> Value {
-    json!({"uri": format!("https://api.calendly.com/event_types/{id}"), "slug": slug, "active": active})
-}
-
-async fn event_types(
-    State(role): State<Role>,
-    Query(query): Query<HashMap<String, String>>,
-) -> Response {
-    let whole = query.get("organization").is_some_and(|uri| uri == ORGANIZATION);
-    let own = query.get("user").is_some_and(|uri| uri == USER);
-    let allowed = match role {
-        Role::Owner => whole,
-        Role::Member => own,
-        Role::Guest => false,
-    };
-    if !allowed {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    let (found, next) = match query.get("page_token").map(String::as_str) {
-        None => (listed("AAAA", &json!("mentoria"), true), json!("second")),
-        Some(_) => (listed("BBBB", &Value::Null, false), Value::Null),
-    };
-    Json(json!({"collection": [found], "pagination": {"count": 1, "next_page_token": next}}))
-        .into_response()
-}
-
-/// What the command prints, and the error that it ends with.
-async fn run(role: Role, variables: &[(&str, &str)]) -> (String, Option<String>) {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let routes = Router::new()
-        .route("/users/me", get(me))
-        .route("/event_types", get(event_types))
-        .with_state(role);
-    let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    let all = variables.iter().copied().chain([("CALENDLY_BASE_URL", base.as_str())]);
-    let env: Env = all.collect();
+/// What the doctor prints, and the error that it ends with.
+async fn doctor(arguments: &DoctorArguments, env: &Env) -> (String, Option<String>) {
     let mut out = Vec::new();
-    let ended = doctor::run(&env, &funil_lambda::platform(), &mut out).await;
-    server.abort();
+    let ended = doctor::run(arguments, env, &funil_lambda::platform(), &mut out).await;
     (String::from_utf8(out).unwrap(), ended.err().map(|error| error.to_string()))
 }
 
-const TOKEN: (&str, &str) = ("CALENDLY_API_TOKEN", "calendly-t0ken");
+/// What the setup prints, and the error that it ends with.
+async fn setup(command: SetupCommand, env: &Env) -> (String, Option<String>) {
+    let mut out = Vec::new();
+    let ended = setup::run(command, env, &funil_lambda::platform(), &mut out).await;
+    (String::from_utf8(out).unwrap(), ended.err().map(|error| error.to_string()))
+}
+
+fn env(variables: &[(&str, &str)]) -> Env {
+    variables.iter().copied().collect()
+}
+
+/// The line of a finding, without the padding of its columns.
+fn line(out: &str, subject: &str) -> String {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let found = out.lines().map(words).find(|line| line.contains(subject));
+    found.unwrap_or_else(|| panic!("nothing of {subject} in {out}"))
+}
 
 #[tokio::test]
-async fn every_page_of_event_types_is_listed_with_its_slug() {
-    for role in [Role::Owner, Role::Member] {
-        let (out, error) = run(role, &[TOKEN]).await;
-        assert_eq!(
-            out,
-            "https://api.calendly.com/event_types/AAAA  mentoria  sales call\n\
-             https://api.calendly.com/event_types/BBBB  -  sales call, switched off at Calendly\n\
-             CALENDLY_EVENT_TYPES is not set, so bookings of every event type are sales calls.\n"
-        );
-        assert_eq!(error, None);
+async fn the_doctor_finds_the_dev_server_well_from_outside_and_from_its_environment() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let to = Url::parse(&format!("http://{}/api", server.address())).unwrap();
+    let arguments = DoctorArguments { to: Some(to), stack_outputs: None };
+    let (out, error) = doctor(&arguments, &Env::default()).await;
+    assert_eq!(error, None, "{out}");
+    for (name, _) in functions::makes(funil_delivery::REQUEST_TIMEOUT) {
+        assert!(out.contains(&format!("\n{name}\n")) || out.starts_with(name), "{name}: {out}");
+    }
+    assert!(out.contains("0 failed") && line(&out, "template welcome").starts_with("ok"), "{out}");
+
+    let wrong = env(&[("SERVICE_TOKEN", "not-the-token")]);
+    let (out, error) = doctor(&arguments, &wrong).await;
+    assert!(error.unwrap().contains("things do not work"), "{out}");
+    assert!(line(&out, "responds 401").contains("SERVICE_TOKEN"), "{out}");
+
+    let variables = std::fs::read_to_string(data.path().join("dev.env")).unwrap();
+    let variables = variables.lines().filter_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        Some((name.to_owned(), value.trim_matches('\'').to_owned()))
+    });
+    let local: Env = variables.collect();
+    let (out, error) = doctor(&DoctorArguments::default(), &local).await;
+    assert_eq!(error, None, "{out}");
+    assert!(line(&out, "index dead").starts_with("ok"), "{out}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_doctor_takes_function_urls_from_the_outputs_of_a_stack() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let url = format!("http://{}/api/lead-submit", server.address());
+    let outputs = json!([{"OutputKey": "LeadSubmitUrl", "OutputValue": url}]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "{}", json!({"Stacks": [{"Outputs": outputs}]})).unwrap();
+    let stack_outputs = Some(file.path().to_owned());
+    let (out, error) = doctor(&DoctorArguments { to: None, stack_outputs }, &Env::default()).await;
+    assert_eq!(error, None, "{out}");
+    assert!(line(&out, "configuration").starts_with("ok"), "{out}");
+    assert!(line(&out, "not deployed at this address").starts_with("unchecked"), "{out}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_environment_without_anything_is_told_each_variable_once() {
+    let (out, error) = doctor(&DoctorArguments::default(), &Env::default()).await;
+    assert!(error.is_some());
+    for variable in ["Set HASH_KEY.", "Set SITE_URL.", "Set MAILERLITE_GROUPS."] {
+        assert_eq!(out.matches(variable).count(), 1, "{variable}: {out}");
     }
 }
 
 #[tokio::test]
-async fn what_the_variable_names_is_compared_with_the_list() {
-    let named = "https://api.calendly.com/event_types/AAAA";
-    let (out, error) = run(Role::Owner, &[TOKEN, ("CALENDLY_EVENT_TYPES", named)]).await;
-    assert!(
-        out.contains("AAAA  mentoria  sales call\n") && out.contains("BBBB  -  ignored"),
-        "{out}"
-    );
+async fn an_address_without_functions_is_an_error_and_so_is_one_that_does_not_respond() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let to = Url::parse(&format!("http://{}/api/elsewhere", server.address())).unwrap();
+    let arguments = DoctorArguments { to: Some(to), stack_outputs: None };
+    let (_, error) = doctor(&arguments, &Env::default()).await;
+    assert!(error.unwrap().starts_with("No function of Funil is at this address."));
+    server.stop().await.unwrap();
+    let to = Some(Url::parse("http://127.0.0.1:9/api").unwrap());
+    let (out, _) = doctor(&DoctorArguments { to, stack_outputs: None }, &Env::default()).await;
+    assert!(line(&out, "lead-submit does not respond").starts_with("failed"), "{out}");
+}
+
+#[tokio::test]
+async fn mailerlite_gets_what_it_lacks_and_nothing_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let base = format!("http://{}/simulated/mailerlite", server.address());
+    let env = env(&[
+        ("ENVIRONMENT", "local"),
+        ("MAILERLITE_BASE_URL", &base),
+        ("MAILERLITE_API_KEY", "key"),
+        ("MAILERLITE_FIELDS", r#"{"call_date":"data_da_chamada"}"#),
+    ]);
+    let command = |yes| SetupCommand::Mailerlite { groups: vec!["amanda_score_high".into()], yes };
+    let (dry, error) = setup(command(false), &env).await;
     assert_eq!(error, None);
+    assert!(dry.contains("would make the field data_da_chamada (date)"), "{dry}");
+    assert!(dry.contains("would make the group amanda_score_high"), "{dry}");
+    assert!(dry.ends_with("Nothing was changed: this is a dry run. --yes makes it.\n"), "{dry}");
+    let (made, error) = setup(command(true), &env).await;
+    assert_eq!(error, None);
+    assert_eq!(
+        made,
+        "made the field data_da_chamada (date)\nmade the group amanda_score_high\n\
+         MAILERLITE_GROUPS={\"amanda_score_high\":\"103\",\"marketing\":\"102\",\"questionnaire\":\"101\"}\n"
+    );
+    let (again, error) = setup(command(true), &env).await;
+    assert_eq!(error, None);
+    assert!(again.starts_with("MAILERLITE_GROUPS="), "{again}");
+    let unknown = SetupCommand::Mailerlite { groups: vec!["vip".into()], yes: true };
+    assert!(setup(unknown, &env).await.1.unwrap().starts_with("vip is no group"));
+    server.stop().await.unwrap();
+}
 
-    let gone = format!("{named},https://api.calendly.com/event_types/GONE");
-    let (_, error) = run(Role::Owner, &[TOKEN, ("CALENDLY_EVENT_TYPES", &gone)]).await;
-    assert!(error.unwrap().starts_with("1 of the event types in CALENDLY_EVENT_TYPES"));
+#[tokio::test]
+async fn whatsapp_gets_templates_and_a_subscription() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let base = format!("http://{}/simulated/whatsapp", server.address());
+    let http = funil_lambda::platform().http;
+    let apps = format!("{base}/v25.0/2000/subscribed_apps");
+    http.delete(&apps).bearer_auth("token").send().await.unwrap();
+    let variables = [
+        ("ENVIRONMENT", "local"),
+        ("WHATSAPP_BASE_URL", &*base),
+        ("WHATSAPP_ACCESS_TOKEN", "token"),
+        ("WHATSAPP_BUSINESS_ACCOUNT_ID", "2000"),
+        ("WHATSAPP_TEMPLATES", r#"{"welcome":"bem_vinda"}"#),
+    ];
+    let (dry, error) = setup(SetupCommand::Whatsapp { yes: false }, &env(&variables)).await;
+    assert_eq!(error, None);
+    assert!(dry.contains("would make the template bem_vinda") && dry.contains("dry run"), "{dry}");
+    assert!(dry.contains("the template call_reminder_2h is there: APPROVED"), "{dry}");
+    let (made, error) = setup(SetupCommand::Whatsapp { yes: true }, &env(&variables)).await;
+    assert_eq!(error, None);
+    assert!(made.contains("made the subscription of the token's app"), "{made}");
+    let (again, error) = setup(SetupCommand::Whatsapp { yes: true }, &env(&variables)).await;
+    assert_eq!(error, None);
+    assert!(again.contains("the template bem_vinda is there: PENDING"), "{again}");
+    assert!(again.contains("the webhooks go to Simulated"), "{again}");
+    let english: Vec<_> = variables
+        .into_iter()
+        .chain([("WHATSAPP_LANGUAGE", "en_US"), ("WHATSAPP_TEMPLATES", r#"{"welcome":"hi"}"#)])
+        .collect();
+    let (_, error) = setup(SetupCommand::Whatsapp { yes: true }, &env(&english)).await;
+    assert!(error.unwrap().starts_with("Our texts are Portuguese"));
+    server.stop().await.unwrap();
+}
 
-    let (_, error) = run(Role::Owner, &[TOKEN, ("CALENDLY_EVENT_TYPES", "mentoria")]).await;
-    assert!(error.unwrap().starts_with("CALENDLY_EVENT_TYPES has mentoria; give an address"));
+#[tokio::test]
+async fn calendly_gets_one_subscription_and_the_doctor_sees_how_it_stands() {
+    for role in [Role::Owner, Role::Member] {
+        let calendly = SimulatedCalendly::start(role).await;
+        let base = ("CALENDLY_BASE_URL", calendly.base());
+        let env = env(&[TOKEN, KEY, base, ("ENVIRONMENT", "local")]);
+        let command = |yes| SetupCommand::Calendly { webhook: Url::parse(WEBHOOK).unwrap(), yes };
+        let look = async || doctor(&DoctorArguments::default(), &env).await.0;
+        let none = look().await;
+        assert!(line(&none, "none of the 0 subscriptions").starts_with("failed"), "{none}");
+        let (dry, error) = setup(command(false), &env).await;
+        assert_eq!((error, calendly.subscriptions().len()), (None, 0));
+        assert!(dry.contains("would make a subscription of the"), "{dry}");
+        let (made, error) = setup(command(true), &env).await;
+        assert_eq!(error, None, "{made}");
+        assert_eq!(calendly.subscriptions()[0]["signing_key"], KEY.1);
+        let well = look().await;
+        assert!(line(&well, "Calendly sends every event").starts_with("ok"), "{well}");
+        let (again, _) = setup(command(true), &env).await;
+        assert!(again.contains("already"), "{again}");
+        assert_eq!(calendly.subscriptions().len(), 1);
+
+        calendly.change("retry_started_at", &json!("2026-11-21T12:00:00Z"));
+        let tries = look().await;
+        assert!(line(&tries, "gets no success").starts_with("warning"), "{tries}");
+        calendly.change("state", &json!("disabled"));
+        let ended = look().await;
+        assert!(line(&ended, "is disabled").starts_with("failed"), "{ended}");
+        let (anew, error) = setup(command(true), &env).await;
+        assert_eq!(error, None);
+        assert!(anew.contains("removed the subscription") && anew.contains("made a"), "{anew}");
+        assert_eq!(calendly.subscriptions().len(), 1);
+        calendly.change("events", &json!(["invitee.created"]));
+        let lacks = look().await;
+        assert!(line(&lacks, "lacks invitee.canceled").starts_with("failed"), "{lacks}");
+    }
+}
+
+#[tokio::test]
+async fn every_page_of_event_types_is_compared_with_the_variable() {
+    let calendly = SimulatedCalendly::start(Role::Owner).await;
+    let look = async |variables: &[(&str, &str)]| {
+        let all: Vec<_> = variables
+            .iter()
+            .copied()
+            .chain([TOKEN, ("CALENDLY_BASE_URL", calendly.base())])
+            .collect();
+        doctor(&DoctorArguments::default(), &env(&all)).await.0
+    };
+    let out = look(&[]).await;
+    assert!(line(&out, "event_types/AAAA").contains("mentoria"), "{out}");
+    assert!(line(&out, "event_types/BBBB").ends_with("it is switched off at Calendly"), "{out}");
+    assert_eq!(out.matches("its bookings are sales calls").count(), 2, "{out}");
+    let named = "https://api.calendly.com/event_types/AAAA";
+    let out = look(&[("CALENDLY_EVENT_TYPES", named)]).await;
+    assert!(line(&out, "event_types/AAAA").contains("are sales calls"), "{out}");
+    assert!(line(&out, "event_types/BBBB").contains("are ignored"), "{out}");
+    let gone = format!("{named},https://api.calendly.com/event_types/GONE,mentoria");
+    let out = look(&[("CALENDLY_EVENT_TYPES", &gone)]).await;
+    assert!(line(&out, "event_types/GONE").starts_with("failed"), "{out}");
+    assert!(line(&out, "has mentoria; give an address").starts_with("failed"), "{out}");
 }
 
 #[tokio::test]
 async fn a_token_that_is_of_no_use_is_named() {
-    let (_, error) = run(Role::Owner, &[]).await;
-    assert!(error.unwrap().contains("CALENDLY_API_TOKEN"));
-    let (_, error) = run(Role::Owner, &[("CALENDLY_API_TOKEN", "old-t0ken")]).await;
-    assert_eq!(error.unwrap(), "Calendly does not accept CALENDLY_API_TOKEN; make a new one.");
-    let (out, error) = run(Role::Guest, &[TOKEN]).await;
-    assert!(error.unwrap().contains("may not read event types"));
-    assert_eq!(out, "");
+    let look = async |role, token| {
+        let calendly = SimulatedCalendly::start(role).await;
+        let variables =
+            env(&[("CALENDLY_API_TOKEN", token), ("CALENDLY_BASE_URL", calendly.base())]);
+        doctor(&DoctorArguments::default(), &variables).await.0
+    };
+    let out = look(Role::Owner, "old-t0ken").await;
+    assert!(
+        line(&out, "Calendly does not accept CALENDLY_API_TOKEN").starts_with("failed"),
+        "{out}"
+    );
+    let out = look(Role::Guest, TOKEN.1).await;
+    assert!(line(&out, "may not read event types").starts_with("failed"), "{out}");
+    assert!(line(&out, "may not read webhook subscriptions").starts_with("failed"), "{out}");
+    let (out, _) = doctor(&DoctorArguments::default(), &Env::default()).await;
+    assert!(line(&out, "set CALENDLY_API_TOKEN").starts_with("unchecked"), "{out}");
 }

@@ -10,6 +10,7 @@ use funil_core::json::JsonError;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::http::check;
 use crate::http::problem::Problem;
 use crate::intake::{form, forms, quarantine, webhooks};
 use crate::operate::{deliver, dispatch, health, metrics, sequence};
@@ -223,6 +224,11 @@ pub(crate) fn count() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
 
+/// The schemas that operations name, by their names.
+pub fn schemas() -> [(&'static str, Value); 1] {
+    [(check::REPORT, check::schema())]
+}
+
 /// Every operation of every function.
 pub fn operations() -> Vec<Operation> {
     let of_forms = forms::OPERATIONS.iter().flat_map(|operation| {
@@ -257,6 +263,7 @@ pub fn operations() -> Vec<Operation> {
         .chain(dispatch::operations())
         .chain(health::operations())
         .chain(metrics::operations())
+        .map(check::documented)
         .collect()
 }
 

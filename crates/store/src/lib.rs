@@ -45,10 +45,10 @@ pub use lead::alias::Alias;
 pub use lead::consent::ConsentEvidence;
 pub use lead::journey::{ConsentRecord, Journey};
 pub use platform::{Platform, TablePatience};
-pub use table::Stream;
 pub use table::connect::AwsConfig;
 pub use table::error::StoreError;
 pub use table::key::{DeliveryKey, destination_of, time as key_time};
+pub use table::{CopiedPage, CopyRun, Part, Stream};
 pub use totals::{Count, TOTALS_TARGET, Total, TotalOf, Totals};
 
 /// A day, in seconds.

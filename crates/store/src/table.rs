@@ -2,7 +2,9 @@
 //! written, and what its errors mean.
 
 pub(crate) mod connect;
+mod copy;
 mod create;
+mod describe;
 pub(crate) mod error;
 pub(crate) mod expression;
 pub(crate) mod http;
@@ -12,5 +14,6 @@ pub(crate) mod key;
 pub(crate) mod read;
 pub(crate) mod transaction;
 
+pub use copy::{CopiedPage, CopyRun, Part};
 pub use create::Stream;
 pub(crate) use create::{DEAD_INDEX, DUE_INDEX};

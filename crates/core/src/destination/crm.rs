@@ -5,7 +5,7 @@
 //! submission that starts it. The submission's own delivery triggers it after the upsert, with the
 //! delivery's id as key and a body that depends on the event alone. 409 means that the CRM has it.
 
-mod payload;
+pub(super) mod payload;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -13,6 +13,7 @@ use url::Url;
 use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
+use crate::check::{Finding, Probe, refusal};
 use crate::contact::consent::Purpose;
 use crate::defaults::{
     CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
@@ -21,6 +22,9 @@ use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{CallEvent, EventData, FormEvent};
 use crate::settings::{Secret, Settings};
+
+/// What a check of the key is called.
+const CREDENTIALS: &str = "credentials";
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
 
@@ -232,6 +236,33 @@ impl Adapter for Crm {
             // A search, a contact that exists after all, a second search, its update, the automation.
             Format::Contacts => 5,
         }
+    }
+
+    /// A search for a lead that there is not. A webhook has no request that starts nothing.
+    fn probes(&self) -> Vec<Probe<'_>> {
+        let (path, parameter) = match self.format {
+            Format::Webhook => {
+                let says = "a CRM of the kind webhook has no request that starts nothing. Submit a \
+                            test form, and look for it there.";
+                return vec![Probe::Known(Finding::unchecked(CREDENTIALS, says))];
+            }
+            Format::Contacts => ("contacts", "external_id"),
+            Format::Leads => ("leads", "lead_id"),
+        };
+        let mut url = endpoint(&self.base, &[path]);
+        url.query_pairs_mut().append_pair(parameter, "00000000-0000-0000-0000-000000000000");
+        vec![Probe::ask(CREDENTIALS, self.request(Method::Get, url, None), |response| {
+            let found = match response.status {
+                404 | 405 => Finding::unchecked(
+                    CREDENTIALS,
+                    "the CRM is there, and does not say whether it takes CRM_API_KEY. Submit a test \
+                     form, and look for it there.",
+                ),
+                _ => refusal(CREDENTIALS, "CRM_API_KEY", response)
+                    .unwrap_or_else(|| Finding::ok(CREDENTIALS, "the CRM takes CRM_API_KEY")),
+            };
+            vec![found]
+        })]
     }
 }
 

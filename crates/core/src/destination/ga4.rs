@@ -13,6 +13,7 @@ use url::Url;
 use super::names::{Names, Omission};
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use crate::check::{Finding, Probe, refusal};
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
@@ -137,7 +138,7 @@ struct Ga4 {
 }
 
 /// Our names of the events.
-const EVENTS: [&str; 5] =
+pub(super) const EVENTS: [&str; 5] =
     ["generate_lead", "questionnaire_completed", "call_scheduled", "call_canceled", "call_no_show"];
 
 impl Ga4 {
@@ -182,6 +183,57 @@ impl Adapter for Ga4 {
     fn requests_max(&self, _slot: &Slot) -> usize {
         1
     }
+
+    /// The validation endpoint reads events and keeps none. It looks at neither id nor secret.
+    fn probes(&self) -> Vec<Probe<'_>> {
+        let names = EVENTS.iter().filter_map(|ours| self.event_names.of(ours));
+        let params = json!({"engagement_time_msec": 100});
+        let events: Vec<Value> =
+            names.map(|name| json!({"name": name, "params": params})).collect();
+        let body = json!({"client_id": "1.1", "events": events});
+        let mut url = endpoint(&self.base, &["debug", "mp", "collect"]);
+        url.set_query(self.url().query());
+        let validation = Request::safe(Method::Post, url, Some(body));
+        let looks_right = self.measurement_id.strip_prefix("G-").is_some_and(|id| {
+            !id.is_empty() && id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        });
+        let id = if looks_right {
+            Finding::unchecked(
+                "credentials",
+                "GA4 never says whether GA4_MEASUREMENT_ID and GA4_API_SECRET are right: it takes \
+                 everything. Submit a test form, and look into its report Realtime.",
+            )
+        } else {
+            Finding::failed(
+                "credentials",
+                "GA4_MEASUREMENT_ID is no measurement id. Set the one of the web stream, as \
+                 G-XXXXXXX, and not the stream's number.",
+            )
+        };
+        vec![Probe::Known(id), Probe::ask("events", validation, validated)]
+    }
+}
+
+/// What the validation endpoint says of our events.
+fn validated(response: &Response) -> Vec<Finding> {
+    const SUBJECT: &str = "events";
+
+    if let Some(refused) = refusal(SUBJECT, "GA4_API_SECRET", response) {
+        return vec![refused];
+    }
+    let body = response.json();
+    let Some(messages) = body["validationMessages"].as_array() else {
+        let says = "GA4_BASE_URL does not respond as GA4's validation does. See that it is right.";
+        return vec![Finding::failed(SUBJECT, says)];
+    };
+    let described = messages.iter().filter_map(|message| message["description"].as_str());
+    let described: Vec<&str> = described.collect();
+    if messages.is_empty() {
+        return vec![Finding::ok(SUBJECT, "GA4's validation takes every event by its name")];
+    }
+    let says =
+        format!("GA4's validation refuses them; look at GA4_EVENT_NAMES: {}", described.join(" "));
+    vec![Finding::failed(SUBJECT, says)]
 }
 
 fn body(context: &Context<'_>, taken: Taken<'_>, names: &Names) -> Value {

@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::check::{Finding, refusal};
+use crate::delivery::exchange::Response;
 use crate::delivery::{Outcome, Reason};
 use crate::settings::Settings;
 
@@ -63,4 +65,37 @@ impl Error {
 /// The API takes nothing at the moment, whatever is sent.
 pub(super) const fn outage(code: u32, retry_after_s: Option<u32>) -> Outcome {
     Outcome::Retry { reason: Reason::Outage(code), retry_after_s }
+}
+
+/// What is wrong by the response to a request of a check. `None` where Graph took the token and the id,
+/// though it may have refused the request for what it lacks (code 100).
+pub(super) fn finding(
+    subject: &'static str,
+    (token, id): (&str, &str),
+    response: &Response,
+) -> Option<Finding> {
+    let Some(error) = Error::of(&response.json()) else {
+        return refusal(subject, token, response);
+    };
+    let code = error.code;
+    match error.judged(None) {
+        Some(Outcome::Rejected(_)) => None,
+        Some(Outcome::Blocked(_)) => Some(Finding::failed(
+            subject,
+            format!(
+                "Meta refuses {token} with code {code}: it is wrong, has expired, or has no right to \
+                 {id}. Look at both in the business's settings."
+            ),
+        )),
+        Some(_) => Some(Finding::warning(
+            subject,
+            format!(
+                "Meta responds with code {code}: it does not work at the moment. Check again later."
+            ),
+        )),
+        None => Some(Finding::failed(
+            subject,
+            format!("Meta responds with code {code}. See that {token} and {id} are right."),
+        )),
+    }
 }

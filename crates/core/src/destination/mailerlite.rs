@@ -5,25 +5,28 @@
 //! automation. A `status` is never sent, and who left, bounced or complained is left alone, so nothing
 //! here resubscribes anybody.
 
+pub mod account;
+
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::names::{self, Names, Omission};
+use self::account::Account;
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step};
 use crate::booking;
+use crate::check::Probe;
 use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::defaults;
-use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::exchange::{Method, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{CallEvent, EventData, FormEvent};
 use crate::pii::Text;
 use crate::score::amanda::Tier;
-use crate::settings::{Secret, Settings};
+use crate::settings::Settings;
 use crate::text::plain;
 
 /// The e-mail with the questionnaire, which the person asked for by submitting the form.
@@ -78,11 +81,9 @@ fn taken_of_form(event: &FormEvent) -> Vec<Planned> {
 }
 
 struct MailerLite {
-    base: Url,
-    key: Secret,
+    account: Account,
     site: Url,
     groups: BTreeMap<String, String>,
-    fields: Names,
     joining: Joining,
 }
 
@@ -106,7 +107,7 @@ impl Joining {
 }
 
 /// Our names of the fields.
-const FIELDS: [&str; 15] = [
+pub(super) const FIELDS: [&str; 15] = [
     "name",
     "phone",
     "lead_id",
@@ -153,8 +154,7 @@ fn is_group(name: &str) -> bool {
 
 impl MailerLite {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
-        let base = settings.url("MAILERLITE_BASE_URL", Some("https://connect.mailerlite.com/api"));
-        let key = settings.secret("MAILERLITE_API_KEY");
+        let account = Account::read(settings);
         let site = settings.url("SITE_URL", None);
         let groups = settings.required("MAILERLITE_GROUPS").and_then(|text| {
             let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
@@ -174,24 +174,12 @@ impl MailerLite {
                 )
             })
         });
-        let known = (&FIELDS[..], Omission::Allowed);
-        let fields = Names::read(settings, "MAILERLITE_FIELDS", known, names::is_field);
         let joining = Joining::read(settings);
-        Some(Self {
-            base: base?,
-            key: key?,
-            site: site?,
-            groups: groups?,
-            fields: fields?,
-            joining: joining?,
-        })
+        Some(Self { account: account?, site: site?, groups: groups?, joining: joining? })
     }
 
     fn request(&self, method: Method, segments: &[&str], body: Option<Value>) -> Step {
-        let request = Request::safe(method, endpoint(&self.base, segments), body)
-            .header("authorization", format!("Bearer {}", self.key.expose()))
-            .header("accept", "application/json");
-        Step::send(request)
+        Step::send(self.account.request(method, segments, body))
     }
 
     /// What MailerLite is told of the lead, whatever the slot, under our names.
@@ -246,7 +234,7 @@ impl MailerLite {
             let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             fields.insert("questionnaire_deadline".to_owned(), local_time(deadline).into());
         }
-        self.fields.rename(fields).into()
+        self.account.fields.rename(fields).into()
     }
 
     /// The ids of the groups that the slot joins, in their order.
@@ -376,6 +364,17 @@ impl Adapter for MailerLite {
         let leaves = if *slot == MARKETING { TIERS.len() - 1 } else { 0 };
         // The look-up and the upsert come first.
         2 + joins + leaves
+    }
+
+    fn probes(&self) -> Vec<Probe<'_>> {
+        vec![
+            Probe::ask("fields", self.account.list_fields(), |response| {
+                account::check_fields(&self.account, response)
+            }),
+            Probe::ask("groups", self.account.list_groups(), |response| {
+                account::check_groups(&self.groups, response)
+            }),
+        ]
     }
 
     fn state(&self, context: &Context<'_>) -> Option<String> {

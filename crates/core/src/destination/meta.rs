@@ -12,6 +12,7 @@ use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
+use crate::check::{Finding, Probe};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
@@ -117,6 +118,27 @@ impl Adapter for Meta {
 
     fn requests_max(&self, _slot: &Slot) -> usize {
         1
+    }
+
+    /// A request without any event, which Meta has to refuse: for the token, the pixel, or the lack of
+    /// events.
+    fn probes(&self) -> Vec<Probe<'_>> {
+        let nothing =
+            Request::safe(Method::Post, self.events_url.clone(), Some(json!({"data": []})))
+                .header("authorization", format!("Bearer {}", self.token.expose()));
+        let mut probes = vec![Probe::ask("credentials", nothing, |response| {
+            let ok = "Meta takes META_ACCESS_TOKEN for META_PIXEL_ID";
+            vec![
+                graph::finding("credentials", ("META_ACCESS_TOKEN", "META_PIXEL_ID"), response)
+                    .unwrap_or_else(|| Finding::ok("credentials", ok)),
+            ]
+        })];
+        if self.test_event_code.is_some() {
+            let says = "META_TEST_EVENT_CODE is set, so Meta shows events in its Test Events tool and \
+                        counts none. Remove it once you have seen them.";
+            probes.push(Probe::Known(Finding::warning("test events", says)));
+        }
+        probes
     }
 }
 

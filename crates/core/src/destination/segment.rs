@@ -12,6 +12,7 @@ use url::Url;
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::Call;
+use crate::check::{Finding, Probe, refusal};
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
@@ -159,6 +160,13 @@ impl Segment {
         let write_key = settings.secret("SEGMENT_WRITE_KEY");
         Some(Self { base: base?, write_key: write_key? })
     }
+
+    fn batch(&self, items: &[Value]) -> Request {
+        let credentials = BASE64.encode(format!("{}:", self.write_key.expose()));
+        let body = json!({"batch": items});
+        Request::safe(Method::Post, endpoint(&self.base, &["batch"]), Some(body))
+            .header("authorization", format!("Basic {credentials}"))
+    }
 }
 
 impl Adapter for Segment {
@@ -177,16 +185,26 @@ impl Adapter for Segment {
         if items.iter().any(|item| item.to_string().len() > ITEM_BYTES_MAX) {
             return Step::Done(Outcome::Rejected(Reason::Limit("item_too_large")));
         }
-        let credentials = BASE64.encode(format!("{}:", self.write_key.expose()));
-        let body = json!({"batch": items});
-        Step::send(
-            Request::safe(Method::Post, endpoint(&self.base, &["batch"]), Some(body))
-                .header("authorization", format!("Basic {credentials}")),
-        )
+        Step::send(self.batch(&items))
     }
 
     fn requests_max(&self, _slot: &Slot) -> usize {
         1
+    }
+
+    /// A batch without messages. Segment responds 200 to nearly every key, so only a refusal says
+    /// something of it.
+    fn probes(&self) -> Vec<Probe<'_>> {
+        const SUBJECT: &str = "credentials";
+
+        vec![Probe::ask(SUBJECT, self.batch(&[]), |response| {
+            let says = "Segment is there, and does not say whether SEGMENT_WRITE_KEY is right. Submit a \
+                        test form, and look into the source's Debugger.";
+            // It may refuse a batch that has nothing in it.
+            let refused = refusal(SUBJECT, "SEGMENT_WRITE_KEY", response);
+            let refused = refused.filter(|_| response.status != 400);
+            vec![refused.unwrap_or_else(|| Finding::unchecked(SUBJECT, says))]
+        })]
     }
 }
 

@@ -6,18 +6,19 @@
 //! delivery) or by a person. Who the person is comes from the lead; when and where the call is,
 //! from the booking as it is when the message is sent.
 
+pub mod account;
 mod message;
 mod response;
-
-use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use url::Url;
 
+use self::account::Account;
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step, graph};
+use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step};
 use crate::booking::{Call, Place, Recipient};
-use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE, TEMPLATE_LANGUAGE};
+use crate::check::{Finding, Probe, refusal};
+use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::id::DeliveryName;
@@ -48,7 +49,10 @@ pub(super) static DESTINATION: Destination = Destination {
     base_url_variable: "WHATSAPP_BASE_URL",
     local_path: "",
     local_credentials: &[("WHATSAPP_ACCESS_TOKEN", "local-whatsapp")],
-    local_settings: &[("WHATSAPP_PHONE_NUMBER_ID", "100000000000001")],
+    local_settings: &[
+        ("WHATSAPP_PHONE_NUMBER_ID", "100000000000001"),
+        ("WHATSAPP_BUSINESS_ACCOUNT_ID", "200000000000002"),
+    ],
     slots: &[WELCOME, REMINDER_24H, REMINDER_2H],
     plan: message::plan,
     connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),
@@ -58,11 +62,10 @@ pub(super) static DESTINATION: Destination = Destination {
 const NAME_CHARS_MAX: usize = 60;
 
 struct WhatsApp {
-    messages_url: Url,
-    token: Secret,
+    account: Account,
+    /// The id of the number that sends.
+    number: String,
     site: Url,
-    templates: BTreeMap<String, String>,
-    language: String,
     calendly: Option<Calendly>,
 }
 
@@ -74,28 +77,21 @@ struct Calendly {
 
 impl WhatsApp {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
-        let base = settings.url("WHATSAPP_BASE_URL", Some("https://graph.facebook.com"));
-        let version = graph::version(settings, "WHATSAPP_API_VERSION");
+        let account = Account::read(settings);
         let number = settings.required("WHATSAPP_PHONE_NUMBER_ID").and_then(|id| {
             if id.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Some(id);
             }
             settings.problem("WHATSAPP_PHONE_NUMBER_ID must be the number's id, which is digits.")
         });
-        let token = settings.secret("WHATSAPP_ACCESS_TOKEN");
         let site = settings.url("SITE_URL", None);
-        let templates = message::templates(settings);
-        let language =
-            settings.optional("WHATSAPP_LANGUAGE").unwrap_or(TEMPLATE_LANGUAGE).to_owned();
         let calendly_base = settings.url("CALENDLY_BASE_URL", Some("https://api.calendly.com"));
         let calendly_token = settings.optional("CALENDLY_API_TOKEN").map(Secret::new);
         let calendly = calendly_base?;
         Some(Self {
-            messages_url: endpoint(&base?, &[version?, number?, "messages"]),
-            token: token?,
+            account: account?,
+            number: number?.to_owned(),
             site: site?,
-            templates: templates?,
-            language,
             calendly: calendly_token.map(|token| Calendly { base: calendly, token }),
         })
     }
@@ -170,7 +166,6 @@ impl WhatsApp {
     ) -> Step {
         let parameters: Vec<Value> =
             parameters.iter().map(|text| json!({"type": "text", "text": text})).collect();
-        let template = self.templates.get(message.slot().name).map(String::as_str);
         let delivery = context.delivery;
         let callback = DeliveryName { lead_id: delivery.lead_id, delivery_id: delivery.id };
         let body = json!({
@@ -179,15 +174,14 @@ impl WhatsApp {
             "to": to.trim_start_matches('+'),
             "type": "template",
             "template": {
-                "name": template.unwrap_or(message.template()),
-                "language": {"code": self.language},
+                "name": self.account.template(message),
+                "language": {"code": self.account.language},
                 "components": [{"type": "body", "parameters": parameters}],
             },
             "biz_opaque_callback_data": callback.to_string(),
         });
-        let bearer = format!("Bearer {}", self.token.expose());
-        let request = Request::harmful(Method::Post, self.messages_url.clone(), Some(body));
-        Step::send(request.header("authorization", bearer))
+        let url = self.account.url(&[&self.number, "messages"]);
+        Step::send(self.account.signed(Request::harmful(Method::Post, url, Some(body))))
     }
 }
 
@@ -229,6 +223,30 @@ impl Adapter for WhatsApp {
     fn requests_max(&self, _slot: &Slot) -> usize {
         // The message, and before it the link of the call, where the calendar can be asked.
         1 + usize::from(self.calendly.is_some())
+    }
+
+    fn probes(&self) -> Vec<Probe<'_>> {
+        let mut probes = vec![self.account.probe_of_number(&self.number)];
+        probes.extend(self.account.probes());
+        if let Some(calendly) = &self.calendly {
+            probes.push(calendly.probe());
+        }
+        probes
+    }
+}
+
+impl Calendly {
+    /// Whose token it is.
+    fn probe(&self) -> Probe<'_> {
+        const SUBJECT: &str = "calendly";
+
+        let url = endpoint(&self.base, &["users", "me"]);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let request = Request::safe(Method::Get, url, None).header("authorization", bearer);
+        Probe::ask(SUBJECT, request, |response| {
+            let ok = || Finding::ok(SUBJECT, "Calendly takes CALENDLY_API_TOKEN");
+            vec![refusal(SUBJECT, "CALENDLY_API_TOKEN", response).unwrap_or_else(ok)]
+        })
     }
 }
 

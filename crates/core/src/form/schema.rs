@@ -55,6 +55,8 @@ pub enum Takes {
     Number(i64, i64),
     /// A boolean, or what HTML forms send for one.
     Flag,
+    /// `true`, and nothing else.
+    True,
     /// Text that is refused with this fault.
     Parsed(Fault),
     /// One of these texts.

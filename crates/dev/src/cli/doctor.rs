@@ -1,168 +1,128 @@
-//! `funil doctor`: asks Calendly for its event types, so that a person can fill in
-//! `CALENDLY_EVENT_TYPES`.
+//! `funil doctor`: checks a deployment, and says of each thing what to do. It changes nothing.
 //!
-//! It only reads. It must not know what any function does with an event type.
+//! Each function checks itself: here in this process with the environment's variables, or where it is
+//! deployed, by an authorised request. What no function can look at, the table's settings and Calendly's
+//! subscription, is looked at from here. Must not know what any function does.
 
-use std::collections::BTreeSet;
-use std::io::Write;
+mod calendly;
+mod deployed;
+mod local;
 
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use funil_core::check::{Finding, Verdict};
 use funil_core::delivery::exchange::endpoint;
-use funil_core::provider::calendly::EventType;
-use funil_core::settings::{Env, Secret};
+use funil_core::settings::Env;
 use funil_store::Platform;
-use http::StatusCode;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 
 use crate::cli::dead::Failure;
 
-/// How many event types one page has; Calendly allows at most this many.
-const PAGE: &str = "100";
-/// How many pages are read.
-const PAGES_MAX: usize = 50;
-/// The variable with the event types that are sales calls.
-const EVENT_TYPES: &str = "CALENDLY_EVENT_TYPES";
-
-/// `GET /users/me`, <https://developer.calendly.com/how-to-find-the-organization-or-user-uri>.
-#[derive(Deserialize)]
-struct Me {
-    resource: User,
+/// What the doctor looks at.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DoctorArguments {
+    /// The base address of the deployed functions, as <https://api.example.com/api>. Without it the
+    /// doctor checks the environment's variables on this machine.
+    #[arg(long)]
+    pub to: Option<Url>,
+    /// The outputs of the stack, as `aws cloudformation describe-stacks --stack-name funil` prints them
+    /// (`-` reads standard input): for functions that have only Function URLs.
+    #[arg(long, conflicts_with = "to")]
+    pub stack_outputs: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-struct User {
-    uri: String,
-    current_organization: String,
+/// What is looked at together, and what was found.
+struct Section {
+    name: String,
+    findings: Vec<Finding>,
 }
 
-/// `GET /event_types`, a page of them.
-#[derive(Deserialize)]
-struct EventTypes {
-    collection: Vec<Listed>,
-    pagination: Pagination,
+/// Where the deployed functions are.
+enum Addresses {
+    /// Each below this one, under its name.
+    Below(Url),
+    /// Each at its Function URL, as the outputs of a stack name it: `LeadSubmitUrl`.
+    OfStack(Value),
 }
 
-#[derive(Deserialize)]
-struct Listed {
-    uri: String,
-    /// The last part of its page's address. Some event types have none.
-    slug: Option<String>,
-    active: bool,
-}
-
-#[derive(Deserialize)]
-struct Pagination {
-    next_page_token: Option<String>,
-}
-
-/// Prints each event type of the account behind `CALENDLY_API_TOKEN`: its URI, its slug, and whether
-/// its bookings are sales calls by `CALENDLY_EVENT_TYPES`. Event types that this variable names and the
-/// account does not have are an error.
-pub async fn run(env: &Env, platform: &Platform, out: &mut impl Write) -> Result<(), Failure> {
-    let mut settings = env.settings();
-    let named: BTreeSet<&str> = settings.list(EVENT_TYPES).into_iter().collect();
-    if let Some(wrong) = named.iter().find(|uri| EventType::parse(uri).is_none()) {
-        let needed = "an address such as https://api.calendly.com/event_types/AAAA";
-        return Err(format!("{EVENT_TYPES} has {wrong}; give {needed} instead.").into());
-    }
-    let base = settings.url("CALENDLY_BASE_URL", Some("https://api.calendly.com"));
-    let token = settings.required("CALENDLY_API_TOKEN").map(Secret::new);
-    let calendly = base.zip(token).map(|(base, token)| Calendly { base, token, platform });
-    let calendly = settings.finish(calendly)?;
-
-    let found = calendly.event_types().await?;
-    let mut unknown: BTreeSet<EventType> = named.into_iter().filter_map(EventType::parse).collect();
-    let all = unknown.is_empty();
-    for one in &found {
-        let known = EventType::parse(&one.uri).is_some_and(|uri| unknown.remove(&uri));
-        let calls = if all || known { "sales call" } else { "ignored" };
-        let off = if one.active { "" } else { ", switched off at Calendly" };
-        writeln!(out, "{}  {}  {calls}{off}", one.uri, one.slug.as_deref().unwrap_or("-"))?;
-    }
-    if found.is_empty() {
-        writeln!(out, "Calendly has no event types for this token.")?;
-    }
-    if all {
-        writeln!(
-            out,
-            "{EVENT_TYPES} is not set, so bookings of every event type are sales calls."
-        )?;
-    }
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let how_many = unknown.len();
-    Err(format!(
-        "{how_many} of the event types in {EVENT_TYPES} are not in the list above, so their bookings \
-         never come or this token cannot see them. Compare the addresses."
-    )
-    .into())
-}
-
-/// Calendly's API, with a person's token.
-struct Calendly<'a> {
-    base: Url,
-    token: Secret,
-    platform: &'a Platform,
-}
-
-impl Calendly<'_> {
-    /// The event types of the organization, or of the token's user where it may not see those.
-    async fn event_types(&self) -> Result<Vec<Listed>, Failure> {
-        let me = self.get::<Me>(&endpoint(&self.base, &["users", "me"])).await?;
-        let Ok(me) = me else { return Err("CALENDLY_API_TOKEN may not read its own user.".into()) };
-        match self.of("organization", &me.resource.current_organization).await? {
-            Ok(found) => Ok(found),
-            Err(NotAllowed) => match self.of("user", &me.resource.uri).await? {
-                Ok(found) => Ok(found),
-                Err(NotAllowed) => {
-                    Err("CALENDLY_API_TOKEN may not read event types; make one that may.".into())
-                }
-            },
-        }
+impl Addresses {
+    /// Reads the outputs of a stack.
+    fn of_stack(file: &Path) -> Result<Self, Failure> {
+        let text = if file.as_os_str() == "-" {
+            io::read_to_string(io::stdin())?
+        } else {
+            fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?
+        };
+        let outputs = serde_json::from_str(&text)
+            .map_err(|_| "The stack's outputs are no JSON; give what describe-stacks prints.")?;
+        Ok(Self::OfStack(outputs))
     }
 
-    async fn of(&self, owner: &str, uri: &str) -> Result<Result<Vec<Listed>, NotAllowed>, Failure> {
-        let mut found = Vec::new();
-        let mut page_token: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let mut url = endpoint(&self.base, &["event_types"]);
-            url.query_pairs_mut().append_pair(owner, uri).append_pair("count", PAGE);
-            if let Some(token) = &page_token {
-                url.query_pairs_mut().append_pair("page_token", token);
-            }
-            let Ok(page) = self.get::<EventTypes>(&url).await? else { return Ok(Err(NotAllowed)) };
-            found.extend(page.collection);
-            page_token = page.pagination.next_page_token;
-            if page_token.is_none() {
-                return Ok(Ok(found));
+    /// A function's address, if it has one.
+    fn of(&self, function: &str) -> Option<Url> {
+        match self {
+            Self::Below(base) => Some(endpoint(base, &[function])),
+            Self::OfStack(described) => {
+                let words = function.split('-').map(|word| {
+                    let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+                    first.to_ascii_uppercase() + rest
+                });
+                let key = words.collect::<String>() + "Url";
+                let outputs = described.pointer("/Stacks/0/Outputs")?.as_array()?;
+                let output = outputs.iter().find(|output| output["OutputKey"] == key.as_str())?;
+                Url::parse(output["OutputValue"].as_str()?).ok()
             }
         }
-        Err(format!("Calendly has more than {PAGES_MAX} pages of event types.").into())
-    }
-
-    async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<Result<T, NotAllowed>, Failure> {
-        let request = self.platform.http.get(url.clone()).bearer_auth(self.token.expose());
-        let host = url.authority();
-        let no_response = |_| format!("Calendly at {host} does not respond; try again.");
-        let response = request.send().await.map_err(no_response)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(no_response)?;
-        if status == StatusCode::UNAUTHORIZED {
-            return Err("Calendly does not accept CALENDLY_API_TOKEN; make a new one.".into());
-        }
-        if status == StatusCode::FORBIDDEN {
-            return Ok(Err(NotAllowed));
-        }
-        if !status.is_success() {
-            return Err(format!("Calendly at {host} responded {status}; try again.").into());
-        }
-        let read = serde_json::from_slice(&body)
-            .map_err(|_| format!("Calendly at {host} responded {status} with what is no list."))?;
-        Ok(Ok(read))
     }
 }
 
-/// The token may not see what was asked for.
-struct NotAllowed;
+/// Checks, and prints a line for each finding. The error counts what does not work.
+pub async fn run(
+    arguments: &DoctorArguments,
+    env: &Env,
+    platform: &Platform,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let addresses = match (&arguments.to, &arguments.stack_outputs) {
+        (Some(base), _) => Some(Addresses::Below(base.clone())),
+        (None, Some(file)) => Some(Addresses::of_stack(file)?),
+        (None, None) => None,
+    };
+    let mut sections = match &addresses {
+        Some(addresses) => deployed::sections(addresses, env, platform).await?,
+        None => local::sections(env, platform).await,
+    };
+    let webhook = addresses.and_then(|addresses| addresses.of("calendar-webhook"));
+    let findings = calendly::findings(env, platform, webhook.as_ref()).await;
+    sections.push(Section { name: "calendly".to_owned(), findings });
+    print(&sections, out)
+}
+
+fn print(sections: &[Section], out: &mut impl Write) -> Result<(), Failure> {
+    let all = || sections.iter().flat_map(|section| &section.findings);
+    let wide = all().map(|finding| finding.subject.len()).max().unwrap_or_default();
+    for Section { name, findings } in sections {
+        if findings.is_empty() {
+            continue;
+        }
+        writeln!(out, "{name}")?;
+        for Finding { subject, verdict, says } in findings {
+            writeln!(out, "  {:<9}  {subject:<wide$}  {says}", verdict.name())?;
+        }
+    }
+    let counts = Verdict::ALL.iter().rev().map(|verdict| {
+        let count = all().filter(|finding| finding.verdict == *verdict).count();
+        format!("{count} {}", verdict.name())
+    });
+    let counts: Vec<String> = counts.collect();
+    writeln!(out, "{}", counts.join(", "))?;
+    match all().filter(|finding| finding.verdict == Verdict::Failed).count() {
+        0 => Ok(()),
+        1 => Err("One thing does not work; its line says what to do.".into()),
+        failed => Err(format!("{failed} things do not work; their lines say what to do.").into()),
+    }
+}

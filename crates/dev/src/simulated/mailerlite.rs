@@ -1,6 +1,6 @@
 //! The simulated MailerLite (the new API, base URL `https://connect.mailerlite.com/api`).
 //!
-//! Owns the subscribers, the custom fields of the account, the group joins that start automations,
+//! Owns the subscribers, the custom fields and groups of the account, the group joins that start automations,
 //! and the attempts to resubscribe a person who had left. See `docs/providers.md` ("MailerLite").
 //! This module must not know HTTP, nor how a response is withheld. The rate limit is not simulated;
 //! tests use [`Behaviour::Throttle`](super::Behaviour::Throttle).
@@ -23,10 +23,18 @@ const STATUSES: [&str; 5] = ["active", "unsubscribed", "unconfirmed", "bounced",
 /// cannot hold.
 const FIRST_ID: u64 = 31_986_843_064_993_537;
 
+/// The groups that the account has from the beginning: ids and names. A subscriber may join any id,
+/// because the account's owner may have made it since.
+const GROUPS: [(&str, &str); 2] = [("101", "questionnaire"), ("102", "marketing")];
+/// The id of the first group that is made.
+const FIRST_GROUP: usize = 103;
+
 /// The state of the account.
 #[derive(Debug, Default)]
 pub(super) struct MailerLite {
     subscribers: Vec<Subscriber>,
+    /// The names of the groups that were made, in addition to [`GROUPS`].
+    groups: Vec<String>,
     /// The custom fields, in addition to [`FIELDS`].
     fields: BTreeSet<String>,
     joins: Vec<GroupJoin>,
@@ -89,6 +97,15 @@ impl MailerLite {
                     self.field_names().map(|key| json!({"key": key, "name": key})).collect();
                 ProviderResponse::json(200, json!({"data": fields}), "listed the fields")
             }
+            ("GET", ["groups"]) => {
+                let groups: Vec<Value> =
+                    self.all_groups().map(|(id, name)| json!({"id": id, "name": name})).collect();
+                ProviderResponse::json(200, json!({"data": groups}), "listed the groups")
+            }
+            ("POST", ["groups"]) => match request.text("name") {
+                Some(name) => self.make_group(name),
+                None => invalid("name", "The name field is required."),
+            },
             ("POST", ["fields"]) => match request.text("name") {
                 Some(name) => {
                     self.make_field(name);
@@ -103,6 +120,22 @@ impl MailerLite {
             },
             _ => not_found(),
         }
+    }
+
+    fn all_groups(&self) -> impl Iterator<Item = (String, &str)> {
+        let built_in = GROUPS.into_iter().map(|(id, name)| (id.to_owned(), name));
+        let made = self.groups.iter().enumerate();
+        built_in.chain(made.map(|(at, name)| ((FIRST_GROUP + at).to_string(), name.as_str())))
+    }
+
+    fn make_group(&mut self, name: &str) -> ProviderResponse {
+        if self.all_groups().any(|(_, known)| known == name) {
+            return invalid("name", "The name has already been taken.");
+        }
+        let id = (FIRST_GROUP + self.groups.len()).to_string();
+        self.groups.push(name.to_owned());
+        let group = json!({"id": id, "name": name});
+        ProviderResponse::json(201, json!({"data": group}), format!("made the group {name}"))
     }
 
     fn field_names(&self) -> impl Iterator<Item = &str> {

@@ -1,6 +1,6 @@
 //! The simulated WhatsApp Cloud API (base URL `https://graph.facebook.com`).
 //!
-//! Owns the messages that were accepted, and the errors of the real API with their codes: a wrong
+//! Owns the messages that were accepted, the templates, the subscription to webhooks, and the errors of the real API with their codes: a wrong
 //! path, no token, an invalid template, parameters that are empty or have line breaks, and a second
 //! message to the same number within six seconds (the pair rate limit). See `docs/providers.md`
 //! ("WhatsApp"). This module must not know HTTP, nor how a response is withheld. It builds the
@@ -15,11 +15,29 @@ use super::exchange::{ProviderRequest, ProviderResponse};
 /// The minimum time between two messages to one number, in milliseconds (error 131056).
 const PAIR_MS: i64 = 6_000;
 
+/// The names of the templates that the account has from the beginning, approved, with the number of their
+/// variables.
+const TEMPLATES: [(&str, usize); 3] =
+    [("welcome_booking_confirmation", 3), ("call_reminder_24h", 2), ("call_reminder_2h", 3)];
+/// Their language.
+const LANGUAGE: &str = "pt_BR";
+
 /// The state of the account.
 #[derive(Debug, Default)]
 pub(super) struct WhatsApp {
     messages: Vec<WhatsAppMessage>,
     too_fast: usize,
+    /// The templates that were submitted, in addition to [`TEMPLATES`].
+    submitted: Vec<Value>,
+    webhook: Subscription,
+}
+
+/// Whether the app gets the account's webhooks.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Subscription {
+    #[default]
+    On,
+    Off,
 }
 
 /// A message that was accepted.
@@ -107,6 +125,9 @@ impl WhatsApp {
             ("POST", [version, number, "messages"]) if is_version(version) => {
                 self.messages(request, number)
             }
+            (method, [version, rest @ ..]) if is_version(version) => {
+                self.account(request, method, rest)
+            }
             _ => Err(Refused(100, "Unsupported request.")),
         };
         match result {
@@ -126,6 +147,57 @@ impl WhatsApp {
                     format!("refused: {code} {why}"),
                 )
             }
+        }
+    }
+
+    /// What is asked of the number or of the account that it belongs to.
+    fn account(
+        &mut self,
+        request: &ProviderRequest<'_>,
+        method: &str,
+        path: &[&str],
+    ) -> Result<ProviderResponse, Refused> {
+        if !request.has_bearer() {
+            return Err(Refused(190, "Invalid OAuth access token."));
+        }
+        let ok = |body: Value, note: &str| Ok(ProviderResponse::json(200, body, note));
+        match (method, path) {
+            ("GET", [number]) => {
+                ok(json!({"id": number, "quality_rating": "GREEN"}), "showed the number")
+            }
+            ("GET", [_, "message_templates"]) => {
+                let wanted = request.received.query.get("name");
+                let mut found = templates();
+                found.extend(self.submitted.iter().cloned());
+                found.retain(|one| wanted.is_none_or(|name| one["name"] == name.as_str()));
+                ok(json!({"data": found}), "listed templates")
+            }
+            ("POST", [_, "message_templates"]) => {
+                let Some(name) = request.text("name") else {
+                    return Err(Refused(100, "The parameter name is required."));
+                };
+                let mut template = request.received.body.clone();
+                template["status"] = json!("PENDING");
+                self.submitted.push(template);
+                ok(json!({"id": "1", "status": "PENDING"}), &format!("takes {name} for review"))
+            }
+            ("GET", [_, "subscribed_apps"]) => {
+                let app = json!({"whatsapp_business_api_data": {"id": "1", "name": "Simulated"}});
+                let apps = match self.webhook {
+                    Subscription::On => vec![app],
+                    Subscription::Off => vec![],
+                };
+                ok(json!({"data": apps}), "listed subscriptions")
+            }
+            ("POST", [_, "subscribed_apps"]) => {
+                self.webhook = Subscription::On;
+                ok(json!({"success": true}), "subscribed")
+            }
+            ("DELETE", [_, "subscribed_apps"]) => {
+                self.webhook = Subscription::Off;
+                ok(json!({"success": true}), "unsubscribed")
+            }
+            _ => Err(Refused(100, "Unsupported request.")),
         }
     }
 
@@ -199,6 +271,19 @@ impl WhatsApp {
             at: request.received.at.clone(),
         })
     }
+}
+
+/// The templates that the account has from the beginning.
+fn templates() -> Vec<Value> {
+    let template = |(name, variables): (&str, usize)| {
+        let variables: Vec<String> = (1..=variables).map(|n| format!("{{{{{n}}}}}")).collect();
+        let body = json!({"type": "BODY", "text": format!("Olá, {}!", variables.join(", "))});
+        json!({
+            "id": "1", "name": name, "language": LANGUAGE, "category": "UTILITY",
+            "status": "APPROVED", "components": [body],
+        })
+    };
+    TEMPLATES.map(template).into()
 }
 
 /// The texts of the template's only component, which is its body.

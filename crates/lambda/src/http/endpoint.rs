@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use funil_core::check::Finding;
 use funil_store::Count;
 use http::Method;
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::Function;
 use crate::app::App;
+use crate::http::check;
 use crate::http::guard;
 use crate::http::problem::Problem;
 use crate::platform::function::Response;
@@ -67,6 +69,11 @@ pub(crate) trait HttpEndpoint: Send + Sync + 'static {
         stop_at: Timestamp,
     ) -> impl Future<Output = Result<HttpResponse, Problem>> + Send;
 
+    /// What it finds of its own configuration and of its provider, beside that the table is there.
+    fn check(&self) -> impl Future<Output = Vec<Finding>> + Send {
+        async { Vec::new() }
+    }
+
     /// Adds what every response of the endpoint carries, those with a problem too.
     fn finish(&self, _request: &HttpRequest, _response: &mut HttpResponse) {}
 
@@ -105,6 +112,10 @@ pub(crate) fn function<E: HttpEndpoint>(endpoint: E) -> Function {
                     };
                     Response::Http(response)
                 }
+                // Who may invoke it directly may also see how it stands.
+                Trigger::Direct(body) if check::is_asked(&body) => {
+                    Response::Value(json!(check::report(&*endpoint).await))
+                }
                 Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_) => {
                     let value = endpoint.run(trigger, stop_at).await;
                     write_totals(&*endpoint).await;
@@ -132,8 +143,10 @@ async fn response<E: HttpEndpoint>(
     request: &HttpRequest,
     stop_at: Timestamp,
 ) -> HttpResponse {
-    let result = match admit(endpoint, request) {
-        Ok(()) => endpoint.respond(request, stop_at).await,
+    let admitted = admit(endpoint, request);
+    let result = match admitted.and_then(|()| check::asks(request, endpoint.app())) {
+        Ok(true) => Ok(check::response(&check::report(endpoint).await)),
+        Ok(false) => endpoint.respond(request, stop_at).await,
         Err(problem) => Err(problem),
     };
     if result.is_err() && request.method != Method::OPTIONS {

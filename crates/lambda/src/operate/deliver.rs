@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use funil_core::check::Finding;
 use funil_core::clock::after;
 use funil_core::delivery::Delivery;
 use funil_core::destination::{self, AliasDigests, Destination, Kind, plan};
@@ -26,6 +27,7 @@ use crate::api::{
     Operation, Presence, count, list, object, text, text_or_null, time_or_null, uuid,
 };
 use crate::app::App;
+use crate::http::check::of_table;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
@@ -39,30 +41,36 @@ use crate::platform::trigger::{Trigger, all_records_handled};
 type Worker =
     dyn Fn(Work, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync;
 
+/// Checks the destination's account.
+type Check = dyn Fn() -> BoxFuture<'static, Vec<Finding>> + Send + Sync;
+
 struct Deliver {
     app: App,
     destination: &'static Destination,
     work: Arc<Worker>,
+    check: Arc<Check>,
 }
 
-/// Configures the delivery function of `destination`; `work` is its worker. The error names what
-/// either of the two lacks.
-pub fn function<W>(
+/// Configures the delivery function of `destination`; `work` is its worker, and what checks the
+/// destination's account. The error names what either of the two lacks.
+pub fn function<W, C>(
     destination: &str,
     env: &Env,
     platform: &Platform,
-    work: Result<W, ConfigError>,
+    work: Result<(W, C), ConfigError>,
 ) -> Result<Function, ConfigError>
 where
     W: Fn(Work, Timestamp) -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
+    C: Fn() -> BoxFuture<'static, Vec<Finding>> + Send + Sync + 'static,
 {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
     let destination = destination::find(destination)
         .or_else(|| settings.problem("There is no such destination."));
-    let (of_function, work) = ConfigError::both(settings.finish(app.zip(destination)), work)?;
-    let (app, destination) = of_function;
-    Ok(endpoint::function(Deliver { app, destination, work: Arc::new(work) }))
+    let of_function = settings.finish(app.zip(destination));
+    let ((app, destination), (work, check)) = ConfigError::both(of_function, work)?;
+    let (work, check) = (Arc::new(work), Arc::new(check));
+    Ok(endpoint::function(Deliver { app, destination, work, check }))
 }
 
 /// What the function of a destination takes and returns.
@@ -153,6 +161,14 @@ impl HttpEndpoint for Deliver {
             return self.plan_sequence(&body, stop_at).await;
         }
         self.deliver_lead(&body, stop_at).await
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        let now = self.app.platform.clock.now();
+        let due = self.app.store.due(self.destination.name, now, 1).await;
+        let mut findings = vec![of_table("index due", due, "what is due can be read")];
+        findings.extend((self.check)().await);
+        findings
     }
 
     async fn run(&self, trigger: Trigger, stop_at: Timestamp) -> Value {

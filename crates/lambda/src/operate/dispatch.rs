@@ -9,6 +9,7 @@ mod replay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use funil_core::check::Finding;
 use funil_core::clock::after;
 use funil_core::destination::{self, Destination};
 use funil_core::form::Need;
@@ -26,6 +27,7 @@ use super::housekeeping;
 use crate::Function;
 use crate::api::{Operation, Presence, list, object, text};
 use crate::app::App;
+use crate::http::check::of_table;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
@@ -48,14 +50,16 @@ struct Dispatch {
     doorbell: Doorbell,
     backlog_s: i64,
     notify: Arc<Notify>,
+    /// Where alerts go.
+    alerts: Finding,
 }
 
-/// Configures the function; `notify` sends the alerts that are due. The error names what either of the
-/// two lacks.
+/// Configures the function; `notify` sends the alerts that are due, and says where they go. The error
+/// names what either of the two lacks.
 pub fn function<T>(
     env: &Env,
     platform: &Platform,
-    notify: Result<T, ConfigError>,
+    notify: Result<(T, Finding), ConfigError>,
 ) -> Result<Function, ConfigError>
 where
     T: Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static,
@@ -69,8 +73,9 @@ where
         Some(_) => settings.problem("BACKLOG_ALERT_SECONDS must be a whole number above zero."),
     };
     let of_function = settings.finish(app.zip(doorbell).zip(backlog_s));
-    let (((app, doorbell), backlog_s), notify) = ConfigError::both(of_function, notify)?;
-    Ok(endpoint::function(Dispatch { app, doorbell, backlog_s, notify: Arc::new(notify) }))
+    let (of_function, (notify, alerts)) = ConfigError::both(of_function, notify)?;
+    let (((app, doorbell), backlog_s), notify) = (of_function, Arc::new(notify));
+    Ok(endpoint::function(Dispatch { app, doorbell, backlog_s, notify, alerts }))
 }
 
 /// What it takes and returns.
@@ -124,6 +129,13 @@ impl HttpEndpoint for Dispatch {
             None => self.ring_found(&self.look().await?).await,
         };
         Ok(json_response(StatusCode::OK, &json!({"rung": rung})))
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        let now = self.app.platform.clock.now();
+        let looks = destination::ALL.iter().map(|one| self.app.store.due(one.name, now, 1));
+        let due = futures::future::try_join_all(looks).await;
+        vec![of_table("index due", due, "what is due can be read"), self.alerts.clone()]
     }
 
     async fn run(&self, trigger: Trigger, _stop_at: Timestamp) -> Value {

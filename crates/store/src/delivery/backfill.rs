@@ -21,7 +21,7 @@ use crate::table::{item, key};
 
 /// Where a scan continues.
 #[derive(Clone, Debug)]
-pub struct ScanPosition(Item);
+pub struct ScanPosition(pub(crate) Item);
 
 /// One page of the events that a scan finds.
 #[derive(Clone, Debug)]

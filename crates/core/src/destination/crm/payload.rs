@@ -16,7 +16,7 @@ use crate::pii::Text;
 use crate::score::readiness::QUESTIONS;
 
 /// Our names of the custom fields.
-pub(super) const FIELDS: [&str; 20] = [
+pub(in crate::destination) const FIELDS: [&str; 20] = [
     "amanda_match_score",
     "amanda_score_breakdown",
     "amanda_score_rules",

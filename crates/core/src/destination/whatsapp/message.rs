@@ -61,6 +61,24 @@ impl Message {
         }
     }
 
+    /// What its template has in place of each variable, as an example for Meta's review.
+    pub(super) const fn examples(self) -> &'static [&'static str] {
+        match self {
+            Self::Welcome => defaults::WELCOME_EXAMPLES,
+            Self::Reminder24h => defaults::REMINDER_24H_EXAMPLES,
+            Self::Reminder2h => defaults::REMINDER_2H_EXAMPLES,
+        }
+    }
+
+    /// The text of its template in Portuguese.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Welcome => defaults::WELCOME_TEXT,
+            Self::Reminder24h => defaults::REMINDER_24H_TEXT,
+            Self::Reminder2h => defaults::REMINDER_2H_TEXT,
+        }
+    }
+
     /// When it is due, counted back from the call's start. `None` if that had passed at acceptance.
     fn due_at(self, call: &Call, accepted_at: Timestamp) -> Option<Timestamp> {
         let before_start = |hours: i64| after(call.starts_at, -hours * 3600);

@@ -1,0 +1,211 @@
+//! What Funil needs of a MailerLite account beside subscribers: custom fields and groups; how they are found,
+//! and how they are made.
+//!
+//! `docs/providers.md` ("MailerLite"). Knows neither leads nor events.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::super::names::{self, Names, Omission};
+use super::{FIELDS, is_group};
+use crate::check::{Finding, members, refusal};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::settings::{Secret, Settings};
+
+/// How many items a page of a list has; an account has at most about as many groups and fields.
+const PAGE: &str = "100";
+/// The fields that every account has.
+const BUILT_IN: [&str; 2] = ["name", "phone"];
+
+/// An account, with its key and its names of our fields.
+#[derive(Debug)]
+pub struct Account {
+    base: Url,
+    key: Secret,
+    pub(super) fields: Names,
+}
+
+/// A custom field that the account needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its key in the account, of which MailerLite makes its name.
+    pub key: String,
+    /// Its type in MailerLite's words.
+    pub kind: &'static str,
+}
+
+/// The items of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What was asked for of each: a field's key, a group's id by its name.
+    pub items: Vec<(String, String)>,
+    /// Whether there are more, on further pages.
+    pub has_more: bool,
+}
+
+impl Account {
+    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
+    pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let base = settings.url("MAILERLITE_BASE_URL", Some("https://connect.mailerlite.com/api"));
+        let key = settings.secret("MAILERLITE_API_KEY");
+        let known = (&FIELDS[..], Omission::Allowed);
+        let fields = Names::read(settings, "MAILERLITE_FIELDS", known, names::is_field);
+        Some(Self { base: base?, key: key?, fields: fields? })
+    }
+
+    pub(super) fn request(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<Value>,
+    ) -> Request {
+        Request::safe(method, endpoint(&self.base, segments), body)
+            .header("authorization", format!("Bearer {}", self.key.expose()))
+            .header("accept", "application/json")
+    }
+
+    fn list(&self, what: &str) -> Request {
+        let mut request = self.request(Method::Get, &[what], None);
+        request.url.query_pairs_mut().append_pair("limit", PAGE);
+        request
+    }
+
+    /// Lists the account's custom fields.
+    pub fn list_fields(&self) -> Request {
+        self.list("fields")
+    }
+
+    /// Lists the account's groups.
+    pub fn list_groups(&self) -> Request {
+        self.list("groups")
+    }
+
+    /// Makes a field.
+    pub fn make_field(&self, field: &Field) -> Request {
+        let body = json!({"name": field.key, "type": field.kind});
+        self.request(Method::Post, &["fields"], Some(body))
+    }
+
+    /// Makes a group.
+    pub fn make_group(&self, name: &str) -> Request {
+        self.request(Method::Post, &["groups"], Some(json!({"name": name})))
+    }
+
+    /// The custom fields that are sent and that the list does not have.
+    pub fn missing_fields(&self, listed: &Listed) -> Vec<Field> {
+        let is_there = |key: &str| {
+            BUILT_IN.contains(&key) || listed.items.iter().any(|(known, _)| known == key)
+        };
+        let sent = FIELDS.iter().filter_map(|ours| Some((*ours, self.fields.of(ours)?)));
+        let missing = sent.filter(|(_, key)| !is_there(key));
+        missing.map(|(ours, key)| Field { key: key.to_owned(), kind: kind(ours) }).collect()
+    }
+}
+
+/// The type of a field. With dates of the type `date` an automation can count back from a call.
+fn kind(ours: &str) -> &'static str {
+    match ours {
+        "amanda_match_score" | "transformation_readiness" => "number",
+        "signup_date" | "call_date" | "questionnaire_deadline" => "date",
+        _ => "text",
+    }
+}
+
+/// Whether we know a group of this name, as `MAILERLITE_GROUPS` has it.
+pub fn is_known_group(name: &str) -> bool {
+    is_group(name)
+}
+
+/// The keys and names of a list of fields.
+pub fn fields_of(response: &Response) -> Option<Listed> {
+    listed(response, "key")
+}
+
+/// The ids and names of a list of groups.
+pub fn groups_of(response: &Response) -> Option<Listed> {
+    listed(response, "id")
+}
+
+/// The id of the group, or the key of the field, that was made.
+pub fn made(response: &Response, member: &str) -> Option<String> {
+    let body = response.json();
+    let items = Value::Array(vec![body.get("data")?.clone()]);
+    members(Some(&items), member)?.pop().filter(|_| response.succeeded())
+}
+
+fn listed(response: &Response, member: &str) -> Option<Listed> {
+    let body = response.json();
+    let data = body.get("data").filter(|_| response.succeeded());
+    let (first, names) = (members(data, member)?, members(data, "name")?);
+    let last_page = body.pointer("/meta/last_page").and_then(Value::as_u64);
+    let items = first.into_iter().zip(names).collect();
+    Some(Listed { items, has_more: last_page.is_some_and(|last| last > 1) })
+}
+
+/// What a check says of the list of fields.
+pub(super) fn check_fields(account: &Account, response: &Response) -> Vec<Finding> {
+    const SUBJECT: &str = "fields";
+
+    if let Some(refused) = refusal(SUBJECT, "MAILERLITE_API_KEY", response) {
+        return vec![refused];
+    }
+    let Some(listed) = fields_of(response) else { return vec![unreadable(SUBJECT)] };
+    let missing: Vec<String> =
+        account.missing_fields(&listed).into_iter().map(|field| field.key).collect();
+    vec![if missing.is_empty() {
+        Finding::ok(SUBJECT, "the account has every field that is sent")
+    } else if listed.has_more {
+        further_pages(SUBJECT)
+    } else {
+        Finding::failed(
+            SUBJECT,
+            format!(
+                "the account lacks {}, so MailerLite ignores what is sent in them. `funil setup \
+                 mailerlite` makes them; MAILERLITE_FIELDS gives them other names, or null to leave one \
+                 out.",
+                missing.join(", ")
+            ),
+        )
+    }]
+}
+
+/// What a check says of the list of groups.
+pub(super) fn check_groups(groups: &BTreeMap<String, String>, response: &Response) -> Vec<Finding> {
+    const SUBJECT: &str = "groups";
+
+    if let Some(refused) = refusal(SUBJECT, "MAILERLITE_API_KEY", response) {
+        return vec![refused];
+    }
+    let Some(listed) = groups_of(response) else { return vec![unreadable(SUBJECT)] };
+    let is_missing = |id: &String| !listed.items.iter().any(|(known, _)| known == id);
+    let missing: Vec<&str> =
+        groups.iter().filter(|(_, id)| is_missing(id)).map(|(name, _)| name.as_str()).collect();
+    vec![if missing.is_empty() {
+        Finding::ok(SUBJECT, "the account has every group of MAILERLITE_GROUPS")
+    } else if listed.has_more {
+        further_pages(SUBJECT)
+    } else {
+        Finding::failed(
+            SUBJECT,
+            format!(
+                "the account has no group with the ids of {}, so their automations do not start. Correct \
+                 MAILERLITE_GROUPS; `funil setup mailerlite` prints the ids.",
+                missing.join(", ")
+            ),
+        )
+    }]
+}
+
+fn unreadable(subject: &'static str) -> Finding {
+    Finding::failed(
+        subject,
+        "MAILERLITE_BASE_URL does not respond as MailerLite does. See that it is right.",
+    )
+}
+
+fn further_pages(subject: &'static str) -> Finding {
+    let says = format!("the account has more than {PAGE} of them. Look for them in MailerLite.");
+    Finding::unchecked(subject, says)
+}
