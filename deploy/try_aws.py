@@ -211,9 +211,9 @@ def sample(path):
     return json.loads(json.loads(Path("events", path).read_text())["body"])
 
 
-def signed_by_calendly(body):
+def signed_by_calendly(body, key):
     at = str(int(time.time()))
-    mac = hmac.new(SECRETS["CALENDLY_SIGNING_KEY"].encode(), f"{at}.".encode() + body, hashlib.sha256)
+    mac = hmac.new(key.encode(), f"{at}.".encode() + body, hashlib.sha256)
     return {"calendly-webhook-signature": f"t={at},v1={mac.hexdigest()}"}
 
 
@@ -222,15 +222,16 @@ def signed_by_meta(body):
     return {"x-hub-signature-256": f"sha256={mac.hexdigest()}"}
 
 
-def book(stack, lead, number):
+def book(stack, lead, number, invitee="", key=SECRETS["CALENDLY_SIGNING_KEY"]):
     body = sample("calendar-webhook/created.json")
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
     body["created_at"] = body["payload"]["created_at"] = body["payload"]["updated_at"] = now
     body["payload"]["email"] = form(number)["email"]
     body["payload"]["text_reminder_number"] = f"+55 {form(number)['phone']}"
     body["payload"]["tracking"]["utm_content"] = lead
+    body["payload"]["uri"] += invitee
     body = json.dumps(body).encode()
-    status, answer = stack.send("CalendarWebhookUrl", body, signed_by_calendly(body))
+    status, answer = stack.send("CalendarWebhookUrl", body, signed_by_calendly(body, key))
     require(status == 200, f"the booking got {status} {answer}")
 
 
@@ -320,6 +321,8 @@ def walk(stack):
         stack.settled(one, of_forms, 240)
     say("everything that was due before, between and after is delivered")
 
+    replace_secrets(stack, lead)
+
     say("what each provider received:")
     for destination in DESTINATIONS:
         requests = received(destination)
@@ -327,7 +330,22 @@ def walk(stack):
         first = requests[-1]
         print(f"    {destination:<12}{len(requests):>3} requests, the first {first['method']} {first['path']}: {first['answered']}")
     created = [one for one in received("crm") if "created contact" in (one.get("note") or "")]
-    require(len(created) == 4, f"the CRM has {len(created)} contacts for four leads")
+    require(len(created) == 5, f"the CRM has {len(created)} contacts for five leads")
+
+
+def replace_secrets(stack, lead):
+    """Replaces two credentials by a secret of another name, as docs/operating.md says."""
+    old, new = SECRETS["CALENDLY_SIGNING_KEY"], "calendly-signing-key-that-is-new"
+    secrets = {**SECRETS, "CALENDLY_SIGNING_KEY": f"{new},{old}", "CRM_API_KEY": "crm-api-key-that-is-new"}
+    boto3.client("secretsmanager").create_secret(Name="funil-2", SecretString=json.dumps(secrets))
+    stack.deploy(SecretName="funil-2")
+    for number, key in enumerate([old, new]):
+        book(stack, lead, 1, f"-{number}", key)
+    stack.settled(submit(stack, 5), ["crm"])
+    configured = boto3.client("lambda").get_function_configuration(FunctionName=f"{STACK}-crm-sync")
+    used = configured["Environment"]["Variables"]["CRM_API_KEY"]
+    require(used == secrets["CRM_API_KEY"], "crm-sync has the new key")
+    say("two secrets are replaced: bookings signed with the old and with the new key came, and crm-sync has the new one")
 
 
 def main():

@@ -12,6 +12,10 @@ use serde_json::Value;
 
 use crate::delivery::exchange::{Request, Response};
 
+/// How far two clocks may be apart before a person hears of it, in seconds. Signatures of webhooks are
+/// refused when they are three minutes off.
+pub const CLOCKS_DIFFER_S: i64 = 60;
+
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,12 +162,19 @@ pub fn refusal(subject: &'static str, credential: &str, response: &Response) -> 
     }
 }
 
-/// The members `name` of a list's items, as text, whether they are texts or numbers.
-pub fn members(list: Option<&Value>, name: &str) -> Option<Vec<String>> {
-    let text = |item: &Value| match item.get(name)? {
+/// A member of an object as text, whether it is a text or a number.
+pub fn member(object: &Value, name: &str) -> Option<String> {
+    match object.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    };
-    Some(list?.as_array()?.iter().filter_map(text).collect())
+    }
+}
+
+/// What the address of a provider does that is another's, or a proxy's.
+pub fn not_itself(subject: &'static str, variable: &str, provider: &str) -> Finding {
+    Finding::failed(
+        subject,
+        format!("{variable} does not respond as {provider} does. See that it is right."),
+    )
 }

@@ -145,7 +145,8 @@ fn perhaps_sent_at(delivery: &Delivery) -> Option<Timestamp> {
     let unknown = attempts.find(|attempt| attempt.outcome == AttemptOutcome::Unknown);
     unknown.map(|attempt| attempt.at).or_else(|| {
         let may_have_been_sent = delivery.state.is_because_of(Reason::MayHaveBeenSent);
-        may_have_been_sent.then(|| delivery.settled_at().unwrap_or(delivery.accepted_at))
+        // No try of ours says when, so it counts from the earliest time that it can have been.
+        may_have_been_sent.then_some(delivery.accepted_at)
     })
 }
 
@@ -270,6 +271,12 @@ mod tests {
             assert_eq!(held(name, hours, at_once), expected, "{name} after {hours} h");
         }
         assert!(!held("whatsapp", 1, hours_later(&event, 2)), "it was not due yet");
+        let mut restored = delivery(&event, "meta", &[]);
+        restored.state = State::due(at_once);
+        let meta = destination::find("meta").unwrap();
+        let now = hours_later(&event, 49);
+        restored.state = held_after_restore(meta, &restored, now).unwrap();
+        assert_eq!(replay_safety(meta, &restored, &event, now).name(), "would_duplicate");
         let mut delivered = delivery(&event, "ga4", &[]);
         delivered.state = State::Delivered { at: at_once, reason: None };
         let ga4 = destination::find("ga4").unwrap();

@@ -138,17 +138,17 @@ impl Alerts {
         self,
     ) -> (impl Fn() -> BoxFuture<'static, Result<usize, StoreError>> + Send + Sync + 'static, Finding)
     {
-        let go_to = self.go_to();
+        let addresses = self.addresses();
         let alerts = Arc::new(self);
         let notify = move || -> BoxFuture<'static, Result<usize, StoreError>> {
             let alerts = Arc::clone(&alerts);
             Box::pin(async move { alerts.notify().await })
         };
-        (notify, go_to)
+        (notify, addresses)
     }
 
     /// Where alerts go. Nothing harmless finds out whether they arrive.
-    fn go_to(&self) -> Finding {
+    fn addresses(&self) -> Finding {
         const SUBJECT: &str = "alerts";
 
         match (&self.webhook, &self.sentry) {

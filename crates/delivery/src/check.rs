@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use funil_core::check::{Finding, Probe};
+use funil_core::check::{CLOCKS_DIFFER_S, Finding, Probe, Verdict};
 use funil_core::destination::Destination;
 use funil_store::Platform;
 use jiff::Timestamp;
@@ -14,10 +14,6 @@ use jiff::fmt::rfc2822;
 
 use crate::attempt::{Handler, Mode};
 use crate::client::{self, NoResponse};
-
-/// How far a provider's clock may be from ours before a person hears of it, in seconds. Signatures of
-/// webhooks are refused when they are three minutes old.
-const CLOCKS_DIFFER_S: i64 = 60;
 
 /// What an account is found to be.
 pub(crate) async fn check(handler: &Handler) -> Vec<Finding> {
@@ -32,7 +28,8 @@ pub(crate) async fn check(handler: &Handler) -> Vec<Finding> {
     let mut clock = None;
     for (found, seen) in futures::future::join_all(asked).await {
         findings.extend(found);
-        clock = clock.or(seen);
+        // A clock that differs from one provider's is told, whatever the others say.
+        clock = clock.filter(|one: &Finding| one.verdict == Verdict::Failed).or(seen);
     }
     findings.extend(clock);
     findings
@@ -100,33 +97,34 @@ fn unreachable(error: NoResponse, host: &str) -> String {
     }
 }
 
-/// What a response's `Date` says of our clock. `None` where they agree, or where it is no date.
+/// What a response's `Date` says of our clock. `None` where it is no date.
 fn clocks(date: &str, now: Timestamp, host: &str) -> Option<Finding> {
     let theirs = rfc2822::DateTimeParser::new().parse_timestamp(date.trim()).ok()?;
     let apart_s = (now.as_second() - theirs.as_second()).abs();
-    (apart_s > CLOCKS_DIFFER_S).then(|| {
+    Some(if apart_s > CLOCKS_DIFFER_S {
         Finding::failed(
             "clock",
             format!(
-                "this clock and that of {host} are {apart_s} s apart, so signatures may be refused and \
-                 messages go out at the wrong time. Set this machine's clock by NTP."
+                "this function's clock and that of {host} are {apart_s} s apart: one is wrong. Signatures may \
+                 be refused, and messages go out at the wrong time."
             ),
         )
+    } else {
+        Finding::ok("clock", format!("it agrees with that of {host}"))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use funil_core::check::Verdict;
-
     use super::*;
 
     #[test]
     fn a_clock_that_is_a_minute_off_is_told() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let told = |date: &str| clocks(date, now, "api.example.com");
-        assert_eq!(told("Sat, 21 Nov 2026 12:01:00 GMT"), None);
-        assert_eq!(told("Sat, 21 Nov 2026 11:59:00 GMT"), None);
+        for date in ["Sat, 21 Nov 2026 12:01:00 GMT", "Sat, 21 Nov 2026 11:59:00 GMT"] {
+            assert_eq!(told(date).map(|found| found.verdict), Some(Verdict::Ok));
+        }
         assert_eq!(told("soon"), None);
         for date in ["Sat, 21 Nov 2026 12:01:01 GMT", "Sat, 21 Nov 2026 11:58:59 GMT"] {
             let found = told(date).unwrap();

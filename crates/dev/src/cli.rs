@@ -10,9 +10,13 @@ mod invoke;
 pub mod journey;
 pub mod package;
 mod progress;
+mod provider;
 pub mod quarantine;
 pub mod send;
 pub mod setup;
 pub mod stats;
 
 pub use invoke::{InvokeError, binary, invoke};
+
+/// The error of a command, with a message for the terminal.
+pub type Failure = Box<dyn std::error::Error>;

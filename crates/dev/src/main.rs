@@ -17,7 +17,7 @@ use funil_dev::cli::dead::DeadCommand;
 use funil_dev::cli::doctor::DoctorArguments;
 use funil_dev::cli::package::PackageArguments;
 use funil_dev::cli::quarantine::QuarantineCommand;
-use funil_dev::cli::setup::SetupCommand;
+use funil_dev::cli::setup::SetupArguments;
 use funil_dev::cli::stats::Stats;
 use funil_dev::cli::{backfill, copy, dead, doctor, journey, package, quarantine, send, setup};
 use funil_dev::openapi;
@@ -83,10 +83,7 @@ enum Command {
     /// Check a deployment: variables, table, each provider's account, clocks. Changes nothing.
     Doctor(DoctorArguments),
     /// Make in a provider's account what Funil needs there. Without --yes it is a dry run.
-    Setup {
-        #[command(subcommand)]
-        command: SetupCommand,
-    },
+    Setup(SetupArguments),
     /// Print the OpenAPI document of all endpoints, with the samples of events/ as examples.
     Openapi,
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
@@ -178,10 +175,10 @@ async fn main() -> ExitCode {
             let done = doctor::run(&arguments, &env, &platform, &mut out).await;
             done.map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Setup { command }) => {
+        Some(Command::Setup(arguments)) => {
             let platform = funil_lambda::platform();
             let mut out = std::io::stdout();
-            setup::run(command, &env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
+            setup::run(&arguments, &env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Openapi) => match openapi::text(Path::new("events")) {
             Ok(document) => {

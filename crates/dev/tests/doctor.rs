@@ -10,7 +10,7 @@ use std::path::Path;
 use calendly::{Role, SimulatedCalendly};
 use funil_core::settings::Env;
 use funil_dev::cli::doctor::{self, DoctorArguments};
-use funil_dev::cli::setup::{self, SetupCommand};
+use funil_dev::cli::setup::{self, SetupArguments, SetupCommand};
 use funil_dev::functions;
 use funil_dev::server::{DevServer, DevServerOptions};
 use serde_json::json;
@@ -18,6 +18,7 @@ use url::Url;
 
 const TOKEN: (&str, &str) = ("CALENDLY_API_TOKEN", "calendly-t0ken");
 const KEY: (&str, &str) = ("CALENDLY_SIGNING_KEY", "calendly-signing-key-0123");
+const NEW_KEYS: &str = "the-new-signing-key-0123,calendly-signing-key-0123";
 const WEBHOOK: &str = "https://api.example.com/api/calendar-webhook";
 
 async fn dev_server(data: &Path) -> DevServer {
@@ -34,10 +35,18 @@ async fn doctor(arguments: &DoctorArguments, env: &Env) -> (String, Option<Strin
     (String::from_utf8(out).unwrap(), ended.err().map(|error| error.to_string()))
 }
 
+/// Whether the setup makes anything.
+#[derive(Clone, Copy)]
+enum Run {
+    Dry,
+    ForReal,
+}
+
 /// What the setup prints, and the error that it ends with.
-async fn setup(command: SetupCommand, env: &Env) -> (String, Option<String>) {
+async fn setup(command: SetupCommand, run: Run, env: &Env) -> (String, Option<String>) {
+    let arguments = SetupArguments { yes: matches!(run, Run::ForReal), command };
     let mut out = Vec::new();
-    let ended = setup::run(command, env, &funil_lambda::platform(), &mut out).await;
+    let ended = setup::run(&arguments, env, &funil_lambda::platform(), &mut out).await;
     (String::from_utf8(out).unwrap(), ended.err().map(|error| error.to_string()))
 }
 
@@ -68,7 +77,7 @@ async fn the_doctor_finds_the_dev_server_well_from_outside_and_from_its_environm
     let wrong = env(&[("SERVICE_TOKEN", "not-the-token")]);
     let (out, error) = doctor(&arguments, &wrong).await;
     assert!(error.unwrap().contains("things do not work"), "{out}");
-    assert!(line(&out, "responds 401").contains("SERVICE_TOKEN"), "{out}");
+    assert!(line(&out, "does not take the first SERVICE_TOKEN").starts_with("failed"), "{out}");
 
     let variables = std::fs::read_to_string(data.path().join("dev.env")).unwrap();
     let variables = variables.lines().filter_map(|line| {
@@ -92,9 +101,10 @@ async fn the_doctor_takes_function_urls_from_the_outputs_of_a_stack() {
     write!(file, "{}", json!({"Stacks": [{"Outputs": outputs}]})).unwrap();
     let stack_outputs = Some(file.path().to_owned());
     let (out, error) = doctor(&DoctorArguments { to: None, stack_outputs }, &Env::default()).await;
-    assert_eq!(error, None, "{out}");
+    assert!(error.unwrap().starts_with("3 things do not work"), "{out}");
     assert!(line(&out, "configuration").starts_with("ok"), "{out}");
-    assert!(line(&out, "not deployed at this address").starts_with("unchecked"), "{out}");
+    assert!(line(&out, "Deploy it, or correct the route").starts_with("failed"), "{out}");
+    assert!(line(&out, "where it is not used").starts_with("unchecked"), "{out}");
     server.stop().await.unwrap();
 }
 
@@ -118,7 +128,7 @@ async fn an_address_without_functions_is_an_error_and_so_is_one_that_does_not_re
     server.stop().await.unwrap();
     let to = Some(Url::parse("http://127.0.0.1:9/api").unwrap());
     let (out, _) = doctor(&DoctorArguments { to, stack_outputs: None }, &Env::default()).await;
-    assert!(line(&out, "lead-submit does not respond").starts_with("failed"), "{out}");
+    assert!(line(&out, "127.0.0.1 does not respond").starts_with("failed"), "{out}");
 }
 
 #[tokio::test]
@@ -132,24 +142,35 @@ async fn mailerlite_gets_what_it_lacks_and_nothing_twice() {
         ("MAILERLITE_API_KEY", "key"),
         ("MAILERLITE_FIELDS", r#"{"call_date":"data_da_chamada"}"#),
     ]);
-    let command = |yes| SetupCommand::Mailerlite { groups: vec!["amanda_score_high".into()], yes };
-    let (dry, error) = setup(command(false), &env).await;
+    let command = || SetupCommand::Mailerlite { groups: vec!["amanda_score_high".into()] };
+    let (dry, error) = setup(command(), Run::Dry, &env).await;
     assert_eq!(error, None);
     assert!(dry.contains("would make the field data_da_chamada (date)"), "{dry}");
     assert!(dry.contains("would make the group amanda_score_high"), "{dry}");
     assert!(dry.ends_with("Nothing was changed: this is a dry run. --yes makes it.\n"), "{dry}");
-    let (made, error) = setup(command(true), &env).await;
+    let (made, error) = setup(command(), Run::ForReal, &env).await;
     assert_eq!(error, None);
     assert_eq!(
         made,
-        "made the field data_da_chamada (date)\nmade the group amanda_score_high\n\
+        "made the field data_da_chamada (date)\nmade the group amanda_score_high: 103\n\
+         the group marketing is there: 102\nthe group questionnaire is there: 101\n\
          MAILERLITE_GROUPS={\"amanda_score_high\":\"103\",\"marketing\":\"102\",\"questionnaire\":\"101\"}\n"
     );
-    let (again, error) = setup(command(true), &env).await;
+    let (again, error) = setup(command(), Run::ForReal, &env).await;
     assert_eq!(error, None);
-    assert!(again.starts_with("MAILERLITE_GROUPS="), "{again}");
-    let unknown = SetupCommand::Mailerlite { groups: vec!["vip".into()], yes: true };
-    assert!(setup(unknown, &env).await.1.unwrap().starts_with("vip is no group"));
+    assert!(!again.contains("made"), "{again}");
+    let unknown = SetupCommand::Mailerlite { groups: vec!["vip".into()] };
+    assert!(setup(unknown, Run::ForReal, &env).await.1.unwrap().starts_with("vip is no group"));
+    for wrong in [r#"{"questionnaire":101}"#, r#"{"questionario":"7"}"#, "{"] {
+        let wrong = self::env(&[
+            ("ENVIRONMENT", "local"),
+            ("MAILERLITE_BASE_URL", &base),
+            ("MAILERLITE_API_KEY", "key"),
+            ("MAILERLITE_GROUPS", wrong),
+        ]);
+        let (_, error) = setup(command(), Run::ForReal, &wrong).await;
+        assert!(error.unwrap().contains("MAILERLITE_GROUPS must be JSON"));
+    }
     server.stop().await.unwrap();
 }
 
@@ -168,14 +189,14 @@ async fn whatsapp_gets_templates_and_a_subscription() {
         ("WHATSAPP_BUSINESS_ACCOUNT_ID", "2000"),
         ("WHATSAPP_TEMPLATES", r#"{"welcome":"bem_vinda"}"#),
     ];
-    let (dry, error) = setup(SetupCommand::Whatsapp { yes: false }, &env(&variables)).await;
+    let (dry, error) = setup(SetupCommand::Whatsapp, Run::Dry, &env(&variables)).await;
     assert_eq!(error, None);
     assert!(dry.contains("would make the template bem_vinda") && dry.contains("dry run"), "{dry}");
     assert!(dry.contains("the template call_reminder_2h is there: APPROVED"), "{dry}");
-    let (made, error) = setup(SetupCommand::Whatsapp { yes: true }, &env(&variables)).await;
+    let (made, error) = setup(SetupCommand::Whatsapp, Run::ForReal, &env(&variables)).await;
     assert_eq!(error, None);
     assert!(made.contains("made the subscription of the token's app"), "{made}");
-    let (again, error) = setup(SetupCommand::Whatsapp { yes: true }, &env(&variables)).await;
+    let (again, error) = setup(SetupCommand::Whatsapp, Run::ForReal, &env(&variables)).await;
     assert_eq!(error, None);
     assert!(again.contains("the template bem_vinda is there: PENDING"), "{again}");
     assert!(again.contains("the webhooks go to Simulated"), "{again}");
@@ -183,7 +204,7 @@ async fn whatsapp_gets_templates_and_a_subscription() {
         .into_iter()
         .chain([("WHATSAPP_LANGUAGE", "en_US"), ("WHATSAPP_TEMPLATES", r#"{"welcome":"hi"}"#)])
         .collect();
-    let (_, error) = setup(SetupCommand::Whatsapp { yes: true }, &env(&english)).await;
+    let (_, error) = setup(SetupCommand::Whatsapp, Run::ForReal, &env(&english)).await;
     assert!(error.unwrap().starts_with("Our texts are Portuguese"));
     server.stop().await.unwrap();
 }
@@ -194,21 +215,31 @@ async fn calendly_gets_one_subscription_and_the_doctor_sees_how_it_stands() {
         let calendly = SimulatedCalendly::start(role).await;
         let base = ("CALENDLY_BASE_URL", calendly.base());
         let env = env(&[TOKEN, KEY, base, ("ENVIRONMENT", "local")]);
-        let command = |yes| SetupCommand::Calendly { webhook: Url::parse(WEBHOOK).unwrap(), yes };
+        let webhook = || Url::parse(WEBHOOK).unwrap();
+        let command = || SetupCommand::Calendly { webhook: webhook(), replace: false };
         let look = async || doctor(&DoctorArguments::default(), &env).await.0;
         let none = look().await;
         assert!(line(&none, "none of the 0 subscriptions").starts_with("failed"), "{none}");
-        let (dry, error) = setup(command(false), &env).await;
+        let (dry, error) = setup(command(), Run::Dry, &env).await;
         assert_eq!((error, calendly.subscriptions().len()), (None, 0));
         assert!(dry.contains("would make a subscription of the"), "{dry}");
-        let (made, error) = setup(command(true), &env).await;
+        let (made, error) = setup(command(), Run::ForReal, &env).await;
         assert_eq!(error, None, "{made}");
         assert_eq!(calendly.subscriptions()[0]["signing_key"], KEY.1);
+        assert_eq!(calendly.subscriptions()[0]["callback_url"], WEBHOOK);
         let well = look().await;
         assert!(line(&well, "Calendly sends every event").starts_with("ok"), "{well}");
-        let (again, _) = setup(command(true), &env).await;
+        let (again, _) = setup(command(), Run::ForReal, &env).await;
         assert!(again.contains("already"), "{again}");
         assert_eq!(calendly.subscriptions().len(), 1);
+
+        let other = [TOKEN, base, ("ENVIRONMENT", "local"), ("CALENDLY_SIGNING_KEY", NEW_KEYS)];
+        let replace = SetupCommand::Calendly { webhook: webhook(), replace: true };
+        let (replaced, error) = setup(replace, Run::ForReal, &self::env(&other)).await;
+        assert_eq!(error, None, "{replaced}");
+        let [now] = &*calendly.subscriptions() else { panic!("{:?}", calendly.subscriptions()) };
+        assert_eq!(now["signing_key"], "the-new-signing-key-0123");
+        assert_eq!(calendly.most_at_once(), 2, "the new one was there before the old one went");
 
         calendly.change("retry_started_at", &json!("2026-11-21T12:00:00Z"));
         let tries = look().await;
@@ -216,14 +247,35 @@ async fn calendly_gets_one_subscription_and_the_doctor_sees_how_it_stands() {
         calendly.change("state", &json!("disabled"));
         let ended = look().await;
         assert!(line(&ended, "is disabled").starts_with("failed"), "{ended}");
-        let (anew, error) = setup(command(true), &env).await;
-        assert_eq!(error, None);
+        let (anew, error) = setup(command(), Run::ForReal, &env).await;
+        assert_eq!(error, None, "{anew}");
         assert!(anew.contains("removed the subscription") && anew.contains("made a"), "{anew}");
         assert_eq!(calendly.subscriptions().len(), 1);
         calendly.change("events", &json!(["invitee.created"]));
         let lacks = look().await;
         assert!(line(&lacks, "lacks invitee.canceled").starts_with("failed"), "{lacks}");
+        calendly.refuse_new();
+        let (_, error) = setup(command(), Run::ForReal, &env).await;
+        assert!(error.unwrap().contains("No subscription was made, and none was removed."));
+        assert_eq!(calendly.subscriptions().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_subscription_of_ones_own_counts_and_one_elsewhere_is_named() {
+    let calendly = SimulatedCalendly::start(Role::Owner).await;
+    calendly.add_of_user("https://api.example.com/api/calendar-webhook/");
+    let base = ("CALENDLY_BASE_URL", calendly.base());
+    let env = env(&[TOKEN, KEY, base, ("ENVIRONMENT", "local")]);
+    let (out, _) = doctor(&DoctorArguments::default(), &env).await;
+    assert!(line(&out, "Calendly sends every event").starts_with("ok"), "{out}");
+    let webhook = Url::parse(WEBHOOK).unwrap();
+    let command = SetupCommand::Calendly { webhook, replace: false };
+    assert!(setup(command, Run::ForReal, &env).await.0.contains("already"));
+    let elsewhere = Url::parse("https://other.example.com/calendar-webhook").unwrap();
+    let command = SetupCommand::Calendly { webhook: elsewhere, replace: false };
+    let (dry, _) = setup(command, Run::Dry, &env).await;
+    assert!(dry.contains("There is a subscription of https://api.example.com"), "{dry}");
 }
 
 #[tokio::test]
@@ -239,7 +291,7 @@ async fn every_page_of_event_types_is_compared_with_the_variable() {
     };
     let out = look(&[]).await;
     assert!(line(&out, "event_types/AAAA").contains("mentoria"), "{out}");
-    assert!(line(&out, "event_types/BBBB").ends_with("it is switched off at Calendly"), "{out}");
+    assert!(line(&out, "event_types/BBBB").contains("it is switched off at Calendly"), "{out}");
     assert_eq!(out.matches("its bookings are sales calls").count(), 2, "{out}");
     let named = "https://api.calendly.com/event_types/AAAA";
     let out = look(&[("CALENDLY_EVENT_TYPES", named)]).await;
@@ -269,4 +321,38 @@ async fn a_token_that_is_of_no_use_is_named() {
     assert!(line(&out, "may not read webhook subscriptions").starts_with("failed"), "{out}");
     let (out, _) = doctor(&DoctorArguments::default(), &Env::default()).await;
     assert!(line(&out, "set CALENDLY_API_TOKEN").starts_with("unchecked"), "{out}");
+}
+
+/// A server that responds 200 to everything with this body.
+async fn says(body: &'static str) -> Url {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let base = format!("http://{}/api", listener.local_addr().unwrap());
+    let routes = axum::Router::new().fallback(move || async move { body });
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    Url::parse(&base).unwrap()
+}
+
+#[tokio::test]
+async fn a_site_that_takes_everything_is_not_taken_for_funil() {
+    let to = Some(says("<html>welcome</html>").await);
+    let (out, error) = doctor(&DoctorArguments { to, stack_outputs: None }, &Env::default()).await;
+    assert!(error.is_some() && !out.contains(" ok "), "{out}");
+    assert!(line(&out, "what is not Funil's").starts_with("failed"), "{out}");
+}
+
+#[tokio::test]
+async fn a_token_in_a_providers_error_is_not_printed() {
+    let base = says(r#"{"error":{"code":190,"message":"Malformed access token s3cr3t"}}"#).await;
+    let variables = env(&[
+        ("ENVIRONMENT", "local"),
+        ("WHATSAPP_BASE_URL", base.as_str()),
+        ("WHATSAPP_ACCESS_TOKEN", "s3cr3t"),
+        ("WHATSAPP_BUSINESS_ACCOUNT_ID", "2000"),
+    ]);
+    let (out, error) = setup(SetupCommand::Whatsapp, Run::ForReal, &variables).await;
+    let error = error.unwrap();
+    assert!(
+        error.contains("190") && !error.contains("s3cr3t") && !out.contains("s3cr3t"),
+        "{error}"
+    );
 }

@@ -27,8 +27,10 @@ async fn findings(deployment: &Deployment, function: &str) -> Vec<Finding> {
     assert_eq!(response.status, 200, "{function}: {response:?}");
     let report: Report = serde_json::from_value(response.json()).unwrap();
     assert_eq!(report.function, function);
-    // The clock of the tests is years ahead of the real one, by which the fake providers respond.
-    report.findings.into_iter().filter(|finding| finding.subject != "clock").collect()
+    // The clock of the tests is years ahead of the real one, by which the fake providers respond; and
+    // the doorbell of this world leads nowhere, which a dev server's does not.
+    let of_world = |finding: &Finding| !["clock", "rings"].contains(&&*finding.subject);
+    report.findings.into_iter().filter(of_world).collect()
 }
 
 fn worst(findings: &[Finding]) -> Verdict {
@@ -122,8 +124,8 @@ async fn a_provider_that_refuses_hangs_or_babbles_is_told_and_not_taken_for_well
         }
         world.providers.behave(destination.name, Behaviour::Garbage);
         let found = findings(&deployment, destination.function).await;
-        // Meta and Segment are asked for nothing that could be read.
-        let reads = !["meta", "segment", "crm"].contains(&destination.name);
+        // Segment says nothing that could be read.
+        let reads = destination.name != "segment";
         assert!(!reads || worst(&found) == Verdict::Failed, "{}: {found:?}", destination.name);
         world.providers.behave(destination.name, Behaviour::Normal);
     }

@@ -13,7 +13,7 @@ use url::Url;
 use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
-use crate::check::{Finding, Probe, refusal};
+use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::consent::Purpose;
 use crate::defaults::{
     CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
@@ -251,15 +251,20 @@ impl Adapter for Crm {
         };
         let mut url = endpoint(&self.base, &[path]);
         url.query_pairs_mut().append_pair(parameter, "00000000-0000-0000-0000-000000000000");
-        vec![Probe::ask(CREDENTIALS, self.request(Method::Get, url, None), |response| {
+        vec![Probe::ask(CREDENTIALS, self.request(Method::Get, url, None), move |response| {
             let found = match response.status {
                 404 | 405 => Finding::unchecked(
                     CREDENTIALS,
                     "the CRM is there, and does not say whether it takes CRM_API_KEY. Submit a test \
                      form, and look for it there.",
                 ),
-                _ => refusal(CREDENTIALS, "CRM_API_KEY", response)
-                    .unwrap_or_else(|| Finding::ok(CREDENTIALS, "the CRM takes CRM_API_KEY")),
+                _ => match refusal(CREDENTIALS, "CRM_API_KEY", response) {
+                    Some(refused) => refused,
+                    None if path == "contacts" && found_contact(response).is_err() => {
+                        not_itself(CREDENTIALS, "CRM_BASE_URL", "such a CRM")
+                    }
+                    None => Finding::ok(CREDENTIALS, "the CRM takes CRM_API_KEY"),
+                },
             };
             vec![found]
         })]

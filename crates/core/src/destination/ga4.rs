@@ -13,7 +13,7 @@ use url::Url;
 use super::names::{Names, Omission};
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
-use crate::check::{Finding, Probe, refusal};
+use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
@@ -223,8 +223,7 @@ fn validated(response: &Response) -> Vec<Finding> {
     }
     let body = response.json();
     let Some(messages) = body["validationMessages"].as_array() else {
-        let says = "GA4_BASE_URL does not respond as GA4's validation does. See that it is right.";
-        return vec![Finding::failed(SUBJECT, says)];
+        return vec![not_itself(SUBJECT, "GA4_BASE_URL", "GA4's validation")];
     };
     let described = messages.iter().filter_map(|message| message["description"].as_str());
     let described: Vec<&str> = described.collect();

@@ -145,35 +145,44 @@ fn group_value(business_type: &str) -> String {
 }
 
 /// Whether we know a group of this name.
-fn is_group(name: &str) -> bool {
+pub fn is_group(name: &str) -> bool {
     let business_type = name.strip_prefix(BUSINESS_TYPE);
     [QUESTIONNAIRE.name, MARKETING.name, LANDING_PAGE].contains(&name)
         || TIERS.iter().any(|(_, group)| *group == name)
         || business_type.is_some_and(|value| !value.is_empty() && value == group_value(value))
 }
 
+/// The variable with the ids of the groups.
+const GROUPS: &str = "MAILERLITE_GROUPS";
+/// What it must be.
+const GROUPS_ARE: &str = "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups questionnaire and \
+     marketing, and of those there are of landing_page_leads, amanda_score_high, amanda_score_medium, \
+     amanda_score_low and business_type_<value in lower case, without accents, _ between words>.";
+
+/// The groups of `MAILERLITE_GROUPS`, our names to their ids, none where it is unset. `None` if it is wrong,
+/// which the settings note.
+pub fn configured_groups(settings: &mut Settings<'_>) -> Option<BTreeMap<String, String>> {
+    let Some(text) = settings.optional(GROUPS) else { return Some(BTreeMap::new()) };
+    let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
+    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let known = groups
+        .filter(|groups| groups.keys().all(|name| is_group(name)) && groups.values().all(is_id));
+    known.or_else(|| settings.problem(GROUPS_ARE))
+}
+
 impl MailerLite {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
         let account = Account::read(settings);
         let site = settings.url("SITE_URL", None);
-        let groups = settings.required("MAILERLITE_GROUPS").and_then(|text| {
-            let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
-            let complete = groups.filter(|groups| {
-                [QUESTIONNAIRE.name, MARKETING.name].iter().all(|name| groups.contains_key(*name))
-                    && groups.keys().all(|name| is_group(name))
-                    && groups
-                        .values()
-                        .all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
-            });
-            complete.or_else(|| {
-                settings.problem(
-                    "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups \
-                     questionnaire and marketing, and of those there are of landing_page_leads, \
-                     amanda_score_high, amanda_score_medium, amanda_score_low and \
-                     business_type_<value in lower case, without accents, _ between words>.",
-                )
-            })
-        });
+        let groups = match settings.required(GROUPS) {
+            Some(_) => configured_groups(settings).and_then(|groups| {
+                let is_complete = [QUESTIONNAIRE.name, MARKETING.name]
+                    .iter()
+                    .all(|name| groups.contains_key(*name));
+                if is_complete { Some(groups) } else { settings.problem(GROUPS_ARE) }
+            }),
+            None => None,
+        };
         let joining = Joining::read(settings);
         Some(Self { account: account?, site: site?, groups: groups?, joining: joining? })
     }
@@ -368,10 +377,10 @@ impl Adapter for MailerLite {
 
     fn probes(&self) -> Vec<Probe<'_>> {
         vec![
-            Probe::ask("fields", self.account.list_fields(), |response| {
+            Probe::ask("fields", self.account.list_fields(1), |response| {
                 account::check_fields(&self.account, response)
             }),
-            Probe::ask("groups", self.account.list_groups(), |response| {
+            Probe::ask("groups", self.account.list_groups(1), |response| {
                 account::check_groups(&self.groups, response)
             }),
         ]

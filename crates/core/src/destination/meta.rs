@@ -12,7 +12,7 @@ use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
-use crate::check::{Finding, Probe};
+use crate::check::{Finding, Probe, not_itself};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
@@ -123,15 +123,19 @@ impl Adapter for Meta {
     /// A request without any event, which Meta has to refuse: for the token, the pixel, or the lack of
     /// events.
     fn probes(&self) -> Vec<Probe<'_>> {
+        const SUBJECT: &str = "credentials";
+
         let nothing =
             Request::safe(Method::Post, self.events_url.clone(), Some(json!({"data": []})))
                 .header("authorization", format!("Bearer {}", self.token.expose()));
-        let mut probes = vec![Probe::ask("credentials", nothing, |response| {
-            let ok = "Meta takes META_ACCESS_TOKEN for META_PIXEL_ID";
-            vec![
-                graph::finding("credentials", ("META_ACCESS_TOKEN", "META_PIXEL_ID"), response)
-                    .unwrap_or_else(|| Finding::ok("credentials", ok)),
-            ]
+        let mut probes = vec![Probe::ask(SUBJECT, nothing, |response| {
+            let names = ("META_ACCESS_TOKEN", "META_PIXEL_ID");
+            vec![match graph::finding(SUBJECT, names, response) {
+                Some(finding) => finding,
+                // Nothing was sent, so a success is not Meta's.
+                None if response.succeeded() => not_itself(SUBJECT, "META_BASE_URL", "Meta"),
+                None => Finding::ok(SUBJECT, "Meta takes META_ACCESS_TOKEN for META_PIXEL_ID"),
+            }]
         })];
         if self.test_event_code.is_some() {
             let says = "META_TEST_EVENT_CODE is set, so Meta shows events in its Test Events tool and \

@@ -17,7 +17,7 @@ use self::account::Account;
 use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step};
 use crate::booking::{Call, Place, Recipient};
-use crate::check::{Finding, Probe, refusal};
+use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
@@ -244,8 +244,13 @@ impl Calendly {
         let bearer = format!("Bearer {}", self.token.expose());
         let request = Request::safe(Method::Get, url, None).header("authorization", bearer);
         Probe::ask(SUBJECT, request, |response| {
-            let ok = || Finding::ok(SUBJECT, "Calendly takes CALENDLY_API_TOKEN");
-            vec![refusal(SUBJECT, "CALENDLY_API_TOKEN", response).unwrap_or_else(ok)]
+            vec![match refusal(SUBJECT, "CALENDLY_API_TOKEN", response) {
+                Some(refused) => refused,
+                None if response.json().pointer("/resource/uri").is_none() => {
+                    not_itself(SUBJECT, "CALENDLY_BASE_URL", "Calendly")
+                }
+                None => Finding::ok(SUBJECT, "Calendly takes CALENDLY_API_TOKEN"),
+            }]
         })
     }
 }

@@ -15,7 +15,8 @@ use funil_core::replay::replay_deadline;
 use funil_store::{Platform, Store, StoreError};
 use jiff::Timestamp;
 
-use crate::cli::dead::{Failure, a_destination};
+use crate::cli::Failure;
+use crate::cli::dead::a_destination;
 use crate::cli::progress;
 
 /// The arguments of `funil backfill`.

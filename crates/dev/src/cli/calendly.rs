@@ -4,16 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use funil_core::delivery::exchange::endpoint;
+use funil_core::delivery::exchange::{Method, Request, Response, endpoint};
 use funil_core::settings::{Secret, Settings};
 use funil_store::Platform;
-use http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
-use crate::cli::dead::Failure;
+use crate::cli::{Failure, provider};
 
 /// How many items one page has; Calendly allows at most this many.
 const PAGE: &str = "100";
@@ -70,6 +69,16 @@ impl Subscription {
     /// Whether Calendly sends it anything.
     pub(super) fn is_active(&self) -> bool {
         self.state == "active"
+    }
+
+    /// Whether it sends to `webhook`, whatever stands after its path.
+    pub(super) fn goes_to(&self, webhook: &Url) -> bool {
+        path(&self.callback_url) == path(webhook.as_str())
+    }
+
+    /// Whether it sends to a function of this kind, at whatever address.
+    pub(super) fn goes_to_one(&self) -> bool {
+        path(&self.callback_url).ends_with("/calendar-webhook")
     }
 
     /// The events that it lacks.
@@ -132,19 +141,25 @@ impl<'a> Calendly<'a> {
         list(Scope::User).await?.map_err(|NotAllowed| refused.into())
     }
 
-    /// The subscriptions of the organization, or of the token's user where it may not see those.
+    /// The subscriptions of the organization and those of the token's user, as far as it may see them; and
+    /// the widest scope in which it may make one.
     pub(super) async fn subscriptions(
         &self,
         me: &User,
     ) -> Result<(Scope, Vec<Subscription>), Failure> {
+        let (mut widest, mut all) = (None, Vec::<Subscription>::new());
         for scope in [Scope::Organization, Scope::User] {
-            if let Ok(found) = self.list("webhook_subscriptions", me, scope).await? {
-                return Ok((scope, found));
+            if let Ok(found) = self.list::<Subscription>("webhook_subscriptions", me, scope).await?
+            {
+                widest = widest.or(Some(scope));
+                let new =
+                    found.into_iter().filter(|one| all.iter().all(|known| known.uri != one.uri));
+                all.extend(new.collect::<Vec<_>>());
             }
         }
-        Err("CALENDLY_API_TOKEN may not read webhook subscriptions; make one that may. Calendly has \
-             them in paid plans only."
-            .into())
+        let refused = "CALENDLY_API_TOKEN may not read webhook subscriptions; make one that may. Calendly \
+                       has them in paid plans only.";
+        Ok((widest.ok_or(refused)?, all))
     }
 
     /// Makes a subscription that signs with `key`.
@@ -166,8 +181,7 @@ impl<'a> Calendly<'a> {
             body["user"] = json!(me.uri);
         }
         let url = endpoint(&self.base, &["webhook_subscriptions"]);
-        let request = self.platform.http.post(url).header("content-type", "application/json");
-        self.changed(request.body(body.to_string())).await
+        self.changed(Request::harmful(Method::Post, url, Some(body))).await
     }
 
     /// Removes a subscription.
@@ -175,22 +189,23 @@ impl<'a> Calendly<'a> {
         // Only the id is taken from what Calendly says, so that the token goes nowhere else.
         let id = subscription.uri.rsplit('/').next().unwrap_or_default();
         let url = endpoint(&self.base, &["webhook_subscriptions", id]);
-        self.changed(self.platform.http.delete(url)).await
+        self.changed(Request::safe(Method::Delete, url, None)).await
     }
 
     /// Sends a request that changes something.
-    async fn changed(&self, request: reqwest::RequestBuilder) -> Result<(), Failure> {
-        let host = self.base.authority();
-        let response = request.bearer_auth(self.token.expose()).send().await;
-        let response = response.map_err(|_| no_response(host))?;
-        let status = response.status();
-        if status.is_success() {
+    async fn changed(&self, request: Request) -> Result<(), Failure> {
+        let response = self.send(request).await?;
+        if response.succeeded() {
             return Ok(());
         }
-        let body = response.bytes().await.unwrap_or_default();
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let body = response.json();
         let says = body["message"].as_str().or_else(|| body["title"].as_str()).unwrap_or_default();
-        Err(format!("Calendly responded {status}. {says}").trim_end().into())
+        Err(format!("Calendly responded {}. {says}", response.status).trim_end().into())
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, Failure> {
+        let bearer = format!("Bearer {}", self.token.expose());
+        provider::send(self.platform, &request.header("authorization", bearer)).await
     }
 
     /// All pages of a list.
@@ -231,23 +246,19 @@ impl<'a> Calendly<'a> {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<Result<T, NotAllowed>, Failure> {
-        let request = self.platform.http.get(url.clone()).bearer_auth(self.token.expose());
-        let host = url.authority();
-        let response = request.send().await.map_err(|_| no_response(host))?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|_| no_response(host))?;
-        if status == StatusCode::UNAUTHORIZED {
-            return Err("Calendly does not accept CALENDLY_API_TOKEN; make a new one.".into());
+        let response = self.send(Request::safe(Method::Get, url.clone(), None)).await?;
+        let status = response.status;
+        match status {
+            401 => Err("Calendly does not accept CALENDLY_API_TOKEN; make a new one.".into()),
+            403 => Ok(Err(NotAllowed)),
+            _ if !response.succeeded() => {
+                Err(format!("Calendly responded {status}; try again.").into())
+            }
+            _ => match serde_json::from_value(response.json()) {
+                Ok(read) => Ok(Ok(read)),
+                Err(_) => Err("CALENDLY_BASE_URL does not respond as Calendly does.".into()),
+            },
         }
-        if status == StatusCode::FORBIDDEN {
-            return Ok(Err(NotAllowed));
-        }
-        if !status.is_success() {
-            return Err(format!("Calendly at {host} responded {status}; try again.").into());
-        }
-        let read = serde_json::from_slice(&body)
-            .map_err(|_| format!("Calendly at {host} responded {status} with what is no list."))?;
-        Ok(Ok(read))
     }
 }
 
@@ -261,6 +272,7 @@ impl Scope {
     }
 }
 
-fn no_response(host: &str) -> String {
-    format!("Calendly at {host} does not respond; try again.")
+/// An address without its query and the slash at its end.
+fn path(address: &str) -> &str {
+    address.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/')
 }

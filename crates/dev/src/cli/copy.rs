@@ -8,7 +8,7 @@ use std::io::Write;
 use funil_core::hash::HashKey;
 use funil_store::{CopyRun, Part, Platform, Store};
 
-use crate::cli::dead::Failure;
+use crate::cli::Failure;
 use crate::cli::progress;
 
 /// Copies from `source` into `into`, and prints the result. A dry run writes nothing.
@@ -22,6 +22,16 @@ pub async fn run(
 ) -> Result<(), Failure> {
     source.verify_identity(hash_key).await.map_err(|error| format!("The source: {error}."))?;
     into.verify_identity(hash_key).await?;
+    if !into.may_be_restored_from(source).await? {
+        return Err(
+            "The table has leads of its own, and what two tables say of one person cannot be \
+                    merged. Copy into the table of a new deployment."
+                .into(),
+        );
+    }
+    if run == CopyRun::ForReal {
+        into.begin_restore(source, hash_key).await?;
+    }
     let bar = progress::spinner("items");
     let (mut copied, mut known, mut held) = (0, 0, 0);
     for part in [Part::AllButDeliveries, Part::Deliveries] {

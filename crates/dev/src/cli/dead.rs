@@ -18,10 +18,7 @@ use funil_store::{Platform, Store, key_time};
 use jiff::Timestamp;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::cli::progress;
-
-/// The error of a command, with a message for the terminal.
-pub type Failure = Box<dyn std::error::Error>;
+use crate::cli::{Failure, progress};
 
 /// The commands of `funil dead`.
 #[derive(Subcommand, Clone, Debug)]

@@ -20,7 +20,7 @@ use funil_store::Platform;
 use serde_json::Value;
 use url::Url;
 
-use crate::cli::dead::Failure;
+use crate::cli::Failure;
 
 /// What the doctor looks at.
 #[derive(Args, Clone, Debug, Default)]

@@ -15,7 +15,7 @@ use funil_store::Platform;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::cli::dead::Failure;
+use crate::cli::Failure;
 use crate::server::DEV_SERVICE_TOKEN;
 
 /// The commands of `funil quarantine`.

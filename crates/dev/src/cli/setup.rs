@@ -2,7 +2,8 @@
 //! until `--yes`.
 //!
 //! It adds what is missing, so running it twice is running it once. Calendly's subscription alone is replaced
-//! where it does not work, because Calendly cannot change one. Must not know any function.
+//! where it does not work, because Calendly cannot change one: the new one is made before the old one is
+//! removed. Must not know any function.
 
 mod calendly;
 mod mailerlite;
@@ -10,14 +11,23 @@ mod whatsapp;
 
 use std::io::Write;
 
-use clap::Subcommand;
-use funil_core::delivery::exchange::{Request, Response};
+use clap::{Args, Subcommand};
 use funil_core::settings::Env;
-use funil_delivery::{NoResponse, REQUEST_TIMEOUT};
 use funil_store::Platform;
 use url::Url;
 
-use crate::cli::dead::Failure;
+use crate::cli::Failure;
+
+/// What is set up.
+#[derive(Args, Clone, Debug)]
+pub struct SetupArguments {
+    /// Make it. Without this it is only shown.
+    #[arg(long, global = true)]
+    pub yes: bool,
+    /// At which provider.
+    #[command(subcommand)]
+    pub command: SetupCommand,
+}
 
 /// The commands of `funil setup`.
 #[derive(Subcommand, Clone, Debug)]
@@ -28,25 +38,18 @@ pub enum SetupCommand {
         /// `business_type_<value>`. May be repeated.
         #[arg(long = "group", value_name = "NAME")]
         groups: Vec<String>,
-        /// Make it. Without this it is only shown.
-        #[arg(long)]
-        yes: bool,
     },
     /// Make Calendly's subscription, which signs with `CALENDLY_SIGNING_KEY`.
     Calendly {
         /// The address of `calendar-webhook`, as <https://api.example.com/api/calendar-webhook>.
         #[arg(long)]
         webhook: Url,
-        /// Make it. Without this it is only shown.
+        /// Make it anew although it works, to sign with another key.
         #[arg(long)]
-        yes: bool,
+        replace: bool,
     },
     /// Submit WhatsApp's templates for review, and subscribe the app to the account's webhooks.
-    Whatsapp {
-        /// Make it. Without this it is only shown.
-        #[arg(long)]
-        yes: bool,
-    },
+    Whatsapp,
 }
 
 /// Whether something is made, or only shown.
@@ -57,10 +60,6 @@ enum Run {
 }
 
 impl Run {
-    const fn of(yes: bool) -> Self {
-        if yes { Self::ForReal } else { Self::Dry }
-    }
-
     /// What a line begins with that says what is made.
     const fn verb(self) -> &'static str {
         match self {
@@ -72,57 +71,24 @@ impl Run {
 
 /// Runs a command.
 pub async fn run(
-    command: SetupCommand,
+    arguments: &SetupArguments,
     env: &Env,
     platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let run = match command {
-        SetupCommand::Mailerlite { groups, yes } => {
-            let run = Run::of(yes);
-            mailerlite::run(&groups, run, env, platform, out).await?;
-            run
+    let run = if arguments.yes { Run::ForReal } else { Run::Dry };
+    match &arguments.command {
+        SetupCommand::Mailerlite { groups } => {
+            mailerlite::run(groups, run, env, platform, out).await?;
         }
-        SetupCommand::Calendly { webhook, yes } => {
-            let run = Run::of(yes);
-            calendly::run(&webhook, run, env, platform, out).await?;
-            run
+        SetupCommand::Calendly { webhook, replace } => {
+            let wanted = if *replace { calendly::Wanted::Anew } else { calendly::Wanted::Working };
+            calendly::run(webhook, wanted, run, env, platform, out).await?;
         }
-        SetupCommand::Whatsapp { yes } => {
-            let run = Run::of(yes);
-            whatsapp::run(run, env, platform, out).await?;
-            run
-        }
-    };
+        SetupCommand::Whatsapp => whatsapp::run(run, env, platform, out).await?,
+    }
     if run == Run::Dry {
         writeln!(out, "Nothing was changed: this is a dry run. --yes makes it.")?;
     }
     Ok(())
-}
-
-/// Sends a request, and returns its response whatever it is.
-async fn send(platform: &Platform, request: &Request) -> Result<Response, Failure> {
-    let host = request.url.host_str().unwrap_or_default().to_owned();
-    let sent =
-        funil_delivery::send(&platform.http, request, REQUEST_TIMEOUT, platform.clock.now()).await;
-    sent.map_err(|error| {
-        match error {
-            NoResponse::Connect => format!("No connection to {host}."),
-            NoResponse::Timeout => format!("{host} does not respond in time. Run this again."),
-            NoResponse::Broken => format!(
-                "The connection to {host} broke, so nobody knows what it did. Run this again: it makes \
-                 only what is missing."
-            ),
-        }
-        .into()
-    })
-}
-
-/// The error of a response that is no success. The provider's own words are about our request, which holds
-/// nobody's data.
-fn refused(what: &str, response: &Response) -> Failure {
-    let body = response.json();
-    let says = body.pointer("/error/message").or_else(|| body.get("message"));
-    let says = says.and_then(serde_json::Value::as_str).unwrap_or_default();
-    format!("{what} was refused with status {}. {says}", response.status).trim_end().into()
 }

@@ -1,6 +1,7 @@
 //! A Calendly on loopback: its users, event types and webhook subscriptions.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, Query, State};
@@ -9,6 +10,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+
+/// The number of the next subscription.
+static NEXT: AtomicUsize = AtomicUsize::new(1);
 
 const USER: &str = "https://api.calendly.com/users/U1";
 const ORGANIZATION: &str = "https://api.calendly.com/organizations/O1";
@@ -35,6 +39,8 @@ pub(crate) struct SimulatedCalendly {
 struct Account {
     role: Role,
     subscriptions: Arc<Mutex<Vec<Value>>>,
+    most_at_once: Arc<AtomicUsize>,
+    refuses_new: Arc<AtomicBool>,
 }
 
 impl SimulatedCalendly {
@@ -42,7 +48,12 @@ impl SimulatedCalendly {
     pub(crate) async fn start(role: Role) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let account = Account { role, subscriptions: Arc::default() };
+        let account = Account {
+            role,
+            subscriptions: Arc::default(),
+            most_at_once: Arc::default(),
+            refuses_new: Arc::default(),
+        };
         let routes = Router::new()
             .route("/users/me", get(me))
             .route("/event_types", get(event_types))
@@ -61,6 +72,31 @@ impl SimulatedCalendly {
     /// The subscriptions, with their keys.
     pub(crate) fn subscriptions(&self) -> Vec<Value> {
         self.account.subscriptions.lock().unwrap().clone()
+    }
+
+    /// How many subscriptions there were at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.account.most_at_once.load(Ordering::Relaxed)
+    }
+
+    /// Refuses every further subscription, as Calendly does in a plan without them.
+    pub(crate) fn refuse_new(&self) {
+        self.account.refuses_new.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds a working subscription of the user's own.
+    pub(crate) fn add_of_user(&self, address: &str) {
+        let events = [
+            "invitee.created",
+            "invitee.canceled",
+            "invitee_no_show.created",
+            "invitee_no_show.deleted",
+        ];
+        let uri = "https://api.calendly.com/webhook_subscriptions/U1";
+        self.account.subscriptions.lock().unwrap().push(json!({
+            "uri": uri, "callback_url": address, "state": "active", "scope": "user",
+            "events": events, "retry_started_at": null,
+        }));
     }
 
     /// Changes a member of every subscription.
@@ -118,25 +154,38 @@ async fn subscriptions(
     State(account): State<Account>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    let scope = if account.role == Role::Owner { "organization" } else { "user" };
-    if !allows(account.role, &query) || query.get("scope").is_none_or(|wanted| wanted != scope) {
+    let scope = query.get("scope").map(String::as_str).unwrap_or_default();
+    let of_user = query.get("user").is_some_and(|uri| uri == USER);
+    let allowed = match (account.role, scope) {
+        (Role::Owner, "organization") => !of_user,
+        (Role::Owner | Role::Member, "user") => of_user,
+        _ => false,
+    };
+    if !allowed || query.get("organization").is_none_or(|uri| uri != ORGANIZATION) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let found = account.subscriptions.lock().unwrap().clone();
+    let all = account.subscriptions.lock().unwrap().clone();
+    let found: Vec<Value> = all.into_iter().filter(|one| one["scope"] == scope).collect();
     Json(json!({"collection": found, "pagination": {"next_page_token": null}})).into_response()
 }
 
 async fn subscribe(State(account): State<Account>, Json(mut body): Json<Value>) -> Response {
+    if account.refuses_new.load(Ordering::Relaxed) {
+        let message = json!({"message": "Please upgrade your Calendly account."});
+        return (StatusCode::FORBIDDEN, Json(message)).into_response();
+    }
     let mut all = account.subscriptions.lock().unwrap();
     if all.iter().any(|one| one["callback_url"] == body["url"]) {
         let message = json!({"message": "Hook with this url already exists"});
         return (StatusCode::CONFLICT, Json(message)).into_response();
     }
     body["callback_url"] = body["url"].take();
-    body["uri"] = json!("https://api.calendly.com/webhook_subscriptions/S1");
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    body["uri"] = json!(format!("https://api.calendly.com/webhook_subscriptions/S{id}"));
     body["state"] = json!("active");
     body["retry_started_at"] = Value::Null;
     all.push(body.clone());
+    account.most_at_once.fetch_max(all.len(), Ordering::Relaxed);
     (StatusCode::CREATED, Json(json!({"resource": body}))).into_response()
 }
 

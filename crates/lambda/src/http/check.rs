@@ -50,6 +50,9 @@ pub(crate) async fn report<E: HttpEndpoint>(endpoint: &E) -> Report {
     let table = app.store.verify_identity(&app.config.hash_key).await;
     let reached = table.is_ok();
     findings.push(of_table("table", table, "the table responds, and is the one of HASH_KEY"));
+    if let Some(doorbell) = &app.doorbell {
+        findings.push(doorbell.check(&app.platform, "dispatch").await);
+    }
     if reached {
         findings.extend(endpoint.check().await);
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use funil_core::check::Finding;
 use funil_core::clock::Clock;
 use funil_core::delivery::exchange::endpoint;
 use funil_core::form::{Field, Need, Schema, Takes};
@@ -87,6 +88,8 @@ pub enum Ring<'k> {
     Due,
     /// To deliver these.
     Named(&'k [DeliveryKey]),
+    /// To check itself, which shows that it can be rung.
+    Check,
 }
 
 impl Ring<'_> {
@@ -94,6 +97,7 @@ impl Ring<'_> {
     fn body(&self) -> Option<Value> {
         match self {
             Self::Due => None,
+            Self::Check => Some(json!({"check": true})),
             Self::Named(keys) => {
                 let keys: Vec<String> = keys.iter().map(DeliveryKey::to_text).collect();
                 Some(json!({"ring": true, "deliveries": keys}))
@@ -155,6 +159,18 @@ impl Doorbell {
         ring: Ring<'_>,
     ) -> Result<(), RingError> {
         self.ring_within(platform, function, ring, PATIENCE).await
+    }
+
+    /// Whether `function` can be rung, by a ring that starts nothing.
+    pub(crate) async fn check(&self, platform: &Platform, function: &'static str) -> Finding {
+        const SUBJECT: &str = "rings";
+
+        match self.ring(platform, function, Ring::Check).await {
+            Ok(()) => Finding::ok(SUBJECT, format!("{function} can be rung")),
+            Err(error) => {
+                Finding::failed(SUBJECT, format!("{error}. Deliveries wait for the schedule."))
+            }
+        }
     }
 
     /// Rings `dispatch` after something was accepted, where there is a doorbell.

@@ -135,7 +135,13 @@ impl HttpEndpoint for Dispatch {
         let now = self.app.platform.clock.now();
         let looks = destination::ALL.iter().map(|one| self.app.store.due(one.name, now, 1));
         let due = futures::future::try_join_all(looks).await;
-        vec![of_table("index due", due, "what is due can be read"), self.alerts.clone()]
+        let rung = self.app.config.destinations.first().map(|one| one.function);
+        let mut findings = vec![of_table("index due", due, "what is due can be read")];
+        if let Some(function) = rung {
+            findings.push(self.doorbell.check(&self.app.platform, function).await);
+        }
+        findings.push(self.alerts.clone());
+        findings
     }
 
     async fn run(&self, trigger: Trigger, _stop_at: Timestamp) -> Value {

@@ -1,7 +1,7 @@
 //! Backfill: plans what was accepted while a destination was off (`docs/design.md`, "Replay").
 //!
-//! The only scan of the table, and only the command line uses it: no index lists every event, and a
-//! function never scans. A delivery has the same key each time it is planned, so a backfill that was
+//! It scans the table, as only the command line does: no index lists every event, and a function never
+//! scans. A delivery has the same key each time it is planned, so a backfill that was
 //! interrupted can be run again.
 
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -1,11 +1,13 @@
 //! Copies the items of another table into this one: what a restored table has goes into the table of a
 //! deployment (`docs/operating.md`, "Restoring").
 //!
-//! An item that is there stays as it is, so a copy that was interrupted can be run again. Only the command
-//! line uses it: no function scans.
+//! The table that is copied into has no leads of its own, so that nothing has to be merged; a mark on its
+//! identity says which table it is restored from, and a copy that was interrupted can be run again. Only
+//! the command line uses it: no function scans.
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use funil_core::destination;
+use funil_core::hash::HashKey;
 use funil_core::replay::held_after_restore;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -13,7 +15,9 @@ use jiff::Timestamp;
 use crate::Store;
 use crate::delivery::backfill::ScanPosition;
 use crate::table::error::StoreError;
+use crate::table::expression::Expression;
 use crate::table::item::{self, Item};
+use crate::table::key;
 
 /// How many items are written at once.
 const AT_ONCE: usize = 16;
@@ -56,7 +60,57 @@ enum Outcome {
     Known,
 }
 
+/// The attribute of the identity with the name of the table that this one is restored from.
+const RESTORED_FROM: &str = "restored_from";
+/// The types of items that a table has because somebody was there.
+const OF_PEOPLE: [&str; 3] = ["lead", "event", "revocation"];
+
 impl Store {
+    /// Whether `source` may be copied into this table: it is being restored from it already, or it has
+    /// nothing of people.
+    pub async fn may_be_restored_from(&self, source: &Self) -> Result<bool, StoreError> {
+        let identity = self.get(item::keys(key::TABLE_IDENTITY, key::TABLE_IDENTITY)).await?;
+        let restored_from = identity.as_ref().and_then(|found| item::text(found, RESTORED_FROM));
+        if restored_from == Some(&*source.table) {
+            return Ok(true);
+        }
+        let mut from = None;
+        loop {
+            let page = self.scan_page(from).await?;
+            let is_of_people = |item: &Item| {
+                item::text(item, "type").is_some_and(|kind| OF_PEOPLE.contains(&kind))
+            };
+            if page.0.iter().any(is_of_people) {
+                return Ok(false);
+            }
+            from = page.1;
+            if from.is_none() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Marks this table as restored from `source`, and spreads deliveries over as many shards as the
+    /// source ever did: otherwise nobody would look where they stand.
+    pub async fn begin_restore(&self, source: &Self, hash_key: &HashKey) -> Result<(), StoreError> {
+        self.ready(hash_key).await?;
+        self.spread_over(source.look_at_shards().await?).await?;
+        let mark = Expression::default().set(RESTORED_FROM, item::s(&*source.table));
+        self.update(item::keys(key::TABLE_IDENTITY, key::TABLE_IDENTITY), mark).await?;
+        Ok(())
+    }
+
+    async fn scan_page(
+        &self,
+        from: Option<ScanPosition>,
+    ) -> Result<(Vec<Item>, Option<ScanPosition>), StoreError> {
+        let scan = self.client.scan().table_name(&*self.table).consistent_read(true);
+        let page = scan.set_exclusive_start_key(from.map(|from| from.0)).send().await;
+        let page = page.map_err(|error| StoreError::of("Scan", &error))?;
+        let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(ScanPosition);
+        Ok((page.items.unwrap_or_default(), next))
+    }
+
     /// Copies one page of the items of `source` into this table.
     pub async fn copy_page(
         &self,
@@ -66,17 +120,8 @@ impl Store {
         run: CopyRun,
         from: Option<ScanPosition>,
     ) -> Result<CopiedPage, StoreError> {
-        let page = source
-            .client
-            .scan()
-            .table_name(&*source.table)
-            .consistent_read(true)
-            .set_exclusive_start_key(from.map(|from| from.0))
-            .send()
-            .await
-            .map_err(|error| StoreError::of("Scan", &error))?;
-        let items = page.items.unwrap_or_default().into_iter();
-        let of_part = items.filter(|item| {
+        let (items, next) = source.scan_page(from).await?;
+        let of_part = items.into_iter().filter(|item| {
             let is_delivery = item::text(item, "type") == Some("delivery");
             is_delivery == (part == Part::Deliveries)
         });
@@ -99,7 +144,7 @@ impl Store {
             copied: count(&|(_, outcome)| *outcome == Outcome::Copied),
             known: count(&|(_, outcome)| *outcome == Outcome::Known),
             held: count(&|(is_held, outcome)| *is_held && *outcome == Outcome::Copied),
-            next: page.last_evaluated_key.filter(|key| !key.is_empty()).map(ScanPosition),
+            next,
         })
     }
 

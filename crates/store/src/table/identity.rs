@@ -58,7 +58,7 @@ impl Store {
 
     /// Notes in the table that deliveries are spread over so many shards, before the first one is. The
     /// number only grows, because deliveries may stand in a shard for months.
-    async fn spread_over(&self, shards: Shards) -> Result<(), StoreError> {
+    pub(crate) async fn spread_over(&self, shards: Shards) -> Result<(), StoreError> {
         let grow = Expression::default()
             .set("due_shards", item::n(shards.count()))
             .condition("attribute_not_exists(#due_shards) OR #due_shards < :due_shards");

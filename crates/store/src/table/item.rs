@@ -202,6 +202,10 @@ struct DeliveryRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_sk: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    dead_pk: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dead_sk: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     at_once: Option<Mark>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease_until: Option<String>,
@@ -250,6 +254,7 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
         Sending::Begun(lease) => Some(lease),
         Sending::NotBegun | Sending::Unconfirmed(_) => None,
     };
+    let dead_at = state.settled_at().filter(|_| state.kind() == StateKind::Dead);
     let record = DeliveryRecord {
         delivery_id: delivery.id,
         lead_id: delivery.lead_id,
@@ -264,6 +269,8 @@ pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
             Start::WhenDue => key::time(due_at),
             Start::AtOnce => key::time(after(due_at, RING_S)),
         }),
+        dead_pk: dead_at.map(|_| key::dead(&delivery.destination, delivery.shard)),
+        dead_sk: dead_at.map(key::time),
         at_once: (delivery.start == Start::AtOnce).then_some(Mark(true)),
         lease_until: state.lease().and(state.due_at()).map(key::time),
         deadline: delivery.deadline,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::names::{self, Names, Omission};
-use super::{FIELDS, is_group};
-use crate::check::{Finding, members, refusal};
+use super::FIELDS;
+use crate::check::{Finding, member, not_itself, refusal};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::settings::{Secret, Settings};
 
@@ -41,8 +41,8 @@ pub struct Field {
 pub struct Listed {
     /// What was asked for of each: a field's key, a group's id by its name.
     pub items: Vec<(String, String)>,
-    /// Whether there are more, on further pages.
-    pub has_more: bool,
+    /// How many pages the list has.
+    pub last_page: u64,
 }
 
 impl Account {
@@ -66,20 +66,22 @@ impl Account {
             .header("accept", "application/json")
     }
 
-    fn list(&self, what: &str) -> Request {
+    fn list(&self, what: &str, page: u64) -> Request {
         let mut request = self.request(Method::Get, &[what], None);
-        request.url.query_pairs_mut().append_pair("limit", PAGE);
+        let mut query = request.url.query_pairs_mut();
+        query.append_pair("limit", PAGE).append_pair("page", &page.to_string());
+        drop(query);
         request
     }
 
-    /// Lists the account's custom fields.
-    pub fn list_fields(&self) -> Request {
-        self.list("fields")
+    /// Lists a page of the account's custom fields, counted from 1.
+    pub fn list_fields(&self, page: u64) -> Request {
+        self.list("fields", page)
     }
 
-    /// Lists the account's groups.
-    pub fn list_groups(&self) -> Request {
-        self.list("groups")
+    /// Lists a page of the account's groups, counted from 1.
+    pub fn list_groups(&self, page: u64) -> Request {
+        self.list("groups", page)
     }
 
     /// Makes a field.
@@ -113,11 +115,6 @@ fn kind(ours: &str) -> &'static str {
     }
 }
 
-/// Whether we know a group of this name, as `MAILERLITE_GROUPS` has it.
-pub fn is_known_group(name: &str) -> bool {
-    is_group(name)
-}
-
 /// The keys and names of a list of fields.
 pub fn fields_of(response: &Response) -> Option<Listed> {
     listed(response, "key")
@@ -129,19 +126,16 @@ pub fn groups_of(response: &Response) -> Option<Listed> {
 }
 
 /// The id of the group, or the key of the field, that was made.
-pub fn made(response: &Response, member: &str) -> Option<String> {
-    let body = response.json();
-    let items = Value::Array(vec![body.get("data")?.clone()]);
-    members(Some(&items), member)?.pop().filter(|_| response.succeeded())
+pub fn made(response: &Response, name: &str) -> Option<String> {
+    member(response.json().get("data")?, name).filter(|_| response.succeeded())
 }
 
-fn listed(response: &Response, member: &str) -> Option<Listed> {
+fn listed(response: &Response, first: &str) -> Option<Listed> {
     let body = response.json();
-    let data = body.get("data").filter(|_| response.succeeded());
-    let (first, names) = (members(data, member)?, members(data, "name")?);
-    let last_page = body.pointer("/meta/last_page").and_then(Value::as_u64);
-    let items = first.into_iter().zip(names).collect();
-    Some(Listed { items, has_more: last_page.is_some_and(|last| last > 1) })
+    let data = body.get("data").filter(|_| response.succeeded())?.as_array()?;
+    let pair = |item: &Value| Some((member(item, first)?, member(item, "name")?));
+    let last_page = body.pointer("/meta/last_page").and_then(Value::as_u64).unwrap_or(1);
+    Some(Listed { items: data.iter().filter_map(pair).collect(), last_page })
 }
 
 /// What a check says of the list of fields.
@@ -156,7 +150,7 @@ pub(super) fn check_fields(account: &Account, response: &Response) -> Vec<Findin
         account.missing_fields(&listed).into_iter().map(|field| field.key).collect();
     vec![if missing.is_empty() {
         Finding::ok(SUBJECT, "the account has every field that is sent")
-    } else if listed.has_more {
+    } else if listed.last_page > 1 {
         further_pages(SUBJECT)
     } else {
         Finding::failed(
@@ -184,7 +178,7 @@ pub(super) fn check_groups(groups: &BTreeMap<String, String>, response: &Respons
         groups.iter().filter(|(_, id)| is_missing(id)).map(|(name, _)| name.as_str()).collect();
     vec![if missing.is_empty() {
         Finding::ok(SUBJECT, "the account has every group of MAILERLITE_GROUPS")
-    } else if listed.has_more {
+    } else if listed.last_page > 1 {
         further_pages(SUBJECT)
     } else {
         Finding::failed(
@@ -199,10 +193,7 @@ pub(super) fn check_groups(groups: &BTreeMap<String, String>, response: &Respons
 }
 
 fn unreadable(subject: &'static str) -> Finding {
-    Finding::failed(
-        subject,
-        "MAILERLITE_BASE_URL does not respond as MailerLite does. See that it is right.",
-    )
+    not_itself(subject, "MAILERLITE_BASE_URL", "MailerLite")
 }
 
 fn further_pages(subject: &'static str) -> Finding {

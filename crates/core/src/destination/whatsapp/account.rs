@@ -10,7 +10,7 @@ use url::Url;
 
 use super::super::graph;
 use super::message::{self, Message};
-use crate::check::{Finding, Probe, refusal};
+use crate::check::{Finding, Probe, member, not_itself, refusal};
 use crate::defaults::TEMPLATE_LANGUAGE;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::settings::{Secret, Settings};
@@ -19,6 +19,8 @@ use crate::settings::{Secret, Settings};
 const ACCOUNT: &str = "WHATSAPP_BUSINESS_ACCOUNT_ID";
 /// What a check of the webhook is called.
 const WEBHOOK: &str = "webhook";
+/// The variable with the API's address.
+const BASE_URL: &str = "WHATSAPP_BASE_URL";
 
 /// The API with its token, and our templates.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Template {
 impl Account {
     /// Reads its variables. `None` if one is missing or wrong, which the settings note.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let base = settings.url("WHATSAPP_BASE_URL", Some("https://graph.facebook.com"));
+        let base = settings.url(BASE_URL, Some("https://graph.facebook.com"));
         let version = graph::version(settings, "WHATSAPP_API_VERSION");
         let token = settings.secret("WHATSAPP_ACCESS_TOKEN");
         let id = match settings.optional(ACCOUNT) {
@@ -157,18 +159,22 @@ impl Account {
     }
 
     /// Looks at the number that sends.
-    pub(super) fn probe_of_number(&self, number: &str) -> Probe<'_> {
+    pub(super) fn probe_of_number<'a>(&'a self, number: &'a str) -> Probe<'a> {
         const SUBJECT: &str = "credentials";
 
         let mut url = self.url(&[number]);
         url.query_pairs_mut().append_pair("fields", "id,quality_rating");
         let request = self.signed(Request::safe(Method::Get, url, None));
-        Probe::ask(SUBJECT, request, |response| {
+        Probe::ask(SUBJECT, request, move |response| {
             let names = ("WHATSAPP_ACCESS_TOKEN", "WHATSAPP_PHONE_NUMBER_ID");
             if let Some(refused) = refused(SUBJECT, names, response) {
                 return vec![refused];
             }
-            vec![match response.json()["quality_rating"].as_str() {
+            let body = response.json();
+            if member(&body, "id").as_deref() != Some(number) {
+                return vec![not_itself(SUBJECT, BASE_URL, "WhatsApp")];
+            }
+            vec![match body["quality_rating"].as_str() {
                 Some("RED") => Finding::warning(
                     SUBJECT,
                     "WhatsApp takes the token, and rates the number RED: people block or report it. It \
@@ -209,7 +215,9 @@ impl Account {
         }
         let (name, language) = (self.name_of(template), &self.language);
         let body = response.json();
-        let all = body["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let Some(all) = body["data"].as_array() else {
+            return not_itself(subject, BASE_URL, "WhatsApp");
+        };
         let of_name: Vec<&Value> = all.iter().filter(|one| one["name"] == name).collect();
         let Some(found) = of_name.iter().find(|one| one["language"] == language.as_str()) else {
             let languages: Vec<&str> =
@@ -249,14 +257,23 @@ impl Account {
     }
 }
 
-/// Whether a list of templates has one of these names in this language, and its status.
-pub fn status_of(response: &Response, name: &str, language: &str) -> Option<String> {
+/// How a template stands in the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there, with this status in WhatsApp's words.
+    There(String),
+    /// It is not there.
+    Missing,
+}
+
+/// How the template of this name and language stands, by a list. `None` where it is no list.
+pub fn standing(response: &Response, name: &str, language: &str) -> Option<Standing> {
     let body = response.json();
-    let found = body["data"]
-        .as_array()?
-        .iter()
-        .find(|one| one["name"] == name && one["language"] == language)?;
-    Some(found["status"].as_str().unwrap_or("there").to_owned())
+    let all = body["data"].as_array().filter(|_| response.succeeded())?;
+    let found = all.iter().find(|one| one["name"] == name && one["language"] == language);
+    Some(found.map_or(Standing::Missing, |found| {
+        Standing::There(found["status"].as_str().unwrap_or("there").to_owned())
+    }))
 }
 
 /// The names of the apps that a list of subscriptions has. `None` where it is no list.
@@ -276,10 +293,7 @@ fn check_subscriptions(response: &Response) -> Vec<Finding> {
         return vec![refused];
     }
     let Some(apps) = subscribed(response) else {
-        return vec![Finding::failed(
-            WEBHOOK,
-            "WHATSAPP_BASE_URL does not respond as WhatsApp does.",
-        )];
+        return vec![not_itself(WEBHOOK, BASE_URL, "WhatsApp")];
     };
     if apps.is_empty() {
         let says = "no app gets the account's webhooks, so opt-outs and statuses never come. `funil setup \
@@ -290,20 +304,19 @@ fn check_subscriptions(response: &Response) -> Vec<Finding> {
     let addresses = body["data"].as_array().into_iter().flatten();
     let addresses: BTreeSet<&str> =
         addresses.filter_map(|app| app["override_callback_uri"].as_str()).collect();
-    let apps = apps.join(", ");
-    let says = if addresses.is_empty() {
-        format!(
-            "the webhooks go to {apps}. See in the app's dashboard that its address is that of \
-             whatsapp-webhook, and that it has the field messages."
-        )
+    let addresses: Vec<&str> = addresses.into_iter().collect();
+    let at = if addresses.is_empty() {
+        "the addresses that the apps have in their dashboards".to_owned()
     } else {
-        let addresses: Vec<&str> = addresses.into_iter().collect();
-        format!(
-            "the webhooks go to {apps}, at {}. See that this is whatsapp-webhook.",
-            addresses.join(", ")
-        )
+        addresses.join(", ")
     };
-    vec![Finding::ok(WEBHOOK, says)]
+    // Whose app it is and where it sends, no request with this token says.
+    let says = format!(
+        "the account's webhooks go to {}, at {at}. See that one of them is your app, that its address is \
+         that of whatsapp-webhook, and that it has the field messages.",
+        apps.join(", ")
+    );
+    vec![Finding::unchecked(WEBHOOK, says)]
 }
 
 /// What is wrong with the response, of Graph's own form or not.
@@ -315,19 +328,29 @@ fn refused(
     graph::finding(subject, (token, id), response).or_else(|| refusal(subject, token, response))
 }
 
-/// What is wrong with a template's variables, if something is: a message fills those of the body, by
-/// their numbers, and no other.
+/// The buttons that need a parameter in each message.
+const FILLED_BUTTONS: [&str; 3] = ["copy_code", "otp", "flow"];
+
+/// What is wrong with what a template leaves open, if something is: a message fills the variables of the
+/// body, by their numbers, and nothing else.
 fn wrong_variables(template: &Value, wanted: usize) -> Option<String> {
+    let is = |value: &Value, word: &str| {
+        value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(word))
+    };
     let components = template["components"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut body = BTreeSet::new();
     for component in components {
-        let of_body =
-            component["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("body"));
-        if of_body {
+        if is(&component["type"], "body") {
             body = placeholders(component["text"].as_str().unwrap_or_default());
-        } else if !placeholders(&component.to_string()).is_empty() {
+            continue;
+        }
+        let has_media = is(&component["type"], "header") && !is(&component["format"], "text");
+        let mut buttons = component["buttons"].as_array().into_iter().flatten();
+        let is_filled = buttons.any(|one| FILLED_BUTTONS.iter().any(|kind| is(&one["type"], kind)));
+        if has_media || is_filled || !placeholders(&component.to_string()).is_empty() {
             return Some(
-                "has a variable outside its body, which no message fills. Remove it.".to_owned(),
+                "has a header or a button that each message has to fill, and no message does. Remove it."
+                    .to_owned(),
             );
         }
     }

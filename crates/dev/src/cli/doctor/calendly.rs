@@ -11,8 +11,8 @@ use funil_core::settings::Env;
 use funil_store::Platform;
 use url::Url;
 
+use crate::cli::Failure;
 use crate::cli::calendly::{Calendly, EventTypeListed, Subscription};
-use crate::cli::dead::Failure;
 
 /// The variable with the event types that are sales calls.
 const EVENT_TYPES: &str = "CALENDLY_EVENT_TYPES";
@@ -53,6 +53,8 @@ async fn look(
         Err(error) => Finding::failed(SUBSCRIPTION, error.to_string()),
     }];
     match calendly.event_types(&me).await {
+        // Which of them are sales calls is the deployment's to say, and it is not this environment.
+        Ok(found) if webhook.is_some() => findings.extend(found.iter().map(listed)),
         Ok(found) => findings.extend(of_event_types(&found, env)),
         Err(error) => findings.push(Finding::failed(LISTED, error.to_string())),
     }
@@ -62,17 +64,27 @@ async fn look(
 /// What the subscriptions are worth. Of several, the best counts.
 fn of_subscriptions(found: &[Subscription], webhook: Option<&Url>) -> Finding {
     let is_ours = |one: &&Subscription| match webhook {
-        Some(url) => one.callback_url == url.as_str(),
-        None => one.callback_url.trim_end_matches('/').ends_with("/calendar-webhook"),
+        Some(url) => one.goes_to(url),
+        None => one.goes_to_one(),
     };
     let where_to = webhook.map_or("an address that ends in /calendar-webhook", Url::as_str);
     let ours: Vec<&Subscription> = found.iter().filter(is_ours).collect();
     let Some(best) = ours.iter().find(|one| one.is_active()).or_else(|| ours.first()) else {
+        if let Some(other) = found.iter().find(|one| one.goes_to_one()) {
+            return Finding::warning(
+                SUBSCRIPTION,
+                format!(
+                    "there is one of {}, and none of {where_to}. That is right if both are the same \
+                     function.",
+                    other.callback_url
+                ),
+            );
+        }
         return Finding::failed(
             SUBSCRIPTION,
             format!(
                 "none of the {} subscriptions goes to {where_to}, so no booking comes. `funil setup \
-                 calendly` makes one.",
+                 calendly --webhook …/calendar-webhook` makes one.",
                 found.len()
             ),
         );
@@ -83,8 +95,8 @@ fn of_subscriptions(found: &[Subscription], webhook: Option<&Url>) -> Finding {
             SUBSCRIPTION,
             format!(
                 "that of {address} is {}: for a day Calendly got no success from it. Mend what it \
-                 responds, then make it anew by `funil setup calendly`, and book by hand what was \
-                 missed.",
+                 responds, then make it anew by `funil setup calendly`, and look in Calendly for what was \
+                 booked meanwhile.",
                 best.state
             ),
         );
@@ -109,6 +121,13 @@ fn of_subscriptions(found: &[Subscription], webhook: Option<&Url>) -> Finding {
     Finding::ok(SUBSCRIPTION, format!("Calendly sends every event to {address}"))
 }
 
+/// An event type, as it is listed.
+fn listed(one: &EventTypeListed) -> Finding {
+    let off = if one.active { "" } else { "; it is switched off at Calendly" };
+    let slug = one.slug.as_deref().unwrap_or("-");
+    Finding::ok(LISTED, format!("{slug} ({}){off}", one.uri))
+}
+
 /// A finding for each event type, and for each that `CALENDLY_EVENT_TYPES` names in vain.
 fn of_event_types(found: &[EventTypeListed], env: &Env) -> Vec<Finding> {
     let named = env.settings().list(EVENT_TYPES);
@@ -126,9 +145,9 @@ fn of_event_types(found: &[EventTypeListed], env: &Env) -> Vec<Finding> {
         } else {
             "its bookings are ignored"
         };
-        let off = if one.active { "" } else { "; it is switched off at Calendly" };
-        let slug = one.slug.as_deref().unwrap_or("-");
-        findings.push(Finding::ok(LISTED, format!("{slug} ({}): {calls}{off}", one.uri)));
+        let mut finding = listed(one);
+        finding.says = format!("{}; {calls}", finding.says);
+        findings.push(finding);
     }
     if found.is_empty() {
         findings.push(Finding::warning(LISTED, "Calendly has no event types for this token."));

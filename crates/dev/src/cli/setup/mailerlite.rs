@@ -1,16 +1,17 @@
 //! Makes MailerLite's custom fields and groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use funil_core::destination::mailerlite::account::{
-    Account, fields_of, groups_of, is_known_group, made,
-};
+use funil_core::delivery::exchange::{Request, Response};
+use funil_core::destination::mailerlite::account::{Account, Listed, fields_of, groups_of, made};
+use funil_core::destination::mailerlite::{configured_groups, is_group};
 use funil_core::settings::Env;
 use funil_store::Platform;
 
-use super::{Run, refused, send};
-use crate::cli::dead::Failure;
+use super::Run;
+use crate::cli::Failure;
+use crate::cli::provider::{refused, send};
 
 /// The groups without which MailerLite's deliveries do not start.
 const NEEDED: [&str; 2] = ["questionnaire", "marketing"];
@@ -22,7 +23,7 @@ pub(super) async fn run(
     platform: &Platform,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    if let Some(unknown) = further.iter().find(|name| !is_known_group(name)) {
+    if let Some(unknown) = further.iter().find(|name| !is_group(name)) {
         return Err(format!(
             "{unknown} is no group that Funil knows. There are landing_page_leads, amanda_score_high, \
              amanda_score_medium, amanda_score_low and business_type_<value in lower case, without \
@@ -31,18 +32,10 @@ pub(super) async fn run(
         .into());
     }
     let mut settings = env.settings();
-    let account = Account::read(&mut settings);
-    let account = settings.finish(account)?;
+    let account = Account::read(&mut settings).zip(configured_groups(&mut settings));
+    let (account, configured) = settings.finish(account)?;
 
-    let response = send(platform, &account.list_fields()).await?;
-    let listed = fields_of(&response).ok_or_else(|| refused("The list of fields", &response))?;
-    if listed.has_more {
-        return Err(
-            "The account has more fields than one page shows; make what is missing by hand. \
-                    `funil doctor` names it."
-                .into(),
-        );
-    }
+    let listed = all(platform, |page| account.list_fields(page), fields_of).await?;
     for field in account.missing_fields(&listed) {
         if run == Run::ForReal {
             let response = send(platform, &account.make_field(&field)).await?;
@@ -60,42 +53,59 @@ pub(super) async fn run(
         writeln!(out, "{} the field {} ({})", run.verb(), field.key, field.kind)?;
     }
 
-    let response = send(platform, &account.list_groups()).await?;
-    let listed = groups_of(&response).ok_or_else(|| refused("The list of groups", &response))?;
-    if listed.has_more {
-        return Err(
-            "The account has more groups than one page shows; make what is missing by hand.".into(),
-        );
-    }
-    let configured: BTreeMap<String, String> = env
-        .get("MAILERLITE_GROUPS")
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
+    let listed = all(platform, |page| account.list_groups(page), groups_of).await?;
+    let wanted: BTreeSet<&str> = configured
+        .keys()
+        .map(String::as_str)
+        .chain(NEEDED)
+        .chain(further.iter().map(String::as_str))
+        .collect();
     let mut groups = BTreeMap::new();
-    let wanted = configured.keys().map(String::as_str).chain(NEEDED);
-    for name in wanted.chain(further.iter().map(String::as_str)) {
-        let is_there = |id: &String| listed.items.iter().any(|(known, _)| known == id);
-        let known = configured.get(name).filter(|id| is_there(id)).cloned().or_else(|| {
-            let found = listed.items.iter().find(|(_, known)| known == name);
-            found.map(|(id, _)| id.clone())
-        });
-        let id = match known {
-            _ if groups.contains_key(name) => continue,
-            Some(id) => Some(id),
+    for name in wanted {
+        let id = match known(name, &configured, &listed) {
+            Some(id) => {
+                writeln!(out, "the group {name} is there: {id}")?;
+                id
+            }
             None if run == Run::ForReal => {
                 let response = send(platform, &account.make_group(name)).await?;
                 let id = made(&response, "id");
                 let id = id.ok_or_else(|| refused(&format!("The group {name}"), &response))?;
-                writeln!(out, "made the group {name}")?;
-                Some(id)
+                writeln!(out, "made the group {name}: {id}")?;
+                id
             }
             None => {
                 writeln!(out, "would make the group {name}")?;
-                None
+                "<its id>".to_owned()
             }
         };
-        groups.insert(name.to_owned(), id.unwrap_or_else(|| "<its id>".to_owned()));
+        groups.insert(name.to_owned(), id);
     }
     writeln!(out, "MAILERLITE_GROUPS={}", serde_json::to_string(&groups)?)?;
     Ok(())
+}
+
+/// The id of a group that is there: the configured one, or the one of our name.
+fn known(name: &str, configured: &BTreeMap<String, String>, listed: &Listed) -> Option<String> {
+    let is_there = |id: &&String| listed.items.iter().any(|(known, _)| known == *id);
+    let of_name = || listed.items.iter().find(|(_, known)| known == name).map(|(id, _)| id);
+    configured.get(name).filter(is_there).or_else(of_name).cloned()
+}
+
+/// All pages of a list.
+async fn all(
+    platform: &Platform,
+    page: impl Fn(u64) -> Request,
+    read: fn(&Response) -> Option<Listed>,
+) -> Result<Listed, Failure> {
+    let mut whole = Listed { items: Vec::new(), last_page: 1 };
+    let mut at = 1;
+    while at <= whole.last_page {
+        let response = send(platform, &page(at)).await?;
+        let listed = read(&response).ok_or_else(|| refused("A list of the account", &response))?;
+        whole.items.extend(listed.items);
+        whole.last_page = listed.last_page;
+        at += 1;
+    }
+    Ok(whole)
 }

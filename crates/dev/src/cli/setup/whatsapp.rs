@@ -2,12 +2,15 @@
 
 use std::io::Write;
 
-use funil_core::destination::whatsapp::account::{Account, Template, status_of, subscribed};
+use funil_core::destination::whatsapp::account::{
+    Account, Standing, Template, standing, subscribed,
+};
 use funil_core::settings::Env;
 use funil_store::Platform;
 
-use super::{Run, refused, send};
-use crate::cli::dead::Failure;
+use super::Run;
+use crate::cli::Failure;
+use crate::cli::provider::{refused, send};
 
 pub(super) async fn run(
     run: Run,
@@ -26,12 +29,13 @@ pub(super) async fn run(
     for template in Template::all() {
         let name = account.name_of(template);
         let response = send(platform, &account.find_template(id, template)).await?;
-        if !response.succeeded() {
-            return Err(refused("The list of templates", &response));
-        }
-        if let Some(status) = status_of(&response, name, account.language()) {
-            writeln!(out, "the template {name} is there: {status}")?;
-            continue;
+        let standing = standing(&response, name, account.language());
+        match standing.ok_or_else(|| refused("The list of templates", &response))? {
+            Standing::There(status) => {
+                writeln!(out, "the template {name} is there: {status}")?;
+                continue;
+            }
+            Standing::Missing => {}
         }
         if !is_portuguese {
             return Err(format!(
@@ -56,9 +60,9 @@ pub(super) async fn run(
     }
     let response = send(platform, &account.list_subscriptions(id)).await?;
     let apps = subscribed(&response).ok_or_else(|| refused("The list of apps", &response))?;
+    // Whether the token's app is among them, no request says. To subscribe it again changes nothing.
     if !apps.is_empty() {
         writeln!(out, "the webhooks go to {}", apps.join(", "))?;
-        return Ok(());
     }
     if run == Run::ForReal {
         let response = send(platform, &account.subscribe(id)).await?;

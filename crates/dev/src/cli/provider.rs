@@ -1,0 +1,36 @@
+//! Requests of the command line to a provider, with a person's own credentials.
+
+use funil_core::delivery::exchange::{Request, Response};
+use funil_delivery::{NoResponse, REQUEST_TIMEOUT};
+use funil_store::Platform;
+
+use crate::cli::Failure;
+
+/// Sends a request, and returns its response whatever it is.
+pub(super) async fn send(platform: &Platform, request: &Request) -> Result<Response, Failure> {
+    let host = request.url.authority().to_owned();
+    let now = platform.clock.now();
+    let sent = funil_delivery::send(&platform.http, request, REQUEST_TIMEOUT, now).await;
+    sent.map_err(|error| {
+        match error {
+            NoResponse::Connect => format!("No connection to {host}. See that its address is right."),
+            NoResponse::Timeout => format!("{host} does not respond in time. Run this again."),
+            NoResponse::Broken => format!(
+                "The connection to {host} broke, so nobody knows what it did. Run this again: it makes \
+                 only what is missing."
+            ),
+        }
+        .into()
+    })
+}
+
+/// The error of a response that is no success. Of Graph's errors only the code is told, because their text
+/// may repeat the token.
+pub(super) fn refused(what: &str, response: &Response) -> Failure {
+    let (status, body) = (response.status, response.json());
+    let says = match body.pointer("/error/code") {
+        Some(code) => format!("Meta's code is {code}."),
+        None => body["message"].as_str().unwrap_or_default().to_owned(),
+    };
+    format!("{what} was refused with status {status}. {says}").trim_end().into()
+}
