@@ -176,6 +176,12 @@ def count(system, provider, word):
     return sum(word in (one.get("note") or "") for one in system.providers.received().get(provider, []))
 
 
+def behave(system, provider, behaviour):
+    port = system.providers.port
+    url = f"http://127.0.0.1:{port}/stage/providers/{provider}?behaviour={behaviour}"
+    urllib.request.urlopen(urllib.request.Request(url, data=b""), timeout=10).close()
+
+
 def settle(system):
     """Waits until no provider got anything for 15 s."""
     before, quiet = None, 0
@@ -205,6 +211,21 @@ def compare(system):
     settle(system)
     ga4, segment = count(system, "ga4", "kept") - ga4, count(system, "segment", "kept track") - segment
     say(f"{system.name}: {REPEATED} people pressed the button twice: GA4 counts {ga4} leads, Segment {segment}")
+
+    behave(system, "crm", "fail")
+    recovers = threading.Timer(20, behave, [system, "crm", "normal"])
+    recovers.start()
+    answers = crowd(system, "down", 100)
+    recovers.join()
+    settle(system)
+    time.sleep(90)
+    settle(system)
+    answered = {f"down{number}@example.com" for number, status, _ in answers if status == 200}
+    missing = answered - at_crm(system, "down")
+    say(
+        f"{system.name}: the CRM was down for 20 s while 100 forms came: {len(answered)} got 200, and {len(missing)} "
+        "of these never came to the CRM"
+    )
 
     def restart():
         kill(system)
