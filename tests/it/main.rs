@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use funil_tests::{calendly, proxy, statuses, world};
+use funil_tests::{calendly, proxy, statuses, stripe, world};
 
 mod accept;
 mod binaries;
@@ -14,6 +14,7 @@ mod deliver;
 mod faults;
 mod golden;
 mod operate;
+mod payments;
 mod scenarios;
 mod simulation;
 mod template;

@@ -13,6 +13,7 @@ pub mod permissions;
 pub mod proxy;
 pub mod simulation;
 pub mod statuses;
+pub mod stripe;
 pub mod table_limits;
 pub mod template;
 pub mod verdict;

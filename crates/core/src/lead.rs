@@ -4,6 +4,8 @@
 //! sets [`LeadLatest`]; [`LeadFacts`] are set only once. The stage is derived from facts, so a late
 //! event cannot move a customer back. Knows no destination and no key of the table.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +13,10 @@ use crate::booking::link::with_name;
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::Consents;
 use crate::contact::{Email, Phone};
-use crate::event::{Invitee, LeadSubmitted, QuestionnaireCompleted};
+use crate::event::{Invitee, LeadSubmitted, Mode, Payer, PaymentEvent, QuestionnaireCompleted};
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
+use crate::money::Currency;
 use crate::pii::{self, Text};
 use crate::score::amanda::{AmandaScore, ClientScore};
 use crate::score::readiness::ReadinessScore;
@@ -31,6 +34,8 @@ pub struct Lead {
     pub facts: LeadFacts,
     /// What the person agreed to and refused, by purpose.
     pub consents: Consents,
+    /// What they have paid in all, without what was given back or lost, in minor units by currency.
+    pub spent: BTreeMap<Currency, i64>,
 }
 
 /// Contact data, answers and scores. In an update, a field that is absent stays as it was.
@@ -224,6 +229,24 @@ impl LeadChanges {
         }
     }
 
+    /// The changes by a payment: the payer's name where the lead has none, and when the first payment
+    /// succeeded. A test's money changes nothing, and no payment says what somebody's number is.
+    pub fn of_payment(event: &PaymentEvent, payer: &Payer) -> Self {
+        let paid_at = match event {
+            PaymentEvent::Succeeded(paid) if paid.mode == Mode::Live => Some(paid.paid_at),
+            PaymentEvent::Succeeded(_)
+            | PaymentEvent::Failed(_)
+            | PaymentEvent::Refunded(_)
+            | PaymentEvent::Disputed(_)
+            | PaymentEvent::SubscriptionStarted(_) => None,
+        };
+        Self {
+            if_absent: LeadLatest { name: payer.name.clone(), ..LeadLatest::default() },
+            facts: LeadFacts { paid_at, ..LeadFacts::default() },
+            ..Self::default()
+        }
+    }
+
     /// The changes by a questionnaire. The link that an earlier one earned is removed if this one's
     /// score earns none.
     pub fn of_questionnaire(
@@ -324,6 +347,7 @@ mod tests {
             latest: LeadLatest::default(),
             facts: LeadFacts::default(),
             consents: Consents::default(),
+            spent: BTreeMap::new(),
         };
         assert_eq!(lead.stage().name(), "lead");
         lead.facts.paid_at = Some(Timestamp::UNIX_EPOCH);

@@ -17,6 +17,8 @@ pub mod hash;
 pub mod id;
 pub mod json;
 pub mod lead;
+pub mod money;
+pub mod payment;
 pub mod pii;
 pub mod provider;
 pub mod receipt;

@@ -9,6 +9,7 @@ pub mod signature;
 
 pub mod calendly;
 pub mod netlify;
+pub mod stripe;
 pub mod whatsapp;
 
 /// The signature is missing, wrong, or too old. The error does not say which, so that it helps no

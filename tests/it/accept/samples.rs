@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 25] = [
+const REQUESTS: [(&str, u16, &str); 34] = [
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -30,6 +30,15 @@ const REQUESTS: [(&str, u16, &str); 25] = [
     ("calendar-webhook/rescheduled-1-old", 200, RECEIVED),
     ("calendar-webhook/rescheduled-2-new", 200, RECEIVED),
     ("calendar-webhook/other-event", 200, RECEIVED),
+    ("stripe-webhook/payment-failed", 200, RECEIVED),
+    ("stripe-webhook/payment-succeeded", 200, RECEIVED),
+    ("stripe-webhook/refund-partial", 200, RECEIVED),
+    ("stripe-webhook/refund-full", 200, RECEIVED),
+    ("stripe-webhook/dispute-created", 200, RECEIVED),
+    ("stripe-webhook/dispute-lost", 200, RECEIVED),
+    ("stripe-webhook/invoice-paid", 200, RECEIVED),
+    ("stripe-webhook/subscription-created", 200, RECEIVED),
+    ("stripe-webhook/other-event", 200, RECEIVED),
     ("whatsapp-automation/plan", 200, "\"slot\":\"welcome\""),
     ("whatsapp-automation/withdraw", 200, "\"withdrawn\":[\"sample-call\"]"),
     ("whatsapp-webhook/verify", 200, "1158201444"),

@@ -6,10 +6,11 @@
 
 mod marks;
 
-use funil_core::provider::whatsapp;
+use funil_core::provider::{stripe, whatsapp};
 use funil_dev::simulated::whatsapp_inbound;
 
 use super::*;
+use crate::stripe::paid;
 use marks::*;
 
 /// The lines that a process wrote.
@@ -191,6 +192,12 @@ fn marked_event(place: &Place, function: &str) -> Value {
         "calendar-webhook" => {
             signed_by_calendly(place, http_event(""), &marked_booking().to_string())
         }
+        "stripe-webhook" => {
+            let body = marked_payment().to_string();
+            let key = Secret::new(&*place.env["STRIPE_WEBHOOK_SECRET"]);
+            let signature = stripe::sign(body.as_bytes(), &key, place.platform.clock.now());
+            with(http_event(&body), stripe::SIGNATURE_HEADER, &signature)
+        }
         "whatsapp-webhook" => {
             let at = place.platform.clock.now().as_second();
             let body = whatsapp_inbound("5511975318642", "qzquestion", at).to_string();
@@ -203,6 +210,16 @@ fn marked_event(place: &Place, function: &str) -> Value {
             ring()
         }
     }
+}
+
+/// A payment with marks in all that a person or the site may have written.
+fn marked_payment() -> Value {
+    let mut body = paid("pi_1", 19_700);
+    let object = &mut body["data"]["object"];
+    object["receipt_email"] = json!("qzpayer@qzdomain.example");
+    object["customer_name"] = json!("Qzname Qzsurname");
+    object["metadata"] = json!({"service_name": "qzservice", "user_id": "qzuser"});
+    body
 }
 
 /// A webhook of Meta's in an HTTP event, signed.

@@ -1,5 +1,6 @@
 //! A lead and its events, for the snapshot tests of the destinations.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -13,14 +14,17 @@ use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
-    CallMissed, CallWish, Canceled, DeliveryReplayed, DeliverySettled, Event, EventData, FormEvent,
-    Invitee, LeadSubmitted, Operator, QuestionnaireCompleted, SequenceRequested, SequenceWithdrawn,
-    SyncRequested, Verdict, Withdrawal,
+    CallMissed, CallWish, Canceled, DeliveryReplayed, DeliverySettled, DisputeStatus, Event,
+    EventData, Extent, FormEvent, Invitee, LeadSubmitted, Mode, Operator, Payer, PaymentDisputed,
+    PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy,
+    SequenceRequested, SequenceWithdrawn, SubscriptionStarted, SyncRequested, TransactionId,
+    Verdict, Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Authority, Lead, LeadChanges};
+use crate::money::{Currency, Money};
 use crate::pii::Text;
 use crate::score::amanda;
 use crate::score::readiness;
@@ -189,6 +193,76 @@ pub(super) fn sync(destination: &str) -> Event {
     event(data, "sync:1")
 }
 
+/// Every event about a payment, with all that one may have.
+fn payments() -> Vec<EventData> {
+    let id = |text: &str| TransactionId::parse(text).unwrap();
+    let brl = |minor| Money { minor, currency: Currency::BRL };
+    let payer = Payer {
+        email: Some(Email::parse("ana@example.com").unwrap()),
+        name: Some(Text::from("Ana Exemplo")),
+    };
+    let word = |text: &str| Some(text.to_owned());
+    let purchase = Purchase {
+        service_id: word("mentoria-individual"),
+        service_name: word("Mentoria Individual"),
+        service_type: word("mentoria"),
+        pricing_tier: word("premium"),
+        user_id: word("u-1042"),
+        coupon: word("VERAO"),
+    };
+    let (transaction, mode) = (id("pi_1"), Mode::Live);
+    vec![
+        PaymentSucceeded {
+            transaction: transaction.clone(),
+            mode,
+            amount: brl(199_700),
+            reported_by: ReportedBy::Payment,
+            payer: payer.clone(),
+            purchase: purchase.clone(),
+            method: word("card"),
+            paid_at: time("2026-11-25T18:00:00Z"),
+        }
+        .into(),
+        PaymentFailed {
+            transaction: transaction.clone(),
+            mode,
+            amount: brl(199_700),
+            payer: payer.clone(),
+            purchase: purchase.clone(),
+            code: word("card_declined"),
+            decline_code: word("insufficient_funds"),
+        }
+        .into(),
+        PaymentRefunded {
+            transaction: transaction.clone(),
+            mode,
+            refunded: brl(50_000),
+            delta: Some(brl(50_000)),
+            extent: Extent::Partial,
+            payer,
+            purchase: purchase.clone(),
+        }
+        .into(),
+        PaymentDisputed {
+            transaction,
+            mode,
+            dispute: id("dp_1"),
+            amount: brl(199_700),
+            status: DisputeStatus::Lost,
+            reason: word("fraudulent"),
+        }
+        .into(),
+        SubscriptionStarted {
+            subscription: id("sub_1"),
+            mode,
+            plan: word("price_1"),
+            price: Some(brl(9_900)),
+            purchase,
+        }
+        .into(),
+    ]
+}
+
 /// One of each event, in the order of the groups.
 pub(crate) fn every_event() -> Vec<EventData> {
     let EventData::Call(CallEvent::Booked(booking)) = booked().data else { unreachable!() };
@@ -206,7 +280,7 @@ pub(crate) fn every_event() -> Vec<EventData> {
     let slot = "lead".to_owned();
     let delivery_id = DeliveryId::derive(&submitted().id, &destination, &slot);
     let reason = Some("http_422".to_owned());
-    vec![
+    let mut events = vec![
         submitted().data,
         questionnaire().data,
         moved.into(),
@@ -215,6 +289,9 @@ pub(crate) fn every_event() -> Vec<EventData> {
         BookedElsewhere { booking: booking.call.booking.clone() }.into(),
         CallChangeRequested { wish: CallWish::Cancel, booking: Some(booking.call.booking.clone()) }
             .into(),
+    ];
+    events.extend(payments());
+    events.extend([
         SequenceRequested {
             call: booking.call.clone(),
             recipient: booking.recipient.clone(),
@@ -240,7 +317,8 @@ pub(crate) fn every_event() -> Vec<EventData> {
             reason,
         }
         .into(),
-    ]
+    ]);
+    events
 }
 
 /// The lead after [`submitted`], who agreed to everything except ads.
@@ -253,7 +331,14 @@ pub(super) fn lead() -> Lead {
     let mut consents: Consents =
         ConsentChanges::of_form(None, &[Purpose::Analytics, Purpose::MarketingEmail], at).if_absent;
     consents.set(Purpose::Ads, Grant { decision: Decision::Denied, at, how: How::Explicit });
-    Lead { id: lead_id(), version: 1, latest: changes.latest, facts: changes.facts, consents }
+    Lead {
+        id: lead_id(),
+        version: 1,
+        latest: changes.latest,
+        facts: changes.facts,
+        consents,
+        spent: BTreeMap::new(),
+    }
 }
 
 /// An adapter of `destination`, configured by `variables`.

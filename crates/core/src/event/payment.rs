@@ -1,8 +1,252 @@
-//! Payments. There is no such event yet; destinations already say what they do with the group.
+//! Payments, as a payment provider reports them: succeeded, failed, refunded, disputed; and subscriptions.
+//!
+//! Nothing here says what a payment adds up to with its refunds: reports come in any order, and the sum is
+//! kept with the transaction.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
+use crate::contact::Email;
+use crate::money::Money;
+use crate::pii::{self, Text};
 
 event_group! {
     /// A payment provider reported something about a payment.
-    PaymentEvent in EventData::Payment {}
+    PaymentEvent in EventData::Payment {
+        /// Money was paid.
+        "payment_succeeded" => Succeeded(PaymentSucceeded),
+        /// A payment was tried and refused.
+        "payment_failed" => Failed(PaymentFailed),
+        /// A part of a payment, or all of it, was given back.
+        "payment_refunded" => Refunded(PaymentRefunded),
+        /// The payer's bank disputes a payment, or has decided about it.
+        "payment_disputed" => Disputed(PaymentDisputed),
+        /// A subscription began. It is no payment.
+        "subscription_started" => SubscriptionStarted(SubscriptionStarted),
+    }
+}
+
+impl PaymentEvent {
+    /// Whose money it is.
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Succeeded(event) => event.mode,
+            Self::Failed(event) => event.mode,
+            Self::Refunded(event) => event.mode,
+            Self::Disputed(event) => event.mode,
+            Self::SubscriptionStarted(event) => event.mode,
+        }
+    }
+}
+
+/// Whether money was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It was.
+    Live,
+    /// It was not: somebody tries the integration.
+    Test,
+}
+
+/// The provider's id of what a payment, its refunds and its disputes have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TransactionId(String);
+
+impl TransactionId {
+    /// The longest id, in characters.
+    const CHARS_MAX: usize = 100;
+
+    /// Reads an id: letters, digits and `_`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let valid = (1..=Self::CHARS_MAX).contains(&text.len()) && text.bytes().all(is_plain);
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who paid, as the provider knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payer {
+    /// The e-mail, which may not be the lead's.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub email: Option<Email>,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub name: Option<Text>,
+}
+
+/// What was bought, as the site wrote it into the payment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purchase {
+    /// The site's id of the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_id: Option<String>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<String>,
+    /// Its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_type: Option<String>,
+    /// The tier that was bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing_tier: Option<String>,
+    /// The site's id of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The coupon that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<String>,
+}
+
+/// By which of the provider's objects a payment was reported. One payment may be reported by several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportedBy {
+    /// The payment itself, of which nothing says that it is an invoice's.
+    Payment,
+    /// The payment itself, which is an invoice's.
+    PaymentOfInvoice,
+    /// An invoice.
+    Invoice,
+    /// An invoice that was paid without the provider.
+    InvoicePaidElsewhere,
+    /// A checkout, which says whose its payment is and counts nothing.
+    Checkout,
+}
+
+/// Money was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentSucceeded {
+    /// The payment.
+    pub transaction: TransactionId,
+    /// Whose money it is.
+    pub mode: Mode,
+    /// How much.
+    pub amount: Money,
+    /// By what it was reported.
+    pub reported_by: ReportedBy,
+    /// Who paid.
+    #[serde(default)]
+    pub payer: Payer,
+    /// What was bought.
+    #[serde(default)]
+    pub purchase: Purchase,
+    /// How it was paid, in the provider's words: `card`, `pix`, `boleto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// When it was paid, by the provider's clock.
+    pub paid_at: Timestamp,
+}
+
+/// A payment was tried and refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentFailed {
+    /// The payment.
+    pub transaction: TransactionId,
+    /// Whose money it is.
+    pub mode: Mode,
+    /// How much it was to be.
+    pub amount: Money,
+    /// Who tried to pay.
+    #[serde(default)]
+    pub payer: Payer,
+    /// What was to be bought.
+    #[serde(default)]
+    pub purchase: Purchase,
+    /// Why, as the provider's code: `card_declined`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Why the bank refused it, as the provider's code: `insufficient_funds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decline_code: Option<String>,
+}
+
+/// Whether all of a payment was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// A part of it.
+    Partial,
+    /// All of it.
+    Full,
+}
+
+/// A part of a payment, or all of it, was given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentRefunded {
+    /// The payment.
+    pub transaction: TransactionId,
+    /// Whose money it is.
+    pub mode: Mode,
+    /// How much was given back in all, this refund included.
+    pub refunded: Money,
+    /// How much more that is than before, if the provider says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Money>,
+    /// Whether nothing is left.
+    pub extent: Extent,
+    /// Who had paid.
+    #[serde(default)]
+    pub payer: Payer,
+    /// What had been bought.
+    #[serde(default)]
+    pub purchase: Purchase,
+}
+
+/// How a dispute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStatus {
+    /// It was opened. The money is not lost yet.
+    Opened,
+    /// The payment stands.
+    Won,
+    /// The money is gone.
+    Lost,
+    /// An inquiry that became no dispute.
+    WarningClosed,
+}
+
+/// The payer's bank disputes a payment, or has decided about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentDisputed {
+    /// The payment.
+    pub transaction: TransactionId,
+    /// Whose money it is.
+    pub mode: Mode,
+    /// The provider's id of the dispute.
+    pub dispute: TransactionId,
+    /// How much is disputed.
+    pub amount: Money,
+    /// How it stands.
+    pub status: DisputeStatus,
+    /// Why, in the provider's words: `fraudulent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A subscription began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionStarted {
+    /// The provider's id of the subscription.
+    pub subscription: TransactionId,
+    /// Whose money it will be.
+    pub mode: Mode,
+    /// The provider's id of the plan, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// What each period costs, if the provider says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Money>,
+    /// What was bought.
+    #[serde(default)]
+    pub purchase: Purchase,
 }

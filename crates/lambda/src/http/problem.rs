@@ -41,7 +41,7 @@ pub(crate) enum Problem {
     /// The request has no valid service token.
     Unauthorised,
     /// The request is not signed by its provider.
-    Unsigned,
+    Unsigned(StatusCode),
     /// The handshake does not have the configured token.
     WrongVerifyToken,
     /// The booking id belongs to another call.
@@ -80,7 +80,8 @@ impl Problem {
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unauthorised | Self::Unsigned => StatusCode::UNAUTHORIZED,
+            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Unsigned(status) => *status,
             Self::WrongVerifyToken => StatusCode::FORBIDDEN,
             Self::NoSuchLead | Self::NoSuchBooking | Self::NotInQuarantine => StatusCode::NOT_FOUND,
             Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
@@ -102,7 +103,7 @@ impl Problem {
             Self::TooLarge(_) => "body_too_large",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unauthorised => "unauthorized",
-            Self::Unsigned => "not_signed",
+            Self::Unsigned(_) => "not_signed",
             Self::WrongVerifyToken => "wrong_verify_token",
             Self::BookingKnown => "booking_known",
             Self::NoSuchLead => "lead_not_found",
@@ -189,7 +190,7 @@ impl Problem {
                 ("A service token is needed", "Send Authorization: Bearer with a SERVICE_TOKEN."),
                 ("Falta um token de serviço", "Envie Authorization: Bearer com um SERVICE_TOKEN."),
             ),
-            Self::Unsigned => (
+            Self::Unsigned(_) => (
                 ("The signature is missing or wrong", "Sign the raw body, at the present time."),
                 ("A assinatura falta ou está errada", "Assine o corpo, no horário atual."),
             ),
@@ -309,7 +310,7 @@ impl Problem {
             | Self::KeyReused
             | Self::ContentType
             | Self::TooLarge(_)
-            | Self::Unsigned
+            | Self::Unsigned(_)
             | Self::WrongVerifyToken
             | Self::BookingKnown
             | Self::NoSuchLead

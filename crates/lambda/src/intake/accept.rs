@@ -14,7 +14,7 @@ use funil_core::id::{LeadId, QuarantineName};
 use funil_core::lead::LeadChanges;
 use funil_store::{
     Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError,
-    TOTALS_TARGET,
+    TOTALS_TARGET, TransactionChange,
 };
 use jiff::Timestamp;
 
@@ -54,15 +54,17 @@ pub(crate) struct Incoming<'a> {
     pub(crate) released: Option<QuarantineName>,
 }
 
-/// What a request about calls changes beside its own event.
+/// What a request about calls or payments changes beside its own event.
 #[derive(Default)]
-struct CallEffects<'a> {
+struct Effects<'a> {
     /// On the lead's bookings.
     bookings: &'a [BookingChange],
     /// The messages that are not to be sent any more, and why.
     withdrawn: Vec<(DeliveryKey, Reason)>,
     /// The booking that the event wants messages for, where its end was received first.
     ended: Option<BookingId>,
+    /// On a payment of the lead.
+    transaction: Option<&'a TransactionChange>,
 }
 
 impl App {
@@ -72,7 +74,18 @@ impl App {
         incoming: &Incoming<'_>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
-        self.keep(incoming, &CallEffects::default(), now).await
+        self.keep(incoming, &Effects::default(), now).await
+    }
+
+    /// Keeps what came in about a payment, with what it changes on that. [`Accepted::Overtaken`] means that
+    /// another report changed the payment since it was read; nothing is kept then.
+    pub(crate) async fn accept_payment(
+        &self,
+        incoming: &Incoming<'_>,
+        transaction: Option<&TransactionChange>,
+        now: Timestamp,
+    ) -> Result<Accepted, StoreError> {
+        self.keep(incoming, &Effects { transaction, ..Effects::default() }, now).await
     }
 
     /// Keeps what came in about calls, with its deliveries, and withdraws the messages that end with
@@ -93,7 +106,7 @@ impl App {
                 self.messages_that_end(event.lead_id, bookings),
                 self.ended_booking(event)
             )?;
-            let effects = CallEffects { bookings, withdrawn, ended };
+            let effects = Effects { bookings, withdrawn, ended, transaction: None };
             match self.keep(incoming, &effects, now).await? {
                 Accepted::Overtaken => {}
                 accepted @ (Accepted::Kept
@@ -113,7 +126,7 @@ impl App {
     async fn keep(
         &self,
         incoming: &Incoming<'_>,
-        calls: &CallEffects<'_>,
+        effects: &Effects<'_>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
         let event = &incoming.event;
@@ -121,7 +134,7 @@ impl App {
         let queue = self.config.queue_of(event.lead_id);
         let mut deliveries =
             plan(event, enabled, incoming.explicit_consent, &incoming.person, queue);
-        deliveries.retain(|delivery| calls.ended.is_none() || delivery.booking != calls.ended);
+        deliveries.retain(|delivery| effects.ended.is_none() || delivery.booking != effects.ended);
         let acceptance = Acceptance {
             receipt: incoming.receipt,
             event,
@@ -131,10 +144,11 @@ impl App {
             evidence: &incoming.evidence,
             aliases: &incoming.aliases,
             other_aliases: &incoming.other_aliases,
-            bookings: calls.bookings,
+            bookings: effects.bookings,
+            transaction: effects.transaction,
             beside: incoming.beside.as_ref(),
             deliveries: &deliveries,
-            withdrawn: &calls.withdrawn,
+            withdrawn: &effects.withdrawn,
             released: incoming.released.as_ref(),
         };
         let accepted = self.store.accept(&acceptance, now, &*self.platform.entropy).await?;
@@ -145,7 +159,7 @@ impl App {
                 lead = %event.lead_id,
                 event = %event.id,
                 deliveries = deliveries.len(),
-                withdrawn = calls.withdrawn.len(),
+                withdrawn = effects.withdrawn.len(),
                 Accepted = 1,
                 at_ms = now.as_millisecond(),
                 "accepted {} of lead {}", event.id, event.lead_id

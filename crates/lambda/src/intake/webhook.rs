@@ -44,6 +44,8 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     const METHODS: &'static [Method] = &[Method::POST];
     /// The largest body it takes, in bytes.
     const BODY_BYTES_MAX: usize = WEBHOOK_BYTES_MAX;
+    /// The status of the response to a request without the provider's signature.
+    const UNSIGNED: StatusCode = StatusCode::UNAUTHORIZED;
     /// A request that was understood.
     type Parsed: Send + Sync;
 
@@ -112,9 +114,12 @@ pub(crate) enum Kept {
 }
 
 /// What a webhook takes and returns.
-pub(crate) fn operation(registration: &'static Registration, summary: &'static str) -> Operation {
+pub(crate) fn operation<W: Webhook>(
+    registration: &'static Registration,
+    summary: &'static str,
+) -> Operation {
     let mut operation = Operation::post(registration.name, summary)
-        .refuses([Problem::Unsigned, Problem::TooLarge(0)])
+        .refuses([Problem::Unsigned(W::UNSIGNED), Problem::TooLarge(0)])
         .returns(
             "It is kept, was kept before, is nothing that is handled, or waits for a person.",
             object([("received", flag())]),
@@ -172,7 +177,7 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
         let now = app.platform.clock.now();
         let Ok(verified) = self.webhook.verify(request, now) else {
             self.signatures.refused(app, (W::NAME, W::PROVIDER), now).await;
-            return Err(Problem::Unsigned);
+            return Err(Problem::Unsigned(W::UNSIGNED));
         };
         let arrival = Arrival { now, stop_at, released: None };
         let noted = self.signatures.signed(app, W::PROVIDER, now);

@@ -1,17 +1,19 @@
 //! The webhooks of providers, one file each.
 
 pub mod calendar;
+pub mod stripe;
 pub mod whatsapp;
 
 use crate::api::Operation;
 use crate::functions::{Make, Registration};
 
 /// What is known of every webhook.
-pub static WEBHOOKS: &[&Registration] = &[&calendar::REGISTRATION, &whatsapp::REGISTRATION];
+pub static WEBHOOKS: &[&Registration] =
+    &[&calendar::REGISTRATION, &whatsapp::REGISTRATION, &stripe::REGISTRATION];
 
 /// What each webhook takes and returns, in the order of [`WEBHOOKS`].
 pub(crate) static OPERATIONS: &[fn() -> Vec<Operation>] =
-    &[calendar::operations, whatsapp::operations];
+    &[calendar::operations, whatsapp::operations, stripe::operations];
 
 /// Makes every webhook, in the order of [`WEBHOOKS`].
-pub(crate) static MAKE: &[Make] = &[calendar::function, whatsapp::function];
+pub(crate) static MAKE: &[Make] = &[calendar::function, whatsapp::function, stripe::function];

@@ -25,6 +25,7 @@ use crate::intake::receipt::{self, Receipt, StoredResponse};
 use crate::lead::alias::{self, of_alias};
 use crate::lead::booking::booking_update;
 use crate::lead::consent::{self, ConsentEvidence};
+use crate::lead::payment::TransactionChange;
 use crate::lead::person::{self, Count};
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
@@ -52,6 +53,8 @@ pub struct Acceptance<'a> {
     pub aliases: &'a AliasDigests,
     /// What the request changes on the lead's bookings.
     pub bookings: &'a [BookingChange],
+    /// What the request changes on a payment of the lead.
+    pub transaction: Option<&'a TransactionChange>,
     /// Other aliases of the lead: kind and digest.
     pub other_aliases: &'a [(&'static str, Digest)],
     /// A note on another lead, which has no deliveries.
@@ -121,8 +124,8 @@ pub enum Accepted {
     NotInQuarantine,
     /// The e-mail has had as many new leads today as it may. Nothing is kept.
     TooManyNewLeads,
-    /// A worker claimed a delivery that was to be withdrawn, or one of the other aliases now belongs
-    /// to another lead. Nothing is kept: look again and repeat.
+    /// A worker claimed a delivery that was to be withdrawn, a payment was changed since it was read, or one
+    /// of the other aliases now belongs to another lead. Nothing is kept: look again and repeat.
     Overtaken,
 }
 
@@ -202,6 +205,9 @@ impl Store {
                 booking_keys,
                 booking_update(change, event.occurred_at)?,
             )?;
+        }
+        if let Some(change) = acceptance.transaction {
+            change.add(&mut transaction, event.lead_id)?;
         }
         for delivery in acceptance.deliveries {
             transaction.create(Write::Delivery, item::of_delivery(delivery)?)?;
@@ -288,7 +294,7 @@ fn conflict(
                 }
             }
         }
-        Write::Withdrawal | Write::AliasOwner => Ok(Accepted::Overtaken),
+        Write::Withdrawal | Write::AliasOwner | Write::Payment => Ok(Accepted::Overtaken),
         Write::Release => Ok(Accepted::NotInQuarantine),
         Write::Event
         | Write::Consent
@@ -329,6 +335,9 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
     }
     for name in &changes.removed {
         update = update.remove(name);
+    }
+    if let Some(change) = acceptance.transaction {
+        update = change.sum(update);
     }
     update = planned_for(update.add("version", 1), acceptance.deliveries);
     Ok(match (acceptance.lead, &aliases.email) {

@@ -8,11 +8,12 @@ use funil_core::delivery::Delivery;
 use funil_core::event::Event;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
+use funil_core::payment::Transaction;
 use jiff::Timestamp;
 
 use crate::Store;
-use crate::lead::booking;
 use crate::lead::consent::ConsentItem;
+use crate::lead::{booking, payment};
 use crate::table::error::StoreError;
 use crate::table::read::first_items;
 use crate::table::{item, key};
@@ -30,6 +31,8 @@ pub struct Journey {
     pub consents: Vec<ConsentRecord>,
     /// Its bookings, in no order.
     pub bookings: Vec<Booking>,
+    /// Its payments, in no order.
+    pub transactions: Vec<Transaction>,
     /// How many items this code cannot read, because newer code wrote them or they are damaged.
     pub unread: usize,
     /// Whether there may be more items than were read.
@@ -66,6 +69,7 @@ impl Store {
         let mut lead = None;
         let (mut events, mut deliveries) = (Vec::new(), Vec::new());
         let (mut consents, mut bookings) = (Vec::new(), Vec::new());
+        let mut transactions = Vec::new();
         let mut unread = 0;
         let found = first_items(query, ITEMS).await?;
         let more = found.len() == ITEMS;
@@ -81,6 +85,10 @@ impl Store {
                 item::to_delivery(found).map(|read| deliveries.push(read)).is_ok()
             } else if sk.starts_with(key::BOOKING_PREFIX) {
                 booking::to_booking(found).map(|read| bookings.push(read)).is_ok()
+            } else if sk.starts_with(key::TRANSACTION_PREFIX) {
+                payment::to_transaction(found)
+                    .map(|read| transactions.push(read.transaction))
+                    .is_ok()
             } else if sk.starts_with(key::CONSENT_PREFIX) {
                 item::read::<ConsentItem>(found, "consent")
                     .map(|read| {
@@ -98,6 +106,15 @@ impl Store {
             unread += usize::from(!understood);
         }
         deliveries.sort_by_key(|delivery| delivery.accepted_at);
-        Ok(lead.map(|lead| Journey { lead, events, deliveries, consents, bookings, unread, more }))
+        Ok(lead.map(|lead| Journey {
+            lead,
+            events,
+            deliveries,
+            consents,
+            bookings,
+            transactions,
+            unread,
+            more,
+        }))
     }
 }

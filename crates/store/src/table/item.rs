@@ -4,7 +4,7 @@
 //! state is [`StoreError::CorruptItem`], after which a worker leaves the item to newer code. Knows no
 //! operation.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::booking::BookingId;
@@ -19,6 +19,7 @@ use funil_core::form::SpamSign;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
 use funil_core::lead::{Lead, LeadFacts, LeadLatest};
+use funil_core::money::Currency;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -168,8 +169,21 @@ struct LeadRecord {
     consents: Consents,
 }
 
+/// What the attributes begin with that hold what a lead has paid, by currency.
+const SPENT: &str = "spent_";
+
+/// The attribute with what a lead has paid in a currency.
+pub(crate) fn spent(currency: Currency) -> String {
+    format!("{SPENT}{currency}")
+}
+
 /// Reads a lead.
 pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
+    let paid = item.iter().filter_map(|(name, value)| {
+        let currency = Currency::parse(name.strip_prefix(SPENT)?)?;
+        Some((currency, value.as_n().ok()?.parse().ok()?))
+    });
+    let spent: BTreeMap<Currency, i64> = paid.collect();
     let record: LeadRecord = read(item, "lead")?;
     Ok(Lead {
         id: record.lead_id,
@@ -177,6 +191,7 @@ pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
         latest: record.latest,
         facts: record.facts,
         consents: record.consents,
+        spent,
     })
 }
 

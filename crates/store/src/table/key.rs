@@ -6,6 +6,7 @@
 use funil_core::booking::BookingId;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Delivery, Shard};
+use funil_core::event::TransactionId;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, QuarantineId, QuarantineName};
 use funil_core::receipt::ReceiptKey;
@@ -41,6 +42,8 @@ pub(crate) const PHONE_PREFIX: &str = "PHONE#";
 pub(crate) const EVENT_PREFIX: &str = "EVENT#";
 /// The prefix of sort keys of deliveries.
 pub(crate) const DELIVERY_PREFIX: &str = "DELIVERY#";
+/// The prefix of sort keys of payments.
+pub(crate) const TRANSACTION_PREFIX: &str = "TRANSACTION#";
 /// The prefix of sort keys of bookings.
 pub(crate) const BOOKING_PREFIX: &str = "BOOKING#";
 /// The prefix of sort keys of consent records.
@@ -74,6 +77,10 @@ pub(crate) fn deliveries_of(destination: &str) -> String {
 
 pub(crate) fn booking(id: &BookingId) -> String {
     format!("{BOOKING_PREFIX}{id}")
+}
+
+pub(crate) fn transaction(id: &TransactionId) -> String {
+    format!("{TRANSACTION_PREFIX}{}", id.as_str())
 }
 
 /// The lead that the sort key of an alias names.

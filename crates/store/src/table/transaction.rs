@@ -41,6 +41,8 @@ pub(crate) enum Write {
     Person,
     /// A booking of the lead.
     Booking,
+    /// A payment of the lead.
+    Payment,
     /// A delivery: a new one, or a person's decision about one.
     Delivery,
     /// The end of a delivery that is not to be sent.
@@ -67,6 +69,7 @@ impl Write {
             Self::AliasOwner => "owner of an alias",
             Self::Person => "person",
             Self::Booking => "booking",
+            Self::Payment => "payment",
             Self::Delivery => "delivery",
             Self::Withdrawal => "withdrawn delivery",
             Self::Quarantine => "quarantined request",

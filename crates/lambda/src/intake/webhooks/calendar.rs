@@ -92,7 +92,10 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 
 /// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
-    vec![webhook::operation(&REGISTRATION, "Records a booking that Calendly reports.")]
+    vec![webhook::operation::<CalendarWebhook>(
+        &REGISTRATION,
+        "Records a booking that Calendly reports.",
+    )]
 }
 
 impl Webhook for CalendarWebhook {

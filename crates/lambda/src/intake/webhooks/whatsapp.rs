@@ -138,7 +138,10 @@ pub(crate) fn operations() -> Vec<Operation> {
         content: Some(("text/plain; charset=utf-8", json!({"type": "string"}))),
         headers: &["X-Content-Type-Options"],
     }];
-    vec![webhook::operation(&REGISTRATION, summary), handshake.refuses([Problem::WrongVerifyToken])]
+    vec![
+        webhook::operation::<WhatsAppWebhook>(&REGISTRATION, summary),
+        handshake.refuses([Problem::WrongVerifyToken]),
+    ]
 }
 
 impl Webhook for WhatsAppWebhook {

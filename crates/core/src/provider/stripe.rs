@@ -1,0 +1,746 @@
+//! Stripe's webhooks: verified, and parsed into reports about payments.
+//!
+//! Owns Stripe's signature header, its event names, the shapes of its objects in all API versions since
+//! 2020-08-27, and its units of money; the facts are in `docs/providers.md` ("Stripe"). This module must not
+//! know how the payer's lead is found, nor what a payment adds up to.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{NotSigned, NotUnderstood, Verified};
+use crate::contact::Email;
+use crate::contact::attribution::Utm;
+use crate::event::{
+    DisputeStatus, EventData, Extent, Mode, Payer, PaymentDisputed, PaymentFailed, PaymentRefunded,
+    PaymentSucceeded, Purchase, ReportedBy, SubscriptionStarted, TransactionId,
+};
+use crate::id::{EventId, LeadId};
+use crate::json;
+use crate::money::{Currency, Money};
+use crate::pii::Text;
+use crate::provider::signature;
+use crate::settings::Secret;
+
+/// The provider's name in receipts, event ids and the quarantine.
+pub const NAME: &str = "stripe";
+/// The header with the signature: `t=<unix seconds>,v1=<hex>`.
+pub const SIGNATURE_HEADER: &str = "stripe-signature";
+/// By how much the signature's time may differ from ours, in seconds: the default of Stripe's own
+/// libraries, which allow it in the past only; we allow it in both directions.
+pub const TOLERANCE_S: i64 = 300;
+
+const NAME_CHARS_MAX: usize = 200;
+/// The longest value of Stripe's metadata is 500 characters; analytics takes 100.
+const WORD_CHARS_MAX: usize = 100;
+
+/// The content of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A report about a payment.
+    Payment(Box<PaymentUpdate>),
+    /// The name of an event type that is not handled, cut and stripped so that it can be logged.
+    Other(String),
+}
+
+/// A report about a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentUpdate {
+    /// What identifies the report: its type, the object, and what tells two reports of one object apart.
+    /// Stripe may make two events with different ids of one change.
+    pub id: EventId,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The lead id that the site wrote into the payment.
+    pub named: Option<LeadId>,
+    /// Who paid.
+    pub payer: Payer,
+    /// Stripe's id of the customer.
+    pub customer: Option<TransactionId>,
+    /// Stripe's ids of the payment: what further reports may name it by.
+    pub objects: Vec<TransactionId>,
+    /// The campaign that the site wrote into the payment.
+    pub utm: Utm,
+    /// What happened.
+    pub data: EventData,
+}
+
+/// Verifies that the raw body is signed with any of the keys, at most [`TOLERANCE_S`] from now. As in
+/// Stripe's own libraries a signature is lower-case hex; a header with two times is nobody's.
+pub fn verify<'b>(
+    body: &'b [u8],
+    header: Option<&str>,
+    keys: &[Secret],
+    now: Timestamp,
+) -> Result<Verified<'b>, NotSigned> {
+    let parts =
+        header.unwrap_or_default().split(',').filter_map(|part| part.trim().split_once('='));
+    let mut times = 0;
+    for (name, value) in parts {
+        let is_capital = name == "v1" && value.bytes().any(|byte| byte.is_ascii_uppercase());
+        times += usize::from(name == "t");
+        if is_capital || times > 1 {
+            return Err(NotSigned);
+        }
+    }
+    signature::verify_with_time(body, header, keys, now, TOLERANCE_S)
+}
+
+/// The header that Stripe would send with a body. Used for samples and tests.
+pub fn sign(body: &[u8], key: &Secret, now: Timestamp) -> String {
+    signature::sign_with_time(body, key, now)
+}
+
+/// Writes a lead's id into a webhook's body as if the site had written it into the payment. Returns
+/// whether the body has a place for it.
+pub fn name_lead(body: &mut Value, lead: LeadId) -> bool {
+    let Some(Value::Object(object)) = body.pointer_mut("/data/object") else { return false };
+    let metadata = object.entry("metadata").or_insert(Value::Null);
+    if !metadata.is_object() {
+        *metadata = Value::Object(serde_json::Map::new());
+    }
+    metadata["lead_id"] = Value::String(lead.to_string());
+    true
+}
+
+/// Parses a verified webhook.
+pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
+    let body = json::parse(body).map_err(|_| NotUnderstood("invalid_json"))?;
+    if text(&body, "object") != Some("event") {
+        // A thin event (`v2.core.event`) names an object and does not hold it.
+        return Err(NotUnderstood("not_a_snapshot_event"));
+    }
+    let name = text(&body, "type").ok_or(NotUnderstood("without_type"))?;
+    let Some(topic) = Topic::of(name) else { return Ok(Parsed::Other(event_name(name))) };
+    let event_id = text(&body, "id").ok_or(NotUnderstood("without_id"))?;
+    let occurred_at = seconds(&body, "created").ok_or(NotUnderstood("without_created"))?;
+    let mode = match body.get("livemode").and_then(Value::as_bool) {
+        Some(true) => Mode::Live,
+        Some(false) => Mode::Test,
+        None => return Err(NotUnderstood("without_livemode")),
+    };
+    let object = body.pointer("/data/object").filter(|object| object.is_object());
+    let object = object.ok_or(NotUnderstood("without_object"))?;
+    let report = Report { event: &body, object, mode, occurred_at };
+    let id = text(object, "id").ok_or(NotUnderstood("without_object_id"))?;
+    let (data, discriminator): (EventData, Option<String>) = match topic {
+        Topic::IntentSucceeded => (report.intent()?.into(), None),
+        Topic::IntentFailed => {
+            // Each try has a charge of its own; where there was none, each report counts.
+            let charge = report.charge_of_intent().unwrap_or(event_id);
+            (report.failure()?.into(), Some(charge.to_owned()))
+        }
+        Topic::InvoicePaid => (report.invoice()?.into(), None),
+        Topic::CheckoutCompleted => match report.checkout()? {
+            Some(paid) => (paid.into(), None),
+            None => return Ok(Parsed::Other(event_name(name))),
+        },
+        Topic::Refunded => {
+            let refund = report.refund()?;
+            let refunded = refund.refunded.minor.to_string();
+            (refund.into(), Some(refunded))
+        }
+        Topic::DisputeCreated => (report.dispute(DisputeStatus::Opened)?.into(), None),
+        Topic::DisputeClosed => {
+            let status = match text(object, "status") {
+                Some("won") => DisputeStatus::Won,
+                Some("lost") => DisputeStatus::Lost,
+                Some("warning_closed") => DisputeStatus::WarningClosed,
+                Some(_) | None => return Err(NotUnderstood("without_dispute_status")),
+            };
+            (report.dispute(status)?.into(), None)
+        }
+        Topic::SubscriptionCreated => (report.subscription()?.into(), None),
+    };
+    // The two names of a paid invoice are one report.
+    let kind = if topic == Topic::InvoicePaid { "invoice.paid" } else { name };
+    let identity = [Some(kind), Some(id), discriminator.as_deref()];
+    let identity: Vec<&str> = identity.into_iter().flatten().collect();
+    Ok(Parsed::Payment(Box::new(PaymentUpdate {
+        id: EventId::of_provider(NAME, &identity.join(":")),
+        occurred_at,
+        named: report.lead_id(),
+        payer: report.payer(),
+        customer: id_of(object.get("customer")),
+        objects: report.objects(),
+        utm: report.utm(),
+        data,
+    })))
+}
+
+/// The events of Stripe's that are handled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Topic {
+    IntentSucceeded,
+    IntentFailed,
+    InvoicePaid,
+    CheckoutCompleted,
+    Refunded,
+    DisputeCreated,
+    DisputeClosed,
+    SubscriptionCreated,
+}
+
+impl Topic {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "payment_intent.succeeded" => Some(Self::IntentSucceeded),
+            "payment_intent.payment_failed" => Some(Self::IntentFailed),
+            "invoice.paid" | "invoice.payment_succeeded" => Some(Self::InvoicePaid),
+            "checkout.session.completed" => Some(Self::CheckoutCompleted),
+            "charge.refunded" => Some(Self::Refunded),
+            "charge.dispute.created" => Some(Self::DisputeCreated),
+            "charge.dispute.closed" => Some(Self::DisputeClosed),
+            "customer.subscription.created" => Some(Self::SubscriptionCreated),
+            _ => None,
+        }
+    }
+}
+
+/// One event, with its object.
+struct Report<'v> {
+    event: &'v Value,
+    object: &'v Value,
+    mode: Mode,
+    occurred_at: Timestamp,
+}
+
+impl<'v> Report<'v> {
+    fn intent(&self) -> Result<PaymentSucceeded, NotUnderstood> {
+        let received = self.money("amount_received").or_else(|_| self.money("amount"))?;
+        // Old versions name the invoice or say that there is none; new ones do not know it.
+        let reported_by = match self.object.get("invoice") {
+            Some(Value::String(_) | Value::Object(_)) => ReportedBy::PaymentOfInvoice,
+            Some(_) | None => ReportedBy::Payment,
+        };
+        Ok(self.succeeded(self.transaction("id")?, received, reported_by))
+    }
+
+    fn invoice(&self) -> Result<PaymentSucceeded, NotUnderstood> {
+        let elsewhere = self.object.get("paid_out_of_band") == Some(&Value::Bool(true));
+        let reported_by =
+            if elsewhere { ReportedBy::InvoicePaidElsewhere } else { ReportedBy::Invoice };
+        Ok(self.succeeded(self.transaction("id")?, self.money("amount_paid")?, reported_by))
+    }
+
+    /// A checkout that was paid. `None` for one that waits for its money, or that begins a subscription,
+    /// whose invoice says more.
+    fn checkout(&self) -> Result<Option<PaymentSucceeded>, NotUnderstood> {
+        let is_paid = text(self.object, "payment_status") == Some("paid");
+        let Some(intent) = id_of(self.object.get("payment_intent")).filter(|_| is_paid) else {
+            return Ok(None);
+        };
+        Ok(Some(self.succeeded(intent, self.money("amount_total")?, ReportedBy::Checkout)))
+    }
+
+    fn succeeded(
+        &self,
+        transaction: TransactionId,
+        amount: Money,
+        reported_by: ReportedBy,
+    ) -> PaymentSucceeded {
+        PaymentSucceeded {
+            transaction,
+            mode: self.mode,
+            amount,
+            reported_by,
+            payer: self.payer(),
+            purchase: self.purchase(),
+            method: self.method(),
+            paid_at: self.occurred_at,
+        }
+    }
+
+    fn failure(&self) -> Result<PaymentFailed, NotUnderstood> {
+        let error = self.object.get("last_payment_error").unwrap_or(&Value::Null);
+        Ok(PaymentFailed {
+            transaction: self.transaction("id")?,
+            mode: self.mode,
+            amount: self.money("amount")?,
+            payer: self.payer(),
+            purchase: self.purchase(),
+            code: word(error, "code"),
+            decline_code: word(error, "decline_code"),
+        })
+    }
+
+    fn refund(&self) -> Result<PaymentRefunded, NotUnderstood> {
+        let refunded = self.money("amount_refunded")?;
+        let before = self.event.pointer("/data/previous_attributes/amount_refunded");
+        let before = before.and_then(Value::as_i64).and_then(|minor| self.money_of(minor).ok());
+        let delta = before
+            .map(|before| Money { minor: refunded.minor.saturating_sub(before.minor), ..refunded });
+        let is_full = self.object.get("refunded") == Some(&Value::Bool(true));
+        Ok(PaymentRefunded {
+            transaction: self.paid_transaction()?,
+            mode: self.mode,
+            refunded,
+            delta,
+            extent: if is_full { Extent::Full } else { Extent::Partial },
+            payer: self.payer(),
+            purchase: self.purchase(),
+        })
+    }
+
+    fn dispute(&self, status: DisputeStatus) -> Result<PaymentDisputed, NotUnderstood> {
+        let charge = || id_of(self.object.get("charge"));
+        let transaction = id_of(self.object.get("payment_intent")).or_else(charge);
+        Ok(PaymentDisputed {
+            transaction: transaction.ok_or(NotUnderstood("without_payment"))?,
+            mode: self.mode,
+            dispute: self.transaction("id")?,
+            amount: self.money("amount")?,
+            status,
+            reason: word(self.object, "reason"),
+        })
+    }
+
+    fn subscription(&self) -> Result<SubscriptionStarted, NotUnderstood> {
+        let item = self.object.pointer("/items/data/0").unwrap_or(&Value::Null);
+        let price = item.get("price").or_else(|| item.get("plan")).unwrap_or(&Value::Null);
+        let amount =
+            price.get("unit_amount").or_else(|| price.get("amount")).and_then(Value::as_i64);
+        let currency = text(price, "currency").or_else(|| text(self.object, "currency"));
+        let quantity = item.get("quantity").and_then(Value::as_i64).unwrap_or(1);
+        let price_of =
+            |(minor, currency): (i64, &str)| money(minor.checked_mul(quantity)?, currency).ok();
+        Ok(SubscriptionStarted {
+            subscription: self.transaction("id")?,
+            mode: self.mode,
+            plan: id_of(price.get("id")).map(|id| id.as_str().to_owned()),
+            price: amount.zip(currency).and_then(price_of),
+            purchase: self.purchase(),
+        })
+    }
+
+    /// The id in a field of the object, which has to be there.
+    fn transaction(&self, name: &str) -> Result<TransactionId, NotUnderstood> {
+        id_of(self.object.get(name)).ok_or(NotUnderstood("without_object_id"))
+    }
+
+    /// The payment of a charge; old charges have none and are it themselves.
+    fn paid_transaction(&self) -> Result<TransactionId, NotUnderstood> {
+        match id_of(self.object.get("payment_intent")) {
+            Some(intent) => Ok(intent),
+            None => self.transaction("id"),
+        }
+    }
+
+    /// The last charge of a payment, by its id or, in old versions, in a list.
+    fn charge_of_intent(&self) -> Option<&'v str> {
+        let latest = self.object.get("latest_charge");
+        let of_error = || self.object.pointer("/last_payment_error/charge");
+        let of_list = || self.object.pointer("/charges/data/0");
+        latest
+            .filter(|charge| !charge.is_null())
+            .or_else(of_error)
+            .or_else(of_list)
+            .and_then(id_text)
+    }
+
+    /// Every id of the object by which further reports may name the payment.
+    fn objects(&self) -> Vec<TransactionId> {
+        let charge = self.charge_of_intent().and_then(TransactionId::parse);
+        let fields = ["id", "payment_intent", "charge", "subscription", "invoice"];
+        let named = fields.into_iter().filter_map(|field| id_of(self.object.get(field)));
+        let parent = self.object.pointer("/parent/subscription_details/subscription");
+        let mut objects: Vec<TransactionId> = named.chain(charge).chain(id_of(parent)).collect();
+        objects.sort();
+        objects.dedup();
+        objects
+    }
+
+    fn money(&self, name: &str) -> Result<Money, NotUnderstood> {
+        let minor = self.object.get(name).and_then(Value::as_i64);
+        self.money_of(minor.ok_or(NotUnderstood("without_amount"))?)
+    }
+
+    fn money_of(&self, minor: i64) -> Result<Money, NotUnderstood> {
+        money(minor, text(self.object, "currency").ok_or(NotUnderstood("without_currency"))?)
+    }
+
+    /// What the site wrote into the payment: of the object itself, or of its subscription.
+    fn metadata(&self, name: &str) -> Option<&'v str> {
+        let places = [
+            "/metadata",
+            "/subscription_details/metadata",
+            "/parent/subscription_details/metadata",
+            "/lines/data/0/metadata",
+        ];
+        places.into_iter().find_map(|place| text(self.object.pointer(place)?, name))
+    }
+
+    fn lead_id(&self) -> Option<LeadId> {
+        let reference = || text(self.object, "client_reference_id");
+        let named = self.metadata("lead_id").or_else(reference)?;
+        LeadId::parse(named).ok()
+    }
+
+    fn payer(&self) -> Payer {
+        let object = self.object;
+        let charge = object.pointer("/charges/data/0/billing_details");
+        let error = object.pointer("/last_payment_error/payment_method/billing_details");
+        let details =
+            [object.get("customer_details"), object.get("billing_details"), charge, error];
+        let of_details = |name: &str| details.iter().flatten().find_map(|one| text(one, name));
+        let email =
+            ["receipt_email", "customer_email"].into_iter().find_map(|name| text(object, name));
+        let email = email.or_else(|| of_details("email")).and_then(|text| Email::parse(text).ok());
+        let name = text(object, "customer_name").or_else(|| of_details("name"));
+        let cut = |name: &str| Text::new(name.chars().take(NAME_CHARS_MAX).collect());
+        Payer { email, name: name.map(cut) }
+    }
+
+    fn purchase(&self) -> Purchase {
+        let word = |name: &str| self.metadata(name).map(cut_word);
+        Purchase {
+            service_id: word("service_id"),
+            service_name: word("service_name").or_else(|| word("product")),
+            service_type: word("service_type"),
+            pricing_tier: word("pricing_tier"),
+            user_id: word("user_id"),
+            coupon: word("coupon"),
+        }
+    }
+
+    fn method(&self) -> Option<String> {
+        let charge = self.object.pointer("/charges/data/0/payment_method_details/type");
+        let types = self.object.pointer("/payment_method_types/0");
+        let found = charge.or(types).and_then(Value::as_str);
+        found.map(cut_word)
+    }
+
+    fn utm(&self) -> Utm {
+        let text = |name: &str| self.metadata(name).map(|text| Text::new(cut_word(text)));
+        Utm {
+            source: text("utm_source"),
+            medium: text("utm_medium"),
+            campaign: text("utm_campaign"),
+            term: text("utm_term"),
+            content: text("utm_content"),
+        }
+    }
+}
+
+/// An amount in Stripe's units as money. Stripe sends two currencies without minor units as if they had a
+/// hundred.
+fn money(amount: i64, currency: &str) -> Result<Money, NotUnderstood> {
+    let currency = Currency::parse(currency).ok_or(NotUnderstood("without_currency"))?;
+    let minor = match currency.as_str() {
+        "ISK" | "UGX" if amount % 100 == 0 => amount / 100,
+        "ISK" | "UGX" => return Err(NotUnderstood("odd_amount")),
+        _ => amount,
+    };
+    if minor < 0 { Err(NotUnderstood("negative_amount")) } else { Ok(Money { minor, currency }) }
+}
+
+/// The id of a field, which is the id itself or the whole object.
+fn id_of(field: Option<&Value>) -> Option<TransactionId> {
+    TransactionId::parse(id_text(field?)?)
+}
+
+fn id_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| text(value, "id"))
+}
+
+/// The trimmed text of a field. Absent, null and blank fields are `None`.
+fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
+    object.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn seconds(object: &Value, name: &str) -> Option<Timestamp> {
+    Timestamp::from_second(object.get(name)?.as_i64()?).ok()
+}
+
+fn cut_word(text: &str) -> String {
+    text.chars().take(WORD_CHARS_MAX).collect()
+}
+
+fn word(object: &Value, name: &str) -> Option<String> {
+    text(object, name).map(cut_word)
+}
+
+/// The name of an unknown event with only characters that are safe in a log line.
+fn event_name(name: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    name.chars().filter(plain).take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::PaymentEvent;
+
+    const SECRET: &str = "whsec_test_secret";
+    const AT: i64 = 1_700_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn is_signed(body: &str, header: &str, keys: &[&str], now: i64) -> bool {
+        let keys: Vec<Secret> = keys.iter().map(|key| Secret::new(*key)).collect();
+        verify(body.as_bytes(), Some(header), &keys, at(now)).is_ok()
+    }
+
+    /// The vectors of Stripe's own libraries for Node and Python, which agree.
+    #[test]
+    fn the_vectors_of_stripes_libraries_are_recognised() {
+        let plain = "{\n  \"id\": \"evt_test_webhook\",\n  \"object\": \"event\"\n}";
+        let header =
+            "t=1700000000,v1=4f1cd7feda9826e746b7d482c4badebb657398df1099e1046364f6196a230150";
+        assert!(is_signed(plain, header, &[SECRET], AT));
+        assert!(!is_signed(&format!("{plain}\n"), header, &[SECRET], AT), "a new line at the end");
+        let accents = r#"{"id":"evt_1","object":"event","note":"ação é válida","amount":9900}"#;
+        let new = "45eb0c19ece40ca49d5b45ebc885ec0c3731306060a52425740d5f07c20bc042";
+        let old = "86a38b97318fcb3771aff2230cc6bdc873b30a314c389582d66c385b899696fb";
+        let rotation = format!("t={AT},v1={old},v1={new},v0=deadbeef");
+        for keys in [&[SECRET][..], &["whsec_old_secret"], &["whsec_old_secret", SECRET]] {
+            assert!(is_signed(accents, &rotation, keys, AT), "{keys:?}");
+        }
+        assert!(!is_signed(accents, &rotation, &["whsec_another"], AT));
+        let body_only = "b5e3ba02cea595991eeed47583ad2c10d691011d035a8fdf0354276bf8701411";
+        for header in [
+            format!("t={AT},v0={new}"),
+            format!("v1={new}"),
+            format!("t={AT}"),
+            format!("t={AT},v1={body_only}"),
+            format!("t={AT},v1={}", new.to_ascii_uppercase()),
+            format!("t={AT},t={AT},v1={new}"),
+            format!("t={},v1={new}", AT + 1),
+            format!("t=x,v1={new}"),
+            String::new(),
+        ] {
+            assert!(!is_signed(accents, &header, &[SECRET], AT), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_five_minutes_old_or_early_at_most() {
+        let header = sign(b"{}", &Secret::new(SECRET), at(AT));
+        for (now, expected) in
+            [(AT - 301, false), (AT - 300, true), (AT, true), (AT + 300, true), (AT + 301, false)]
+        {
+            assert_eq!(is_signed("{}", &header, &[SECRET], now), expected, "{}", now - AT);
+        }
+    }
+
+    fn event(kind: &str, object: &Value) -> Value {
+        json!({
+            "id": "evt_1", "object": "event", "api_version": "2026-07-29.dahlia", "created": AT,
+            "livemode": true, "type": kind, "data": {"object": object},
+        })
+    }
+
+    fn read(event: &Value) -> Result<Parsed, NotUnderstood> {
+        parse(Verified(event.to_string().as_bytes()))
+    }
+
+    fn update(event: &Value) -> PaymentUpdate {
+        match read(event).unwrap() {
+            Parsed::Payment(update) => *update,
+            Parsed::Other(name) => panic!("{name} is not handled"),
+        }
+    }
+
+    const LEAD: &str = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+
+    fn intent() -> Value {
+        json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 19_700, "amount_received": 19_700,
+            "currency": "brl", "customer": "cus_1", "latest_charge": "ch_1",
+            "payment_method_types": ["pix"], "receipt_email": "ana@example.com",
+            "metadata": {
+                "lead_id": LEAD, "service_id": "mentoria", "service_name": "Mentoria Individual",
+                "pricing_tier": "premium", "utm_source": "instagram",
+            },
+        })
+    }
+
+    fn succeeded(update: &PaymentUpdate) -> &PaymentSucceeded {
+        let EventData::Payment(PaymentEvent::Succeeded(paid)) = &update.data else {
+            panic!("{:?}", update.data)
+        };
+        paid
+    }
+
+    #[test]
+    fn a_payment_says_how_much_of_what_and_whose_it_is() {
+        let update = update(&event("payment_intent.succeeded", &intent()));
+        assert_eq!(update.id.as_str(), "stripe:payment_intent.succeeded:pi_1");
+        assert_eq!(update.named.map(|id| id.to_string()).as_deref(), Some(LEAD));
+        assert_eq!(update.payer.email, Email::parse("ana@example.com").ok());
+        assert_eq!(update.customer, TransactionId::parse("cus_1"));
+        let objects: Vec<&str> = update.objects.iter().map(TransactionId::as_str).collect();
+        assert_eq!(objects, ["ch_1", "pi_1"]);
+        let paid = succeeded(&update);
+        assert_eq!(paid.amount.to_string(), "197.00 BRL");
+        assert_eq!((paid.mode, paid.reported_by), (Mode::Live, ReportedBy::Payment));
+        assert_eq!(paid.method.as_deref(), Some("pix"));
+        assert_eq!(paid.purchase.pricing_tier.as_deref(), Some("premium"));
+    }
+
+    #[test]
+    fn old_and_new_shapes_say_the_same() {
+        let mut old = intent();
+        old["latest_charge"] = Value::Null;
+        old["receipt_email"] = Value::Null;
+        old["invoice"] = json!("in_1");
+        old["charges"] = json!({"data": [{
+            "id": "ch_1", "billing_details": {"email": "ana@example.com", "name": "Ana"},
+            "payment_method_details": {"type": "card"},
+        }]});
+        let update = update(&event("payment_intent.succeeded", &old));
+        assert_eq!(update.payer.email, Email::parse("ana@example.com").ok());
+        assert!(update.objects.contains(&TransactionId::parse("ch_1").unwrap()));
+        let paid = succeeded(&update);
+        assert_eq!(paid.reported_by, ReportedBy::PaymentOfInvoice);
+        assert_eq!(paid.method.as_deref(), Some("card"));
+
+        for subscription in [
+            json!({"subscription": "sub_1", "subscription_details": {"metadata": {"lead_id": LEAD}}}),
+            json!({"parent": {"subscription_details": {
+                "subscription": "sub_1", "metadata": {"lead_id": LEAD}}}}),
+        ] {
+            let mut invoice = json!({"id": "in_1", "amount_paid": 9_900, "currency": "brl",
+                "customer_email": "ana@example.com", "metadata": {}});
+            invoice.as_object_mut().unwrap().extend(subscription.as_object().unwrap().clone());
+            let one = self::update(&event("invoice.paid", &invoice));
+            let other = self::update(&event("invoice.payment_succeeded", &invoice));
+            assert_eq!(one.id, other.id, "two names of one report");
+            assert!(one.named.is_some());
+            assert!(one.objects.contains(&TransactionId::parse("sub_1").unwrap()));
+            assert_eq!(succeeded(&one).reported_by, ReportedBy::Invoice);
+        }
+    }
+
+    #[test]
+    fn two_partial_refunds_of_a_charge_are_two_reports_and_a_repetition_is_none() {
+        let refund = |refunded: i64, before: i64, is_full: bool| {
+            let charge = json!({"id": "ch_1", "payment_intent": "pi_1", "amount": 19_700,
+                "amount_refunded": refunded, "refunded": is_full, "currency": "brl"});
+            let mut event = event("charge.refunded", &charge);
+            event["data"]["previous_attributes"] = json!({"amount_refunded": before});
+            update(&event)
+        };
+        let (first, second) = (refund(5_000, 0, false), refund(19_700, 5_000, true));
+        assert_ne!(first.id, second.id);
+        assert_eq!(first.id, refund(5_000, 0, false).id);
+        let EventData::Payment(PaymentEvent::Refunded(second)) = &second.data else { panic!() };
+        assert_eq!(second.refunded.to_string(), "197.00 BRL");
+        assert_eq!(second.delta.map(|delta| delta.to_string()).as_deref(), Some("147.00 BRL"));
+        assert_eq!(second.extent, Extent::Full);
+        assert_eq!(second.transaction.as_str(), "pi_1");
+    }
+
+    #[test]
+    fn each_try_that_failed_is_a_report_of_its_own() {
+        let failed = |charge: Value, event_id: &str| {
+            let mut intent = intent();
+            intent["latest_charge"] = charge;
+            intent["last_payment_error"] =
+                json!({"code": "card_declined", "decline_code": "insufficient_funds"});
+            let mut event = event("payment_intent.payment_failed", &intent);
+            event["id"] = json!(event_id);
+            update(&event)
+        };
+        let first = failed(json!("ch_1"), "evt_1");
+        assert_eq!(first.id, failed(json!("ch_1"), "evt_2").id);
+        assert_ne!(first.id, failed(json!("ch_2"), "evt_3").id);
+        assert_ne!(failed(Value::Null, "evt_4").id, failed(Value::Null, "evt_5").id);
+        let EventData::Payment(PaymentEvent::Failed(failed)) = &first.data else { panic!() };
+        assert_eq!(failed.decline_code.as_deref(), Some("insufficient_funds"));
+    }
+
+    #[test]
+    fn a_dispute_is_what_its_status_says() {
+        for (kind, status, expected) in [
+            ("charge.dispute.created", "needs_response", Some(DisputeStatus::Opened)),
+            ("charge.dispute.closed", "won", Some(DisputeStatus::Won)),
+            ("charge.dispute.closed", "lost", Some(DisputeStatus::Lost)),
+            ("charge.dispute.closed", "warning_closed", Some(DisputeStatus::WarningClosed)),
+            ("charge.dispute.closed", "on_hold", None),
+        ] {
+            let dispute = json!({"id": "dp_1", "charge": "ch_1", "payment_intent": "pi_1",
+                "amount": 19_700, "currency": "brl", "reason": "fraudulent", "status": status});
+            let found = match read(&event(kind, &dispute)) {
+                Ok(Parsed::Payment(update)) => {
+                    let EventData::Payment(PaymentEvent::Disputed(found)) = update.data else {
+                        panic!("{kind}")
+                    };
+                    Some(found.status)
+                }
+                Ok(Parsed::Other(_)) => panic!("{kind}"),
+                Err(NotUnderstood(_)) => None,
+            };
+            assert_eq!(found, expected, "{kind} {status}");
+        }
+    }
+
+    #[test]
+    fn money_is_whole_in_every_class_of_currency() {
+        for (amount, currency, expected) in [
+            (19_700, "brl", Some("197.00 BRL")),
+            (5_000, "jpy", Some("5000 JPY")),
+            (1_250, "kwd", Some("1.250 KWD")),
+            (50_000, "isk", Some("500 ISK")),
+            (50_000, "ugx", Some("500 UGX")),
+            (50_001, "ugx", None),
+            (-1, "brl", None),
+            (1, "reais", None),
+        ] {
+            let found = money(amount, currency).ok().map(|money| money.to_string());
+            assert_eq!(found.as_deref(), expected, "{amount} {currency}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_handled_is_named_and_what_is_broken_is_not_understood() {
+        let other = read(&event("customer.created", &json!({"id": "cus_1"})));
+        assert_eq!(other, Ok(Parsed::Other("customer.created".to_owned())));
+        let unpaid = json!({"id": "cs_1", "payment_status": "unpaid", "payment_intent": "pi_1"});
+        assert!(matches!(
+            read(&event("checkout.session.completed", &unpaid)),
+            Ok(Parsed::Other(_))
+        ));
+        let paid = json!({"id": "cs_1", "payment_status": "paid", "payment_intent": "pi_1",
+            "amount_total": 19_700, "currency": "brl", "client_reference_id": LEAD});
+        let paid = update(&event("checkout.session.completed", &paid));
+        assert!(paid.named.is_some());
+        assert_eq!(succeeded(&paid).reported_by, ReportedBy::Checkout);
+        let mut thin = event("payment_intent.succeeded", &intent());
+        thin["object"] = json!("v2.core.event");
+        let without = |pointer: &str| {
+            let mut event = event("payment_intent.succeeded", &intent());
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            let parent = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+            parent.remove(name);
+            event
+        };
+        for (event, expected) in [
+            (thin, "not_a_snapshot_event"),
+            (without("/livemode"), "without_livemode"),
+            (without("/created"), "without_created"),
+            (without("/type"), "without_type"),
+            (without("/data/object/id"), "without_object_id"),
+            (without("/data/object/currency"), "without_currency"),
+            (json!({"object": "event", "type": "invoice.paid"}), "without_id"),
+        ] {
+            assert_eq!(read(&event), Err(NotUnderstood(expected)));
+        }
+    }
+
+    #[test]
+    fn a_subscription_has_its_plan_and_no_payment() {
+        let subscription = json!({"id": "sub_1", "customer": "cus_1", "metadata": {"lead_id": LEAD},
+            "items": {"data": [{"quantity": 2, "price":
+                {"id": "price_1", "unit_amount": 4_950, "currency": "brl"}}]}});
+        let update = update(&event("customer.subscription.created", &subscription));
+        let EventData::Payment(PaymentEvent::SubscriptionStarted(started)) = &update.data else {
+            panic!()
+        };
+        assert_eq!(started.plan.as_deref(), Some("price_1"));
+        assert_eq!(started.price.map(|price| price.to_string()).as_deref(), Some("99.00 BRL"));
+    }
+}

@@ -1,0 +1,195 @@
+//! `stripe-webhook` from a signed request to what the table holds.
+
+use funil_core::id::LeadId;
+use funil_core::money::Currency;
+use serde_json::{Value, json};
+
+use crate::stripe::{disputed, event, paid, refunded};
+use crate::world::{EMAIL, World, lead, lead_body};
+
+/// What a lead has paid in reais, in minor units.
+async fn spent(world: &World, lead: LeadId) -> i64 {
+    let lead = world.store.lead(lead).await.unwrap().unwrap();
+    lead.spent.get(&Currency::BRL).copied().unwrap_or_default()
+}
+
+async fn with_lead() -> World {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.looks_at_destinations();
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    world
+}
+
+async fn accepted(world: &World, body: &Value) {
+    let response = world.stripe(body).await;
+    assert_eq!(response.status, 200, "{response:?}");
+}
+
+#[tokio::test]
+async fn a_payment_is_kept_with_its_lead_and_its_repetition_changes_nothing() {
+    let world = with_lead().await;
+    for _ in 0..3 {
+        accepted(&world, &paid("pi_1", 19_700)).await;
+    }
+    // Another event of Stripe's about the same change.
+    let mut again = paid("pi_1", 19_700);
+    again["id"] = json!("evt_other");
+    accepted(&world, &again).await;
+    let journey = world.journey(lead()).await;
+    let names: Vec<&str> = journey.events.iter().map(|event| event.data.name()).collect();
+    assert_eq!(names, ["lead_submitted", "payment_succeeded"]);
+    let [transaction] = &*journey.transactions else { panic!("{:?}", journey.transactions) };
+    assert_eq!(transaction.net(), 19_700);
+    assert_eq!(spent(&world, lead()).await, 19_700);
+    assert_eq!(journey.lead.stage().name(), "customer");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_sum_is_right_in_every_order_and_no_further_report_needs_the_lead_id() {
+    let reports = [
+        paid("pi_1", 19_700),
+        refunded("pi_1", 1_000),
+        refunded("pi_1", 3_000),
+        disputed("pi_1", 5_000, "needs_response"),
+        disputed("pi_1", 5_000, "lost"),
+        paid("pi_2", 10_000),
+    ];
+    // Whoever comes first has to say whose it is; the others are found by their payment.
+    for order in [[0, 1, 2, 3, 4, 5], [0, 5, 4, 3, 2, 1], [0, 2, 1, 4, 5, 3], [5, 0, 3, 2, 4, 1]] {
+        let world = with_lead().await;
+        for at in order {
+            accepted(&world, &reports[at]).await;
+        }
+        assert_eq!(spent(&world, lead()).await, 19_700 - 3_000 - 5_000 + 10_000, "{order:?}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refund_or_a_dispute_may_come_before_its_payment() {
+    let world = with_lead().await;
+    let mut refund = refunded("pi_1", 5_000);
+    refund["data"]["object"]["billing_details"] = json!({"email": EMAIL});
+    accepted(&world, &refund).await;
+    assert_eq!(spent(&world, lead()).await, 0, "nothing is known to be paid");
+    accepted(&world, &disputed("pi_1", 1_000, "lost")).await;
+    accepted(&world, &paid("pi_1", 19_700)).await;
+    assert_eq!(spent(&world, lead()).await, 13_700);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn reports_at_once_are_all_counted() {
+    let world = with_lead().await;
+    accepted(&world, &paid("pi_1", 19_700)).await;
+    let reports: Vec<Value> =
+        (1..=6).map(|n| refunded("pi_1", n * 1_000)).chain([paid("pi_2", 500)]).collect();
+    let sent = futures::future::join_all(reports.iter().map(|report| world.stripe(report))).await;
+    for (response, report) in sent.iter().zip(&reports) {
+        // One that met others each time is sent again by Stripe.
+        if response.status != 200 {
+            assert_eq!(response.status, 503);
+            accepted(&world, report).await;
+        }
+    }
+    assert_eq!(spent(&world, lead()).await, 19_700 - 6_000 + 500);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn one_payment_that_is_reported_as_itself_and_as_an_invoice_counts_once() {
+    let invoice = |kind: &str, elsewhere: bool| {
+        let object = json!({"id": "in_1", "object": "invoice", "amount_paid": 9_900,
+            "currency": "brl", "customer": "cus_1", "customer_email": EMAIL,
+            "paid_out_of_band": elsewhere, "metadata": {}});
+        event(&format!("evt_{kind}"), kind, &object)
+    };
+    for (revenue, elsewhere, expected) in
+        [("payments", false, 9_900), ("invoices", false, 9_900), ("payments", true, 19_800)]
+    {
+        let world =
+            World::plan().with("DESTINATIONS", "crm").with("STRIPE_REVENUE", revenue).start().await;
+        world.looks_at_destinations();
+        world.submit(&lead_body()).await;
+        world.drain().await;
+        let mut of_invoice = paid("pi_1", 9_900);
+        of_invoice["data"]["object"]["invoice"] = json!("in_1");
+        for report in [
+            of_invoice,
+            invoice("invoice.paid", elsewhere),
+            invoice("invoice.payment_succeeded", elsewhere),
+        ] {
+            accepted(&world, &report).await;
+        }
+        assert_eq!(spent(&world, lead()).await, expected, "{revenue} {elsewhere}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn who_paid_and_is_no_lead_becomes_one_and_nobody_is_put_aside() {
+    let world = World::new().await;
+    let mut stranger = paid("pi_1", 19_700);
+    stranger["data"]["object"]["metadata"] = json!({});
+    stranger["data"]["object"]["receipt_email"] = json!("bia@example.com");
+    accepted(&world, &stranger).await;
+    let email = funil_core::contact::Email::parse("bia@example.com").unwrap();
+    let made = LeadId::from_email(&world.hash, &email);
+    let lead = world.store.lead(made).await.unwrap().unwrap();
+    assert_eq!(lead.latest.traffic_source.unwrap().expose(), "stripe");
+    assert_eq!(spent(&world, made).await, 19_700);
+    // The customer is theirs from now on.
+    let mut later = paid("pi_2", 100);
+    later["data"]["object"]["metadata"] = json!({});
+    later["data"]["object"]["receipt_email"] = Value::Null;
+    accepted(&world, &later).await;
+    assert_eq!(spent(&world, made).await, 19_800);
+    let mut nobody = paid("pi_3", 100);
+    nobody["data"]["object"] = json!({"id": "pi_3", "amount_received": 1, "currency": "brl"});
+    accepted(&world, &nobody).await;
+    let listed = world.quarantine("stripe-webhook", &json!({"action": "list"})).await.json();
+    assert_eq!(listed["requests"][0]["reason"], "of_nobody_known", "{listed}");
+    let id = listed["requests"][0]["id"].clone();
+    let whose = json!({"data.object.receipt_email": "bia@example.com"});
+    let release = json!({"action": "release", "id": id, "set": whose});
+    assert_eq!(world.quarantine("stripe-webhook", &release).await.status, 200);
+    assert_eq!(spent(&world, made).await, 19_801);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_test_counts_nothing_and_another_currency_has_a_sum_of_its_own() {
+    let world = with_lead().await;
+    let mut test = paid("pi_1", 19_700);
+    test["livemode"] = json!(false);
+    accepted(&world, &test).await;
+    let known = world.store.lead(lead()).await.unwrap().unwrap();
+    assert!(known.spent.is_empty() && known.facts.paid_at.is_none());
+    let mut yen = paid("pi_2", 5_000);
+    yen["data"]["object"]["currency"] = json!("jpy");
+    accepted(&world, &yen).await;
+    let known = world.store.lead(lead()).await.unwrap().unwrap();
+    assert_eq!(known.spent.get(&Currency::parse("JPY").unwrap()), Some(&5_000));
+    // A refund in another currency than its payment's is none that anybody understands.
+    accepted(&world, &refunded("pi_2", 100)).await;
+    let listed = world.quarantine("stripe-webhook", &json!({"action": "list"})).await.json();
+    assert_eq!(listed["requests"][0]["reason"], "of_another_currency", "{listed}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_wrong_signature_is_a_bad_request_and_leaves_nothing() {
+    let world = World::new().await;
+    let body = paid("pi_1", 19_700).to_string();
+    for signature in ["", "t=1,v1=00", "v1=00"] {
+        let response = world.stripe_signed(signature, body.as_bytes()).await;
+        assert_eq!(response.status, 400, "{signature}");
+        assert_eq!(response.json()["code"], "not_signed");
+    }
+    assert_eq!(world.store.lead(lead()).await.unwrap(), None);
+    let other = event("evt_1", "customer.created", &json!({"id": "cus_1"}));
+    accepted(&world, &other).await;
+    world.finish().await;
+}
