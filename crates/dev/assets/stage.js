@@ -304,6 +304,7 @@ function drawJourney(journey, fingerprint) {
       : `${journey.unread} itens desta jornada não puderam ser lidos.`),
     journey.more && h("p", { class: "empty unread", role: "status" }, "Pode haver mais do que é mostrado aqui."),
     drawCalls(list(journey.bookings)),
+    drawPayments(list(journey.payments)),
     drawChat(list(journey.messages), leadId),
     entries.length
       ? h("ol", { class: "line", "aria-label": "Linha do tempo" }, grouped(entries).map(drawGroup))
@@ -394,6 +395,12 @@ const MESSAGES = { sent: "enviada", delivered: "entregue", read: "lida", failed:
 function callTime(value) {
   const date = new Date(value);
   return h("time", { datetime: date.toISOString() }, date.toLocaleString("pt-BR", { dateStyle: "short", timeStyle: "short" }));
+}
+
+function drawPayments(payments) {
+  return payments.length > 0 && h("ul", { class: "card calls", "aria-label": "Pagamentos" }, payments.map((p) =>
+    h("li", {}, h("strong", {}, `${p.net} ${p.currency}`), ` pago ${p.paid ?? "?"}, devolvido ${p.refunded}`,
+      p.mode === "test" ? " (teste)" : "", h("span", { class: "id" }, ` ${p.transaction}`))));
 }
 
 function drawCalls(bookings) {

@@ -10,6 +10,8 @@ use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Attempt, Delivery};
 use funil_core::event::{EventData, OperationEvent};
 use funil_core::lead::Lead;
+use funil_core::money::Money;
+use funil_core::payment::Transaction;
 use funil_core::pii::{Pii, Text};
 use funil_core::score::amanda;
 use funil_core::score::readiness;
@@ -51,9 +53,25 @@ pub fn to_json(journey: &Journey) -> Value {
     json!({
         "lead": lead(&journey.lead),
         "bookings": bookings,
+        "payments": journey.transactions.iter().map(payment).collect::<Vec<_>>(),
         "entries": entries,
         "unread": journey.unread,
         "more": journey.more,
+    })
+}
+
+/// A payment, in major units.
+fn payment(transaction: &Transaction) -> Value {
+    let amount = |minor| Money { minor, currency: transaction.currency }.decimal();
+    json!({
+        "transaction": transaction.id,
+        "mode": transaction.mode,
+        "currency": transaction.currency,
+        "paid": transaction.paid.map(amount),
+        "refunded": amount(transaction.refunded),
+        "net": amount(transaction.net()),
+        "paidAt": transaction.paid_at,
+        "disputes": transaction.disputes.values().map(|one| one.status).collect::<Vec<_>>(),
     })
 }
 
@@ -225,6 +243,12 @@ pub fn to_text(journey: &Journey) -> String {
     for booking in shown["bookings"].as_array().into_iter().flatten() {
         let (id, status) = (text(&booking["booking"]), text(&booking["status"]));
         line(format!("call {}  {status}  booking {id}", text(&booking["startsAt"])));
+    }
+    for payment in shown["payments"].as_array().into_iter().flatten() {
+        let (id, currency) = (text(&payment["transaction"]), text(&payment["currency"]));
+        let (net, paid) = (text(&payment["net"]), text(&payment["paid"]));
+        let (refunded, mode) = (text(&payment["refunded"]), text(&payment["mode"]));
+        line(format!("payment {id}  {net} {currency}  paid {paid}, refunded {refunded}  {mode}"));
     }
     for entry in shown["entries"].as_array().into_iter().flatten() {
         let at = text(&entry["at"]);
