@@ -31,6 +31,7 @@ CREDENTIALS = [
     "MAILERLITE_API_KEY",
     "META_ACCESS_TOKEN",
     "SEGMENT_WRITE_KEY",
+    "STRIPE_WEBHOOK_SECRET",
     "WHATSAPP_ACCESS_TOKEN",
     "WHATSAPP_APP_SECRET",
     "WHATSAPP_VERIFY_TOKEN",
@@ -129,7 +130,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe"]},
         }
 
     def deploy(self, **changes):
@@ -235,6 +236,19 @@ def book(stack, lead, number, invitee="", key=SECRETS["CALENDLY_SIGNING_KEY"]):
     require(status == 200, f"the booking got {status} {answer}")
 
 
+def pay(stack, lead, number):
+    body = sample("stripe-webhook/payment-succeeded.json")
+    body["data"]["object"]["metadata"]["lead_id"] = lead
+    body["data"]["object"]["receipt_email"] = form(number)["email"]
+    body = json.dumps(body).encode()
+    at = str(int(time.time()))
+    mac = hmac.new(SECRETS["STRIPE_WEBHOOK_SECRET"].encode(), f"{at}.".encode() + body, hashlib.sha256)
+    status, answer = stack.send("StripeWebhookUrl", body, {"stripe-signature": f"t={at},v1={mac.hexdigest()}"})
+    require(status == 200, f"the payment got {status} {answer}")
+    paid = [item["spent_BRL"] for item in stack.items(lead) if item["type"] == "lead"]
+    require(paid == [199700], f"the lead has paid {paid}")
+
+
 def opt_out(stack, number):
     digits = "55" + "".join(filter(str.isdigit, form(number)["phone"]))
     body = sample("whatsapp-webhook/opt-out.json")
@@ -259,7 +273,7 @@ def check(stack):
     functions = boto3.client("lambda")
     names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
-    require(len(names) >= 13, f"there are {len(names)} functions")
+    require(len(names) == 14, f"there are {len(names)} functions")
     for name in names:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
         report = json.loads(answer["Payload"].read())
@@ -290,6 +304,9 @@ def walk(stack):
     say("the call is booked, Meta has it, and the welcome went out by WhatsApp")
     waiting = {name: some for name, some in stack.deliveries(lead).items() if "reminder" in name}
     require(set(sum(waiting.values(), [])) == {"pending"}, f"the reminders wait: {waiting}")
+    pay(stack, lead, 1)
+    pay(stack, lead, 1)
+    say("the payment is kept, and its repetition counts nothing")
     opt_out(stack, 1)
     left = {name: some for name, some in stack.deliveries(lead).items() if "reminder" in name}
     require(set(sum(left.values(), [])) == {"skipped"}, f"the opt-out withdraws the reminders: {left}")
