@@ -1,13 +1,16 @@
 //! What a function needs to start, and what production refuses.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use funil_core::destination;
 use funil_core::settings::{ConfigError, Env};
-use funil_delivery::{Alerts, Worker};
+use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_dev::functions;
 use funil_lambda::Function;
+use funil_lambda::forms::FORMS;
 use funil_lambda::functions::intake;
 
-use crate::world::World;
+use crate::world::{World, all_destinations};
 
 /// The sentences of the error with which nothing starts.
 fn refusal(result: Result<Vec<Function>, ConfigError>) -> String {
@@ -106,5 +109,68 @@ async fn a_function_names_everything_that_it_lacks_at_once() {
             assert!(error.contains(name), "{error}");
         }
     }
+    world.finish().await;
+}
+
+/// The functions that the documentation says read a variable; what else reads it is in words that begin with
+/// `funil` and are no functions.
+fn documented(of: &str) -> BTreeSet<&'static str> {
+    let all = || functions::makes(REQUEST_TIMEOUT).into_iter().map(|(name, _)| name);
+    let forms = || FORMS.iter().map(|form| form.name);
+    let intake = || intake().map(|one| one.name);
+    let delivery = || destination::ALL.iter().map(|one| one.function);
+    of.split(", ")
+        .flat_map(|word| match word {
+            "all" => all().collect::<Vec<_>>(),
+            "the forms" => forms().collect(),
+            "the delivery functions" => delivery().collect(),
+            "the functions that plan deliveries" => intake().chain(delivery()).collect(),
+            command if command.starts_with('`') => Vec::new(),
+            name => {
+                let found: Vec<_> = all().filter(|known| *known == name).collect();
+                assert_eq!(found.len(), 1, "{name} is no function");
+                found
+            }
+        })
+        .collect()
+}
+
+/// The column is compared with what the functions ask for when they start, so it cannot lie.
+#[tokio::test]
+async fn the_documentation_says_which_functions_read_each_variable() {
+    let world = World::plan().with("DESTINATIONS", &all_destinations()).start().await;
+    let mut read: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    // Each of these is asked for only where another one is, or is not, set.
+    for more in [
+        &[][..],
+        &[("DOORBELL_URL", ""), ("DOORBELL_FUNCTION_PREFIX", "funil-")],
+        &[("CRM_KIND", "contacts"), ("ENVIRONMENT", "staging")],
+    ] {
+        for (name, make) in functions::makes(REQUEST_TIMEOUT) {
+            let (env, asked) = world.env(more).recording();
+            drop(make(&env, world.platform()));
+            for variable in asked.names() {
+                read.entry(variable).or_default().insert(name);
+            }
+        }
+    }
+    let text = include_str!("../../../docs/configuration.md");
+    let rows = text.split("## Variables").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut rows_read = 0;
+    for row in rows.lines().filter(|row| row.starts_with("| `")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let of = documented(cells[1]);
+        for variable in cells[0].split('`').filter(|part| part.contains('_')) {
+            let found = read.get(variable).cloned().unwrap_or_default();
+            // The site's settings are read by all, and some have an effect only in a few.
+            let by_all = found.len() == functions::makes(REQUEST_TIMEOUT).len();
+            let is_subset = by_all || found.is_subset(&of);
+            assert!(is_subset, "{variable} is read by {found:?}, not only by {of:?}");
+            let names_one = of.len() == 1;
+            assert!(!names_one || found == of, "{variable} is not read by {of:?}");
+            rows_read += 1;
+        }
+    }
+    assert!(rows_read > 60, "the rows are read: {rows_read}");
     world.finish().await;
 }
