@@ -151,8 +151,8 @@ fn summarise(options: &Options, counts: &Counts, took: std::time::Duration) {
         if options.twice { ", twice" } else { "" }
     );
     println!(
-        "{} leads, {} events, {} bookings, {} WhatsApp messages",
-        counts.leads, counts.events, counts.bookings, counts.messages
+        "{} leads, {} events, {} bookings, {} payments, {} WhatsApp messages",
+        counts.leads, counts.events, counts.bookings, counts.payments, counts.messages
     );
     println!(
         "deliveries: {} delivered, {} skipped, {} unknown, {} dead",

@@ -10,7 +10,8 @@ fn run(seed: u64) -> Run {
 
 #[test]
 fn whatever_is_drawn_every_lead_arrives_and_only_once() {
-    let runs: Vec<Run> = (1..=4).map(run).collect();
+    // Of the first seeds, those in which together everything happens.
+    let runs: Vec<Run> = [1, 5, 6, 7].into_iter().map(run).collect();
     let mut counts = Counts::default();
     let mut never_invoked = runs[0].not_invoked.clone();
     for found in &runs {
@@ -24,6 +25,7 @@ fn whatever_is_drawn_every_lead_arrives_and_only_once() {
         counts.crashes,
         counts.outages,
         counts.bookings,
+        counts.payments,
         counts.messages,
         counts.delivered,
         counts.skipped,

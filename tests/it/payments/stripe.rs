@@ -159,6 +159,32 @@ async fn who_paid_and_is_no_lead_becomes_one_and_nobody_is_put_aside() {
     world.finish().await;
 }
 
+/// Stripe's own format of a payment has no e-mail where the site asked for no receipt, so the id is all there is.
+#[tokio::test]
+async fn a_derived_id_counts_unless_the_payer_has_another_email() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.looks_at_destinations();
+    let mut form = lead_body();
+    form["leadId"] = Value::Null;
+    let derived = world.submit(&form).await.json()["leadId"].clone();
+    world.drain().await;
+    let named = |id: &str, email: Value| {
+        let mut body = paid(id, 100);
+        let intent = &mut body["data"]["object"];
+        intent["metadata"]["lead_id"] = derived.clone();
+        intent["receipt_email"] = email;
+        intent["customer"] = Value::Null;
+        body
+    };
+    let lead = LeadId::parse(derived.as_str().unwrap()).unwrap();
+    accepted(&world, &named("pi_1", Value::Null)).await;
+    accepted(&world, &named("pi_2", json!(EMAIL))).await;
+    assert_eq!(spent(&world, lead).await, 200);
+    accepted(&world, &named("pi_3", json!("bia@example.com"))).await;
+    assert_eq!(spent(&world, lead).await, 200);
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn a_test_counts_nothing_and_another_currency_has_a_sum_of_its_own() {
     let world = with_lead().await;

@@ -1,12 +1,13 @@
 //! What happens in a simulation, as it is drawn: people submit and repeat forms, book and cancel calls,
-//! and revoke consent; providers fail, workers drain, rings are lost.
+//! pay, and revoke consent; providers fail, workers drain, rings are lost.
 //!
 //! Owns the order of events, and what providers, workers and the platform do. What people do is in
-//! `forms.rs`, `calendar.rs` and `messages.rs`. It must not know what must hold.
+//! `forms.rs`, `calendar.rs`, `payments.rs` and `messages.rs`. It must not know what must hold.
 
 mod calendar;
 mod forms;
 mod messages;
+mod payments;
 mod requests;
 
 use std::net::IpAddr;
@@ -31,6 +32,7 @@ use super::system::System;
 use crate::world::SERVICE_TOKEN;
 
 pub(super) use calendar::Appointment;
+pub(super) use payments::Charge;
 pub(super) use requests::Sent;
 
 /// How many gaps of a day a simulation may have. A delivery to GA4 is given up after 72 h, so outages
@@ -100,7 +102,7 @@ impl Life {
 
     async fn step(&mut self) {
         let system = Arc::clone(&self.system);
-        match system.chance.below(40) {
+        match system.chance.below(44) {
             0..=7 => self.submit(),
             8 | 9 => self.answer_questionnaire(),
             10..=12 => self.book(),
@@ -117,6 +119,9 @@ impl Life {
             35 => self.revoke().await,
             36 => self.leave(),
             37 | 38 => self.change_the_weather(),
+            39 | 40 => self.pay(),
+            41 => self.refund(),
+            42 => self.dispute(),
             _ => self.look(),
         }
     }

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::front::{Front, Weather};
-use super::life::{Appointment, Sent};
+use super::life::{Appointment, Charge, Sent};
 use super::quiet::Quiet;
 use super::watch::Watch;
 use crate::table_limits::{Limits, TableLimits};
@@ -111,6 +111,8 @@ pub(super) struct System {
     pub(super) outbox: Mutex<Vec<Sent>>,
     /// The bookings, as the calendar knows them.
     pub(super) calendar: Mutex<Vec<Appointment>>,
+    /// The payments, as Stripe knows them.
+    pub(super) charges: Mutex<Vec<Charge>>,
     /// The status updates that each WhatsApp message gets, by the name of its delivery.
     pub(super) fates: Mutex<BTreeMap<String, &'static [&'static str]>>,
     /// Whether clocks are wrong by more than leases allow for.
@@ -213,6 +215,7 @@ impl System {
             dispatcher,
             outbox: Mutex::default(),
             calendar: Mutex::default(),
+            charges: Mutex::default(),
             fates: Mutex::default(),
             clocks_are_wrong,
             rung: Queue::new(rung),

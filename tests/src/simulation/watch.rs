@@ -79,6 +79,8 @@ pub(super) struct Known {
     choices: BTreeMap<Purpose, bool>,
     /// How far the lead has come, where that is further than the form.
     pub(super) stage: Option<Stage>,
+    /// Whether they paid, which no destination is told (issue 12).
+    pub(super) paid: bool,
     /// Whether an operator planned or withdrew messages, which the calendar does not know of.
     pub(super) by_hand: bool,
     /// Whether a form was kept.
@@ -121,6 +123,8 @@ pub struct Counts {
     pub events: u64,
     /// Bookings of a calendar.
     pub bookings: u64,
+    /// Payments.
+    pub payments: u64,
     /// WhatsApp messages that WhatsApp accepted.
     pub messages: u64,
     /// Deliveries that ended delivered.
@@ -143,6 +147,7 @@ impl AddAssign<&Self> for Counts {
         self.leads += of.leads;
         self.events += of.events;
         self.bookings += of.bookings;
+        self.payments += of.payments;
         self.messages += of.messages;
         self.delivered += of.delivered;
         self.skipped += of.skipped;

@@ -16,6 +16,15 @@ use crate::app::App;
 /// in older tables, two.
 const LEADS_OF_OBJECT: usize = 2;
 
+/// Who wrote the lead ids into a provider's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The visitor can have written them: they stand in a link.
+    Visitor,
+    /// Only the site can, with its key. A derived id of theirs counts without an e-mail, too.
+    Site,
+}
+
 /// What a provider's request says about whose it is.
 pub(crate) struct Hints<'a> {
     /// Aliases of the objects that the request is about, kind and digest, in the order in which
@@ -25,6 +34,8 @@ pub(crate) struct Hints<'a> {
     /// The lead ids that the request carries, in the order in which they count. An id that is derived
     /// from an e-mail counts only with that e-mail, because anybody can learn it.
     pub(crate) lead_ids: &'a [LeadId],
+    /// Who wrote the lead ids.
+    pub(crate) written_by: Writer,
     /// The e-mail of the person, as the provider knows it.
     pub(crate) email: Option<&'a Email>,
     /// Where a lead that is made of the request comes from: the provider's name.
@@ -64,8 +75,12 @@ impl App {
         }
         let hash = &self.config.hash_key;
         let own = hints.email.map(|email| LeadId::from_email(hash, email));
+        let counts = |id: &LeadId| match (own, hints.written_by) {
+            (None, Writer::Site) => true,
+            (Some(_), _) | (None, Writer::Visitor) => !id.is_derived() || own == Some(*id),
+        };
         let (usable, foreign): (Vec<LeadId>, Vec<LeadId>) =
-            hints.lead_ids.iter().partition(|id| !id.is_derived() || own == Some(**id));
+            hints.lead_ids.iter().partition(|id| counts(id));
         let mut identified = match self.find(hints, &of_objects, &usable).await? {
             Some(lead) => self.known(&lead, changes),
             None => match hints.email {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use funil_core::provider::{calendly, whatsapp};
+use funil_core::provider::{calendly, stripe, whatsapp};
 use funil_core::settings::Secret;
 use funil_dev::server::front_door;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::Life;
 use crate::simulation::system::{Process, System};
 use crate::simulation::watch::{Kept, Promise};
+use crate::stripe::STRIPE_SECRET;
 use crate::world::{CALENDLY_KEY, SERVICE_TOKEN, WHATSAPP_APP_SECRET};
 
 /// How often a sender tries before it gives up until the end of the run.
@@ -27,6 +28,8 @@ pub(super) enum Sender {
     Page,
     /// Calendly, whose signature holds the time of each try.
     Calendly,
+    /// Stripe, whose signature holds the time of each try.
+    Stripe,
     /// Meta, for WhatsApp.
     Meta,
     /// Somebody who knows the service token.
@@ -71,6 +74,10 @@ impl Sent {
             Sender::Calendly => {
                 let key = Secret::new(CALENDLY_KEY);
                 (calendly::SIGNATURE_HEADER, calendly::sign(bytes, &key, system.now()))
+            }
+            Sender::Stripe => {
+                let key = Secret::new(STRIPE_SECRET);
+                (stripe::SIGNATURE_HEADER, stripe::sign(bytes, &key, system.now()))
             }
             Sender::Meta => {
                 let key = Secret::new(WHATSAPP_APP_SECRET);
@@ -149,11 +156,12 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
     let (status, _, body) = front_door::response(&response);
     watch.note(&format!("{what}, gets {status}"));
     if !status.is_success() {
-        // A process whose clock is wrong by more than Calendly's signatures are valid rejects them all.
-        let too_old = sent.sender == Sender::Calendly && system.clocks_are_wrong;
+        // A process whose clock is wrong by more than signatures are valid rejects them all.
+        let wrong = system.clocks_are_wrong;
         let expected = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-            StatusCode::UNAUTHORIZED => too_old,
+            StatusCode::UNAUTHORIZED => wrong && sent.sender == Sender::Calendly,
+            StatusCode::BAD_REQUEST => wrong && sent.sender == Sender::Stripe,
             _ => false,
         };
         if !expected {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::booking::{Attendance, BookingStatus, StatusChange};
 use funil_core::contact::consent::{Decision, FormConsent, Purpose};
-use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent};
+use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent, PaymentEvent};
 use funil_core::id::LeadId;
 use funil_core::lead::Stage;
 use funil_core::score::Answer;
@@ -179,6 +179,7 @@ impl Watch {
             EventData::Form(FormEvent::QuestionnaireCompleted(_)) => {
                 known.stage = known.stage.max(Some(Stage::QuestionnaireComplete));
             }
+            EventData::Payment(PaymentEvent::Succeeded(_)) => known.paid = true,
             EventData::Call(CallEvent::Booked(booked)) => {
                 self.invited(&mut known, &booked.invitee, true);
             }

@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::intake::accept::Incoming;
-use crate::intake::identify::Hints;
+use crate::intake::identify::{Hints, Writer};
 use crate::intake::webhook::{self, Arrival, Kept, Webhook, receipt};
 use crate::platform::request::HttpRequest;
 
@@ -150,6 +150,7 @@ impl CalendarWebhook {
         let hints = Hints {
             objects: &objects,
             lead_ids: &update.named,
+            written_by: Writer::Visitor,
             email: update.invitee.email.as_ref(),
             source: calendly::NAME,
         };

@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::intake::accept::Incoming;
-use crate::intake::identify::{Hints, Identified};
+use crate::intake::identify::{Hints, Identified, Writer};
 use crate::intake::webhook::{self, Arrival, Kept, Webhook, receipt};
 use crate::platform::request::HttpRequest;
 
@@ -172,6 +172,7 @@ impl StripeWebhook {
         let hints = Hints {
             objects: &objects,
             lead_ids: update.named.as_slice(),
+            written_by: Writer::Site,
             email: update.payer.email.as_ref(),
             source: stripe::NAME,
         };
