@@ -1,8 +1,8 @@
 //! Faults at every step of a lead's way: whatever fails or dies, the lead arrives, and only once.
 //!
 //! [`table`] breaks each request to the table on a form's way. [`calls`] breaks each one on a booked
-//! call's way, with its messages, its cancellation and the person's opt-out. [`providers`] breaks each
-//! request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
+//! call's way, with its messages, its cancellation and the person's opt-out. [`payments`] breaks each one
+//! on a payment's way. [`providers`] breaks each request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
 //! are sent. [`instances`] has workers that die in the middle of a request, and clocks that are wrong.
 //!
 //! The end is always the same, except where a provider takes no idempotency key, such as GA4: if nobody
@@ -10,6 +10,7 @@
 
 mod calls;
 mod instances;
+mod payments;
 mod providers;
 mod table;
 mod trouble;
