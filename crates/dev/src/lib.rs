@@ -8,3 +8,4 @@ pub mod openapi;
 pub mod runtime_api;
 pub mod server;
 pub mod simulated;
+pub mod variables;

@@ -20,8 +20,8 @@ use funil_dev::cli::quarantine::QuarantineCommand;
 use funil_dev::cli::setup::SetupArguments;
 use funil_dev::cli::stats::Stats;
 use funil_dev::cli::{backfill, copy, dead, doctor, journey, package, quarantine, send, setup};
-use funil_dev::openapi;
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
+use funil_dev::{openapi, variables};
 use funil_store::{AwsConfig, CopyRun, Store, Stream};
 use url::Url;
 
@@ -86,6 +86,8 @@ enum Command {
     Setup(SetupArguments),
     /// Print the OpenAPI document of all endpoints, with the samples of events/ as examples.
     Openapi,
+    /// Print which variables each function reads, as a table for docs/configuration.md.
+    Variables,
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
     /// is a dry run.
     Backfill {
@@ -180,6 +182,10 @@ async fn main() -> ExitCode {
             let mut out = std::io::stdout();
             setup::run(&arguments, &env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Variables) => {
+            print(&mut std::io::stdout(), &variables::text(&funil_lambda::platform()));
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Openapi) => match openapi::text(Path::new("events")) {
             Ok(document) => {
                 print(&mut std::io::stdout(), &document);
@@ -273,17 +279,17 @@ async fn send_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Fa
 
 async fn print_journey(lead_id: &str, server: &Url, env: &Env) -> Result<ExitCode, Failure> {
     let lead_id = LeadId::parse(lead_id).map_err(|_| "Give the lead's UUID.")?;
-    show_journey(lead_id, server, env, Duration::ZERO).await?;
-    Ok(ExitCode::SUCCESS)
+    show_journey(lead_id, server, env, Duration::ZERO).await
 }
 
-/// Prints a journey. It first waits up to `patience` until no delivery is open.
+/// Prints a journey; fails if there is no such lead. It first waits up to `patience` until no delivery is
+/// open.
 async fn show_journey(
     lead_id: LeadId,
     server: &Url,
     env: &Env,
     patience: Duration,
-) -> Result<(), Failure> {
+) -> Result<ExitCode, Failure> {
     let store = store(server, env)?;
     let mut tries = patience.as_millis() / 250;
     loop {
@@ -296,11 +302,12 @@ async fn show_journey(
             tokio::time::sleep(Duration::from_millis(250)).await;
             continue;
         }
-        let shown = found
-            .as_ref()
-            .map_or_else(|| "The table has no such lead.\n".to_owned(), journey::to_text);
-        print(&mut std::io::stdout(), &shown);
-        return Ok(());
+        let Some(found) = found else {
+            print(&mut std::io::stdout(), "The table has no such lead.\n");
+            return Ok(ExitCode::FAILURE);
+        };
+        print(&mut std::io::stdout(), &journey::to_text(&found));
+        return Ok(ExitCode::SUCCESS);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use funil_core::destination;
 use funil_core::settings::{ConfigError, Env};
 use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
-use funil_dev::functions;
+use funil_dev::{functions, variables};
 use funil_lambda::Function;
 use funil_lambda::forms::FORMS;
 use funil_lambda::functions::intake;
@@ -172,5 +172,34 @@ async fn the_documentation_says_which_functions_read_each_variable() {
         }
     }
     assert!(rows_read > 60, "the rows are read: {rows_read}");
+    world.finish().await;
+}
+
+/// The table is made by starting each function; what it says is required the other table says too.
+#[tokio::test]
+async fn the_documentation_has_the_table_of_what_each_function_reads() {
+    let world = World::new().await;
+    let table = variables::text(world.platform());
+    let text = include_str!("../../../docs/configuration.md");
+    let is_there = text.contains(&table);
+    assert!(
+        is_there,
+        "the table in docs/configuration.md is old; `cargo run -- variables` prints it"
+    );
+    let meanings = text.split("## Variables").nth(1).unwrap();
+    let mut looked_at = 0;
+    for row in table.lines().skip(2) {
+        let required = row.split(" | ").nth(1).unwrap();
+        for name in required.split('`').filter(|name| name.contains('_')) {
+            let is_its = |row: &&str| row.contains(&format!("`{name}`"));
+            let meaning = meanings.lines().find(is_its).unwrap_or_default();
+            assert!(
+                meaning.contains("required"),
+                "{name} is required, and its row says: {meaning}"
+            );
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 15, "{looked_at}");
     world.finish().await;
 }

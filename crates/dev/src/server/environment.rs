@@ -155,6 +155,11 @@ impl DevEnvironment {
         variables.into_iter().collect()
     }
 
+    /// The variables by their names.
+    pub fn into_variables(self) -> BTreeMap<String, String> {
+        self.0
+    }
+
     /// Writes `dev.env`, for `cargo lambda watch --env-file` and for a shell.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let lines: Vec<_> =
