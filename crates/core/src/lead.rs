@@ -13,7 +13,7 @@ use crate::booking::link::with_name;
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::Consents;
 use crate::contact::{Email, Phone};
-use crate::event::{Invitee, LeadSubmitted, Mode, Payer, PaymentEvent, QuestionnaireCompleted};
+use crate::event::{Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted};
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
 use crate::money::Currency;
@@ -230,18 +230,20 @@ impl LeadChanges {
     }
 
     /// The changes by a payment: the payer's name where the lead has none, and when the first payment
-    /// succeeded. A test's money changes nothing, and no payment says what somebody's number is.
+    /// succeeded. A test, a failure and a free trial's invoice of nothing change nothing, and no payment says
+    /// what somebody's number is.
     pub fn of_payment(event: &PaymentEvent, payer: &Payer) -> Self {
         let paid_at = match event {
-            PaymentEvent::Succeeded(paid) if paid.mode == Mode::Live => Some(paid.paid_at),
+            PaymentEvent::Succeeded(paid) if event.has_paid() => Some(paid.paid_at),
             PaymentEvent::Succeeded(_)
             | PaymentEvent::Failed(_)
             | PaymentEvent::Refunded(_)
             | PaymentEvent::Disputed(_)
             | PaymentEvent::SubscriptionStarted(_) => None,
         };
+        let name = payer.name.clone().filter(|_| paid_at.is_some());
         Self {
-            if_absent: LeadLatest { name: payer.name.clone(), ..LeadLatest::default() },
+            if_absent: LeadLatest { name, ..LeadLatest::default() },
             facts: LeadFacts { paid_at, ..LeadFacts::default() },
             ..Self::default()
         }

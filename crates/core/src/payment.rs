@@ -27,11 +27,11 @@ impl Revenue {
     /// Whether a report counts.
     pub const fn counts(self, reported_by: ReportedBy) -> bool {
         match (self, reported_by) {
-            (_, ReportedBy::InvoicePaidElsewhere)
+            // A checkout is known by its payment's id, so the two are one.
+            (_, ReportedBy::InvoicePaidElsewhere | ReportedBy::Checkout)
             | (Self::Payments, ReportedBy::Payment | ReportedBy::PaymentOfInvoice)
             | (Self::Invoices, ReportedBy::Payment | ReportedBy::Invoice) => true,
-            (_, ReportedBy::Checkout)
-            | (Self::Payments, ReportedBy::Invoice)
+            (Self::Payments, ReportedBy::Invoice)
             | (Self::Invoices, ReportedBy::PaymentOfInvoice) => false,
         }
     }
@@ -233,8 +233,9 @@ mod tests {
                 .filter(|by| revenue.counts(*by))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(counted(Revenue::Payments), [Payment, PaymentOfInvoice, InvoicePaidElsewhere]);
-        assert_eq!(counted(Revenue::Invoices), [Payment, Invoice, InvoicePaidElsewhere]);
+        let payments = [Payment, PaymentOfInvoice, InvoicePaidElsewhere, Checkout];
+        assert_eq!(counted(Revenue::Payments), payments);
+        assert_eq!(counted(Revenue::Invoices), [Payment, Invoice, InvoicePaidElsewhere, Checkout]);
         assert_eq!(Transaction::of(&paid(1, Invoice), Revenue::Payments), None);
     }
 

@@ -148,6 +148,10 @@ async fn who_paid_and_is_no_lead_becomes_one_and_nobody_is_put_aside() {
     assert_eq!(spent(&world, made).await, 19_800);
     let mut nobody = paid("pi_3", 100);
     nobody["data"]["object"] = json!({"id": "pi_3", "amount_received": 1, "currency": "brl"});
+    nobody["created"] = json!(world.now().as_second());
+    // The report that names them may be on its way, so Stripe is asked to repeat it for an hour.
+    assert_eq!(world.stripe(&nobody).await.status, 503);
+    world.pass(2 * 3600);
     accepted(&world, &nobody).await;
     let listed = world.quarantine("stripe-webhook", &json!({"action": "list"})).await.json();
     assert_eq!(listed["requests"][0]["reason"], "of_nobody_known", "{listed}");
@@ -182,6 +186,63 @@ async fn a_derived_id_counts_unless_the_payer_has_another_email() {
     assert_eq!(spent(&world, lead).await, 200);
     accepted(&world, &named("pi_3", json!("bia@example.com"))).await;
     assert_eq!(spent(&world, lead).await, 200);
+    world.finish().await;
+}
+
+/// A payment link: only the checkout knows who paid, and the money is reported twice, in either order.
+#[tokio::test]
+async fn a_checkout_says_whose_payment_it_was_and_counts_once() {
+    for intent_first in [true, false] {
+        let world = with_lead().await;
+        let mut intent = paid("pi_1", 19_700);
+        for name in ["metadata", "receipt_email", "customer"] {
+            intent["data"]["object"][name] = Value::Null;
+        }
+        let session = json!({"id": "cs_1", "object": "checkout.session", "payment_status": "paid",
+            "payment_intent": "pi_1", "amount_total": 19_700, "currency": "brl",
+            "client_reference_id": crate::world::LEAD, "customer_details": {"email": EMAIL}});
+        let session = event("evt_cs", "checkout.session.async_payment_succeeded", &session);
+        if intent_first {
+            assert_eq!(world.stripe(&intent).await.status, 503);
+        }
+        accepted(&world, &session).await;
+        assert_eq!(spent(&world, lead()).await, 19_700);
+        accepted(&world, &intent).await;
+        assert_eq!(spent(&world, lead()).await, 19_700);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn who_only_tried_to_pay_agreed_to_nothing() {
+    let world = World::new().await;
+    let intent = json!({"id": "pi_1", "object": "payment_intent", "amount": 100, "currency": "brl",
+        "last_payment_error": {"charge": "ch_1", "code": "card_declined",
+            "payment_method": {"billing_details": {"email": "bia@example.com", "name": "Bia"}}}});
+    accepted(&world, &event("evt_1", "payment_intent.payment_failed", &intent)).await;
+    let trial = json!({"id": "in_1", "object": "invoice", "amount_paid": 0, "currency": "brl",
+        "customer_email": "bia@example.com"});
+    accepted(&world, &event("evt_2", "invoice.paid", &trial)).await;
+    let email = funil_core::contact::Email::parse("bia@example.com").unwrap();
+    let made = LeadId::from_email(&world.hash, &email);
+    let made = world.store.lead(made).await.unwrap().unwrap();
+    assert_eq!(made.consents.contact, None);
+    assert_eq!((made.latest.name.is_none(), made.facts.paid_at), (true, None));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_refund_of_an_invoice_is_taken_from_it() {
+    let world =
+        World::plan().with("DESTINATIONS", "crm").with("STRIPE_REVENUE", "invoices").start().await;
+    world.looks_at_destinations();
+    world.submit(&lead_body()).await;
+    world.drain().await;
+    let invoice = json!({"id": "in_1", "object": "invoice", "amount_paid": 9_900,
+        "currency": "brl", "payment_intent": "pi_1", "customer_email": EMAIL});
+    accepted(&world, &event("evt_in", "invoice.paid", &invoice)).await;
+    accepted(&world, &refunded("pi_1", 900)).await;
+    assert_eq!(spent(&world, lead()).await, 9_000);
     world.finish().await;
 }
 

@@ -209,6 +209,7 @@ fn payments() -> Vec<EventData> {
         pricing_tier: word("premium"),
         user_id: word("u-1042"),
         coupon: word("VERAO"),
+        ..Purchase::default()
     };
     let (transaction, mode) = (id("pi_1"), Mode::Live);
     vec![

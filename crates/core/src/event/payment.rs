@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
 use crate::contact::Email;
+use crate::contact::attribution::Utm;
 use crate::money::Money;
 use crate::pii::{self, Text};
 
@@ -36,6 +37,17 @@ impl PaymentEvent {
             Self::Refunded(event) => event.mode,
             Self::Disputed(event) => event.mode,
             Self::SubscriptionStarted(event) => event.mode,
+        }
+    }
+
+    /// Whether real money was paid: not in a test, and not the nothing of a free trial's invoice.
+    pub const fn has_paid(&self) -> bool {
+        match self {
+            Self::Succeeded(event) => matches!(event.mode, Mode::Live) && event.amount.minor > 0,
+            Self::Failed(_)
+            | Self::Refunded(_)
+            | Self::Disputed(_)
+            | Self::SubscriptionStarted(_) => false,
         }
     }
 }
@@ -104,6 +116,13 @@ pub struct Purchase {
     /// The coupon that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coupon: Option<String>,
+    /// The campaign.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub utm: Utm,
+}
+
+fn is_empty(utm: &Utm) -> bool {
+    *utm == Utm::default()
 }
 
 /// By which of the provider's objects a payment was reported. One payment may be reported by several.

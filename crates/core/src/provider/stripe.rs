@@ -58,8 +58,6 @@ pub struct PaymentUpdate {
     pub customer: Option<TransactionId>,
     /// Stripe's ids of the payment: what further reports may name it by.
     pub objects: Vec<TransactionId>,
-    /// The campaign that the site wrote into the payment.
-    pub utm: Utm,
     /// What happened.
     pub data: EventData,
 }
@@ -162,7 +160,6 @@ pub fn parse(Verified(body): Verified<'_>) -> Result<Parsed, NotUnderstood> {
         payer: report.payer(),
         customer: id_of(object.get("customer")),
         objects: report.objects(),
-        utm: report.utm(),
         data,
     })))
 }
@@ -186,7 +183,10 @@ impl Topic {
             "payment_intent.succeeded" => Some(Self::IntentSucceeded),
             "payment_intent.payment_failed" => Some(Self::IntentFailed),
             "invoice.paid" | "invoice.payment_succeeded" => Some(Self::InvoicePaid),
-            "checkout.session.completed" => Some(Self::CheckoutCompleted),
+            // With Pix, boleto and other delayed methods the money comes after the checkout.
+            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
+                Some(Self::CheckoutCompleted)
+            }
             "charge.refunded" => Some(Self::Refunded),
             "charge.dispute.created" => Some(Self::DisputeCreated),
             "charge.dispute.closed" => Some(Self::DisputeClosed),
@@ -219,17 +219,25 @@ impl<'v> Report<'v> {
         let elsewhere = self.object.get("paid_out_of_band") == Some(&Value::Bool(true));
         let reported_by =
             if elsewhere { ReportedBy::InvoicePaidElsewhere } else { ReportedBy::Invoice };
-        Ok(self.succeeded(self.transaction("id")?, self.money("amount_paid")?, reported_by))
+        // Refunds and disputes name the payment, so an invoice that says which one is kept as it.
+        let transaction = match id_of(self.object.get("payment_intent")) {
+            Some(intent) => intent,
+            None => self.transaction("id")?,
+        };
+        Ok(self.succeeded(transaction, self.money("amount_paid")?, reported_by))
     }
 
     /// A checkout that was paid. `None` for one that waits for its money, or that begins a subscription,
-    /// whose invoice says more.
+    /// whose invoice has the amount.
     fn checkout(&self) -> Result<Option<PaymentSucceeded>, NotUnderstood> {
         let is_paid = text(self.object, "payment_status") == Some("paid");
         let Some(intent) = id_of(self.object.get("payment_intent")).filter(|_| is_paid) else {
             return Ok(None);
         };
-        Ok(Some(self.succeeded(intent, self.money("amount_total")?, ReportedBy::Checkout)))
+        let has_invoice = id_of(self.object.get("invoice")).is_some();
+        let reported_by =
+            if has_invoice { ReportedBy::PaymentOfInvoice } else { ReportedBy::Checkout };
+        Ok(Some(self.succeeded(intent, self.money("amount_total")?, reported_by)))
     }
 
     fn succeeded(
@@ -370,9 +378,14 @@ impl<'v> Report<'v> {
     }
 
     fn lead_id(&self) -> Option<LeadId> {
-        let reference = || text(self.object, "client_reference_id");
-        let named = self.metadata("lead_id").or_else(reference)?;
-        LeadId::parse(named).ok()
+        if let Some(named) = self.metadata("lead_id") {
+            return LeadId::parse(named).ok();
+        }
+        let reference = LeadId::parse(text(self.object, "client_reference_id")?).ok()?;
+        // The visitor can write it into a payment link, and anybody can learn a derived id: it needs an
+        // e-mail to be compared with.
+        let is_comparable = !reference.is_derived() || self.payer().email.is_some();
+        is_comparable.then_some(reference)
     }
 
     fn payer(&self) -> Payer {
@@ -399,6 +412,7 @@ impl<'v> Report<'v> {
             pricing_tier: word("pricing_tier"),
             user_id: word("user_id"),
             coupon: word("coupon"),
+            utm: self.utm(),
         }
     }
 
@@ -422,12 +436,13 @@ impl<'v> Report<'v> {
 }
 
 /// An amount in Stripe's units as money. Stripe sends two currencies without minor units as if they had a
-/// hundred.
+/// hundred, and one that has them in whole units.
 fn money(amount: i64, currency: &str) -> Result<Money, NotUnderstood> {
     let currency = Currency::parse(currency).ok_or(NotUnderstood("without_currency"))?;
     let minor = match currency.as_str() {
         "ISK" | "UGX" if amount % 100 == 0 => amount / 100,
         "ISK" | "UGX" => return Err(NotUnderstood("odd_amount")),
+        "MGA" => amount.checked_mul(100).ok_or(NotUnderstood("odd_amount"))?,
         _ => amount,
     };
     if minor < 0 { Err(NotUnderstood("negative_amount")) } else { Ok(Money { minor, currency }) }
@@ -579,6 +594,7 @@ mod tests {
         assert_eq!((paid.mode, paid.reported_by), (Mode::Live, ReportedBy::Payment));
         assert_eq!(paid.method.as_deref(), Some("pix"));
         assert_eq!(paid.purchase.pricing_tier.as_deref(), Some("premium"));
+        assert_eq!(paid.purchase.utm.source, Some(Text::from("instagram")));
     }
 
     #[test]
@@ -687,6 +703,7 @@ mod tests {
             (50_000, "isk", Some("500 ISK")),
             (50_000, "ugx", Some("500 UGX")),
             (50_001, "ugx", None),
+            (5_000, "mga", Some("5000.00 MGA")),
             (-1, "brl", None),
             (1, "reais", None),
         ] {
@@ -709,6 +726,14 @@ mod tests {
         let paid = update(&event("checkout.session.completed", &paid));
         assert!(paid.named.is_some());
         assert_eq!(succeeded(&paid).reported_by, ReportedBy::Checkout);
+        // Whoever pays by a link can write this; with a derived id and no e-mail nobody can tell whose it is.
+        let mut derived = json!({"id": "cs_1", "payment_status": "paid", "payment_intent": "pi_1",
+            "amount_total": 19_700, "currency": "brl",
+            "client_reference_id": "708231e0-b004-813a-829e-82a94d4b1a88"});
+        let late = event("checkout.session.async_payment_succeeded", &derived);
+        assert_eq!(update(&late).named, None);
+        derived["customer_details"] = json!({"email": "ana@example.com"});
+        assert!(update(&event("checkout.session.completed", &derived)).named.is_some());
         let mut thin = event("payment_intent.succeeded", &intent());
         thin["object"] = json!("v2.core.event");
         let without = |pointer: &str| {

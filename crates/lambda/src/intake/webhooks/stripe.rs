@@ -16,7 +16,7 @@ use funil_store::{
     Accepted, ConsentEvidence, KnownTransaction, Platform, StoreError, TransactionChange,
 };
 use http::{HeaderName, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::Function;
@@ -37,6 +37,9 @@ const SIGNATURE: HeaderName = HeaderName::from_static(stripe::SIGNATURE_HEADER);
 const PAYMENT: &str = "stripe_payment";
 /// The kind of alias under which the lead of a customer is found again.
 const CUSTOMER: &str = "stripe_customer";
+/// For how long Stripe is asked to repeat a report of nobody who is known: the report that names them, as that
+/// of the checkout, may be on its way.
+const KNOWN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 /// How often a payment is read again because another report changed it meanwhile.
 const TRIES: usize = 3;
 
@@ -131,6 +134,10 @@ impl StripeWebhook {
         };
         for _ in 0..TRIES {
             let Some(lead) = self.lead_of(update, event).await? else {
+                let age = arrival.now.duration_since(update.occurred_at);
+                if age < KNOWN_WITHIN && arrival.released.is_none() {
+                    return Ok(Kept::Parts { incomplete: true, quarantine: None });
+                }
                 return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
             };
             let change = match self.change(lead.id, event).await? {
@@ -166,19 +173,21 @@ impl StripeWebhook {
         let customer =
             update.customer.as_ref().map(|id| (CUSTOMER, hash.digest(CUSTOMER, id.as_str())));
         // One customer may pay for several people, so what the site wrote counts before it.
-        if update.named.is_none() {
+        let named = self.app.store.known_leads(update.named.as_slice()).await?;
+        let named: Vec<LeadId> = named.into_iter().map(|lead| lead.id).collect();
+        if named.is_empty() {
             objects.extend(customer.clone());
         }
         let hints = Hints {
             objects: &objects,
-            lead_ids: update.named.as_slice(),
+            lead_ids: &named,
             written_by: Writer::Site,
             email: update.payer.email.as_ref(),
             source: stripe::NAME,
         };
         let changes = LeadChanges::of_payment(event, &update.payer);
         let Some(mut lead) = self.app.identify(&hints, changes).await? else { return Ok(None) };
-        if let Some((kind, digest)) = customer.filter(|_| update.named.is_some()) {
+        if let Some((kind, digest)) = customer.filter(|_| !named.is_empty()) {
             let owners = self.app.store.leads_of((kind, &digest), 1).await?;
             if owners.first().is_none_or(|owner| *owner == lead.id) {
                 lead.objects.push((kind, digest));
@@ -214,8 +223,9 @@ impl StripeWebhook {
     ) -> Result<Accepted, StoreError> {
         let now = arrival.now;
         let receipt = receipt(stripe::NAME, &[update.id.as_str()]);
-        // Somebody who pays has a contract.
-        let consent = if update.payer.email.is_some() {
+        // Somebody who pays has a contract. Whoever only tries can give anybody's e-mail.
+        let has_paid = matches!(&update.data, EventData::Payment(event) if event.has_paid());
+        let consent = if has_paid && update.payer.email.is_some() {
             ConsentChanges::of_contract(now)
         } else {
             ConsentChanges::default()
