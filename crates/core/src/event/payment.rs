@@ -137,7 +137,7 @@ pub enum ReportedBy {
     Invoice,
     /// An invoice that was paid without the provider.
     InvoicePaidElsewhere,
-    /// A checkout, which says whose its payment is and counts nothing.
+    /// A checkout, which is kept under its payment, so that the two count once.
     Checkout,
 }
 
