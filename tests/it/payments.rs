@@ -1,3 +1,4 @@
-//! Payments: what Stripe reports, whose it is, and what it adds up to.
+//! Payments: what Stripe reports, whose it is, what it adds up to, and what each destination gets.
 
+mod destinations;
 mod stripe;

@@ -32,7 +32,29 @@ pub fn paid(payment: &str, minor: i64) -> Value {
     event(&format!("evt_{payment}"), "payment_intent.succeeded", &intent)
 }
 
-/// A refund of it. `refunded` is the sum of all refunds so far.
+/// A try of the world's lead to pay that was refused.
+pub fn failed(payment: &str, minor: i64) -> Value {
+    let intent = json!({
+        "id": payment, "object": "payment_intent", "amount": minor, "currency": "brl",
+        "customer": "cus_1", "latest_charge": format!("ch_{payment}"), "receipt_email": EMAIL,
+        "last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds"},
+        "metadata": {"lead_id": LEAD},
+    });
+    event(&format!("evt_failed_{payment}"), "payment_intent.payment_failed", &intent)
+}
+
+/// The beginning of a subscription of the world's lead.
+pub fn subscribed(subscription: &str) -> Value {
+    let object = json!({
+        "id": subscription, "object": "subscription", "customer": "cus_1", "currency": "brl",
+        "items": {"data": [{"quantity": 1, "price":
+            {"id": "price_1", "unit_amount": 9_900, "currency": "brl"}}]},
+        "metadata": {"lead_id": LEAD, "pricing_tier": "premium"},
+    });
+    event(&format!("evt_{subscription}"), "customer.subscription.created", &object)
+}
+
+/// A refund of the payment [`paid`]. `refunded` is the sum of all refunds so far.
 pub fn refunded(payment: &str, refunded: i64) -> Value {
     let charge = json!({
         "id": format!("ch_{payment}"), "object": "charge", "amount_refunded": refunded,

@@ -302,7 +302,8 @@ impl AliasDigests {
 }
 
 /// Plans the deliveries of an event: one for each slot that an enabled destination wants, except
-/// those whose purpose the consent object of the same request denies.
+/// those whose purpose the consent object of the same request denies. A payment of a provider's test mode
+/// has none.
 pub fn plan(
     event: &Event,
     enabled: &[&'static Destination],
@@ -311,6 +312,11 @@ pub fn plan(
     queue: Queue,
 ) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
+    if let EventData::Payment(payment) = &event.data
+        && !payment.mode().counts()
+    {
+        return deliveries;
+    }
     for destination in enabled {
         if let EventData::Operation(operation) = &event.data
             && operation.sync().is_some_and(|sync| sync.destination != destination.name)

@@ -17,6 +17,7 @@ use crate::event::{Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCom
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
 use crate::money::Currency;
+use crate::payment::LatestPayments;
 use crate::pii::{self, Text};
 use crate::score::amanda::{AmandaScore, ClientScore};
 use crate::score::readiness::ReadinessScore;
@@ -36,6 +37,8 @@ pub struct Lead {
     pub consents: Consents,
     /// What they have paid in all, without what was given back or lost, in minor units by currency.
     pub spent: BTreeMap<Currency, i64>,
+    /// The newest of their payments, refunds, disputes and subscriptions.
+    pub payments: LatestPayments,
 }
 
 /// Contact data, answers and scores. In an update, a field that is absent stays as it was.
@@ -148,6 +151,18 @@ impl Lead {
             None => link.clone(),
         });
         Some(link.map(|link| link.expose().clone()).unwrap_or_default())
+    }
+
+    /// How many whole days passed from the lead's first form or booking to a payment. `None` for somebody who
+    /// paid before they did anything else.
+    pub fn days_to_payment(&self, paid_at: Timestamp) -> Option<i64> {
+        const DAY_S: i64 = 24 * 3600;
+
+        let facts = &self.facts;
+        let first = [facts.submitted_at, facts.questionnaire_at, facts.booked_at];
+        let first = first.into_iter().flatten().min()?;
+        let passed_s = paid_at.as_second() - first.as_second();
+        (passed_s >= 0).then_some(passed_s / DAY_S)
     }
 
     /// What the lead's forms say about the person's number.
@@ -350,6 +365,7 @@ mod tests {
             facts: LeadFacts::default(),
             consents: Consents::default(),
             spent: BTreeMap::new(),
+            payments: LatestPayments::default(),
         };
         assert_eq!(lead.stage().name(), "lead");
         lead.facts.paid_at = Some(Timestamp::UNIX_EPOCH);

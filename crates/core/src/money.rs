@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 
 /// A currency by its three letters, as `BRL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +95,23 @@ impl Money {
     }
 }
 
+impl Money {
+    /// Whole units of a currency, which a person wrote.
+    pub fn whole(units: u32, currency: Currency) -> Self {
+        Self { minor: i64::from(units) * 10_i64.pow(currency.decimals()), currency }
+    }
+
+    /// The amount in major units as a JSON number, for a provider that takes no text. The number is written
+    /// with the decimals of [`decimal`](Self::decimal), as long as it has at most 15 digits: this is the
+    /// last step before the wire, and nothing is computed with it.
+    pub fn number(&self) -> Value {
+        match self.currency.decimals() {
+            0 => Value::from(self.minor),
+            _ => self.decimal().parse::<f64>().map_or(Value::Null, Value::from),
+        }
+    }
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.decimal(), self.currency)
@@ -121,6 +139,21 @@ mod tests {
         ] {
             assert_eq!(money(minor, currency).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn an_amount_is_a_number_with_the_same_decimals() {
+        for (minor, currency, expected) in [
+            (19_700, "brl", "197.0"),
+            (19_705, "brl", "197.05"),
+            (1, "usd", "0.01"),
+            (99_999_999_999_999, "usd", "999999999999.99"),
+            (5_000, "jpy", "5000"),
+            (1_257, "kwd", "1.257"),
+        ] {
+            assert_eq!(money(minor, currency).number().to_string(), expected);
+        }
+        assert_eq!(Money::whole(1_000, Currency::BRL).to_string(), "1000.00 BRL");
     }
 
     #[test]

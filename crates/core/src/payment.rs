@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{DisputeStatus, Mode, PaymentEvent, ReportedBy, TransactionId};
+use crate::event::{DisputeStatus, Mode, PaymentEvent, Purchase, ReportedBy, TransactionId};
 use crate::money::{Currency, Money};
 
 /// Which reports of a payment count as revenue, where one payment is reported as itself and as an invoice.
@@ -131,10 +131,200 @@ impl Transaction {
     /// What is left of it: what was paid, without what was given back and what was lost in a dispute, in
     /// minor units. Nothing as long as no payment is known, and nothing for a test.
     pub fn net(&self) -> i64 {
-        let Some(paid) = self.paid.filter(|_| self.mode == Mode::Live) else { return 0 };
+        let Some(paid) = self.paid.filter(|_| self.mode.counts()) else { return 0 };
+        paid.saturating_sub(self.gone())
+    }
+
+    /// What was given back and lost of it, in minor units: not more than was paid, where that is known.
+    fn gone(&self) -> i64 {
         let lost = self.disputes.values().filter(|dispute| dispute.status == DisputeStatus::Lost);
         let lost: i64 = lost.map(|dispute| dispute.minor).fold(0, i64::saturating_add);
-        paid.saturating_sub(self.refunded).saturating_sub(lost).max(0)
+        self.refunded.saturating_add(lost).min(self.paid.unwrap_or(i64::MAX))
+    }
+
+    /// Notes on a report what it changed on its payment, which was `before` and is this now: so each part of
+    /// a payment is told once, whatever the order and the number of its reports.
+    pub fn note(&self, before: Option<&Self>, event: &mut PaymentEvent) {
+        let gone = self.gone().saturating_sub(before.map_or(0, Self::gone));
+        let gone = (gone > 0).then_some(Money { minor: gone, currency: self.currency });
+        match event {
+            PaymentEvent::Succeeded(paid) => {
+                let is_first = before.is_none_or(|before| before.paid.is_none());
+                paid.counted = Some(paid.amount).filter(|paid| is_first && paid.minor > 0);
+            }
+            PaymentEvent::Refunded(refund) => refund.counted = gone,
+            PaymentEvent::Disputed(dispute) => dispute.counted = gone,
+            PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => {}
+        }
+    }
+}
+
+/// The newest payment, refund, dispute and subscription of a lead, by the provider's clock: what a
+/// destination is told that holds one state for each lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestPayments {
+    /// The newest payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purchase: Option<LatestPurchase>,
+    /// The newest refund.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<LatestRefund>,
+    /// The newest dispute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<LatestDispute>,
+    /// The newest subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<LatestSubscription>,
+}
+
+/// The newest payment of a lead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestPurchase {
+    /// When it was paid.
+    pub at: Timestamp,
+    /// Its id.
+    pub transaction: TransactionId,
+    /// How much was paid.
+    pub amount: Money,
+    /// What is left of it, without what was given back and lost.
+    pub left: Money,
+    /// How it was paid, in the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// What was bought.
+    #[serde(default)]
+    pub bought: Purchase,
+}
+
+/// The newest refund of a lead's payments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestRefund {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The payment's id.
+    pub transaction: TransactionId,
+    /// How much of the payment was given back in all.
+    pub refunded: Money,
+}
+
+/// The newest dispute of a lead's payments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestDispute {
+    /// When it was opened or decided.
+    pub at: Timestamp,
+    /// The payment's id.
+    pub transaction: TransactionId,
+    /// How much is disputed.
+    pub amount: Money,
+    /// How it stands.
+    pub status: DisputeStatus,
+    /// Why, in the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The newest subscription of a lead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestSubscription {
+    /// When it began.
+    pub at: Timestamp,
+    /// Its id.
+    pub subscription: TransactionId,
+    /// The plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// What each period costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Money>,
+}
+
+impl LatestPayments {
+    /// The newest of each after a report. `at` is its time, and `payment` what the payment adds up to with it,
+    /// for one that moves money.
+    #[must_use]
+    pub fn with(&self, event: &PaymentEvent, at: Timestamp, payment: Option<&Transaction>) -> Self {
+        let mut latest = self.clone();
+        if !event.mode().counts() {
+            return latest;
+        }
+        match (event, payment) {
+            (PaymentEvent::Succeeded(paid), Some(payment)) => {
+                let new = LatestPurchase {
+                    at: payment.paid_at.unwrap_or(paid.paid_at),
+                    transaction: paid.transaction.clone(),
+                    amount: paid.amount,
+                    left: paid.amount,
+                    method: paid.method.clone(),
+                    bought: paid.purchase.clone(),
+                };
+                latest.purchase = Some(match latest.purchase {
+                    Some(known) => known.or_newer(new),
+                    None => new,
+                });
+            }
+            (PaymentEvent::Refunded(refund), _) => {
+                let new = LatestRefund {
+                    at,
+                    transaction: refund.transaction.clone(),
+                    refunded: refund.refunded,
+                };
+                let rank = |one: &LatestRefund| (one.at, one.refunded.minor);
+                let is_newest = latest.refund.as_ref().is_none_or(|known| rank(known) < rank(&new));
+                if is_newest {
+                    latest.refund = Some(new);
+                }
+            }
+            (PaymentEvent::Disputed(dispute), _) => {
+                let new = LatestDispute {
+                    at,
+                    transaction: dispute.transaction.clone(),
+                    amount: dispute.amount,
+                    status: dispute.status,
+                    reason: dispute.reason.clone(),
+                };
+                // What was decided in the second in which it was opened is the newer word.
+                let rank = |one: &LatestDispute| (one.at, one.status != DisputeStatus::Opened);
+                let is_newest =
+                    latest.dispute.as_ref().is_none_or(|known| rank(known) < rank(&new));
+                if is_newest {
+                    latest.dispute = Some(new);
+                }
+            }
+            (PaymentEvent::SubscriptionStarted(started), _) => {
+                let new = LatestSubscription {
+                    at,
+                    subscription: started.subscription.clone(),
+                    plan: started.plan.clone(),
+                    price: started.price,
+                };
+                let is_newest = latest.subscription.as_ref().is_none_or(|known| known.at < at);
+                if is_newest {
+                    latest.subscription = Some(new);
+                }
+            }
+            (PaymentEvent::Succeeded(_), None) | (PaymentEvent::Failed(_), _) => {}
+        }
+        if let (Some(purchase), Some(payment)) = (&mut latest.purchase, payment)
+            && purchase.transaction == payment.id
+        {
+            purchase.left.minor = payment.net();
+        }
+        latest
+    }
+}
+
+impl LatestPurchase {
+    /// The newer of two, and of two reports of one payment the first, with what only the second says.
+    fn or_newer(mut self, new: Self) -> Self {
+        if self.transaction != new.transaction {
+            let rank = |one: &Self| (one.at, one.transaction.clone());
+            return if rank(&self) < rank(&new) { new } else { self };
+        }
+        self.at = self.at.min(new.at);
+        self.amount.minor = self.amount.minor.max(new.amount.minor);
+        self.method = self.method.or(new.method);
+        self.bought = self.bought.or(new.bought);
+        self
     }
 }
 
@@ -165,6 +355,7 @@ mod tests {
             purchase: Purchase::default(),
             method: None,
             paid_at: Timestamp::UNIX_EPOCH,
+            counted: None,
         }))
     }
 
@@ -173,7 +364,7 @@ mod tests {
             transaction: id("pi_1"),
             mode: Mode::Live,
             refunded: brl(minor),
-            delta: None,
+            counted: None,
             extent: Extent::Partial,
             payer: Payer::default(),
             purchase: Purchase::default(),
@@ -187,6 +378,7 @@ mod tests {
             dispute: id(dispute),
             amount: brl(minor),
             status,
+            counted: None,
             reason: None,
         }))
     }

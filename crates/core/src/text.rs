@@ -12,6 +12,14 @@ pub(crate) fn plain(text: &str) -> String {
     nfd.normalize_iter(text.to_lowercase().chars()).filter(|c| !is_accent(c)).collect()
 }
 
+/// In lower case and without accents, with one `_` for each run of other characters than letters and digits:
+/// `Mentoria Individual` is `mentoria_individual`.
+pub(crate) fn words(text: &str) -> String {
+    let plain = plain(text);
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_")
+}
+
 /// Text as it goes out to others: without control characters, but for line feeds and tabs, and without
 /// the characters that turn the direction of the text around them, by which one text can be made to
 /// look like another (Unicode Standard Annex 9).
@@ -27,6 +35,18 @@ const fn turns_direction(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_becomes_the_words_of_a_name() {
+        for (text, expected) in [
+            ("consultoria", "consultoria"),
+            ("Saúde & Bem-estar", "saude_bem_estar"),
+            ("  E-commerce ", "e_commerce"),
+            ("", ""),
+        ] {
+            assert_eq!(words(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn case_and_accents_make_no_other_word() {

@@ -27,17 +27,17 @@ pub enum NoResponse {
 }
 
 /// Sends a request and reads the response. `now` is the time from which `Retry-After` counts.
-pub async fn send(
+pub(crate) async fn send(
     http: &reqwest::Client,
     request: &Request,
     timeout: Duration,
     now: Timestamp,
 ) -> Result<Response, NoResponse> {
-    response(outgoing(http, request, timeout), now).await
+    receive(outgoing(http, request, timeout), now).await
 }
 
 /// A request as the HTTP client sends it.
-pub(crate) fn outgoing(
+pub fn outgoing(
     http: &reqwest::Client,
     request: &Request,
     timeout: Duration,
@@ -60,7 +60,7 @@ pub(crate) fn outgoing(
 
 /// Sends what was put together, and reads the response. `now` is the time from which `Retry-After`
 /// counts.
-pub(crate) async fn response(
+pub async fn receive(
     outgoing: reqwest::RequestBuilder,
     now: Timestamp,
 ) -> Result<Response, NoResponse> {

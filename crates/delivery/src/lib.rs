@@ -21,5 +21,5 @@ mod sweep;
 mod worker;
 
 pub use alerts::Alerts;
-pub use client::{NoResponse, REQUEST_TIMEOUT, send};
+pub use client::{NoResponse, REQUEST_TIMEOUT, outgoing, receive};
 pub use worker::{Drained, Patience, Worker};

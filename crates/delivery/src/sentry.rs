@@ -73,7 +73,7 @@ impl Project {
             .header("x-sentry-auth", self.credentials.expose())
             .header("content-type", "application/x-sentry-envelope")
             .body(event.envelope(self.environment, now));
-        Ok(client::response(request, now).await?.status)
+        Ok(client::receive(request, now).await?.status)
     }
 }
 

@@ -304,7 +304,7 @@ function drawJourney(journey, fingerprint) {
       : `${journey.unread} itens desta jornada não puderam ser lidos.`),
     journey.more && h("p", { class: "empty unread", role: "status" }, "Pode haver mais do que é mostrado aqui."),
     drawCalls(list(journey.bookings)),
-    drawPayments(list(journey.payments)),
+    drawPayments(list(journey.payments), journey.lead ?? {}),
     drawChat(list(journey.messages), leadId),
     entries.length
       ? h("ol", { class: "line", "aria-label": "Linha do tempo" }, grouped(entries).map(drawGroup))
@@ -397,10 +397,14 @@ function callTime(value) {
   return h("time", { datetime: date.toISOString() }, date.toLocaleString("pt-BR", { dateStyle: "short", timeStyle: "short" }));
 }
 
-function drawPayments(payments) {
-  return payments.length > 0 && h("ul", { class: "card calls", "aria-label": "Pagamentos" }, payments.map((p) =>
+function drawPayments(payments, lead) {
+  const details = new URLSearchParams([["lead_id", lead.leadId], ["name", lead.name], ["email", lead.email]].filter(([, value]) => value));
+  const days = lead.daysToPayment;
+  return h("ul", { class: "card calls", "aria-label": "Pagamentos" }, payments.map((p) =>
     h("li", {}, h("strong", {}, `${p.net} ${p.currency}`), ` pago ${p.paid ?? "?"}, devolvido ${p.refunded}`,
-      p.mode === "test" ? " (teste)" : "", h("span", { class: "id" }, ` ${p.transaction}`))));
+      p.mode === "test" ? " (teste)" : "", h("span", { class: "id" }, ` ${p.transaction}`))),
+    h("li", {}, h("a", { href: `/pagamento?${details}` }, "pagar como este lead"),
+      typeof days === "number" && ` · primeiro pagamento depois de ${days} ${days === 1 ? "dia" : "dias"}`));
 }
 
 function drawCalls(bookings) {

@@ -15,6 +15,7 @@ pub mod quarantine;
 pub mod send;
 pub mod setup;
 pub mod stats;
+mod stripe;
 
 pub use invoke::{InvokeError, binary, invoke};
 

@@ -6,6 +6,7 @@
 //! must not decide anything that the other crates decide. See `docs/dev-server.md`.
 
 mod calendar;
+mod checkout;
 mod clock;
 mod console;
 mod environment;
@@ -25,6 +26,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use bytes::Bytes;
+use funil_core::destination::mailerlite;
 use funil_core::settings::{ConfigError, Secret};
 use funil_lambda::Function;
 use funil_store::{AwsConfig, Platform, Store, StoreError, Stream};
@@ -36,7 +38,7 @@ use crate::emulator::{Emulator, EmulatorError};
 use crate::functions;
 use crate::simulated::Providers;
 
-pub use environment::{DEV_HASH_KEY, DEV_SERVICE_TOKEN, DevEnvironment, MAILERLITE_FIELDS, TABLE};
+pub use environment::{DEV_HASH_KEY, DEV_SERVICE_TOKEN, DevEnvironment, TABLE};
 
 /// How often `dispatch` is run to find what is due. In a deployment it runs each minute.
 const DISPATCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -100,6 +102,7 @@ struct Shared {
     store: Store,
     clock: Arc<clock::MovedClock>,
     calendar: calendar::Calendar,
+    checkout: checkout::Checkout,
     environment: DevEnvironment,
     platform: Platform,
     providers: Providers,
@@ -168,6 +171,7 @@ impl DevServer {
             store,
             clock,
             calendar: calendar::Calendar::default(),
+            checkout: checkout::Checkout::default(),
             environment: environment.clone(),
             platform,
             providers,
@@ -202,7 +206,7 @@ impl DevServer {
         let time = Arc::new(move || funil_store::key_time(clock.now()));
         let providers = Providers::with_log(time, &path)
             .map_err(|source| DevServerError::Data { path, source })?;
-        providers.make_fields(MAILERLITE_FIELDS);
+        providers.make_fields(mailerlite::FIELDS);
         Ok(providers)
     }
 
@@ -240,6 +244,8 @@ fn routes(shared: Arc<Shared>) -> Router {
         )
         .route("/agenda", get(async || page(include_str!("../assets/calendar.html"))))
         .route("/stage/calendar", get(calendar::list).post(calendar::act))
+        .route("/pagamento", get(async || page(include_str!("../assets/checkout.html"))))
+        .route("/stage/checkout", get(checkout::list).post(checkout::act))
         .route("/stage/questions", get(console::questions))
         .route("/stage/whatsapp", post(messages::reply))
         .route("/stage/clock", get(clock::show).post(clock::shift))
@@ -265,6 +271,7 @@ async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Respo
         "landing.css" => asset("text/css", include_str!("../assets/landing.css")),
         "landing.js" => asset("text/javascript", include_str!("../assets/landing.js")),
         "calendar.js" => asset("text/javascript", include_str!("../assets/calendar.js")),
+        "checkout.js" => asset("text/javascript", include_str!("../assets/checkout.js")),
         "questionnaire.js" => asset("text/javascript", include_str!("../assets/questionnaire.js")),
         "openapi.css" => asset("text/css", include_str!("../assets/openapi.css")),
         "openapi.js" => asset("text/javascript", include_str!("../assets/openapi.js")),

@@ -11,11 +11,13 @@ use funil_dev::server::{DevServer, DevServerOptions};
 use http::Method;
 use serde_json::Value;
 
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", include_str!("../../../README.md")),
     ("README.pt-BR.md", include_str!("../../../README.pt-BR.md")),
     ("docs/endpoints.md", include_str!("../../../docs/endpoints.md")),
+    ("docs/stripe.md", STRIPE),
 ];
+const STRIPE: &str = include_str!("../../../docs/stripe.md");
 /// The address in the documentation.
 const ADDRESS: &str = "http://127.0.0.1:8888";
 
@@ -29,8 +31,8 @@ struct Example {
     response: Option<String>,
 }
 
-/// The indented blocks of a document that are a request to the dev server, with the block that follows.
-fn examples(of: &'static str, document: &str) -> Vec<Example> {
+/// The indented blocks of a document, with an empty one wherever text stands between two.
+fn blocks(document: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
     let mut in_block = false;
     for line in document.lines() {
@@ -47,6 +49,12 @@ fn examples(of: &'static str, document: &str) -> Vec<Example> {
         }
         in_block = line.starts_with("    ");
     }
+    blocks
+}
+
+/// The indented blocks that are a request to the dev server, with the block that follows.
+fn examples(of: &'static str, document: &str) -> Vec<Example> {
+    let blocks = blocks(document);
     let is_asked = |block: &str| {
         block.starts_with("curl ") && block.contains(ADDRESS) || block.starts_with(SEND)
     };
@@ -112,6 +120,60 @@ fn is_like(response: &str, documented: &str) -> bool {
         }
     }
     rest.is_empty()
+}
+
+/// What a request to Stripe writes into a payment, as names and values.
+fn written(block: &str) -> Vec<(String, String)> {
+    let decoded: Vec<String> = match block.split_once('?') {
+        Some((_, query)) if block.starts_with("https://") => {
+            query.split('&').map(str::to_owned).collect()
+        }
+        Some(_) | None => words(block),
+    };
+    let pairs = decoded.iter().filter_map(|word| word.split_once('='));
+    let named = pairs.filter_map(|(name, value)| {
+        let name = match name.rsplit_once("metadata][").or_else(|| name.rsplit_once("metadata[")) {
+            Some((_, key)) => key.trim_end_matches(']'),
+            None if name == "client_reference_id" => name,
+            None => return None,
+        };
+        Some((name.to_owned(), value.to_owned()))
+    });
+    named.collect()
+}
+
+/// Each example of how a site writes a lead into a payment is followed by what Stripe sends of it.
+#[test]
+fn what_a_site_writes_into_a_payment_stands_in_the_sample_that_follows() {
+    let blocks = blocks(STRIPE);
+    let mut seen = 0;
+    for pair in blocks.windows(2) {
+        let [request, sent] = pair else { continue };
+        let Some(files) = sent.strip_prefix(SEND).filter(|_| request.contains("stripe.com")) else {
+            continue;
+        };
+        let written = written(request);
+        assert!(written.iter().any(|(name, _)| name.ends_with("_id")), "{request}");
+        for file in files.split_whitespace() {
+            let path = format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR"));
+            let sample: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            let body: Value = serde_json::from_str(sample["body"].as_str().unwrap()).unwrap();
+            let object = body["data"]["object"].to_string();
+            let lead = written.iter().find(|(name, _)| name.ends_with("lead_id"));
+            let lead = lead.or_else(|| written.first());
+            let (_, lead) = lead.unwrap();
+            assert!(object.contains(lead.as_str()), "{file} names no lead");
+            let is_whole =
+                object.contains("\"metadata\":{\"lead_id\"") && !file.contains("invoice");
+            for (name, value) in
+                written.iter().filter(|(name, _)| is_whole && name != "client_reference_id")
+            {
+                assert!(object.contains(&format!("\"{name}\":\"{value}\"")), "{file}: {name}");
+            }
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 4, "a payment intent, a checkout, a payment link and a subscription");
 }
 
 #[tokio::test]

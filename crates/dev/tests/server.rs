@@ -238,7 +238,36 @@ async fn a_lead_goes_through_the_whole_funnel_while_the_clock_is_moved() {
     let (_, body) =
         post(&server, "/stage/whatsapp", &json!({"leadId": LEAD, "text": "Parar!"})).await;
     assert_eq!(body, json!({"status": 200}));
+
+    let product = json!({"name": "Ana", "email": "ana@example.com", "leadId": LEAD,
+        "product": "mentoring"});
+    let mut declined = product.clone();
+    declined["declined"] = json!(true);
+    for (payment, events) in [
+        (declined, &["payment_intent.payment_failed"][..]),
+        (product, &["payment_intent.succeeded", "checkout.session.completed"]),
+    ] {
+        let (_, body) = post(&server, "/stage/checkout", &json!({"pay": payment})).await;
+        let expected: Vec<_> =
+            events.iter().map(|event| json!({"event": event, "status": 200})).collect();
+        assert_eq!(body["webhooks"], json!(expected));
+    }
+    let id = get(&server, "/stage/checkout").await["payments"][0]["id"].clone();
+    for action in [
+        json!({"refund": {"id": id}}),
+        json!({"dispute": {"id": id}}),
+        json!({"loseDispute": {"id": id}}),
+    ] {
+        let (status, body) = post(&server, "/stage/checkout", &action).await;
+        assert_eq!((status, &body["webhooks"][0]["status"]), (200, &json!(200)), "{body}");
+    }
+    let refund = json!({"refund": {"id": id}});
+    assert_eq!(post(&server, "/stage/checkout", &refund).await.0, 404, "nothing is left of it");
     let journey = settled_journey(&server).await;
+    let [payment] = &journey["payments"].as_array().unwrap()[..] else { panic!("{journey}") };
+    assert_eq!((&payment["paid"], &payment["net"]), (&json!("997.00"), &json!("0.00")));
+    assert_eq!(journey["lead"]["stage"], "customer");
+    assert_eq!(journey["lead"]["daysToPayment"], 2, "{journey}");
     let reminders: Vec<_> = journey["entries"]
         .as_array()
         .unwrap()

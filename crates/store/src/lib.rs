@@ -44,7 +44,7 @@ pub use intake::signatures::Signatures;
 pub use lead::alias::Alias;
 pub use lead::consent::ConsentEvidence;
 pub use lead::journey::{ConsentRecord, Journey};
-pub use lead::payment::{KnownTransaction, TransactionChange};
+pub use lead::payment::{KnownTransaction, LatestChange, PaymentChange, TransactionChange};
 pub use platform::{Platform, TablePatience};
 pub use table::connect::AwsConfig;
 pub use table::error::StoreError;

@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 34] = [
+const REQUESTS: [(&str, u16, &str); 37] = [
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -36,6 +36,9 @@ const REQUESTS: [(&str, u16, &str); 34] = [
     ("stripe-webhook/refund-full", 200, RECEIVED),
     ("stripe-webhook/dispute-created", 200, RECEIVED),
     ("stripe-webhook/dispute-lost", 200, RECEIVED),
+    ("stripe-webhook/checkout-payment", 200, RECEIVED),
+    ("stripe-webhook/checkout-completed", 200, RECEIVED),
+    ("stripe-webhook/payment-link-completed", 200, RECEIVED),
     ("stripe-webhook/invoice-paid", 200, RECEIVED),
     ("stripe-webhook/subscription-created", 200, RECEIVED),
     ("stripe-webhook/other-event", 200, RECEIVED),

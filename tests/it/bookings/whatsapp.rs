@@ -384,7 +384,7 @@ async fn booked(world: &World, hours: i64) {
         evidence: &funil_store::ConsentEvidence::default(),
         aliases: &AliasDigests::default(),
         bookings: &event.data.bookings(),
-        transaction: None,
+        payment: None,
         beside: None,
         other_aliases: &[],
         deliveries: &plan(

@@ -56,7 +56,7 @@ async fn accept(
         aliases,
         deliveries: &[],
         bookings: &event.data.bookings(),
-        transaction: None,
+        payment: None,
         beside: None,
         other_aliases: &[],
         withdrawn: &[],

@@ -56,6 +56,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize) {
     for destination in funil_core::destination::ALL {
         world.looks_at(destination.name);
     }
+    world.drain().await;
     let journey = world.journey(lead()).await;
     let events: Vec<&str> = journey.events.iter().map(|event| event.data.name()).collect();
     let expected = ["lead_submitted", "payment_succeeded", "payment_refunded", "payment_disputed"];

@@ -21,6 +21,15 @@ async fn with_lead() -> World {
     world
 }
 
+/// Delivers what is planned, and ends the world.
+async fn end(world: World) {
+    world.drain().await;
+    for destination in funil_core::destination::ALL {
+        world.looks_at(destination.name);
+    }
+    world.finish().await;
+}
+
 async fn accepted(world: &World, body: &Value) {
     let response = world.stripe(body).await;
     assert_eq!(response.status, 200, "{response:?}");
@@ -43,7 +52,7 @@ async fn a_payment_is_kept_with_its_lead_and_its_repetition_changes_nothing() {
     assert_eq!(transaction.net(), 19_700);
     assert_eq!(spent(&world, lead()).await, 19_700);
     assert_eq!(journey.lead.stage().name(), "customer");
-    world.finish().await;
+    end(world).await;
 }
 
 #[tokio::test]
@@ -63,7 +72,7 @@ async fn the_sum_is_right_in_every_order_and_no_further_report_needs_the_lead_id
             accepted(&world, &reports[at]).await;
         }
         assert_eq!(spent(&world, lead()).await, 19_700 - 3_000 - 5_000 + 10_000, "{order:?}");
-        world.finish().await;
+        end(world).await;
     }
 }
 
@@ -77,7 +86,7 @@ async fn a_refund_or_a_dispute_may_come_before_its_payment() {
     accepted(&world, &disputed("pi_1", 1_000, "lost")).await;
     accepted(&world, &paid("pi_1", 19_700)).await;
     assert_eq!(spent(&world, lead()).await, 13_700);
-    world.finish().await;
+    end(world).await;
 }
 
 #[tokio::test]
@@ -95,7 +104,7 @@ async fn reports_at_once_are_all_counted() {
         }
     }
     assert_eq!(spent(&world, lead()).await, 19_700 - 6_000 + 500);
-    world.finish().await;
+    end(world).await;
 }
 
 #[tokio::test]
@@ -124,7 +133,7 @@ async fn one_payment_that_is_reported_as_itself_and_as_an_invoice_counts_once() 
             accepted(&world, &report).await;
         }
         assert_eq!(spent(&world, lead()).await, expected, "{revenue} {elsewhere}");
-        world.finish().await;
+        end(world).await;
     }
 }
 
@@ -160,7 +169,7 @@ async fn who_paid_and_is_no_lead_becomes_one_and_nobody_is_put_aside() {
     let release = json!({"action": "release", "id": id, "set": whose});
     assert_eq!(world.quarantine("stripe-webhook", &release).await.status, 200);
     assert_eq!(spent(&world, made).await, 19_801);
-    world.finish().await;
+    end(world).await;
 }
 
 /// Stripe's own format of a payment has no e-mail where the site asked for no receipt, so the id is all there is.
@@ -186,7 +195,7 @@ async fn a_derived_id_counts_unless_the_payer_has_another_email() {
     assert_eq!(spent(&world, lead).await, 200);
     accepted(&world, &named("pi_3", json!("bia@example.com"))).await;
     assert_eq!(spent(&world, lead).await, 200);
-    world.finish().await;
+    end(world).await;
 }
 
 /// A payment link: only the checkout knows who paid, and the money is reported twice, in either order.
@@ -209,7 +218,7 @@ async fn a_checkout_says_whose_payment_it_was_and_counts_once() {
         assert_eq!(spent(&world, lead()).await, 19_700);
         accepted(&world, &intent).await;
         assert_eq!(spent(&world, lead()).await, 19_700);
-        world.finish().await;
+        end(world).await;
     }
 }
 
@@ -228,7 +237,7 @@ async fn who_only_tried_to_pay_agreed_to_nothing() {
     let made = world.store.lead(made).await.unwrap().unwrap();
     assert_eq!(made.consents.contact, None);
     assert_eq!((made.latest.name.is_none(), made.facts.paid_at), (true, None));
-    world.finish().await;
+    end(world).await;
 }
 
 #[tokio::test]
@@ -243,7 +252,7 @@ async fn a_refund_of_an_invoice_is_taken_from_it() {
     accepted(&world, &event("evt_in", "invoice.paid", &invoice)).await;
     accepted(&world, &refunded("pi_1", 900)).await;
     assert_eq!(spent(&world, lead()).await, 9_000);
-    world.finish().await;
+    end(world).await;
 }
 
 #[tokio::test]
@@ -263,7 +272,7 @@ async fn a_test_counts_nothing_and_another_currency_has_a_sum_of_its_own() {
     accepted(&world, &refunded("pi_2", 100)).await;
     let listed = world.quarantine("stripe-webhook", &json!({"action": "list"})).await.json();
     assert_eq!(listed["requests"][0]["reason"], "of_another_currency", "{listed}");
-    world.finish().await;
+    end(world).await;
 }
 
 #[tokio::test]
@@ -278,5 +287,5 @@ async fn a_wrong_signature_is_a_bad_request_and_leaves_nothing() {
     assert_eq!(world.store.lead(lead()).await.unwrap(), None);
     let other = event("evt_1", "customer.created", &json!({"id": "cus_1"}));
     accepted(&world, &other).await;
-    world.finish().await;
+    end(world).await;
 }

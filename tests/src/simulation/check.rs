@@ -12,7 +12,6 @@ use funil_core::delivery::{Delivery, Effect, Queue, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
 use funil_core::event::{CallEvent, EventData, FormEvent};
 use funil_core::id::LeadId;
-use funil_core::lead::Stage;
 use funil_store::{DeliveryKey, Journey};
 
 use super::system::System;
@@ -241,22 +240,22 @@ fn at_providers(
         problems.push(format!("Segment kept {kept} messages, not {}", 2 * delivered("segment")));
     }
     // Meta recognises a duplicate by the event's id, which is that of its delivery.
-    let mut schedules: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
     for event in providers.meta_events() {
         let id = event["event_id"].as_str().unwrap_or_default().to_owned();
-        *schedules.entry(id).or_default() += 1;
+        *counted.entry(id).or_default() += 1;
     }
     let ids = all().filter(|delivery| delivery.destination == "meta");
     let ids: BTreeMap<String, StateKind> =
         ids.map(|d| (d.id.to_string(), d.state.kind())).collect();
-    for (id, times) in &schedules {
+    for (id, times) in &counted {
         if *times != 1 || !ids.contains_key(id) {
             problems.push(format!("Meta counted {id} {times} times"));
         }
     }
     for (id, state) in &ids {
-        if *state == StateKind::Delivered && !schedules.contains_key(id) {
-            problems.push(format!("Meta has no Schedule {id}"));
+        if *state == StateKind::Delivered && !counted.contains_key(id) {
+            problems.push(format!("Meta has no event {id}"));
         }
     }
     let oldest = system.watch.lock().unwrap().oldest.clone();
@@ -273,9 +272,8 @@ fn at_providers(
         let is_only = leads.values().filter(|other| other.email == known.email).count() == 1;
         let stage = journeys.get(lead).map(|journey| journey.lead.stage().name());
         let told = field("transformation_stage");
-        let before = known.stage.map_or("lead", Stage::name);
-        let is_told = |stage: &str| stage == told || known.paid && before == told;
-        if is_only && !stage.is_none_or(is_told) && !left && !system.clocks_are_wrong {
+        if is_only && stage.is_some_and(|stage| stage != told) && !left && !system.clocks_are_wrong
+        {
             problems.push(format!("MailerLite has stage {told:?} of {lead}, not {stage:?}"));
         }
     }

@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use funil_core::clock::{Clock, Entropy, after};
-use funil_core::destination;
+use funil_core::destination::{self, mailerlite};
 use funil_core::hash::HashKey;
 use funil_core::settings::Env;
 use funil_delivery::Worker;
 use funil_dev::emulator::Embedded;
 use funil_dev::functions;
-use funil_dev::server::MAILERLITE_FIELDS;
 use funil_dev::simulated::Providers;
 use funil_lambda::Function;
 use funil_store::{AwsConfig, Platform, Store, Stream, TablePatience};
@@ -233,7 +232,7 @@ impl System {
 pub(super) fn providers(begun: Instant) -> Providers {
     let clock = SkewedClock { begun, skew_ms: 0 };
     let providers = Providers::new(Arc::new(move || clock.now().to_string()));
-    providers.make_fields(MAILERLITE_FIELDS);
+    providers.make_fields(mailerlite::FIELDS);
     providers
 }
 

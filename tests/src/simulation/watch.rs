@@ -79,8 +79,6 @@ pub(super) struct Known {
     choices: BTreeMap<Purpose, bool>,
     /// How far the lead has come, where that is further than the form.
     pub(super) stage: Option<Stage>,
-    /// Whether they paid, which no destination is told (issue 12).
-    pub(super) paid: bool,
     /// Whether an operator planned or withdrew messages, which the calendar does not know of.
     pub(super) by_hand: bool,
     /// Whether a form was kept.

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use funil_core::clock::Clock;
-use funil_core::destination;
+use funil_core::destination::{self, mailerlite};
 use funil_core::hash::HashKey;
 use funil_core::settings::{DEV_SECRET_PREFIX, Env};
-use funil_dev::server::MAILERLITE_FIELDS;
 use funil_dev::simulated::Providers;
 use funil_store::{AwsConfig, Platform, Store, Stream};
 
@@ -58,7 +57,7 @@ impl Plan {
         let time = Arc::clone(&clock);
         let providers = Providers::new(Arc::new(move || time.now().to_string()));
         let address = providers.serve().await.unwrap();
-        providers.make_fields(MAILERLITE_FIELDS);
+        providers.make_fields(mailerlite::FIELDS);
         let table = format!("funil-{}", TABLES.fetch_add(1, Ordering::Relaxed));
         let mut variables = environment(&table, &emulator().await, address);
         for (name, value) in self.variables {

@@ -1,8 +1,8 @@
 //! The CRM, in one of three request formats (`CRM_KIND`): `docs/providers.md` ("CRM").
 //!
 //! A state destination: each delivery brings the whole lead under its external id, without an
-//! idempotency key because the state may differ between tries. An automation belongs to the
-//! submission that starts it. The submission's own delivery triggers it after the upsert, with the
+//! idempotency key because the state may differ between tries. An automation, a note and a purchase call
+//! belong to the event that they are about. The event's own delivery sends them after the upsert, with the
 //! delivery's id as key and a body that depends on the event alone. 409 means that the CRM has it.
 
 pub(super) mod payload;
@@ -20,7 +20,10 @@ use crate::defaults::{
 };
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{CallEvent, EventData, FormEvent};
+use crate::event::{
+    CallEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded,
+};
+use crate::money::Currency;
 use crate::settings::{Secret, Settings};
 
 /// What a check of the key is called.
@@ -49,30 +52,58 @@ pub(super) static DESTINATION: Destination = Destination {
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 
-/// What the CRM takes of an event: the lead's present state, always, and the automation that the
-/// event starts.
-struct Taken {
-    automation: Option<&'static str>,
+/// What the CRM takes of an event: the lead's present state, always, and what belongs to the event alone.
+struct Taken<'e> {
+    own: Option<Own<'e>>,
 }
 
-impl Taken {
+/// What belongs to an event, and is sent once, after the lead's state.
+enum Own<'e> {
+    /// An automation starts.
+    Automation(&'static str),
+    /// A purchase. Only the format `leads` has a call for it; the others have the lead's fields.
+    Purchase(&'e PaymentSucceeded),
+    /// A note for whoever looks at the lead.
+    Note(String),
+}
+
+impl Taken<'_> {
     fn planned(&self) -> Planned {
-        if self.automation.is_some() { (&LEAD).into() } else { Planned::state_alone(&LEAD) }
+        if self.own.is_some() { (&LEAD).into() } else { Planned::state_alone(&LEAD) }
     }
 }
 
-fn taken(event: &EventData) -> Option<Taken> {
+fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) => Some(Taken { automation: automation(event) }),
-        Payment(_)
-        | Deal(_)
+        Form(event) => Some(Taken { own: automation(event).map(Own::Automation) }),
+        Payment(event) => taken_of_payment(event),
+        Deal(_)
         | Consent(_)
         | Call(CallEvent::BookedElsewhere(_) | CallEvent::ChangeRequested(_)) => None,
-        Call(_) => Some(Taken { automation: None }),
-        Operation(event) => event.sync().map(|_| Taken { automation: None }),
+        Call(_) => Some(Taken { own: None }),
+        Operation(event) => event.sync().map(|_| Taken { own: None }),
     }
+}
+
+/// A report that says what another one said already is none for the CRM.
+fn taken_of_payment(event: &PaymentEvent) -> Option<Taken<'_>> {
+    let own = match event {
+        PaymentEvent::Succeeded(paid) => paid.counted.map(|_| Some(Own::Purchase(paid))),
+        PaymentEvent::Failed(failed) => Some(Some(Own::Note(note_of(failed)))),
+        PaymentEvent::Refunded(refund) => refund.counted.map(|_| None),
+        PaymentEvent::Disputed(_) | PaymentEvent::SubscriptionStarted(_) => Some(None),
+    };
+    Some(Taken { own: own? })
+}
+
+/// What the CRM is told of a payment that failed: that it did, how much it was to be, and the provider's
+/// codes for the reason.
+fn note_of(failed: &PaymentFailed) -> String {
+    let codes = [&failed.code, &failed.decline_code].into_iter().flatten().cloned();
+    let parts: Vec<String> = [failed.amount.to_string()].into_iter().chain(codes).collect();
+    format!("payment_failed: {}", parts.join(", "))
 }
 
 fn automation(event: &FormEvent) -> Option<&'static str> {
@@ -97,6 +128,7 @@ struct Crm {
     base: Url,
     key: Secret,
     base_tags: Vec<String>,
+    currency: Currency,
     fields: Names,
 }
 
@@ -115,9 +147,30 @@ impl Crm {
             base_tags = CRM_BASE_TAGS.to_vec();
         }
         let base_tags = base_tags.into_iter().map(str::to_owned).collect();
+        let currency = match settings.optional("CRM_CURRENCY").map(Currency::parse) {
+            None => Some(Currency::BRL),
+            Some(Some(currency)) => Some(currency),
+            Some(None) => settings.problem("CRM_CURRENCY must be three letters, as BRL."),
+        };
         let known = (&payload::FIELDS[..], Omission::Allowed);
         let fields = Names::read(settings, "CRM_FIELDS", known, names::is_field);
-        Some(Self { format: format?, base: base?, key: key?, base_tags, fields: fields? })
+        Some(Self {
+            format: format?,
+            base: base?,
+            key: key?,
+            base_tags,
+            currency: currency?,
+            fields: fields?,
+        })
+    }
+
+    /// How the account names and counts what it is told.
+    fn account(&self) -> payload::Account<'_> {
+        payload::Account {
+            base_tags: &self.base_tags,
+            currency: self.currency,
+            fields: &self.fields,
+        }
     }
 
     fn request(&self, method: Method, url: Url, body: Option<Value>) -> Request {
@@ -128,15 +181,12 @@ impl Crm {
     fn webhook(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
         let post = |body| self.request(Method::Post, self.base.clone(), Some(body));
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(payload::contact(context, &self.base_tags, &self.fields)));
+            return Step::send(post(payload::contact(context, &self.account())));
         };
         if !accepted(upserted) {
             return refused(upserted);
         }
-        trigger(context, rest, |automation| {
-            let body = json!({"external_id": context.lead.id, "automation_triggers": [automation]});
-            post(body)
-        })
+        then_own(context, rest, |own| Some(post(own_of_contact(context, own)?)))
     }
 
     fn contacts(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
@@ -153,7 +203,7 @@ impl Crm {
         };
         let Some(contact) = contact else {
             let [created, rest @ ..] = rest else {
-                let body = payload::contact(context, &self.base_tags, &self.fields);
+                let body = payload::contact(context, &self.account());
                 return Step::send(self.request(Method::Post, contacts.clone(), Some(body)));
             };
             if created.status == 409 {
@@ -172,7 +222,7 @@ impl Crm {
                 return Step::judged(created);
             }
             return match id_text(created.json().get("id")) {
-                Some(id) => self.trigger_contact(context, &id, rest),
+                Some(id) => self.own_of_contact(context, &id, rest),
                 None => Step::unreadable("without_id"),
             };
         };
@@ -182,40 +232,46 @@ impl Crm {
     fn update_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
         let [updated, rest @ ..] = so_far else {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = payload::contact(context, &self.base_tags, &self.fields);
+            let body = payload::contact(context, &self.account());
             return Step::send(self.request(Method::Put, url, Some(body)));
         };
         if !accepted(updated) {
             return refused(updated);
         }
-        self.trigger_contact(context, id, rest)
+        self.own_of_contact(context, id, rest)
     }
 
-    fn trigger_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
-        trigger(context, so_far, |automation| {
+    fn own_of_contact(&self, context: &Context<'_>, id: &str, so_far: &[Response]) -> Step {
+        then_own(context, so_far, |own| {
             let url = endpoint(&self.base, &["contacts", id]);
-            let body = json!({"external_id": context.lead.id, "automation_triggers": [automation]});
-            self.request(Method::Put, url, Some(body))
+            Some(self.request(Method::Put, url, Some(own_of_contact(context, own)?)))
         })
     }
 
     fn leads(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
-        let post = |body| {
-            self.request(Method::Post, endpoint(&self.base, &["leads"]), Some(body))
+        let lead_id = context.lead.id.to_string();
+        let post = |path: &[&str], body| {
+            self.request(Method::Post, endpoint(&self.base, path), Some(body))
                 .header("x-api-version", "2023-10")
         };
         let [upserted, rest @ ..] = so_far else {
-            return Step::send(post(payload::lead(context, &self.base_tags, &self.fields)));
+            return Step::send(post(&["leads"], payload::lead(context, &self.account())));
         };
         if !accepted(upserted) {
             return refused(upserted);
         }
-        trigger(context, rest, |automation| {
-            post(json!({
-                "lead_id": context.lead.id,
-                "submission_id": context.event.id,
-                "automation_triggers": [automation],
-            }))
+        then_own(context, rest, |own| {
+            let ids = |name: &str, value: Value| json!({"lead_id": lead_id, "submission_id": context.event.id, name: value});
+            Some(match own {
+                Own::Automation(name) => {
+                    post(&["leads"], ids("automation_triggers", json!([name])))
+                }
+                Own::Note(text) => post(&["leads"], ids("note", text.into())),
+                Own::Purchase(paid) => {
+                    let body = payload::purchase(context.lead, paid);
+                    post(&["leads", &lead_id, "purchase"], body)
+                }
+            })
         })
     }
 }
@@ -231,9 +287,9 @@ impl Adapter for Crm {
 
     fn requests_max(&self, _slot: &Slot) -> usize {
         match self.format {
-            // The upsert and the automation.
+            // The upsert and what belongs to the event.
             Format::Webhook | Format::Leads => 2,
-            // A search, a contact that exists after all, a second search, its update, the automation.
+            // A search, a contact that exists after all, a second search, its update, what belongs to the event.
             Format::Contacts => 5,
         }
     }
@@ -271,20 +327,30 @@ impl Adapter for Crm {
     }
 }
 
-/// The step after the upsert: triggers the automation that the event starts, if it starts one.
-fn trigger(
+/// What belongs to the event alone, in the formats `webhook` and `contacts`. `None` where the lead's fields
+/// say it.
+fn own_of_contact(context: &Context<'_>, own: Own<'_>) -> Option<Value> {
+    let id = context.lead.id;
+    match own {
+        Own::Automation(name) => Some(json!({"external_id": id, "automation_triggers": [name]})),
+        Own::Note(text) => Some(json!({"external_id": id, "note": text})),
+        Own::Purchase(_) => None,
+    }
+}
+
+/// The step after the upsert: sends what belongs to the event alone, if something does and the format has a
+/// request for it.
+fn then_own(
     context: &Context<'_>,
     so_far: &[Response],
-    request: impl FnOnce(&'static str) -> Request,
+    request: impl FnOnce(Own<'_>) -> Option<Request>,
 ) -> Step {
-    let automation = taken(&context.event.data).and_then(|taken| taken.automation);
-    let Some(automation) = automation else {
+    let own = taken(&context.event.data).and_then(|taken| taken.own);
+    let Some(request) = own.and_then(request) else {
         return Step::Done(Outcome::Delivered);
     };
     match so_far.first() {
-        None => Step::send(
-            request(automation).header("idempotency-key", context.delivery.id.to_string()),
-        ),
+        None => Step::send(request.header("idempotency-key", context.delivery.id.to_string())),
         Some(triggered) if accepted(triggered) => Step::Done(Outcome::Delivered),
         Some(triggered) => refused(triggered),
     }
@@ -343,10 +409,12 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, bookings, conversation, conversation_with, lead, qualified, questionnaire,
-        response, submitted, sync,
+        adapter, booked, bookings, conversation, conversation_with, lead, paying, payment,
+        payments, qualified, questionnaire, response, submitted, sync,
     };
     use super::*;
+    use crate::clock::after;
+    use crate::delivery::Effect;
     use crate::event::Event;
 
     fn crm(kind: &str) -> Box<dyn Adapter> {
@@ -379,6 +447,53 @@ mod tests {
         let responses =
             [response(200, &json!({"contacts": [{"id": "c/7"}]})), response(200, &Value::Null)];
         assert_snapshot!(talk("contacts", &sync("crm"), &responses));
+    }
+
+    /// The purchase call is the format `leads`' alone; a note is every format's.
+    #[test]
+    fn a_payment_is_the_leads_state_and_what_belongs_to_the_event() {
+        for (kind, data) in [
+            ("webhook", &payments()[0]),
+            ("leads", &payments()[0]),
+            ("webhook", &payments()[1]),
+            ("contacts", &payments()[1]),
+            ("leads", &payments()[1]),
+        ] {
+            let event = payment(data.clone());
+            let mut responses = vec![response(200, &Value::Null)];
+            if kind == "contacts" {
+                responses.insert(0, response(200, &json!({"contacts": [{"id": "7"}]})));
+            }
+            if (kind, event.data.name()) != ("webhook", "payment_succeeded") {
+                responses.push(response(200, &Value::Null));
+            }
+            let name = format!("{}_{kind}", event.data.name());
+            let shown = conversation(&*crm(kind), ("crm", "lead"), &event, &paying(), &responses);
+            assert_snapshot!(name, shown);
+        }
+    }
+
+    #[test]
+    fn refunds_disputes_and_plans_are_the_leads_state() {
+        let mut lead = paying();
+        for data in payments().split_off(2) {
+            let event = payment(data.clone());
+            assert_eq!((DESTINATION.plan)(&event)[0].effect, Effect::StateAlone);
+            let EventData::Payment(event) = data else { unreachable!() };
+            let at = after(payment(event.clone().into()).occurred_at, 60);
+            lead.payments = lead.payments.with(&event, at, None);
+        }
+        let currency = |name| [("CRM_CURRENCY", name)];
+        for (name, variables) in [("in_brl", &currency("BRL")), ("in_usd", &currency("USD"))] {
+            let base = "https://crm.example.com/api";
+            let always = [("CRM_BASE_URL", base), ("CRM_API_KEY", "k3y")];
+            let variables: Vec<_> = always.iter().chain(variables).copied().collect();
+            let crm = adapter("crm", &variables);
+            let event = payment(payments().remove(2));
+            let responses = [response(200, &Value::Null)];
+            let shown = conversation(&*crm, ("crm", "lead"), &event, &lead, &responses);
+            assert_snapshot!(format!("given_back_{name}"), shown);
+        }
     }
 
     #[test]
@@ -470,7 +585,10 @@ mod tests {
     #[test]
     fn a_low_score_is_nurtured() {
         let mut event = submitted();
-        let started = |event: &Event| taken(&event.data).unwrap().automation;
+        let started = |event: &Event| match taken(&event.data).unwrap().own {
+            Some(Own::Automation(name)) => Some(name),
+            Some(Own::Purchase(_) | Own::Note(_)) | None => None,
+        };
         assert_eq!(started(&event), Some("high_priority_follow_up"));
         let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {
             unreachable!()

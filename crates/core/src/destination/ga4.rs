@@ -2,8 +2,9 @@
 //!
 //! An event destination. GA4 responds 2xx to whatever arrives and silently drops what breaks its
 //! limits, so every request is checked against them here first. It recognises no key of ours: a
-//! second request counts twice, so one without a response stays unknown. Parameters are an
-//! allow-list, and free text passes only if it looks like the name of an option.
+//! second request counts twice, so one without a response stays unknown. Only a purchase it knows again, by
+//! its transaction. Parameters are an allow-list, and free text passes only if it looks like the name of an
+//! option.
 
 mod limits;
 
@@ -12,15 +13,20 @@ use url::Url;
 
 use super::names::{Names, Omission};
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::check::{Finding, Probe, not_itself, refusal};
+use crate::clock::after;
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
-use crate::event::{CallEvent, Event, EventData, FormEvent};
+use crate::event::{
+    CallEvent, Event, EventData, FormEvent, PaymentEvent, PaymentFailed, Purchase, TransactionId,
+};
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
+use crate::lead::Lead;
+use crate::money::Money;
 use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 
@@ -46,9 +52,17 @@ pub(super) static DESTINATION: Destination = Destination {
     local_credentials: &[("GA4_API_SECRET", "local-ga4")],
     local_settings: &[("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
-    plan: |event| taken(&event.data).map(|_| (&EVENT).into()).into_iter().collect(),
+    plan: |event| taken(&event.data).map(|_| planned(event)).into_iter().collect(),
     connect: |settings| Some(Box::new(Ga4::connect(settings)?)),
 };
+
+/// The one slot, as long as GA4 takes the event.
+fn planned(event: &Event) -> Planned {
+    // Whoever reports it may have another clock.
+    let happened_at = event.occurred_at.min(event.accepted_at);
+    let deadline = Some(after(happened_at, TAKEN_H * 3600));
+    Planned { deadline, ..Planned::from(&EVENT) }
+}
 
 /// What GA4 takes of an event.
 struct Taken<'e> {
@@ -58,8 +72,30 @@ struct Taken<'e> {
     /// The visit in which it happened. `None` if it happened later: then the browser is that of the
     /// first touch, and there is no session.
     visit: Option<&'e Attribution>,
-    /// Whether the lead's traffic source goes along.
-    with_lead_source: bool,
+    /// What of the lead goes along.
+    of_lead: OfLead,
+    /// What GA4 does with a second request.
+    repeated: Repeated,
+}
+
+/// What of the lead goes along with an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OfLead {
+    /// Nothing.
+    Nothing,
+    /// The traffic source.
+    Source,
+    /// What led to a payment: traffic source, campaign, session, and the days that it took.
+    Conversion,
+}
+
+/// What GA4 does with a second request of the same event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeated {
+    /// It counts both.
+    Counted,
+    /// It knows the transaction again: `docs/providers.md` ("GA4").
+    Recognised,
 }
 
 fn taken(event: &EventData) -> Option<Taken<'_>> {
@@ -85,8 +121,79 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
             | CallEvent::BookedElsewhere(_)
             | CallEvent::ChangeRequested(_) => None,
         },
-        Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
+        Payment(event) => payment(event),
+        Deal(_) | Consent(_) | Operation(_) => None,
     }
+}
+
+fn payment(event: &PaymentEvent) -> Option<Taken<'_>> {
+    match event {
+        PaymentEvent::Succeeded(paid) => {
+            let params = money_moved(&paid.transaction, paid.counted?, &paid.purchase);
+            let taken = Taken { repeated: Repeated::Recognised, ..conversion("purchase", params) };
+            Some(taken)
+        }
+        PaymentEvent::Refunded(refund) => {
+            let params = money_moved(&refund.transaction, refund.counted?, &refund.purchase);
+            Some(conversion("refund", params))
+        }
+        PaymentEvent::Disputed(dispute) => {
+            let lost = dispute.counted?;
+            let mut params = money_moved(&dispute.transaction, lost, &Purchase::default());
+            params.push(("refund_reason", "dispute_lost".into()));
+            Some(conversion("refund", params))
+        }
+        PaymentEvent::Failed(failed) => Some(conversion("payment_failed", failure(failed))),
+        PaymentEvent::SubscriptionStarted(_) => None,
+    }
+}
+
+/// An event of money that came or went.
+fn money_moved(
+    transaction: &TransactionId,
+    money: Money,
+    purchase: &Purchase,
+) -> Vec<(&'static str, Value)> {
+    let mut params = vec![
+        ("transaction_id", transaction.as_str().into()),
+        ("value", money.number()),
+        ("currency", money.currency.as_str().into()),
+        ("items", json!([item(money, purchase)])),
+    ];
+    if let Some(coupon) = &purchase.coupon {
+        params.push(("coupon", coupon.as_str().into()));
+    }
+    params
+}
+
+/// What was bought, as GA4's item, which needs an id or a name.
+fn item(money: Money, purchase: &Purchase) -> Value {
+    let mut item = json!({"price": money.number(), "quantity": 1});
+    for (name, value) in [
+        ("item_id", &purchase.service_id),
+        ("item_name", &purchase.service_name),
+        ("item_category", &purchase.service_type),
+        ("item_variant", &purchase.pricing_tier),
+    ] {
+        if let Some(value) = value {
+            item[name] = value.as_str().into();
+        }
+    }
+    if purchase.service_id.is_none() && purchase.service_name.is_none() {
+        item["item_name"] = "payment".into();
+    }
+    item
+}
+
+/// A payment that failed has no value: GA4 adds up the values of all events.
+fn failure(failed: &PaymentFailed) -> Vec<(&'static str, Value)> {
+    let codes = [("failure_code", &failed.code), ("decline_code", &failed.decline_code)];
+    let codes = codes.into_iter().filter_map(|(name, code)| Some((name, code.as_deref()?.into())));
+    [("transaction_id", failed.transaction.as_str().into())].into_iter().chain(codes).collect()
+}
+
+fn conversion(name: &'static str, params: Vec<(&'static str, Value)>) -> Taken<'static> {
+    Taken { name, params, visit: None, of_lead: OfLead::Conversion, repeated: Repeated::Counted }
 }
 
 fn questionnaire_completed(event: &FormEvent) -> Option<Taken<'_>> {
@@ -98,7 +205,8 @@ fn questionnaire_completed(event: &FormEvent) -> Option<Taken<'_>> {
             ("next_step", completed.next_step.name().into()),
         ],
         visit: None,
-        with_lead_source: false,
+        of_lead: OfLead::Nothing,
+        repeated: Repeated::Counted,
     })
 }
 
@@ -121,13 +229,14 @@ fn generate_lead(event: &FormEvent) -> Option<Taken<'_>> {
         name: "generate_lead",
         params: scores.into_iter().chain(optional).collect(),
         visit: Some(&form.attribution),
-        with_lead_source: false,
+        of_lead: OfLead::Nothing,
+        repeated: Repeated::Counted,
     })
 }
 
 /// An event of a booked call.
 fn call(name: &'static str, params: Vec<(&'static str, Value)>) -> Taken<'static> {
-    Taken { name, params, visit: None, with_lead_source: true }
+    Taken { name, params, visit: None, of_lead: OfLead::Source, repeated: Repeated::Counted }
 }
 
 struct Ga4 {
@@ -138,8 +247,16 @@ struct Ga4 {
 }
 
 /// Our names of the events.
-pub(super) const EVENTS: [&str; 5] =
-    ["generate_lead", "questionnaire_completed", "call_scheduled", "call_canceled", "call_no_show"];
+pub(super) const EVENTS: [&str; 8] = [
+    "generate_lead",
+    "questionnaire_completed",
+    "call_scheduled",
+    "call_canceled",
+    "call_no_show",
+    "purchase",
+    "refund",
+    "payment_failed",
+];
 
 impl Ga4 {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
@@ -173,9 +290,16 @@ impl Adapter for Ga4 {
         let Some(taken) = taken(&context.event.data) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
+        let repeated = taken.repeated;
         let body = body(context, taken, &self.event_names);
         match limits::check(&body) {
-            Ok(()) => Step::send(Request::harmful(Method::Post, self.url(), Some(body))),
+            Ok(()) => {
+                let request = match repeated {
+                    Repeated::Counted => Request::harmful,
+                    Repeated::Recognised => Request::safe,
+                };
+                Step::send(request(Method::Post, self.url(), Some(body)))
+            }
             Err(limit) => Step::Done(Outcome::Rejected(Reason::Limit(limit))),
         }
     }
@@ -186,10 +310,9 @@ impl Adapter for Ga4 {
 
     /// The validation endpoint reads events and keeps none. It looks at neither id nor secret.
     fn probes(&self) -> Vec<Probe<'_>> {
-        let names = EVENTS.iter().filter_map(|ours| self.event_names.of(ours));
-        let params = json!({"engagement_time_msec": 100});
+        let names = EVENTS.iter().filter_map(|ours| Some((*ours, self.event_names.of(ours)?)));
         let events: Vec<Value> =
-            names.map(|name| json!({"name": name, "params": params})).collect();
+            names.map(|(ours, name)| json!({"name": name, "params": sample(ours)})).collect();
         let body = json!({"client_id": "1.1", "events": events});
         let mut url = endpoint(&self.base, &["debug", "mp", "collect"]);
         url.set_query(self.url().query());
@@ -211,6 +334,20 @@ impl Adapter for Ga4 {
             )
         };
         vec![Probe::Known(id), Probe::ask("events", validation, validated)]
+    }
+}
+
+/// The parameters without which GA4 does not know an event by its own name.
+fn sample(event: &str) -> Value {
+    match event {
+        "purchase" | "refund" => json!({
+            "engagement_time_msec": 100,
+            "transaction_id": "check",
+            "value": 1,
+            "currency": "BRL",
+            "items": [{"item_name": "check"}],
+        }),
+        _ => json!({"engagement_time_msec": 100}),
     }
 }
 
@@ -240,9 +377,8 @@ fn body(context: &Context<'_>, taken: Taken<'_>, names: &Names) -> Value {
     // Without `engagement_time_msec` the event does not show as user activity; 100 is the
     // documentation's value.
     let mut params = json!({"engagement_time_msec": 100, "lead_id": lead.id});
-    let source = taken.with_lead_source.then(|| option(lead.latest.traffic_source.as_ref()));
-    let source = source.flatten().map(|source| ("lead_source", source.into()));
-    for (name, value) in taken.params.into_iter().chain(source) {
+    let of_lead = of_lead(lead, taken.of_lead, context.event);
+    for (name, value) in taken.params.into_iter().chain(of_lead) {
         params[name] = value;
     }
     let ads = match permits(Purpose::Ads, &lead.consents, context.revocations) {
@@ -257,6 +393,27 @@ fn body(context: &Context<'_>, taken: Taken<'_>, names: &Names) -> Value {
         "consent": {"ad_user_data": ads, "ad_personalization": ads},
         "events": [{"name": names.of(taken.name), "params": params}],
     })
+}
+
+/// What of the lead goes along with an event.
+fn of_lead(lead: &Lead, what: OfLead, event: &Event) -> Vec<(&'static str, Value)> {
+    let source = option(lead.latest.traffic_source.as_ref()).map(Value::from);
+    let touch = lead.facts.first_touch.as_ref();
+    let session = touch.and_then(|touch| touch.ga_session_id.as_ref()).filter(|id| digits(id));
+    let campaign = touch.and_then(|touch| option(touch.utm.campaign.as_ref()));
+    let is_paid = matches!(event.data, EventData::Payment(PaymentEvent::Succeeded(_)));
+    let days = lead.days_to_payment(event.occurred_at).filter(|_| is_paid);
+    let named = match what {
+        OfLead::Nothing => vec![],
+        OfLead::Source => vec![("lead_source", source)],
+        OfLead::Conversion => vec![
+            ("lead_source", source),
+            ("lead_campaign", campaign.map(Value::from)),
+            ("session_id", session.map(|id| id.expose().as_str().into())),
+            ("days_to_conversion", days.map(Value::from)),
+        ],
+    };
+    named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// The browser's client id, or one that is derived from the lead's id: stable, and nothing
@@ -313,8 +470,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, every_event, lead, missed, qualified,
-        questionnaire, response, submitted,
+        adapter, booked, canceled, conversation, every_event, lead, missed, paying, payment,
+        payments, qualified, questionnaire, response, submitted,
     };
     use super::*;
     use crate::event::{Attendance, Withdrawal};
@@ -360,6 +517,38 @@ mod tests {
         for unsent in [moved, missed(Attendance::MissedTakenBack)] {
             assert_eq!((DESTINATION.plan)(&unsent), []);
         }
+    }
+
+    #[test]
+    fn a_payment_is_a_purchase_once_and_what_goes_back_is_a_refund() {
+        for data in payments() {
+            let event = payment(data);
+            if taken(&event.data).is_none() {
+                assert_eq!(event.data.name(), "subscription_started");
+                continue;
+            }
+            let responses = [response(204, &Value::Null)];
+            let shown = conversation(&*ga4(), ("ga4", "event"), &event, &paying(), &responses);
+            assert_snapshot!(event.data.name(), shown);
+        }
+        for mut data in payments() {
+            let EventData::Payment(event) = &mut data else { unreachable!() };
+            match event {
+                PaymentEvent::Succeeded(paid) => paid.counted = None,
+                PaymentEvent::Refunded(refund) => refund.counted = None,
+                PaymentEvent::Disputed(dispute) => dispute.counted = None,
+                PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => continue,
+            }
+            assert_eq!((DESTINATION.plan)(&payment(data)), [], "another report said it");
+        }
+    }
+
+    #[test]
+    fn an_event_is_not_sent_when_ga4_no_longer_takes_it() {
+        let mut event = payment(payments().remove(0));
+        event.accepted_at = after(event.occurred_at, 71 * 3600);
+        let planned = (DESTINATION.plan)(&event);
+        assert_eq!(planned[0].deadline, Some(after(event.occurred_at, 72 * 3600)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! here resubscribes anybody.
 
 pub mod account;
+mod customer;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::account::Account;
+use self::customer::{Customer, Tiers};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step};
 use crate::booking;
@@ -23,11 +25,11 @@ use crate::contact::consent::Purpose;
 use crate::defaults;
 use crate::delivery::exchange::{Method, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{CallEvent, EventData, FormEvent};
+use crate::event::{CallEvent, EventData, FormEvent, PaymentEvent};
 use crate::pii::Text;
 use crate::score::amanda::Tier;
 use crate::settings::Settings;
-use crate::text::plain;
+use crate::text::words;
 
 /// The e-mail with the questionnaire, which the person asked for by submitting the form.
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
@@ -35,6 +37,8 @@ static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
 static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
 /// Fields without a group: after a questionnaire, an event of a call, or a sync.
 static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
+/// The fields and the group of somebody who paid, whose contract it is.
+static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact);
 
 pub(super) static DESTINATION: Destination = Destination {
     name: "mailerlite",
@@ -52,7 +56,7 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "",
     local_credentials: &[("MAILERLITE_API_KEY", "local-mailerlite")],
     local_settings: &[("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#)],
-    slots: &[QUESTIONNAIRE, MARKETING, PROFILE],
+    slots: &[QUESTIONNAIRE, MARKETING, PROFILE, CUSTOMER],
     plan: |event| taken(&event.data),
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };
@@ -66,7 +70,18 @@ fn taken(event: &EventData) -> Vec<Planned> {
         Call(CallEvent::BookedElsewhere(_) | CallEvent::ChangeRequested(_)) => Vec::new(),
         Call(_) => vec![Planned::state_alone(&PROFILE)],
         Operation(event) if event.sync().is_some() => vec![Planned::state_alone(&PROFILE)],
+        Payment(event) if changes_customer(event) => vec![(&CUSTOMER).into()],
         Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
+    }
+}
+
+/// Whether the customer's group may be another one after a report.
+const fn changes_customer(event: &PaymentEvent) -> bool {
+    match event {
+        PaymentEvent::Succeeded(paid) => paid.counted.is_some(),
+        PaymentEvent::Refunded(refund) => refund.counted.is_some(),
+        PaymentEvent::Disputed(dispute) => dispute.counted.is_some(),
+        PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => false,
     }
 }
 
@@ -84,6 +99,7 @@ struct MailerLite {
     account: Account,
     site: Url,
     groups: BTreeMap<String, String>,
+    tiers: Tiers,
     joining: Joining,
 }
 
@@ -106,8 +122,8 @@ impl Joining {
     }
 }
 
-/// Our names of the fields.
-pub(super) const FIELDS: [&str; 15] = [
+/// Our names of the fields, of which every account has [`account::BUILT_IN`].
+pub const FIELDS: [&str; 21] = [
     "name",
     "phone",
     "lead_id",
@@ -123,6 +139,12 @@ pub(super) const FIELDS: [&str; 15] = [
     "call_status",
     "questionnaire_url",
     "questionnaire_deadline",
+    "user_id",
+    "pricing_tier",
+    "transaction_amount",
+    "purchase_date",
+    "utm_source",
+    "utm_campaign",
 ];
 
 /// Everybody who sent the form and agreed to marketing.
@@ -133,23 +155,17 @@ const TIERS: [(Tier, &str); 3] = [
     (Tier::Medium, "amanda_score_medium"),
     (Tier::Low, "amanda_score_low"),
 ];
-/// What the name of a group of a business type begins with; [`group_value`] follows.
+/// What the name of a group of a business type begins with; its [`words`] follow.
 const BUSINESS_TYPE: &str = "business_type_";
-
-/// A business type in the name of its group: in lower case, without accents, and with one `_` for
-/// each run of other characters.
-fn group_value(business_type: &str) -> String {
-    let plain = plain(business_type);
-    let words = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("_")
-}
 
 /// Whether we know a group of this name.
 pub fn is_group(name: &str) -> bool {
-    let business_type = name.strip_prefix(BUSINESS_TYPE);
+    let of_value = [BUSINESS_TYPE, customer::SELLS];
+    let value = of_value.into_iter().find_map(|prefix| name.strip_prefix(prefix));
     [QUESTIONNAIRE.name, MARKETING.name, LANDING_PAGE].contains(&name)
         || TIERS.iter().any(|(_, group)| *group == name)
-        || business_type.is_some_and(|value| !value.is_empty() && value == group_value(value))
+        || Customer::ALL.iter().any(|tier| tier.group() == name)
+        || value.is_some_and(|value| !value.is_empty() && value == words(value))
 }
 
 /// The variable with the ids of the groups.
@@ -157,7 +173,8 @@ const GROUPS: &str = "MAILERLITE_GROUPS";
 /// What it must be.
 const GROUPS_ARE: &str = "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups questionnaire and \
      marketing, and of those there are of landing_page_leads, amanda_score_high, amanda_score_medium, \
-     amanda_score_low and business_type_<value in lower case, without accents, _ between words>.";
+     amanda_score_low, customers_vip, customers_premium, customers_standard, business_type_<value> and \
+     sells_<service>, both in lower case, without accents, _ between words.";
 
 /// The groups of `MAILERLITE_GROUPS`, our names to their ids, none where it is unset. `None` if it is wrong,
 /// which the settings note.
@@ -183,8 +200,15 @@ impl MailerLite {
             }),
             None => None,
         };
+        let tiers = Tiers::read(settings);
         let joining = Joining::read(settings);
-        Some(Self { account: account?, site: site?, groups: groups?, joining: joining? })
+        Some(Self {
+            account: account?,
+            site: site?,
+            groups: groups?,
+            tiers: tiers?,
+            joining: joining?,
+        })
     }
 
     fn request(&self, method: Method, segments: &[&str], body: Option<Value>) -> Step {
@@ -229,6 +253,20 @@ impl MailerLite {
             }),
         );
         put("call_status", booking.map(|booking| booking.status.name().to_owned()));
+        if let Some(purchase) = &lead.payments.purchase {
+            let bought = &purchase.bought;
+            let touch = lead.facts.first_touch.as_ref();
+            let source = bought.utm.source.as_ref();
+            let source = source.or_else(|| touch.and_then(|touch| touch.utm.source.as_ref()));
+            let campaign = bought.utm.campaign.as_ref();
+            let campaign = campaign.or_else(|| touch.and_then(|touch| touch.utm.campaign.as_ref()));
+            put("user_id", bought.user_id.clone());
+            put("pricing_tier", bought.pricing_tier.clone());
+            put("transaction_amount", Some(purchase.amount.decimal()));
+            put("purchase_date", Some(local_time(purchase.at)));
+            put("utm_source", text(source));
+            put("utm_campaign", text(campaign));
+        }
         fields
     }
 
@@ -249,12 +287,16 @@ impl MailerLite {
     /// The ids of the groups that the slot joins, in their order.
     fn joins(&self, context: &Context<'_>) -> Vec<&str> {
         let id = |name: &str| self.groups.get(name).map(String::as_str);
+        if context.slot == &CUSTOMER {
+            let tier = self.tiers.of(context.lead);
+            return tier.and_then(|tier| id(tier.group())).into_iter().collect();
+        }
         let mut joins: Vec<_> = id(context.slot.name).into_iter().collect();
         if context.slot == &MARKETING {
             let latest = &context.lead.latest;
             let business_type = latest.business_type.as_ref();
             let business_type =
-                business_type.map(|text| format!("{BUSINESS_TYPE}{}", group_value(text.expose())));
+                business_type.map(|text| format!("{BUSINESS_TYPE}{}", words(text.expose())));
             let tier = latest.amanda_score.as_ref().and_then(|score| {
                 TIERS.into_iter().find(|(tier, _)| *tier == score.tier).map(|(_, name)| name)
             });
@@ -264,12 +306,21 @@ impl MailerLite {
         joins
     }
 
-    /// The ids of the groups that the slot leaves: those of the tiers that the lead is not in.
+    /// The ids of the groups that the slot leaves: those of the tiers that the lead is not in, and those that
+    /// sell what was bought.
     fn leaves(&self, context: &Context<'_>) -> Vec<&str> {
+        let id = |name: &str| self.groups.get(name).map(String::as_str);
+        if context.slot == &CUSTOMER {
+            let tier = self.tiers.of(context.lead);
+            let others = Customer::ALL.into_iter().filter(|other| Some(*other) != tier);
+            let others = others.filter_map(|other| id(other.group()));
+            let sold = customer::sold(context.lead);
+            return others.chain(sold.iter().filter_map(|group| id(group))).collect();
+        }
         let score = context.lead.latest.amanda_score.as_ref();
         let Some(score) = score.filter(|_| context.slot == &MARKETING) else { return Vec::new() };
         let others = TIERS.into_iter().filter(|(tier, _)| *tier != score.tier);
-        others.filter_map(|(_, name)| self.groups.get(name).map(String::as_str)).collect()
+        others.filter_map(|(_, name)| id(name)).collect()
     }
 
     /// The requests about groups that follow the upsert.
@@ -368,9 +419,18 @@ impl Adapter for MailerLite {
             (Joining::WithFields, _) => 0,
             // The slot's own group, the landing page's, the business type's and the tier's.
             (Joining::OneByOne, slot) if *slot == MARKETING => 4,
-            (Joining::OneByOne, slot) => usize::from(*slot == QUESTIONNAIRE),
+            (Joining::OneByOne, slot) => usize::from([QUESTIONNAIRE, CUSTOMER].contains(slot)),
         };
-        let leaves = if *slot == MARKETING { TIERS.len() - 1 } else { 0 };
+        let configured =
+            |names: &[&str]| names.iter().filter(|name| self.groups.contains_key(**name)).count();
+        let leaves = if *slot == MARKETING {
+            configured(&TIERS.map(|(_, group)| group)).saturating_sub(1)
+        } else if *slot == CUSTOMER {
+            let sells = self.groups.keys().filter(|name| name.starts_with(customer::SELLS)).count();
+            configured(&Customer::ALL.map(Customer::group)) + sells.min(customer::SOLD_MAX)
+        } else {
+            0
+        };
         // The look-up and the upsert come first.
         2 + joins + leaves
     }
@@ -429,7 +489,7 @@ mod tests {
 
     use super::super::samples::{
         adapter, booked, bookings, canceled, conversation, conversation_known, conversation_with,
-        lead, qualified, questionnaire, response, submitted, sync,
+        lead, paying, payment, payments, qualified, questionnaire, response, submitted, sync,
     };
     use super::*;
     use crate::lead::Lead;
@@ -520,16 +580,19 @@ mod tests {
     fn no_slot_makes_more_requests_than_it_says() {
         let groups = r#"{"questionnaire":"1","marketing":"2","landing_page_leads":"3",
             "amanda_score_high":"4","amanda_score_medium":"5","amanda_score_low":"6",
-            "business_type_consultoria":"7"}"#;
-        for (joining, most) in [("upsert", [2, 4, 2]), ("assign", [3, 8, 2])] {
+            "business_type_consultoria":"7","customers_vip":"8","customers_premium":"9",
+            "customers_standard":"10","sells_mentoria_individual":"11","sells_mentoria":"12"}"#;
+        for (joining, most) in [("upsert", [2, 4, 2, 7]), ("assign", [3, 8, 2, 8])] {
             let adapter = mailerlite_with(groups, joining);
             for (slot, most) in DESTINATION.slots.iter().zip(most) {
                 assert_eq!(adapter.requests_max(slot), most, "{joining} {}", slot.name);
                 let mut responses = vec![response(404, &Value::Null)];
                 responses.push(response(200, &subscriber("active")));
-                responses.extend((2..most).map(|_| response(200, &Value::Null)));
+                // A customer is in one of the three groups, or has bought nothing.
+                let made = if *slot == CUSTOMER { most - 1 } else { most };
+                responses.extend((2..made).map(|_| response(200, &Value::Null)));
                 let slot = ("mailerlite", slot.name);
-                let shown = conversation(&*adapter, slot, &submitted(), &lead(), &responses);
+                let shown = conversation(&*adapter, slot, &submitted(), &paying(), &responses);
                 assert!(shown.ends_with("=> delivered"), "{joining} {slot:?}: {shown}");
             }
         }
@@ -540,18 +603,6 @@ mod tests {
         let responses =
             [response(200, &subscriber("active")), response(200, &subscriber("active"))];
         assert_snapshot!(talk("marketing", &responses));
-    }
-
-    #[test]
-    fn a_business_type_is_written_as_its_groups_name() {
-        for (text, expected) in [
-            ("consultoria", "consultoria"),
-            ("Saúde & Bem-estar", "saude_bem_estar"),
-            ("  E-commerce ", "e_commerce"),
-            ("", ""),
-        ] {
-            assert_eq!(group_value(text), expected, "{text}");
-        }
     }
 
     #[test]
@@ -592,6 +643,30 @@ mod tests {
         let shown = talk(&[&booked(), &canceled()]);
         assert!(shown.contains(r#""call_date": """#), "{shown}");
         assert!(shown.contains(r#""call_status": "canceled""#), "{shown}");
+    }
+
+    #[test]
+    fn who_paid_joins_one_group_of_customers_and_leaves_what_sells_it() {
+        let groups = r#"{"questionnaire":"1","marketing":"2","customers_vip":"8",
+            "customers_premium":"9","customers_standard":"10","sells_mentoria_individual":"11"}"#;
+        let talk = |lead: &Lead, leaves: usize| {
+            let mut responses =
+                vec![response(200, &subscriber("active")), response(200, &subscriber("active"))];
+            responses.extend((0..leaves).map(|_| response(204, &Value::Null)));
+            let slot = ("mailerlite", "customer");
+            let paid = payment(payments().remove(0));
+            let adapter = mailerlite_with(groups, "upsert");
+            conversation(&*adapter, slot, &paid, lead, &responses)
+        };
+        assert_snapshot!(talk(&paying(), 3));
+        let mut refunded = paying();
+        refunded.spent.clear();
+        refunded.payments.purchase.as_mut().unwrap().left.minor = 0;
+        let shown = talk(&refunded, 3);
+        assert!(!shown.contains("\"groups\""), "{shown}");
+        for left in ["8", "9", "10"] {
+            assert!(shown.contains(&format!("/groups/{left} ")), "{left}: {shown}");
+        }
     }
 
     #[test]

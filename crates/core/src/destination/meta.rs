@@ -17,13 +17,14 @@ use crate::clock::after;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{CallBooked, Event, EventData};
+use crate::event::{Event, EventData, PaymentEvent, PaymentSucceeded};
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
 use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 
 static SCHEDULE: Slot = Slot::new("schedule", Purpose::Ads);
+static PURCHASE: Slot = Slot::new("purchase", Purpose::Ads);
 
 /// The greatest age of an event, in hours. Meta refuses the whole request for an older one.
 const TAKEN_H: i64 = 7 * 24;
@@ -49,24 +50,60 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "",
     local_credentials: &[("META_ACCESS_TOKEN", "local-meta")],
     local_settings: &[("META_PIXEL_ID", "1000000000000001")],
-    slots: &[SCHEDULE],
+    slots: &[SCHEDULE, PURCHASE],
     plan,
     connect: |settings| Some(Box::new(Meta::connect(settings)?)),
 };
 
-/// Meta takes a new booking. One that replaces another is no second conversion.
-fn taken(event: &EventData) -> Option<&CallBooked> {
+/// What Meta takes of an event.
+struct Taken {
+    slot: &'static Slot,
+    /// Meta's name of it.
+    name: &'static str,
+    /// What is told of it beside the person.
+    custom_data: Option<Value>,
+}
+
+/// Meta takes a new booking, because one that replaces another is no second conversion, and each payment
+/// once.
+fn taken(event: &EventData) -> Option<Taken> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Call(event) => event.booked().filter(|booked| booked.instead_of.is_none()),
+        Call(event) => {
+            event.booked().filter(|booked| booked.instead_of.is_none())?;
+            Some(Taken { slot: &SCHEDULE, name: "Schedule", custom_data: None })
+        }
+        Payment(PaymentEvent::Succeeded(paid)) => {
+            let custom_data = Some(bought(paid)?);
+            Some(Taken { slot: &PURCHASE, name: "Purchase", custom_data })
+        }
         Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
     }
 }
 
+/// How much was paid for what. `None` where another report of the payment says it.
+fn bought(paid: &PaymentSucceeded) -> Option<Value> {
+    let amount = paid.counted?;
+    let mut data = json!({
+        "value": amount.number(),
+        "currency": amount.currency,
+        "order_id": paid.transaction,
+    });
+    if let Some(id) = &paid.purchase.service_id {
+        data["content_ids"] = json!([id]);
+        data["content_type"] = json!("product");
+    }
+    if let Some(name) = &paid.purchase.service_name {
+        data["content_name"] = json!(name);
+    }
+    Some(data)
+}
+
 fn plan(event: &Event) -> Vec<Planned> {
     let deadline = Some(after(event.occurred_at, TAKEN_H * 3600));
-    let planned = taken(&event.data).map(|_| Planned { deadline, ..Planned::from(&SCHEDULE) });
+    let planned = taken(&event.data);
+    let planned = planned.map(|taken| Planned { deadline, ..Planned::from(taken.slot) });
     planned.into_iter().collect()
 }
 
@@ -96,16 +133,19 @@ impl Adapter for Meta {
         if let Some(response) = so_far.first() {
             return Step::Done(judged(response));
         }
-        if taken(&context.event.data).is_none() {
+        let Some(taken) = taken(&context.event.data) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
-        }
-        let event = json!({
-            "event_name": "Schedule",
+        };
+        let mut event = json!({
+            "event_name": taken.name,
             "event_time": context.event.occurred_at.as_second(),
             "event_id": context.delivery.id.to_string(),
             "action_source": "system_generated",
             "user_data": user_data(context.lead),
         });
+        if let Some(data) = taken.custom_data {
+            event["custom_data"] = data;
+        }
         let mut body = json!({"data": [event]});
         if let Some(code) = &self.test_event_code {
             body["test_event_code"] = Value::from(code.as_str());
@@ -233,7 +273,9 @@ fn judged(response: &Response) -> Outcome {
 mod tests {
     use insta::assert_snapshot;
 
-    use super::super::samples::{adapter, booked, canceled, conversation, lead, response};
+    use super::super::samples::{
+        adapter, booked, canceled, conversation, lead, paying, payment, payments, response,
+    };
     use super::*;
     use crate::booking::BookingId;
     use crate::contact::{Email, Phone};
@@ -254,6 +296,19 @@ mod tests {
         let shown = talk(&more, &taken);
         assert!(shown.contains("https://graph.facebook.com/v26.0/1234567890/events"), "{shown}");
         assert!(shown.contains(r#""test_event_code": "TEST123""#), "{shown}");
+    }
+
+    #[test]
+    fn a_payment_is_a_purchase_with_its_value() {
+        let taken = [response(200, &json!({"events_received": 1, "messages": []}))];
+        let meta =
+            adapter("meta", &[("META_PIXEL_ID", "1234567890"), ("META_ACCESS_TOKEN", "t0ken")]);
+        let mut events = payments().into_iter().map(payment);
+        let paid = events.next().unwrap();
+        assert_snapshot!(conversation(&*meta, ("meta", "purchase"), &paid, &paying(), &taken));
+        for other in events {
+            assert_eq!(plan(&other), [], "{}", other.data.name());
+        }
     }
 
     #[test]

@@ -16,15 +16,16 @@ use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
     CallMissed, CallWish, Canceled, DeliveryReplayed, DeliverySettled, DisputeStatus, Event,
     EventData, Extent, FormEvent, Invitee, LeadSubmitted, Mode, Operator, Payer, PaymentDisputed,
-    PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy,
-    SequenceRequested, SequenceWithdrawn, SubscriptionStarted, SyncRequested, TransactionId,
-    Verdict, Withdrawal,
+    PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase,
+    QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn, SubscriptionStarted,
+    SyncRequested, TransactionId, Verdict, Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Authority, Lead, LeadChanges};
 use crate::money::{Currency, Money};
+use crate::payment::{LatestPayments, Revenue, Transaction};
 use crate::pii::Text;
 use crate::score::amanda;
 use crate::score::readiness;
@@ -193,8 +194,25 @@ pub(super) fn sync(destination: &str) -> Event {
     event(data, "sync:1")
 }
 
+/// The lead after [`payments`]'s first, with nothing given back.
+pub(super) fn paying() -> Lead {
+    let EventData::Payment(event) = &payments()[0] else { unreachable!() };
+    let PaymentEvent::Succeeded(paid) = event else { unreachable!() };
+    let payment = Transaction::of(event, Revenue::Payments).unwrap();
+    let mut lead = lead();
+    lead.facts.paid_at = Some(paid.paid_at);
+    lead.spent = [(paid.amount.currency, paid.amount.minor)].into();
+    lead.payments = lead.payments.with(event, paid.paid_at, Some(&payment));
+    lead
+}
+
+/// An event about a payment.
+pub(super) fn payment(data: EventData) -> Event {
+    Event { occurred_at: time("2026-11-25T18:00:00Z"), ..event(data, "stripe:1") }
+}
+
 /// Every event about a payment, with all that one may have.
-fn payments() -> Vec<EventData> {
+pub(super) fn payments() -> Vec<EventData> {
     let id = |text: &str| TransactionId::parse(text).unwrap();
     let brl = |minor| Money { minor, currency: Currency::BRL };
     let payer = Payer {
@@ -222,6 +240,7 @@ fn payments() -> Vec<EventData> {
             purchase: purchase.clone(),
             method: word("card"),
             paid_at: time("2026-11-25T18:00:00Z"),
+            counted: Some(brl(199_700)),
         }
         .into(),
         PaymentFailed {
@@ -238,7 +257,7 @@ fn payments() -> Vec<EventData> {
             transaction: transaction.clone(),
             mode,
             refunded: brl(50_000),
-            delta: Some(brl(50_000)),
+            counted: Some(brl(50_000)),
             extent: Extent::Partial,
             payer,
             purchase: purchase.clone(),
@@ -250,6 +269,7 @@ fn payments() -> Vec<EventData> {
             dispute: id("dp_1"),
             amount: brl(199_700),
             status: DisputeStatus::Lost,
+            counted: Some(brl(199_700)),
             reason: word("fraudulent"),
         }
         .into(),
@@ -339,6 +359,7 @@ pub(super) fn lead() -> Lead {
         facts: changes.facts,
         consents,
         spent: BTreeMap::new(),
+        payments: LatestPayments::default(),
     }
 }
 

@@ -13,10 +13,15 @@ use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::Call;
 use crate::check::{Finding, Probe, refusal};
+use crate::contact::attribution::Utm;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{CallBooked, CallCanceled, CallEvent, Canceled, EventData, FormEvent};
+use crate::event::{
+    CallBooked, CallCanceled, CallEvent, Canceled, EventData, FormEvent, PaymentEvent,
+    PaymentSucceeded, Purchase, TransactionId,
+};
+use crate::money::Money;
 use crate::pii::Text;
 use crate::score::readiness;
 use crate::settings::{Secret, Settings};
@@ -70,8 +75,83 @@ fn taken(event: &EventData) -> Option<Taken> {
             | CallEvent::BookedElsewhere(_)
             | CallEvent::ChangeRequested(_) => None,
         },
-        Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
+        Payment(event) => payment(event),
+        Deal(_) | Consent(_) | Operation(_) => None,
     }
+}
+
+/// Money that came or went, by the names of Segment's own e-commerce events and properties. A subscription
+/// is told without its price: its invoices bring the money.
+fn payment(event: &PaymentEvent) -> Option<Taken> {
+    match event {
+        PaymentEvent::Succeeded(paid) => Some(order_completed(paid, paid.counted?)),
+        PaymentEvent::Refunded(refund) => {
+            Some(order_refunded(&refund.transaction, refund.counted?, Some(&refund.purchase)))
+        }
+        PaymentEvent::Disputed(dispute) => {
+            let mut refunded = order_refunded(&dispute.transaction, dispute.counted?, None);
+            refunded.properties.insert("reason".to_owned(), "dispute_lost".into());
+            Some(refunded)
+        }
+        PaymentEvent::SubscriptionStarted(started) => {
+            let properties = present([
+                ("subscription_id", Some(started.subscription.as_str().into())),
+                ("plan", started.plan.as_deref().map(Value::from)),
+                ("pricing_tier", started.purchase.pricing_tier.as_deref().map(Value::from)),
+            ]);
+            Some(Taken { name: "Subscription Started", properties, visit: None })
+        }
+        PaymentEvent::Failed(_) => None,
+    }
+}
+
+fn order_completed(paid: &PaymentSucceeded, amount: Money) -> Taken {
+    let purchase = &paid.purchase;
+    let mut properties = order(&paid.transaction, amount);
+    properties.extend(present([
+        ("revenue", Some(amount.number())),
+        ("coupon", purchase.coupon.as_deref().map(Value::from)),
+        ("payment_method", paid.method.as_deref().map(Value::from)),
+        ("products", product(purchase, amount).map(|product| json!([product]))),
+    ]));
+    let is_known = purchase.utm != Utm::default();
+    let visit = is_known.then(|| json!({"campaign": campaign(&purchase.utm)}));
+    Taken { name: "Order Completed", properties, visit }
+}
+
+fn order_refunded(
+    transaction: &TransactionId,
+    amount: Money,
+    purchase: Option<&Purchase>,
+) -> Taken {
+    let mut properties = order(transaction, amount);
+    if let Some(product) = purchase.and_then(|purchase| product(purchase, amount)) {
+        properties.insert("products".to_owned(), json!([product]));
+    }
+    Taken { name: "Order Refunded", properties, visit: None }
+}
+
+fn order(transaction: &TransactionId, amount: Money) -> Map<String, Value> {
+    present([
+        ("order_id", Some(transaction.as_str().into())),
+        ("total", Some(amount.number())),
+        ("currency", Some(amount.currency.as_str().into())),
+    ])
+}
+
+/// What was bought; `None` where the site did not say it.
+fn product(purchase: &Purchase, amount: Money) -> Option<Value> {
+    let product = present([
+        ("product_id", purchase.service_id.as_deref().map(Value::from)),
+        ("name", purchase.service_name.as_deref().map(Value::from)),
+        ("category", purchase.service_type.as_deref().map(Value::from)),
+        ("variant", purchase.pricing_tier.as_deref().map(Value::from)),
+    ]);
+    if product.is_empty() {
+        return None;
+    }
+    let sold = present([("price", Some(amount.number())), ("quantity", Some(1.into()))]);
+    Some(Value::Object(product.into_iter().chain(sold).collect()))
 }
 
 fn lead_submitted(event: &FormEvent) -> Option<Taken> {
@@ -88,19 +168,23 @@ fn lead_submitted(event: &FormEvent) -> Option<Taken> {
         ("trafficSource", text(form.traffic_source.as_ref())),
     ]);
     let touch = &form.attribution;
-    let campaign = present([
-        ("name", text(touch.utm.campaign.as_ref())),
-        ("source", text(touch.utm.source.as_ref())),
-        ("medium", text(touch.utm.medium.as_ref())),
-        ("term", text(touch.utm.term.as_ref())),
-        ("content", text(touch.utm.content.as_ref())),
-    ]);
     let page = present([
         ("url", text(touch.page_url.as_ref())),
         ("referrer", text(touch.referrer.as_ref())),
     ]);
-    let visit = json!({"campaign": campaign, "page": page});
+    let visit = json!({"campaign": campaign(&touch.utm), "page": page});
     Some(Taken { name: "Lead Submitted", properties, visit: Some(visit) })
+}
+
+/// A campaign by Segment's names.
+fn campaign(utm: &Utm) -> Map<String, Value> {
+    present([
+        ("name", text(utm.campaign.as_ref())),
+        ("source", text(utm.source.as_ref())),
+        ("medium", text(utm.medium.as_ref())),
+        ("term", text(utm.term.as_ref())),
+        ("content", text(utm.content.as_ref())),
+    ])
 }
 
 /// Only the answers that are scored go along. What a person wrote freely is for the CRM alone.
@@ -264,8 +348,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, lead, missed, qualified, questionnaire, response,
-        submitted,
+        adapter, booked, canceled, conversation, lead, missed, paying, payment, payments,
+        qualified, questionnaire, response, submitted,
     };
     use super::*;
     use crate::event::{Attendance, Event};
@@ -320,6 +404,22 @@ mod tests {
         assert_snapshot!("call_canceled", talk(&canceled()));
         assert_snapshot!("call_no_show", talk(&missed(Attendance::Missed)));
         assert_eq!((DESTINATION.plan)(&missed(Attendance::MissedTakenBack)), []);
+    }
+
+    #[test]
+    fn a_payment_is_an_order_and_a_subscription_has_no_revenue() {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        for data in payments() {
+            let event = payment(data);
+            if taken(&event.data).is_none() {
+                assert_eq!(event.data.name(), "payment_failed");
+                continue;
+            }
+            let responses = [response(200, &json!({"success": true}))];
+            let slot = ("segment", "event");
+            let shown = conversation(&*segment, slot, &event, &paying(), &responses);
+            assert_snapshot!(event.data.name(), shown);
+        }
     }
 
     #[test]

@@ -40,10 +40,11 @@ impl PaymentEvent {
         }
     }
 
-    /// Whether real money was paid: not in a test, and not the nothing of a free trial's invoice.
+    /// Whether money was paid: not in a test that counts for nothing, and not the nothing of a free trial's
+    /// invoice.
     pub const fn has_paid(&self) -> bool {
         match self {
-            Self::Succeeded(event) => matches!(event.mode, Mode::Live) && event.amount.minor > 0,
+            Self::Succeeded(event) => event.mode.counts() && event.amount.minor > 0,
             Self::Failed(_)
             | Self::Refunded(_)
             | Self::Disputed(_)
@@ -58,8 +59,20 @@ impl PaymentEvent {
 pub enum Mode {
     /// It was.
     Live,
-    /// It was not: somebody tries the integration.
+    /// It was not: somebody tries the integration. It counts for nothing, and no destination is told.
     Test,
+    /// It was not, but the operator wants tests to be treated as live payments.
+    TestDelivered,
+}
+
+impl Mode {
+    /// Whether it counts: for the lead, its sums and every destination.
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::Live | Self::TestDelivered => true,
+            Self::Test => false,
+        }
+    }
 }
 
 /// The provider's id of what a payment, its refunds and its disputes have in common.
@@ -121,6 +134,22 @@ pub struct Purchase {
     pub utm: Utm,
 }
 
+impl Purchase {
+    /// This, with what only the other one says.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            service_id: self.service_id.or(other.service_id),
+            service_name: self.service_name.or(other.service_name),
+            service_type: self.service_type.or(other.service_type),
+            pricing_tier: self.pricing_tier.or(other.pricing_tier),
+            user_id: self.user_id.or(other.user_id),
+            coupon: self.coupon.or(other.coupon),
+            utm: if is_empty(&self.utm) { other.utm } else { self.utm },
+        }
+    }
+}
+
 fn is_empty(utm: &Utm) -> bool {
     *utm == Utm::default()
 }
@@ -163,6 +192,10 @@ pub struct PaymentSucceeded {
     pub method: Option<String>,
     /// When it was paid, by the provider's clock.
     pub paid_at: Timestamp,
+    /// What it adds to what was paid. Absent where another report of the payment did so before, or counts
+    /// instead of this one. Noted when the event is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Money>,
 }
 
 /// A payment was tried and refused.
@@ -207,9 +240,10 @@ pub struct PaymentRefunded {
     pub mode: Mode,
     /// How much was given back in all, this refund included.
     pub refunded: Money,
-    /// How much more that is than before, if the provider says it.
+    /// By how much that is more than earlier reports said. Absent where it is not. Noted when the event is
+    /// accepted, because reports come in any order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delta: Option<Money>,
+    pub counted: Option<Money>,
     /// Whether nothing is left.
     pub extent: Extent,
     /// Who had paid.
@@ -234,6 +268,18 @@ pub enum DisputeStatus {
     WarningClosed,
 }
 
+impl DisputeStatus {
+    /// The name that destinations are sent.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Won => "won",
+            Self::Lost => "lost",
+            Self::WarningClosed => "warning_closed",
+        }
+    }
+}
+
 /// The payer's bank disputes a payment, or has decided about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentDisputed {
@@ -247,6 +293,9 @@ pub struct PaymentDisputed {
     pub amount: Money,
     /// How it stands.
     pub status: DisputeStatus,
+    /// What was lost by it. Absent unless it is lost. Noted when the event is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Money>,
     /// Why, in the provider's words: `fraudulent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

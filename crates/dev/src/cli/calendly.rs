@@ -73,12 +73,12 @@ impl Subscription {
 
     /// Whether it sends to `webhook`, whatever stands after its path.
     pub(super) fn goes_to(&self, webhook: &Url) -> bool {
-        path(&self.callback_url) == path(webhook.as_str())
+        provider::path(&self.callback_url) == provider::path(webhook.as_str())
     }
 
     /// Whether it sends to a function of this kind, at whatever address.
     pub(super) fn goes_to_one(&self) -> bool {
-        path(&self.callback_url).ends_with("/calendar-webhook")
+        provider::path(&self.callback_url).ends_with("/calendar-webhook")
     }
 
     /// The events that it lacks.
@@ -270,9 +270,4 @@ impl Scope {
             Self::User => "user",
         }
     }
-}
-
-/// An address without its query and the slash at its end.
-fn path(address: &str) -> &str {
-    address.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/')
 }

@@ -1,12 +1,13 @@
 //! `funil doctor`: checks a deployment, and says of each thing what to do. It changes nothing.
 //!
 //! Each function checks itself: here in this process with the environment's variables, or where it is
-//! deployed, by an authorised request. What no function can look at, the table's settings and Calendly's
-//! subscription, is looked at from here. Must not know what any function does.
+//! deployed, by an authorised request. What no function can look at, the table's settings, Calendly's
+//! subscription and Stripe's endpoint, is looked at from here. Must not know what any function does.
 
 mod calendly;
 mod deployed;
 mod local;
+mod stripe;
 
 use std::fs;
 use std::io::{self, Write};
@@ -96,9 +97,11 @@ pub async fn run(
         Some(addresses) => deployed::sections(addresses, env, platform).await?,
         None => local::sections(env, platform).await,
     };
-    let webhook = addresses.and_then(|addresses| addresses.of("calendar-webhook"));
-    let findings = calendly::findings(env, platform, webhook.as_ref()).await;
+    let webhook = |function| addresses.as_ref().and_then(|addresses| addresses.of(function));
+    let findings = calendly::findings(env, platform, webhook("calendar-webhook").as_ref()).await;
     sections.push(Section { name: "calendly".to_owned(), findings });
+    let findings = stripe::findings(env, platform, webhook("stripe-webhook").as_ref()).await;
+    sections.push(Section { name: "stripe".to_owned(), findings });
     print(&sections, out)
 }
 

@@ -161,6 +161,7 @@ fn lead(lead: &Lead) -> Value {
         "amandaScore": score(lead),
         "clientScore": latest.client_score,
         "readinessScore": readiness_score(lead),
+        "daysToPayment": lead.facts.paid_at.and_then(|paid_at| lead.days_to_payment(paid_at)),
         "bookingUrl": lead.booking_field().filter(|link| !link.is_empty()),
         "consent": consent,
         "version": lead.version,
@@ -243,6 +244,10 @@ pub fn to_text(journey: &Journey) -> String {
     for booking in shown["bookings"].as_array().into_iter().flatten() {
         let (id, status) = (text(&booking["booking"]), text(&booking["status"]));
         line(format!("call {}  {status}  booking {id}", text(&booking["startsAt"])));
+    }
+    let days = text(&lead["daysToPayment"]);
+    if !days.is_empty() {
+        line(format!("first payment {days} days after the first form or booking"));
     }
     for payment in shown["payments"].as_array().into_iter().flatten() {
         let (id, currency) = (text(&payment["transaction"]), text(&payment["currency"]));

@@ -3,15 +3,37 @@
 use funil_core::delivery::exchange::{Request, Response};
 use funil_delivery::{NoResponse, REQUEST_TIMEOUT};
 use funil_store::Platform;
+use url::form_urlencoded::Serializer;
 
 use crate::cli::Failure;
 
 /// Sends a request, and returns its response whatever it is.
 pub(super) async fn send(platform: &Platform, request: &Request) -> Result<Response, Failure> {
+    received(platform, request, funil_delivery::outgoing(&platform.http, request, REQUEST_TIMEOUT))
+        .await
+}
+
+/// Sends a request whose body is a form, and returns its response whatever it is.
+pub(super) async fn send_form(
+    platform: &Platform,
+    request: &Request,
+    form: &[(String, String)],
+) -> Result<Response, Failure> {
+    let body = Serializer::new(String::new()).extend_pairs(form).finish();
+    let outgoing = funil_delivery::outgoing(&platform.http, request, REQUEST_TIMEOUT)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body);
+    received(platform, request, outgoing).await
+}
+
+async fn received(
+    platform: &Platform,
+    request: &Request,
+    outgoing: reqwest::RequestBuilder,
+) -> Result<Response, Failure> {
     let host = request.url.authority().to_owned();
-    let now = platform.clock.now();
-    let sent = funil_delivery::send(&platform.http, request, REQUEST_TIMEOUT, now).await;
-    sent.map_err(|error| {
+    let received = funil_delivery::receive(outgoing, platform.clock.now()).await;
+    received.map_err(|error| {
         match error {
             NoResponse::Connect => format!("No connection to {host}. See that its address is right."),
             NoResponse::Timeout => format!("{host} does not respond in time. Run this again."),
@@ -33,4 +55,9 @@ pub(super) fn refused(what: &str, response: &Response) -> Failure {
         None => body["message"].as_str().unwrap_or_default().to_owned(),
     };
     format!("{what} was refused with status {status}. {says}").trim_end().into()
+}
+
+/// An address without its query and the slash at its end.
+pub(super) fn path(address: &str) -> &str {
+    address.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/')
 }

@@ -7,6 +7,7 @@
 
 mod calendly;
 mod mailerlite;
+mod stripe;
 mod whatsapp;
 
 use std::io::Write;
@@ -48,6 +49,13 @@ pub enum SetupCommand {
         #[arg(long)]
         replace: bool,
     },
+    /// Make the endpoint to which Stripe sends its webhooks, and print `STRIPE_WEBHOOK_SECRET`; or give the one
+    /// that is there the events that it lacks.
+    Stripe {
+        /// The address of `stripe-webhook`, as <https://api.example.com/api/stripe-webhook>.
+        #[arg(long)]
+        webhook: Url,
+    },
     /// Submit WhatsApp's templates for review, and subscribe the app to the account's webhooks.
     Whatsapp,
 }
@@ -84,6 +92,9 @@ pub async fn run(
         SetupCommand::Calendly { webhook, replace } => {
             let wanted = if *replace { calendly::Wanted::Anew } else { calendly::Wanted::Working };
             calendly::run(webhook, wanted, run, env, platform, out).await?;
+        }
+        SetupCommand::Stripe { webhook } => {
+            stripe::run(webhook, run, env, platform, out).await?;
         }
         SetupCommand::Whatsapp => whatsapp::run(run, env, platform, out).await?,
     }

@@ -23,42 +23,30 @@ pub const DEV_SERVICE_TOKEN: &str = "local-stage-service-token";
 /// The dev server's `HASH_KEY`.
 pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
-/// The custom fields that have to be created by hand in a real MailerLite account.
-pub const MAILERLITE_FIELDS: [&str; 13] = [
-    "call_date",
-    "call_status",
-    "lead_id",
-    "amanda_match_score",
-    "business_type",
-    "traffic_source",
-    "signup_date",
-    "transformation_stage",
-    "questionnaire_url",
-    "questionnaire_deadline",
-    "questionnaire_completed",
-    "transformation_readiness",
-    "booking_url",
-];
-
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 17] = [
+const OVERRIDES: [&str; 22] = [
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
     "CALENDLY_EVENT_TYPES",
     "CONSENT_WHEN_ABSENT",
     "CRM_BASE_TAGS",
+    "CRM_CURRENCY",
     "CRM_FIELDS",
     "CRM_KIND",
     "DESTINATIONS",
     "DUE_SHARDS",
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
+    "MAILERLITE_CUSTOMER_TIERS",
+    "MAILERLITE_VIP_FROM",
     "QUARANTINE_PER_DAY",
     "RATE_LEAD_FORMS",
     "RATE_SITE_FORMS",
     "RATE_TAGS",
     "RINGS",
+    "STRIPE_REVENUE",
+    "STRIPE_TEST_EVENTS",
     "THANK_YOU_URL",
 ];
 

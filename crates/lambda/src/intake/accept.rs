@@ -13,8 +13,8 @@ use funil_core::hash::Digest;
 use funil_core::id::{LeadId, QuarantineName};
 use funil_core::lead::LeadChanges;
 use funil_store::{
-    Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError,
-    TOTALS_TARGET, TransactionChange,
+    Acceptance, Accepted, ConsentEvidence, DeliveryKey, LeadWrite, PaymentChange, Receipt,
+    StoreError, TOTALS_TARGET,
 };
 use jiff::Timestamp;
 
@@ -63,8 +63,8 @@ struct Effects<'a> {
     withdrawn: Vec<(DeliveryKey, Reason)>,
     /// The booking that the event wants messages for, where its end was received first.
     ended: Option<BookingId>,
-    /// On a payment of the lead.
-    transaction: Option<&'a TransactionChange>,
+    /// On the lead's payments.
+    payment: Option<&'a PaymentChange>,
 }
 
 impl App {
@@ -78,14 +78,14 @@ impl App {
     }
 
     /// Keeps what came in about a payment, with what it changes on that. [`Accepted::Overtaken`] means that
-    /// another report changed the payment since it was read; nothing is kept then.
+    /// the payment or its lead was changed since it was read; nothing is kept then.
     pub(crate) async fn accept_payment(
         &self,
         incoming: &Incoming<'_>,
-        transaction: Option<&TransactionChange>,
+        payment: &PaymentChange,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
-        self.keep(incoming, &Effects { transaction, ..Effects::default() }, now).await
+        self.keep(incoming, &Effects { payment: Some(payment), ..Effects::default() }, now).await
     }
 
     /// Keeps what came in about calls, with its deliveries, and withdraws the messages that end with
@@ -106,7 +106,7 @@ impl App {
                 self.messages_that_end(event.lead_id, bookings),
                 self.ended_booking(event)
             )?;
-            let effects = Effects { bookings, withdrawn, ended, transaction: None };
+            let effects = Effects { bookings, withdrawn, ended, payment: None };
             match self.keep(incoming, &effects, now).await? {
                 Accepted::Overtaken => {}
                 accepted @ (Accepted::Kept
@@ -145,7 +145,7 @@ impl App {
             aliases: &incoming.aliases,
             other_aliases: &incoming.other_aliases,
             bookings: effects.bookings,
-            transaction: effects.transaction,
+            payment: effects.payment,
             beside: incoming.beside.as_ref(),
             deliveries: &deliveries,
             withdrawn: &effects.withdrawn,

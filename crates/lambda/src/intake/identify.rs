@@ -46,6 +46,8 @@ pub(crate) struct Hints<'a> {
 pub(crate) struct Identified {
     pub(crate) id: LeadId,
     pub(crate) write: LeadWrite,
+    /// The lead as it was read; `None` for a new one.
+    pub(crate) known: Option<Box<Lead>>,
     /// What the request changes on the lead.
     pub(crate) changes: LeadChanges,
     /// The aliases that the request adds to the person.
@@ -82,7 +84,7 @@ impl App {
         let (usable, foreign): (Vec<LeadId>, Vec<LeadId>) =
             hints.lead_ids.iter().partition(|id| counts(id));
         let mut identified = match self.find(hints, &of_objects, &usable).await? {
-            Some(lead) => self.known(&lead, changes),
+            Some(lead) => self.known(lead, changes),
             None => match hints.email {
                 Some(email) => self.new_lead(email, hints.source, changes),
                 None => return Ok(None),
@@ -120,7 +122,7 @@ impl App {
         Ok(self.store.known_leads(&ids).await?.into_iter().next())
     }
 
-    fn known(&self, lead: &Lead, changes: LeadChanges) -> Identified {
+    fn known(&self, lead: Lead, changes: LeadChanges) -> Identified {
         let hash = &self.config.hash_key;
         let added = changes.if_absent.phone.clone().filter(|_| lead.latest.phone.is_none());
         let aliases = AliasDigests::of(&LeadLatest { phone: added, ..LeadLatest::default() }, hash);
@@ -129,6 +131,7 @@ impl App {
         Identified {
             id: lead.id,
             write: LeadWrite::Known,
+            known: Some(Box::new(lead)),
             changes,
             aliases,
             person,
@@ -153,6 +156,7 @@ impl App {
         Identified {
             id: LeadId::from_email(hash, email),
             write: LeadWrite::OfEmail,
+            known: None,
             changes,
             person: aliases.clone(),
             aliases,

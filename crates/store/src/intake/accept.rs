@@ -25,7 +25,7 @@ use crate::intake::receipt::{self, Receipt, StoredResponse};
 use crate::lead::alias::{self, of_alias};
 use crate::lead::booking::booking_update;
 use crate::lead::consent::{self, ConsentEvidence};
-use crate::lead::payment::TransactionChange;
+use crate::lead::payment::PaymentChange;
 use crate::lead::person::{self, Count};
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
@@ -53,8 +53,8 @@ pub struct Acceptance<'a> {
     pub aliases: &'a AliasDigests,
     /// What the request changes on the lead's bookings.
     pub bookings: &'a [BookingChange],
-    /// What the request changes on a payment of the lead.
-    pub transaction: Option<&'a TransactionChange>,
+    /// What the request changes on the lead's payments.
+    pub payment: Option<&'a PaymentChange>,
     /// Other aliases of the lead: kind and digest.
     pub other_aliases: &'a [(&'static str, Digest)],
     /// A note on another lead, which has no deliveries.
@@ -124,8 +124,8 @@ pub enum Accepted {
     NotInQuarantine,
     /// The e-mail has had as many new leads today as it may. Nothing is kept.
     TooManyNewLeads,
-    /// A worker claimed a delivery that was to be withdrawn, a payment was changed since it was read, or one
-    /// of the other aliases now belongs to another lead. Nothing is kept: look again and repeat.
+    /// A worker claimed a delivery that was to be withdrawn, a payment or its lead was changed since it was
+    /// read, or one of the other aliases now belongs to another lead. Nothing is kept: look again and repeat.
     Overtaken,
 }
 
@@ -206,7 +206,7 @@ impl Store {
                 booking_update(change, event.occurred_at)?,
             )?;
         }
-        if let Some(change) = acceptance.transaction {
+        if let Some(change) = acceptance.payment {
             change.add(&mut transaction, event.lead_id)?;
         }
         for delivery in acceptance.deliveries {
@@ -278,6 +278,11 @@ fn conflict(
     match write {
         Write::Receipt => receipt::duplicate(old, acceptance.receipt),
         Write::Lead => {
+            let is_overtaken =
+                |old: &Item| acceptance.payment.is_some_and(|change| change.is_overtaken(old));
+            if old.as_ref().is_some_and(is_overtaken) {
+                return Ok(Accepted::Overtaken);
+            }
             let email = acceptance.aliases.email.as_ref().map(Digest::as_str);
             let same = old.as_ref().map(|old| item::text(old, "email_digest") == email);
             match (acceptance.lead, same, old) {
@@ -336,11 +341,11 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
     for name in &changes.removed {
         update = update.remove(name);
     }
-    if let Some(change) = acceptance.transaction {
-        update = change.sum(update);
+    if let Some(change) = acceptance.payment {
+        update = change.change(update)?;
     }
     update = planned_for(update.add("version", 1), acceptance.deliveries);
-    Ok(match (acceptance.lead, &aliases.email) {
+    let update = match (acceptance.lead, &aliases.email) {
         (LeadWrite::Known, _) => update.condition("attribute_exists(pk)"),
         (LeadWrite::OfEmail, None) => update.condition("attribute_not_exists(pk)"),
         (
@@ -373,5 +378,9 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
         (LeadWrite::OfEmail, Some(digest)) => update
             .set("email_digest", item::s(digest.as_str()))
             .condition("attribute_not_exists(#email_digest) OR #email_digest = :email_digest"),
+    };
+    Ok(match acceptance.payment.and_then(|change| change.latest.as_ref()) {
+        Some(latest) => latest.unchanged(update),
+        None => update,
     })
 }

@@ -1,12 +1,13 @@
 //! Payments, as items beside their lead, and what the lead has paid in all.
 //!
 //! A payment is read, changed by a report, and written on condition that nobody changed it meanwhile. The
-//! lead's sum of each currency grows or shrinks in the same transaction by exactly what its payment did, so
-//! neither what a report costs nor the sum depends on how many there are, or in what order.
+//! lead's sum of each currency grows or shrinks in the same transaction by exactly what its payment did, and
+//! the newest payment, refund and dispute stand on the lead, so neither what a report costs nor the sum
+//! depends on how many there are, or in what order.
 
 use funil_core::event::TransactionId;
 use funil_core::id::LeadId;
-use funil_core::payment::Transaction;
+use funil_core::payment::{LatestPayments, Transaction};
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
@@ -34,6 +35,60 @@ pub struct KnownTransaction {
     pub transaction: Transaction,
 }
 
+/// What a report about a payment changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaymentChange {
+    /// On the payment itself, for one that moves money.
+    pub transaction: Option<TransactionChange>,
+    /// On the newest payments that stand on the lead, where they change.
+    pub latest: Option<LatestChange>,
+}
+
+/// The newest payments of a lead after a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestChange {
+    /// The version of the lead of which they were made; `None` where there was no lead.
+    pub lead_version: Option<u64>,
+    /// The newest payments.
+    pub after: LatestPayments,
+}
+
+impl PaymentChange {
+    /// Adds the payment to the writes of an acceptance.
+    pub(crate) fn add(&self, writes: &mut Writes<'_>, lead: LeadId) -> Result<(), StoreError> {
+        self.transaction.as_ref().map_or(Ok(()), |change| change.add(writes, lead))
+    }
+
+    /// Changes the lead's sum and its newest payments.
+    pub(crate) fn change(&self, mut lead: Expression) -> Result<Expression, StoreError> {
+        if let Some(transaction) = &self.transaction {
+            lead = transaction.sum(lead);
+        }
+        if let Some(latest) = &self.latest {
+            lead = lead.set(item::PAYMENTS, item::attribute(&latest.after, "lead")?);
+        }
+        Ok(lead)
+    }
+
+    /// Whether the lead of a conflict, `old`, is another than the one that was read.
+    pub(crate) fn is_overtaken(&self, old: &Item) -> bool {
+        let version = item::number(old, "version").and_then(|version| u64::try_from(version).ok());
+        self.latest.as_ref().is_some_and(|latest| latest.lead_version != version)
+    }
+}
+
+impl LatestChange {
+    /// The condition that nobody wrote the lead since it was read.
+    pub(crate) fn unchanged(&self, lead: Expression) -> Expression {
+        match self.lead_version {
+            None => lead.and("attribute_not_exists(pk)"),
+            Some(version) => lead
+                .value(":version_read", item::n(i64::try_from(version).unwrap_or(i64::MAX)))
+                .and("#version = :version_read"),
+        }
+    }
+}
+
 /// What a report changes on a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionChange {
@@ -51,7 +106,7 @@ impl TransactionChange {
     }
 
     /// Adds the payment to the writes of an acceptance.
-    pub(crate) fn add(&self, writes: &mut Writes<'_>, lead: LeadId) -> Result<(), StoreError> {
+    fn add(&self, writes: &mut Writes<'_>, lead: LeadId) -> Result<(), StoreError> {
         let version = self.before.as_ref().map_or(0, |known| known.version);
         let record = TransactionRecord { version: version + 1, transaction: self.after.clone() };
         let keys = (key::lead(lead), key::transaction(&self.after.id));
@@ -67,7 +122,7 @@ impl TransactionChange {
     }
 
     /// Changes the lead's sum.
-    pub(crate) fn sum(&self, lead: Expression) -> Expression {
+    fn sum(&self, lead: Expression) -> Expression {
         match self.delta() {
             0 => lead,
             delta => lead.add(&item::spent(self.after.currency), delta),

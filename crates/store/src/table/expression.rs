@@ -120,6 +120,15 @@ impl Expression {
         self
     }
 
+    /// Makes the write depend on a further condition, as [`condition`](Self::condition) does on the first.
+    pub(crate) fn and(self, condition: &str) -> Self {
+        let both = match &self.condition {
+            Some(first) => format!("({first}) AND ({condition})"),
+            None => condition.to_owned(),
+        };
+        self.condition(&both)
+    }
+
     /// Gives a value to a placeholder that a condition uses.
     pub(crate) fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
         let known = self.values.get(placeholder);

@@ -20,6 +20,7 @@ use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
 use funil_core::lead::{Lead, LeadFacts, LeadLatest};
 use funil_core::money::Currency;
+use funil_core::payment::LatestPayments;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -167,7 +168,12 @@ struct LeadRecord {
     facts: LeadFacts,
     #[serde(flatten)]
     consents: Consents,
+    #[serde(default)]
+    payments: LatestPayments,
 }
+
+/// The attribute of a lead with the newest of its payments.
+pub(crate) const PAYMENTS: &str = "payments";
 
 /// What the attributes begin with that hold what a lead has paid, by currency.
 const SPENT: &str = "spent_";
@@ -192,6 +198,7 @@ pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
         facts: record.facts,
         consents: record.consents,
         spent,
+        payments: record.payments,
     })
 }
 

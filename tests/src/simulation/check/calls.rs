@@ -56,8 +56,7 @@ pub(super) fn check(
         let contact = providers.crm_contact(lead).unwrap_or_default();
         let custom = &contact["custom_fields"];
         let stage = known.stage.map_or("lead", Stage::name);
-        let is_told = |stage: Stage| custom["stage"] == stage.name();
-        if custom["stage"] != stage && !(known.paid && is_told(Stage::Customer)) {
+        if custom["stage"] != stage {
             problems.push(format!("{lead}: the CRM has stage {}, not {stage}", custom["stage"]));
         }
         let expected = of_lead.get(lead.as_str()).and_then(|bookings| current(bookings));

@@ -1,10 +1,12 @@
-//! Payments at the end: each is kept once, with its own lead, worth what is left of it, and the lead's sum is
-//! that of its payments.
+//! Payments at the end: each is kept once, with its own lead, worth what is left of it; the lead's sum is that
+//! of its payments, in the table and at the CRM; and of each payment the events tell once what came and went.
 
 use std::collections::BTreeMap;
 
-use funil_core::money::Currency;
+use funil_core::event::{EventData, PaymentEvent};
+use funil_core::money::{Currency, Money};
 use funil_store::Journey;
+use serde_json::Value;
 
 use crate::simulation::system::System;
 
@@ -24,8 +26,42 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
         if spent != expected {
             problems.push(format!("{lead} has paid {spent}, not {expected}"));
         }
+        for charge in theirs {
+            let told = told(journey, &charge.id);
+            let expected = (charge.paid(), charge.paid() - charge.net());
+            if told != expected {
+                problems
+                    .push(format!("{lead}: of {} is told {told:?}, not {expected:?}", charge.id));
+            }
+        }
+        let contact = system.front.providers.crm_contact(lead).unwrap_or_default();
+        let at_crm = &contact["custom_fields"]["total_spent"];
+        let sum = Money { minor: expected, currency: Currency::BRL };
+        let is_customer = journey.lead.facts.paid_at.is_some();
+        let expected = if is_customer { sum.number() } else { Value::Null };
+        if *at_crm != expected && !system.clocks_are_wrong {
+            problems.push(format!("{lead}: the CRM has a sum of {at_crm}, not {expected}"));
+        }
     }
     let count = u64::try_from(charges.len()).unwrap();
     system.watch.lock().unwrap().counts.payments = count;
     problems
+}
+
+/// What the events of a payment tell destinations: what was paid, and what went back, in centavos.
+fn told(journey: &Journey, payment: &str) -> (i64, i64) {
+    let (mut came, mut went) = (0, 0);
+    for event in &journey.events {
+        let EventData::Payment(event) = &event.data else { continue };
+        let (id, to, counted) = match event {
+            PaymentEvent::Succeeded(paid) => (&paid.transaction, &mut came, paid.counted),
+            PaymentEvent::Refunded(refund) => (&refund.transaction, &mut went, refund.counted),
+            PaymentEvent::Disputed(dispute) => (&dispute.transaction, &mut went, dispute.counted),
+            PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => continue,
+        };
+        if id.as_str() == payment {
+            *to += counted.map_or(0, |money| money.minor);
+        }
+    }
+    (came, went)
 }

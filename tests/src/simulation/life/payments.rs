@@ -1,8 +1,8 @@
-//! People who pay, and what becomes of it: refunds of a part or all of it, disputes that are lost or won.
-//!
-//! Only known leads pay here: no destination gets payments yet, so the CRM would not hear of a stranger
-//! (issue 12).
+//! People who pay, known leads and strangers, and what becomes of it: refunds of a part or all of it, disputes
+//! that are lost or won.
 
+use funil_core::contact::Email;
+use funil_core::id::LeadId;
 use funil_core::payment::Transaction;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const PRICES: [i64; 3] = [9_700, 19_700, 100_000];
 pub(in crate::simulation) struct Charge {
     /// The payment's id.
     pub(in crate::simulation) id: String,
-    /// The lead that the site wrote into it.
+    /// The lead that the site wrote into it, or that is made of a stranger.
     pub(in crate::simulation) lead: String,
     paid: i64,
     refunded: i64,
@@ -33,6 +33,11 @@ impl Charge {
     /// What is left of it, in centavos.
     pub(in crate::simulation) fn net(&self) -> i64 {
         (self.paid - self.refunded - self.lost).max(0)
+    }
+
+    /// How much was paid, in centavos.
+    pub(in crate::simulation) const fn paid(&self) -> i64 {
+        self.paid
     }
 
     /// Whether what is kept of a payment is what Stripe knows.
@@ -54,21 +59,30 @@ impl Life {
         self.send(sent, times, delay_ms)
     }
 
-    /// A known lead pays.
+    /// A known lead pays, or a stranger.
     pub(super) fn pay(&mut self) {
         let chance = self.system.chance.clone();
         let known = self.known_leads();
-        if known.is_empty() {
-            return;
-        }
-        let (lead, email) = chance.of(&known);
-        let id = format!("pi_{}", self.system.charges.lock().unwrap().len());
+        let number = self.system.charges.lock().unwrap().len();
+        let id = format!("pi_{number}");
         let price = chance.of(&PRICES);
         let mut body = stripe::paid(&id, price);
         let intent = body.pointer_mut("/data/object").unwrap();
-        intent["metadata"]["lead_id"] = json!(lead);
-        intent["customer"] = json!(format!("cus_{email}"));
-        intent["receipt_email"] = if chance.once_in(2) { json!(email) } else { Value::Null };
+        let lead = if known.is_empty() || chance.once_in(6) {
+            let email = format!("pagante{number}@example.com");
+            let lead = LeadId::from_email(&self.system.hash, &Email::parse(&email).unwrap());
+            intent["metadata"].as_object_mut().unwrap().remove("lead_id");
+            intent["customer"] = Value::Null;
+            intent["billing_details"] = json!({"name": format!("Pagante {number}")});
+            intent["receipt_email"] = json!(email);
+            lead.to_string()
+        } else {
+            let (lead, email) = chance.of(&known);
+            intent["metadata"]["lead_id"] = json!(lead);
+            intent["customer"] = json!(format!("cus_{email}"));
+            intent["receipt_email"] = if chance.once_in(2) { json!(email) } else { Value::Null };
+            lead
+        };
         let created = self.report(&id, body);
         let charge =
             Charge { id, lead, paid: price, refunded: 0, disputed: false, lost: 0, created };

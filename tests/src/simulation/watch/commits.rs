@@ -179,7 +179,20 @@ impl Watch {
             EventData::Form(FormEvent::QuestionnaireCompleted(_)) => {
                 known.stage = known.stage.max(Some(Stage::QuestionnaireComplete));
             }
-            EventData::Payment(PaymentEvent::Succeeded(_)) => known.paid = true,
+            EventData::Payment(PaymentEvent::Succeeded(paid)) => {
+                known.stage = known.stage.max(Some(Stage::Customer));
+                if let Some(email) = &paid.payer.email {
+                    known.choices.entry(Purpose::Contact).or_insert(true);
+                    if known.email.is_empty() {
+                        self.set_email(&mut known, email.as_str());
+                    }
+                }
+                if let Some(name) = &paid.payer.name
+                    && known.name.is_empty()
+                {
+                    known.name.clone_from(name.expose());
+                }
+            }
             EventData::Call(CallEvent::Booked(booked)) => {
                 self.invited(&mut known, &booked.invitee, true);
             }

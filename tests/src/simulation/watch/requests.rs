@@ -40,7 +40,10 @@ impl ProviderRequest {
     /// Whether it must not be repeated once it may have had an effect.
     fn is_harmful(&self) -> bool {
         let no_key = self.destination().is_some_and(|one| one.when_unknown != WhenUnknown::Never);
-        no_key && self.method == "POST"
+        // GA4 knows a purchase again by its transaction.
+        let is_purchase =
+            self.body.pointer("/events/0/name").is_some_and(|name| name == "purchase");
+        no_key && self.method == "POST" && !is_purchase
     }
 }
 

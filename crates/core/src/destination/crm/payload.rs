@@ -7,16 +7,19 @@ use serde_json::{Map, Value, json};
 use super::super::Context;
 use super::super::names::Names;
 use crate::booking::{self, Booking};
+use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::contact::{Email, Phone};
-use crate::event::{EventData, FormEvent};
+use crate::event::{EventData, FormEvent, PaymentSucceeded};
 use crate::form::questionnaire::Responses;
-use crate::lead::Lead;
+use crate::lead::{Lead, Stage};
+use crate::money::{Currency, Money};
 use crate::pii::Text;
 use crate::score::readiness::QUESTIONS;
+use crate::text::words;
 
 /// Our names of the custom fields.
-pub(in crate::destination) const FIELDS: [&str; 20] = [
+pub(in crate::destination) const FIELDS: [&str; 42] = [
     "amanda_match_score",
     "amanda_score_breakdown",
     "amanda_score_rules",
@@ -37,10 +40,42 @@ pub(in crate::destination) const FIELDS: [&str; 20] = [
     "call_status",
     "stage",
     "phone_claimed",
+    "lifecycle_stage",
+    "customer_since",
+    "days_to_payment",
+    "total_spent",
+    "total_spent_currency",
+    "last_transaction_id",
+    "last_transaction_date",
+    "last_transaction_amount",
+    "last_transaction_currency",
+    "last_transaction_left",
+    "last_payment_method",
+    "pricing_tier",
+    "service_type",
+    "service_name",
+    "user_id",
+    "last_refund_date",
+    "last_refund_amount",
+    "dispute_status",
+    "dispute_amount",
+    "dispute_reason",
+    "subscription_plan",
+    "subscription_since",
 ];
 
+/// How a CRM's account names and counts what it is told.
+pub(super) struct Account<'a> {
+    /// Tags that every lead gets.
+    pub(super) base_tags: &'a [String],
+    /// The currency of the sum that a lead has paid.
+    pub(super) currency: Currency,
+    /// Its names of our fields.
+    pub(super) fields: &'a Names,
+}
+
 /// The lead in the formats `webhook` and `contacts`.
-pub(super) fn contact(context: &Context<'_>, base_tags: &[String], names: &Names) -> Value {
+pub(super) fn contact(context: &Context<'_>, account: &Account<'_>) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
     without_nulls(json!({
@@ -49,23 +84,16 @@ pub(super) fn contact(context: &Context<'_>, base_tags: &[String], names: &Names
         "email": latest.email.as_ref().map(Email::as_str),
         "phone": latest.phone.as_ref().map(Phone::as_str),
         "source": text(latest.traffic_source.as_ref()),
-        "custom_fields": fields(context, names),
-        "tags": tags(lead, base_tags),
+        "custom_fields": fields(context, account),
+        "tags": tags(lead, account.base_tags),
     }))
 }
 
 /// The lead in the format `leads`.
-pub(super) fn lead(context: &Context<'_>, base_tags: &[String], names: &Names) -> Value {
+pub(super) fn lead(context: &Context<'_>, account: &Account<'_>) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
-    let mut attribution = Map::new();
-    if let Some(touch) = &lead.facts.first_touch {
-        for (name, value) in touch.utm.parameters() {
-            attribution.insert(name.to_owned(), Value::from(value));
-        }
-        attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
-        attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
-    }
+    let touch = lead.facts.first_touch.as_ref();
     let marketing =
         permits(Purpose::MarketingEmail, &lead.consents, context.revocations) == Decision::Granted;
     without_nulls(json!({
@@ -81,11 +109,43 @@ pub(super) fn lead(context: &Context<'_>, base_tags: &[String], names: &Names) -
         "service_interest": text(latest.business_type.as_ref()),
         "message": text(latest.main_struggle.as_ref()),
         "marketing_consent": marketing,
-        "attribution": attribution,
-        "custom_fields": fields(context, names),
-        "tags": tags(lead, base_tags),
+        "attribution": attribution(touch, touch.map(|touch| &touch.utm)),
+        "custom_fields": fields(context, account),
+        "tags": tags(lead, account.base_tags),
         "metadata": {"submitted_at": lead.facts.submitted_at, "stage": lead.stage().name()},
     }))
+}
+
+/// A purchase in the format `leads`. The campaign is the payment's, where it names one.
+pub(super) fn purchase(lead: &Lead, paid: &PaymentSucceeded) -> Value {
+    let bought = &paid.purchase;
+    let touch = lead.facts.first_touch.as_ref();
+    let utm = Some(&bought.utm).filter(|utm| **utm != Utm::default());
+    without_nulls(json!({
+        "lead_id": lead.id,
+        "transaction": {
+            "id": paid.transaction,
+            "value": paid.amount.number(),
+            "currency": paid.amount.currency,
+            "service_type": bought.service_type,
+            "payment_method": paid.method,
+            "purchased_at": paid.paid_at,
+        },
+        "stage": Stage::Customer.name(),
+        "attribution": attribution(touch, utm.or(touch.map(|touch| &touch.utm))),
+    }))
+}
+
+fn attribution(touch: Option<&Attribution>, utm: Option<&Utm>) -> Map<String, Value> {
+    let mut attribution = Map::new();
+    for (name, value) in utm.into_iter().flat_map(Utm::parameters) {
+        attribution.insert(name.to_owned(), Value::from(value));
+    }
+    if let Some(touch) = touch {
+        attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
+        attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
+    }
+    attribution
 }
 
 fn tags(lead: &Lead, base_tags: &[String]) -> Vec<String> {
@@ -96,7 +156,24 @@ fn tags(lead: &Lead, base_tags: &[String]) -> Vec<String> {
     if let Some(section) = &lead.latest.source_section {
         tags.push(format!("source_{}", section.expose()));
     }
+    tags.extend(payment_tags(lead));
     tags
+}
+
+/// What the lead's newest payments say. A CRM keeps the tags that it has, so each is one that stays true.
+fn payment_tags(lead: &Lead) -> Vec<String> {
+    let payments = &lead.payments;
+    let purchase = payments.purchase.as_ref();
+    let tier = purchase.and_then(|purchase| purchase.bought.pricing_tier.as_deref());
+    let method = purchase.and_then(|purchase| purchase.method.as_deref());
+    let tags = [
+        (lead.stage() == Stage::Customer).then(|| "customer".to_owned()),
+        tier.map(|tier| format!("tier_{}", words(tier))),
+        method.map(|method| format!("paid_by_{}", words(method))),
+        payments.refund.as_ref().map(|_| "refunded".to_owned()),
+        payments.dispute.as_ref().map(|_| "disputed".to_owned()),
+    ];
+    tags.into_iter().flatten().collect()
 }
 
 /// The number of a form that may not say who the person is, where it is not the lead's.
@@ -108,15 +185,56 @@ fn claimed_phone<'e>(context: &Context<'e>) -> Option<&'e str> {
     (context.lead.latest.phone.as_ref() != Some(claimed)).then(|| claimed.as_str())
 }
 
-fn fields(context: &Context<'_>, names: &Names) -> Map<String, Value> {
+fn fields(context: &Context<'_>, account: &Account<'_>) -> Map<String, Value> {
     let mut fields = custom_fields(context.lead, context.bookings);
     fields["phone_claimed"] = json!(claimed_phone(context));
-    match fields {
-        Value::Object(fields) => names.rename(fields),
+    let members = |fields| match fields {
+        Value::Object(fields) => fields,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Map::new()
         }
-    }
+    };
+    let mut fields = members(fields);
+    fields.extend(members(payment_fields(context.lead, account.currency)));
+    account.fields.rename(fields)
+}
+
+/// What the lead has paid in all, and the newest payment, refund, dispute and subscription.
+fn payment_fields(lead: &Lead, currency: Currency) -> Value {
+    let payments = &lead.payments;
+    let is_customer = lead.stage() == Stage::Customer;
+    let spent = lead.spent.get(&currency).copied();
+    let spent = spent.or((is_customer || payments.purchase.is_some()).then_some(0));
+    let spent = spent.map(|minor| Money { minor, currency });
+    let purchase = payments.purchase.as_ref();
+    let bought = purchase.map(|purchase| &purchase.bought);
+    let refund = payments.refund.as_ref();
+    let dispute = payments.dispute.as_ref();
+    let subscription = payments.subscription.as_ref();
+    json!({
+        "lifecycle_stage": is_customer.then(|| Stage::Customer.name()),
+        "customer_since": lead.facts.paid_at,
+        "days_to_payment": lead.facts.paid_at.and_then(|paid_at| lead.days_to_payment(paid_at)),
+        "total_spent": spent.map(|spent| spent.number()),
+        "total_spent_currency": spent.map(|spent| spent.currency),
+        "last_transaction_id": purchase.map(|purchase| &purchase.transaction),
+        "last_transaction_date": purchase.map(|purchase| purchase.at),
+        "last_transaction_amount": purchase.map(|purchase| purchase.amount.number()),
+        "last_transaction_currency": purchase.map(|purchase| purchase.amount.currency),
+        "last_transaction_left": purchase.map(|purchase| purchase.left.number()),
+        "last_payment_method": purchase.and_then(|purchase| purchase.method.as_ref()),
+        "pricing_tier": bought.and_then(|bought| bought.pricing_tier.as_ref()),
+        "service_type": bought.and_then(|bought| bought.service_type.as_ref()),
+        "service_name": bought.and_then(|bought| bought.service_name.as_ref()),
+        "user_id": bought.and_then(|bought| bought.user_id.as_ref()),
+        "last_refund_date": refund.map(|refund| refund.at),
+        "last_refund_amount": refund.map(|refund| refund.refunded.number()),
+        "dispute_status": dispute.map(|dispute| dispute.status.name()),
+        "dispute_amount": dispute.map(|dispute| dispute.amount.number()),
+        "dispute_reason": dispute.and_then(|dispute| dispute.reason.as_ref()),
+        "subscription_plan": subscription.and_then(|subscription| subscription.plan.as_ref()),
+        "subscription_since": subscription.map(|subscription| subscription.at),
+    })
 }
 
 fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
@@ -193,7 +311,11 @@ mod tests {
         let Value::Object(fields) = custom_fields(&qualified(), &bookings(&[&booked()])) else {
             unreachable!()
         };
-        let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let Value::Object(of_payments) = payment_fields(&qualified(), Currency::BRL) else {
+            unreachable!()
+        };
+        let mut names: Vec<&str> =
+            fields.keys().chain(of_payments.keys()).map(String::as_str).collect();
         names.push("phone_claimed");
         names.sort_unstable();
         let mut known = FIELDS;

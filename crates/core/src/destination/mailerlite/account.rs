@@ -17,7 +17,7 @@ use crate::settings::{Secret, Settings};
 /// How many items a page of a list has; an account has at most about as many groups and fields.
 const PAGE: &str = "100";
 /// The fields that every account has.
-const BUILT_IN: [&str; 2] = ["name", "phone"];
+pub const BUILT_IN: [&str; 2] = ["name", "phone"];
 
 /// An account, with its key and its names of our fields.
 #[derive(Debug)]
@@ -109,8 +109,8 @@ impl Account {
 /// The type of a field. With dates of the type `date` an automation can count back from a call.
 fn kind(ours: &str) -> &'static str {
     match ours {
-        "amanda_match_score" | "transformation_readiness" => "number",
-        "signup_date" | "call_date" | "questionnaire_deadline" => "date",
+        "amanda_match_score" | "transformation_readiness" | "transaction_amount" => "number",
+        "signup_date" | "call_date" | "questionnaire_deadline" | "purchase_date" => "date",
         _ => "text",
     }
 }

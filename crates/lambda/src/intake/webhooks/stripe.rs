@@ -9,11 +9,11 @@ use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::LeadChanges;
 use funil_core::payment::{Revenue, Transaction};
-use funil_core::provider::stripe::{self, Parsed, PaymentUpdate};
+use funil_core::provider::stripe::{self, Parsed, PaymentUpdate, TestEvents};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret, Settings};
 use funil_store::{
-    Accepted, ConsentEvidence, KnownTransaction, Platform, StoreError, TransactionChange,
+    Accepted, ConsentEvidence, LatestChange, PaymentChange, Platform, StoreError, TransactionChange,
 };
 use http::{HeaderName, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +31,7 @@ use crate::platform::request::HttpRequest;
 
 const SECRET: &str = "STRIPE_WEBHOOK_SECRET";
 const REVENUE: &str = "STRIPE_REVENUE";
+const TEST_EVENTS: &str = "STRIPE_TEST_EVENTS";
 const SIGNATURE: HeaderName = HeaderName::from_static(stripe::SIGNATURE_HEADER);
 /// The kind of alias under which the lead of a payment, a charge, an invoice or a subscription is found
 /// again.
@@ -40,8 +41,9 @@ const CUSTOMER: &str = "stripe_customer";
 /// For how long Stripe is asked to repeat a report of nobody who is known: the report that names them, as that
 /// of the checkout, may be on its way.
 const KNOWN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
-/// How often a payment is read again because another report changed it meanwhile.
-const TRIES: usize = 3;
+/// How often a payment and its lead are read again because another report changed them meanwhile. Stripe
+/// sends the reports of one payment at once: as the payment itself, its invoice and its checkout.
+const TRIES: usize = 5;
 
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
@@ -59,6 +61,7 @@ struct StripeWebhook {
     app: App,
     secrets: Vec<Secret>,
     revenue: Revenue,
+    test_events: TestEvents,
 }
 
 /// Configures the function.
@@ -67,9 +70,14 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let app = App::read_intake(&mut settings, platform);
     let secrets = settings.issued_secrets(SECRET);
     let revenue = revenue(&mut settings);
-    let endpoint = app.zip(secrets).zip(revenue);
-    let endpoint =
-        endpoint.map(|((app, secrets), revenue)| StripeWebhook { app, secrets, revenue });
+    let test_events = test_events(&mut settings);
+    let endpoint = app.zip(secrets).zip(revenue).zip(test_events);
+    let endpoint = endpoint.map(|(((app, secrets), revenue), test_events)| StripeWebhook {
+        app,
+        secrets,
+        revenue,
+        test_events,
+    });
     settings.finish(endpoint).map(webhook::function)
 }
 
@@ -78,6 +86,14 @@ fn revenue(settings: &mut Settings<'_>) -> Option<Revenue> {
         None | Some("payments") => Some(Revenue::Payments),
         Some("invoices") => Some(Revenue::Invoices),
         Some(_) => settings.problem(format!("{REVENUE} must be payments or invoices.")),
+    }
+}
+
+fn test_events(settings: &mut Settings<'_>) -> Option<TestEvents> {
+    match settings.optional(TEST_EVENTS) {
+        None | Some("keep") => Some(TestEvents::Keep),
+        Some("deliver") => Some(TestEvents::Deliver),
+        Some(_) => settings.problem(format!("{TEST_EVENTS} must be keep or deliver.")),
     }
 }
 
@@ -108,7 +124,7 @@ impl Webhook for StripeWebhook {
     }
 
     fn parse(&self, verified: Verified<'_>) -> Result<Parsed, NotUnderstood> {
-        stripe::parse(verified)
+        stripe::parse(verified, self.test_events)
     }
 
     async fn keep(&self, parsed: &Parsed, arrival: &Arrival) -> Result<Kept, StoreError> {
@@ -140,11 +156,11 @@ impl StripeWebhook {
                 }
                 return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
             };
-            let change = match self.change(lead.id, event).await? {
-                Ok(change) => change,
+            let (event, change) = match self.change(&lead, event, update.occurred_at).await? {
+                Ok(changed) => changed,
                 Err(why) => return Ok(Kept::Quarantine(why)),
             };
-            match self.accept(update, arrival, lead, change.as_ref()).await? {
+            match self.accept(update, event, arrival, lead, &change).await? {
                 Accepted::Overtaken => {}
                 accepted @ (Accepted::Kept
                 | Accepted::Duplicate(_)
@@ -196,36 +212,50 @@ impl StripeWebhook {
         Ok(Some(lead))
     }
 
-    /// What a report changes on its payment; the inner `None` where it moves no money.
+    /// The report with what it counts for, and what it changes on its payment and on the lead's newest
+    /// payments.
     async fn change(
         &self,
-        lead: LeadId,
+        lead: &Identified,
         event: &PaymentEvent,
-    ) -> Result<Result<Option<TransactionChange>, NotUnderstood>, StoreError> {
-        let Some(new) = Transaction::of(event, self.revenue) else { return Ok(Ok(None)) };
-        let known: Option<KnownTransaction> = self.app.store.transaction_of(lead, &new.id).await?;
-        let after = match &known {
-            None => Some(new),
-            Some(known) => known.transaction.clone().with(event),
+        occurred_at: Timestamp,
+    ) -> Result<Result<(PaymentEvent, PaymentChange), NotUnderstood>, StoreError> {
+        let mut event = event.clone();
+        let transaction = match Transaction::of(&event, self.revenue) {
+            None => None,
+            Some(new) => {
+                let before = self.app.store.transaction_of(lead.id, &new.id).await?;
+                let after = match &before {
+                    None => new,
+                    Some(known) => match known.transaction.clone().with(&event) {
+                        Some(after) => after,
+                        None => return Ok(Err(NotUnderstood("of_another_currency"))),
+                    },
+                };
+                after.note(before.as_ref().map(|known| &known.transaction), &mut event);
+                Some(TransactionChange { before, after })
+            }
         };
-        Ok(match after {
-            Some(after) => Ok(Some(TransactionChange { before: known, after })),
-            None => Err(NotUnderstood("of_another_currency")),
-        })
+        let known = lead.known.as_ref().map(|known| known.payments.clone()).unwrap_or_default();
+        let payment = transaction.as_ref().map(|change| &change.after);
+        let after = known.with(&event, occurred_at, payment);
+        let lead_version = lead.known.as_ref().map(|known| known.version);
+        let latest = (after != known).then_some(LatestChange { lead_version, after });
+        Ok(Ok((event, PaymentChange { transaction, latest })))
     }
 
     async fn accept(
         &self,
         update: &PaymentUpdate,
+        event: PaymentEvent,
         arrival: &Arrival,
         lead: Identified,
-        change: Option<&TransactionChange>,
+        change: &PaymentChange,
     ) -> Result<Accepted, StoreError> {
         let now = arrival.now;
         let receipt = receipt(stripe::NAME, &[update.id.as_str()]);
         // Somebody who pays has a contract. Whoever only tries can give anybody's e-mail.
-        let has_paid = matches!(&update.data, EventData::Payment(event) if event.has_paid());
-        let consent = if has_paid && update.payer.email.is_some() {
+        let consent = if event.has_paid() && update.payer.email.is_some() {
             ConsentChanges::of_contract(now)
         } else {
             ConsentChanges::default()
@@ -239,7 +269,7 @@ impl StripeWebhook {
                 accepted_at: now,
                 supplied_lead_id: lead.elsewhere,
                 signs: Vec::new(),
-                data: update.data.clone(),
+                data: event.into(),
             },
             lead: lead.write,
             changes: lead.changes,
