@@ -257,6 +257,60 @@ async function calendarCanceled(walk) {
   await walk.look("calendar-canceled");
 }
 
+async function checkout(walk) {
+  const { page } = walk;
+  await walk.open("/pagamento");
+  await walk.expectText("#paid", /Nenhum pagamento/);
+  await walk.look("checkout-empty");
+  await page.fill("#name", ANA.name);
+  await page.fill("#email", ANA.email);
+  await page.selectOption("#card", "declined");
+  await page.getByRole("button", { name: "Pagar" }).click();
+  await walk.expectText("#status", /payment_intent\.payment_failed/);
+  await walk.expectText("#paid", /997,00 · Ana Exemplo · recusado/);
+  await walk.expectCount("#paid button", 0);
+  await page.selectOption("#card", "good");
+  await walk.failing("**/stage/checkout", null, async () => {
+    await page.getByRole("button", { name: "Pagar" }).click();
+    await walk.expectText("#alert", /Não deu certo: o console não respondeu/);
+    await walk.expectText("#status", /^$/);
+  });
+  await walk.look("checkout-stopped");
+  await page.getByRole("button", { name: "Pagar" }).click();
+  await walk.expectText("#status", /payment_intent\.succeeded e checkout\.session\.completed/);
+  await walk.expectHidden("#alert");
+  await walk.expectText("#paid", /Ana Exemplo · pago/);
+  await walk.look("checkout-paid");
+  await page.getByRole("button", { name: "Devolver uma parte" }).click();
+  await walk.expectText("#paid", /devolvido R\$\s249,25/);
+  await page.getByRole("button", { name: "Contestar" }).click();
+  await walk.expectText("#paid", /contestado/);
+  await walk.failing("**/stage/checkout", { status: 404, body: "There is no such payment.\n" }, async () => {
+    await page.getByRole("button", { name: "Perder a contestação" }).click();
+    await walk.expectText("#alert", /não é mais possível/);
+  }, "POST");
+  await page.getByRole("button", { name: "Perder a contestação" }).click();
+  await walk.expectText("#paid", /contestação perdida/);
+  await walk.expectNoText("main", ENGLISH);
+  await walk.look("checkout-lost");
+}
+
+async function consoleWithAPayment(walk, journey) {
+  const { page } = walk;
+  await walk.open(journey);
+  await page.getByRole("link", { name: "pagar como este lead" }).click();
+  await walk.expectText("h2", /Pague a sua mentoria/);
+  walk.that((await page.inputValue("#email")) === ANA.email, "the page that pays knows the lead's e-mail");
+  await page.selectOption("#product", "workshop");
+  await page.getByRole("button", { name: "Pagar" }).click();
+  await walk.expectText("#status", /payment_intent\.succeeded/);
+  await walk.open(journey);
+  await walk.expectText("[aria-label=Pagamentos]", /97\.00 BRL[^]*primeiro pagamento depois de/);
+  await walk.expectText(".line", /payment_succeeded/);
+  await settled(walk);
+  await walk.look("console-payment");
+}
+
 async function endpoints(walk) {
   const { page } = walk;
   await walk.open("/openapi");
@@ -642,6 +696,8 @@ async function walkThrough(size, shots) {
       await consoleWithALead(walk, ana.journey);
       await consoleWithAFailingProvider(walk);
       await calendarCanceled(walk);
+      await checkout(walk);
+      await consoleWithAPayment(walk, ana.journey);
       await preparation(walk);
       await endpoints(walk);
     } catch (error) {
