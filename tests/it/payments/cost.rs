@@ -17,6 +17,7 @@ async fn bill(world: &World, proxy: &Proxy, number: usize) -> Bill {
 const SIBLINGS: usize = 25;
 
 /// One customer pays so many times. What the second payment costs, the one after [`SIBLINGS`], and the last.
+#[expect(clippy::print_stderr, reason = "the figures stand in docs/benchmarks.md")]
 async fn bills(payments: usize) -> [Bill; 3] {
     let (proxy, url) = Proxy::start().await;
     let world = World::plan()
@@ -38,7 +39,7 @@ async fn bills(payments: usize) -> [Bill; 3] {
     world.finish().await;
     let bills: [Bill; 3] = bills.try_into().unwrap();
     for bill in &bills {
-        println!("{} units written, {} read", bill.write_units, bill.read_units);
+        eprintln!("{} units written, {} read", bill.write_units, bill.read_units);
     }
     bills
 }
