@@ -116,8 +116,8 @@ pub async fn send(
     let response = request.send().await.map_err(|_| SendError::NoResponse { url: url.clone() })?;
     let status = response.status().as_u16();
     let body = response.text().await.map_err(|_| SendError::NoResponse { url })?;
-    // The response to a request about a known lead may not have its id. The request of a booking
-    // may.
+    // The response to a request about a known lead may not have its id. The request of a booking or of a
+    // payment may.
     let lead_id = lead_in(body.as_bytes()).or(named.filter(|_| (200..300).contains(&status)));
     Ok(Sent { function, status, body, lead_id })
 }
@@ -134,8 +134,14 @@ async fn now_at(to: &Url, platform: &Platform) -> Timestamp {
 
 fn lead_in(body: &[u8]) -> Option<LeadId> {
     let json: Value = serde_json::from_slice(body).ok()?;
-    let of_booking = || json["payload"]["tracking"]["utm_content"].as_str();
-    LeadId::parse(json["leadId"].as_str().or_else(of_booking)?).ok()
+    let object = &json["data"]["object"];
+    let places = [
+        &json["leadId"],
+        &json["payload"]["tracking"]["utm_content"],
+        &object["metadata"]["lead_id"],
+        &object["client_reference_id"],
+    ];
+    LeadId::parse(places.into_iter().find_map(Value::as_str)?).ok()
 }
 
 /// The signature header, for a function that verifies the requests of a provider. The key is the one of the
