@@ -107,17 +107,9 @@ impl App {
                 self.ended_booking(event)
             )?;
             let effects = Effects { bookings, withdrawn, ended, payment: None };
-            match self.keep(incoming, &effects, now).await? {
-                Accepted::Overtaken => {}
-                accepted @ (Accepted::Kept
-                | Accepted::Duplicate(_)
-                | Accepted::KeyReused
-                | Accepted::KeyOfAnother
-                | Accepted::OtherEmail
-                | Accepted::NoSuchLead
-                | Accepted::Exists(_)
-                | Accepted::NotInQuarantine
-                | Accepted::TooManyNewLeads) => return Ok(accepted),
+            let accepted = self.keep(incoming, &effects, now).await?;
+            if accepted != Accepted::Overtaken {
+                return Ok(accepted);
             }
         }
         Ok(Accepted::Overtaken)

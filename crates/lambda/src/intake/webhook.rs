@@ -7,15 +7,17 @@
 
 use std::future::Future;
 
+use funil_core::contact::consent::ConsentChanges;
+use funil_core::event::{Event, EventData};
 use funil_core::form::Fault;
 use funil_core::hash::sha256_hex;
-use funil_core::id::{LeadId, QuarantineName};
+use funil_core::id::{EventId, LeadId, QuarantineName};
 use funil_core::json;
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::receipt::ReceiptKey;
 use funil_store::{
-    Accepted, Count, Quarantined, QuarantinedRequest, Receipt, StoreError, StoredResponse,
-    TOTALS_TARGET,
+    Accepted, ConsentEvidence, Count, Quarantined, QuarantinedRequest, Receipt, StoreError,
+    StoredResponse, TOTALS_TARGET,
 };
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
@@ -29,6 +31,8 @@ use crate::functions::Registration;
 use crate::http::endpoint::{self, Access, HttpEndpoint, WEBHOOK_BYTES_MAX};
 use crate::http::guard;
 use crate::http::problem::{Problem, json_response};
+use crate::intake::accept::Incoming;
+use crate::intake::identify::Identified;
 use crate::intake::quarantine::{self, Corrections, Released, Releases};
 use crate::intake::signatures::Signatures;
 use crate::platform::request::HttpRequest;
@@ -91,6 +95,52 @@ pub(crate) struct Arrival {
     /// The request in quarantine that it is, if a person releases it. Who keeps it in one
     /// transaction ends it there in the same.
     pub(crate) released: Option<QuarantineName>,
+}
+
+/// Something that a provider reported.
+pub(crate) struct Report {
+    /// What identifies it among the provider's reports.
+    pub(crate) id: EventId,
+    /// When it happened, by the provider's clock.
+    pub(crate) occurred_at: Timestamp,
+    /// What happened.
+    pub(crate) data: EventData,
+    /// What the person agreed to by it.
+    pub(crate) consent: ConsentChanges,
+}
+
+impl Report {
+    /// The report as it is kept with the lead that was found.
+    pub(crate) fn of<'a, W: Webhook>(
+        self,
+        lead: Identified,
+        receipt: &'a Receipt,
+        arrival: &Arrival,
+    ) -> Incoming<'a> {
+        Incoming {
+            function: W::NAME,
+            event: Event {
+                id: self.id,
+                lead_id: lead.id,
+                occurred_at: self.occurred_at,
+                accepted_at: arrival.now,
+                supplied_lead_id: lead.elsewhere,
+                signs: Vec::new(),
+                data: self.data,
+            },
+            lead: lead.write,
+            changes: lead.changes,
+            consent: self.consent,
+            explicit_consent: None,
+            evidence: ConsentEvidence { form: W::NAME.to_owned(), ..Default::default() },
+            receipt,
+            aliases: lead.aliases,
+            beside: None,
+            other_aliases: lead.objects,
+            person: lead.person,
+            released: arrival.released.clone(),
+        }
+    }
 }
 
 /// What became of an authentic request that was understood.

@@ -15,7 +15,7 @@ use funil_core::lead::LeadChanges;
 use funil_core::provider::calendly::{self, BookingUpdate, EventType, Parsed};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret, Settings};
-use funil_store::{ConsentEvidence, Platform, StoreError};
+use funil_store::{Platform, StoreError};
 use http::HeaderName;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -26,8 +26,8 @@ use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
 use crate::intake::accept::Incoming;
-use crate::intake::identify::{Hints, Writer};
-use crate::intake::webhook::{self, Arrival, Kept, Webhook, receipt};
+use crate::intake::identify::{Hints, Identified, Writer};
+use crate::intake::webhook::{self, Arrival, Kept, Report, Webhook, receipt};
 use crate::platform::request::HttpRequest;
 
 const SIGNING_KEY: &str = "CALENDLY_SIGNING_KEY";
@@ -161,7 +161,7 @@ impl CalendarWebhook {
         };
         // A booking of another lead is left to the update that Calendly sends about it.
         let mut data = update.data.clone();
-        let mut person = lead.person;
+        let mut person = lead.person.clone();
         if let EventData::Call(CallEvent::Booked(booked)) = &mut data {
             let recipient = self.recipient(update, booked, lead.id).await?;
             person.phone = match &recipient {
@@ -182,29 +182,11 @@ impl CalendarWebhook {
         } else {
             ConsentChanges::default()
         };
-        let incoming = Incoming {
-            function: Self::NAME,
-            event: Event {
-                id: update.id.clone(),
-                lead_id: lead.id,
-                occurred_at: update.occurred_at,
-                accepted_at: now,
-                supplied_lead_id: lead.elsewhere,
-                signs: Vec::new(),
-                data,
-            },
-            lead: lead.write,
-            changes: lead.changes,
-            consent,
-            explicit_consent: None,
-            evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
-            receipt: &receipt,
-            aliases: lead.aliases,
-            beside: lead.elsewhere.and_then(|lead| elsewhere(update, lead, now)),
-            other_aliases: lead.objects,
-            person,
-            released: arrival.released.clone(),
-        };
+        let beside = lead.elsewhere.and_then(|lead| elsewhere(update, lead, now));
+        let report =
+            Report { id: update.id.clone(), occurred_at: update.occurred_at, data, consent };
+        let lead = Identified { person, ..lead };
+        let incoming = Incoming { beside, ..report.of::<Self>(lead, &receipt, arrival) };
         Ok(Kept::Accepted(self.app.accept_calls(&incoming, &bookings, now).await?))
     }
 

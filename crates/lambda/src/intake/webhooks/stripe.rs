@@ -4,7 +4,7 @@
 //! and is no lead becomes one. Contacts no provider (`docs/providers.md`, "Stripe").
 
 use funil_core::contact::consent::ConsentChanges;
-use funil_core::event::{Event, EventData, PaymentEvent};
+use funil_core::event::{EventData, PaymentEvent};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::LeadChanges;
@@ -12,9 +12,7 @@ use funil_core::payment::{Revenue, Transaction};
 use funil_core::provider::stripe::{self, Parsed, PaymentUpdate, TestEvents};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret, Settings};
-use funil_store::{
-    Accepted, ConsentEvidence, LatestChange, PaymentChange, Platform, StoreError, TransactionChange,
-};
+use funil_store::{Accepted, LatestChange, PaymentChange, Platform, StoreError, TransactionChange};
 use http::{HeaderName, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -24,9 +22,8 @@ use crate::api::Operation;
 use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
-use crate::intake::accept::Incoming;
 use crate::intake::identify::{Hints, Identified, Writer};
-use crate::intake::webhook::{self, Arrival, Kept, Webhook, receipt};
+use crate::intake::webhook::{self, Arrival, Kept, Report, Webhook, receipt};
 use crate::platform::request::HttpRequest;
 
 const SECRET: &str = "STRIPE_WEBHOOK_SECRET";
@@ -160,17 +157,9 @@ impl StripeWebhook {
                 Ok(changed) => changed,
                 Err(why) => return Ok(Kept::Quarantine(why)),
             };
-            match self.accept(update, event, arrival, lead, &change).await? {
-                Accepted::Overtaken => {}
-                accepted @ (Accepted::Kept
-                | Accepted::Duplicate(_)
-                | Accepted::KeyReused
-                | Accepted::KeyOfAnother
-                | Accepted::OtherEmail
-                | Accepted::NoSuchLead
-                | Accepted::Exists(_)
-                | Accepted::NotInQuarantine
-                | Accepted::TooManyNewLeads) => return Ok(Kept::Accepted(accepted)),
+            let accepted = self.accept(update, event, arrival, lead, &change).await?;
+            if accepted != Accepted::Overtaken {
+                return Ok(Kept::Accepted(accepted));
             }
         }
         Ok(Kept::Accepted(Accepted::Overtaken))
@@ -260,29 +249,13 @@ impl StripeWebhook {
         } else {
             ConsentChanges::default()
         };
-        let incoming = Incoming {
-            function: Self::NAME,
-            event: Event {
-                id: update.id.clone(),
-                lead_id: lead.id,
-                occurred_at: update.occurred_at,
-                accepted_at: now,
-                supplied_lead_id: lead.elsewhere,
-                signs: Vec::new(),
-                data: event.into(),
-            },
-            lead: lead.write,
-            changes: lead.changes,
+        let report = Report {
+            id: update.id.clone(),
+            occurred_at: update.occurred_at,
+            data: event.into(),
             consent,
-            explicit_consent: None,
-            evidence: ConsentEvidence { form: Self::NAME.to_owned(), ..Default::default() },
-            receipt: &receipt,
-            aliases: lead.aliases,
-            beside: None,
-            other_aliases: lead.objects,
-            person: lead.person,
-            released: arrival.released.clone(),
         };
+        let incoming = report.of::<Self>(lead, &receipt, arrival);
         self.app.accept_payment(&incoming, change, now).await
     }
 }
