@@ -113,6 +113,15 @@ impl EventData {
         event.consent()
     }
 
+    /// The names of what came along that no person typed, and that was dropped because it could not be read.
+    pub fn dropped(&self) -> &[String] {
+        match self {
+            Self::Form(event) => event.dropped(),
+            Self::Payment(event) => event.dropped(),
+            Self::Call(_) | Self::Deal(_) | Self::Consent(_) | Self::Operation(_) => &[],
+        }
+    }
+
     /// Whether it is a request to bring a lead up to date at a destination.
     pub fn is_sync(&self) -> bool {
         matches!(self, Self::Operation(event) if event.sync().is_some())

@@ -280,6 +280,7 @@ function drawGroup({ head, deliveries }) {
     isConsent && h("ul", { class: "changes" }, list(head.changes).map(drawChange)),
     head?.decision && drawDecision(head.decision),
     head?.suppliedLeadId && h("p", { class: "decision" }, "trouxe o id de outro lead: ", code(head.suppliedLeadId)),
+    list(head?.dropped).length > 0 && h("p", { class: "decision" }, "descartado por não ser um valor possível: ", list(head.dropped).map((name) => code(name))),
     list(head?.signs).length > 0 && h("p", { class: "decision" }, "sinais de spam: ", list(head.signs).map((sign) => code(sign))),
     deliveries.length > 0 && h("ul", { class: "cards", "aria-label": "Entregas deste evento" }, deliveries.map(drawDelivery)));
 }

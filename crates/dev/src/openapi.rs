@@ -367,7 +367,7 @@ fn of_field(field: &Field) -> Value {
             schema
         }
         // What anything may be needs no alternative.
-        (Need::Optional, Takes::Honeypot | Takes::Deliveries) => {
+        (Need::Optional, Takes::Honeypot | Takes::Deliveries | Takes::OrDropped(_)) => {
             json!({"description": schema["description"]})
         }
         (Need::Optional, Takes::List(..) | Takes::Object(_) | Takes::Filled(..)) => {
@@ -429,6 +429,11 @@ fn of(takes: &Takes) -> Value {
             "type": "array",
             "description": "Deliveries, as `<lead>/<sort key>`. What is none is passed over.",
         }),
+        Takes::OrDropped(otherwise) => {
+            let is_id = **otherwise == Takes::LeadId;
+            let what = if is_id { "A UUID" } else { "What no person types" };
+            json!({"description": format!("{what}. Anything else is dropped, and noted on the event.")})
+        }
         Takes::Honeypot => json!({
             "description": "Leave it empty and hidden: a robot fills it in.",
         }),

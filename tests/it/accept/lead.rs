@@ -282,6 +282,20 @@ async fn a_lead_without_an_id_gets_one_derived_from_its_e_mail_alone() {
     world.finish().await;
 }
 
+#[tokio::test]
+async fn an_id_that_is_none_costs_nobody_their_lead() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    for id in [json!("no"), json!(7), json!({"id": 1}), json!([])] {
+        let mut body = lead_body();
+        body["leadId"] = id.clone();
+        let made = world.submit(&body).await;
+        assert_eq!(made.status, 200, "{id}");
+        let journey = world.journey(made.lead()).await;
+        assert_eq!(journey.events[0].data.dropped(), ["leadId"]);
+    }
+    world.finish().await;
+}
+
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
 const FORM_BODY: &[u8] = b"name=Ana+Exemplo&email=ana%40example.com&phone=%2811%29+98765-4321\
     &businessType=consultoria&monthlyRevenue=10000-30000&workHoursDaily=10&mainStruggle=tempo\

@@ -45,7 +45,6 @@ async fn all_field_errors_come_at_once_in_the_callers_language() {
         "consent": {"marketing": "perhaps"}, "mainStruggle": "x".repeat(2001),
     });
     let expected = [
-        ("leadId", "invalid_uuid", "Send a UUID.", "Envie um UUID."),
         ("name", "required", "Fill in this field.", "Preencha este campo."),
         ("email", "invalid_email", "Enter a valid e-mail address.", "Informe um e-mail válido."),
         (

@@ -19,7 +19,7 @@ const REQUESTS: [(&str, u16, &str); 37] = [
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
     ("lead-submit/plain-html-form", 200, "\"leadId\":"),
     ("lead-submit/honeypot", 200, "\"leadId\":"),
-    ("lead-submit/invalid-fields", 422, "\"field\":\"leadId\""),
+    ("lead-submit/invalid-fields", 422, "\"field\":\"email\""),
     ("questionnaire-submit/high-score", 200, "\"nextStep\":\"calendar_booking\""),
     ("questionnaire-submit/low-score", 200, "\"nextStep\":\"nurture\""),
     ("questionnaire-submit/invalid-fields", 422, "responses.weeklyHours"),

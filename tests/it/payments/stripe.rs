@@ -289,3 +289,14 @@ async fn a_wrong_signature_is_a_bad_request_and_leaves_nothing() {
     accepted(&world, &other).await;
     end(world).await;
 }
+
+#[tokio::test]
+async fn a_lead_id_that_is_none_is_dropped_and_noted() {
+    let world = with_lead().await;
+    let mut report = paid("pi_1", 19_700);
+    report["data"]["object"]["metadata"]["lead_id"] = json!("order 17");
+    accepted(&world, &report).await;
+    let journey = world.journey(lead()).await;
+    assert_eq!(journey.events[1].data.dropped(), ["metadata.lead_id"], "found by the e-mail");
+    end(world).await;
+}

@@ -28,6 +28,14 @@ impl FormEvent {
             Self::QuestionnaireCompleted(completed) => completed.form.consent.as_ref(),
         }
     }
+
+    /// The names of the fields that were dropped.
+    pub fn dropped(&self) -> &[String] {
+        match self {
+            Self::LeadSubmitted(submitted) => &submitted.form.dropped,
+            Self::QuestionnaireCompleted(_) => &[],
+        }
+    }
 }
 
 /// The landing page's form with its scores.

@@ -40,6 +40,17 @@ impl PaymentEvent {
         }
     }
 
+    /// The names of what the site wrote into the payment, and that was dropped.
+    pub fn dropped(&self) -> &[String] {
+        match self {
+            Self::Succeeded(event) => &event.purchase.dropped,
+            Self::Failed(event) => &event.purchase.dropped,
+            Self::Refunded(event) => &event.purchase.dropped,
+            Self::SubscriptionStarted(event) => &event.purchase.dropped,
+            Self::Disputed(_) => &[],
+        }
+    }
+
     /// Whether money was paid: not in a test that counts for nothing, and not the nothing of a free trial's
     /// invoice.
     pub const fn has_paid(&self) -> bool {
@@ -132,6 +143,9 @@ pub struct Purchase {
     /// The campaign.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub utm: Utm,
+    /// The names of what else the site wrote, and that was dropped because it could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 impl Purchase {
@@ -146,6 +160,7 @@ impl Purchase {
             user_id: self.user_id.or(other.user_id),
             coupon: self.coupon.or(other.coupon),
             utm: if is_empty(&self.utm) { other.utm } else { self.utm },
+            dropped: self.dropped,
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Fields<'v> {
     object: Option<&'v Map<String, Value>>,
     prefix: String,
     errors: Vec<FieldError>,
+    /// The names of the fields that were dropped.
+    dropped: Vec<String>,
     /// What was asked for, where that is all that is wanted.
     recorded: Option<Box<Schema>>,
 }
@@ -34,7 +36,13 @@ pub struct Fields<'v> {
 impl<'v> Fields<'v> {
     /// Starts with a body. In a body that is not an object all required fields are missing.
     pub fn of(body: &'v Value) -> Self {
-        Self { object: body.as_object(), prefix: String::new(), errors: Vec::new(), recorded: None }
+        Self {
+            object: body.as_object(),
+            prefix: String::new(),
+            errors: Vec::new(),
+            dropped: Vec::new(),
+            recorded: None,
+        }
     }
 
     /// What a parser asks for.
@@ -43,6 +51,7 @@ impl<'v> Fields<'v> {
             object: None,
             prefix: String::new(),
             errors: Vec::new(),
+            dropped: Vec::new(),
             recorded: Some(Box::default()),
         };
         read(&mut fields);
@@ -318,10 +327,12 @@ impl<'v> Fields<'v> {
             object: Some(object),
             prefix: format!("{}{name}.", self.prefix),
             errors: Vec::new(),
+            dropped: Vec::new(),
             recorded: None,
         };
         let value = read(&mut nested);
         self.errors.append(&mut nested.errors);
+        self.dropped.append(&mut nested.dropped);
         Some(value)
     }
 
@@ -348,6 +359,31 @@ impl<'v> Fields<'v> {
             Some(count) if count > most => self.fail(name, Fault::TooMany(most)),
             Some(_) | None => self.object(name, read),
         }
+    }
+
+    /// A field that no person typed, read by `read`. A value that it refuses is dropped: a lead must not be
+    /// refused for it.
+    pub fn or_dropped<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<T> {
+        let errors_before = self.errors.len();
+        let value = read(self, name);
+        if let Some(schema) = &mut self.recorded {
+            schema.drop_others(name);
+        }
+        if self.errors.len() == errors_before {
+            return value;
+        }
+        self.errors.truncate(errors_before);
+        self.dropped.push(format!("{}{name}", self.prefix));
+        None
+    }
+
+    /// The names of the fields that were dropped so far.
+    pub fn dropped(&self) -> Vec<String> {
+        self.dropped.clone()
     }
 
     /// The consent object of a form.
@@ -462,6 +498,24 @@ mod tests {
                 ("e", "invalid_email"),
             ]
         );
+    }
+
+    #[test]
+    fn what_no_person_typed_is_dropped_and_noted() {
+        let body = json!({"id": "no", "utm": {"source": 7, "medium": "cpc"}, "kept": "x"});
+        let mut fields = Fields::of(&body);
+        assert_eq!(fields.or_dropped("id", Fields::lead_id), None);
+        let utm = fields.object("utm", |utm| {
+            let source = utm.or_dropped("source", |utm, name| utm.text_cut(name, 9));
+            (source, utm.or_dropped("medium", |utm, name| utm.text_cut(name, 9)))
+        });
+        assert_eq!(utm, Some((None, Some(Text::from("cpc")))));
+        assert_eq!(fields.or_dropped("absent", Fields::lead_id), None);
+        assert!(fields.or_dropped("kept", |fields, name| fields.text(name, 9)).is_some());
+        assert_eq!(fields.dropped(), ["id", "utm.source"]);
+        assert_eq!(fields.finish(Some(())), Ok(()));
+        let schema = Fields::schema(|fields| fields.or_dropped("id", Fields::lead_id));
+        assert_eq!(schema.fields[0].takes, Takes::OrDropped(Box::new(Takes::LeadId)));
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub struct LeadForm {
     /// The consent object, if the form has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<FormConsent>,
+    /// The names of fields that no person typed, and that were dropped because they could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 const UTM_CHARS_MAX: usize = 200;
@@ -77,7 +80,7 @@ impl LeadForm {
     }
 
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let lead_id = fields.lead_id("leadId");
+        let lead_id = fields.or_dropped("leadId", Fields::lead_id);
         let name = fields.required_name("name", 200);
         let email = fields.required_email("email");
         let phone = fields.phone("phone");
@@ -91,6 +94,7 @@ impl LeadForm {
         let traffic_source = fields.text_cut("trafficSource", 100);
         let attribution = Self::attribution(fields);
         let consent = fields.consent("consent");
+        let dropped = fields.dropped();
         name.zip(email).zip(business_type).map(|((name, email), business_type)| Self {
             lead_id,
             name,
@@ -105,6 +109,7 @@ impl LeadForm {
             traffic_source,
             attribution,
             consent,
+            dropped,
         })
     }
 
@@ -218,18 +223,18 @@ mod tests {
         }))
         .unwrap_err();
         let fields: Vec<_> = errors.0.iter().map(|error| error.field.as_str()).collect();
-        let expected = [
-            "leadId",
-            "name",
-            "email",
-            "phone",
-            "businessType",
-            "amandaScore",
-            "utm",
-            "consent.marketing",
-        ];
+        let expected =
+            ["name", "email", "phone", "businessType", "amandaScore", "utm", "consent.marketing"];
         assert_eq!(fields, expected);
         assert!(LeadForm::parse(&json!([1])).is_err(), "the body is not an object");
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_dropped_and_noted() {
+        let mut body = body();
+        body["leadId"] = json!("no");
+        let form = LeadForm::parse(&body).unwrap();
+        assert_eq!((form.lead_id, form.dropped), (None, vec!["leadId".to_owned()]));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum Takes {
     List(usize, Fault),
     /// A list of deliveries. What is none is passed over.
     Deliveries,
+    /// This. Anything else is dropped.
+    OrDropped(Box<Self>),
     /// Nothing: who fills it in is a robot.
     Honeypot,
     /// An object with these fields.
@@ -83,6 +85,13 @@ impl Schema {
         // Any text is the least that can be said.
         if !matches!(takes, Takes::Text(_)) {
             known.takes = takes;
+        }
+    }
+
+    /// Notes that what a field does not take is dropped.
+    pub(super) fn drop_others(&mut self, name: &str) {
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == name) {
+            field.takes = Takes::OrDropped(Box::new(field.takes.clone()));
         }
     }
 

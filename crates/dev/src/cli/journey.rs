@@ -30,6 +30,7 @@ pub fn to_json(journey: &Journey) -> Value {
             "type": event.data.name(),
             "suppliedLeadId": event.supplied_lead_id,
             "signs": event.signs,
+            "dropped": event.data.dropped(),
             "decision": decision(&event.data),
             "bookings": event.data.bookings().iter().map(|change| &change.id).collect::<Vec<_>>(),
         }));
@@ -214,19 +215,18 @@ fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -
     row
 }
 
-/// The journey as text for the terminal.
-pub fn to_text(journey: &Journey) -> String {
-    let shown = to_json(journey);
-    let text = |value: &Value| match value {
+/// A value as text; `null` as none.
+fn text(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    };
-    let mut lines = String::new();
-    let mut line = |line: String| {
-        lines.push_str(line.trim_end());
-        lines.push('\n');
-    };
+    }
+}
+
+/// What is known of the lead now: scores, calls and payments.
+fn summary(shown: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
     let lead = &shown["lead"];
     let score = &lead["amandaScore"];
     // A lead that a webhook created, such as that of a booked call, has no score.
@@ -235,26 +235,40 @@ pub fn to_text(journey: &Journey) -> String {
     } else {
         String::new()
     };
-    line(format!("lead {}  stage {}  {score}", text(&lead["leadId"]), text(&lead["stage"])));
+    lines.push(format!("lead {}  stage {}  {score}", text(&lead["leadId"]), text(&lead["stage"])));
     let questionnaire = &lead["readinessScore"];
     if questionnaire.is_object() {
         let (total, booking) = (text(&questionnaire["total"]), text(&lead["bookingUrl"]));
-        line(format!("questionnaire score {total}  {booking}"));
+        lines.push(format!("questionnaire score {total}  {booking}"));
     }
     for booking in shown["bookings"].as_array().into_iter().flatten() {
         let (id, status) = (text(&booking["booking"]), text(&booking["status"]));
-        line(format!("call {}  {status}  booking {id}", text(&booking["startsAt"])));
+        lines.push(format!("call {}  {status}  booking {id}", text(&booking["startsAt"])));
     }
     let days = text(&lead["daysToPayment"]);
     if !days.is_empty() {
-        line(format!("first payment {days} days after the first form or booking"));
+        lines.push(format!("first payment {days} days after the first form or booking"));
     }
     for payment in shown["payments"].as_array().into_iter().flatten() {
         let (id, currency) = (text(&payment["transaction"]), text(&payment["currency"]));
         let (net, paid) = (text(&payment["net"]), text(&payment["paid"]));
         let (refunded, mode) = (text(&payment["refunded"]), text(&payment["mode"]));
-        line(format!("payment {id}  {net} {currency}  paid {paid}, refunded {refunded}  {mode}"));
+        lines.push(format!(
+            "payment {id}  {net} {currency}  paid {paid}, refunded {refunded}  {mode}"
+        ));
     }
+    lines
+}
+
+/// The journey as text for the terminal.
+pub fn to_text(journey: &Journey) -> String {
+    let shown = to_json(journey);
+    let mut lines = String::new();
+    let mut line = |line: String| {
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+    };
+    summary(&shown).into_iter().for_each(&mut line);
     for entry in shown["entries"].as_array().into_iter().flatten() {
         let at = text(&entry["at"]);
         match entry["kind"].as_str() {
@@ -263,6 +277,9 @@ pub fn to_text(journey: &Journey) -> String {
                 let supplied = text(&entry["suppliedLeadId"]);
                 if !supplied.is_empty() {
                     line(format!("    carried the id of another lead: {supplied}"));
+                }
+                for name in entry["dropped"].as_array().into_iter().flatten() {
+                    line(format!("    {} was no value that it can have, and dropped", text(name)));
                 }
                 for sign in entry["signs"].as_array().into_iter().flatten() {
                     line(format!("    sign of spam: {}", text(sign)));

@@ -234,7 +234,14 @@ impl<'v> Report<'v> {
             user_id: word("user_id"),
             coupon: word("coupon"),
             utm: self.utm(),
+            dropped: self.dropped(),
         }
+    }
+
+    /// The name of the lead id that the site wrote, if it is none.
+    fn dropped(&self) -> Vec<String> {
+        let is_none = self.metadata("lead_id").is_some_and(|id| LeadId::parse(id).is_err());
+        is_none.then(|| "metadata.lead_id".to_owned()).into_iter().collect()
     }
 
     fn method(&self) -> Option<String> {
