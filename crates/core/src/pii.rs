@@ -40,6 +40,29 @@ impl<T> fmt::Debug for Pii<T> {
     }
 }
 
+/// The digits of a Brazilian number with its area code; a CPF has one more.
+const PERSONAL_DIGITS: usize = 10;
+
+/// Whether a text looks as if it held an e-mail, a phone number or a CPF. For texts that are nobody's, such as
+/// the name of a product, before they go to where personal data may not.
+pub fn looks_personal(text: &str) -> bool {
+    let mut digits = 0;
+    for c in text.chars() {
+        if c == '@' {
+            return true;
+        }
+        match c {
+            _ if c.is_numeric() => digits += 1,
+            ' ' | '.' | '-' | '(' | ')' | '+' | '/' => {}
+            _ => digits = 0,
+        }
+        if digits >= PERSONAL_DIGITS {
+            return true;
+        }
+    }
+    false
+}
+
 /// Personal data that can be written to the table. Used through [`stored`].
 pub trait Stored: Sized {
     /// Serialises the exposed value.
@@ -98,6 +121,23 @@ pub mod stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_looks_personal_is_told_from_the_name_of_a_product() {
+        for (text, expected) in [
+            ("Mentoria Individual", false),
+            ("mentoria-2026-11", false),
+            ("price_1QbZ8h2eZvKYlo2C", false),
+            ("Plano 12 x 199,90", false),
+            ("ana@example.com", true),
+            ("Ana (11) 98765-4321", true),
+            ("+55 11 98765 4321", true),
+            ("CPF 529.982.247-25", true),
+            ("52998224725", true),
+        ] {
+            assert_eq!(looks_personal(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn debug_never_shows_the_value() {

@@ -27,7 +27,7 @@ use crate::hash::sha256_parts;
 use crate::id::LeadId;
 use crate::lead::Lead;
 use crate::money::Money;
-use crate::pii::Text;
+use crate::pii::{Text, looks_personal};
 use crate::settings::{Secret, Settings};
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
@@ -160,8 +160,8 @@ fn money_moved(
         ("currency", money.currency.as_str().into()),
         ("items", json!([item(money, purchase)])),
     ];
-    if let Some(coupon) = &purchase.coupon {
-        params.push(("coupon", coupon.as_str().into()));
+    if let Some(coupon) = of_site(purchase.coupon.as_ref()) {
+        params.push(("coupon", coupon.into()));
     }
     params
 }
@@ -175,14 +175,19 @@ fn item(money: Money, purchase: &Purchase) -> Value {
         ("item_category", &purchase.service_type),
         ("item_variant", &purchase.pricing_tier),
     ] {
-        if let Some(value) = value {
-            item[name] = value.as_str().into();
+        if let Some(value) = of_site(value.as_ref()) {
+            item[name] = value.into();
         }
     }
-    if purchase.service_id.is_none() && purchase.service_name.is_none() {
+    if item.get("item_id").or(item.get("item_name")).is_none() {
         item["item_name"] = "payment".into();
     }
     item
+}
+
+/// What the site wrote into the payment, unless it looks personal, which GA4 forbids.
+fn of_site(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !looks_personal(text))
 }
 
 /// A payment that failed has no value: GA4 adds up the values of all events.
@@ -541,6 +546,20 @@ mod tests {
             }
             assert_eq!((DESTINATION.plan)(&payment(data)), [], "another report said it");
         }
+    }
+
+    #[test]
+    fn what_a_site_wrote_into_a_payment_goes_along_unless_it_looks_personal() {
+        let mut data = payments().remove(0);
+        let EventData::Payment(PaymentEvent::Succeeded(paid)) = &mut data else { unreachable!() };
+        paid.purchase.service_id = Some("ana@example.com".to_owned());
+        paid.purchase.service_name = Some("Mentoria de Ana, (11) 98765-4321".to_owned());
+        paid.purchase.coupon = Some("529.982.247-25".to_owned());
+        let shown = conversation(&*ga4(), ("ga4", "event"), &payment(data), &paying(), &[]);
+        for absent in ["ana@", "98765", "982.247"] {
+            assert!(!shown.contains(absent), "{absent} in {shown}");
+        }
+        assert!(shown.contains(r#""item_name": "payment""#), "{shown}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{Event, EventData, PaymentEvent, PaymentSucceeded};
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
-use crate::pii::Text;
+use crate::pii::{Text, looks_personal};
 use crate::settings::{Secret, Settings};
 
 static SCHEDULE: Slot = Slot::new("schedule", Purpose::Ads);
@@ -90,11 +90,13 @@ fn bought(paid: &PaymentSucceeded) -> Option<Value> {
         "currency": amount.currency,
         "order_id": paid.transaction,
     });
-    if let Some(id) = &paid.purchase.service_id {
+    // Meta takes personal data hashed and in its own fields alone.
+    let of_site = |text: &Option<String>| text.clone().filter(|text| !looks_personal(text));
+    if let Some(id) = of_site(&paid.purchase.service_id) {
         data["content_ids"] = json!([id]);
         data["content_type"] = json!("product");
     }
-    if let Some(name) = &paid.purchase.service_name {
+    if let Some(name) = of_site(&paid.purchase.service_name) {
         data["content_name"] = json!(name);
     }
     Some(data)
