@@ -37,7 +37,8 @@ pub fn failed(payment: &str, minor: i64) -> Value {
     let intent = json!({
         "id": payment, "object": "payment_intent", "amount": minor, "currency": "brl",
         "customer": "cus_1", "latest_charge": format!("ch_{payment}"), "receipt_email": EMAIL,
-        "last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds"},
+        "last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds",
+            "charge": format!("ch_{payment}")},
         "metadata": {"lead_id": LEAD},
     });
     event(&format!("evt_failed_{payment}"), "payment_intent.payment_failed", &intent)

@@ -144,8 +144,8 @@ pub fn parse(
     let (data, discriminator): (EventData, Option<String>) = match topic {
         Topic::IntentSucceeded => (report.intent()?.into(), None),
         Topic::IntentFailed => {
-            // Each try has a charge of its own; where there was none, each report counts.
-            let charge = report.charge_of_intent().unwrap_or(event_id);
+            // Each try that reached the bank has a charge of its own; of others each report counts.
+            let charge = report.failed_charge().unwrap_or(event_id);
             (report.failure()?.into(), Some(charge.to_owned()))
         }
         Topic::InvoicePaid => (report.invoice()?.into(), None),
@@ -400,9 +400,8 @@ mod tests {
     fn each_try_that_failed_is_a_report_of_its_own() {
         let failed = |charge: Value, event_id: &str| {
             let mut intent = intent();
-            intent["latest_charge"] = charge;
-            intent["last_payment_error"] =
-                json!({"code": "card_declined", "decline_code": "insufficient_funds"});
+            intent["last_payment_error"] = json!({"code": "card_declined", "charge": charge,
+                "decline_code": "insufficient_funds"});
             let mut event = event("payment_intent.payment_failed", &intent);
             event["id"] = json!(event_id);
             update(&event)

@@ -229,7 +229,10 @@ fn metadata(payment: &Payment) -> Value {
 fn intent(payment: &Payment) -> Value {
     let declined = payment.status == Status::Declined;
     let error = json!({
-        "code": "card_declined", "decline_code": "insufficient_funds", "type": "card_error",
+        "charge": payment.id.replacen("pi_", "ch_", 1),
+        "code": "card_declined",
+        "decline_code": "insufficient_funds",
+        "type": "card_error",
     });
     json!({
         "id": payment.id,

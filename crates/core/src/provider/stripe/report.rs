@@ -166,6 +166,14 @@ impl<'v> Report<'v> {
             .and_then(id_text)
     }
 
+    /// The charge of the try that failed. The payment's last charge may be that of an earlier one.
+    pub(super) fn failed_charge(&self) -> Option<&'v str> {
+        match self.object.get("last_payment_error").filter(|error| error.is_object()) {
+            Some(error) => error.get("charge").and_then(id_text),
+            None => self.charge_of_intent(),
+        }
+    }
+
     /// Every id of the object by which further reports may name the payment.
     pub(super) fn objects(&self) -> Vec<TransactionId> {
         let charge = self.charge_of_intent().and_then(TransactionId::parse);
