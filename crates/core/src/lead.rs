@@ -17,7 +17,7 @@ use crate::event::{Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCom
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
 use crate::money::Currency;
-use crate::payment::LatestPayments;
+use crate::payment::{LatestPayments, Revenue};
 use crate::pii::{self, Text};
 use crate::score::amanda::{AmandaScore, ClientScore};
 use crate::score::readiness::ReadinessScore;
@@ -153,6 +153,11 @@ impl Lead {
         Some(link.map(|link| link.expose().clone()).unwrap_or_default())
     }
 
+    /// When they became a customer: by their earliest payment, whichever was reported first.
+    pub fn customer_since(&self) -> Option<Timestamp> {
+        self.payments.since.or(self.facts.paid_at)
+    }
+
     /// How many whole days passed from the lead's first form or booking to a payment. `None` for somebody who
     /// paid before they did anything else.
     pub fn days_to_payment(&self, paid_at: Timestamp) -> Option<i64> {
@@ -244,19 +249,24 @@ impl LeadChanges {
         }
     }
 
-    /// The changes by a payment: the payer's name where the lead has none, and when the first payment
-    /// succeeded. A test, a failure and a free trial's invoice of nothing change nothing, and no payment says
-    /// what somebody's number is.
-    pub fn of_payment(event: &PaymentEvent, payer: &Payer) -> Self {
+    /// The changes by a payment: the payer's name where the lead has none, and, of a report that counts, when
+    /// the first payment succeeded. A test, a failure and a free trial's invoice of nothing change nothing, and
+    /// no payment says what somebody's number is.
+    pub fn of_payment(event: &PaymentEvent, payer: &Payer, revenue: Revenue) -> Self {
         let paid_at = match event {
-            PaymentEvent::Succeeded(paid) if event.has_paid() => Some(paid.paid_at),
+            PaymentEvent::Succeeded(paid)
+                if event.has_paid() && revenue.counts(paid.reported_by) =>
+            {
+                Some(paid.paid_at)
+            }
             PaymentEvent::Succeeded(_)
             | PaymentEvent::Failed(_)
             | PaymentEvent::Refunded(_)
             | PaymentEvent::Disputed(_)
-            | PaymentEvent::SubscriptionStarted(_) => None,
+            | PaymentEvent::SubscriptionStarted(_)
+            | PaymentEvent::CheckoutCompleted(_) => None,
         };
-        let name = payer.name.clone().filter(|_| paid_at.is_some());
+        let name = payer.name.clone().filter(|_| event.has_paid());
         Self {
             if_absent: LeadLatest { name, ..LeadLatest::default() },
             facts: LeadFacts { paid_at, ..LeadFacts::default() },

@@ -81,7 +81,8 @@ impl Transaction {
             PaymentEvent::Disputed(dispute) => (&dispute.transaction, dispute.amount),
             PaymentEvent::Succeeded(_)
             | PaymentEvent::Failed(_)
-            | PaymentEvent::SubscriptionStarted(_) => return None,
+            | PaymentEvent::SubscriptionStarted(_)
+            | PaymentEvent::CheckoutCompleted(_) => return None,
         };
         let nothing = Self {
             id: id.clone(),
@@ -119,7 +120,9 @@ impl Transaction {
                     self.disputes.insert(report.dispute.clone(), dispute);
                 }
             }
-            PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => {}
+            PaymentEvent::Failed(_)
+            | PaymentEvent::SubscriptionStarted(_)
+            | PaymentEvent::CheckoutCompleted(_) => {}
         }
         Some(self)
     }
@@ -154,7 +157,9 @@ impl Transaction {
             }
             PaymentEvent::Refunded(refund) => refund.counted = gone,
             PaymentEvent::Disputed(dispute) => dispute.counted = gone,
-            PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => {}
+            PaymentEvent::Failed(_)
+            | PaymentEvent::SubscriptionStarted(_)
+            | PaymentEvent::CheckoutCompleted(_) => {}
         }
     }
 }
@@ -163,6 +168,9 @@ impl Transaction {
 /// destination is told that holds one state for each lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatestPayments {
+    /// When the earliest payment was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The newest payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purchase: Option<LatestPurchase>,
@@ -236,9 +244,27 @@ pub struct LatestSubscription {
     /// What each period costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Money>,
+    /// What is bought by it.
+    #[serde(default)]
+    pub bought: Purchase,
 }
 
+/// How far the reports of one payment are apart at most, in seconds.
+const ONE_PAYMENT_S: i64 = 24 * 3600;
+
 impl LatestPayments {
+    /// Writes what is bought by the newest subscription into its payment, which says nothing of it itself: the
+    /// payment of an invoice, or one of the subscription's price.
+    pub fn fill(&self, event: &mut PaymentEvent) {
+        let PaymentEvent::Succeeded(paid) = event else { return };
+        let Some(subscription) = &self.subscription else { return };
+        let is_its = paid.reported_by == ReportedBy::PaymentOfInvoice
+            || subscription.price.is_some_and(|price| price == paid.amount);
+        if is_its && paid.purchase.is_silent() {
+            paid.purchase = subscription.bought.clone();
+        }
+    }
+
     /// The newest of each after a report. `at` is its time, and `payment` what the payment adds up to with it,
     /// for one that moves money.
     #[must_use]
@@ -248,7 +274,8 @@ impl LatestPayments {
             return latest;
         }
         match (event, payment) {
-            (PaymentEvent::Succeeded(paid), Some(payment)) => {
+            (PaymentEvent::Succeeded(paid), Some(payment)) if paid.amount.minor > 0 => {
+                latest.since = Some(latest.since.map_or(paid.paid_at, |at| at.min(paid.paid_at)));
                 let new = LatestPurchase {
                     at: payment.paid_at.unwrap_or(paid.paid_at),
                     transaction: paid.transaction.clone(),
@@ -296,13 +323,29 @@ impl LatestPayments {
                     subscription: started.subscription.clone(),
                     plan: started.plan.clone(),
                     price: started.price,
+                    bought: started.purchase.clone(),
                 };
                 let is_newest = latest.subscription.as_ref().is_none_or(|known| known.at < at);
                 if is_newest {
                     latest.subscription = Some(new);
                 }
             }
-            (PaymentEvent::Succeeded(_), None) | (PaymentEvent::Failed(_), _) => {}
+            // A report that counts elsewhere may say what was bought, such as an invoice.
+            (PaymentEvent::Succeeded(paid), None) => {
+                if let Some(known) = &mut latest.purchase
+                    && known.bought.is_silent()
+                    && known.amount == paid.amount
+                    && (known.at.as_second() - paid.paid_at.as_second()).abs() <= ONE_PAYMENT_S
+                {
+                    known.bought = paid.purchase.clone();
+                }
+            }
+            (
+                PaymentEvent::Succeeded(_)
+                | PaymentEvent::Failed(_)
+                | PaymentEvent::CheckoutCompleted(_),
+                _,
+            ) => {}
         }
         if let (Some(purchase), Some(payment)) = (&mut latest.purchase, payment)
             && purchase.transaction == payment.id

@@ -245,3 +245,63 @@ async fn a_stranger_who_pays_is_told_to_the_crm_and_by_contract_alone() {
     assert!(destination::ALL.len() >= 6, "a new destination says here what it needs");
     world.finish().await;
 }
+
+/// The site writes into the subscription; the payment of its invoice says nothing of what is bought.
+#[tokio::test]
+async fn a_payment_of_a_subscription_is_of_what_the_subscription_says() {
+    let world = with_lead(&[]).await;
+    let mut subscription = subscribed("sub_1");
+    subscription["data"]["object"]["metadata"]["service_id"] = json!("mentoria");
+    let mut payment = paid("pi_1", 9_900);
+    payment["data"]["object"]["metadata"] = json!({});
+    for report in [&subscription, &payment] {
+        reported(&world, report).await;
+    }
+    let told = told(&world);
+    let product = r#""product_id":"mentoria""#;
+    assert!(told.contains(product) && told.contains("tier_premium"), "{told}");
+    assert!(told.contains("mailerlite groups 101 102 104"), "{told}");
+    world.finish().await;
+}
+
+/// MailerLite has one subscriber for an e-mail, and another lead of it may have paid.
+#[tokio::test]
+async fn a_younger_lead_of_an_e_mail_takes_nobody_out_of_a_group_of_customers() {
+    let world = with_lead(&[]).await;
+    reported(&world, &paid("pi_1", 500_000)).await;
+    world.pass(60);
+    let younger = "7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b22";
+    let mut form = lead_body();
+    form["leadId"] = json!(younger);
+    world.submit(&form).await;
+    let mut payment = paid("pi_2", 9_700);
+    payment["data"]["object"]["metadata"] = json!({"lead_id": younger});
+    payment["data"]["object"]["customer"] = Value::Null;
+    reported(&world, &payment).await;
+    let mut refund = refunded("pi_2", 9_700);
+    refund["data"]["object"]["metadata"] = json!({"lead_id": younger});
+    reported(&world, &refund).await;
+    let told = told(&world);
+    assert!(told.contains("mailerlite groups 101 102 103"), "still a VIP: {told}");
+    world.finish().await;
+}
+
+/// What a payment does not say is emptied, so that nothing of an older one stays beside it.
+#[tokio::test]
+async fn nothing_of_an_older_payment_stays_beside_the_newest() {
+    let world = with_lead(&[]).await;
+    reported(&world, &paid("pi_1", 9_700)).await;
+    let mut newer = paid("pi_2", 500_000);
+    newer["created"] = json!(newer["created"].as_i64().unwrap() + 60);
+    newer["data"]["object"]["metadata"] = json!({"lead_id": LEAD});
+    newer["data"]["object"]["payment_method_types"] = json!(["card", "pix"]);
+    reported(&world, &newer).await;
+    let fields = world.providers.subscriber(EMAIL).unwrap()["fields"].clone();
+    assert_eq!(
+        (&fields["pricing_tier"], &fields["transaction_amount"]),
+        (&json!(""), &json!("5000.00"))
+    );
+    let custom = world.providers.crm_contact(LEAD).unwrap()["custom_fields"].clone();
+    assert_eq!((&custom["pricing_tier"], &custom["last_payment_method"]), (&json!(""), &json!("")));
+    world.finish().await;
+}

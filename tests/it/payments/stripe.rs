@@ -300,3 +300,135 @@ async fn a_lead_id_that_is_none_is_dropped_and_noted() {
     assert_eq!(journey.events[1].data.dropped(), ["metadata.lead_id"], "found by the e-mail");
     end(world).await;
 }
+
+/// A checkout whose money comes later, or by a subscription, says whose it is by the id in its address.
+#[tokio::test]
+async fn a_checkout_without_a_payment_says_whose_the_later_ones_are() {
+    let session = |objects: Value| {
+        let mut session = json!({"id": "cs_1", "object": "checkout.session",
+            "payment_status": "unpaid", "client_reference_id": crate::world::LEAD,
+            "customer": "cus_9", "currency": "brl", "amount_total": 9_900});
+        session.as_object_mut().unwrap().extend(objects.as_object().unwrap().clone());
+        event("evt_cs", "checkout.session.completed", &session)
+    };
+    let of_another = |mut report: Value| {
+        let intent = &mut report["data"]["object"];
+        intent["metadata"] = json!({});
+        intent["receipt_email"] = json!("pai@example.com");
+        intent["customer"] = json!("cus_9");
+        report
+    };
+    for objects in [json!({"payment_intent": "pi_1"}), json!({"subscription": "sub_1"})] {
+        let world = with_lead().await;
+        accepted(&world, &session(objects)).await;
+        accepted(&world, &of_another(paid("pi_1", 9_900))).await;
+        assert_eq!(spent(&world, lead()).await, 9_900);
+        let journey = world.journey(lead()).await;
+        let names: Vec<&str> = journey.events.iter().map(|event| event.data.name()).collect();
+        assert_eq!(names, ["lead_submitted", "checkout_completed", "payment_succeeded"]);
+        end(world).await;
+    }
+}
+
+/// Nobody becomes a lead by a test, nor by a checkout that was not paid.
+#[tokio::test]
+async fn a_test_and_an_unpaid_checkout_of_a_stranger_make_no_lead() {
+    let world = World::new().await;
+    let mut test = paid("pi_1", 100);
+    test["livemode"] = json!(false);
+    accepted(&world, &test).await;
+    let session = json!({"id": "cs_1", "object": "checkout.session", "payment_status": "unpaid",
+        "customer_details": {"email": EMAIL}, "currency": "brl", "amount_total": 100});
+    accepted(&world, &event("evt_cs", "checkout.session.completed", &session)).await;
+    let email = funil_core::contact::Email::parse(EMAIL).unwrap();
+    for id in [lead(), LeadId::from_email(&world.hash, &email)] {
+        assert_eq!(world.store.lead(id).await.unwrap(), None);
+    }
+    end(world).await;
+}
+
+/// The form that the page made the id for may come after the payment.
+#[tokio::test]
+async fn a_payment_makes_the_lead_under_the_id_that_the_site_wrote() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    accepted(&world, &paid("pi_1", 19_700)).await;
+    assert_eq!(spent(&world, lead()).await, 19_700);
+    assert_eq!(world.submit(&lead_body()).await.lead(), lead());
+    let known = world.store.lead(lead()).await.unwrap().unwrap();
+    assert_eq!(known.stage().name(), "customer", "{:?}", known.facts);
+    assert_eq!(known.latest.name.unwrap().expose(), "Ana Exemplo");
+    end(world).await;
+}
+
+/// A derived id counts only with its own e-mail; the customer is known all the same.
+#[tokio::test]
+async fn an_id_that_counts_for_nothing_hides_no_customer_and_is_noted() {
+    let world = with_lead().await;
+    accepted(&world, &paid("pi_1", 100)).await;
+    let other = funil_core::contact::Email::parse("bia@example.com").unwrap();
+    let derived = LeadId::from_email(&world.hash, &other);
+    let mut report = paid("pi_2", 100);
+    report["data"]["object"]["metadata"]["lead_id"] = json!(derived);
+    accepted(&world, &report).await;
+    assert_eq!(spent(&world, lead()).await, 200, "the customer is the lead's");
+    let journey = world.journey(lead()).await;
+    let last = journey.events.iter().find(|event| event.supplied_lead_id.is_some()).unwrap();
+    assert_eq!(last.supplied_lead_id, Some(derived));
+    end(world).await;
+}
+
+/// Strangers try cards by the thousand.
+#[tokio::test]
+async fn only_so_many_failures_of_one_lead_are_kept_in_a_day() {
+    let world = with_lead().await;
+    for number in 0..30 {
+        accepted(&world, &crate::stripe::failed(&format!("pi_{number}"), 100)).await;
+    }
+    let failed = |journey: &funil_store::Journey| {
+        journey.events.iter().filter(|event| event.data.name() == "payment_failed").count()
+    };
+    assert_eq!(failed(&world.journey(lead()).await), 20);
+    accepted(&world, &paid("pi_1", 19_700)).await;
+    world.pass(24 * 3600);
+    accepted(&world, &crate::stripe::failed("pi_later", 100)).await;
+    assert_eq!(failed(&world.journey(lead()).await), 21);
+    end(world).await;
+}
+
+/// An invoice alone, where payments count, makes no customer; and nothing of zero is a purchase.
+#[tokio::test]
+async fn what_does_not_count_makes_no_customer_and_replaces_no_purchase() {
+    let invoice = |id: &str, minor: i64| {
+        let object = json!({"id": id, "object": "invoice", "amount_paid": minor, "currency": "brl",
+            "customer": "cus_1", "customer_email": EMAIL, "metadata": {}});
+        event(&format!("evt_{id}"), "invoice.paid", &object)
+    };
+    let world = with_lead().await;
+    accepted(&world, &invoice("in_1", 9_900)).await;
+    let known = world.store.lead(lead()).await.unwrap().unwrap();
+    assert_eq!((known.stage().name(), known.facts.paid_at), ("lead", None));
+    end(world).await;
+
+    let world =
+        World::plan().with("DESTINATIONS", "crm").with("STRIPE_REVENUE", "invoices").start().await;
+    world.submit(&lead_body()).await;
+    accepted(&world, &invoice("in_1", 500_000)).await;
+    accepted(&world, &invoice("in_2", 0)).await;
+    let known = world.store.lead(lead()).await.unwrap().unwrap();
+    assert_eq!(known.payments.purchase.unwrap().amount.minor, 500_000);
+    end(world).await;
+}
+
+#[tokio::test]
+async fn a_customer_is_one_since_the_earliest_payment() {
+    let world = with_lead().await;
+    let newer = paid("pi_2", 100);
+    let mut older = paid("pi_1", 100);
+    older["created"] = json!(newer["created"].as_i64().unwrap() - 20 * 24 * 3600);
+    accepted(&world, &newer).await;
+    accepted(&world, &older).await;
+    let known = world.store.lead(lead()).await.unwrap().unwrap();
+    assert_eq!(known.customer_since().unwrap().as_second(), older["created"].as_i64().unwrap());
+    assert_eq!(known.payments.purchase.unwrap().transaction.as_str(), "pi_2");
+    end(world).await;
+}

@@ -144,7 +144,7 @@ fn payment(event: &PaymentEvent) -> Option<Taken<'_>> {
             Some(conversion("refund", params))
         }
         PaymentEvent::Failed(failed) => Some(conversion("payment_failed", failure(failed))),
-        PaymentEvent::SubscriptionStarted(_) => None,
+        PaymentEvent::SubscriptionStarted(_) | PaymentEvent::CheckoutCompleted(_) => None,
     }
 }
 
@@ -405,7 +405,14 @@ fn of_lead(lead: &Lead, what: OfLead, event: &Event) -> Vec<(&'static str, Value
     let source = option(lead.latest.traffic_source.as_ref()).map(Value::from);
     let touch = lead.facts.first_touch.as_ref();
     let session = touch.and_then(|touch| touch.ga_session_id.as_ref()).filter(|id| digits(id));
-    let campaign = touch.and_then(|touch| option(touch.utm.campaign.as_ref()));
+    // A payment's own campaign is nearer to it than that of the first visit.
+    let of_payment = if let EventData::Payment(PaymentEvent::Succeeded(paid)) = &event.data {
+        paid.purchase.utm.campaign.as_ref()
+    } else {
+        None
+    };
+    let campaign = of_payment.or_else(|| touch.and_then(|touch| touch.utm.campaign.as_ref()));
+    let campaign = option(campaign);
     let is_paid = matches!(event.data, EventData::Payment(PaymentEvent::Succeeded(_)));
     let days = lead.days_to_payment(event.occurred_at).filter(|_| is_paid);
     let named = match what {
@@ -529,7 +536,9 @@ mod tests {
         for data in payments() {
             let event = payment(data);
             if taken(&event.data).is_none() {
-                assert_eq!(event.data.name(), "subscription_started");
+                assert!(
+                    ["subscription_started", "checkout_completed"].contains(&event.data.name())
+                );
                 continue;
             }
             let responses = [response(204, &Value::Null)];
@@ -542,7 +551,9 @@ mod tests {
                 PaymentEvent::Succeeded(paid) => paid.counted = None,
                 PaymentEvent::Refunded(refund) => refund.counted = None,
                 PaymentEvent::Disputed(dispute) => dispute.counted = None,
-                PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => continue,
+                PaymentEvent::Failed(_)
+                | PaymentEvent::SubscriptionStarted(_)
+                | PaymentEvent::CheckoutCompleted(_) => continue,
             }
             assert_eq!((DESTINATION.plan)(&payment(data)), [], "another report said it");
         }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::account::Account;
-use self::customer::{Customer, Tiers};
+use self::customer::{Customer, Standing, Tiers};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step};
 use crate::booking;
@@ -81,7 +81,9 @@ const fn changes_customer(event: &PaymentEvent) -> bool {
         PaymentEvent::Succeeded(paid) => paid.counted.is_some(),
         PaymentEvent::Refunded(refund) => refund.counted.is_some(),
         PaymentEvent::Disputed(dispute) => dispute.counted.is_some(),
-        PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => false,
+        PaymentEvent::Failed(_)
+        | PaymentEvent::SubscriptionStarted(_)
+        | PaymentEvent::CheckoutCompleted(_) => false,
     }
 }
 
@@ -260,12 +262,14 @@ impl MailerLite {
             let source = source.or_else(|| touch.and_then(|touch| touch.utm.source.as_ref()));
             let campaign = bought.utm.campaign.as_ref();
             let campaign = campaign.or_else(|| touch.and_then(|touch| touch.utm.campaign.as_ref()));
+            // What the newest payment does not say is emptied, so that nothing of an older one stays.
+            let or_empty = |text: Option<String>| Some(text.unwrap_or_default());
             put("user_id", bought.user_id.clone());
-            put("pricing_tier", bought.pricing_tier.clone());
+            put("pricing_tier", or_empty(bought.pricing_tier.clone()));
             put("transaction_amount", Some(purchase.amount.decimal()));
             put("purchase_date", Some(local_time(purchase.at)));
-            put("utm_source", text(source));
-            put("utm_campaign", text(campaign));
+            put("utm_source", or_empty(text(source)));
+            put("utm_campaign", or_empty(text(campaign)));
         }
         fields
     }
@@ -288,8 +292,10 @@ impl MailerLite {
     fn joins(&self, context: &Context<'_>) -> Vec<&str> {
         let id = |name: &str| self.groups.get(name).map(String::as_str);
         if context.slot == &CUSTOMER {
-            let tier = self.tiers.of(context.lead);
-            return tier.and_then(|tier| id(tier.group())).into_iter().collect();
+            return match self.tiers.of(context.lead) {
+                Standing::In(tier) => id(tier.group()).into_iter().collect(),
+                Standing::InNone | Standing::AsBefore => Vec::new(),
+            };
         }
         let mut joins: Vec<_> = id(context.slot.name).into_iter().collect();
         if context.slot == &MARKETING {
@@ -311,9 +317,16 @@ impl MailerLite {
     fn leaves(&self, context: &Context<'_>) -> Vec<&str> {
         let id = |name: &str| self.groups.get(name).map(String::as_str);
         if context.slot == &CUSTOMER {
-            let tier = self.tiers.of(context.lead);
-            let others = Customer::ALL.into_iter().filter(|other| Some(*other) != tier);
-            let others = others.filter_map(|other| id(other.group()));
+            // Another lead of the e-mail may have paid, of which this one knows nothing.
+            let others = match self.tiers.of(context.lead) {
+                _ if !is_oldest(context) => Vec::new(),
+                Standing::In(tier) => {
+                    Customer::ALL.into_iter().filter(|one| *one != tier).collect()
+                }
+                Standing::InNone => Customer::ALL.to_vec(),
+                Standing::AsBefore => Vec::new(),
+            };
+            let others = others.into_iter().filter_map(|other| id(other.group()));
             let sold = customer::sold(context.lead);
             return others.chain(sold.iter().filter_map(|group| id(group))).collect();
         }

@@ -14,11 +14,11 @@ use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
-    CallMissed, CallWish, Canceled, DeliveryReplayed, DeliverySettled, DisputeStatus, Event,
-    EventData, Extent, FormEvent, Invitee, LeadSubmitted, Mode, Operator, Payer, PaymentDisputed,
-    PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase,
-    QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn, SubscriptionStarted,
-    SyncRequested, TransactionId, Verdict, Withdrawal,
+    CallMissed, CallWish, Canceled, CheckoutCompleted, DeliveryReplayed, DeliverySettled,
+    DisputeStatus, Event, EventData, Extent, FormEvent, Invitee, LeadSubmitted, Mode, Operator,
+    Payer, PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded,
+    Purchase, QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn,
+    SubscriptionStarted, SyncRequested, TransactionId, Verdict, Withdrawal,
 };
 use crate::form::lead::LeadForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
@@ -278,9 +278,10 @@ pub(super) fn payments() -> Vec<EventData> {
             mode,
             plan: word("price_1"),
             price: Some(brl(9_900)),
-            purchase,
+            purchase: purchase.clone(),
         }
         .into(),
+        CheckoutCompleted { checkout: id("cs_1"), mode, purchase }.into(),
     ]
 }
 

@@ -25,6 +25,8 @@ event_group! {
         "payment_disputed" => Disputed(PaymentDisputed),
         /// A subscription began. It is no payment.
         "subscription_started" => SubscriptionStarted(SubscriptionStarted),
+        /// A checkout was completed whose money comes later, or by a subscription's invoices.
+        "checkout_completed" => CheckoutCompleted(CheckoutCompleted),
     }
 }
 
@@ -37,6 +39,7 @@ impl PaymentEvent {
             Self::Refunded(event) => event.mode,
             Self::Disputed(event) => event.mode,
             Self::SubscriptionStarted(event) => event.mode,
+            Self::CheckoutCompleted(event) => event.mode,
         }
     }
 
@@ -47,6 +50,7 @@ impl PaymentEvent {
             Self::Failed(event) => &event.purchase.dropped,
             Self::Refunded(event) => &event.purchase.dropped,
             Self::SubscriptionStarted(event) => &event.purchase.dropped,
+            Self::CheckoutCompleted(event) => &event.purchase.dropped,
             Self::Disputed(_) => &[],
         }
     }
@@ -59,7 +63,8 @@ impl PaymentEvent {
             Self::Failed(_)
             | Self::Refunded(_)
             | Self::Disputed(_)
-            | Self::SubscriptionStarted(_) => false,
+            | Self::SubscriptionStarted(_)
+            | Self::CheckoutCompleted(_) => false,
         }
     }
 }
@@ -162,6 +167,13 @@ impl Purchase {
             utm: if is_empty(&self.utm) { other.utm } else { self.utm },
             dropped: self.dropped,
         }
+    }
+}
+
+impl Purchase {
+    /// Whether the site wrote nothing of what was bought.
+    pub fn is_silent(&self) -> bool {
+        *self == Self { dropped: self.dropped.clone(), ..Self::default() }
     }
 }
 
@@ -330,6 +342,19 @@ pub struct SubscriptionStarted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Money>,
     /// What was bought.
+    #[serde(default)]
+    pub purchase: Purchase,
+}
+
+/// A checkout was completed whose money comes later, as with Pix and boleto, or by a subscription's invoices. It
+/// says whose the payment will be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckoutCompleted {
+    /// The provider's id of the checkout.
+    pub checkout: TransactionId,
+    /// Whose money it will be.
+    pub mode: Mode,
+    /// What is bought.
     #[serde(default)]
     pub purchase: Purchase,
 }

@@ -253,8 +253,12 @@ fn summary(shown: &Value) -> Vec<String> {
         let (id, currency) = (text(&payment["transaction"]), text(&payment["currency"]));
         let (net, paid) = (text(&payment["net"]), text(&payment["paid"]));
         let (refunded, mode) = (text(&payment["refunded"]), text(&payment["mode"]));
+        let disputes = payment["disputes"].as_array().into_iter().flatten();
+        let disputes: Vec<String> =
+            disputes.map(|one| format!(", dispute {}", text(one))).collect();
         lines.push(format!(
-            "payment {id}  {net} {currency}  paid {paid}, refunded {refunded}  {mode}"
+            "payment {id}  {net} {currency}  paid {paid}, refunded {refunded}{}  {mode}",
+            disputes.concat()
         ));
     }
     lines

@@ -55,6 +55,9 @@ pub enum SetupCommand {
         /// The address of `stripe-webhook`, as <https://api.example.com/api/stripe-webhook>.
         #[arg(long)]
         webhook: Url,
+        /// The version of Stripe's API whose shapes a new endpoint gets; otherwise the account's.
+        #[arg(long, value_name = "VERSION")]
+        api_version: Option<String>,
     },
     /// Submit WhatsApp's templates for review, and subscribe the app to the account's webhooks.
     Whatsapp,
@@ -93,8 +96,8 @@ pub async fn run(
             let wanted = if *replace { calendly::Wanted::Anew } else { calendly::Wanted::Working };
             calendly::run(webhook, wanted, run, env, platform, out).await?;
         }
-        SetupCommand::Stripe { webhook } => {
-            stripe::run(webhook, run, env, platform, out).await?;
+        SetupCommand::Stripe { webhook, api_version } => {
+            stripe::run(webhook, api_version.as_deref(), run, env, platform, out).await?;
         }
         SetupCommand::Whatsapp => whatsapp::run(run, env, platform, out).await?,
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use funil_core::delivery::exchange::{Method, Request, Response, endpoint};
-use funil_core::provider::stripe::{EVENTS, OTHER_NAMES};
+use funil_core::provider::stripe::EVENTS;
 use funil_core::settings::{Secret, Settings};
 use funil_store::Platform;
 use serde::Deserialize;
@@ -58,8 +58,7 @@ impl Endpoint {
     /// The events that it lacks.
     pub(super) fn lacks(&self) -> Vec<&'static str> {
         let has = |event: &str| self.enabled_events.contains(event);
-        let other = |event: &str| OTHER_NAMES.iter().any(|(name, of)| *of == event && has(name));
-        EVENTS.into_iter().filter(|event| !has("*") && !has(event) && !other(event)).collect()
+        EVENTS.into_iter().filter(|event| !has("*") && !has(event)).collect()
     }
 }
 
@@ -90,8 +89,13 @@ impl<'a> Stripe<'a> {
 
     /// Makes an endpoint, and returns the secret with which Stripe signs what it sends there. Stripe tells it
     /// only now.
-    pub(super) async fn make(&self, webhook: &Url) -> Result<String, Failure> {
+    pub(super) async fn make(
+        &self,
+        webhook: &Url,
+        api_version: Option<&str>,
+    ) -> Result<String, Failure> {
         let mut form = events(EVENTS);
+        form.extend(api_version.map(|version| ("api_version".to_owned(), version.to_owned())));
         form.push(("url".to_owned(), webhook.to_string()));
         form.push(("description".to_owned(), "Funil".to_owned()));
         let response = self.post(&[], &form).await?;

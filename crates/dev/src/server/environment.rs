@@ -25,7 +25,7 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 22] = [
+const OVERRIDES: [&str; 23] = [
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
     "CALENDLY_EVENT_TYPES",
@@ -39,6 +39,7 @@ const OVERRIDES: [&str; 22] = [
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
     "MAILERLITE_CUSTOMER_TIERS",
+    "MAILERLITE_GROUPS",
     "MAILERLITE_VIP_FROM",
     "QUARANTINE_PER_DAY",
     "RATE_LEAD_FORMS",

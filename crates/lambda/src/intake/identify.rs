@@ -64,7 +64,7 @@ pub(crate) struct Identified {
 impl App {
     /// Finds the lead that the hints lead to: by an object that is known, else by an id that the
     /// request carries, else the newest lead of the e-mail. Where there is none, the e-mail makes a
-    /// new lead; without an e-mail the result is `None`. `changes` is what the request says about
+    /// new lead, under the random id that the site made, if it names one; without an e-mail the result is `None`. `changes` is what the request says about
     /// its lead.
     pub(crate) async fn identify(
         &self,
@@ -86,7 +86,12 @@ impl App {
         let mut identified = match self.find(hints, &of_objects, &usable).await? {
             Some(lead) => self.known(lead, changes),
             None => match hints.email {
-                Some(email) => self.new_lead(email, hints.source, changes),
+                Some(email) => {
+                    // The form that the site made this id for may be on its way.
+                    let made = usable.iter().find(|id| !id.is_derived());
+                    let made = made.filter(|_| hints.written_by == Writer::Site);
+                    self.new_lead(email, made.copied(), hints.source, changes)
+                }
                 None => return Ok(None),
             },
         };
@@ -143,6 +148,7 @@ impl App {
     fn new_lead(
         &self,
         email: &Email,
+        made: Option<LeadId>,
         source: &'static str,
         mut changes: LeadChanges,
     ) -> Identified {
@@ -154,7 +160,7 @@ impl App {
             ..AliasDigests::of(&changes.if_absent, hash)
         };
         Identified {
-            id: LeadId::from_email(hash, email),
+            id: made.unwrap_or_else(|| LeadId::from_email(hash, email)),
             write: LeadWrite::OfEmail,
             known: None,
             changes,

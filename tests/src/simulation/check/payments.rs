@@ -57,7 +57,9 @@ fn told(journey: &Journey, payment: &str) -> (i64, i64) {
             PaymentEvent::Succeeded(paid) => (&paid.transaction, &mut came, paid.counted),
             PaymentEvent::Refunded(refund) => (&refund.transaction, &mut went, refund.counted),
             PaymentEvent::Disputed(dispute) => (&dispute.transaction, &mut went, dispute.counted),
-            PaymentEvent::Failed(_) | PaymentEvent::SubscriptionStarted(_) => continue,
+            PaymentEvent::Failed(_)
+            | PaymentEvent::SubscriptionStarted(_)
+            | PaymentEvent::CheckoutCompleted(_) => continue,
         };
         if id.as_str() == payment {
             *to += counted.map_or(0, |money| money.minor);

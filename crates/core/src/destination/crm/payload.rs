@@ -213,8 +213,8 @@ fn payment_fields(lead: &Lead, currency: Currency) -> Value {
     let subscription = payments.subscription.as_ref();
     json!({
         "lifecycle_stage": is_customer.then(|| Stage::Customer.name()),
-        "customer_since": lead.facts.paid_at,
-        "days_to_payment": lead.facts.paid_at.and_then(|paid_at| lead.days_to_payment(paid_at)),
+        "customer_since": lead.customer_since(),
+        "days_to_payment": lead.customer_since().and_then(|since| lead.days_to_payment(since)),
         "total_spent": spent.map(|spent| spent.number()),
         "total_spent_currency": spent.map(|spent| spent.currency),
         "last_transaction_id": purchase.map(|purchase| &purchase.transaction),
@@ -222,10 +222,10 @@ fn payment_fields(lead: &Lead, currency: Currency) -> Value {
         "last_transaction_amount": purchase.map(|purchase| purchase.amount.number()),
         "last_transaction_currency": purchase.map(|purchase| purchase.amount.currency),
         "last_transaction_left": purchase.map(|purchase| purchase.left.number()),
-        "last_payment_method": purchase.and_then(|purchase| purchase.method.as_ref()),
-        "pricing_tier": bought.and_then(|bought| bought.pricing_tier.as_ref()),
-        "service_type": bought.and_then(|bought| bought.service_type.as_ref()),
-        "service_name": bought.and_then(|bought| bought.service_name.as_ref()),
+        "last_payment_method": purchase.map(|purchase| said(purchase.method.as_ref())),
+        "pricing_tier": bought.map(|bought| said(bought.pricing_tier.as_ref())),
+        "service_type": bought.map(|bought| said(bought.service_type.as_ref())),
+        "service_name": bought.map(|bought| said(bought.service_name.as_ref())),
         "user_id": bought.and_then(|bought| bought.user_id.as_ref()),
         "last_refund_date": refund.map(|refund| refund.at),
         "last_refund_amount": refund.map(|refund| refund.refunded.number()),
@@ -235,6 +235,11 @@ fn payment_fields(lead: &Lead, currency: Currency) -> Value {
         "subscription_plan": subscription.and_then(|subscription| subscription.plan.as_ref()),
         "subscription_since": subscription.map(|subscription| subscription.at),
     })
+}
+
+/// What the newest payment says, or an empty text, so that nothing of an older one stays beside it.
+fn said(text: Option<&String>) -> &str {
+    text.map(String::as_str).unwrap_or_default()
 }
 
 fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {

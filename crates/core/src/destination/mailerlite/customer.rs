@@ -43,6 +43,17 @@ impl Customer {
     }
 }
 
+/// What a lead's payments say about their group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// They are in this one, and in no other.
+    In(Customer),
+    /// They are in none: nothing is left of what they paid.
+    InNone,
+    /// They stay where they are: the newest payment was given back, and an earlier one stands.
+    AsBefore,
+}
+
 /// How a payment decides about the customer's group.
 #[derive(Debug)]
 pub(super) struct Tiers {
@@ -60,22 +71,21 @@ impl Tiers {
         Some(Self { of_tier: of_tier?, vip_from: vip_from? })
     }
 
-    /// The group of a lead: by its newest payment, as long as something is left of it. `None` for somebody of
-    /// whose payments nothing is left.
-    pub(super) fn of(&self, lead: &Lead) -> Option<Customer> {
-        let purchase = lead.payments.purchase.as_ref()?;
+    /// The group of a lead: by its newest payment, as long as something is left of it.
+    pub(super) fn of(&self, lead: &Lead) -> Standing {
+        let Some(purchase) = &lead.payments.purchase else { return Standing::InNone };
         if purchase.left.minor == 0 {
             let is_customer = lead.spent.values().any(|minor| *minor > 0);
-            return is_customer.then_some(Customer::Standard);
+            return if is_customer { Standing::AsBefore } else { Standing::InNone };
         }
         let amount = purchase.amount;
         let from = self.vip_from.get(&amount.currency);
         if from.is_some_and(|from| amount.minor >= from.minor) {
-            return Some(Customer::Vip);
+            return Standing::In(Customer::Vip);
         }
         let tier = purchase.bought.pricing_tier.as_deref();
         let named = tier.and_then(|tier| self.of_tier.get(&words(tier)));
-        Some(named.copied().unwrap_or(Customer::Standard))
+        Standing::In(named.copied().unwrap_or(Customer::Standard))
     }
 }
 
@@ -164,16 +174,17 @@ mod tests {
             (Some("básico"), 100, "BRL", Customer::Standard),
         ] {
             let found = usual.of(&lead(tier, minor, currency));
-            assert_eq!(found, Some(expected), "{tier:?} {minor} {currency}");
+            assert_eq!(found, Standing::In(expected), "{tier:?} {minor} {currency}");
         }
         let own = tiers(&[
             ("MAILERLITE_CUSTOMER_TIERS", r#"{"Básico":"customers_premium"}"#),
             ("MAILERLITE_VIP_FROM", r#"{"JPY":5000}"#),
         ]);
         let own = own.unwrap();
-        assert_eq!(own.of(&lead(Some("basico"), 100_000, "BRL")), Some(Customer::Premium));
-        assert_eq!(own.of(&lead(None, 5_000, "JPY")), Some(Customer::Vip));
-        assert_eq!(own.of(&lead(Some("enterprise"), 100, "BRL")), Some(Customer::Standard));
+        let of = |tier, minor, currency| own.of(&lead(tier, minor, currency));
+        assert_eq!(of(Some("basico"), 100_000, "BRL"), Standing::In(Customer::Premium));
+        assert_eq!(of(None, 5_000, "JPY"), Standing::In(Customer::Vip));
+        assert_eq!(of(Some("enterprise"), 100, "BRL"), Standing::In(Customer::Standard));
     }
 
     #[test]
@@ -183,11 +194,12 @@ mod tests {
         assert_eq!(sold(&lead), ["sells_mentoria_individual", "sells_mentoria"]);
         lead.payments.purchase.as_mut().unwrap().left.minor = 0;
         lead.spent = [(Currency::BRL, 500)].into();
-        assert_eq!(usual.of(&lead), Some(Customer::Standard), "an earlier payment stands");
+        assert_eq!(usual.of(&lead), Standing::AsBefore, "an earlier payment stands");
         lead.spent = [(Currency::BRL, 0)].into();
-        assert_eq!(usual.of(&lead), None);
+        assert_eq!(usual.of(&lead), Standing::InNone);
         assert_eq!(sold(&lead), Vec::<String>::new());
-        assert_eq!(usual.of(&super::super::super::samples::lead()), None, "nobody paid");
+        let nobody = super::super::super::samples::lead();
+        assert_eq!(usual.of(&nobody), Standing::InNone, "nobody paid");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::super::NotUnderstood;
 use crate::contact::Email;
 use crate::contact::attribution::Utm;
 use crate::event::{
-    DisputeStatus, Extent, Mode, Payer, PaymentDisputed, PaymentFailed, PaymentRefunded,
-    PaymentSucceeded, Purchase, ReportedBy, SubscriptionStarted, TransactionId,
+    CheckoutCompleted, DisputeStatus, EventData, Extent, Mode, Payer, PaymentDisputed,
+    PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase, ReportedBy, SubscriptionStarted,
+    TransactionId,
 };
 use crate::id::LeadId;
 use crate::money::{Currency, Money};
@@ -50,17 +51,18 @@ impl<'v> Report<'v> {
         Ok(self.succeeded(transaction, self.money("amount_paid")?, reported_by))
     }
 
-    /// A checkout that was paid. `None` for one that waits for its money, or that begins a subscription,
-    /// whose invoice has the amount.
-    pub(super) fn checkout(&self) -> Result<Option<PaymentSucceeded>, NotUnderstood> {
+    /// A checkout: a payment if it was paid. One that waits for its money, or begins a subscription, whose
+    /// invoices have the amounts, says whose they will be.
+    pub(super) fn checkout(&self) -> Result<EventData, NotUnderstood> {
         let is_paid = text(self.object, "payment_status") == Some("paid");
         let Some(intent) = id_of(self.object.get("payment_intent")).filter(|_| is_paid) else {
-            return Ok(None);
+            let (checkout, purchase) = (self.transaction("id")?, self.purchase());
+            return Ok(CheckoutCompleted { checkout, mode: self.mode, purchase }.into());
         };
         let has_invoice = id_of(self.object.get("invoice")).is_some();
         let reported_by =
             if has_invoice { ReportedBy::PaymentOfInvoice } else { ReportedBy::Checkout };
-        Ok(Some(self.succeeded(intent, self.money("amount_total")?, reported_by)))
+        Ok(self.succeeded(intent, self.money("amount_total")?, reported_by).into())
     }
 
     fn succeeded(
@@ -207,8 +209,9 @@ impl<'v> Report<'v> {
     }
 
     pub(super) fn lead_id(&self) -> Option<LeadId> {
-        if let Some(named) = self.metadata("lead_id") {
-            return LeadId::parse(named).ok();
+        let written = self.metadata("lead_id").and_then(|id| LeadId::parse(id).ok());
+        if written.is_some() {
+            return written;
         }
         let reference = LeadId::parse(text(self.object, "client_reference_id")?).ok()?;
         // The visitor can write it into a payment link, and anybody can learn a derived id: it needs an
@@ -254,9 +257,10 @@ impl<'v> Report<'v> {
 
     fn method(&self) -> Option<String> {
         let charge = self.object.pointer("/charges/data/0/payment_method_details/type");
-        let types = self.object.pointer("/payment_method_types/0");
-        let found = charge.or(types).and_then(Value::as_str);
-        found.map(cut_word)
+        // Of several that were allowed, nobody knows which was used.
+        let allowed = self.object.get("payment_method_types").and_then(Value::as_array);
+        let only = allowed.filter(|types| types.len() == 1).and_then(|types| types.first());
+        charge.or(only).and_then(Value::as_str).map(cut_word)
     }
 
     fn utm(&self) -> Utm {

@@ -15,6 +15,7 @@ use crate::cli::stripe::{Endpoint, Stripe};
 
 pub(super) async fn run(
     webhook: &Url,
+    api_version: Option<&str>,
     run: Run,
     env: &Env,
     platform: &Platform,
@@ -36,7 +37,7 @@ pub(super) async fn run(
     let Some(best) = ours.iter().find(|one| one.is_enabled()).or_else(|| ours.first()) else {
         writeln!(out, "{} an endpoint for {webhook}", run.verb())?;
         if run == Run::ForReal {
-            let secret = stripe.make(webhook).await?;
+            let secret = stripe.make(webhook, api_version).await?;
             writeln!(out, "Stripe tells its secret only now:")?;
             writeln!(out, "STRIPE_WEBHOOK_SECRET={secret}")?;
         }

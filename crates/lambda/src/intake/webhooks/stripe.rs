@@ -12,7 +12,10 @@ use funil_core::payment::{Revenue, Transaction};
 use funil_core::provider::stripe::{self, Parsed, PaymentUpdate, TestEvents};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret, Settings};
-use funil_store::{Accepted, LatestChange, PaymentChange, Platform, StoreError, TransactionChange};
+use funil_store::{
+    Accepted, LatestChange, PaymentChange, Platform, Price, RateLimit, RateVerdict, StoreError,
+    TransactionChange,
+};
 use http::{HeaderName, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -38,6 +41,9 @@ const CUSTOMER: &str = "stripe_customer";
 /// For how long Stripe is asked to repeat a report of nobody who is known: the report that names them, as that
 /// of the checkout, may be on its way.
 const KNOWN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+/// How many tries to pay that fail are kept of one lead in a day.
+const FAILED_A_DAY: i64 = 20;
+const DAY_S: i64 = 24 * 3600;
 /// How often a payment and its lead are read again because another report changed them meanwhile. Stripe
 /// sends the reports of one payment at once: as the payment itself, its invoice and its checkout.
 const TRIES: usize = 5;
@@ -136,6 +142,11 @@ impl Webhook for StripeWebhook {
     }
 }
 
+/// Whether a report of a stranger makes a lead of them. A test does not, nor does a checkout that is not paid.
+const fn makes_a_lead(event: &PaymentEvent) -> bool {
+    !matches!(event, PaymentEvent::CheckoutCompleted(_)) && event.mode().counts()
+}
+
 impl StripeWebhook {
     async fn keep_payment(
         &self,
@@ -153,6 +164,15 @@ impl StripeWebhook {
                 }
                 return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
             };
+            if lead.known.is_none() && !makes_a_lead(event) {
+                let event = event.name();
+                return Ok(Kept::Ignored { event: format!("{event} of nobody known") });
+            }
+            if !self.may_fail(event, lead.id, arrival.now).await? {
+                return Ok(Kept::Ignored {
+                    event: format!("{} beyond {FAILED_A_DAY} of a lead in a day", event.name()),
+                });
+            }
             let (event, change) = match self.change(&lead, event, update.occurred_at).await? {
                 Ok(changed) => changed,
                 Err(why) => return Ok(Kept::Quarantine(why)),
@@ -177,28 +197,50 @@ impl StripeWebhook {
             update.objects.iter().map(|id| (PAYMENT, hash.digest(PAYMENT, id.as_str()))).collect();
         let customer =
             update.customer.as_ref().map(|id| (CUSTOMER, hash.digest(CUSTOMER, id.as_str())));
+        // An id that is derived from another e-mail than the payer's counts for nothing.
+        let own = update.payer.email.as_ref().map(|email| LeadId::from_email(hash, email));
+        let named = update.named.filter(|id| !id.is_derived() || own.is_none_or(|own| own == *id));
+        let known = self.app.store.known_leads(named.as_slice()).await?;
         // One customer may pay for several people, so what the site wrote counts before it.
-        let named = self.app.store.known_leads(update.named.as_slice()).await?;
-        let named: Vec<LeadId> = named.into_iter().map(|lead| lead.id).collect();
-        if named.is_empty() {
+        if known.is_empty() {
             objects.extend(customer.clone());
         }
         let hints = Hints {
             objects: &objects,
-            lead_ids: &named,
+            lead_ids: named.as_slice(),
             written_by: Writer::Site,
             email: update.payer.email.as_ref(),
             source: stripe::NAME,
         };
-        let changes = LeadChanges::of_payment(event, &update.payer);
+        let changes = LeadChanges::of_payment(event, &update.payer, self.revenue);
         let Some(mut lead) = self.app.identify(&hints, changes).await? else { return Ok(None) };
-        if let Some((kind, digest)) = customer.filter(|_| !named.is_empty()) {
+        // A payment stays with the lead that its first report came to; the journey says what this one named.
+        lead.elsewhere = update.named.filter(|id| *id != lead.id);
+        if let Some((kind, digest)) = customer.filter(|_| !known.is_empty()) {
             let owners = self.app.store.leads_of((kind, &digest), 1).await?;
             if owners.first().is_none_or(|owner| *owner == lead.id) {
                 lead.objects.push((kind, digest));
             }
         }
         Ok(Some(lead))
+    }
+
+    /// Whether a report is kept: strangers try cards by the thousand, and each try is an event.
+    async fn may_fail(
+        &self,
+        event: &PaymentEvent,
+        lead: LeadId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if !matches!(event, PaymentEvent::Failed(_)) {
+            return Ok(true);
+        }
+        let payer = self.app.config.hash_key.digest("failed", &lead.to_string());
+        let limit = RateLimit { requests: FAILED_A_DAY, window_s: DAY_S };
+        let entropy = &*self.app.platform.entropy;
+        let store = &self.app.store;
+        let verdict = store.rate(Self::NAME, &payer, limit, Price::Whole, now, entropy).await?;
+        Ok(verdict == RateVerdict::Passes)
     }
 
     /// The report with what it counts for, and what it changes on its payment and on the lead's newest
@@ -210,6 +252,8 @@ impl StripeWebhook {
         occurred_at: Timestamp,
     ) -> Result<Result<(PaymentEvent, PaymentChange), NotUnderstood>, StoreError> {
         let mut event = event.clone();
+        let latest = lead.known.as_ref().map(|known| known.payments.clone()).unwrap_or_default();
+        latest.fill(&mut event);
         let transaction = match Transaction::of(&event, self.revenue) {
             None => None,
             Some(new) => {
@@ -225,11 +269,10 @@ impl StripeWebhook {
                 Some(TransactionChange { before, after })
             }
         };
-        let known = lead.known.as_ref().map(|known| known.payments.clone()).unwrap_or_default();
         let payment = transaction.as_ref().map(|change| &change.after);
-        let after = known.with(&event, occurred_at, payment);
+        let after = latest.with(&event, occurred_at, payment);
         let lead_version = lead.known.as_ref().map(|known| known.version);
-        let latest = (after != known).then_some(LatestChange { lead_version, after });
+        let latest = (after != latest).then_some(LatestChange { lead_version, after });
         Ok(Ok((event, PaymentChange { transaction, latest })))
     }
 
