@@ -1,6 +1,7 @@
 //! The commands of `funil`, one file for each. They must not parse the command line themselves:
 //! that is in `main.rs`.
 
+pub mod addresses;
 pub mod backfill;
 mod calendly;
 pub mod copy;

@@ -12,6 +12,7 @@ use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_core::settings::Env;
 use funil_core::site::TableConfig;
+use funil_dev::cli::addresses::Addresses;
 use funil_dev::cli::backfill::BackfillArguments;
 use funil_dev::cli::dead::DeadCommand;
 use funil_dev::cli::doctor::DoctorArguments;
@@ -77,6 +78,10 @@ enum Command {
         /// The base address of the functions.
         #[arg(long, global = true, default_value = "http://127.0.0.1:8888/api")]
         to: Url,
+        /// The outputs of the stack, as `aws cloudformation describe-stacks --stack-name funil` prints
+        /// them (`-` reads standard input): for functions that have only Function URLs.
+        #[arg(long, global = true)]
+        stack_outputs: Option<PathBuf>,
         #[command(subcommand)]
         command: QuarantineCommand,
     },
@@ -164,12 +169,18 @@ async fn main() -> ExitCode {
         Some(Command::Journey { lead_id, server }) => print_journey(&lead_id, &server, &env).await,
         Some(Command::Stats { log }) => stats(&log),
         Some(Command::Dead { server, command }) => dead_deliveries(command, &server, &env).await,
-        Some(Command::Quarantine { to, command }) => {
+        Some(Command::Quarantine { to, stack_outputs, command }) => {
             let platform = funil_lambda::platform();
             let mut out = std::io::stdout();
-            quarantine::run(command, &to, &env, &platform, &mut out)
-                .await
-                .map(|()| ExitCode::SUCCESS)
+            let to = match &stack_outputs {
+                Some(file) => Addresses::of_stack(file),
+                None => Ok(Addresses::Below(to)),
+            };
+            let done = match to {
+                Ok(to) => quarantine::run(command, &to, &env, &platform, &mut out).await,
+                Err(error) => Err(error),
+            };
+            done.map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Doctor(arguments)) => {
             let platform = funil_lambda::platform();

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use calendly::{Role, SimulatedCalendly};
 use funil_core::settings::Env;
+use funil_dev::cli::addresses::Addresses;
 use funil_dev::cli::doctor::{self, DoctorArguments};
+use funil_dev::cli::quarantine::{self, QuarantineCommand};
 use funil_dev::cli::setup::{self, SetupArguments, SetupCommand};
 use funil_dev::functions;
 use funil_dev::server::{DevServer, DevServerOptions};
@@ -420,4 +422,39 @@ async fn a_token_in_a_providers_error_is_not_printed() {
         error.contains("190") && !error.contains("s3cr3t") && !out.contains("s3cr3t"),
         "{error}"
     );
+}
+
+/// A stack has only the functions that are switched on; the others are passed over.
+#[tokio::test]
+async fn the_quarantine_of_a_stack_with_function_urls_is_listed_and_what_is_not_there_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let url = format!("http://{}/api/lead-submit", server.address());
+    let robot = json!({"name": "R", "email": "r@example.com", "businessType": "x", "website": "y"});
+    let platform = funil_lambda::platform();
+    let request = platform.http.post(&url).header("content-type", "application/json");
+    assert!(request.body(robot.to_string()).send().await.unwrap().status().is_success());
+    let outputs = json!([{"OutputKey": "LeadSubmitUrl", "OutputValue": url}]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "{}", json!({"Stacks": [{"Outputs": outputs}]})).unwrap();
+    let of_stack = Addresses::of_stack(file.path()).unwrap();
+    let below = |path: &str| Url::parse(&format!("http://{}{path}", server.address())).unwrap();
+    let list = async |to: &Addresses, source: Option<&str>| {
+        let source = source.map(str::to_owned);
+        let command = QuarantineCommand::List { source, limit: 10 };
+        let mut out = Vec::new();
+        let ended = quarantine::run(command, to, &Env::default(), &platform, &mut out).await;
+        let error = ended.err().map(|error| error.to_string()).unwrap_or_default();
+        (String::from_utf8(out).unwrap(), error)
+    };
+    let (out, error) = list(&of_stack, None).await;
+    assert!(out.starts_with("lead-submit/") && error.is_empty(), "{out} {error}");
+    let (_, error) = list(&of_stack, Some("stripe")).await;
+    assert!(error.contains("name no stripe-webhook"), "{error}");
+    let nowhere = Addresses::Below(below("/nowhere"));
+    let (out, error) = list(&nowhere, None).await;
+    assert!(out.is_empty() && error.contains("See that --to"), "{out} {error}");
+    let (_, error) = list(&nowhere, Some("calendly")).await;
+    assert!(error.contains("has no function of Funil"), "{error}");
+    server.stop().await.unwrap();
 }

@@ -12,10 +12,11 @@ use funil_core::id::{LeadId, QuarantineName};
 use funil_core::settings::Env;
 use funil_lambda::functions::intake;
 use funil_store::Platform;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use crate::cli::Failure;
+use crate::cli::addresses::Addresses;
 use crate::server::DEV_SERVICE_TOKEN;
 
 /// The commands of `funil quarantine`.
@@ -54,10 +55,10 @@ pub enum QuarantineCommand {
     },
 }
 
-/// Runs a command against the functions at `to`.
+/// Runs a command against the functions at these addresses.
 pub async fn run(
     command: QuarantineCommand,
-    to: &Url,
+    to: &Addresses,
     env: &Env,
     platform: &Platform,
     out: &mut impl Write,
@@ -119,13 +120,24 @@ async fn list(
     limit: usize,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    let one_alone = source.is_some();
     let sources: Vec<&str> = match &source {
         Some(source) => vec![source],
         None => intake().map(|one| one.quarantine_source).collect(),
     };
-    let mut found = 0;
+    let (mut found, mut missing) = (0, Vec::new());
+    let asked_of = sources.len();
     for source in sources {
-        let response = asked.of(source, &json!({"action": "list", "limit": limit})).await?;
+        let asks = json!({"action": "list", "limit": limit});
+        let response = match asked.ask(source, &asks).await? {
+            Answer::Said(response) => response,
+            // Whoever asks for one source wants to know that it is not there.
+            Answer::NotDeployed(why) if one_alone => return Err(why.into()),
+            Answer::NotDeployed(why) => {
+                missing.push(why);
+                continue;
+            }
+        };
         for request in response["requests"].as_array().into_iter().flatten() {
             let name = format!("{}/{}", text(&request["source"]), text(&request["id"]));
             let read = if request["readAt"].is_null() { "" } else { "  read" };
@@ -136,6 +148,11 @@ async fn list(
         if response["more"] == true {
             writeln!(out, "{source} has more; raise --limit to list them.")?;
         }
+    }
+    if missing.len() == asked_of {
+        return Err(
+            format!("{} See that --to or --stack-outputs is right.", missing.join(" ")).into()
+        );
     }
     if found == 0 {
         writeln!(out, "Nothing is in quarantine.")?;
@@ -158,9 +175,17 @@ fn corrections(set: &[String]) -> Result<Map<String, Value>, Failure> {
     Ok(corrected)
 }
 
+/// What a function says.
+enum Answer {
+    /// It was asked, and said this.
+    Said(Value),
+    /// It is not deployed there; the sentence says how that shows.
+    NotDeployed(String),
+}
+
 /// Where the functions are asked, and with which token.
 struct Asked<'a> {
-    to: &'a Url,
+    to: &'a Addresses,
     env: &'a Env,
     platform: &'a Platform,
 }
@@ -171,8 +196,16 @@ impl Asked<'_> {
         self.of(&request.source, &body).await
     }
 
-    /// Asks the function that puts requests aside under `source`.
+    /// Asks the function that puts requests aside under `source`, which has to be there.
     async fn of(&self, source: &str, body: &Value) -> Result<Value, Failure> {
+        match self.ask(source, body).await? {
+            Answer::Said(response) => Ok(response),
+            Answer::NotDeployed(why) => Err(why.into()),
+        }
+    }
+
+    /// Asks the function that puts requests aside under `source`.
+    async fn ask(&self, source: &str, body: &Value) -> Result<Answer, Failure> {
         let known = || intake().map(|one| one.quarantine_source).collect::<Vec<_>>().join(", ");
         let function = intake().find(|one| one.quarantine_source == source);
         let function = function
@@ -180,7 +213,10 @@ impl Asked<'_> {
             .name;
         let settings = self.env.settings();
         let token = settings.list("SERVICE_TOKEN").first().copied().unwrap_or(DEV_SERVICE_TOKEN);
-        let url = endpoint(self.to, &[function, "quarantine"]);
+        let Some(function_url) = self.to.of(function) else {
+            return Ok(Answer::NotDeployed(format!("The stack's outputs name no {function}.")));
+        };
+        let url = endpoint(&function_url, &["quarantine"]);
         let request = self.platform.http.post(url.clone()).bearer_auth(token);
         let request = request.header("content-type", "application/json").body(body.to_string());
         let no_response =
@@ -189,9 +225,15 @@ impl Asked<'_> {
         let succeeded = response.status().is_success();
         let status = response.status();
         let body = response.bytes().await.map_err(no_response)?;
-        let body: Value = serde_json::from_slice(&body)
-            .map_err(|_| format!("{url} responded {status} without JSON."))?;
-        if succeeded { Ok(body) } else { Err(problem(&body).into()) }
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        // Ours say what is wrong; an API without the route says it in its own way.
+        if status == StatusCode::NOT_FOUND && !body["type"].is_string() {
+            return Ok(Answer::NotDeployed(format!("{url} has no function of Funil.")));
+        }
+        if body.is_null() {
+            return Err(format!("{url} responded {status} without JSON.").into());
+        }
+        if succeeded { Ok(Answer::Said(body)) } else { Err(problem(&body).into()) }
     }
 }
 

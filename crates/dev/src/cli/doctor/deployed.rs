@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Addresses, Section};
+use super::Section;
 use crate::cli::Failure;
+use crate::cli::addresses::Addresses;
 use crate::functions;
 use crate::server::DEV_SERVICE_TOKEN;
 
