@@ -32,6 +32,18 @@ pub fn paid(payment: &str, minor: i64) -> Value {
     event(&format!("evt_{payment}"), "payment_intent.succeeded", &intent)
 }
 
+/// The checkout of a payment that [`paid`] made, whose payer is the payment's.
+pub fn checkout(id: &str, payment: &str, minor: i64, lead: &str, paid: &Value) -> Value {
+    let intent = &paid["data"]["object"];
+    let session = json!({
+        "id": id, "object": "checkout.session", "amount_total": minor, "currency": "brl",
+        "client_reference_id": lead, "customer": intent["customer"], "metadata": {},
+        "customer_details": {"email": intent["receipt_email"], "name": intent["billing_details"]["name"]},
+        "mode": "payment", "payment_intent": payment, "payment_status": "paid",
+    });
+    event(&format!("evt_{id}"), "checkout.session.completed", &session)
+}
+
 /// A try of the world's lead to pay that was refused.
 pub fn failed(payment: &str, minor: i64) -> Value {
     let intent = json!({

@@ -83,7 +83,18 @@ impl Life {
             intent["receipt_email"] = if chance.once_in(2) { json!(email) } else { Value::Null };
             lead
         };
+        // A checkout reports the same payment once more, in either order.
+        let checkout = format!("cs_{number}");
+        let session =
+            chance.once_in(2).then(|| stripe::checkout(&checkout, &id, price, &lead, &body));
+        let (before, after) = if chance.once_in(2) { (session, None) } else { (None, session) };
+        if let Some(session) = before {
+            self.report(&checkout, session);
+        }
         let created = self.report(&id, body);
+        if let Some(session) = after {
+            self.report(&checkout, session);
+        }
         let charge =
             Charge { id, lead, paid: price, refunded: 0, disputed: false, lost: 0, created };
         self.system.charges.lock().unwrap().push(charge);
