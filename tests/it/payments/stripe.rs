@@ -334,9 +334,13 @@ async fn a_checkout_without_a_payment_says_whose_the_later_ones_are() {
 #[tokio::test]
 async fn a_test_and_an_unpaid_checkout_of_a_stranger_make_no_lead() {
     let world = World::new().await;
-    let mut test = paid("pi_1", 100);
-    test["livemode"] = json!(false);
-    accepted(&world, &test).await;
+    for email in [json!(EMAIL), Value::Null] {
+        let mut test = paid("pi_1", 100);
+        test["livemode"] = json!(false);
+        test["created"] = json!(world.now().as_second());
+        test["data"]["object"]["receipt_email"] = email;
+        accepted(&world, &test).await;
+    }
     let session = json!({"id": "cs_1", "object": "checkout.session", "payment_status": "unpaid",
         "customer_details": {"email": EMAIL}, "currency": "brl", "amount_total": 100});
     accepted(&world, &event("evt_cs", "checkout.session.completed", &session)).await;

@@ -157,17 +157,19 @@ impl StripeWebhook {
             return Ok(Kept::Quarantine(NotUnderstood("no_payment")));
         };
         for _ in 0..TRIES {
-            let Some(lead) = self.lead_of(update, event).await? else {
+            let lead = self.lead_of(update, event).await?;
+            let is_known = lead.as_ref().is_some_and(|lead| lead.known.is_some());
+            if !is_known && !makes_a_lead(event) {
+                let event = event.name();
+                return Ok(Kept::Ignored { event: format!("{event} of nobody known") });
+            }
+            let Some(lead) = lead else {
                 let age = arrival.now.duration_since(update.occurred_at);
                 if age < KNOWN_WITHIN && arrival.released.is_none() {
                     return Ok(Kept::Parts { incomplete: true, quarantine: None });
                 }
                 return Ok(Kept::Quarantine(NotUnderstood("of_nobody_known")));
             };
-            if lead.known.is_none() && !makes_a_lead(event) {
-                let event = event.name();
-                return Ok(Kept::Ignored { event: format!("{event} of nobody known") });
-            }
             if !self.may_fail(event, lead.id, arrival.now).await? {
                 return Ok(Kept::Ignored {
                     event: format!("{} beyond {FAILED_A_DAY} of a lead in a day", event.name()),
