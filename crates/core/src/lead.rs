@@ -158,6 +158,11 @@ impl Lead {
         self.payments.since.or(self.facts.paid_at)
     }
 
+    /// How many whole days passed from the lead's first form or booking to their earliest payment.
+    pub fn days_to_first_payment(&self) -> Option<i64> {
+        self.days_to_payment(self.customer_since()?)
+    }
+
     /// How many whole days passed from the lead's first form or booking to a payment. `None` for somebody who
     /// paid before they did anything else.
     pub fn days_to_payment(&self, paid_at: Timestamp) -> Option<i64> {

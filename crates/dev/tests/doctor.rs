@@ -350,6 +350,12 @@ async fn stripe_gets_one_endpoint_and_the_doctor_sees_how_it_stands() {
     assert!(now["enabled_events"].as_array().unwrap().contains(&json!("charge.captured")));
     let well = look().await;
     assert!(line(&well, "Stripe sends every event to").starts_with("ok"), "{well}");
+    let elsewhere = Url::parse("https://old.example.com/api/stripe-webhook").unwrap();
+    let version = Some("2024-06-20".to_owned());
+    let other = SetupCommand::Stripe { webhook: elsewhere, api_version: version };
+    assert_eq!(setup(other, Run::ForReal, &env).await.1, None);
+    assert_eq!(stripe.endpoints()[1]["api_version"], "2024-06-20");
+    assert_eq!(stripe.endpoints()[0].get("api_version"), None);
     stripe.set("enabled_events", &json!(["*"]));
     assert!(setup(command(), Run::ForReal, &env).await.0.contains("already"));
 }

@@ -262,7 +262,8 @@ impl Crm {
             return refused(upserted);
         }
         then_own(context, rest, |own| {
-            let ids = |name: &str, value: Value| json!({"lead_id": lead_id, "submission_id": context.event.id, name: value});
+            let submission = &context.event.id;
+            let ids = |name: &str, value: Value| json!({"lead_id": lead_id, "submission_id": submission, name: value});
             Some(match own {
                 Own::Automation(name) => {
                     post(&["leads"], ids("automation_triggers", json!([name])))
@@ -290,7 +291,8 @@ impl Adapter for Crm {
         match self.format {
             // The upsert and what belongs to the event.
             Format::Webhook | Format::Leads => 2,
-            // A search, a contact that exists after all, a second search, its update, what belongs to the event.
+            // A search, a contact that exists after all, a second search, its update, and what belongs
+            // to the event.
             Format::Contacts => 5,
         }
     }

@@ -162,7 +162,7 @@ fn lead(lead: &Lead) -> Value {
         "amandaScore": score(lead),
         "clientScore": latest.client_score,
         "readinessScore": readiness_score(lead),
-        "daysToPayment": lead.facts.paid_at.and_then(|paid_at| lead.days_to_payment(paid_at)),
+        "daysToPayment": lead.days_to_first_payment(),
         "bookingUrl": lead.booking_field().filter(|link| !link.is_empty()),
         "consent": consent,
         "version": lead.version,

@@ -87,6 +87,9 @@ fn apply(form: &str, endpoint: &mut Value) {
     if !events.is_empty() {
         endpoint["enabled_events"] = json!(events);
     }
+    if let Some((_, version)) = of("api_version").next() {
+        endpoint["api_version"] = json!(version);
+    }
     if let Some((_, url)) = of("url").next() {
         endpoint["url"] = json!(url);
     }

@@ -64,7 +64,8 @@ pub(crate) struct Identified {
 impl App {
     /// Finds the lead that the hints lead to: by an object that is known, else by an id that the
     /// request carries, else the newest lead of the e-mail. Where there is none, the e-mail makes a
-    /// new lead, under the random id that the site made, if it names one; without an e-mail the result is `None`. `changes` is what the request says about
+    /// new lead, under the random id that the site made, if it names one; without an e-mail the result is
+    /// `None`. `changes` is what the request says about
     /// its lead.
     pub(crate) async fn identify(
         &self,

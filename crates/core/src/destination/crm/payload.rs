@@ -116,7 +116,8 @@ pub(super) fn lead(context: &Context<'_>, account: &Account<'_>) -> Value {
     }))
 }
 
-/// A purchase in the format `leads`. The campaign is the payment's, where it names one.
+/// A purchase in the format `leads`. The campaign is the payment's, where it names one, else that of the first
+/// visit, which is set once and so the same for every try.
 pub(super) fn purchase(lead: &Lead, paid: &PaymentSucceeded) -> Value {
     let bought = &paid.purchase;
     let touch = lead.facts.first_touch.as_ref();
@@ -214,7 +215,7 @@ fn payment_fields(lead: &Lead, currency: Currency) -> Value {
     json!({
         "lifecycle_stage": is_customer.then(|| Stage::Customer.name()),
         "customer_since": lead.customer_since(),
-        "days_to_payment": lead.customer_since().and_then(|since| lead.days_to_payment(since)),
+        "days_to_payment": lead.days_to_first_payment(),
         "total_spent": spent.map(|spent| spent.number()),
         "total_spent_currency": spent.map(|spent| spent.currency),
         "last_transaction_id": purchase.map(|purchase| &purchase.transaction),

@@ -41,7 +41,8 @@ const CUSTOMER: &str = "stripe_customer";
 /// For how long Stripe is asked to repeat a report of nobody who is known: the report that names them, as that
 /// of the checkout, may be on its way.
 const KNOWN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
-/// How many tries to pay that fail are kept of one lead in a day.
+/// How many tries to pay that fail are kept of one lead at once; after them one more with each such part of a
+/// day.
 const FAILED_A_DAY: i64 = 20;
 const DAY_S: i64 = 24 * 3600;
 /// How often a payment and its lead are read again because another report changed them meanwhile. Stripe
@@ -172,7 +173,7 @@ impl StripeWebhook {
             };
             if !self.may_fail(event, lead.id, arrival.now).await? {
                 return Ok(Kept::Ignored {
-                    event: format!("{} beyond {FAILED_A_DAY} of a lead in a day", event.name()),
+                    event: format!("{} beyond what is kept of one lead", event.name()),
                 });
             }
             let (event, change) = match self.change(&lead, event, update.occurred_at).await? {
