@@ -12,4 +12,5 @@ mod questionnaire;
 mod rates;
 mod samples;
 mod signed_rewrites;
+mod site_forms;
 mod strangers;

@@ -349,6 +349,21 @@ pub fn plan(
     deliveries
 }
 
+/// The names of the enabled destinations that want an event, except where the consent object of the same
+/// request denies every purpose of what they want.
+pub fn wanted(
+    event: &Event,
+    enabled: &[&'static Destination],
+    consent: Option<&FormConsent>,
+) -> Vec<&'static str> {
+    let wants = |destination: &&&'static Destination| {
+        let planned =
+            plan(event, &[destination], consent, &AliasDigests::default(), Queue::default());
+        !planned.is_empty()
+    };
+    enabled.iter().filter(wants).map(|destination| destination.name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

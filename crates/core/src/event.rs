@@ -15,6 +15,8 @@ mod group;
 mod operation;
 mod payment;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -107,8 +109,8 @@ impl EventData {
         }
     }
 
-    /// The consent object of the form that this is, if it had one.
-    pub fn consent(&self) -> Option<&FormConsent> {
+    /// What the form that this is decided about consent, if it had boxes for it.
+    pub fn consent(&self) -> Option<Cow<'_, FormConsent>> {
         let Self::Form(event) = self else { return None };
         event.consent()
     }

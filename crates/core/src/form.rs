@@ -3,11 +3,14 @@
 //! Owns how the body of a plain HTML form becomes the same tree as JSON, and the honeypot. This
 //! module must not know any particular form.
 
+pub mod contact;
 mod fault;
 mod fields;
 pub mod lead;
+pub mod newsletter;
 pub mod questionnaire;
 mod schema;
+pub mod site;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -13,7 +13,9 @@ use crate::booking::link::with_name;
 use crate::contact::attribution::Attribution;
 use crate::contact::consent::Consents;
 use crate::contact::{Email, Phone};
-use crate::event::{Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted};
+use crate::event::{
+    Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted, SiteForm, SiteSubmission,
+};
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
 use crate::money::Currency;
@@ -60,6 +62,12 @@ pub struct LeadLatest {
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_disputed: Option<bool>,
+    /// The company that they wrote for.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub company: Option<Text>,
+    /// The service that they asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub service_interest: Option<Text>,
     /// The person's line of business: the form's `businessType`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub business_type: Option<Text>,
@@ -104,6 +112,12 @@ pub struct LeadFacts {
     /// When they first completed the questionnaire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questionnaire_at: Option<Timestamp>,
+    /// When they first submitted the contact form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contacted_at: Option<Timestamp>,
+    /// When they first signed up for the newsletter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newsletter_at: Option<Timestamp>,
     /// When they first booked a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked_at: Option<Timestamp>,
@@ -169,7 +183,13 @@ impl Lead {
         const DAY_S: i64 = 24 * 3600;
 
         let facts = &self.facts;
-        let first = [facts.submitted_at, facts.questionnaire_at, facts.booked_at];
+        let first = [
+            facts.submitted_at,
+            facts.questionnaire_at,
+            facts.contacted_at,
+            facts.newsletter_at,
+            facts.booked_at,
+        ];
         let first = first.into_iter().flatten().min()?;
         let passed_s = paid_at.as_second() - first.as_second();
         (passed_s >= 0).then_some(passed_s / DAY_S)
@@ -363,6 +383,43 @@ impl LeadChanges {
                 first_touch: Some(form.attribution.clone()),
                 ..LeadFacts::default()
             },
+        }
+    }
+}
+
+impl LeadChanges {
+    /// The changes by one of the site's forms. It never says to which number messages about a call go: anybody
+    /// can send it, and it does not lead to a call.
+    pub fn of_site(
+        submission: &SiteSubmission<'_>,
+        authority: Authority,
+        occurred_at: Timestamp,
+    ) -> Self {
+        let source = submission.origin.attribution.utm.source.clone();
+        let person = LeadLatest {
+            name: submission.name.cloned(),
+            phone: submission.phone.cloned(),
+            company: submission.company.cloned(),
+            service_interest: submission.service_interest.cloned(),
+            ..LeadLatest::default()
+        };
+        let (person, if_absent) = match authority {
+            Authority::Capability => (person, LeadLatest::default()),
+            // A lead whose id anybody can learn may have a name from elsewhere.
+            Authority::FirstWord => (LeadLatest::default(), person),
+            Authority::LaterWord => return Self::default(),
+        };
+        let at = |form| (submission.form == form).then_some(occurred_at);
+        Self {
+            latest: LeadLatest { email: Some(submission.email.clone()), ..person },
+            if_absent: LeadLatest { traffic_source: source, ..if_absent },
+            facts: LeadFacts {
+                contacted_at: at(SiteForm::Contact),
+                newsletter_at: at(SiteForm::Newsletter),
+                first_touch: Some(submission.origin.attribution.clone()),
+                ..LeadFacts::default()
+            },
+            removed: Vec::new(),
         }
     }
 }

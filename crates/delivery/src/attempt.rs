@@ -443,7 +443,7 @@ impl Handler {
             (lead, event) => return Ok(Some(without_inputs(&lead, &event))),
         };
         // Anybody can send a form under a derived id, so its boxes count for its own deliveries alone.
-        let consents = match event.data.consent() {
+        let consents = match event.data.consent().as_deref() {
             Some(form) if lead.id.is_derived() => form.over(&lead.consents, event.accepted_at),
             Some(_) | None => lead.consents.clone(),
         };

@@ -420,6 +420,14 @@ fn of(takes: &Takes) -> Value {
             ],
         }),
         Takes::True => json!({"const": true}),
+        Takes::Ticked => {
+            json!({"enum": (YES.iter().map(|yes| json!(yes)).chain([json!(true)]).collect::<Vec<_>>())})
+        }
+        Takes::Moment => json!({
+            "type": ["string", "integer"],
+            "format": "date-time",
+            "description": "A time in RFC 3339, or in milliseconds since 1970.",
+        }),
         Takes::Parsed(fault) => of_fault(*fault),
         Takes::OneOf(options) => json!({"enum": options}),
         Takes::List(most, fault) => {
@@ -486,6 +494,7 @@ fn of_fault(fault: Fault) -> Value {
                 "description": "A delivery, as `<lead>/<delivery>`."})
         }
         Fault::Required
+        | Fault::Consent
         | Fault::WrongType(_)
         | Fault::TooLong(_)
         | Fault::Email

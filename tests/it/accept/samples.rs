@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 37] = [
+const REQUESTS: [(&str, u16, &str); 45] = [
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -24,6 +24,14 @@ const REQUESTS: [(&str, u16, &str); 37] = [
     ("questionnaire-submit/low-score", 200, "\"nextStep\":\"nurture\""),
     ("questionnaire-submit/invalid-fields", 422, "responses.weeklyHours"),
     ("questionnaire-submit/wrong-email", 404, "lead_not_found"),
+    ("contact-submit/message", 200, "Recebemos a sua mensagem"),
+    ("contact-submit/plain-html-form", 200, "\"submission_id\":\"form:contact-submit:"),
+    ("contact-submit/dropped-fields", 200, "\"planned\":[]"),
+    ("contact-submit/invalid-fields", 422, "data.email"),
+    ("contact-submit/honeypot", 200, "\"submission_id\":\"form:contact-submit:"),
+    ("newsletter-signup/signup", 200, "\"success\":true"),
+    ("newsletter-signup/plain-html-form", 200, "\"success\":true"),
+    ("newsletter-signup/invalid-without-consent", 422, "consent_required"),
     ("calendar-webhook/created", 200, RECEIVED),
     ("calendar-webhook/no-show", 200, RECEIVED),
     ("calendar-webhook/canceled", 200, RECEIVED),
@@ -140,7 +148,8 @@ async fn every_sample_gets_the_response_that_its_name_says() {
     let quarantined = world.items("QUARANTINE#").await;
     let sources: Vec<&str> =
         quarantined.iter().map(|one| one["pk"]["S"].as_str().unwrap()).collect();
-    assert_eq!(sources, ["QUARANTINE#lead-submit"], "only the robot's form");
+    let robots = ["QUARANTINE#contact-submit", "QUARANTINE#lead-submit"];
+    assert_eq!(sources, robots, "only the robots' forms");
 
     // At once, because a drain that finds nothing looks again for 2 s.
     let invocations = others().into_iter().map(|(name, expected)| {

@@ -189,6 +189,12 @@ fn marked_event(place: &Place, function: &str) -> Value {
     match function {
         "lead-submit" => http_event(&marked_body().to_string()),
         "questionnaire-submit" => http_event(&marked_questionnaire().to_string()),
+        "contact-submit" => http_event(&marked_contact().to_string()),
+        "newsletter-signup" => {
+            let mut body = marked_contact();
+            body["data"]["marketing_consent"] = json!(true);
+            http_event(&body.to_string())
+        }
         "calendar-webhook" => {
             signed_by_calendly(place, http_event(""), &marked_booking().to_string())
         }
@@ -210,6 +216,19 @@ fn marked_event(place: &Place, function: &str) -> Value {
             ring()
         }
     }
+}
+
+/// A form of the site with marks in all that a person or the page writes.
+fn marked_contact() -> Value {
+    json!({
+        "form_type": "qzformtype", "lead_id": "qzwrong", "page_url": "https://qzpage.example/1",
+        "utm_params": {"utm_source": "qzsource"}, "timestamp": "qzwrong", "fbp": "qzfbp",
+        "data": {
+            "name": "Qzname Qzsurname", "email": "qzlocal.part@qzdomain.example",
+            "phone": "11 97531-8642", "company": "qzcompany", "service_interest": "qzservice",
+            "message": "qzmessage",
+        },
+    })
 }
 
 /// A payment with marks in all that a person or the site may have written.

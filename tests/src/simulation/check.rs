@@ -142,7 +142,9 @@ fn may_be_skipped(
     let (Some(purpose), Some(slot)) = (purpose, slot) else { return false };
     let opted_out =
         || delivery.phone_digest.as_ref().is_some_and(|of| watch.opted_out(of.as_str()));
-    slot.purpose == purpose && known.ever_denied.contains(&purpose)
+    // The newsletter's slot asks for the consent to marketing by itself.
+    let its_own = slot.purpose == purpose || slot.name == "newsletter";
+    its_own && known.ever_denied.contains(&purpose)
         || slot.unless_revoked == Some(purpose) && opted_out()
 }
 
@@ -218,6 +220,20 @@ fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec
     problems
 }
 
+/// Whether one of the site's forms is none of MailerLite's business, because the person did not agree to
+/// marketing: then MailerLite need not know of the lead, or what the form changed on it.
+fn has_form_that_mailerlite_does_not_get(journey: &Journey) -> bool {
+    journey.events.iter().any(|event| {
+        let EventData::Form(form) = &event.data else { return false };
+        let its = |delivery: &&Delivery| {
+            delivery.event_id == event.id && delivery.destination == "mailerlite"
+        };
+        let mut its = journey.deliveries.iter().filter(its);
+        form.of_site().is_some()
+            && !its.any(|delivery| delivery.state.kind() == StateKind::Delivered)
+    })
+}
+
 /// Checks what the providers have of all leads.
 fn at_providers(
     system: &System,
@@ -261,6 +277,9 @@ fn at_providers(
     let oldest = system.watch.lock().unwrap().oldest.clone();
     for (email, lead) in &oldest {
         let Some(known) = leads.get(lead) else { continue };
+        if journeys.get(lead).is_some_and(has_form_that_mailerlite_does_not_get) {
+            continue;
+        }
         let subscriber = providers.subscriber(email).unwrap_or_default();
         let field = |name: &str| subscriber["fields"][name].as_str().unwrap_or_default().to_owned();
         let (name, id) = (field("name"), field("lead_id"));

@@ -102,7 +102,7 @@ impl Life {
 
     async fn step(&mut self) {
         let system = Arc::clone(&self.system);
-        match system.chance.below(44) {
+        match system.chance.below(47) {
             0..=7 => self.submit(),
             8 | 9 => self.answer_questionnaire(),
             10..=12 => self.book(),
@@ -122,6 +122,7 @@ impl Life {
             39 | 40 => self.pay(),
             41 => self.refund(),
             42 => self.dispute(),
+            43..=45 => self.write_to_the_site(),
             _ => self.look(),
         }
     }

@@ -49,6 +49,8 @@ pub(super) struct Submission {
     pub(super) email: String,
     /// The consent boxes, ticked or not, where the form had any.
     pub(super) consent: Option<BTreeMap<Purpose, bool>>,
+    /// Whether the site's `CONSENT_WHEN_ABSENT` counts, because the form had no consent object.
+    pub(super) assumes: bool,
     /// The lead that the response named.
     pub(super) lead: Option<String>,
 }
@@ -81,8 +83,8 @@ pub(super) struct Known {
     pub(super) stage: Option<Stage>,
     /// Whether an operator planned or withdrew messages, which the calendar does not know of.
     pub(super) by_hand: bool,
-    /// Whether a form was kept.
-    submitted: bool,
+    /// The kinds of forms that were kept.
+    submitted: BTreeSet<&'static str>,
     /// The purposes that were not granted at some moment.
     pub(super) ever_denied: BTreeSet<Purpose>,
 }

@@ -187,7 +187,7 @@ impl Deployment {
     }
 
     /// Posts JSON with more headers.
-    async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Response {
+    pub async fn post(&self, function: &str, headers: &[(&str, &str)], body: &Value) -> Response {
         let mut all = vec![("content-type", "application/json")];
         all.extend(headers);
         self.send(function, Method::POST, &all, body.to_string().as_bytes()).await

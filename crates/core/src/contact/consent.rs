@@ -131,7 +131,7 @@ impl Consents {
 }
 
 /// The consent object of a form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormConsent {
     /// The boxes that the form had: granted if ticked, denied if not.
     pub answers: BTreeMap<Purpose, Decision>,
@@ -169,23 +169,21 @@ pub struct ConsentChanges {
 }
 
 impl ConsentChanges {
-    /// The decisions that follow from submitting a form: contact, and either the form's boxes or,
-    /// without a consent object, the purposes in `when_absent`.
-    pub fn of_form(form: Option<&FormConsent>, when_absent: &[Purpose], at: Timestamp) -> Self {
+    /// The decisions that follow from submitting a form: contact, the form's boxes, and the purposes that
+    /// are assumed where it had no box for them.
+    pub fn of_form(form: Option<&FormConsent>, assumed: &[Purpose], at: Timestamp) -> Self {
         let mut changes = Self::default();
-        match form {
-            Some(form) => {
-                for (purpose, decision) in &form.answers {
-                    let grant = Grant { decision: *decision, at, how: How::Explicit };
-                    changes.explicit.set(*purpose, grant);
-                }
-                changes.policy_version.clone_from(&form.policy_version);
+        if let Some(form) = form {
+            for (purpose, decision) in &form.answers {
+                let grant = Grant { decision: *decision, at, how: How::Explicit };
+                changes.explicit.set(*purpose, grant);
             }
-            None => {
-                for purpose in when_absent {
-                    let grant = Grant { decision: Decision::Granted, at, how: How::Assumed };
-                    changes.if_absent.set(*purpose, grant);
-                }
+            changes.policy_version.clone_from(&form.policy_version);
+        }
+        for purpose in assumed {
+            if changes.explicit.get(*purpose).is_none() {
+                let grant = Grant { decision: Decision::Granted, at, how: How::Assumed };
+                changes.if_absent.set(*purpose, grant);
             }
         }
         let contact = Grant { decision: Decision::Granted, at, how: How::Contract };
@@ -289,7 +287,7 @@ mod tests {
                 .into(),
             policy_version: Some("2026-01".to_owned()),
         };
-        let changes = ConsentChanges::of_form(Some(&form), &[Purpose::MarketingEmail], time(0));
+        let changes = ConsentChanges::of_form(Some(&form), &[], time(0));
         let decisions: Vec<_> =
             changes.decisions().map(|(p, g)| (p.name(), g.decision, g.how)).collect();
         assert_eq!(

@@ -14,6 +14,7 @@ use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::check::{Finding, Probe, not_itself, refusal};
+use crate::contact::Phone;
 use crate::contact::consent::Purpose;
 use crate::defaults::{
     CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
@@ -21,7 +22,7 @@ use crate::defaults::{
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
-    CallEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded,
+    CallEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded, SiteSubmission,
 };
 use crate::money::Currency;
 use crate::settings::{Secret, Settings};
@@ -77,7 +78,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) => Some(Taken { own: automation(event).map(Own::Automation) }),
+        Form(event) => Some(Taken { own: own_of_form(event) }),
         Payment(event) => taken_of_payment(event),
         Deal(_)
         | Consent(_)
@@ -105,6 +106,27 @@ fn note_of(failed: &PaymentFailed) -> String {
     let codes = [&failed.code, &failed.decline_code].into_iter().flatten().cloned();
     let parts: Vec<String> = [failed.amount.to_string()].into_iter().chain(codes).collect();
     format!("payment_failed: {}", parts.join(", "))
+}
+
+fn own_of_form(event: &FormEvent) -> Option<Own<'_>> {
+    let note = || event.of_site().and_then(|submission| note_of_form(&submission)).map(Own::Note);
+    automation(event).map(Own::Automation).or_else(note)
+}
+
+/// What the person wrote, with everything else that they typed: a later form of a lead whose id anybody can
+/// learn changes none of its fields. `None` where they wrote nothing.
+fn note_of_form(submission: &SiteSubmission<'_>) -> Option<String> {
+    let message = submission.message?;
+    let lines = [
+        ("form_type", Some(submission.form_type())),
+        ("name", submission.name.map(|text| text.expose().as_str())),
+        ("phone", submission.phone.map(Phone::as_str)),
+        ("company", submission.company.map(|text| text.expose().as_str())),
+        ("service_interest", submission.service_interest.map(|text| text.expose().as_str())),
+        ("message", Some(message.expose().as_str())),
+    ];
+    let lines = lines.into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text?)));
+    Some(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn automation(event: &FormEvent) -> Option<&'static str> {
@@ -412,8 +434,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, bookings, conversation, conversation_with, lead, paying, payment,
-        payments, qualified, questionnaire, response, submitted, sync,
+        adapter, booked, bookings, contacted, conversation, conversation_with, lead, newsletter,
+        paying, payment, payments, qualified, questionnaire, response, submitted, sync,
     };
     use super::*;
     use crate::clock::after;
@@ -433,6 +455,17 @@ mod tests {
     fn webhook_upserts_and_then_triggers() {
         let responses = [response(200, &json!({"id": "1"})), response(200, &Value::Null)];
         assert_snapshot!(talk("webhook", &submitted(), &responses));
+    }
+
+    #[test]
+    fn what_a_person_wrote_is_a_note_as_they_wrote_it() {
+        let response = response(200, &json!({"id": "1"}));
+        for kind in ["webhook", "leads"] {
+            let shown = talk(kind, &contacted(), &[response.clone(), response.clone()]);
+            assert_snapshot!(format!("contact_submitted_{kind}"), shown);
+        }
+        let shown = talk("webhook", &newsletter(), std::slice::from_ref(&response));
+        assert!(shown.ends_with("=> delivered"), "a sign-up says nothing of its own: {shown}");
     }
 
     #[test]

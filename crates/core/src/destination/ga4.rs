@@ -21,7 +21,8 @@ use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::event::{
-    CallEvent, Event, EventData, FormEvent, PaymentEvent, PaymentFailed, Purchase, TransactionId,
+    CallEvent, Event, EventData, FormEvent, PaymentEvent, PaymentFailed, Purchase, SiteForm,
+    TransactionId,
 };
 use crate::hash::sha256_parts;
 use crate::id::LeadId;
@@ -102,7 +103,9 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) => generate_lead(event).or_else(|| questionnaire_completed(event)),
+        Form(event) => generate_lead(event)
+            .or_else(|| questionnaire_completed(event))
+            .or_else(|| site_form(event)),
         Call(event) => match event {
             CallEvent::Booked(booked) => Some(call(
                 "call_scheduled",
@@ -218,9 +221,8 @@ fn questionnaire_completed(event: &FormEvent) -> Option<Taken<'_>> {
 fn generate_lead(event: &FormEvent) -> Option<Taken<'_>> {
     let FormEvent::LeadSubmitted(submitted) = event else { return None };
     let form = &submitted.form;
-    let session = form.attribution.ga_session_id.as_ref().filter(|id| digits(id));
     let optional = [
-        ("session_id", session.map(|id| id.expose().as_str())),
+        ("session_id", session_id(&form.attribution)),
         ("lead_source", option(form.traffic_source.as_ref())),
         ("source_section", option(form.source_section.as_ref())),
         ("business_type", option(Some(&form.business_type))),
@@ -239,6 +241,35 @@ fn generate_lead(event: &FormEvent) -> Option<Taken<'_>> {
     })
 }
 
+/// One of the site's forms: a lead, or a sign-up for the newsletter.
+fn site_form(event: &FormEvent) -> Option<Taken<'_>> {
+    let submission = event.of_site()?;
+    let attribution = &submission.origin.attribution;
+    let location = submission.origin.location().filter(|path| !looks_personal(path));
+    let optional = [
+        ("session_id", session_id(attribution).map(Value::from)),
+        ("form_type", option(submission.origin.form_type.as_ref()).map(Value::from)),
+        ("form_location", location.map(Value::from)),
+        ("service_interest", option(submission.service_interest).map(Value::from)),
+        ("lead_source", option(attribution.utm.source.as_ref()).map(Value::from)),
+    ];
+    Some(Taken {
+        name: match submission.form {
+            SiteForm::Contact => "generate_lead",
+            SiteForm::Newsletter => "newsletter_signup",
+        },
+        params: optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        visit: Some(attribution),
+        of_lead: OfLead::Nothing,
+        repeated: Repeated::Counted,
+    })
+}
+
+fn session_id(attribution: &Attribution) -> Option<&str> {
+    let session = attribution.ga_session_id.as_ref().filter(|id| digits(id))?;
+    Some(session.expose())
+}
+
 /// An event of a booked call.
 fn call(name: &'static str, params: Vec<(&'static str, Value)>) -> Taken<'static> {
     Taken { name, params, visit: None, of_lead: OfLead::Source, repeated: Repeated::Counted }
@@ -252,9 +283,10 @@ struct Ga4 {
 }
 
 /// Our names of the events.
-pub(super) const EVENTS: [&str; 8] = [
+pub(super) const EVENTS: [&str; 9] = [
     "generate_lead",
     "questionnaire_completed",
+    "newsletter_signup",
     "call_scheduled",
     "call_canceled",
     "call_no_show",
@@ -482,8 +514,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, every_event, lead, missed, paying, payment,
-        payments, qualified, questionnaire, response, submitted,
+        adapter, booked, canceled, contacted, conversation, every_event, lead, missed, newsletter,
+        paying, payment, payments, qualified, questionnaire, response, submitted,
     };
     use super::*;
     use crate::event::{Attendance, Withdrawal};
@@ -500,6 +532,13 @@ mod tests {
     #[test]
     fn a_submission_is_a_generate_lead() {
         assert_snapshot!(talk(&submitted(), &[response(204, &Value::Null)]));
+    }
+
+    #[test]
+    fn the_sites_forms_say_on_which_page_they_were() {
+        let responses = [response(204, &Value::Null)];
+        assert_snapshot!("contact_submitted", talk(&contacted(), &responses));
+        assert_snapshot!("newsletter_requested", talk(&newsletter(), &responses));
     }
 
     #[test]

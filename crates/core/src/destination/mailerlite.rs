@@ -2,11 +2,12 @@
 //!
 //! A state destination: one upsert by e-mail has the fields and the groups that the slot joins, and a
 //! look-up comes before it where MailerLite has not confirmed the subscriber lately. Joining starts the
-//! automation. A `status` is never sent, and who left, bounced or complained is left alone, so nothing
-//! here resubscribes anybody.
+//! automation. Who left, bounced or complained is left alone, so nothing here resubscribes anybody: the only
+//! `status` that is ever sent is `unconfirmed`, for a sign-up to the newsletter (`newsletter.rs`).
 
 pub mod account;
 mod customer;
+mod newsletter;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use url::Url;
 
 use self::account::Account;
 use self::customer::{Customer, Standing, Tiers};
+use self::newsletter::{Confirmation, Status, Writing};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step};
 use crate::booking;
@@ -25,7 +27,7 @@ use crate::contact::consent::Purpose;
 use crate::defaults;
 use crate::delivery::exchange::{Method, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{CallEvent, EventData, FormEvent, PaymentEvent};
+use crate::event::{CallEvent, EventData, FormEvent, PaymentEvent, SiteForm, SiteSubmission};
 use crate::pii::Text;
 use crate::score::amanda::Tier;
 use crate::settings::Settings;
@@ -37,6 +39,11 @@ static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
 static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
 /// Fields without a group: after a questionnaire, an event of a call, or a sync.
 static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
+/// The fields and the group of somebody who sent one of the site's forms and agreed to marketing.
+static SITE_FORM: Slot = Slot::new("site_form", Purpose::MarketingEmail);
+/// The newsletter, or MailerLite's mail that asks whether the person wants it. They asked for it by the form,
+/// so its purpose is to respond; whether they get the newsletter itself is decided here.
+static NEWSLETTER: Slot = Slot::new("newsletter", Purpose::Contact);
 /// The fields and the group of somebody who paid, whose contract it is.
 static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact);
 
@@ -55,8 +62,11 @@ pub(super) static DESTINATION: Destination = Destination {
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",
     local_credentials: &[("MAILERLITE_API_KEY", "local-mailerlite")],
-    local_settings: &[("MAILERLITE_GROUPS", r#"{"questionnaire":"101","marketing":"102"}"#)],
-    slots: &[QUESTIONNAIRE, MARKETING, PROFILE, CUSTOMER],
+    local_settings: &[(
+        "MAILERLITE_GROUPS",
+        r#"{"questionnaire":"101","marketing":"102","contact":"201","newsletter":"202"}"#,
+    )],
+    slots: &[QUESTIONNAIRE, MARKETING, PROFILE, CUSTOMER, SITE_FORM, NEWSLETTER],
     plan: |event| taken(&event.data),
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };
@@ -93,8 +103,18 @@ fn taken_of_form(event: &FormEvent) -> Vec<Planned> {
     } else if let FormEvent::QuestionnaireCompleted(_) = event {
         vec![Planned::state_alone(&PROFILE)]
     } else {
-        Vec::new()
+        let slot = event.of_site().map(|submission| match submission.form {
+            SiteForm::Contact => &SITE_FORM,
+            SiteForm::Newsletter => &NEWSLETTER,
+        });
+        slot.map(Planned::from).into_iter().collect()
     }
+}
+
+/// What one of the site's forms says, if the event is one.
+fn of_site(event: &EventData) -> Option<SiteSubmission<'_>> {
+    let EventData::Form(event) = event else { return None };
+    event.of_site()
 }
 
 struct MailerLite {
@@ -103,6 +123,7 @@ struct MailerLite {
     groups: BTreeMap<String, String>,
     tiers: Tiers,
     joining: Joining,
+    confirmation: Confirmation,
 }
 
 /// How a subscriber joins groups.
@@ -125,7 +146,7 @@ impl Joining {
 }
 
 /// Our names of the fields, of which every account has [`account::BUILT_IN`].
-pub const FIELDS: [&str; 21] = [
+pub const FIELDS: [&str; 24] = [
     "name",
     "phone",
     "lead_id",
@@ -147,6 +168,9 @@ pub const FIELDS: [&str; 21] = [
     "purchase_date",
     "utm_source",
     "utm_campaign",
+    "company",
+    "form_type",
+    "service_interest",
 ];
 
 /// Everybody who sent the form and agreed to marketing.
@@ -164,7 +188,9 @@ const BUSINESS_TYPE: &str = "business_type_";
 pub fn is_group(name: &str) -> bool {
     let of_value = [BUSINESS_TYPE, customer::SELLS];
     let value = of_value.into_iter().find_map(|prefix| name.strip_prefix(prefix));
+    let of_forms = [SiteForm::Contact, SiteForm::Newsletter].map(SiteForm::name);
     [QUESTIONNAIRE.name, MARKETING.name, LANDING_PAGE].contains(&name)
+        || of_forms.contains(&name)
         || TIERS.iter().any(|(_, group)| *group == name)
         || Customer::ALL.iter().any(|tier| tier.group() == name)
         || value.is_some_and(|value| !value.is_empty() && value == words(value))
@@ -174,7 +200,7 @@ pub fn is_group(name: &str) -> bool {
 const GROUPS: &str = "MAILERLITE_GROUPS";
 /// What it must be.
 const GROUPS_ARE: &str = "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups questionnaire and \
-     marketing, and of those there are of landing_page_leads, amanda_score_high, amanda_score_medium, \
+     marketing, and of those there are of contact, newsletter, landing_page_leads, amanda_score_high, amanda_score_medium, \
      amanda_score_low, customers_vip, customers_premium, customers_standard, business_type_<value> and \
      sells_<service>, both in lower case, without accents, _ between words.";
 
@@ -204,12 +230,14 @@ impl MailerLite {
         };
         let tiers = Tiers::read(settings);
         let joining = Joining::read(settings);
+        let confirmation = Confirmation::read(settings);
         Some(Self {
             account: account?,
             site: site?,
             groups: groups?,
             tiers: tiers?,
             joining: joining?,
+            confirmation: confirmation?,
         })
     }
 
@@ -285,6 +313,21 @@ impl MailerLite {
             let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             fields.insert("questionnaire_deadline".to_owned(), local_time(deadline).into());
         }
+        if let Some(submission) = of_site(&context.event.data) {
+            let utm = &submission.origin.attribution.utm;
+            let told = [
+                ("company", submission.company.map(|text| text.expose().as_str())),
+                (
+                    "service_interest",
+                    submission.service_interest.map(|text| text.expose().as_str()),
+                ),
+                ("form_type", Some(submission.form_type())),
+                ("utm_source", utm.source.as_ref().map(|text| text.expose().as_str())),
+                ("utm_campaign", utm.campaign.as_ref().map(|text| text.expose().as_str())),
+            ];
+            let told = told.into_iter().filter_map(|(name, text)| Some((name, text?)));
+            fields.extend(told.map(|(name, text)| (name.to_owned(), text.into())));
+        }
         self.account.fields.rename(fields).into()
     }
 
@@ -296,6 +339,9 @@ impl MailerLite {
                 Standing::In(tier) => id(tier.group()).into_iter().collect(),
                 Standing::InNone | Standing::AsBefore => Vec::new(),
             };
+        }
+        if let Some(submission) = of_site(&context.event.data) {
+            return id(submission.form.name()).into_iter().collect();
         }
         let mut joins: Vec<_> = id(context.slot.name).into_iter().collect();
         if context.slot == &MARKETING {
@@ -352,8 +398,11 @@ impl MailerLite {
     }
 
     /// The upsert, whose own groups are those that the subscriber joins with it.
-    fn upsert(&self, context: &Context<'_>, email: &str) -> Step {
+    fn upsert(&self, context: &Context<'_>, email: &str, writing: Writing) -> Step {
         let mut body = json!({"email": email, "fields": self.fields(context)});
+        if writing == Writing::Unconfirmed {
+            body["status"] = "unconfirmed".into();
+        }
         let joins = self.joins(context);
         if self.joining == Joining::WithFields && !joins.is_empty() {
             body["groups"] = joins.into();
@@ -373,36 +422,39 @@ impl Adapter for MailerLite {
         let Some(email) = &context.lead.latest.email else {
             return Step::Done(Outcome::Rejected(Reason::Missing("email")));
         };
-        let so_far = match (context.known, so_far) {
+        let is_newsletter = context.slot == &NEWSLETTER;
+        let (writing, so_far) = match (context.known, so_far) {
             // The two deliveries of a form follow each other, and need one look-up.
-            (Known::Lately, so_far) => so_far,
-            (Known::NotLately, []) => {
-                return self.request(Method::Get, &["subscribers", email.as_str()], None);
-            }
-            (Known::NotLately, [found, rest @ ..]) => {
-                if found.status != 404 {
-                    if !found.succeeded() {
-                        return Step::judged(found);
-                    }
-                    match Subscriber::of(found) {
-                        None => return Step::unreadable("without_subscriber"),
-                        Some(subscriber) if subscriber.left => {
-                            return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
-                        }
-                        Some(_) => {}
-                    }
+            (Known::Lately, so_far) if !is_newsletter => (Writing::AsTheyAre, so_far),
+            (_, []) => return self.request(Method::Get, &["subscribers", email.as_str()], None),
+            (_, [found, rest @ ..]) => {
+                let status = match Subscriber::looked_up(found) {
+                    Ok(status) => status,
+                    Err(step) => return step,
+                };
+                let writing = if is_newsletter {
+                    newsletter::writing(context, status, self.confirmation)
+                } else if status.has_left() {
+                    Err(Reason::Unsubscribed)
+                } else {
+                    Ok(Writing::AsTheyAre)
+                };
+                match writing {
+                    Ok(writing) => (writing, rest),
+                    Err(reason) => return Step::Done(Outcome::Skipped(reason)),
                 }
-                rest
             }
         };
-        let [upserted, rest @ ..] = so_far else { return self.upsert(context, email.as_str()) };
+        let [upserted, rest @ ..] = so_far else {
+            return self.upsert(context, email.as_str(), writing);
+        };
         if !upserted.succeeded() {
             return Step::judged(upserted);
         }
         let Some(subscriber) = Subscriber::of(upserted) else {
             return Step::unreadable("without_subscriber");
         };
-        if subscriber.left {
+        if subscriber.status.has_left() {
             // They left since we looked.
             return Step::Done(Outcome::Skipped(Reason::Unsubscribed));
         }
@@ -432,7 +484,7 @@ impl Adapter for MailerLite {
             (Joining::WithFields, _) => 0,
             // The slot's own group, the landing page's, the business type's and the tier's.
             (Joining::OneByOne, slot) if *slot == MARKETING => 4,
-            (Joining::OneByOne, slot) => usize::from([QUESTIONNAIRE, CUSTOMER].contains(slot)),
+            (Joining::OneByOne, slot) => usize::from(*slot != PROFILE),
         };
         let configured =
             |names: &[&str]| names.iter().filter(|name| self.groups.contains_key(**name)).count();
@@ -467,7 +519,7 @@ impl Adapter for MailerLite {
 /// The part of MailerLite's response that we read.
 struct Subscriber {
     id: String,
-    left: bool,
+    status: Status,
     /// The ids of their groups, where the response lists them.
     groups: Option<Vec<String>>,
 }
@@ -482,7 +534,19 @@ impl Subscriber {
             let ids = groups.iter().filter_map(|group| group.get("id")?.as_str());
             ids.map(str::to_owned).collect()
         });
-        Some(Self { id, left: matches!(status, "unsubscribed" | "bounced" | "junk"), groups })
+        Some(Self { id, status: Status::of(status), groups })
+    }
+
+    /// The status that a look-up found.
+    fn looked_up(found: &Response) -> Result<Status, Step> {
+        if found.status == 404 {
+            return Ok(Status::Unknown);
+        }
+        if !found.succeeded() {
+            return Err(Step::judged(found));
+        }
+        let subscriber = Self::of(found).ok_or_else(|| Step::unreadable("without_subscriber"))?;
+        Ok(subscriber.status)
     }
 }
 
@@ -501,8 +565,9 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, bookings, canceled, conversation, conversation_known, conversation_with,
-        lead, paying, payment, payments, qualified, questionnaire, response, submitted, sync,
+        adapter, booked, bookings, canceled, contacted, conversation, conversation_known,
+        conversation_with, lead, newsletter, paying, payment, payments, qualified, questionnaire,
+        response, submitted, sync,
     };
     use super::*;
     use crate::lead::Lead;
@@ -616,6 +681,51 @@ mod tests {
         let responses =
             [response(200, &subscriber("active")), response(200, &subscriber("active"))];
         assert_snapshot!(talk("marketing", &responses));
+    }
+
+    fn with_forms(confirmation: &str) -> Box<dyn Adapter> {
+        let groups =
+            r#"{"questionnaire":"101","marketing":"102","contact":"301","newsletter":"302"}"#;
+        adapter(
+            "mailerlite",
+            &[
+                ("MAILERLITE_API_KEY", "k3y"),
+                ("MAILERLITE_GROUPS", groups),
+                ("MAILERLITE_CONFIRMATION", confirmation),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_contact_joins_its_own_group_with_what_the_form_said() {
+        let known = response(200, &subscriber("active"));
+        let slot = ("mailerlite", "site_form");
+        let responses = [known.clone(), known];
+        assert_snapshot!(conversation(
+            &*with_forms("new"),
+            slot,
+            &contacted(),
+            &lead(),
+            &responses
+        ));
+    }
+
+    #[test]
+    fn a_sign_up_of_somebody_new_is_for_mailerlite_to_confirm() {
+        let slot = ("mailerlite", "newsletter");
+        let talk = |confirmation: &str, responses: &[Response]| {
+            let adapter = with_forms(confirmation);
+            conversation(&*adapter, slot, &newsletter(), &lead(), responses)
+        };
+        let written = response(201, &subscriber("unconfirmed"));
+        let new = [response(404, &Value::Null), written.clone()];
+        assert_snapshot!(talk("new", &new));
+        assert!(!talk("nobody", &new).contains("\"status\""));
+        let left = [response(200, &subscriber("unsubscribed")), written];
+        assert!(talk("everybody", &left).contains("\"status\": \"unconfirmed\""));
+        assert!(talk("new", &left[..1]).ends_with("=> skipped unsubscribed"));
+        let refused = [left[0].clone(), left[0].clone()];
+        assert!(talk("everybody", &refused).ends_with("=> skipped unsubscribed"));
     }
 
     #[test]

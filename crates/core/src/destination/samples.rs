@@ -14,13 +14,16 @@ use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
-    CallMissed, CallWish, Canceled, CheckoutCompleted, DeliveryReplayed, DeliverySettled,
-    DisputeStatus, Event, EventData, Extent, FormEvent, Invitee, LeadSubmitted, Mode, Operator,
-    Payer, PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded,
-    Purchase, QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn,
-    SubscriptionStarted, SyncRequested, TransactionId, Verdict, Withdrawal,
+    CallMissed, CallWish, Canceled, CheckoutCompleted, ContactSubmitted, DeliveryReplayed,
+    DeliverySettled, DisputeStatus, Event, EventData, Extent, FormEvent, Invitee, LeadSubmitted,
+    Mode, NewsletterRequested, Operator, Payer, PaymentDisputed, PaymentEvent, PaymentFailed,
+    PaymentRefunded, PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy,
+    SequenceRequested, SequenceWithdrawn, SubscriptionStarted, SyncRequested, TransactionId,
+    Verdict, Withdrawal,
 };
+use crate::form::contact::ContactForm;
 use crate::form::lead::LeadForm;
+use crate::form::newsletter::NewsletterForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Authority, Lead, LeadChanges};
@@ -91,6 +94,39 @@ pub(super) fn questionnaire() -> Event {
         form,
     };
     event(data, "form:questionnaire-submit:1")
+}
+
+/// What a page sends along with one of the site's forms.
+fn with_circumstances(mut body: Value) -> Value {
+    for (name, value) in [
+        ("form_type", json!("fale-conosco")),
+        ("page_url", json!("https://example.com/contato?email=ana@example.com")),
+        ("utm_params", json!({"utm_source": "instagram", "utm_campaign": "liberdade"})),
+        ("ga_client_id", json!("1234567890.1680000000")),
+        ("ga_session_id", json!("1763675000")),
+        ("timestamp", json!("2026-11-21T12:00:00Z")),
+    ] {
+        body[name] = value;
+    }
+    body
+}
+
+/// A message by the contact form, with the box for marketing ticked.
+pub(super) fn contacted() -> Event {
+    let form = ContactForm::parse(&with_circumstances(json!({"data": {
+        "name": "Ana Exemplo", "email": "ana@example.com", "phone": "(11) 98765-4321",
+        "company": "Exemplo Ltda", "service_interest": "mentoria-individual",
+        "message": "Olá!\nQuero saber mais <b>sobre</b> a mentoria.", "marketing_consent": true,
+    }})));
+    event(ContactSubmitted { form: form.unwrap() }, "form:contact-submit:1")
+}
+
+/// A sign-up for the newsletter.
+pub(super) fn newsletter() -> Event {
+    let form = NewsletterForm::parse(&with_circumstances(json!({"data": {
+        "email": "ana@example.com", "name": "Ana", "marketing_consent": true,
+    }})));
+    event(NewsletterRequested { form: form.unwrap() }, "form:newsletter-signup:1")
 }
 
 /// The lead after [`questionnaire`].
@@ -305,6 +341,8 @@ pub(crate) fn every_event() -> Vec<EventData> {
     let mut events = vec![
         submitted().data,
         questionnaire().data,
+        contacted().data,
+        newsletter().data,
         moved.into(),
         canceled().data,
         missed(Attendance::Missed).data,

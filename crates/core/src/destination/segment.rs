@@ -13,13 +13,13 @@ use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Slot, Step};
 use crate::booking::Call;
 use crate::check::{Finding, Probe, refusal};
-use crate::contact::attribution::Utm;
+use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
     CallBooked, CallCanceled, CallEvent, Canceled, EventData, FormEvent, PaymentEvent,
-    PaymentSucceeded, Purchase, TransactionId,
+    PaymentSucceeded, Purchase, SiteForm, TransactionId,
 };
 use crate::money::Money;
 use crate::pii::Text;
@@ -62,7 +62,9 @@ fn taken(event: &EventData) -> Option<Taken> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment};
 
     match event {
-        Form(event) => lead_submitted(event).or_else(|| questionnaire_completed(event)),
+        Form(event) => lead_submitted(event)
+            .or_else(|| questionnaire_completed(event))
+            .or_else(|| site_form(event)),
         Call(event) => match event {
             CallEvent::Booked(booked) => Some(call_scheduled(booked)),
             CallEvent::Canceled(canceled) if event.is_lost_call() => Some(call_canceled(canceled)),
@@ -167,13 +169,32 @@ fn lead_submitted(event: &FormEvent) -> Option<Taken> {
         ("sourceSection", text(form.source_section.as_ref())),
         ("trafficSource", text(form.traffic_source.as_ref())),
     ]);
-    let touch = &form.attribution;
+    Some(Taken { name: "Lead Submitted", properties, visit: Some(visit(&form.attribution)) })
+}
+
+/// Campaign and page of a visit, as Segment's `context`.
+fn visit(touch: &Attribution) -> Value {
     let page = present([
         ("url", text(touch.page_url.as_ref())),
         ("referrer", text(touch.referrer.as_ref())),
     ]);
-    let visit = json!({"campaign": campaign(&touch.utm), "page": page});
-    Some(Taken { name: "Lead Submitted", properties, visit: Some(visit) })
+    json!({"campaign": campaign(&touch.utm), "page": page})
+}
+
+/// One of the site's forms. What a person wrote freely is for the CRM alone.
+fn site_form(event: &FormEvent) -> Option<Taken> {
+    let submission = event.of_site()?;
+    let properties = present([
+        ("formType", Some(submission.form_type().into())),
+        ("formLocation", submission.origin.location().map(Value::from)),
+        ("company", text(submission.company)),
+        ("serviceInterest", text(submission.service_interest)),
+    ]);
+    let name = match submission.form {
+        SiteForm::Contact => "Contact Submitted",
+        SiteForm::Newsletter => "Newsletter Requested",
+    };
+    Some(Taken { name, properties, visit: Some(visit(&submission.origin.attribution)) })
 }
 
 /// A campaign by Segment's names.
@@ -348,8 +369,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, lead, missed, paying, payment, payments,
-        qualified, questionnaire, response, submitted,
+        adapter, booked, canceled, contacted, conversation, lead, missed, newsletter, paying,
+        payment, payments, qualified, questionnaire, response, submitted,
     };
     use super::*;
     use crate::event::{Attendance, Event};
@@ -362,6 +383,17 @@ mod tests {
     #[test]
     fn a_submission_is_identify_and_track_in_one_batch() {
         assert_snapshot!(talk(&[response(200, &json!({"success": true}))]));
+    }
+
+    #[test]
+    fn the_sites_forms_are_tracked_without_what_was_written_freely() {
+        let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
+        let responses = [response(200, &json!({"success": true}))];
+        for event in [contacted(), newsletter()] {
+            let shown = conversation(&*segment, ("segment", "event"), &event, &lead(), &responses);
+            assert!(!shown.contains("Quero saber"), "{shown}");
+            assert_snapshot!(event.data.name(), shown);
+        }
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! Forms that a person submitted, with our scores.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
 use crate::contact::consent::FormConsent;
+use crate::contact::{Email, Phone};
+use crate::form::contact::ContactForm;
 use crate::form::lead::LeadForm;
+use crate::form::newsletter::NewsletterForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
+use crate::form::site::Origin;
 use crate::pii::{self, Text};
 use crate::score::amanda::{AmandaScore, ClientScore};
 use crate::score::readiness::ReadinessScore;
@@ -17,23 +23,135 @@ event_group! {
         "lead_submitted" => LeadSubmitted(LeadSubmitted),
         /// A lead completed the questionnaire.
         "questionnaire_completed" => QuestionnaireCompleted(QuestionnaireCompleted),
+        /// The contact form was submitted.
+        "contact_submitted" => ContactSubmitted(ContactSubmitted),
+        /// Somebody signed up for the newsletter.
+        "newsletter_requested" => NewsletterRequested(NewsletterRequested),
     }
 }
 
 impl FormEvent {
-    /// The consent object of the form, if it had one.
-    pub const fn consent(&self) -> Option<&FormConsent> {
+    /// What the form decided about consent, if it had boxes for it.
+    pub fn consent(&self) -> Option<Cow<'_, FormConsent>> {
         match self {
-            Self::LeadSubmitted(submitted) => submitted.form.consent.as_ref(),
-            Self::QuestionnaireCompleted(completed) => completed.form.consent.as_ref(),
+            Self::LeadSubmitted(submitted) => submitted.form.consent.as_ref().map(Cow::Borrowed),
+            Self::QuestionnaireCompleted(completed) => {
+                completed.form.consent.as_ref().map(Cow::Borrowed)
+            }
+            Self::ContactSubmitted(contact) => contact.form.consent().map(Cow::Owned),
+            Self::NewsletterRequested(newsletter) => newsletter.form.consent().map(Cow::Owned),
         }
     }
 
     /// The names of the fields that were dropped.
     pub fn dropped(&self) -> &[String] {
+        if let Self::LeadSubmitted(submitted) = self {
+            return &submitted.form.dropped;
+        }
+        self.of_site().map_or(&[], |site| &site.origin.dropped)
+    }
+
+    /// What it says, if it is one of the site's forms.
+    pub fn of_site(&self) -> Option<SiteSubmission<'_>> {
         match self {
-            Self::LeadSubmitted(submitted) => &submitted.form.dropped,
-            Self::QuestionnaireCompleted(_) => &[],
+            Self::LeadSubmitted(_) | Self::QuestionnaireCompleted(_) => None,
+            Self::ContactSubmitted(contact) => Some(contact.submission()),
+            Self::NewsletterRequested(newsletter) => Some(newsletter.submission()),
+        }
+    }
+}
+
+/// The site's forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteForm {
+    /// The contact form.
+    Contact,
+    /// The newsletter form.
+    Newsletter,
+}
+
+impl SiteForm {
+    /// The name that destinations are sent where the site gave the form none.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Newsletter => "newsletter",
+        }
+    }
+}
+
+/// What one of the site's forms says, whichever it is.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteSubmission<'e> {
+    /// Which form it is.
+    pub form: SiteForm,
+    /// What came along.
+    pub origin: &'e Origin,
+    /// The person's e-mail address.
+    pub email: &'e Email,
+    /// Their name.
+    pub name: Option<&'e Text>,
+    /// Their phone number.
+    pub phone: Option<&'e Phone>,
+    /// Their company.
+    pub company: Option<&'e Text>,
+    /// The service that they ask about.
+    pub service_interest: Option<&'e Text>,
+    /// What they wrote.
+    pub message: Option<&'e Text>,
+}
+
+impl<'e> SiteSubmission<'e> {
+    /// The form's name: the site's own, or ours.
+    pub fn form_type(&self) -> &'e str {
+        self.origin.form_type.as_ref().map_or(self.form.name(), |name| name.expose())
+    }
+}
+
+/// The site's contact form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactSubmitted {
+    /// The form as it was submitted.
+    pub form: ContactForm,
+}
+
+impl ContactSubmitted {
+    /// What it says.
+    pub const fn submission(&self) -> SiteSubmission<'_> {
+        let form = &self.form;
+        SiteSubmission {
+            form: SiteForm::Contact,
+            origin: &form.origin,
+            email: &form.email,
+            name: Some(&form.name),
+            phone: form.phone.as_ref(),
+            company: form.company.as_ref(),
+            service_interest: form.service_interest.as_ref(),
+            message: Some(&form.message),
+        }
+    }
+}
+
+/// A sign-up for the newsletter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsletterRequested {
+    /// The form as it was submitted.
+    pub form: NewsletterForm,
+}
+
+impl NewsletterRequested {
+    /// What it says.
+    pub const fn submission(&self) -> SiteSubmission<'_> {
+        let form = &self.form;
+        SiteSubmission {
+            form: SiteForm::Newsletter,
+            origin: &form.origin,
+            email: &form.email,
+            name: form.name.as_ref(),
+            phone: None,
+            company: None,
+            service_interest: None,
+            message: None,
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum Fault {
     WrongType(&'static str),
     /// The text has more characters than this.
     TooLong(usize),
+    /// The box is not ticked.
+    Consent,
     /// The value is not an e-mail address.
     Email,
     /// The value is not a phone number.
@@ -85,6 +87,7 @@ impl Fault {
             Self::Required => "required",
             Self::WrongType(_) => "wrong_type",
             Self::TooLong(_) => "too_long",
+            Self::Consent => "consent_required",
             Self::Email => "invalid_email",
             Self::Phone => "invalid_phone",
             Self::Uuid => "invalid_uuid",
@@ -118,6 +121,8 @@ impl Fault {
             }
             (Self::TooLong(max), Locale::En) => format!("Use at most {max} characters.").into(),
             (Self::TooLong(max), Locale::PtBr) => format!("Use no máximo {max} caracteres.").into(),
+            (Self::Consent, Locale::En) => "Tick this box to go on.".into(),
+            (Self::Consent, Locale::PtBr) => "Marque esta caixa para continuar.".into(),
             (Self::Email, Locale::En) => "Enter a valid e-mail address.".into(),
             (Self::Email, Locale::PtBr) => "Informe um e-mail válido.".into(),
             (Self::Phone, Locale::En) => {

@@ -2,10 +2,12 @@
 //!
 //! All errors of a form are collected. This module must not know any particular form.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::fault::{FLAG, Fault, FieldError, FieldErrors, LIST, NUMBER, OBJECT, TEXT};
 use super::schema::{Schema, Takes};
+use super::site::is_ticked;
 use crate::contact::consent::{Decision, FormConsent, Purpose};
 use crate::contact::{Email, Phone};
 use crate::id::LeadId;
@@ -228,6 +230,35 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// A box that must be ticked.
+    pub fn required_tick(&mut self, name: &str) -> Option<()> {
+        self.note(name, || Takes::Ticked);
+        let is_ticked = self.value(name).is_some_and(is_ticked);
+        if let Some(schema) = &mut self.recorded {
+            schema.require(name);
+        }
+        if is_ticked { Some(()) } else { self.fail(name, Fault::Consent) }
+    }
+
+    /// A time: in RFC 3339, or the milliseconds since 1970 that a browser's clock gives.
+    pub fn moment(&mut self, name: &str) -> Option<Timestamp> {
+        self.note(name, || Takes::Moment);
+        let value = self.value(name)?;
+        let moment = match value {
+            Value::Number(number) => {
+                number.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            }
+            Value::String(text) if text.trim().is_empty() => return None,
+            Value::String(text) => {
+                let text = text.trim();
+                let milliseconds = text.parse().ok().map(Timestamp::from_millisecond);
+                milliseconds.unwrap_or_else(|| text.parse()).ok()
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        moment.or_else(|| self.fail(name, Fault::Time))
+    }
+
     /// Text that `parse` accepts; otherwise the field has this fault.
     pub fn parsed<T>(
         &mut self,
@@ -334,6 +365,17 @@ impl<'v> Fields<'v> {
         self.errors.append(&mut nested.errors);
         self.dropped.append(&mut nested.dropped);
         Some(value)
+    }
+
+    /// A required nested object, parsed by `read`.
+    pub fn required_part<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Fields<'v>) -> T,
+    ) -> Option<T> {
+        let is_there = self.value(name).is_some();
+        let part = self.object(name, read);
+        if is_there { part } else { self.fail(name, Fault::Required) }
     }
 
     /// A required nested object, in which 1 to `most` fields are filled in.

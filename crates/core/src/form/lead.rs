@@ -62,9 +62,9 @@ pub struct LeadForm {
     pub dropped: Vec<String>,
 }
 
-const UTM_CHARS_MAX: usize = 200;
-const URL_CHARS_MAX: usize = 1000;
-const BROWSER_ID_CHARS_MAX: usize = 200;
+pub(super) const UTM_CHARS_MAX: usize = 200;
+pub(super) const URL_CHARS_MAX: usize = 1000;
+pub(super) const BROWSER_ID_CHARS_MAX: usize = 200;
 
 impl LeadForm {
     /// Parses a body. The error has all faults.
@@ -154,7 +154,7 @@ impl LeadForm {
 
 /// Whether a text is the address of a web page. Anything else, such as `javascript:`, is left out: the
 /// address is shown as a link in the tools that get it.
-fn is_web_address(text: &Text) -> bool {
+pub(super) fn is_web_address(text: &Text) -> bool {
     Url::parse(text.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 

@@ -55,6 +55,10 @@ pub enum Takes {
     Number(i64, i64),
     /// A boolean, or what HTML forms send for one.
     Flag,
+    /// A boolean that is true, or what HTML forms send for a ticked box.
+    Ticked,
+    /// A time in RFC 3339, or in milliseconds since 1970.
+    Moment,
     /// `true`, and nothing else.
     True,
     /// Text that is refused with this fault.

@@ -122,6 +122,7 @@ fn delivery(delivery: &Delivery) -> Value {
         "slot": delivery.slot,
         "state": delivery.state.name(),
         "reason": delivery.reason_text(),
+        "advice": advice(delivery),
         "dueAt": delivery.due_at(),
         "deadline": delivery.deadline,
         "booking": delivery.booking,
@@ -130,6 +131,22 @@ fn delivery(delivery: &Delivery) -> Value {
         "settledAt": delivery.settled_at(),
         "attempts": delivery.log.iter().map(attempt).collect::<Vec<_>>(),
     })
+}
+
+/// What an operator can do about a sign-up that did not end in a subscription.
+fn advice(delivery: &Delivery) -> Option<&'static str> {
+    let is_newsletter = delivery.destination == "mailerlite" && delivery.slot == "newsletter";
+    match delivery.reason_text()?.as_str() {
+        "unsubscribed" if is_newsletter => Some(
+            "They had left, and anybody can send this form. If they ask you for it, subscribe them in \
+             MailerLite; or set MAILERLITE_CONFIRMATION to everybody, so that MailerLite asks who comes back.",
+        ),
+        "no_consent_marketing_email" if is_newsletter => Some(
+            "They revoked e-mails, and anybody can send this form. What they revoked ends when MailerLite \
+             reports that they are active: if they ask you for it, subscribe them there.",
+        ),
+        _ => None,
+    }
 }
 
 fn attempt(attempt: &Attempt) -> Value {
@@ -317,6 +334,9 @@ pub fn to_text(journey: &Journey) -> String {
                 };
                 let message = text(&entry["message"]);
                 line(format!("{at}  {slot:<26} {state:<10} {due}{reason} {message}"));
+                if let Some(advice) = entry["advice"].as_str() {
+                    line(format!("    {advice}"));
+                }
                 for attempt in entry["attempts"].as_array().into_iter().flatten() {
                     line(format!(
                         "    {}  {:<10} {:<4} {:>6} ms  {}",

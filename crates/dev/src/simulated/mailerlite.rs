@@ -25,7 +25,8 @@ const FIRST_ID: u64 = 31_986_843_064_993_537;
 
 /// The groups that the account has from the beginning: ids and names. A subscriber may join any id,
 /// because the account's owner may have made it since.
-const GROUPS: [(&str, &str); 2] = [("101", "questionnaire"), ("102", "marketing")];
+const GROUPS: [(&str, &str); 4] =
+    [("101", "questionnaire"), ("102", "marketing"), ("201", "contact"), ("202", "newsletter")];
 /// The id of the first group that is made.
 const FIRST_GROUP: usize = 103;
 
@@ -204,9 +205,12 @@ impl MailerLite {
             notes.push(format!("ignored the unknown fields {}", ignored.join(", ")));
         }
         if let Some(status) = status {
-            if subscriber.has_left() && ["active", "unconfirmed"].contains(&status) {
+            if subscriber.has_left() && status == "active" {
                 self.resubscriptions.push(subscriber.email.clone());
                 notes.push(format!("RESUBSCRIBED who was {}", subscriber.status));
+            }
+            if status == "unconfirmed" {
+                notes.push("sent the mail that asks for confirmation".to_owned());
             }
             subscriber.become_status(status, &at);
         }

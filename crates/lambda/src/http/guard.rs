@@ -7,7 +7,7 @@ use funil_core::json;
 use funil_core::settings::Secret;
 use funil_core::site::SiteConfig;
 use http::header::{
-    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCEPT, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, VARY,
 };
@@ -50,15 +50,29 @@ pub(crate) fn form_body(request: &HttpRequest) -> Result<(Encoding, Value), Prob
 
 /// Reads a body of this content type as JSON, or as a plain HTML form turned into the same tree.
 pub(crate) fn read_form(content_type: &str, body: &[u8]) -> Result<(Encoding, Value), Problem> {
-    match encoding(content_type) {
+    match encoding_of(content_type) {
         Some(Encoding::Json) => Ok((Encoding::Json, json::parse(body).map_err(Problem::Json)?)),
         Some(Encoding::UrlEncoded) => Ok((Encoding::UrlEncoded, from_urlencoded(body))),
         None => Err(Problem::ContentType),
     }
 }
 
+/// How a request's form was encoded.
+pub(crate) fn encoding(request: &HttpRequest) -> Option<Encoding> {
+    encoding_of(header(request, CONTENT_TYPE)?)
+}
+
+/// Whether the caller shows what it gets to a person: a browser that navigates names HTML among the types
+/// that it takes. Who names no types takes any.
+pub(crate) fn takes_html(request: &HttpRequest) -> bool {
+    header(request, ACCEPT).is_none_or(|accepted| {
+        let mut types = accepted.split(',').filter_map(|one| one.split(';').next());
+        types.any(|one| one.trim().eq_ignore_ascii_case("text/html"))
+    })
+}
+
 /// The two encodings that forms have, in UTF-8 only.
-fn encoding(content_type: &str) -> Option<Encoding> {
+fn encoding_of(content_type: &str) -> Option<Encoding> {
     let mut parts = content_type.split(';').map(str::trim);
     let encoding = match parts.next()?.to_ascii_lowercase().as_str() {
         "application/json" => Encoding::Json,
@@ -142,7 +156,7 @@ mod tests {
             ("multipart/form-data; boundary=x", None),
             ("", None),
         ] {
-            assert_eq!(encoding(content_type), expected, "{content_type}");
+            assert_eq!(encoding_of(content_type), expected, "{content_type}");
         }
     }
 }

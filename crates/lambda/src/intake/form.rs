@@ -5,6 +5,7 @@
 //! check, and the transaction; the first request of a process also reads the table's identity,
 //! beside the rate check. Must not know any form's fields.
 
+mod new_lead;
 mod submission;
 
 use std::future::Future;
@@ -16,7 +17,7 @@ use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
 use funil_core::form::{Field, FieldErrors, Honeypot, Need, Schema, Takes};
 use funil_core::hash::{Digest, HashKey};
-use funil_core::id::{EventId, LeadId};
+use funil_core::id::LeadId;
 use funil_core::lead::{Authority, LeadChanges};
 use funil_core::provider::netlify;
 use funil_core::receipt::IdempotencyKey;
@@ -35,15 +36,16 @@ use crate::Function;
 use crate::api::{Operation, Presence, RequestHeader, Returned};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
-use crate::http::guard::{self, Encoding};
+use crate::http::guard;
 use crate::http::problem::{Problem, json_response, put};
 use crate::intake::accept::Incoming;
 use crate::intake::quarantine::{self, Corrections, Released, Releases};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
+pub(crate) use new_lead::{MakesLead, keep as keep_lead};
 pub(crate) use submission::Submission;
-use submission::{Sender, Sent};
+use submission::{Reader, Sender, Sent};
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
@@ -55,6 +57,8 @@ const DAY_S: i64 = 24 * 60 * 60;
 pub(crate) trait Form: Send + Sync + 'static {
     /// The function's name.
     const NAME: &'static str;
+    /// The field of its body that names a lead.
+    const LEAD_ID_FIELD: &'static str = "leadId";
     /// Which limit of requests one address has.
     const RATE: RateClass;
     /// A valid submission with what is computed from it.
@@ -91,20 +95,25 @@ pub(crate) struct Intake {
     pub(crate) config: IntakeConfig,
 }
 
-/// What a submission causes.
-pub(crate) struct Effect<'a> {
+/// The lead on which a submission is kept, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
     pub(crate) lead_id: LeadId,
-    /// The id that the caller gave, where it belongs to another e-mail.
-    pub(crate) supplied_lead_id: Option<LeadId>,
-    pub(crate) lead: LeadWrite,
+    /// The id that the caller gave, where it is another one.
+    pub(crate) supplied: Option<LeadId>,
+    pub(crate) write: LeadWrite,
     /// What gives the form the right to change the lead.
     pub(crate) authority: Authority,
+}
+
+/// What a submission causes there.
+pub(crate) struct Effect {
     pub(crate) data: EventData,
     pub(crate) changes: LeadChanges,
-    /// The consent object of the form, where it had one.
-    pub(crate) consent: Option<&'a FormConsent>,
-    /// The purposes that count as agreed to where it had none.
-    pub(crate) consent_when_absent: &'a [Purpose],
+    /// What the form decided about consent, where it had boxes for it.
+    pub(crate) consent: Option<FormConsent>,
+    /// The purposes that count as agreed to where it did not decide about them.
+    pub(crate) assumed: Vec<Purpose>,
     pub(crate) response: StoredResponse,
 }
 
@@ -133,20 +142,22 @@ pub(crate) fn preflight(form: &Operation) -> Operation {
     operation
 }
 
-/// What a form takes and returns: these fields and the honeypot, and JSON as `returned` says.
+/// What a form takes, in one of these layouts, and returns: these fields and the honeypot, and JSON as `returned` says.
 pub(crate) fn operation(
     function: &'static str,
     summary: &'static str,
-    mut schema: Schema,
+    mut schemas: Vec<Schema>,
     returned: Value,
 ) -> Operation {
-    schema.fields.push(Field {
-        name: "website".to_owned(),
-        need: Need::Optional,
-        takes: Takes::Honeypot,
-    });
+    for schema in &mut schemas {
+        schema.fields.push(Field {
+            name: "website".to_owned(),
+            need: Need::Optional,
+            takes: Takes::Honeypot,
+        });
+    }
     let mut operation = Operation::post(function, summary)
-        .takes(vec![schema], Presence::Required)
+        .takes(schemas, Presence::Required)
         .refuses_fields()
         .refuses([
             Problem::IdempotencyKey,
@@ -236,11 +247,11 @@ impl<F: Form> Releases for FormEndpoint<F> {
         let (_, mut body) = guard::read_form(&request.entry.content_type, &request.body)?;
         corrections.apply(&mut body)?;
         if let Some(lead) = corrections.lead {
-            body["leadId"] = Value::String(lead.to_string());
+            body[F::LEAD_ID_FIELD] = Value::String(lead.to_string());
         }
         let content = form.read(&body).map_err(Problem::Fields)?;
         let now = intake.app.platform.clock.now();
-        let sent = Sent { content, key: None, encoding: Encoding::Json, honeypot: Honeypot::Empty };
+        let sent = Sent { content, key: None, reader: Reader::Script, honeypot: Honeypot::Empty };
         let mut submission = Submission::new::<F>(intake, sent, Sender::default(), now);
         submission.released = Some(request.entry.name.clone());
         if let Some(original) = &request.entry.original {
@@ -280,7 +291,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     intake.pass::<F>(&caller, now).await?;
 
     let honeypot = sent.honeypot;
-    let sender = Sender::of(intake, request, sent.encoding, caller, now);
+    let sender = Sender::of(intake, request, caller, now);
     let mut submission = Submission::new::<F>(intake, sent, sender, now);
     let (mut accepted, mut response) = keep(form, &submission, honeypot, request).await?;
     if accepted == Accepted::KeyOfAnother {
@@ -437,33 +448,30 @@ impl Intake {
     pub(crate) async fn accept<C>(
         &self,
         submission: &Submission<C>,
-        effect: Effect<'_>,
+        place: Place,
+        effect: Effect,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
-        let (now, entropy) = (submission.now, &*self.app.platform.entropy);
+        let now = submission.now;
         let receipt = submission.receipt(effect.response);
+        let consent = effect.consent.as_ref();
         let incoming = Incoming {
             function: submission.form,
             event: Event {
-                id: EventId::form(submission.form, now, entropy),
-                lead_id: effect.lead_id,
-                occurred_at: now,
-                accepted_at: now,
-                supplied_lead_id: effect.supplied_lead_id,
-                signs: submission.signs.clone(),
-                data: effect.data,
+                supplied_lead_id: place.supplied,
+                ..submission.event(place.lead_id, effect.data)
             },
-            lead: effect.lead,
+            lead: place.write,
             changes: effect.changes,
-            consent: match effect.authority {
+            consent: match place.authority {
                 Authority::Capability | Authority::FirstWord => {
-                    ConsentChanges::of_form(effect.consent, effect.consent_when_absent, now)
+                    ConsentChanges::of_form(consent, &effect.assumed, now)
                 }
                 Authority::LaterWord => ConsentChanges::of_contract(now),
             },
-            explicit_consent: effect.consent,
+            explicit_consent: consent,
             evidence: submission.evidence.clone(),
             receipt: &receipt,
-            aliases: match effect.authority {
+            aliases: match place.authority {
                 Authority::Capability | Authority::FirstWord => submission.aliases.clone(),
                 // Whose number it is, is not known.
                 Authority::LaterWord => AliasDigests { phone: None, ..submission.aliases.clone() },

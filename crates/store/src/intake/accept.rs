@@ -91,6 +91,10 @@ pub enum Fact {
     Submitted,
     /// The questionnaire was completed.
     Questionnaire,
+    /// The contact form was submitted.
+    Contacted,
+    /// The newsletter was asked for.
+    Newsletter,
 }
 
 impl Fact {
@@ -99,6 +103,8 @@ impl Fact {
         match self {
             Self::Submitted => "submitted_at",
             Self::Questionnaire => "questionnaire_at",
+            Self::Contacted => "contacted_at",
+            Self::Newsletter => "newsletter_at",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! People who submit the landing page's form and answer the questionnaire: for the first time, again,
-//! with changes, twice at once.
+//! People who submit the landing page's form and the site's forms, and answer the questionnaire: for the
+//! first time, again, with changes, twice at once.
 
 use std::collections::BTreeMap;
 
@@ -60,21 +60,25 @@ fn body(number: usize, person: u64, phone: &str, own_id: bool, submission: &Subm
     body["sourceSection"] = json!(format!("secao-{number}"));
     body["email"] = json!(submission.email);
     body["phone"] = json!(phone);
-    body["leadId"] = if own_id {
+    body["leadId"] = own(person, own_id);
+    body["consent"] = submission.consent.as_ref().map_or(Value::Null, consent_object);
+    body
+}
+
+/// The id that a person's browser made, if it sends it.
+fn own(person: u64, own_id: bool) -> Value {
+    if own_id {
         json!(format!("6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b{person:02x}"))
     } else {
         Value::Null
-    };
-    match &submission.consent {
-        None => drop(body.as_object_mut().unwrap().remove("consent")),
-        Some(boxes) => {
-            let ticked = boxes.iter().map(|(of, ticked)| (box_of(*of).to_owned(), json!(ticked)));
-            let mut consent: Map<String, Value> = ticked.collect();
-            consent.insert("policyVersion".to_owned(), json!("1"));
-            body["consent"] = Value::Object(consent);
-        }
     }
-    body
+}
+
+fn consent_object(boxes: &BTreeMap<Purpose, bool>) -> Value {
+    let ticked = boxes.iter().map(|(of, ticked)| (box_of(*of).to_owned(), json!(ticked)));
+    let mut consent: Map<String, Value> = ticked.collect();
+    consent.insert("policyVersion".to_owned(), json!("1"));
+    Value::Object(consent)
 }
 
 impl Life {
@@ -94,7 +98,9 @@ impl Life {
             return;
         }
         let person = chance.below(PEOPLE);
-        let submission = Submission { email: email(person), consent: boxes(&chance), lead: None };
+        let consent = boxes(&chance);
+        let assumes = consent.is_none();
+        let submission = Submission { email: email(person), consent, assumes, lead: None };
         let mut watch = self.system.watch.lock().unwrap();
         let number = watch.submissions.len();
         // Some give somebody else's number, which may have opted out.
@@ -105,6 +111,51 @@ impl Life {
         let promise = Promise::Form(Kept::Submission(number));
         let what = format!("submission {number}");
         let sent = Sent::post(what, "lead-submit", Sender::Page, body, promise);
+        let form = self.send(sent, times, 0);
+        self.forms.push(form);
+    }
+
+    /// Somebody writes by the contact form, or asks for the newsletter.
+    pub(super) fn write_to_the_site(&mut self) {
+        let chance = self.system.chance.clone();
+        let times = self.times();
+        let person = chance.below(PEOPLE);
+        let object = boxes(&chance);
+        let wants_newsletter = chance.once_in(2);
+        let marketing =
+            if wants_newsletter { Some(true) } else { chance.of(&[None, Some(true), Some(false)]) };
+        let mut consent = object.clone();
+        if let Some(ticked) = marketing {
+            consent.get_or_insert_default().insert(Purpose::MarketingEmail, ticked);
+        }
+        let assumes = object.is_none();
+        let submission = Submission { email: email(person), consent, assumes, lead: None };
+        let mut watch = self.system.watch.lock().unwrap();
+        let number = watch.submissions.len();
+        let mut body = json!({
+            "lead_id": own(person, chance.once_in(3)),
+            // GA4 gets no name, so that two forms of one millisecond would look the same to it.
+            "page_url": format!("https://example.com/secao-{number}"),
+            "timestamp": "unreadable",
+            "consent": object.as_ref().map(consent_object),
+            "data": {
+                "name": format!("{NAME}{number}"),
+                "email": submission.email,
+                "marketing_consent": marketing,
+            },
+        });
+        watch.submissions.push(submission);
+        drop(watch);
+        let function = if wants_newsletter {
+            "newsletter-signup"
+        } else {
+            body["data"]["phone"] = json!(phone(person));
+            body["data"]["message"] = json!("Quero saber mais.");
+            "contact-submit"
+        };
+        let promise = Promise::Form(Kept::Submission(number));
+        let what = format!("{function} {number}");
+        let sent = Sent::post(what, function, Sender::Page, body, promise);
         let form = self.send(sent, times, 0);
         self.forms.push(form);
     }

@@ -173,7 +173,15 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
     watch.accepted(&sent.promise, began);
     if let Promise::Form(Kept::Submission(submission)) = sent.promise {
         let body: Value = serde_json::from_slice(&body).unwrap();
-        let lead = body["leadId"].as_str().unwrap_or_default().to_owned();
+        // The site's forms name no lead.
+        let Some(lead) = body["leadId"].as_str().map(str::to_owned) else {
+            if body["submission_id"].as_str().is_none() {
+                watch.problem(format!("{what}, was accepted without an id"));
+            }
+            drop(watch);
+            system.outbox.lock().unwrap()[number].accepted = true;
+            return true;
+        };
         if !watch.leads.contains_key(&lead) {
             watch.problem(format!("{what}, was accepted, and {lead} was not kept"));
         }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::booking::{Attendance, BookingStatus, StatusChange};
 use funil_core::contact::consent::{Decision, FormConsent, Purpose};
+use funil_core::contact::{Email, Phone};
 use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent, PaymentEvent};
 use funil_core::id::LeadId;
 use funil_core::lead::Stage;
@@ -116,15 +117,12 @@ impl Watch {
     /// provider's webhook for ever.
     fn kept_once(&mut self, id: &str, data: &EventData) {
         let (name, memory_ms) = match data {
-            EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
-                let number = number_after(submitted.form.name.expose(), NAME);
-                (number.map(Kept::Submission), self.same_form_ms)
-            }
             EventData::Form(FormEvent::QuestionnaireCompleted(completed)) => {
                 let goal = completed.form.answer("mainGoal").map(Answer::text);
                 let number = goal.and_then(|goal| number_after(&goal, GOAL));
                 (number.map(Kept::Questionnaire), self.same_form_ms)
             }
+            EventData::Form(_) => (number_of(data).map(Kept::Submission), self.same_form_ms),
             EventData::Operation(
                 OperationEvent::SyncRequested(_)
                 | OperationEvent::DeliveryReplayed(_)
@@ -149,36 +147,10 @@ impl Watch {
     fn learn(&mut self, lead: &str, data: &EventData) {
         let mut known = self.leads.get(lead).cloned().unwrap_or_default();
         match data {
-            EventData::Form(FormEvent::LeadSubmitted(submitted)) => {
-                let form = &submitted.form;
-                let derived = LeadId::parse(lead).is_ok_and(LeadId::is_derived);
-                // Anybody can send a form under a derived id: only the first says who the person is,
-                // and it replaces nothing.
-                let is_later = derived && known.submitted;
-                known.submitted = true;
-                self.set_email(&mut known, form.email.as_str());
-                if !is_later {
-                    if !derived || known.name.is_empty() {
-                        known.name.clone_from(form.name.expose());
-                    }
-                    if let Some(phone) = &form.phone
-                        && (!derived || known.phone.is_none())
-                    {
-                        self.set_phone(&mut known, &phone.alias_text());
-                    }
-                    if let Some(boxes) = self.boxes_of_form(data) {
-                        for (purpose, ticked) in boxes {
-                            known.choices.insert(purpose, ticked);
-                        }
-                    } else {
-                        known.choices.entry(Purpose::Analytics).or_insert(true);
-                    }
-                }
-                known.choices.entry(Purpose::Contact).or_insert(true);
-            }
             EventData::Form(FormEvent::QuestionnaireCompleted(_)) => {
                 known.stage = known.stage.max(Some(Stage::QuestionnaireComplete));
             }
+            EventData::Form(_) => self.learn_of_form(lead, &mut known, data),
             EventData::Payment(PaymentEvent::Succeeded(paid)) => {
                 known.stage = known.stage.max(Some(Stage::Customer));
                 if let Some(email) = &paid.payer.email {
@@ -212,6 +184,31 @@ impl Watch {
         self.leads.insert(lead.to_owned(), known);
     }
 
+    /// Learns what a form that makes leads says about its lead.
+    fn learn_of_form(&self, lead: &str, known: &mut Known, data: &EventData) {
+        let Some((email, name, phone)) = person_of(data) else { return };
+        let derived = LeadId::parse(lead).is_ok_and(LeadId::is_derived);
+        // Anybody can send a form under a derived id: only the first of its kind says who the person is,
+        // and it replaces nothing.
+        let is_later = !known.submitted.insert(data.name()) && derived;
+        self.set_email(known, email.as_str());
+        if !is_later {
+            if !derived || known.name.is_empty() {
+                name.clone_into(&mut known.name);
+            }
+            if let Some(phone) = phone
+                && (!derived || known.phone.is_none())
+            {
+                self.set_phone(known, &phone.alias_text());
+            }
+            known.choices.extend(self.boxes_of_form(data).unwrap_or_default());
+            if number_of(data).is_some_and(|sent| self.submissions[sent].assumes) {
+                known.choices.entry(Purpose::Analytics).or_insert(true);
+            }
+        }
+        known.choices.entry(Purpose::Contact).or_insert(true);
+    }
+
     /// Learns what a booking says about a lead, where the lead's own forms say nothing.
     fn invited(&self, known: &mut Known, invitee: &Invitee, contact: bool) {
         if known.email.is_empty()
@@ -235,9 +232,7 @@ impl Watch {
 
     /// The boxes of a lead's form, ticked or not.
     fn boxes_of_form(&self, data: &EventData) -> Option<BTreeMap<Purpose, bool>> {
-        let EventData::Form(FormEvent::LeadSubmitted(submitted)) = data else { return None };
-        let sent = number_after(submitted.form.name.expose(), NAME)?;
-        self.submissions[sent].consent.clone()
+        self.submissions[number_of(data)?].consent.clone()
     }
 
     /// The consent boxes of a lead's form, which its own deliveries heed.
@@ -258,6 +253,22 @@ impl Watch {
         let digest = self.hash.digest("phone", number).as_str().to_owned();
         known.phone = Some(digest);
     }
+}
+
+/// What a form that makes leads says of the person.
+fn person_of(data: &EventData) -> Option<(&Email, &str, Option<&Phone>)> {
+    let EventData::Form(event) = data else { return None };
+    if let FormEvent::LeadSubmitted(submitted) = event {
+        let form = &submitted.form;
+        return Some((&form.email, form.name.expose(), form.phone.as_ref()));
+    }
+    let said = event.of_site()?;
+    Some((said.email, said.name?.expose(), said.phone))
+}
+
+/// The number of a form that makes leads, which stands in its name.
+fn number_of(data: &EventData) -> Option<usize> {
+    person_of(data).and_then(|(_, name, _)| number_after(name, NAME))
 }
 
 /// The number that follows `mark` in a text and ends it.

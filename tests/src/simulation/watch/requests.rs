@@ -95,16 +95,8 @@ impl Watch {
             let name = destination.name;
             self.problem(format!("{name} got {method} {path}, to which nobody agreed"));
         }
-        // At MailerLite, whoever joins this group gets newsletters.
-        if path.starts_with("/mailerlite/") && path.ends_with("/groups/102") {
-            let id = path.split('/').nth(3).unwrap_or_default();
-            let subscriber = providers.subscriber(id).unwrap_or_default();
-            let email = text(&subscriber, "/email").to_owned();
-            let marketing = destination.slot("marketing").map_or(&[][..], std::slice::from_ref);
-            if !self.may(*process, &Of::Email(&email), marketing, &self.boxes_of_newsletter(&email))
-            {
-                self.problem(format!("{email} was put on the list without consent"));
-            }
+        if destination.name == "mailerlite" {
+            self.check_joins(request, providers);
         }
         if request.is_harmful() {
             let key = harmful_key(request);
@@ -158,11 +150,40 @@ impl Watch {
         }
     }
 
-    /// Whether a form allows the newsletter for its own delivery to this e-mail.
-    fn boxes_of_newsletter(&self, email: &str) -> BTreeMap<Purpose, bool> {
+    /// Checks that whoever joins a group at MailerLite by which they get newsletters agreed to it.
+    fn check_joins(&mut self, request: &ProviderRequest, providers: &Providers) {
+        let ProviderRequest { process, path, body, .. } = request;
+        let one_by_one = path.split_once("/groups/").map(|(_, group)| group.to_owned());
+        let email = match &one_by_one {
+            Some(_) => {
+                let id = path.split('/').nth(3).unwrap_or_default();
+                let subscriber = providers.subscriber(id).unwrap_or_default();
+                text(&subscriber, "/email").to_owned()
+            }
+            None => text(body, "/email").to_owned(),
+        };
+        let with_fields = body["groups"].as_array().into_iter().flatten();
+        let with_fields = with_fields.filter_map(|group| group.as_str().map(str::to_owned));
+        for group in one_by_one.into_iter().chain(with_fields) {
+            let slot = match group.as_str() {
+                "102" => "marketing",
+                "201" => "site_form",
+                _ => continue,
+            };
+            let mailerlite = destination::find("mailerlite").unwrap();
+            let slots = mailerlite.slot(slot).map_or(&[][..], std::slice::from_ref);
+            let boxes = self.boxes_of(slot, &email);
+            if !self.may(*process, &Of::Email(&email), slots, &boxes) {
+                self.problem(format!("{email} joined the group of {slot} without consent"));
+            }
+        }
+    }
+
+    /// Whether a form allows marketing for its own delivery to this e-mail.
+    fn boxes_of(&self, slot: &str, email: &str) -> BTreeMap<Purpose, bool> {
         let purpose = Purpose::MarketingEmail;
         let allows = self.deliveries.values().any(|held| {
-            let its = held.slot == "marketing" && self.leads[&held.lead].email == email;
+            let its = held.slot == slot && self.leads[&held.lead].email == email;
             its && held.boxes.get(&purpose) == Some(&true)
         });
         if allows { [(purpose, true)].into() } else { BTreeMap::new() }

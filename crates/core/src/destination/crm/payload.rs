@@ -10,7 +10,7 @@ use crate::booking::{self, Booking};
 use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::contact::{Email, Phone};
-use crate::event::{EventData, FormEvent, PaymentSucceeded};
+use crate::event::{EventData, FormEvent, PaymentSucceeded, SiteSubmission};
 use crate::form::questionnaire::Responses;
 use crate::lead::{Lead, Stage};
 use crate::money::{Currency, Money};
@@ -19,10 +19,12 @@ use crate::score::readiness::QUESTIONS;
 use crate::text::words;
 
 /// Our names of the custom fields.
-pub(in crate::destination) const FIELDS: [&str; 42] = [
+pub(in crate::destination) const FIELDS: [&str; 44] = [
     "amanda_match_score",
     "amanda_score_breakdown",
     "amanda_score_rules",
+    "company",
+    "service_interest",
     "business_type",
     "monthly_revenue",
     "work_hours_daily",
@@ -94,6 +96,9 @@ pub(super) fn lead(context: &Context<'_>, account: &Account<'_>) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
     let touch = lead.facts.first_touch.as_ref();
+    let site = of_site(&context.event.data);
+    let service = site.as_ref().and_then(|site| site.service_interest);
+    let message = site.as_ref().and_then(|site| site.message);
     let marketing =
         permits(Purpose::MarketingEmail, &lead.consents, context.revocations) == Decision::Granted;
     without_nulls(json!({
@@ -105,9 +110,9 @@ pub(super) fn lead(context: &Context<'_>, account: &Account<'_>) -> Value {
             "phone": latest.phone.as_ref().map(Phone::as_str),
         },
         "lead_source": text(latest.traffic_source.as_ref()),
-        "form_type": "lead",
-        "service_interest": text(latest.business_type.as_ref()),
-        "message": text(latest.main_struggle.as_ref()),
+        "form_type": site.as_ref().map_or("lead", SiteSubmission::form_type),
+        "service_interest": text(service.or(latest.service_interest.as_ref()).or(latest.business_type.as_ref())),
+        "message": text(message.or(latest.main_struggle.as_ref())),
         "marketing_consent": marketing,
         "attribution": attribution(touch, touch.map(|touch| &touch.utm)),
         "custom_fields": fields(context, account),
@@ -177,12 +182,21 @@ fn payment_tags(lead: &Lead) -> Vec<String> {
     tags.into_iter().flatten().collect()
 }
 
+/// What the event says, if it is one of the site's forms.
+fn of_site(event: &EventData) -> Option<SiteSubmission<'_>> {
+    let EventData::Form(event) = event else { return None };
+    event.of_site()
+}
+
 /// The number of a form that may not say who the person is, where it is not the lead's.
 fn claimed_phone<'e>(context: &Context<'e>) -> Option<&'e str> {
-    let EventData::Form(FormEvent::LeadSubmitted(submitted)) = &context.event.data else {
-        return None;
+    let event = &context.event.data;
+    let claimed = if let EventData::Form(FormEvent::LeadSubmitted(submitted)) = event {
+        submitted.form.phone.as_ref()
+    } else {
+        of_site(event)?.phone
     };
-    let claimed = submitted.form.phone.as_ref().filter(|_| context.lead.id.is_derived())?;
+    let claimed = claimed.filter(|_| context.lead.id.is_derived())?;
     (context.lead.latest.phone.as_ref() != Some(claimed)).then(|| claimed.as_str())
 }
 
@@ -251,6 +265,8 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "amanda_match_score": latest.amanda_score.as_ref().map(|score| score.total),
         "amanda_score_breakdown": latest.amanda_score.as_ref().map(|score| &score.breakdown),
         "amanda_score_rules": latest.amanda_score.as_ref().map(|score| &score.rules),
+        "company": text(latest.company.as_ref()),
+        "service_interest": text(latest.service_interest.as_ref()),
         "business_type": text(latest.business_type.as_ref()),
         "monthly_revenue": text(latest.monthly_revenue.as_ref()),
         "work_hours_daily": text(latest.work_hours_daily.as_ref()),

@@ -4,9 +4,10 @@
 //! Must not know what becomes of it.
 
 use funil_core::destination::AliasDigests;
-use funil_core::form::{Honeypot, SpamSign};
+use funil_core::event::{Event, EventData};
+use funil_core::form::{Honeypot, Locale, SpamSign};
 use funil_core::hash::Digest;
-use funil_core::id::QuarantineName;
+use funil_core::id::{EventId, LeadId, QuarantineName};
 use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_store::{ConsentEvidence, Receipt, StoredResponse};
 use http::StatusCode;
@@ -26,7 +27,11 @@ pub(crate) struct Submission<C> {
     pub(crate) content: C,
     pub(crate) now: Timestamp,
     pub(super) form: &'static str,
-    pub(super) encoding: Encoding,
+    /// The id of the event that it becomes.
+    pub(crate) event_id: EventId,
+    /// The language of the response.
+    pub(crate) locale: Locale,
+    pub(super) reader: Reader,
     pub(super) signs: Vec<SpamSign>,
     pub(super) aliases: AliasDigests,
     pub(super) evidence: ConsentEvidence,
@@ -36,11 +41,29 @@ pub(crate) struct Submission<C> {
     pub(super) released: Option<QuarantineName>,
 }
 
+/// Who reads the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A script.
+    Script,
+    /// A browser that posted a plain HTML form, and shows what it gets.
+    Browser,
+}
+
+impl Reader {
+    fn of(request: &HttpRequest, encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::UrlEncoded if guard::takes_html(request) => Self::Browser,
+            Encoding::UrlEncoded | Encoding::Json => Self::Script,
+        }
+    }
+}
+
 /// What a caller sent, read.
 pub(super) struct Sent<C> {
     pub(super) content: C,
     pub(super) key: Option<IdempotencyKey>,
-    pub(super) encoding: Encoding,
+    pub(super) reader: Reader,
     pub(super) honeypot: Honeypot,
 }
 
@@ -54,7 +77,8 @@ impl<C> Sent<C> {
         let (encoding, body) = guard::form_body(request)?;
         let key = idempotency_key(request)?;
         let content = form.read(&body).map_err(Problem::Fields)?;
-        Ok(Self { content, key, encoding, honeypot: Honeypot::of(&body) })
+        let reader = Reader::of(request, encoding);
+        Ok(Self { content, key, reader, honeypot: Honeypot::of(&body) })
     }
 }
 
@@ -76,13 +100,13 @@ pub(super) struct Sender {
     /// A digest of their user agent.
     agent: Option<Digest>,
     signs: Vec<SpamSign>,
+    locale: Locale,
 }
 
 impl Sender {
     pub(super) fn of(
         intake: &Intake,
         request: &HttpRequest,
-        encoding: Encoding,
         caller: Digest,
         now: Timestamp,
     ) -> Self {
@@ -90,12 +114,15 @@ impl Sender {
         Self {
             caller: Some(caller),
             agent: agent.map(|agent| intake.hash().monthly_digest(now, "agent", agent)),
-            signs: match encoding {
-                Encoding::UrlEncoded if guard::is_of_another_site(request, &intake.app.config) => {
+            signs: match guard::encoding(request) {
+                Some(Encoding::UrlEncoded)
+                    if guard::is_of_another_site(request, &intake.app.config) =>
+                {
                     vec![SpamSign::ForeignOrigin]
                 }
-                Encoding::UrlEncoded | Encoding::Json => Vec::new(),
+                Some(Encoding::UrlEncoded | Encoding::Json) | None => Vec::new(),
             },
+            locale: guard::locale(request),
         }
     }
 }
@@ -108,7 +135,7 @@ impl<C: Send + Sync> Submission<C> {
         now: Timestamp,
     ) -> Self {
         let hash = intake.hash();
-        let Sent { content, key, encoding, .. } = sent;
+        let Sent { content, key, reader, .. } = sent;
         let (email, phone) = F::person(&content);
         let fingerprint = F::fingerprint(&content);
         let receipt_of =
@@ -123,17 +150,19 @@ impl<C: Send + Sync> Submission<C> {
                 ip: sender.caller,
                 agent: sender.agent,
             },
-            receipt_key: match encoding {
-                Encoding::Json => receipt_of(F::NAME),
+            receipt_key: match reader {
+                Reader::Script => receipt_of(F::NAME),
                 // A browser is redirected; a script with the same content must not get that
                 // response.
-                Encoding::UrlEncoded => receipt_of(&format!("{}#html", F::NAME)),
+                Reader::Browser => receipt_of(&format!("{}#html", F::NAME)),
             },
+            event_id: EventId::form(F::NAME, now, &*intake.app.platform.entropy),
+            locale: sender.locale,
             signs: sender.signs,
             released: None,
             form: F::NAME,
             fingerprint,
-            encoding,
+            reader,
             content,
             now,
         }
@@ -143,17 +172,30 @@ impl<C: Send + Sync> Submission<C> {
 impl<C> Submission<C> {
     /// The response: JSON, or the page to which a browser that posted a plain form is sent.
     pub(crate) fn response(&self, body: &Value, page: Option<&Url>) -> StoredResponse {
-        match (self.encoding, page) {
-            (Encoding::UrlEncoded, Some(page)) => StoredResponse {
+        match (self.reader, page) {
+            (Reader::Browser, Some(page)) => StoredResponse {
                 status: StatusCode::SEE_OTHER.as_u16(),
                 headers: vec![(LOCATION.as_str().to_owned(), page.to_string())],
                 body: String::new(),
             },
-            (Encoding::Json | Encoding::UrlEncoded, _) => StoredResponse {
+            (Reader::Script | Reader::Browser, _) => StoredResponse {
                 status: StatusCode::OK.as_u16(),
                 headers: Vec::new(),
                 body: body.to_string(),
             },
+        }
+    }
+
+    /// The event that it becomes on this lead.
+    pub(crate) fn event(&self, lead_id: LeadId, data: EventData) -> Event {
+        Event {
+            id: self.event_id.clone(),
+            lead_id,
+            occurred_at: self.now,
+            accepted_at: self.now,
+            supplied_lead_id: None,
+            signs: self.signs.clone(),
+            data,
         }
     }
 

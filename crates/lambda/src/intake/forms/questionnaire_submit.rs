@@ -21,7 +21,7 @@ use crate::Function;
 use crate::api::{Operation, flag, object};
 use crate::functions::Registration;
 use crate::http::problem::Problem;
-use crate::intake::form::{self, Effect, Form, Intake, Submission};
+use crate::intake::form::{self, Effect, Form, Intake, Place, Submission};
 
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
@@ -55,7 +55,7 @@ pub(crate) fn operation() -> Operation {
     ]);
     returned["properties"]["bookingUrl"] = json!({"type": "string", "format": "uri"});
     let summary = "Keeps a lead's answers to the questionnaire, and says what comes next.";
-    form::operation(REGISTRATION.name, summary, QuestionnaireForm::schema(), returned)
+    form::operation(REGISTRATION.name, summary, vec![QuestionnaireForm::schema()], returned)
         .refuses([Problem::NoSuchLead])
 }
 
@@ -150,17 +150,15 @@ impl QuestionnaireSubmit {
         authority: Authority,
     ) -> Result<(Accepted, StoredResponse), StoreError> {
         let completed = &submission.content;
+        let place =
+            Place { lead_id: completed.form.lead_id, supplied: None, write: lead, authority };
         let effect = Effect {
-            lead_id: completed.form.lead_id,
-            supplied_lead_id: None,
-            lead,
-            authority,
             data: completed.clone().into(),
             changes: LeadChanges::of_questionnaire(completed, authority, submission.now),
-            consent: completed.form.consent.as_ref(),
-            consent_when_absent: &[],
+            consent: completed.form.consent.clone(),
+            assumed: Vec::new(),
             response: self.response(submission),
         };
-        self.intake.accept(submission, effect).await
+        self.intake.accept(submission, place, effect).await
     }
 }

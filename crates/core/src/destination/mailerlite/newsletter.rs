@@ -1,0 +1,208 @@
+//! Who gets the newsletter, and whom MailerLite asks first.
+//!
+//! Anybody can type anybody's e-mail into the form. So nobody who left is subscribed by it: MailerLite's own
+//! mail asks them, where it is configured, and only their answer to it ends what they revoked. Must not know
+//! how a request looks.
+
+use super::super::Context;
+use crate::contact::consent::{Decision, Purpose};
+use crate::delivery::Reason;
+use crate::settings::Settings;
+
+/// Whom MailerLite asks, by its own mail, whether they want the newsletter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// Nobody: who signs up is subscribed at once.
+    Nobody,
+    /// Who is new to the account.
+    New,
+    /// Also who unsubscribed before they signed up.
+    Everybody,
+}
+
+impl Confirmation {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        match settings.optional("MAILERLITE_CONFIRMATION").unwrap_or("new") {
+            "nobody" => Some(Self::Nobody),
+            "new" => Some(Self::New),
+            "everybody" => Some(Self::Everybody),
+            _ => settings.problem("MAILERLITE_CONFIRMATION must be nobody, new or everybody."),
+        }
+    }
+}
+
+/// What MailerLite says of a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It does not know the address.
+    Unknown,
+    /// They get e-mails, or nothing is said against it.
+    Active,
+    /// It asked them, and they have not answered.
+    Unconfirmed,
+    /// They left.
+    Unsubscribed,
+    /// Mail to the address fails, or they complained.
+    Unreachable,
+}
+
+impl Status {
+    /// The status of a subscriber, by MailerLite's name of it.
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "unconfirmed" => Self::Unconfirmed,
+            "unsubscribed" => Self::Unsubscribed,
+            "bounced" | "junk" => Self::Unreachable,
+            _ => Self::Active,
+        }
+    }
+
+    /// Whether the person must be left alone.
+    pub(super) const fn has_left(self) -> bool {
+        matches!(self, Self::Unsubscribed | Self::Unreachable)
+    }
+}
+
+/// What the sign-up is worth by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// It stands.
+    Stands,
+    /// The person had revoked e-mails before it, and anybody can have typed it.
+    AfterRevocation,
+    /// They refused or revoked e-mails since.
+    Withdrawn,
+}
+
+impl Wish {
+    fn of(context: &Context<'_>) -> Self {
+        const EMAIL: Purpose = Purpose::MarketingEmail;
+
+        let signed_up = context.event.accepted_at;
+        let revoked = context.revocations.iter().filter_map(|known| known.0.get(&EMAIL)).max();
+        let decided = context.lead.consents.get(EMAIL);
+        let denied_since =
+            decided.is_some_and(|grant| grant.decision == Decision::Denied && grant.at > signed_up);
+        match revoked {
+            Some(at) if *at >= signed_up => Self::Withdrawn,
+            _ if denied_since => Self::Withdrawn,
+            Some(_) => Self::AfterRevocation,
+            None => Self::Stands,
+        }
+    }
+}
+
+/// How the subscriber is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writing {
+    /// With the status that they have; who is new is subscribed.
+    AsTheyAre,
+    /// As unconfirmed, so that MailerLite asks them.
+    Unconfirmed,
+}
+
+/// How a sign-up is written, or why it is not.
+pub(super) fn writing(
+    context: &Context<'_>,
+    status: Status,
+    confirmation: Confirmation,
+) -> Result<Writing, Reason> {
+    let no_consent = Reason::NoConsent(Purpose::MarketingEmail);
+    let asks_everybody = confirmation == Confirmation::Everybody;
+    match (Wish::of(context), status) {
+        (Wish::Withdrawn, _) | (Wish::AfterRevocation, Status::Active) => Err(no_consent),
+        (_, Status::Unsubscribed) if asks_everybody => Ok(Writing::Unconfirmed),
+        (_, Status::Unsubscribed | Status::Unreachable) => Err(Reason::Unsubscribed),
+        (Wish::AfterRevocation, _) if !asks_everybody => Err(no_consent),
+        (Wish::AfterRevocation, Status::Unknown) => Ok(Writing::Unconfirmed),
+        (Wish::Stands, Status::Unknown) => Ok(match confirmation {
+            Confirmation::Nobody => Writing::AsTheyAre,
+            Confirmation::New | Confirmation::Everybody => Writing::Unconfirmed,
+        }),
+        (Wish::Stands, Status::Active)
+        | (Wish::Stands | Wish::AfterRevocation, Status::Unconfirmed) => Ok(Writing::AsTheyAre),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Known;
+    use super::super::super::samples::{lead, newsletter};
+    use super::super::NEWSLETTER;
+    use super::*;
+    use crate::clock::after;
+    use crate::contact::consent::{Grant, How, Revocations};
+    use crate::delivery::Delivery;
+
+    /// The decision about a sign-up whose e-mail was revoked so many seconds after it, if at all.
+    fn decided(
+        revoked_after_s: Option<i64>,
+        status: Status,
+        confirmation: Confirmation,
+    ) -> Result<Writing, Reason> {
+        let (event, lead) = (newsletter(), lead());
+        let at = revoked_after_s.map(|seconds| after(event.accepted_at, seconds));
+        let revocations = at.map(|at| Revocations([(Purpose::MarketingEmail, at)].into()));
+        let delivery = Delivery::planned(&event, "mailerlite", NEWSLETTER.name);
+        let context = Context {
+            lead: &lead,
+            revocations: revocations.as_slice(),
+            event: &event,
+            bookings: &[],
+            delivery: &delivery,
+            slot: &NEWSLETTER,
+            oldest: None,
+            known: Known::NotLately,
+        };
+        writing(&context, status, confirmation)
+    }
+
+    #[test]
+    fn who_signs_up_is_asked_as_configured_and_nobody_who_left_is_subscribed() {
+        use Confirmation::{Everybody, New, Nobody};
+        use Status::{Active, Unconfirmed, Unknown, Unreachable, Unsubscribed};
+
+        let (as_is, ask) = (Ok(Writing::AsTheyAre), Ok(Writing::Unconfirmed));
+        let left = Err(Reason::Unsubscribed);
+        let denied = Err(Reason::NoConsent(Purpose::MarketingEmail));
+        for (revoked, status, nobody, new, everybody) in [
+            (None, Unknown, as_is, ask, ask),
+            (None, Active, as_is, as_is, as_is),
+            (None, Unconfirmed, as_is, as_is, as_is),
+            (None, Unsubscribed, left, left, ask),
+            (None, Unreachable, left, left, left),
+            (Some(-60), Unknown, denied, denied, ask),
+            (Some(-60), Active, denied, denied, denied),
+            (Some(-60), Unconfirmed, denied, denied, as_is),
+            (Some(-60), Unsubscribed, left, left, ask),
+            (Some(-60), Unreachable, left, left, left),
+            (Some(0), Unsubscribed, denied, denied, denied),
+            (Some(60), Unknown, denied, denied, denied),
+            (Some(60), Active, denied, denied, denied),
+        ] {
+            let found = [Nobody, New, Everybody].map(|asked| decided(revoked, status, asked));
+            assert_eq!(found, [nobody, new, everybody], "{revoked:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn a_box_that_was_left_unticked_since_withdraws_the_wish() {
+        let event = newsletter();
+        let mut lead = lead();
+        let at = after(event.accepted_at, 1);
+        let denied = Grant { decision: Decision::Denied, at, how: How::Explicit };
+        lead.consents.set(Purpose::MarketingEmail, denied);
+        let delivery = Delivery::planned(&event, "mailerlite", NEWSLETTER.name);
+        let context = Context {
+            lead: &lead,
+            revocations: &[],
+            event: &event,
+            bookings: &[],
+            delivery: &delivery,
+            slot: &NEWSLETTER,
+            oldest: None,
+            known: Known::NotLately,
+        };
+        assert_eq!(Wish::of(&context), Wish::Withdrawn);
+    }
+}

@@ -1,0 +1,67 @@
+//! `contact-submit`: the site's contact form, which creates leads and brings their message to the CRM.
+//!
+//! What it shares with other forms is in `site.rs` beside it and in `crate::intake::form`.
+
+use funil_core::contact::consent::FormConsent;
+use funil_core::event::{ContactSubmitted, SiteSubmission};
+use funil_core::form::contact::ContactForm;
+use funil_core::form::{FieldErrors, Locale};
+use funil_core::settings::{ConfigError, Env};
+use funil_store::{Fact, Platform};
+use serde_json::Value;
+
+use super::site::{self, SiteFunction};
+use crate::Function;
+use crate::api::Operation;
+use crate::functions::Registration;
+use crate::intake::form;
+
+/// What is known of the function without starting it.
+pub static REGISTRATION: Registration = Registration {
+    name: "contact-submit",
+    quarantine_source: "contact-submit",
+    variables: &[],
+    signature: None,
+};
+
+/// Configures the function.
+pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
+    site::function::<ContactSubmit>(env, platform)
+}
+
+/// What it takes and returns.
+pub(crate) fn operation() -> Operation {
+    let summary = "Keeps a message of the site's contact form.";
+    form::operation(REGISTRATION.name, summary, ContactForm::schemas(), site::returned())
+}
+
+struct ContactSubmit;
+
+impl SiteFunction for ContactSubmit {
+    const NAME: &'static str = REGISTRATION.name;
+    const FACT: Fact = Fact::Contacted;
+    type Content = ContactSubmitted;
+
+    fn read(body: &Value) -> Result<ContactSubmitted, FieldErrors> {
+        ContactForm::parse(body).map(|form| ContactSubmitted { form })
+    }
+
+    fn submission(content: &ContactSubmitted) -> SiteSubmission<'_> {
+        content.submission()
+    }
+
+    fn consent(content: &ContactSubmitted) -> Option<FormConsent> {
+        content.form.consent()
+    }
+
+    fn fingerprint(content: &ContactSubmitted) -> String {
+        content.form.fingerprint()
+    }
+
+    fn thanks(locale: Locale) -> &'static str {
+        match locale {
+            Locale::En => "Thank you. We have received your message.",
+            Locale::PtBr => "Obrigado! Recebemos a sua mensagem.",
+        }
+    }
+}

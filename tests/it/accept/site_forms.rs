@@ -1,0 +1,309 @@
+//! The site's forms, from the request to what each destination received.
+
+use funil_core::contact::consent::{Decision, How, Purpose};
+use funil_core::event::{EventData, FormEvent};
+use funil_core::hash::HashKey;
+use funil_core::id::LeadId;
+use funil_dev::simulated::Behaviour;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::world::{EMAIL, HASH_KEY, LEAD, World, lead, lead_body};
+
+const CONTACT: &str = "contact-submit";
+const NEWSLETTER: &str = "newsletter-signup";
+const HTML_FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
+
+fn contact_body() -> Value {
+    json!({
+        "form_type": "contact", "lead_id": LEAD,
+        "utm_params": {"utm_source": "instagram", "utm_campaign": "liberdade"},
+        "page_url": "https://www.example.com/contato?e=ana@example.com",
+        "timestamp": "2031-05-05T12:00:00Z",
+        "data": {
+            "name": "Ana Exemplo", "email": EMAIL, "phone": "(11) 98765-4321",
+            "company": "Exemplo Ltda", "service_interest": "mentoria",
+            "message": "Olá <b>Amanda</b>,\nquanto custa?", "marketing_consent": true,
+        },
+    })
+}
+
+fn newsletter_body() -> Value {
+    json!({"data": {"email": EMAIL, "name": "Ana", "marketing_consent": true}})
+}
+
+/// The lead that is derived from the e-mail of these forms.
+fn derived() -> LeadId {
+    let email = funil_core::contact::Email::parse(EMAIL).unwrap();
+    LeadId::from_email(&HashKey::new(HASH_KEY).unwrap(), &email)
+}
+
+#[tokio::test]
+async fn a_message_reaches_the_crm_as_it_was_written_and_the_others_by_consent() {
+    let world = World::new().await;
+    world.looks_at_destinations();
+    let response = world.post(CONTACT, &[], &contact_body()).await;
+    assert_eq!(response.status, 200);
+    let body = response.json();
+    assert_eq!(body["success"], true);
+    assert_eq!(body["message"], "Thank you. We have received your message.");
+    assert_eq!(body["integrations"], json!({"planned": ["crm", "mailerlite", "ga4", "segment"]}));
+    assert!(world.providers.all_received().is_empty(), "nothing is sent before the response");
+    let journey = world.journey(lead()).await;
+    assert_eq!(body["submission_id"], json!(journey.events[0].id), "the id of its event");
+    world.drain().await;
+    assert_eq!(
+        world.states(lead()).await,
+        [
+            "crm/lead delivered",
+            "ga4/event delivered",
+            "mailerlite/site_form delivered",
+            "segment/event delivered",
+        ]
+    );
+    let sent = world.providers.received("crm");
+    assert_eq!(sent[0].body["name"], "Ana Exemplo");
+    assert_eq!(sent[0].body["custom_fields"]["company"], "Exemplo Ltda");
+    assert_eq!(
+        sent[1].body["note"],
+        "form_type: contact\nname: Ana Exemplo\nphone: +5511987654321\ncompany: Exemplo Ltda\n\
+         service_interest: mentoria\nmessage: Olá <b>Amanda</b>,\nquanto custa?"
+    );
+    let counted = world.providers.ga4_events();
+    assert_eq!(counted[0].name, "generate_lead");
+    assert_eq!(counted[0].params["form_location"], "/contato");
+    let joins = world.providers.group_joins();
+    assert_eq!(joins.iter().map(|join| &*join.group).collect::<Vec<_>>(), ["201"]);
+    for (field, expected) in [
+        ("company", "Exemplo Ltda"),
+        ("form_type", "contact"),
+        ("service_interest", "mentoria"),
+        ("utm_source", "instagram"),
+        ("utm_campaign", "liberdade"),
+    ] {
+        assert_eq!(joins[0].fields[field], expected, "{field}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_box_for_marketing_decides_about_marketing_alone() {
+    for (consent, ticked, expected) in [
+        (Value::Null, json!(true), [Some(Decision::Granted), Some(Decision::Granted), None]),
+        (Value::Null, json!(false), [Some(Decision::Denied), Some(Decision::Granted), None]),
+        (Value::Null, Value::Null, [None, Some(Decision::Granted), None]),
+        (
+            json!({"ads": true, "analytics": false}),
+            json!(true),
+            [Some(Decision::Granted), Some(Decision::Denied), Some(Decision::Granted)],
+        ),
+    ] {
+        let world = World::plan()
+            .with("DESTINATIONS", "none")
+            .with("CONSENT_WHEN_ABSENT", "analytics,marketing_email")
+            .start()
+            .await;
+        let mut body = contact_body();
+        body["consent"] = consent.clone();
+        body["data"]["marketing_consent"] = ticked.clone();
+        assert_eq!(world.post(CONTACT, &[], &body).await.status, 200);
+        let consents = world.journey(lead()).await.lead.consents;
+        let found = [Purpose::MarketingEmail, Purpose::Analytics, Purpose::Ads]
+            .map(|purpose| consents.get(purpose).map(|grant| grant.decision));
+        assert_eq!(found, expected, "{consent} {ticked}");
+        let contact = consents.get(Purpose::Contact).unwrap();
+        assert_eq!((contact.decision, contact.how), (Decision::Granted, How::Contract));
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_box_mailerlite_gets_nothing_and_the_crm_everything() {
+    let world = World::plan().with("DESTINATIONS", "crm,mailerlite").start().await;
+    world.looks_at_destinations();
+    let mut body = contact_body();
+    body["data"]["marketing_consent"] = json!(false);
+    let response = world.post(CONTACT, &[], &body).await;
+    assert_eq!(response.json()["integrations"]["planned"], json!(["crm"]));
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+    assert_eq!(world.requests("mailerlite"), Vec::<String>::new());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_no_person_typed_refuses_no_form_and_is_noted() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut body = contact_body();
+    for name in ["lead_id", "page_url", "utm_params", "timestamp"] {
+        body[name] = json!(["?"]);
+    }
+    assert_eq!(world.post(CONTACT, &[], &body).await.status, 200);
+    let journey = world.journey(derived()).await;
+    let mut dropped = journey.events[0].data.dropped().to_vec();
+    dropped.sort();
+    assert_eq!(dropped, ["lead_id", "page_url", "timestamp", "utm_params"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_on_and_a_script_gets_json() {
+    let thanks = "https://www.example.com/obrigada";
+    let world =
+        World::plan().with("THANK_YOU_URL", thanks).with("DESTINATIONS", "none").start().await;
+    let form = b"name=Ana&email=ana%40example.com&message=Oi&marketing_consent=on&utm_source=ig";
+    for (accept, status) in [(BROWSER, 303), (("accept", "*/*"), 200)] {
+        let response = world.send(CONTACT, Method::POST, &[HTML_FORM, accept], form).await;
+        assert_eq!(response.status, status, "{accept:?}");
+        assert_eq!(response.header("location"), (status == 303).then_some(thanks));
+        let again = world.send(CONTACT, Method::POST, &[HTML_FORM, accept], form).await;
+        assert_eq!(again.body, response.body, "the same response again");
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+    let journey = world.journey(derived()).await;
+    let EventData::Form(FormEvent::ContactSubmitted(contact)) = &journey.events[0].data else {
+        panic!("{journey:?}")
+    };
+    assert_eq!(contact.form.marketing, Some(Decision::Granted));
+    assert_eq!(contact.form.origin.attribution.utm.source.as_ref().unwrap().expose(), "ig");
+    world.finish().await;
+}
+
+/// A lead whose id anybody can learn keeps what its first form of a kind said. What a later one says is for
+/// whoever reads the note.
+#[tokio::test]
+async fn a_stranger_who_knows_an_e_mail_changes_nothing_and_their_message_arrives() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.looks_at_destinations();
+    let mut body = contact_body();
+    body["lead_id"] = Value::Null;
+    world.post(CONTACT, &[], &body).await;
+    body["data"]["name"] = json!("Somebody Else");
+    body["data"]["phone"] = json!("(21) 98765-4321");
+    body["data"]["message"] = json!("Call me");
+    body["data"]["marketing_consent"] = json!(false);
+    world.post(CONTACT, &[], &body).await;
+    world.drain().await;
+    let journey = world.journey(derived()).await;
+    assert_eq!(journey.events.len(), 2);
+    assert_eq!(journey.lead.latest.name.as_ref().unwrap().expose(), "Ana Exemplo");
+    assert_eq!(journey.lead.latest.phone.as_ref().unwrap().as_str(), "+5511987654321");
+    let marketing = journey.lead.consents.get(Purpose::MarketingEmail).unwrap();
+    assert_eq!(marketing.decision, Decision::Granted);
+    let notes = world.providers.received("crm");
+    let notes: Vec<_> = notes.iter().filter_map(|one| one.body["note"].as_str()).collect();
+    assert_eq!(notes.len(), 2);
+    assert!(
+        notes.iter().any(|note| note.contains("name: Somebody Else") && note.contains("+5521"))
+    );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_site_s_forms_and_the_landing_page_s_make_one_lead() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    world.submit(&lead_body()).await;
+    world.pass(1);
+    world.post(CONTACT, &[], &contact_body()).await;
+    world.pass(1);
+    let mut newsletter = newsletter_body();
+    newsletter["lead_id"] = json!(LEAD);
+    world.post(NEWSLETTER, &[], &newsletter).await;
+    let journey = world.journey(lead()).await;
+    let names: Vec<_> = journey.events.iter().map(|event| event.data.name()).collect();
+    assert_eq!(names, ["lead_submitted", "contact_submitted", "newsletter_requested"]);
+    let facts = &journey.lead.facts;
+    assert!(facts.submitted_at.is_some() && facts.contacted_at.is_some());
+    assert!(facts.newsletter_at.is_some());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn who_signs_up_for_the_newsletter_is_asked_by_mailerlite_once() {
+    let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
+    world.looks_at("mailerlite");
+    for number in 0..3 {
+        let mut body = newsletter_body();
+        body["data"]["name"] = json!(format!("Ana {number}"));
+        assert_eq!(world.post(NEWSLETTER, &[], &body).await.status, 200, "twice is no error");
+        world.drain().await;
+    }
+    let received = world.providers.received("mailerlite");
+    let upserts = received.iter().filter(|one| one.method == "POST");
+    let asked: Vec<_> = upserts.map(|one| one.body["status"].clone()).collect();
+    assert_eq!(asked, [json!("unconfirmed"), Value::Null, Value::Null]);
+    let subscriber = world.providers.subscriber(EMAIL).unwrap();
+    assert_eq!(subscriber["status"], "unconfirmed");
+    assert_eq!(subscriber["groups"][0]["id"], "202");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_who_unsubscribed_is_subscribed_by_a_form_that_anybody_can_send() {
+    for (confirmation, status, state) in [
+        ("new", "unsubscribed", "skipped unsubscribed"),
+        ("nobody", "unsubscribed", "skipped unsubscribed"),
+        ("everybody", "unconfirmed", "delivered"),
+    ] {
+        let world = World::plan()
+            .with("DESTINATIONS", "mailerlite")
+            .with("MAILERLITE_CONFIRMATION", confirmation)
+            .start()
+            .await;
+        world.looks_at("mailerlite");
+        world.post(CONTACT, &[], &contact_body()).await;
+        world.drain().await;
+        assert!(world.providers.set_status(EMAIL, "unsubscribed"));
+        world.post(NEWSLETTER, &[], &newsletter_body()).await;
+        world.drain().await;
+        assert_eq!(world.states(derived()).await, [format!("mailerlite/newsletter {state}")]);
+        assert_eq!(world.providers.subscriber(EMAIL).unwrap()["status"], status);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_e_mail_that_was_revoked_after_the_sign_up_gets_none() {
+    let world = World::plan()
+        .with("DESTINATIONS", "mailerlite")
+        .with("MAILERLITE_CONFIRMATION", "everybody")
+        .start()
+        .await;
+    world.looks_at("mailerlite");
+    world.providers.behave("mailerlite", Behaviour::Status(503));
+    world.post(NEWSLETTER, &[], &newsletter_body()).await;
+    world.drain().await;
+    world.pass(60);
+    let digest = HashKey::new(HASH_KEY).unwrap().digest("email", EMAIL);
+    let purpose = Purpose::MarketingEmail;
+    world.store.revoke("email", &digest, purpose, world.now()).await.unwrap();
+    world.providers.behave("mailerlite", Behaviour::Normal);
+    world.pass(3600);
+    world.drain().await;
+    let states = world.states(derived()).await;
+    assert_eq!(states, ["mailerlite/newsletter skipped no_consent_marketing_email"]);
+    assert_eq!(world.providers.subscriber(EMAIL), None);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_robot_gets_the_same_response_and_its_message_waits_for_a_person() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.looks_at("crm");
+    let mut robot = contact_body();
+    robot["website"] = json!("https://spam.example");
+    let response = world.post(CONTACT, &[], &robot).await;
+    assert_eq!(response.status, 200);
+    let id = response.json()["submission_id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("form:contact-submit:"), "{id}");
+    assert!(world.items("LEAD#").await.is_empty());
+    let listed = world.quarantine(CONTACT, &json!({"action": "list"})).await.json();
+    let id = listed["requests"][0]["id"].clone();
+    let release = json!({"action": "release", "id": id});
+    let released = world.quarantine(CONTACT, &release).await;
+    assert_eq!(released.status, 200, "{released:?}");
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["crm/lead delivered"]);
+    world.finish().await;
+}
