@@ -11,6 +11,7 @@ mod payload_formats;
 mod questionnaire;
 mod rates;
 mod samples;
+mod scores;
 mod signed_rewrites;
 mod site_forms;
 mod strangers;

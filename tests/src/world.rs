@@ -18,6 +18,7 @@ use funil_core::form::lead::LeadForm;
 use funil_core::hash::HashKey;
 use funil_core::id::{EventId, LeadId};
 use funil_core::score::amanda;
+use funil_core::score::rules::AMANDA;
 use funil_core::settings::Env;
 use funil_delivery::{Patience, Worker};
 use funil_dev::emulator::Emulator;
@@ -123,7 +124,7 @@ pub fn all_destinations() -> String {
 /// its test turns them on.
 fn of_forms() -> impl Iterator<Item = &'static &'static Destination> {
     let form = LeadForm::parse(&lead_body()).unwrap();
-    let score = amanda::score(&form.answers());
+    let score = amanda::score(&AMANDA.built_in().unwrap(), &form.answers());
     let now: Timestamp = BEGINNING.parse().unwrap();
     let event = Event {
         id: EventId::form("lead-submit", now, &CountedEntropy::default()),

@@ -1,7 +1,7 @@
 //! The first customer's content: what another customer would name, word or set otherwise.
 //!
 //! Where a variable replaces a value, its comment names the variable; the others change here. The
-//! rules of the scores are content too and are in `score/`. Knows no destination.
+//! rules of the scores are content too and are in `crates/core/rules`. Knows no destination.
 
 use jiff::tz::{self, TimeZone};
 
@@ -19,9 +19,7 @@ pub(crate) const PREPARATION_PAGE: &str = "preparacao-chamada";
 
 /// The tags of every lead in the CRM. `CRM_BASE_TAGS` replaces them.
 pub(crate) const CRM_BASE_TAGS: &[&str] = &["landing_page_lead", "mentoria_seja_livre"];
-/// The Amanda score from which a person follows the lead up.
-pub(crate) const HIGH_PRIORITY_SCORE: u8 = 80;
-/// The CRM's automation for a lead with at least [`HIGH_PRIORITY_SCORE`].
+/// The CRM's automation for a lead of the highest tier, which a person follows up.
 pub(crate) const HIGH_PRIORITY_AUTOMATION: &str = "high_priority_follow_up";
 /// The CRM's automation for any other lead.
 pub(crate) const STANDARD_AUTOMATION: &str = "standard_nurture";

@@ -1,16 +1,15 @@
 //! Scoring by rules that are data: for each question, bands of points for its answers.
 //!
-//! Owns what an answer is and which band it falls into. It must not know any particular rules;
-//! those are in [`amanda`] and [`readiness`].
+//! Owns what an answer is, which band it falls into, and what the points add up to. It must not know any
+//! particular rules: the [`rules`] of each score are a file, which a site may replace.
 
 pub mod amanda;
 pub mod readiness;
+pub mod rules;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-
-use crate::text::plain;
 
 /// What a person answered to a question: a number, or text such as one of the form's options.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,87 +57,28 @@ impl Answer {
     }
 }
 
-/// A question and the points for its answers.
-pub struct Criterion {
-    /// The name of the question's field in the form.
-    pub field: &'static str,
-    /// The bands, from most to fewest points. An answer that is in none of them gets no points.
-    pub bands: &'static [Band],
-}
-
-/// A number of points and the answers that get it.
-pub struct Band {
-    /// The points of an answer in this band.
-    pub points: u8,
-    /// The form's options that are in this band.
-    pub options: &'static [&'static str],
-    /// Numbers of at least this value are in this band.
-    pub at_least: Option<i64>,
-}
-
-pub(crate) const fn band(
-    points: u8,
-    options: &'static [&'static str],
-    at_least: Option<i64>,
-) -> Band {
-    Band { points, options, at_least }
-}
-
-impl Criterion {
-    /// The highest number of points that an answer can get.
-    pub fn points_max(&self) -> u8 {
-        self.bands.first().map_or(0, |best| best.points)
-    }
-
-    /// The points of an answer. A missing or unknown answer gets none.
-    pub(crate) fn points(&self, answer: Option<&Answer>) -> u8 {
-        let Some(answer) = answer else { return 0 };
-        let option = plain(answer.text().trim());
-        let number = answer.number();
-        let matching = self.bands.iter().find(|band| {
-            band.options.contains(&option.as_str())
-                || band.at_least.zip(number).is_some_and(|(least, number)| number >= least)
-        });
-        matching.map_or(0, |band| band.points)
-    }
-}
-
 /// The points for each question, by the name of its field.
 pub type Breakdown = BTreeMap<String, u8>;
 
-/// The points for each question. `answer` finds the answer to the question with this field.
-pub(crate) fn breakdown<'c, 'a>(
-    criteria: impl IntoIterator<Item = &'c Criterion>,
-    answer: impl Fn(&str) -> Option<&'a Answer>,
-) -> Breakdown {
-    let points = |criterion: &Criterion| criterion.points(answer(criterion.field));
-    criteria.into_iter().map(|criterion| (criterion.field.to_owned(), points(criterion))).collect()
+/// The range that a total is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// The best.
+    High,
+    /// The middle.
+    Medium,
+    /// The rest.
+    Low,
 }
 
-#[cfg(test)]
-pub(crate) mod documented {
-    //! The rules as the tables in `docs/` show them.
-
-    use std::fmt::Write as _;
-
-    use super::Criterion;
-
-    /// The version and the table of all bands, in Markdown.
-    pub(crate) fn rules<'c>(
-        version: &str,
-        criteria: impl IntoIterator<Item = &'c Criterion>,
-    ) -> String {
-        let mut rows = format!("Rules version: `{version}`\n\n");
-        rows.push_str("| question | points | options | or a number from |\n|---|---|---|---|\n");
-        for criterion in criteria {
-            for band in criterion.bands {
-                let from = band.at_least.map_or_else(|| "-".to_owned(), |least| least.to_string());
-                let options = if band.options.is_empty() { "-" } else { &band.options.join(", ") };
-                writeln!(rows, "| `{}` | {} | {options} | {from} |", criterion.field, band.points)
-                    .unwrap();
-            }
-            writeln!(rows, "| `{}` | 0 | anything else | - |", criterion.field).unwrap();
+impl Tier {
+    /// The name in responses and in the CRM's tags.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
         }
-        rows
     }
 }

@@ -13,6 +13,7 @@ pub mod package;
 mod progress;
 mod provider;
 pub mod quarantine;
+pub mod score;
 pub mod send;
 pub mod setup;
 pub mod stats;

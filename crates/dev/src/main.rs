@@ -18,9 +18,12 @@ use funil_dev::cli::dead::DeadCommand;
 use funil_dev::cli::doctor::DoctorArguments;
 use funil_dev::cli::package::PackageArguments;
 use funil_dev::cli::quarantine::QuarantineCommand;
+use funil_dev::cli::score::ScoreArguments;
 use funil_dev::cli::setup::SetupArguments;
 use funil_dev::cli::stats::Stats;
-use funil_dev::cli::{backfill, copy, dead, doctor, journey, package, quarantine, send, setup};
+use funil_dev::cli::{
+    backfill, copy, dead, doctor, journey, package, quarantine, score, send, setup,
+};
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_dev::{openapi, variables};
 use funil_store::{AwsConfig, CopyRun, Store, Stream};
@@ -60,6 +63,8 @@ enum Command {
         #[arg(long, default_value = "http://127.0.0.1:8888")]
         server: Url,
     },
+    /// Explain a score for given answers, and check its rules.
+    Score(ScoreArguments),
     /// Sum the metrics in the lines of a log: accepted, duplicates, settled, durations.
     Stats {
         /// The log file, or `-` for standard input.
@@ -167,6 +172,10 @@ async fn main() -> ExitCode {
         Some(Command::Dev(arguments)) => dev(arguments, &env).await,
         Some(Command::Send { files, to }) => send_all(&files, &to, &env).await,
         Some(Command::Journey { lead_id, server }) => print_journey(&lead_id, &server, &env).await,
+        Some(Command::Score(arguments)) => score::run(&arguments, &env).map(|text| {
+            print(&mut std::io::stdout(), &text);
+            ExitCode::SUCCESS
+        }),
         Some(Command::Stats { log }) => stats(&log),
         Some(Command::Dead { server, command }) => dead_deliveries(command, &server, &env).await,
         Some(Command::Quarantine { to, stack_outputs, command }) => {

@@ -16,15 +16,14 @@ use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::Phone;
 use crate::contact::consent::Purpose;
-use crate::defaults::{
-    CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, HIGH_PRIORITY_SCORE, STANDARD_AUTOMATION,
-};
+use crate::defaults::{CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, STANDARD_AUTOMATION};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
     CallEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded, SiteSubmission,
 };
 use crate::money::Currency;
+use crate::score::Tier;
 use crate::settings::{Secret, Settings};
 
 /// What a check of the key is called.
@@ -131,8 +130,10 @@ fn note_of_form(submission: &SiteSubmission<'_>) -> Option<String> {
 
 fn automation(event: &FormEvent) -> Option<&'static str> {
     let FormEvent::LeadSubmitted(submitted) = event else { return None };
-    let is_high_priority = submitted.score.total >= HIGH_PRIORITY_SCORE;
-    Some(if is_high_priority { HIGH_PRIORITY_AUTOMATION } else { STANDARD_AUTOMATION })
+    Some(match submitted.score.tier {
+        Tier::High => HIGH_PRIORITY_AUTOMATION,
+        Tier::Medium | Tier::Low => STANDARD_AUTOMATION,
+    })
 }
 
 /// A request format.
@@ -633,7 +634,7 @@ mod tests {
         let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {
             unreachable!()
         };
-        submission.score.total = HIGH_PRIORITY_SCORE - 1;
+        submission.score.tier = Tier::Medium;
         assert_eq!(started(&event), Some("standard_nurture"));
     }
 }

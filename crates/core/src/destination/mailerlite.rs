@@ -29,7 +29,7 @@ use crate::delivery::exchange::{Method, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{CallEvent, EventData, FormEvent, PaymentEvent, SiteForm, SiteSubmission};
 use crate::pii::Text;
-use crate::score::amanda::Tier;
+use crate::score::Tier;
 use crate::settings::Settings;
 use crate::text::words;
 

@@ -32,6 +32,7 @@ use crate::payment::{LatestPayments, Revenue, Transaction};
 use crate::pii::Text;
 use crate::score::amanda;
 use crate::score::readiness;
+use crate::score::rules::{AMANDA, READINESS};
 use crate::settings::Env;
 
 fn time(text: &str) -> jiff::Timestamp {
@@ -70,22 +71,23 @@ fn event(data: impl Into<EventData>, id: &str) -> Event {
 /// A submission of 95 points.
 pub(crate) fn submitted() -> Event {
     let form = form();
-    let score = amanda::score(&form.answers());
+    let score = amanda::score(&AMANDA.built_in().unwrap(), &form.answers());
     let data = LeadSubmitted { form, score, client_score: None };
     event(data, "form:lead-submit:1")
 }
 
 /// An answered questionnaire that leads to a booking.
 pub(super) fn questionnaire() -> Event {
-    let form = QuestionnaireForm::parse(&json!({
+    let rules = READINESS.built_in().unwrap();
+    let answered = json!({
         "leadId": lead_id(), "email": "ana@example.com",
         "responses": {
             "commitment": 9, "urgency": "30-dias", "investmentRange": "5000-10000",
             "weeklyHours": 5, "mainGoal": "Trabalhar menos.", "team": "3 pessoas",
         },
-    }))
-    .unwrap();
-    let score = readiness::score(|question| form.answer(question));
+    });
+    let form = QuestionnaireForm::parse(&answered, &rules).unwrap();
+    let score = readiness::score(&rules, |question| form.answer(question));
     let page = "https://calendly.com/ana/call?month=2026-11".parse().unwrap();
     let data = QuestionnaireCompleted {
         next_step: NextStep::of(score.total, 60),

@@ -23,7 +23,6 @@ use crate::event::{
 };
 use crate::money::Money;
 use crate::pii::Text;
-use crate::score::readiness;
 use crate::settings::{Secret, Settings};
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
@@ -215,9 +214,9 @@ fn questionnaire_completed(event: &FormEvent) -> Option<Taken> {
         ("transformationScore", Some(Value::from(completed.score.total))),
         ("nextStep", Some(Value::from(completed.next_step.name()))),
     ]);
-    for criterion in readiness::criteria() {
-        if let Some(answer) = completed.form.answer(criterion.field) {
-            properties.insert(criterion.field.to_owned(), json!(answer));
+    for field in completed.score.breakdown.keys() {
+        if let Some(answer) = completed.form.answer(field) {
+            properties.insert(field.clone(), json!(answer));
         }
     }
     Some(Taken { name: "Questionnaire Completed", properties, visit: None })

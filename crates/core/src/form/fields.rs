@@ -275,10 +275,10 @@ impl<'v> Fields<'v> {
     pub fn one_of<T>(
         &mut self,
         name: &str,
-        options: impl IntoIterator<Item = &'static str>,
+        options: impl IntoIterator<Item = impl Into<String>>,
         find: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        self.note(name, || Takes::OneOf(options.into_iter().collect()));
+        self.note(name, || Takes::OneOf(options.into_iter().map(Into::into).collect()));
         let text = self.raw_text(name)?;
         find(text).or_else(|| self.fail(name, Fault::Choice))
     }
@@ -287,10 +287,10 @@ impl<'v> Fields<'v> {
     pub fn choice(
         &mut self,
         name: &str,
-        options: impl IntoIterator<Item = &'static str>,
-        find: impl FnOnce(&str) -> Option<&'static str>,
+        options: impl IntoIterator<Item = impl Into<String>>,
+        find: impl FnOnce(&str) -> Option<String>,
     ) -> Option<Answer> {
-        self.one_of(name, options, find).map(|option| Answer::Text(option.to_owned()))
+        self.one_of(name, options, find).map(Answer::Text)
     }
 
     /// An answer of any type: whole numbers as numbers, everything else as text that is cut to
@@ -506,7 +506,7 @@ mod tests {
             [
                 field("id", Need::Required, Takes::LeadId),
                 field("phone", Need::Required, Takes::Phone),
-                field("size", Need::Optional, Takes::OneOf(vec!["s", "l"])),
+                field("size", Need::Optional, Takes::OneOf(vec!["s".to_owned(), "l".to_owned()])),
                 field("utm", Need::Required, Takes::Filled(utm, 3)),
             ]
         );

@@ -13,7 +13,7 @@ use crate::form::{FieldErrors, Fields, Schema, fingerprint};
 use crate::id::LeadId;
 use crate::pii::{self, Pii, Text};
 use crate::score::Answer;
-use crate::score::readiness::{QUESTIONS, Takes};
+use crate::score::rules::{Rules, Takes};
 use crate::text::plain;
 
 /// The answers by question. The questions are personal data too, because a page can send any.
@@ -46,23 +46,24 @@ const UNKNOWN_QUESTION_CHARS_MAX: usize = 100;
 const UNKNOWN_ANSWER_CHARS_MAX: usize = 1000;
 
 impl QuestionnaireForm {
-    /// Parses a body. The error has all faults.
-    pub fn parse(body: &serde_json::Value) -> Result<Self, FieldErrors> {
+    /// Parses a body with the questions of these rules. The error has all faults.
+    pub fn parse(body: &serde_json::Value, rules: &Rules) -> Result<Self, FieldErrors> {
         let mut fields = Fields::of(body);
-        let form = Self::read(&mut fields);
+        let form = Self::read(&mut fields, rules);
         fields.finish(form)
     }
 
     /// The fields that a body may have.
-    pub fn schema() -> Schema {
-        Fields::schema(Self::read)
+    pub fn schema(rules: &Rules) -> Schema {
+        Fields::schema(|fields| Self::read(fields, rules))
     }
 
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+    fn read(fields: &mut Fields<'_>, rules: &Rules) -> Option<Self> {
         let lead_id = fields.required_lead_id("leadId");
         let email = fields.required_email("email");
         let name = fields.text("name", 200);
-        let responses = fields.required_object("responses", QUESTIONS_MAX, responses);
+        let responses =
+            fields.required_object("responses", QUESTIONS_MAX, |fields| responses(fields, rules));
         let consent = fields.consent("consent");
         lead_id.zip(email).zip(responses).map(|((lead_id, email), responses)| Self {
             lead_id,
@@ -84,15 +85,16 @@ impl QuestionnaireForm {
     }
 }
 
-fn responses(fields: &mut Fields<'_>) -> Responses {
+fn responses(fields: &mut Fields<'_>, rules: &Rules) -> Responses {
     let mut read = BTreeMap::new();
-    for question in &QUESTIONS {
-        let field = question.field();
+    for question in &rules.questions {
+        let field = question.field.as_str();
         let answer = match question.takes {
+            Takes::Anything => fields.anything(field, UNKNOWN_ANSWER_CHARS_MAX),
             Takes::Number(least, most) => fields.number(field, least, most).map(Answer::Number),
             Takes::Option => fields.choice(field, question.options(), |text| {
                 let option = plain(text.trim());
-                question.options().find(|known| *known == option)
+                question.options().any(|known| known == option).then_some(option)
             }),
             Takes::Text(most) => {
                 fields.text(field, most).map(|text| Answer::Text(text.expose().clone()))
@@ -103,7 +105,7 @@ fn responses(fields: &mut Fields<'_>) -> Responses {
     for name in fields.names() {
         let question: String = name.trim().chars().take(UNKNOWN_QUESTION_CHARS_MAX).collect();
         // A name that was trimmed or cut must not replace a known question.
-        if question.is_empty() || QUESTIONS.iter().any(|known| known.field() == question) {
+        if question.is_empty() || rules.question(&question).is_some() {
             continue;
         }
         let answer = fields.anything(name, UNKNOWN_ANSWER_CHARS_MAX);
@@ -142,6 +144,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::score::rules::READINESS;
 
     fn body(responses: &Value) -> Value {
         json!({
@@ -151,11 +154,12 @@ mod tests {
     }
 
     fn read(responses: &Value) -> QuestionnaireForm {
-        QuestionnaireForm::parse(&body(responses)).unwrap()
+        QuestionnaireForm::parse(&body(responses), &READINESS.built_in().unwrap()).unwrap()
     }
 
     fn faults(body: &Value) -> Vec<(String, &'static str)> {
-        let errors = QuestionnaireForm::parse(body).unwrap_err().0;
+        let rules = READINESS.built_in().unwrap();
+        let errors = QuestionnaireForm::parse(body, &rules).unwrap_err().0;
         errors.into_iter().map(|error| (error.field, error.fault.code())).collect()
     }
 

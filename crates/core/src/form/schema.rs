@@ -64,7 +64,7 @@ pub enum Takes {
     /// Text that is refused with this fault.
     Parsed(Fault),
     /// One of these texts.
-    OneOf(Vec<&'static str>),
+    OneOf(Vec<String>),
     /// At most so many texts, each refused with this fault.
     List(usize, Fault),
     /// A list of deliveries. What is none is passed over.

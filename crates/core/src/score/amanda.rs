@@ -1,12 +1,12 @@
 //! The Amanda score: how well a lead fits the mentoring programme, 0 to 100.
 //!
-//! The rules are data with a version, so that a score can be explained to the person (LGPD art.
-//! 20). `docs/amanda-score.md` shows the same rules; a test compares the two. This module must not
-//! know how a form is parsed.
+//! Its rules are a file with a version, so that a score can be explained to the person (LGPD art. 20):
+//! `docs/amanda-score.md` shows the built-in ones. This module must not know how a form is parsed.
 
 use serde::{Deserialize, Serialize};
 
-use crate::score::{self, Answer, Breakdown, Criterion, band};
+use super::rules::Rules;
+use super::{Answer, Breakdown, Tier};
 
 /// The answers to the four questions that are scored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,80 +35,6 @@ impl Answers {
     }
 }
 
-/// The version of [`CRITERIA`], stored with every score.
-pub const VERSION: &str = "amanda-2026-11";
-
-/// The rules. A missing or unknown answer gets no points.
-pub const CRITERIA: [Criterion; 4] = [
-    Criterion {
-        field: "businessType",
-        bands: &[
-            band(20, &["servicos", "consultoria", "saude", "educacao", "mentoria"], None),
-            band(15, &["beleza", "tecnologia", "advocacia", "arquitetura"], None),
-            band(10, &["comercio", "ecommerce", "alimentacao", "imobiliaria"], None),
-        ],
-    },
-    Criterion {
-        field: "monthlyRevenue",
-        bands: &[
-            band(35, &["acima-100000"], Some(100_000)),
-            band(30, &["50000-100000"], Some(50_000)),
-            band(25, &["30000-50000"], Some(30_000)),
-            band(18, &["10000-30000"], Some(10_000)),
-            band(10, &["5000-10000"], Some(5_000)),
-        ],
-    },
-    Criterion {
-        field: "workHoursDaily",
-        bands: &[
-            band(25, &["acima-14"], Some(14)),
-            band(22, &["12-14"], Some(12)),
-            band(18, &["10-12"], Some(10)),
-            band(10, &["8-10"], Some(8)),
-        ],
-    },
-    Criterion {
-        field: "mainStruggle",
-        bands: &[
-            band(20, &["tempo"], None),
-            band(18, &["equipe"], None),
-            band(15, &["processos"], None),
-            band(10, &["vendas", "financeiro", "marketing"], None),
-        ],
-    },
-];
-
-/// The range that a total is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tier {
-    /// 80 to 100.
-    High,
-    /// 50 to 79.
-    Medium,
-    /// 0 to 49.
-    Low,
-}
-
-impl Tier {
-    const fn of(total: u8) -> Self {
-        match total {
-            80.. => Self::High,
-            50..=79 => Self::Medium,
-            0..=49 => Self::Low,
-        }
-    }
-
-    /// The name in responses and in the CRM's tags.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Medium => "medium",
-            Self::Low => "low",
-        }
-    }
-}
-
 /// A score with everything needed to explain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AmandaScore {
@@ -118,15 +44,15 @@ pub struct AmandaScore {
     pub tier: Tier,
     /// The points for each question, by the name of its field.
     pub breakdown: Breakdown,
-    /// The [`VERSION`] of the rules that were applied.
+    /// The version of the rules that were applied.
     pub rules: String,
 }
 
-/// Scores the answers by [`CRITERIA`].
-pub fn score(answers: &Answers) -> AmandaScore {
-    let breakdown = score::breakdown(&CRITERIA, |field| answers.to(field));
+/// Scores the answers by these rules.
+pub fn score(rules: &Rules, answers: &Answers) -> AmandaScore {
+    let breakdown = rules.breakdown(|field| answers.to(field));
     let total = breakdown.values().sum();
-    AmandaScore { total, tier: Tier::of(total), breakdown, rules: VERSION.to_owned() }
+    AmandaScore { total, tier: rules.tier(total), breakdown, rules: rules.version.clone() }
 }
 
 /// By how many points the score that the page computed may differ from ours.
@@ -155,7 +81,12 @@ impl ClientScore {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::AMANDA;
     use super::*;
+
+    fn score(answers: &Answers) -> AmandaScore {
+        super::score(&AMANDA.built_in().unwrap(), answers)
+    }
 
     #[expect(clippy::unnecessary_wraps, reason = "answers are optional")]
     fn text(text: &str) -> Option<Answer> {
@@ -207,8 +138,9 @@ mod tests {
 
     #[test]
     fn the_tier_changes_at_50_and_80_points() {
+        let rules = AMANDA.built_in().unwrap();
         assert_eq!(
-            [0, 49, 50, 79, 80, 100].map(|total| Tier::of(total).name()),
+            [0, 49, 50, 79, 80, 100].map(|total| rules.tier(total).name()),
             ["low", "low", "medium", "medium", "high", "high"]
         );
     }
@@ -218,12 +150,5 @@ mod tests {
         assert_eq!(ClientScore::compare(65, 50), ClientScore::Agrees(65));
         assert_eq!(ClientScore::compare(66, 50), ClientScore::Differs(66));
         assert_eq!(ClientScore::compare(34, 50), ClientScore::Differs(34));
-    }
-
-    #[test]
-    fn the_document_shows_the_rules() {
-        let document = include_str!("../../../../docs/amanda-score.md");
-        let rows = score::documented::rules(VERSION, &CRITERIA);
-        assert!(document.contains(&rows), "docs/amanda-score.md should hold:\n\n{rows}");
     }
 }

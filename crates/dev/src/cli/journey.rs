@@ -13,9 +13,8 @@ use funil_core::lead::Lead;
 use funil_core::money::Money;
 use funil_core::payment::Transaction;
 use funil_core::pii::{Pii, Text};
-use funil_core::score::amanda;
-use funil_core::score::readiness;
-use funil_core::score::{Breakdown, Criterion};
+use funil_core::score::Breakdown;
+use funil_core::score::rules::{AMANDA, READINESS, Score};
 use funil_store::Journey;
 use serde_json::{Value, json};
 
@@ -189,47 +188,60 @@ fn lead(lead: &Lead) -> Value {
 fn score(lead: &Lead) -> Option<Value> {
     let latest = &lead.latest;
     let score = latest.amanda_score.as_ref()?;
-    let breakdown = amanda::CRITERIA.iter().map(|criterion| {
-        let answer = match criterion.field {
+    let breakdown = points(&AMANDA, &score.rules, &score.breakdown, |field| {
+        let answer = match field {
             "businessType" => &latest.business_type,
             "monthlyRevenue" => &latest.monthly_revenue,
             "workHoursDaily" => &latest.work_hours_daily,
             _ => &latest.main_struggle,
         };
-        points(criterion, &score.breakdown, answer.as_ref().map(|text| json!(text.expose())))
+        answer.as_ref().map(|text| json!(text.expose()))
     });
     Some(json!({
         "total": score.total,
         "tier": score.tier,
         "rulesVersion": score.rules,
-        "breakdown": breakdown.collect::<Vec<_>>(),
+        "breakdown": breakdown,
     }))
 }
 
 fn readiness_score(lead: &Lead) -> Option<Value> {
     let score = lead.latest.readiness_score.as_ref()?;
     let responses = lead.latest.responses.as_ref().map(Pii::expose);
-    let breakdown = readiness::criteria().map(|criterion| {
-        let answer = responses.and_then(|responses| responses.get(criterion.field));
-        points(criterion, &score.breakdown, answer.map(|answer| json!(answer)))
+    let breakdown = points(&READINESS, &score.rules, &score.breakdown, |field| {
+        responses.and_then(|responses| responses.get(field)).map(|answer| json!(answer))
     });
     Some(json!({
         "total": score.total,
         "rulesVersion": score.rules,
-        "breakdown": breakdown.collect::<Vec<_>>(),
+        "breakdown": breakdown,
         "responses": responses,
     }))
 }
 
-/// The points of one question, with the answer to it.
-fn points(criterion: &Criterion, breakdown: &Breakdown, answer: Option<Value>) -> Value {
-    let mut row = json!({
-        "criterion": criterion.field,
-        "points": breakdown.get(criterion.field),
-        "max": criterion.points_max(),
-    });
-    row["answer"] = answer.unwrap_or_default();
-    row
+/// The points of each question with the answer to it, in the order of the built-in rules where those were
+/// applied. How many points there could have been is known of those alone.
+fn points(
+    of: &'static Score,
+    version: &str,
+    breakdown: &Breakdown,
+    answer: impl Fn(&str) -> Option<Value>,
+) -> Vec<Value> {
+    let row = |field: &str, max: Option<u8>| {
+        json!({
+            "criterion": field,
+            "answer": answer(field),
+            "points": breakdown.get(field),
+            "max": max,
+        })
+    };
+    match of.built_in().ok().filter(|rules| rules.version == version) {
+        Some(rules) => {
+            let rows = rules.scored().map(|one| row(&one.field, Some(one.points_max())));
+            rows.collect()
+        }
+        None => breakdown.keys().map(|field| row(field, None)).collect(),
+    }
 }
 
 /// A value as text; `null` as none.

@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use funil_core::id::LeadId;
-use funil_core::score::readiness::{self, Takes};
+use funil_core::score::rules::{READINESS, Takes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,12 +47,16 @@ pub(super) async fn journey(
 }
 
 /// The questions of the questionnaire, from the rules of the readiness score.
-pub(super) async fn questions() -> Json<Value> {
-    let questions: Vec<_> = readiness::QUESTIONS
+pub(super) async fn questions(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let env = shared.environment.env();
+    let rules = READINESS.rules(&mut env.settings());
+    let rules = rules.map(|rules| rules.questions).unwrap_or_default();
+    let questions: Vec<_> = rules
         .iter()
         .map(|question| {
-            let field = question.field();
+            let field = &question.field;
             match question.takes {
+                Takes::Anything => json!({"field": field, "length": 1000}),
                 Takes::Number(min, max) => json!({"field": field, "min": min, "max": max}),
                 Takes::Option => {
                     json!({"field": field, "options": question.options().collect::<Vec<_>>()})

@@ -25,7 +25,8 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 23] = [
+const OVERRIDES: [&str; 26] = [
+    "AMANDA_RULES",
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
     "CALENDLY_EVENT_TYPES",
@@ -38,6 +39,7 @@ const OVERRIDES: [&str; 23] = [
     "DUE_SHARDS",
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
+    "MAILERLITE_CONFIRMATION",
     "MAILERLITE_CUSTOMER_TIERS",
     "MAILERLITE_GROUPS",
     "MAILERLITE_VIP_FROM",
@@ -45,6 +47,7 @@ const OVERRIDES: [&str; 23] = [
     "RATE_LEAD_FORMS",
     "RATE_SITE_FORMS",
     "RATE_TAGS",
+    "READINESS_RULES",
     "RINGS",
     "STRIPE_REVENUE",
     "STRIPE_TEST_EVENTS",

@@ -15,7 +15,8 @@ use crate::form::questionnaire::Responses;
 use crate::lead::{Lead, Stage};
 use crate::money::{Currency, Money};
 use crate::pii::Text;
-use crate::score::readiness::QUESTIONS;
+use crate::score::readiness::ReadinessScore;
+use crate::score::rules::READINESS;
 use crate::text::words;
 
 /// Our names of the custom fields.
@@ -275,7 +276,7 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "transformation_readiness": latest.readiness_score.as_ref().map(|score| score.total),
         "transformation_score_breakdown": latest.readiness_score.as_ref().map(|score| &score.breakdown),
         "transformation_score_rules": latest.readiness_score.as_ref().map(|score| &score.rules),
-        "detailed_responses": latest.responses.as_ref().map(all_responses),
+        "detailed_responses": latest.responses.as_ref().map(|answers| all_responses(answers, latest.readiness_score.as_ref())),
         "questionnaire_complete": lead.facts.questionnaire_at.is_some(),
         "booking_url": lead.booking_field(),
         "call_scheduled": booking.map(|booking| booking.status.stands()),
@@ -287,10 +288,15 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
 }
 
 /// The answers, and an empty text for each known question without one: a CRM may merge what it is
-/// sent into what it has, and an answer that the score did not count must not stay.
-fn all_responses(responses: &Responses) -> Map<String, Value> {
-    let unanswered =
-        QUESTIONS.iter().map(|question| (question.field().to_owned(), Value::from("")));
+/// sent into what it has, and an answer that the score did not count must not stay. Known are the questions
+/// that were scored, and all those of the built-in rules where those were applied.
+fn all_responses(responses: &Responses, score: Option<&ReadinessScore>) -> Map<String, Value> {
+    let scored = score.into_iter().flat_map(|score| score.breakdown.keys().cloned());
+    let built_in = READINESS.built_in().ok();
+    let built_in = built_in.filter(|rules| score.is_some_and(|score| score.rules == rules.version));
+    let asked = built_in.into_iter().flat_map(|rules| rules.questions);
+    let known = scored.chain(asked.map(|question| question.field));
+    let unanswered = known.map(|field| (field, Value::from("")));
     let answered = responses.expose().iter().map(|(name, answer)| (name.clone(), json!(answer)));
     unanswered.chain(answered).collect()
 }

@@ -9,6 +9,7 @@ use funil_core::form::lead::LeadForm;
 use funil_core::id::LeadId;
 use funil_core::lead::{Authority, Lead, LeadChanges};
 use funil_core::score::amanda::{self, AmandaScore, ClientScore};
+use funil_core::score::rules::{AMANDA, Rules};
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::RateClass;
 use funil_store::{Accepted, Fact, Platform, StoreError, StoredResponse};
@@ -29,12 +30,15 @@ pub static REGISTRATION: Registration = Registration {
 
 struct LeadSubmit {
     intake: Intake,
+    rules: Rules,
 }
 
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let endpoint = Intake::read(&mut settings, platform).map(|intake| LeadSubmit { intake });
+    let intake = Intake::read(&mut settings, platform);
+    let rules = AMANDA.rules(&mut settings);
+    let endpoint = intake.zip(rules).map(|(intake, rules)| LeadSubmit { intake, rules });
     settings.finish(endpoint).map(form::function)
 }
 
@@ -71,7 +75,7 @@ impl Form for LeadSubmit {
 
     fn read(&self, body: &Value) -> Result<ScoredLead, FieldErrors> {
         let form = LeadForm::parse(body)?;
-        let score = amanda::score(&form.answers());
+        let score = amanda::score(&self.rules, &form.answers());
         Ok(ScoredLead {
             lead_id: self.intake.lead_id(&form.email, form.lead_id),
             client_score: form.client_score.map(|client| ClientScore::compare(client, score.total)),

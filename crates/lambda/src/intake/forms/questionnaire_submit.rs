@@ -11,6 +11,7 @@ use funil_core::form::FieldErrors;
 use funil_core::form::questionnaire::{NextStep, QuestionnaireForm};
 use funil_core::lead::{Authority, LeadChanges};
 use funil_core::score::readiness;
+use funil_core::score::rules::{READINESS, Rules};
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::{BookingConfig, RateClass};
 use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredResponse};
@@ -34,6 +35,7 @@ pub static REGISTRATION: Registration = Registration {
 struct QuestionnaireSubmit {
     intake: Intake,
     booking: BookingConfig,
+    rules: Rules,
 }
 
 /// Configures the function.
@@ -41,8 +43,10 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let mut settings = env.settings();
     let intake = Intake::read(&mut settings, platform);
     let booking = BookingConfig::read(&mut settings);
-    let endpoint = intake.zip(booking);
-    let endpoint = endpoint.map(|(intake, booking)| QuestionnaireSubmit { intake, booking });
+    let rules = READINESS.rules(&mut settings);
+    let endpoint = intake.zip(booking).zip(rules);
+    let endpoint =
+        endpoint.map(|((intake, booking), rules)| QuestionnaireSubmit { intake, booking, rules });
     settings.finish(endpoint).map(form::function)
 }
 
@@ -55,8 +59,10 @@ pub(crate) fn operation() -> Operation {
     ]);
     returned["properties"]["bookingUrl"] = json!({"type": "string", "format": "uri"});
     let summary = "Keeps a lead's answers to the questionnaire, and says what comes next.";
-    form::operation(REGISTRATION.name, summary, vec![QuestionnaireForm::schema()], returned)
-        .refuses([Problem::NoSuchLead])
+    // The document describes the built-in questions.
+    let schemas = READINESS.built_in().map(|rules| QuestionnaireForm::schema(&rules));
+    let schemas = schemas.into_iter().collect();
+    form::operation(REGISTRATION.name, summary, schemas, returned).refuses([Problem::NoSuchLead])
 }
 
 impl Form for QuestionnaireSubmit {
@@ -69,8 +75,8 @@ impl Form for QuestionnaireSubmit {
     }
 
     fn read(&self, body: &Value) -> Result<QuestionnaireCompleted, FieldErrors> {
-        let form = QuestionnaireForm::parse(body)?;
-        let score = readiness::score(|question| form.answer(question));
+        let form = QuestionnaireForm::parse(body, &self.rules)?;
+        let score = readiness::score(&self.rules, |question| form.answer(question));
         let next_step = NextStep::of(score.total, self.booking.threshold);
         let page = match next_step {
             NextStep::CalendarBooking => self.booking.page.as_ref(),
