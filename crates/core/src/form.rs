@@ -3,6 +3,7 @@
 //! Owns how the body of a plain HTML form becomes the same tree as JSON, and the honeypot. This
 //! module must not know any particular form.
 
+pub mod consultation;
 pub mod contact;
 mod fault;
 mod fields;

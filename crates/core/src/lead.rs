@@ -21,8 +21,9 @@ use crate::id::LeadId;
 use crate::money::Currency;
 use crate::payment::{LatestPayments, Revenue};
 use crate::pii::{self, Text};
-use crate::score::amanda::{AmandaScore, ClientScore};
+use crate::score::amanda::ClientScore;
 use crate::score::readiness::ReadinessScore;
+use crate::score::{Answer, TieredScore};
 
 /// Everything known of a person, as of now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub struct LeadLatest {
     pub traffic_source: Option<Text>,
     /// Our score of the form, with the rules that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub amanda_score: Option<AmandaScore>,
+    pub amanda_score: Option<TieredScore>,
     /// The score that the page computed, compared with ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<ClientScore>,
@@ -98,6 +99,15 @@ pub struct LeadLatest {
     /// The questionnaire's answers, by question.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub responses: Option<Responses>,
+    /// Our score of the request for a consultation, with the rules that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consultation_score: Option<TieredScore>,
+    /// What they can spend on a consultation.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub budget_range: Option<Text>,
+    /// When they would like a consultation, in their time zone, by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub preferred_dates: Option<Text>,
     /// The link to book a call, if the score earned one; without the person's name.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub booking_url: Option<Text>,
@@ -118,6 +128,9 @@ pub struct LeadFacts {
     /// When they first signed up for the newsletter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newsletter_at: Option<Timestamp>,
+    /// When they first asked for a consultation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consultation_at: Option<Timestamp>,
     /// When they first booked a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked_at: Option<Timestamp>,
@@ -188,6 +201,7 @@ impl Lead {
             facts.questionnaire_at,
             facts.contacted_at,
             facts.newsletter_at,
+            facts.consultation_at,
             facts.booked_at,
         ];
         let first = first.into_iter().flatten().min()?;
@@ -410,12 +424,24 @@ impl LeadChanges {
             Authority::LaterWord => return Self::default(),
         };
         let at = |form| (submission.form == form).then_some(occurred_at);
+        let wanted = submission.consultation;
         Self {
-            latest: LeadLatest { email: Some(submission.email.clone()), ..person },
+            latest: LeadLatest {
+                email: Some(submission.email.clone()),
+                consultation_score: wanted.map(|wanted| wanted.score.clone()),
+                // What an earlier request said must not stay beside the new score.
+                budget_range: wanted.map(|wanted| {
+                    let budget = wanted.form.budget_range.as_ref().map(Answer::text);
+                    Text::new(budget.unwrap_or_default())
+                }),
+                preferred_dates: wanted.map(|wanted| Text::new(wanted.form.dates().join(", "))),
+                ..person
+            },
             if_absent: LeadLatest { traffic_source: source, ..if_absent },
             facts: LeadFacts {
                 contacted_at: at(SiteForm::Contact),
                 newsletter_at: at(SiteForm::Newsletter),
+                consultation_at: at(SiteForm::Consultation),
                 first_touch: Some(submission.origin.attribution.clone()),
                 ..LeadFacts::default()
             },

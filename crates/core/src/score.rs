@@ -60,6 +60,19 @@ impl Answer {
 /// The points for each question, by the name of its field.
 pub type Breakdown = BTreeMap<String, u8>;
 
+/// A score in tiers, with everything needed to explain it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TieredScore {
+    /// The sum of the points, from 0 to 100.
+    pub total: u8,
+    /// The range that the total is in.
+    pub tier: Tier,
+    /// The points for each question, by the name of its field.
+    pub breakdown: Breakdown,
+    /// The version of the rules that were applied.
+    pub rules: String,
+}
+
 /// The range that a total is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -430,6 +430,13 @@ fn of(takes: &Takes) -> Value {
         }),
         Takes::Parsed(fault) => of_fault(*fault),
         Takes::OneOf(options) => json!({"enum": options}),
+        // A plain HTML form sends dates as one text.
+        Takes::List(most, fault @ Fault::FutureDate) => json!({
+            "anyOf": [
+                {"type": "array", "maxItems": most, "items": of_fault(*fault)},
+                {"type": "string", "description": "The same, with commas between them."},
+            ],
+        }),
         Takes::List(most, fault) => {
             json!({"type": "array", "maxItems": most, "items": of_fault(*fault)})
         }
@@ -489,6 +496,12 @@ fn of_fault(fault: Fault) -> Value {
                 "description": "The IANA name of a time zone.",
                 "examples": ["America/Sao_Paulo"]})
         }
+        Fault::FutureDate => json!({
+            "type": "string",
+            "pattern": "^\\s*[0-9]{4}-[0-9]{2}-[0-9]{2}",
+            "description": "A day, or a time with its offset or in the time zone, in the future.",
+            "examples": ["2026-12-01", "2026-12-01T15:00", "2026-12-01T15:00:00-03:00"],
+        }),
         Fault::DeliveryName => {
             json!({"type": "string", "format": "delivery-name",
                 "description": "A delivery, as `<lead>/<delivery>`."})

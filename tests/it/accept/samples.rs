@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 45] = [
+const REQUESTS: [(&str, u16, &str); 48] = [
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -32,6 +32,13 @@ const REQUESTS: [(&str, u16, &str); 45] = [
     ("newsletter-signup/signup", 200, "\"success\":true"),
     ("newsletter-signup/plain-html-form", 200, "\"success\":true"),
     ("newsletter-signup/invalid-without-consent", 422, "consent_required"),
+    (
+        "consultation-booking/qualified",
+        200,
+        "\"booking_url\":\"https://calendly.com/amanda/diagnostico",
+    ),
+    ("consultation-booking/plain-html-form", 200, "\"next_step\":\"nurture\""),
+    ("consultation-booking/invalid-past-date", 422, "data.preferred_dates.0"),
     ("calendar-webhook/created", 200, RECEIVED),
     ("calendar-webhook/no-show", 200, RECEIVED),
     ("calendar-webhook/canceled", 200, RECEIVED),

@@ -72,6 +72,7 @@ async fn a_function_refuses_to_start_with_rules_that_do_not_hold_together() {
         ("lead-submit", "AMANDA_RULES", rules.to_string(), "add up to 101 points"),
         ("lead-submit", "AMANDA_RULES", "[]".to_owned(), "docs/scores.md"),
         ("questionnaire-submit", "READINESS_RULES", amanda().to_string(), "no tiers"),
+        ("consultation-booking", "CONSULTATION_RULES", amanda().to_string(), "does not ask"),
     ] {
         let env = world.env(&[(variable, &text)]);
         let mut makes = makes(std::time::Duration::ZERO).into_iter();

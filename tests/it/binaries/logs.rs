@@ -195,6 +195,12 @@ fn marked_event(place: &Place, function: &str) -> Value {
             body["data"]["marketing_consent"] = json!(true);
             http_event(&body.to_string())
         }
+        "consultation-booking" => {
+            let mut body = marked_contact();
+            body["data"]["service"] = json!("qzservice");
+            body["data"]["budget_range"] = json!("qzbudget");
+            http_event(&body.to_string())
+        }
         "calendar-webhook" => {
             signed_by_calendly(place, http_event(""), &marked_booking().to_string())
         }

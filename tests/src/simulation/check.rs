@@ -191,8 +191,11 @@ fn arrived(system: &System, lead: &str, known: &Known, journey: &Journey) -> Vec
     let providers = &system.front.providers;
     let submitted = |delivery: &&Delivery| {
         let event = journey.events.iter().find(|event| event.id == delivery.event_id);
-        event
-            .is_some_and(|event| matches!(event.data, EventData::Form(FormEvent::LeadSubmitted(_))))
+        event.is_some_and(|event| {
+            let EventData::Form(form) = &event.data else { return false };
+            let is_lead = matches!(form, FormEvent::LeadSubmitted(_));
+            is_lead || matches!(form, FormEvent::ConsultationRequested(_))
+        })
     };
     let crm = journey.deliveries.iter().filter(|d| d.destination == "crm");
     let expected = crm.filter(|d| d.state.kind() == StateKind::Delivered).filter(submitted).count();

@@ -23,7 +23,7 @@ use crate::event::{
     CallEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded, SiteSubmission,
 };
 use crate::money::Currency;
-use crate::score::Tier;
+use crate::score::{Answer, Tier};
 use crate::settings::{Secret, Settings};
 
 /// What a check of the key is called.
@@ -59,12 +59,11 @@ struct Taken<'e> {
 
 /// What belongs to an event, and is sent once, after the lead's state.
 enum Own<'e> {
-    /// An automation starts.
-    Automation(&'static str),
+    /// What a form or a refused payment causes: a note for whoever looks at the lead, an automation that starts,
+    /// or both.
+    Said { note: Option<String>, automation: Option<&'static str> },
     /// A purchase. Only the format `leads` has a call for it; the others have the lead's fields.
     Purchase(&'e PaymentSucceeded),
-    /// A note for whoever looks at the lead.
-    Note(String),
 }
 
 impl Taken<'_> {
@@ -91,7 +90,9 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
 fn taken_of_payment(event: &PaymentEvent) -> Option<Taken<'_>> {
     let own = match event {
         PaymentEvent::Succeeded(paid) => paid.counted.map(|_| Some(Own::Purchase(paid))),
-        PaymentEvent::Failed(failed) => Some(Some(Own::Note(note_of(failed)))),
+        PaymentEvent::Failed(failed) => {
+            Some(Some(Own::Said { note: Some(note_of(failed)), automation: None }))
+        }
         PaymentEvent::Refunded(refund) => refund.counted.map(|_| None),
         PaymentEvent::Disputed(_) | PaymentEvent::SubscriptionStarted(_) => Some(None),
         PaymentEvent::CheckoutCompleted(_) => None,
@@ -108,29 +109,42 @@ fn note_of(failed: &PaymentFailed) -> String {
 }
 
 fn own_of_form(event: &FormEvent) -> Option<Own<'_>> {
-    let note = || event.of_site().and_then(|submission| note_of_form(&submission)).map(Own::Note);
-    automation(event).map(Own::Automation).or_else(note)
+    let note = event.of_site().and_then(|submission| note_of_form(&submission));
+    let automation = automation(event);
+    (note.is_some() || automation.is_some()).then_some(Own::Said { note, automation })
 }
 
 /// What the person wrote, with everything else that they typed: a later form of a lead whose id anybody can
-/// learn changes none of its fields. `None` where they wrote nothing.
+/// learn changes none of its fields. `None` of a form that says nothing of its own.
 fn note_of_form(submission: &SiteSubmission<'_>) -> Option<String> {
-    let message = submission.message?;
+    let wanted = submission.consultation.map(|wanted| &wanted.form);
+    if submission.message.is_none() && wanted.is_none() {
+        return None;
+    }
+    let dates = wanted.map(|wanted| wanted.dates().join(", ")).filter(|dates| !dates.is_empty());
+    let budget = wanted.and_then(|wanted| wanted.budget_range.as_ref()).map(Answer::text);
     let lines = [
         ("form_type", Some(submission.form_type())),
         ("name", submission.name.map(|text| text.expose().as_str())),
         ("phone", submission.phone.map(Phone::as_str)),
         ("company", submission.company.map(|text| text.expose().as_str())),
         ("service_interest", submission.service_interest.map(|text| text.expose().as_str())),
-        ("message", Some(message.expose().as_str())),
+        ("budget_range", budget.as_deref()),
+        ("preferred_dates", dates.as_deref()),
+        ("time_zone", wanted.and_then(|wanted| wanted.time_zone.as_deref())),
+        ("message", submission.message.map(|text| text.expose().as_str())),
     ];
     let lines = lines.into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text?)));
     Some(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn automation(event: &FormEvent) -> Option<&'static str> {
-    let FormEvent::LeadSubmitted(submitted) = event else { return None };
-    Some(match submitted.score.tier {
+    let score = if let FormEvent::LeadSubmitted(submitted) = event {
+        &submitted.score
+    } else {
+        &event.of_site()?.consultation?.score
+    };
+    Some(match score.tier {
         Tier::High => HIGH_PRIORITY_AUTOMATION,
         Tier::Medium | Tier::Low => STANDARD_AUTOMATION,
     })
@@ -285,13 +299,11 @@ impl Crm {
             return refused(upserted);
         }
         then_own(context, rest, |own| {
-            let submission = &context.event.id;
-            let ids = |name: &str, value: Value| json!({"lead_id": lead_id, "submission_id": submission, name: value});
             Some(match own {
-                Own::Automation(name) => {
-                    post(&["leads"], ids("automation_triggers", json!([name])))
+                Own::Said { note, automation } => {
+                    let ids = json!({"lead_id": lead_id, "submission_id": context.event.id});
+                    post(&["leads"], said(ids, note, automation))
                 }
-                Own::Note(text) => post(&["leads"], ids("note", text.into())),
                 Own::Purchase(paid) => {
                     let body = payload::purchase(context.lead, paid);
                     post(&["leads", &lead_id, "purchase"], body)
@@ -358,10 +370,19 @@ impl Adapter for Crm {
 fn own_of_contact(context: &Context<'_>, own: Own<'_>) -> Option<Value> {
     let id = context.lead.id;
     match own {
-        Own::Automation(name) => Some(json!({"external_id": id, "automation_triggers": [name]})),
-        Own::Note(text) => Some(json!({"external_id": id, "note": text})),
+        Own::Said { note, automation } => Some(said(json!({"external_id": id}), note, automation)),
         Own::Purchase(_) => None,
     }
+}
+
+fn said(mut body: Value, note: Option<String>, automation: Option<&str>) -> Value {
+    if let Some(note) = note {
+        body["note"] = note.into();
+    }
+    if let Some(name) = automation {
+        body["automation_triggers"] = json!([name]);
+    }
+    body
 }
 
 /// The step after the upsert: sends what belongs to the event alone, if something does and the format has a
@@ -435,8 +456,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, bookings, contacted, conversation, conversation_with, lead, newsletter,
-        paying, payment, payments, qualified, questionnaire, response, submitted, sync,
+        adapter, booked, bookings, consultation, contacted, conversation, conversation_with, lead,
+        newsletter, paying, payment, payments, qualified, questionnaire, response, submitted, sync,
     };
     use super::*;
     use crate::clock::after;
@@ -465,6 +486,8 @@ mod tests {
             let shown = talk(kind, &contacted(), &[response.clone(), response.clone()]);
             assert_snapshot!(format!("contact_submitted_{kind}"), shown);
         }
+        let shown = talk("webhook", &consultation(), &[response.clone(), response.clone()]);
+        assert_snapshot!("consultation_requested_webhook", shown);
         let shown = talk("webhook", &newsletter(), std::slice::from_ref(&response));
         assert!(shown.ends_with("=> delivered"), "a sign-up says nothing of its own: {shown}");
     }
@@ -627,8 +650,8 @@ mod tests {
     fn a_low_score_is_nurtured() {
         let mut event = submitted();
         let started = |event: &Event| match taken(&event.data).unwrap().own {
-            Some(Own::Automation(name)) => Some(name),
-            Some(Own::Purchase(_) | Own::Note(_)) | None => None,
+            Some(Own::Said { automation, .. }) => automation,
+            Some(Own::Purchase(_)) | None => None,
         };
         assert_eq!(started(&event), Some("high_priority_follow_up"));
         let EventData::Form(FormEvent::LeadSubmitted(submission)) = &mut event.data else {

@@ -245,6 +245,7 @@ fn generate_lead(event: &FormEvent) -> Option<Taken<'_>> {
 fn site_form(event: &FormEvent) -> Option<Taken<'_>> {
     let submission = event.of_site()?;
     let attribution = &submission.origin.attribution;
+    let score = submission.consultation.map(|wanted| &wanted.score);
     let location = submission.origin.location().filter(|path| !looks_personal(path));
     let optional = [
         ("session_id", session_id(attribution).map(Value::from)),
@@ -252,10 +253,12 @@ fn site_form(event: &FormEvent) -> Option<Taken<'_>> {
         ("form_location", location.map(Value::from)),
         ("service_interest", option(submission.service_interest).map(Value::from)),
         ("lead_source", option(attribution.utm.source.as_ref()).map(Value::from)),
+        ("consultation_score", score.map(|score| score.total.into())),
+        ("consultation_tier", score.map(|score| score.tier.name().into())),
     ];
     Some(Taken {
         name: match submission.form {
-            SiteForm::Contact => "generate_lead",
+            SiteForm::Contact | SiteForm::Consultation => "generate_lead",
             SiteForm::Newsletter => "newsletter_signup",
         },
         params: optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
@@ -514,8 +517,9 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, contacted, conversation, every_event, lead, missed, newsletter,
-        paying, payment, payments, qualified, questionnaire, response, submitted,
+        adapter, booked, canceled, consultation, contacted, conversation, every_event, lead,
+        missed, newsletter, paying, payment, payments, qualified, questionnaire, response,
+        submitted,
     };
     use super::*;
     use crate::event::{Attendance, Withdrawal};
@@ -539,6 +543,7 @@ mod tests {
         let responses = [response(204, &Value::Null)];
         assert_snapshot!("contact_submitted", talk(&contacted(), &responses));
         assert_snapshot!("newsletter_requested", talk(&newsletter(), &responses));
+        assert_snapshot!("consultation_requested", talk(&consultation(), &responses));
     }
 
     #[test]

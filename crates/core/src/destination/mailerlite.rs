@@ -64,7 +64,7 @@ pub(super) static DESTINATION: Destination = Destination {
     local_credentials: &[("MAILERLITE_API_KEY", "local-mailerlite")],
     local_settings: &[(
         "MAILERLITE_GROUPS",
-        r#"{"questionnaire":"101","marketing":"102","contact":"201","newsletter":"202"}"#,
+        r#"{"questionnaire":"101","marketing":"102","contact":"201","newsletter":"202","consultation":"203"}"#,
     )],
     slots: &[QUESTIONNAIRE, MARKETING, PROFILE, CUSTOMER, SITE_FORM, NEWSLETTER],
     plan: |event| taken(&event.data),
@@ -104,7 +104,7 @@ fn taken_of_form(event: &FormEvent) -> Vec<Planned> {
         vec![Planned::state_alone(&PROFILE)]
     } else {
         let slot = event.of_site().map(|submission| match submission.form {
-            SiteForm::Contact => &SITE_FORM,
+            SiteForm::Contact | SiteForm::Consultation => &SITE_FORM,
             SiteForm::Newsletter => &NEWSLETTER,
         });
         slot.map(Planned::from).into_iter().collect()
@@ -188,7 +188,7 @@ const BUSINESS_TYPE: &str = "business_type_";
 pub fn is_group(name: &str) -> bool {
     let of_value = [BUSINESS_TYPE, customer::SELLS];
     let value = of_value.into_iter().find_map(|prefix| name.strip_prefix(prefix));
-    let of_forms = [SiteForm::Contact, SiteForm::Newsletter].map(SiteForm::name);
+    let of_forms = SiteForm::ALL.map(SiteForm::name);
     [QUESTIONNAIRE.name, MARKETING.name, LANDING_PAGE].contains(&name)
         || of_forms.contains(&name)
         || TIERS.iter().any(|(_, group)| *group == name)
@@ -200,7 +200,7 @@ pub fn is_group(name: &str) -> bool {
 const GROUPS: &str = "MAILERLITE_GROUPS";
 /// What it must be.
 const GROUPS_ARE: &str = "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups questionnaire and \
-     marketing, and of those there are of contact, newsletter, landing_page_leads, amanda_score_high, amanda_score_medium, \
+     marketing, and of those there are of contact, newsletter, consultation, landing_page_leads, amanda_score_high, amanda_score_medium, \
      amanda_score_low, customers_vip, customers_premium, customers_standard, business_type_<value> and \
      sells_<service>, both in lower case, without accents, _ between words.";
 

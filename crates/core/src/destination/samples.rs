@@ -14,13 +14,14 @@ use crate::delivery::Delivery;
 use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
-    CallMissed, CallWish, Canceled, CheckoutCompleted, ContactSubmitted, DeliveryReplayed,
-    DeliverySettled, DisputeStatus, Event, EventData, Extent, FormEvent, Invitee, LeadSubmitted,
-    Mode, NewsletterRequested, Operator, Payer, PaymentDisputed, PaymentEvent, PaymentFailed,
-    PaymentRefunded, PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy,
+    CallMissed, CallWish, Canceled, CheckoutCompleted, ConsultationRequested, ContactSubmitted,
+    DeliveryReplayed, DeliverySettled, DisputeStatus, Event, EventData, Extent, FormEvent, Invitee,
+    LeadSubmitted, Mode, NewsletterRequested, Operator, Payer, PaymentDisputed, PaymentEvent,
+    PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy,
     SequenceRequested, SequenceWithdrawn, SubscriptionStarted, SyncRequested, TransactionId,
     Verdict, Withdrawal,
 };
+use crate::form::consultation::ConsultationForm;
 use crate::form::contact::ContactForm;
 use crate::form::lead::LeadForm;
 use crate::form::newsletter::NewsletterForm;
@@ -32,7 +33,7 @@ use crate::payment::{LatestPayments, Revenue, Transaction};
 use crate::pii::Text;
 use crate::score::amanda;
 use crate::score::readiness;
-use crate::score::rules::{AMANDA, READINESS};
+use crate::score::rules::{AMANDA, CONSULTATION, READINESS};
 use crate::settings::Env;
 
 fn time(text: &str) -> jiff::Timestamp {
@@ -129,6 +130,19 @@ pub(super) fn newsletter() -> Event {
         "email": "ana@example.com", "name": "Ana", "marketing_consent": true,
     }})));
     event(NewsletterRequested { form: form.unwrap() }, "form:newsletter-signup:1")
+}
+
+/// A request for a consultation, of 83 points.
+pub(super) fn consultation() -> Event {
+    let body = with_circumstances(json!({"data": {
+        "name": "Ana Exemplo", "email": "ana@example.com", "phone": "(11) 98765-4321",
+        "service": "mentoria-individual", "budget_range": "5000-10000", "message": "Tenho pressa.",
+        "preferred_dates": ["2026-12-01T15:00"], "time_zone": "America/Sao_Paulo",
+    }}));
+    let form = ConsultationForm::parse(&body, time("2026-11-21T12:00:00.000Z")).unwrap();
+    let score = CONSULTATION.built_in().unwrap().tiered(|question| form.answer(question));
+    let next_step = NextStep::of(score.total, 60);
+    event(ConsultationRequested { form, score, next_step }, "form:consultation-booking:1")
 }
 
 /// The lead after [`questionnaire`].
@@ -345,6 +359,7 @@ pub(crate) fn every_event() -> Vec<EventData> {
         questionnaire().data,
         contacted().data,
         newsletter().data,
+        consultation().data,
         moved.into(),
         canceled().data,
         missed(Attendance::Missed).data,

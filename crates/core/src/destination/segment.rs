@@ -183,14 +183,21 @@ fn visit(touch: &Attribution) -> Value {
 /// One of the site's forms. What a person wrote freely is for the CRM alone.
 fn site_form(event: &FormEvent) -> Option<Taken> {
     let submission = event.of_site()?;
+    let wanted = submission.consultation;
+    let budget = wanted.and_then(|wanted| wanted.form.budget_range.as_ref());
     let properties = present([
         ("formType", Some(submission.form_type().into())),
         ("formLocation", submission.origin.location().map(Value::from)),
         ("company", text(submission.company)),
         ("serviceInterest", text(submission.service_interest)),
+        ("consultationScore", wanted.map(|wanted| wanted.score.total.into())),
+        ("tier", wanted.map(|wanted| wanted.score.tier.name().into())),
+        ("nextStep", wanted.map(|wanted| wanted.next_step.name().into())),
+        ("budgetRange", budget.map(|answer| answer.text().into())),
     ]);
     let name = match submission.form {
         SiteForm::Contact => "Contact Submitted",
+        SiteForm::Consultation => "Consultation Requested",
         SiteForm::Newsletter => "Newsletter Requested",
     };
     Some(Taken { name, properties, visit: Some(visit(&submission.origin.attribution)) })
@@ -368,8 +375,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, contacted, conversation, lead, missed, newsletter, paying,
-        payment, payments, qualified, questionnaire, response, submitted,
+        adapter, booked, canceled, consultation, contacted, conversation, lead, missed, newsletter,
+        paying, payment, payments, qualified, questionnaire, response, submitted,
     };
     use super::*;
     use crate::event::{Attendance, Event};
@@ -388,7 +395,7 @@ mod tests {
     fn the_sites_forms_are_tracked_without_what_was_written_freely() {
         let segment = adapter("segment", &[("SEGMENT_WRITE_KEY", "abc123")]);
         let responses = [response(200, &json!({"success": true}))];
-        for event in [contacted(), newsletter()] {
+        for event in [contacted(), newsletter(), consultation()] {
             let shown = conversation(&*segment, ("segment", "event"), &event, &lead(), &responses);
             assert!(!shown.contains("Quero saber"), "{shown}");
             assert_snapshot!(event.data.name(), shown);

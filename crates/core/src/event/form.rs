@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::group::event_group;
 use crate::contact::consent::FormConsent;
 use crate::contact::{Email, Phone};
+use crate::form::consultation::ConsultationForm;
 use crate::form::contact::ContactForm;
 use crate::form::lead::LeadForm;
 use crate::form::newsletter::NewsletterForm;
 use crate::form::questionnaire::{NextStep, QuestionnaireForm};
 use crate::form::site::Origin;
 use crate::pii::{self, Text};
-use crate::score::amanda::{AmandaScore, ClientScore};
+use crate::score::TieredScore;
+use crate::score::amanda::ClientScore;
 use crate::score::readiness::ReadinessScore;
 
 event_group! {
@@ -27,6 +29,8 @@ event_group! {
         "contact_submitted" => ContactSubmitted(ContactSubmitted),
         /// Somebody signed up for the newsletter.
         "newsletter_requested" => NewsletterRequested(NewsletterRequested),
+        /// A consultation was asked for.
+        "consultation_requested" => ConsultationRequested(ConsultationRequested),
     }
 }
 
@@ -40,6 +44,7 @@ impl FormEvent {
             }
             Self::ContactSubmitted(contact) => contact.form.consent().map(Cow::Owned),
             Self::NewsletterRequested(newsletter) => newsletter.form.consent().map(Cow::Owned),
+            Self::ConsultationRequested(requested) => requested.form.consent().map(Cow::Owned),
         }
     }
 
@@ -57,6 +62,7 @@ impl FormEvent {
             Self::LeadSubmitted(_) | Self::QuestionnaireCompleted(_) => None,
             Self::ContactSubmitted(contact) => Some(contact.submission()),
             Self::NewsletterRequested(newsletter) => Some(newsletter.submission()),
+            Self::ConsultationRequested(requested) => Some(requested.submission()),
         }
     }
 }
@@ -68,14 +74,20 @@ pub enum SiteForm {
     Contact,
     /// The newsletter form.
     Newsletter,
+    /// The form for a consultation.
+    Consultation,
 }
 
 impl SiteForm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Contact, Self::Newsletter, Self::Consultation];
+
     /// The name that destinations are sent where the site gave the form none.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Contact => "contact",
             Self::Newsletter => "newsletter",
+            Self::Consultation => "consultation",
         }
     }
 }
@@ -99,6 +111,8 @@ pub struct SiteSubmission<'e> {
     pub service_interest: Option<&'e Text>,
     /// What they wrote.
     pub message: Option<&'e Text>,
+    /// What only a request for a consultation says.
+    pub consultation: Option<&'e ConsultationRequested>,
 }
 
 impl<'e> SiteSubmission<'e> {
@@ -128,6 +142,7 @@ impl ContactSubmitted {
             company: form.company.as_ref(),
             service_interest: form.service_interest.as_ref(),
             message: Some(&form.message),
+            consultation: None,
         }
     }
 }
@@ -152,6 +167,7 @@ impl NewsletterRequested {
             company: None,
             service_interest: None,
             message: None,
+            consultation: None,
         }
     }
 }
@@ -162,7 +178,7 @@ pub struct LeadSubmitted {
     /// The form as it was submitted.
     pub form: LeadForm,
     /// Our score of the form, from 0 to 100.
-    pub score: AmandaScore,
+    pub score: TieredScore,
     /// The score that the page computed, if it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_score: Option<ClientScore>,
@@ -180,4 +196,33 @@ pub struct QuestionnaireCompleted {
     /// The link to book a call, if the score earned one.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub booking_url: Option<Text>,
+}
+
+/// A request for a consultation, with its score.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsultationRequested {
+    /// The form as it was submitted.
+    pub form: ConsultationForm,
+    /// Our score of the form, from 0 to 100.
+    pub score: TieredScore,
+    /// What the page offers the person for this score.
+    pub next_step: NextStep,
+}
+
+impl ConsultationRequested {
+    /// What it says.
+    pub const fn submission(&self) -> SiteSubmission<'_> {
+        let form = &self.form;
+        SiteSubmission {
+            form: SiteForm::Consultation,
+            origin: &form.origin,
+            email: &form.email,
+            name: Some(&form.name),
+            phone: form.phone.as_ref(),
+            company: form.company.as_ref(),
+            service_interest: Some(&form.service),
+            message: form.message.as_ref(),
+            consultation: Some(self),
+        }
+    }
 }

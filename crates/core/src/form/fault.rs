@@ -64,6 +64,8 @@ pub enum Fault {
     OutOfRange(i64, i64),
     /// The value is not an RFC 3339 time.
     Time,
+    /// The value is not a date in the future.
+    FutureDate,
     /// The value is not the IANA name of a time zone.
     TimeZone,
     /// The value is not an http or https address.
@@ -93,6 +95,7 @@ impl Fault {
             Self::Uuid => "invalid_uuid",
             Self::OutOfRange(..) => "out_of_range",
             Self::Time => "invalid_time",
+            Self::FutureDate => "no_future_date",
             Self::TimeZone => "unknown_time_zone",
             Self::Url => "invalid_url",
             Self::BookingId => "invalid_booking_id",
@@ -141,6 +144,12 @@ impl Fault {
             }
             (Self::Time, Locale::En) => "Send a time such as 2026-11-21T12:00:00Z.".into(),
             (Self::Time, Locale::PtBr) => "Envie um horário como 2026-11-21T12:00:00Z.".into(),
+            (Self::FutureDate, Locale::En) => {
+                "Send a date in the future, such as 2026-12-01 or 2026-12-01T15:00.".into()
+            }
+            (Self::FutureDate, Locale::PtBr) => {
+                "Envie uma data futura, como 2026-12-01 ou 2026-12-01T15:00.".into()
+            }
             (Self::TimeZone, Locale::En) => "Send a time zone such as America/Sao_Paulo.".into(),
             (Self::TimeZone, Locale::PtBr) => "Envie um fuso como America/Sao_Paulo.".into(),
             (Self::Url, Locale::En) => "Send an http or https address.".into(),

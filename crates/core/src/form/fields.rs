@@ -333,6 +333,29 @@ impl<'v> Fields<'v> {
         read.collect()
     }
 
+    /// A list as [`each`](Self::each) takes it, or one text with commas between the entries, as a plain HTML
+    /// form sends it.
+    pub fn listed<T>(
+        &mut self,
+        name: &str,
+        most: usize,
+        fault: Fault,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(Value::String(text)) = self.value(name) else {
+            return self.each(name, most, fault, parse);
+        };
+        let entries: Vec<&str> =
+            text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+        if entries.len() > most {
+            return self.fail(name, Fault::TooMany(most)).unwrap_or_default();
+        }
+        let read = entries.into_iter().enumerate().filter_map(|(index, entry)| {
+            parse(entry).or_else(|| self.fail(&format!("{name}.{index}"), fault))
+        });
+        read.collect()
+    }
+
     /// Refuses every field except these. For requests in which a misspelt filter, if it were
     /// ignored, would select more than was intended.
     pub fn only(&mut self, names: &[&str]) {

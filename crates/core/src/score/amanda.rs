@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rules::Rules;
-use super::{Answer, Breakdown, Tier};
+use super::{Answer, TieredScore};
 
 /// The answers to the four questions that are scored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,24 +35,9 @@ impl Answers {
     }
 }
 
-/// A score with everything needed to explain it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AmandaScore {
-    /// The sum of the points, from 0 to 100.
-    pub total: u8,
-    /// The range that the total is in.
-    pub tier: Tier,
-    /// The points for each question, by the name of its field.
-    pub breakdown: Breakdown,
-    /// The version of the rules that were applied.
-    pub rules: String,
-}
-
 /// Scores the answers by these rules.
-pub fn score(rules: &Rules, answers: &Answers) -> AmandaScore {
-    let breakdown = rules.breakdown(|field| answers.to(field));
-    let total = breakdown.values().sum();
-    AmandaScore { total, tier: rules.tier(total), breakdown, rules: rules.version.clone() }
+pub fn score(rules: &Rules, answers: &Answers) -> TieredScore {
+    rules.tiered(|field| answers.to(field).cloned())
 }
 
 /// By how many points the score that the page computed may differ from ours.
@@ -81,10 +66,11 @@ impl ClientScore {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Tier;
     use super::super::rules::AMANDA;
     use super::*;
 
-    fn score(answers: &Answers) -> AmandaScore {
+    fn score(answers: &Answers) -> TieredScore {
         super::score(&AMANDA.built_in().unwrap(), answers)
     }
 

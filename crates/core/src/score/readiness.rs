@@ -22,7 +22,7 @@ pub struct ReadinessScore {
 
 /// Scores the answers by these rules. `answer` finds the answer to the question with this field.
 pub fn score<'a>(rules: &Rules, answer: impl Fn(&str) -> Option<&'a Answer>) -> ReadinessScore {
-    let breakdown = rules.breakdown(answer);
+    let breakdown = rules.breakdown(|field| answer(field).cloned());
     ReadinessScore { total: breakdown.values().sum(), breakdown, rules: rules.version.clone() }
 }
 

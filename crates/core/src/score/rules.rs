@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Answer, Breakdown, Tier};
+use super::{Answer, Breakdown, Tier, TieredScore};
 use crate::settings::Settings;
 use crate::text::plain;
 
@@ -60,8 +60,17 @@ pub static READINESS: Score = Score {
     tiers: HasTiers::No,
 };
 
+/// The score of the site's form for a consultation.
+pub static CONSULTATION: Score = Score {
+    name: "consultation",
+    variable: "CONSULTATION_RULES",
+    default: include_str!("../../rules/consultation.json"),
+    asks: Some(&["service", "budget_range", "preferred_dates", "phone"]),
+    tiers: HasTiers::Yes,
+};
+
 /// Every score.
-pub static ALL: &[&Score] = &[&AMANDA, &READINESS];
+pub static ALL: &[&Score] = &[&AMANDA, &READINESS, &CONSULTATION];
 
 /// Rules that fulfil everything that rules have to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,20 +343,25 @@ impl Rules {
 
     /// Which band the answer to each scored question is in. `answer` finds the answer to the question with
     /// this field.
-    pub fn explain<'r, 'a>(
-        &'r self,
-        answer: impl Fn(&str) -> Option<&'a Answer>,
-    ) -> Vec<Explained<'r>> {
-        let explained = self
-            .scored()
-            .map(|question| Explained { question, band: question.band(answer(&question.field)) });
+    pub fn explain(&self, answer: impl Fn(&str) -> Option<Answer>) -> Vec<Explained<'_>> {
+        let explained = self.scored().map(|question| {
+            let answer = answer(&question.field);
+            Explained { question, band: question.band(answer.as_ref()) }
+        });
         explained.collect()
     }
 
     /// The points for each scored question.
-    pub(super) fn breakdown<'a>(&self, answer: impl Fn(&str) -> Option<&'a Answer>) -> Breakdown {
+    pub(super) fn breakdown(&self, answer: impl Fn(&str) -> Option<Answer>) -> Breakdown {
         let explained = self.explain(answer).into_iter();
         explained.map(|one| (one.question.field.clone(), one.points())).collect()
+    }
+
+    /// Scores answers in tiers. `answer` finds the answer to the question with this field.
+    pub fn tiered(&self, answer: impl Fn(&str) -> Option<Answer>) -> TieredScore {
+        let breakdown = self.breakdown(answer);
+        let total = breakdown.values().sum();
+        TieredScore { total, tier: self.tier(total), breakdown, rules: self.version.clone() }
     }
 
     /// The tier of a total; the lowest where the score has none.
@@ -380,7 +394,10 @@ mod tests {
 
     use super::*;
 
-    fn changed(score: &Score, change: &dyn Fn(&mut Value)) -> Result<Rules, RulesError> {
+    /// A change of rules.
+    type Change<'c> = &'c dyn Fn(&mut Value);
+
+    fn changed(score: &Score, change: Change<'_>) -> Result<Rules, RulesError> {
         let mut rules: Value = serde_json::from_str(score.default).unwrap();
         change(&mut rules);
         score.parse(&rules.to_string())
@@ -406,8 +423,8 @@ mod tests {
             let field = field.to_owned();
             move |rules: &mut Value| rules["questions"][0][&field] = value.clone()
         };
-        for (says, change) in [
-            ("add up to 90 points", &first("bands", bands(&[10])) as &dyn Fn(&mut Value)),
+        let cases: [(&str, Change<'_>); 15] = [
+            ("add up to 90 points", &first("bands", bands(&[10]))),
             ("from most to fewest", &first("bands", bands(&[20, 20]))),
             ("a band needs options", &first("bands", json!([{"points": 20}]))),
             (
@@ -436,7 +453,8 @@ mod tests {
             ("1 to 50 questions", &|rules| rules["questions"] = json!([])),
             ("no such JSON", &|rules| rules["weights"] = json!({})),
             ("no such JSON", &|rules| rules["questions"][0]["bands"][0]["points"] = json!(256)),
-        ] {
+        ];
+        for (says, change) in cases {
             // The first question takes options alone, so that what it takes can be told from its bands.
             let error = changed(&AMANDA, &|rules| {
                 change(rules);
@@ -462,7 +480,7 @@ mod tests {
         });
         let rules = rules.unwrap();
         let answer = Answer::Text("SAUDE".to_owned());
-        let explained = rules.explain(|field| (field == "businessType").then_some(&answer));
+        let explained = rules.explain(|field| (field == "businessType").then(|| answer.clone()));
         assert_eq!(explained[0].points(), 20);
     }
 

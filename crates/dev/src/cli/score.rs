@@ -18,7 +18,7 @@ use super::Failure;
 /// What to explain.
 #[derive(Args, Debug)]
 pub struct ScoreArguments {
-    /// The score: amanda or readiness.
+    /// The score: amanda, readiness or consultation.
     name: String,
     /// Answers, as <question>=<answer>.
     answers: Vec<String>,
@@ -26,8 +26,7 @@ pub struct ScoreArguments {
     /// the answers.
     #[arg(long)]
     body: Option<PathBuf>,
-    /// A file with rules. Without it the score's variable counts (such as AMANDA_RULES), then the built-in
-    /// rules.
+    /// A file with rules. Without it the score's variable counts counts, then the built-in rules.
     #[arg(long)]
     rules: Option<PathBuf>,
     /// Print the rules in one line, for the variable, instead of explaining a score.
@@ -99,7 +98,7 @@ fn answers_of(body: &Value) -> BTreeMap<String, Answer> {
 fn explained(rules: &Rules, answers: &BTreeMap<String, Answer>) -> String {
     let mut text = format!("rules {}\n", rules.version);
     let mut total = 0;
-    for one in rules.explain(|field| answers.get(field)) {
+    for one in rules.explain(|field| answers.get(field).cloned()) {
         let question = one.question;
         let (points, most) = (one.points(), question.points_max());
         total += points;
@@ -117,9 +116,8 @@ fn explained(rules: &Rules, answers: &BTreeMap<String, Answer>) -> String {
             .expect("writing to a String cannot fail");
     }
     let tier = if rules.has_tiers() { rules.tier(total).name() } else { "" };
-    writeln!(text, "  {:<20} {total:>3} of 100  {tier}", "total")
-        .expect("writing to a String cannot fail");
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let end = format!("  {:<20} {total:>3} of 100  {tier}", "total");
+    text + end.trim_end() + "\n"
 }
 
 #[cfg(test)]
@@ -175,7 +173,10 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         for (words, says) in [
-            (&["height"][..], "There is no score height; there are amanda, readiness"),
+            (
+                &["height"][..],
+                "There is no score height; there are amanda, readiness, consultation",
+            ),
             (&["amanda", "height=1"], "no question height; they have businessType"),
             (&["amanda", "tempo"], "as <question>=<answer>"),
             (&["amanda", "--rules", "/nowhere.json"], "/nowhere.json cannot be read"),

@@ -25,12 +25,13 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 26] = [
+const OVERRIDES: [&str; 27] = [
     "AMANDA_RULES",
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
     "CALENDLY_EVENT_TYPES",
     "CONSENT_WHEN_ABSENT",
+    "CONSULTATION_RULES",
     "CRM_BASE_TAGS",
     "CRM_CURRENCY",
     "CRM_FIELDS",

@@ -25,8 +25,13 @@ const FIRST_ID: u64 = 31_986_843_064_993_537;
 
 /// The groups that the account has from the beginning: ids and names. A subscriber may join any id,
 /// because the account's owner may have made it since.
-const GROUPS: [(&str, &str); 4] =
-    [("101", "questionnaire"), ("102", "marketing"), ("201", "contact"), ("202", "newsletter")];
+const GROUPS: [(&str, &str); 5] = [
+    ("101", "questionnaire"),
+    ("102", "marketing"),
+    ("201", "contact"),
+    ("202", "newsletter"),
+    ("203", "consultation"),
+];
 /// The id of the first group that is made.
 const FIRST_GROUP: usize = 103;
 

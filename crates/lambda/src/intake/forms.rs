@@ -1,5 +1,6 @@
 //! The public forms, one file each.
 
+pub mod consultation_booking;
 pub mod contact_submit;
 pub mod lead_submit;
 pub mod newsletter_signup;
@@ -15,6 +16,7 @@ pub static FORMS: &[&Registration] = &[
     &questionnaire_submit::REGISTRATION,
     &contact_submit::REGISTRATION,
     &newsletter_signup::REGISTRATION,
+    &consultation_booking::REGISTRATION,
 ];
 
 /// What each form takes and returns, in the order of [`FORMS`].
@@ -23,6 +25,7 @@ pub(crate) static OPERATIONS: &[fn() -> Operation] = &[
     questionnaire_submit::operation,
     contact_submit::operation,
     newsletter_signup::operation,
+    consultation_booking::operation,
 ];
 
 /// Makes every form, in the order of [`FORMS`].
@@ -31,4 +34,5 @@ pub(crate) static MAKE: &[Make] = &[
     questionnaire_submit::function,
     contact_submit::function,
     newsletter_signup::function,
+    consultation_booking::function,
 ];

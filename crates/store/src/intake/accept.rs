@@ -95,6 +95,8 @@ pub enum Fact {
     Contacted,
     /// The newsletter was asked for.
     Newsletter,
+    /// A consultation was asked for.
+    Consultation,
 }
 
 impl Fact {
@@ -105,6 +107,7 @@ impl Fact {
             Self::Questionnaire => "questionnaire_at",
             Self::Contacted => "contacted_at",
             Self::Newsletter => "newsletter_at",
+            Self::Consultation => "consultation_at",
         }
     }
 }

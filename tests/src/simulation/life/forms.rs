@@ -115,13 +115,14 @@ impl Life {
         self.forms.push(form);
     }
 
-    /// Somebody writes by the contact form, or asks for the newsletter.
+    /// Somebody writes by the contact form, or asks for the newsletter or a consultation.
     pub(super) fn write_to_the_site(&mut self) {
         let chance = self.system.chance.clone();
         let times = self.times();
         let person = chance.below(PEOPLE);
         let object = boxes(&chance);
-        let wants_newsletter = chance.once_in(2);
+        let function = chance.of(&["newsletter-signup", "contact-submit", "consultation-booking"]);
+        let wants_newsletter = function == "newsletter-signup";
         let marketing =
             if wants_newsletter { Some(true) } else { chance.of(&[None, Some(true), Some(false)]) };
         let mut consent = object.clone();
@@ -146,13 +147,11 @@ impl Life {
         });
         watch.submissions.push(submission);
         drop(watch);
-        let function = if wants_newsletter {
-            "newsletter-signup"
-        } else {
+        if !wants_newsletter {
             body["data"]["phone"] = json!(phone(person));
             body["data"]["message"] = json!("Quero saber mais.");
-            "contact-submit"
-        };
+            body["data"]["service"] = json!("mentoria-grupo");
+        }
         let promise = Promise::Form(Kept::Submission(number));
         let what = format!("{function} {number}");
         let sent = Sent::post(what, function, Sender::Page, body, promise);

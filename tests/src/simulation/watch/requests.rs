@@ -167,7 +167,7 @@ impl Watch {
         for group in one_by_one.into_iter().chain(with_fields) {
             let slot = match group.as_str() {
                 "102" => "marketing",
-                "201" => "site_form",
+                "201" | "203" => "site_form",
                 _ => continue,
             };
             let mailerlite = destination::find("mailerlite").unwrap();

@@ -20,12 +20,17 @@ use crate::score::rules::READINESS;
 use crate::text::words;
 
 /// Our names of the custom fields.
-pub(in crate::destination) const FIELDS: [&str; 44] = [
+pub(in crate::destination) const FIELDS: [&str; 49] = [
     "amanda_match_score",
     "amanda_score_breakdown",
     "amanda_score_rules",
     "company",
     "service_interest",
+    "consultation_score",
+    "consultation_score_breakdown",
+    "consultation_score_rules",
+    "budget_range",
+    "preferred_dates",
     "business_type",
     "monthly_revenue",
     "work_hours_daily",
@@ -268,6 +273,11 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "amanda_score_rules": latest.amanda_score.as_ref().map(|score| &score.rules),
         "company": text(latest.company.as_ref()),
         "service_interest": text(latest.service_interest.as_ref()),
+        "consultation_score": latest.consultation_score.as_ref().map(|score| score.total),
+        "consultation_score_breakdown": latest.consultation_score.as_ref().map(|score| &score.breakdown),
+        "consultation_score_rules": latest.consultation_score.as_ref().map(|score| &score.rules),
+        "budget_range": text(latest.budget_range.as_ref()),
+        "preferred_dates": text(latest.preferred_dates.as_ref()),
         "business_type": text(latest.business_type.as_ref()),
         "monthly_revenue": text(latest.monthly_revenue.as_ref()),
         "work_hours_daily": text(latest.work_hours_daily.as_ref()),

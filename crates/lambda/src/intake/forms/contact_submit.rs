@@ -8,6 +8,7 @@ use funil_core::form::contact::ContactForm;
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::settings::{ConfigError, Env};
 use funil_store::{Fact, Platform};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::site::{self, SiteFunction};
@@ -26,7 +27,7 @@ pub static REGISTRATION: Registration = Registration {
 
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
-    site::function::<ContactSubmit>(env, platform)
+    site::function(env, platform, |_| Some(ContactSubmit))
 }
 
 /// What it takes and returns.
@@ -42,7 +43,7 @@ impl SiteFunction for ContactSubmit {
     const FACT: Fact = Fact::Contacted;
     type Content = ContactSubmitted;
 
-    fn read(body: &Value) -> Result<ContactSubmitted, FieldErrors> {
+    fn read(&self, body: &Value, _now: Timestamp) -> Result<ContactSubmitted, FieldErrors> {
         ContactForm::parse(body).map(|form| ContactSubmitted { form })
     }
 

@@ -8,7 +8,8 @@ use funil_core::form::FieldErrors;
 use funil_core::form::lead::LeadForm;
 use funil_core::id::LeadId;
 use funil_core::lead::{Authority, Lead, LeadChanges};
-use funil_core::score::amanda::{self, AmandaScore, ClientScore};
+use funil_core::score::TieredScore;
+use funil_core::score::amanda::{self, ClientScore};
 use funil_core::score::rules::{AMANDA, Rules};
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::RateClass;
@@ -60,7 +61,7 @@ struct ScoredLead {
     form: LeadForm,
     /// The id under which it is kept, unless that belongs to another e-mail.
     lead_id: LeadId,
-    score: AmandaScore,
+    score: TieredScore,
     client_score: Option<ClientScore>,
 }
 

@@ -9,6 +9,7 @@ use funil_core::form::newsletter::NewsletterForm;
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::settings::{ConfigError, Env};
 use funil_store::{Fact, Platform};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::site::{self, SiteFunction};
@@ -27,7 +28,7 @@ pub static REGISTRATION: Registration = Registration {
 
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
-    site::function::<NewsletterSignup>(env, platform)
+    site::function(env, platform, |_| Some(NewsletterSignup))
 }
 
 /// What it takes and returns.
@@ -43,7 +44,7 @@ impl SiteFunction for NewsletterSignup {
     const FACT: Fact = Fact::Newsletter;
     type Content = NewsletterRequested;
 
-    fn read(body: &Value) -> Result<NewsletterRequested, FieldErrors> {
+    fn read(&self, body: &Value, _now: Timestamp) -> Result<NewsletterRequested, FieldErrors> {
         NewsletterForm::parse(body).map(|form| NewsletterRequested { form })
     }
 

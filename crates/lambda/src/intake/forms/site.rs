@@ -2,8 +2,6 @@
 //!
 //! A [`SiteFunction`] says what is its own. Must not know any form's fields.
 
-use std::marker::PhantomData;
-
 use funil_core::contact::consent::{FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination;
@@ -11,10 +9,12 @@ use funil_core::event::{EventData, SiteSubmission};
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::id::LeadId;
 use funil_core::lead::{Authority, Lead, LeadChanges};
-use funil_core::settings::{ConfigError, Env};
+use funil_core::settings::{ConfigError, Env, Settings};
 use funil_core::site::RateClass;
 use funil_store::{Accepted, Fact, Platform, StoreError, StoredResponse};
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::Function;
 use crate::api::{flag, list, object, text};
@@ -29,8 +29,8 @@ pub(super) trait SiteFunction: Send + Sync + 'static {
     /// A valid submission, as its event keeps it.
     type Content: Clone + Into<EventData> + Send + Sync;
 
-    /// Reads a body, or says everything that is wrong with it.
-    fn read(body: &Value) -> Result<Self::Content, FieldErrors>;
+    /// Reads a body that comes now, or says everything that is wrong with it.
+    fn read(&self, body: &Value, now: Timestamp) -> Result<Self::Content, FieldErrors>;
     /// What it says.
     fn submission(content: &Self::Content) -> SiteSubmission<'_>;
     /// What it decides about consent.
@@ -39,6 +39,16 @@ pub(super) trait SiteFunction: Send + Sync + 'static {
     fn fingerprint(content: &Self::Content) -> String;
     /// What the visitor is told.
     fn thanks(locale: Locale) -> &'static str;
+
+    /// What the response has beside what all of them have, for a submission that is kept on this lead.
+    fn more(&self, _content: &Self::Content, _lead: LeadId) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    /// Where a browser goes that posted a plain HTML form, if not to the site's own page.
+    fn page(&self, _content: &Self::Content, _lead: LeadId) -> Option<Url> {
+        None
+    }
 }
 
 /// A valid submission, and the id under which it is kept unless that belongs to another e-mail.
@@ -50,28 +60,35 @@ pub(super) struct Content<C> {
 
 struct SiteEndpoint<S> {
     intake: Intake,
-    function: PhantomData<S>,
+    own: S,
 }
 
 /// Configures the function of one of the site's forms.
 pub(super) fn function<S: SiteFunction>(
     env: &Env,
     platform: &Platform,
+    read: impl FnOnce(&mut Settings<'_>) -> Option<S>,
 ) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let intake = Intake::read(&mut settings, platform);
-    let endpoint = intake.map(|intake| SiteEndpoint::<S> { intake, function: PhantomData });
+    let own = read(&mut settings);
+    let endpoint = intake.zip(own).map(|(intake, own)| SiteEndpoint { intake, own });
     settings.finish(endpoint).map(form::function)
 }
 
-/// What a response has.
+/// What every response has.
 pub(super) fn returned() -> Value {
-    object([
+    object(returned_members())
+}
+
+/// The members of every response, with their schemas.
+pub(super) fn returned_members() -> [(&'static str, Value); 4] {
+    [
         ("success", flag()),
         ("submission_id", text()),
         ("message", text()),
         ("integrations", object([("planned", list(&text()))])),
-    ])
+    ]
 }
 
 impl<S: SiteFunction> Form for SiteEndpoint<S> {
@@ -85,7 +102,7 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
     }
 
     fn read(&self, body: &Value) -> Result<Self::Content, FieldErrors> {
-        let submitted = S::read(body)?;
+        let submitted = self.own.read(body, self.intake.app.platform.clock.now())?;
         let submission = S::submission(&submitted);
         let lead_id = self.intake.lead_id(submission.email, submission.origin.lead_id);
         Ok(Content { submitted, lead_id })
@@ -100,17 +117,8 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
         S::fingerprint(&content.submitted)
     }
 
-    /// The destinations are those that the form itself wants, whoever's it is, so the response says nothing
-    /// of a lead.
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse {
-        let submitted = &submission.content.submitted;
-        let body = json!({
-            "success": true,
-            "submission_id": submission.event_id,
-            "message": S::thanks(submission.locale),
-            "integrations": {"planned": self.planned(submission, submitted)},
-        });
-        submission.response(&body, self.intake.config.thank_you_url.as_ref())
+        self.response_as(submission, submission.content.lead_id)
     }
 
     async fn keep(
@@ -120,8 +128,11 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
         form::keep_lead(self, submission).await
     }
 
+    /// A robot is not told the id that is derived from the e-mail.
     fn robot_content(&self, content: &Self::Content) -> Self::Content {
-        content.clone()
+        let random = LeadId::random(&*self.intake.app.platform.entropy);
+        let lead_id = if content.lead_id.is_derived() { random } else { content.lead_id };
+        Content { lead_id, ..content.clone() }
     }
 
     /// It makes its lead, so it never refers to an unknown one.
@@ -144,7 +155,7 @@ impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
     fn effect(
         &self,
         submission: &Submission<Self::Content>,
-        _lead: LeadId,
+        lead: LeadId,
         authority: Authority,
         _known: Option<&Lead>,
     ) -> Effect {
@@ -160,13 +171,35 @@ impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
             changes: LeadChanges::of_site(&said, authority, submission.now),
             consent: S::consent(submitted),
             assumed: assumed.collect(),
-            response: self.response(submission),
+            response: self.response_as(submission, lead),
             data: submitted.clone().into(),
         }
     }
 }
 
 impl<S: SiteFunction> SiteEndpoint<S> {
+    /// The destinations are those that the form itself wants, whoever's it is, so the response says nothing
+    /// of a lead.
+    fn response_as(
+        &self,
+        submission: &Submission<Content<S::Content>>,
+        lead: LeadId,
+    ) -> StoredResponse {
+        let submitted = &submission.content.submitted;
+        let mut body = json!({
+            "success": true,
+            "submission_id": submission.event_id,
+            "message": S::thanks(submission.locale),
+            "integrations": {"planned": self.planned(submission, submitted)},
+        });
+        for (name, value) in self.own.more(submitted, lead) {
+            body[name] = value;
+        }
+        let thank_you = self.intake.config.thank_you_url.as_ref();
+        let own = self.own.page(submitted, lead);
+        submission.response(&body, thank_you.map(|page| own.as_ref().unwrap_or(page)))
+    }
+
     /// The names of the destinations that get it, if the person's consent allows it when it is sent.
     fn planned(
         &self,
