@@ -29,6 +29,7 @@ CREDENTIALS = [
     "CRM_API_KEY",
     "GA4_API_SECRET",
     "MAILERLITE_API_KEY",
+    "MAILERLITE_WEBHOOK_SECRET",
     "META_ACCESS_TOKEN",
     "SEGMENT_WRITE_KEY",
     "STRIPE_WEBHOOK_SECRET",
@@ -130,7 +131,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe", "MailerliteWebhooks"]},
         }
 
     def deploy(self, **changes):
@@ -274,7 +275,7 @@ def check(stack):
     functions = boto3.client("lambda")
     names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
-    require(len(names) == 17, f"there are {len(names)} functions")
+    require(len(names) == 18, f"there are {len(names)} functions")
     for name in names:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
         report = json.loads(answer["Payload"].read())

@@ -2,7 +2,7 @@
 //!
 //! [`table`] breaks each request to the table on a form's way. [`calls`] breaks each one on a booked
 //! call's way, with its messages, its cancellation and the person's opt-out. [`payments`] breaks each one
-//! on a payment's way. [`providers`] breaks each request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
+//! on a payment's way, [`subscribers`] on that of the site's forms and of what MailerLite reports. [`providers`] breaks each request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
 //! are sent. [`instances`] has workers that die in the middle of a request, and clocks that are wrong.
 //!
 //! The end is always the same, except where a provider takes no idempotency key, such as GA4: if nobody
@@ -12,6 +12,7 @@ mod calls;
 mod instances;
 mod payments;
 mod providers;
+mod subscribers;
 mod table;
 mod trouble;
 

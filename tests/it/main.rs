@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use funil_tests::{calendly, proxy, statuses, stripe, world};
+use funil_tests::{calendly, mailerlite, proxy, statuses, stripe, world};
 
 mod accept;
 mod binaries;
@@ -17,5 +17,6 @@ mod operate;
 mod payments;
 mod scenarios;
 mod simulation;
+mod subscribers;
 mod template;
 mod tidy;

@@ -9,6 +9,7 @@
 
 pub mod calendly;
 pub mod contract;
+pub mod mailerlite;
 pub mod permissions;
 pub mod proxy;
 pub mod simulation;

@@ -24,7 +24,7 @@ use crate::booking::{Booking, BookingId};
 use crate::check::Probe;
 use crate::clock::after;
 use crate::contact::consent::{
-    Consents, Decision, FormConsent, Purpose, Revocations, is_revoked, permits,
+    Consents, Decision, FormConsent, Mailbox, Purpose, Revocations, is_revoked, permits,
 };
 use crate::delivery::exchange::{Request, Response};
 use crate::delivery::{Delivery, Effect, Outcome, Queue, Reason, Start, State, WhenUnknown, judge};
@@ -63,12 +63,25 @@ pub struct Slot {
     pub purpose: Purpose,
     /// A further purpose that they must not have revoked through its channel.
     pub unless_revoked: Option<Purpose>,
+    /// A further purpose about which the destination decides by itself. What waits ends when it is revoked.
+    pub asks_for: Option<Purpose>,
+    /// How it reaches the person.
+    pub reaches: Reaches,
+}
+
+/// How a message of a slot reaches the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaches {
+    /// Not by e-mail, if at all.
+    Otherwise,
+    /// By an e-mail, so not where mail to the address fails.
+    Mailbox,
 }
 
 impl Slot {
     /// A slot that needs agreement to `purpose`.
     const fn new(name: &'static str, purpose: Purpose) -> Self {
-        Self { name, purpose, unless_revoked: None }
+        Self { name, purpose, unless_revoked: None, asks_for: None, reaches: Reaches::Otherwise }
     }
 
     /// Adds a purpose that the person must not have revoked through its channel.
@@ -76,15 +89,38 @@ impl Slot {
         Self { unless_revoked: Some(purpose), ..self }
     }
 
-    /// Whether a message may be sent now; the error is the purpose that forbids it.
-    pub fn permitted(&self, lead: &Consents, revocations: &[Revocations]) -> Result<(), Purpose> {
+    /// Adds a purpose about which the destination decides by itself.
+    const fn asks_for(self, purpose: Purpose) -> Self {
+        Self { asks_for: Some(purpose), ..self }
+    }
+
+    /// It ends in an e-mail.
+    const fn by_email(self) -> Self {
+        Self { reaches: Reaches::Mailbox, ..self }
+    }
+
+    /// Whether a message may be sent now; the error is what forbids it.
+    pub fn permitted(&self, lead: &Consents, revocations: &[Revocations]) -> Result<(), Reason> {
         if permits(self.purpose, lead, revocations) == Decision::Denied {
-            return Err(self.purpose);
+            return Err(Reason::NoConsent(self.purpose));
         }
-        match self.unless_revoked {
-            Some(purpose) if is_revoked(purpose, revocations) => Err(purpose),
-            Some(_) | None => Ok(()),
+        if let Some(purpose) = self.unless_revoked
+            && is_revoked(purpose, revocations)
+        {
+            return Err(Reason::NoConsent(purpose));
         }
+        let bounces = || revocations.iter().any(|known| known.mailbox == Mailbox::Bounces);
+        if self.reaches == Reaches::Mailbox && bounces() {
+            return Err(Reason::Bounced);
+        }
+        Ok(())
+    }
+
+    /// Whether what waits of it ends when a purpose is revoked.
+    pub fn ends_with(&self, purpose: Purpose) -> bool {
+        self.purpose == purpose
+            || self.unless_revoked == Some(purpose)
+            || self.asks_for == Some(purpose)
     }
 
     /// Whether the form's own consent denies it.

@@ -14,7 +14,8 @@ use crate::contact::attribution::Attribution;
 use crate::contact::consent::Consents;
 use crate::contact::{Email, Phone};
 use crate::event::{
-    Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted, SiteForm, SiteSubmission,
+    EmailStatus, Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted, SiteForm,
+    SiteSubmission,
 };
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
@@ -108,6 +109,9 @@ pub struct LeadLatest {
     /// When they would like a consultation, in their time zone, by commas.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub preferred_dates: Option<Text>,
+    /// Whether their address gets e-mails, as the tool that sends them said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_status: Option<EmailStatus>,
     /// The link to book a call, if the score earned one; without the person's name.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub booking_url: Option<Text>,

@@ -8,9 +8,16 @@
 pub mod signature;
 
 pub mod calendly;
+pub mod mailerlite;
 pub mod netlify;
 pub mod stripe;
 pub mod whatsapp;
+
+/// The name of an unknown event with only characters that are safe in a log line.
+fn event_name(name: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    name.chars().filter(plain).take(60).collect()
+}
 
 /// The signature is missing, wrong, or too old. The error does not say which, so that it helps no
 /// attacker.

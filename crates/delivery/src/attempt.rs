@@ -447,8 +447,8 @@ impl Handler {
             Some(form) if lead.id.is_derived() => form.over(&lead.consents, event.accepted_at),
             Some(_) | None => lead.consents.clone(),
         };
-        if let Err(purpose) = slot.permitted(&consents, &revocations) {
-            return Ok(Some(Outcome::Skipped(Reason::NoConsent(purpose))));
+        if let Err(reason) = slot.permitted(&consents, &revocations) {
+            return Ok(Some(Outcome::Skipped(reason)));
         }
         if let Some(outcome) = withdrawn(delivery, &booking) {
             return Ok(Some(outcome));
@@ -581,7 +581,7 @@ impl Handler {
             return Ok(Some(without_inputs(&now.lead, &now.event)));
         };
         let refused = slot.permitted(&lead.consents, &now.revocations).err();
-        Ok(refused.map(|purpose| Outcome::Skipped(Reason::NoConsent(purpose))))
+        Ok(refused.map(Outcome::Skipped))
     }
 
     /// Sends one request. Without a response, returns the outcome of the try.

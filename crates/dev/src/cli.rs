@@ -9,6 +9,7 @@ pub mod dead;
 pub mod doctor;
 mod invoke;
 pub mod journey;
+mod mailerlite;
 pub mod package;
 mod progress;
 mod provider;

@@ -146,7 +146,8 @@ async fn mailerlite_gets_what_it_lacks_and_nothing_twice() {
         ("MAILERLITE_API_KEY", "key"),
         ("MAILERLITE_FIELDS", r#"{"call_date":"data_da_chamada"}"#),
     ]);
-    let command = || SetupCommand::Mailerlite { groups: vec!["amanda_score_high".into()] };
+    let command =
+        || SetupCommand::Mailerlite { webhook: None, groups: vec!["amanda_score_high".into()] };
     let (dry, error) = setup(command(), Run::Dry, &env).await;
     assert_eq!(error, None);
     assert!(dry.contains("would make the field data_da_chamada (date)"), "{dry}");
@@ -163,7 +164,7 @@ async fn mailerlite_gets_what_it_lacks_and_nothing_twice() {
     let (again, error) = setup(command(), Run::ForReal, &env).await;
     assert_eq!(error, None);
     assert!(!again.contains("made"), "{again}");
-    let unknown = SetupCommand::Mailerlite { groups: vec!["vip".into()] };
+    let unknown = SetupCommand::Mailerlite { webhook: None, groups: vec!["vip".into()] };
     assert!(setup(unknown, Run::ForReal, &env).await.1.unwrap().starts_with("vip is no group"));
     for wrong in [r#"{"questionnaire":101}"#, r#"{"questionario":"7"}"#, "{"] {
         let wrong = self::env(&[
@@ -175,6 +176,48 @@ async fn mailerlite_gets_what_it_lacks_and_nothing_twice() {
         let (_, error) = setup(command(), Run::ForReal, &wrong).await;
         assert!(error.unwrap().contains("MAILERLITE_GROUPS must be JSON"));
     }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn mailerlite_gets_two_webhooks_and_the_doctor_sees_how_they_stand() {
+    let data = tempfile::tempdir().unwrap();
+    let server = dev_server(data.path()).await;
+    let base = format!("http://{}/simulated/mailerlite", server.address());
+    let env = env(&[
+        ("ENVIRONMENT", "local"),
+        ("MAILERLITE_BASE_URL", &base),
+        ("MAILERLITE_API_KEY", "key"),
+    ]);
+    let webhook = Url::parse("https://api.example.com/api/mailerlite-webhook").unwrap();
+    let command =
+        || SetupCommand::Mailerlite { groups: Vec::new(), webhook: Some(webhook.clone()) };
+    let look = async || doctor(&DoctorArguments::default(), &env).await.0;
+    assert!(line(&look().await, "no webhook goes to").starts_with("warning"));
+    let (dry, error) = setup(command(), Run::Dry, &env).await;
+    assert_eq!(error, None);
+    assert!(dry.contains("would make a webhook for https://api.example.com"), "{dry}");
+    let (made, error) = setup(command(), Run::ForReal, &env).await;
+    assert_eq!(error, None);
+    let secrets = "MAILERLITE_WEBHOOK_SECRET=mailerlite-secret-1,mailerlite-secret-2";
+    assert!(made.contains(secrets), "{made}");
+    let well = look().await;
+    assert!(line(&well, "MailerLite sends every event to").starts_with("ok"), "{well}");
+    let (again, _) = setup(command(), Run::ForReal, &env).await;
+    assert_eq!(again.matches("already").count(), 2, "{again}");
+
+    let http = funil_lambda::platform().http;
+    let less = json!({"events": ["subscriber.active"], "enabled": true});
+    let change = http.put(format!("{base}/webhooks/1")).bearer_auth("key").body(less.to_string());
+    assert_eq!(change.send().await.unwrap().status(), 200);
+    let lacks = look().await;
+    assert!(line(&lacks, "no webhook that is on brings").starts_with("failed"), "{lacks}");
+    let (mended, error) = setup(command(), Run::ForReal, &env).await;
+    assert_eq!(error, None);
+    assert!(mended.contains("lacked subscriber.unsubscribed"), "{mended}");
+    assert!(!mended.contains("SECRET"), "its secret stays: {mended}");
+    let well = look().await;
+    assert!(line(&well, "MailerLite sends every event to").starts_with("ok"), "{well}");
     server.stop().await.unwrap();
 }
 

@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 48] = [
+const REQUESTS: [(&str, u16, &str); 53] = [
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -57,6 +57,11 @@ const REQUESTS: [(&str, u16, &str); 48] = [
     ("stripe-webhook/invoice-paid", 200, RECEIVED),
     ("stripe-webhook/subscription-created", 200, RECEIVED),
     ("stripe-webhook/other-event", 200, RECEIVED),
+    ("mailerlite-webhook/added-to-group", 200, RECEIVED),
+    ("mailerlite-webhook/bounced", 200, RECEIVED),
+    ("mailerlite-webhook/active", 200, RECEIVED),
+    ("mailerlite-webhook/unsubscribed", 200, RECEIVED),
+    ("mailerlite-webhook/batch", 200, RECEIVED),
     ("whatsapp-automation/plan", 200, "\"slot\":\"welcome\""),
     ("whatsapp-automation/withdraw", 200, "\"withdrawn\":[\"sample-call\"]"),
     ("whatsapp-webhook/verify", 200, "1158201444"),

@@ -452,7 +452,7 @@ async fn nobody_is_reached_but_the_person(before: &[Act], person: Person, after:
     assert_eq!(consents().await, decided, "no consent of theirs changes");
     let digest = world.hash.digest("phone", "+551187654321");
     let revoked = world.store.revocations_of(("phone", &digest)).await.unwrap();
-    assert!(!revoked.0.contains_key(&Purpose::Whatsapp));
+    assert!(!revoked.purposes.contains_key(&Purpose::Whatsapp));
     world.advance(SignedDuration::from_hours(80)).await;
     for reached in numbers(&world) {
         assert_eq!(reached, NUMBER);

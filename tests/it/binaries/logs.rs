@@ -6,7 +6,7 @@
 
 mod marks;
 
-use funil_core::provider::{stripe, whatsapp};
+use funil_core::provider::{mailerlite, stripe, whatsapp};
 use funil_dev::simulated::whatsapp_inbound;
 
 use super::*;
@@ -209,6 +209,14 @@ fn marked_event(place: &Place, function: &str) -> Value {
             let key = Secret::new(&*place.env["STRIPE_WEBHOOK_SECRET"]);
             let signature = stripe::sign(body.as_bytes(), &key, place.platform.clock.now());
             with(http_event(&body), stripe::SIGNATURE_HEADER, &signature)
+        }
+        "mailerlite-webhook" => {
+            let body = json!({"event": "subscriber.unsubscribed", "email": "qzlocal.part@qzdomain.example",
+                "fields": {"name": "Qzname Qzsurname", "company": "qzcompany"}});
+            let body = body.to_string();
+            let key = Secret::new(&*place.env["MAILERLITE_WEBHOOK_SECRET"]);
+            let signature = mailerlite::sign(body.as_bytes(), &key);
+            with(http_event(&body), mailerlite::SIGNATURE_HEADER, &signature)
         }
         "whatsapp-webhook" => {
             let at = place.platform.clock.now().as_second();

@@ -51,7 +51,7 @@ async fn is_revoked(world: &World, lead: LeadId) -> bool {
     let latest = world.journey(lead).await.lead.latest;
     let digest = world.hash.digest("phone", &latest.phone.unwrap().alias_text());
     let revocations = world.store.revocations_of(("phone", &digest)).await.unwrap();
-    revocations.0.contains_key(&Purpose::Whatsapp)
+    revocations.purposes.contains_key(&Purpose::Whatsapp)
 }
 
 #[tokio::test]

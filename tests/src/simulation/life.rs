@@ -29,10 +29,13 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::system::System;
+use super::watch::Promise;
+use crate::mailerlite::report_of;
 use crate::world::SERVICE_TOKEN;
 
 pub(super) use calendar::Appointment;
 pub(super) use payments::Charge;
+use requests::Sender;
 pub(super) use requests::Sent;
 
 /// How many gaps of a day a simulation may have. A delivery to GA4 is given up after 72 h, so outages
@@ -360,8 +363,33 @@ impl Life {
         if system.chance.once_in(2) && system.front.providers.set_status(&email, "unsubscribed") {
             let mut watch = system.watch.lock().unwrap();
             watch.note(&format!("{email} unsubscribes"));
-            watch.left.insert(email);
+            watch.left.insert(email.clone());
+            drop(watch);
+            self.subscriber_report("unsubscribed", &email);
+        } else if system.chance.once_in(2) {
+            let event =
+                system.chance.of(&["updated", "added_to_group", "deleted", "spam_reported"]);
+            self.subscriber_report(event, &email);
         }
+    }
+
+    /// MailerLite reports something of a subscriber, late or more than once, as networks have it.
+    fn subscriber_report(&mut self, event: &str, email: &str) {
+        let promise = if ["unsubscribed", "spam_reported"].contains(&event) {
+            Promise::Unsubscribed { email: email.to_owned() }
+        } else {
+            Promise::Nothing
+        };
+        let times = if self.system.chance.once_in(3) { 2 } else { 1 };
+        let sent = Sent::post(
+            format!("MailerLite's {event} of {email}"),
+            "mailerlite-webhook",
+            Sender::MailerLite,
+            report_of(event, email),
+            promise,
+        );
+        let after_ms = self.delay_ms();
+        self.send(sent, times, after_ms);
     }
 
     fn change_the_weather(&mut self) {

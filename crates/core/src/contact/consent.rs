@@ -208,11 +208,26 @@ impl ConsentChanges {
     }
 }
 
-/// When a person revoked consent through a channel (such as "PARAR" on WhatsApp), for each purpose.
-/// It is stored at the address that it came from, so that it holds for every lead with that address,
-/// also for one that is created later.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocations(pub BTreeMap<Purpose, Timestamp>);
+/// What a channel said of an address: what the person revoked (such as by "PARAR" on WhatsApp), and whether
+/// mail reaches it. It is stored at the address, so that it holds for every lead with that address, also for
+/// one that is created later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocations {
+    /// When each purpose was revoked.
+    pub purposes: BTreeMap<Purpose, Timestamp>,
+    /// Whether mail reaches it.
+    pub mailbox: Mailbox,
+}
+
+/// Whether mail reaches an address, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mailbox {
+    /// Nothing is said against it.
+    #[default]
+    Open,
+    /// Mail to it fails.
+    Bounces,
+}
 
 /// Whether data may be used for a purpose: the lead's newest decision grants it, and nothing was
 /// revoked through a channel. A form never undoes such a revocation; only the channel itself does, or
@@ -227,7 +242,7 @@ pub fn permits(purpose: Purpose, lead: &Consents, revocations: &[Revocations]) -
 /// Whether a purpose was revoked through a channel at any of these addresses. A box that a form left
 /// unticked is no revocation.
 pub fn is_revoked(purpose: Purpose, revocations: &[Revocations]) -> bool {
-    revocations.iter().any(|known| known.0.contains_key(&purpose))
+    revocations.iter().any(|known| known.purposes.contains_key(&purpose))
 }
 
 #[cfg(test)]
@@ -246,7 +261,10 @@ mod tests {
 
     #[test]
     fn no_decision_of_a_form_outlives_a_revocation_through_a_channel() {
-        let revoked = || vec![Revocations([(Purpose::Whatsapp, time(1))].into())];
+        let revoked = || {
+            let purposes = [(Purpose::Whatsapp, time(1))].into();
+            vec![Revocations { purposes, ..Revocations::default() }]
+        };
         let granted = |how| lead(how, Decision::Granted, 2);
         for (case, consents, aliases, permitted, is_revoked_then) in [
             ("no decision", Consents::default(), vec![], Decision::Denied, false),

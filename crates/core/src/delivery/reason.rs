@@ -34,6 +34,8 @@ pub enum Reason {
     DailyLimit,
     /// The provider says that the person unsubscribed.
     Unsubscribed,
+    /// Mail to the address fails.
+    Bounced,
     /// This deployment is not production.
     OutsideProduction,
     /// The destination is not listed in `DESTINATIONS`.
@@ -96,6 +98,7 @@ impl Reason {
             Self::NotMobile,
             Self::DailyLimit,
             Self::Unsubscribed,
+            Self::Bounced,
             Self::OutsideProduction,
             Self::Off,
             Self::DeadlinePassed,
@@ -155,6 +158,7 @@ impl fmt::Display for Reason {
             Self::DailyLimit => f.write_str("daily_limit"),
             Self::NoNumber(why) => write!(f, "no_number_{}", why.name()),
             Self::Unsubscribed => f.write_str("unsubscribed"),
+            Self::Bounced => f.write_str("bounced"),
             Self::OutsideProduction => f.write_str("outside_production"),
             Self::Off => f.write_str("off"),
             Self::DeadlinePassed => f.write_str("deadline_passed"),

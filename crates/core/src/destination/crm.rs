@@ -20,7 +20,8 @@ use crate::defaults::{CRM_BASE_TAGS, HIGH_PRIORITY_AUTOMATION, STANDARD_AUTOMATI
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
-    CallEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded, SiteSubmission,
+    CallEvent, ConsentEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded,
+    SiteSubmission,
 };
 use crate::money::Currency;
 use crate::score::{Answer, Tier};
@@ -79,9 +80,9 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
         Form(event) => Some(Taken { own: own_of_form(event) }),
         Payment(event) => taken_of_payment(event),
         Deal(_)
-        | Consent(_)
+        | Consent(ConsentEvent::SubscriberNoted(_))
         | Call(CallEvent::BookedElsewhere(_) | CallEvent::ChangeRequested(_)) => None,
-        Call(_) => Some(Taken { own: None }),
+        Call(_) | Consent(ConsentEvent::EmailChanged(_)) => Some(Taken { own: None }),
         Operation(event) => event.sync().map(|_| Taken { own: None }),
     }
 }

@@ -34,18 +34,19 @@ use crate::settings::Settings;
 use crate::text::words;
 
 /// The e-mail with the questionnaire, which the person asked for by submitting the form.
-static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact);
+static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact).by_email();
 /// Newsletters and offers.
-static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail);
+static MARKETING: Slot = Slot::new("marketing", Purpose::MarketingEmail).by_email();
 /// Fields without a group: after a questionnaire, an event of a call, or a sync.
 static PROFILE: Slot = Slot::new("profile", Purpose::Contact);
 /// The fields and the group of somebody who sent one of the site's forms and agreed to marketing.
-static SITE_FORM: Slot = Slot::new("site_form", Purpose::MarketingEmail);
+static SITE_FORM: Slot = Slot::new("site_form", Purpose::MarketingEmail).by_email();
 /// The newsletter, or MailerLite's mail that asks whether the person wants it. They asked for it by the form,
 /// so its purpose is to respond; whether they get the newsletter itself is decided here.
-static NEWSLETTER: Slot = Slot::new("newsletter", Purpose::Contact);
+static NEWSLETTER: Slot =
+    Slot::new("newsletter", Purpose::Contact).asks_for(Purpose::MarketingEmail).by_email();
 /// The fields and the group of somebody who paid, whose contract it is.
-static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact);
+static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact).by_email();
 
 pub(super) static DESTINATION: Destination = Destination {
     name: "mailerlite",

@@ -15,11 +15,11 @@ use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
     CallMissed, CallWish, Canceled, CheckoutCompleted, ConsultationRequested, ContactSubmitted,
-    DeliveryReplayed, DeliverySettled, DisputeStatus, Event, EventData, Extent, FormEvent, Invitee,
-    LeadSubmitted, Mode, NewsletterRequested, Operator, Payer, PaymentDisputed, PaymentEvent,
-    PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy,
-    SequenceRequested, SequenceWithdrawn, SubscriptionStarted, SyncRequested, TransactionId,
-    Verdict, Withdrawal,
+    DeliveryReplayed, DeliverySettled, DisputeStatus, EmailChanged, EmailStatus, Event, EventData,
+    Extent, FormEvent, Invitee, LeadSubmitted, Mode, NewsletterRequested, Operator, Payer,
+    PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase,
+    QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn, SubscriberNote,
+    SubscriberNoted, SubscriptionStarted, SyncRequested, TransactionId, Verdict, Withdrawal,
 };
 use crate::form::consultation::ConsultationForm;
 use crate::form::contact::ContactForm;
@@ -143,6 +143,12 @@ pub(super) fn consultation() -> Event {
     let score = CONSULTATION.built_in().unwrap().tiered(|question| form.answer(question));
     let next_step = NextStep::of(score.total, 60);
     event(ConsultationRequested { form, score, next_step }, "form:consultation-booking:1")
+}
+
+/// A subscriber joined a group.
+fn subscriber_noted() -> SubscriberNoted {
+    let note = SubscriberNote::AddedToGroup;
+    SubscriberNoted { note, id: Some("101".to_owned()), name: Some("Newsletter".to_owned()) }
 }
 
 /// The lead after [`questionnaire`].
@@ -368,6 +374,10 @@ pub(crate) fn every_event() -> Vec<EventData> {
             .into(),
     ];
     events.extend(payments());
+    events.extend([
+        EmailChanged { status: EmailStatus::Unsubscribed }.into(),
+        subscriber_noted().into(),
+    ]);
     events.extend([
         SequenceRequested {
             call: booking.call.clone(),

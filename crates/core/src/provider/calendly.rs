@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{NotSigned, NotUnderstood, Verified};
+use super::{NotSigned, NotUnderstood, Verified, event_name};
 use crate::booking::{BookingId, Call, Place};
 use crate::contact::{Email, Phone};
 use crate::event::{
@@ -187,12 +187,6 @@ impl Topic {
             _ => None,
         }
     }
-}
-
-/// The name of an unknown event with only characters that are safe in a log line.
-fn event_name(name: &str) -> String {
-    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-    name.chars().filter(plain).take(60).collect()
 }
 
 /// The booking id in an invitee's URI, which is

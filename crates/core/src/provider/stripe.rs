@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use self::report::{Report, id_of, text};
-use super::{NotSigned, NotUnderstood, Verified};
+use super::{NotSigned, NotUnderstood, Verified, event_name};
 use crate::event::{DisputeStatus, EventData, Mode, Payer, TransactionId};
 use crate::id::{EventId, LeadId};
 use crate::json;
@@ -214,12 +214,6 @@ impl Topic {
 
 fn seconds(object: &Value, name: &str) -> Option<Timestamp> {
     Timestamp::from_second(object.get(name)?.as_i64()?).ok()
-}
-
-/// The name of an unknown event with only characters that are safe in a log line.
-fn event_name(name: &str) -> String {
-    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-    name.chars().filter(plain).take(60).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod calendly;
 mod deployed;
 mod local;
+mod mailerlite;
 mod stripe;
 
 use std::io::Write;
@@ -61,6 +62,9 @@ pub async fn run(
     sections.push(Section { name: "calendly".to_owned(), findings });
     let findings = stripe::findings(env, platform, webhook("stripe-webhook").as_ref()).await;
     sections.push(Section { name: "stripe".to_owned(), findings });
+    let findings =
+        mailerlite::findings(env, platform, webhook("mailerlite-webhook").as_ref()).await;
+    sections.push(Section { name: "mailerlite".to_owned(), findings });
     print(&sections, out)
 }
 

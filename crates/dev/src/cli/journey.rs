@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 pub fn to_json(journey: &Journey) -> Value {
     let mut entries = Vec::new();
     for event in &journey.events {
-        entries.push(json!({
+        let mut entry = json!({
             "kind": "event",
             "at": event.accepted_at,
             "eventId": event.id,
@@ -32,7 +32,11 @@ pub fn to_json(journey: &Journey) -> Value {
             "dropped": event.data.dropped(),
             "decision": decision(&event.data),
             "bookings": event.data.bookings().iter().map(|change| &change.id).collect::<Vec<_>>(),
-        }));
+        });
+        if let Some(note) = note(&event.data) {
+            entry["note"] = note.into();
+        }
+        entries.push(entry);
     }
     for consent in &journey.consents {
         let changes = consent.decisions.iter().map(|(purpose, grant)| {
@@ -86,6 +90,12 @@ fn booking(booking: &Booking) -> Value {
     })
 }
 
+/// What the tool that sends e-mails reported, if the event is such a report.
+fn note(data: &EventData) -> Option<String> {
+    let EventData::Consent(event) = data else { return None };
+    Some(event.note())
+}
+
 /// What a person decided about a delivery, if the event is such a decision.
 fn decision(data: &EventData) -> Option<Value> {
     let EventData::Operation(operation) = data else { return None };
@@ -112,7 +122,7 @@ fn decision(data: &EventData) -> Option<Value> {
 }
 
 fn delivery(delivery: &Delivery) -> Value {
-    json!({
+    let mut entry = json!({
         "kind": "delivery",
         "at": delivery.accepted_at,
         "eventId": delivery.event_id,
@@ -121,7 +131,6 @@ fn delivery(delivery: &Delivery) -> Value {
         "slot": delivery.slot,
         "state": delivery.state.name(),
         "reason": delivery.reason_text(),
-        "advice": advice(delivery),
         "dueAt": delivery.due_at(),
         "deadline": delivery.deadline,
         "booking": delivery.booking,
@@ -129,7 +138,11 @@ fn delivery(delivery: &Delivery) -> Value {
         "doubtfulSince": delivery.state.unknown_since(),
         "settledAt": delivery.settled_at(),
         "attempts": delivery.log.iter().map(attempt).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(advice) = advice(delivery) {
+        entry["advice"] = advice.into();
+    }
+    entry
 }
 
 /// What an operator can do about a sign-up that did not end in a subscription.
@@ -307,6 +320,10 @@ pub fn to_text(journey: &Journey) -> String {
         match entry["kind"].as_str() {
             Some("event") => {
                 line(format!("{at}  {}  {}", text(&entry["type"]), text(&entry["eventId"])));
+                let note = text(&entry["note"]);
+                if !note.is_empty() {
+                    line(format!("    {note}"));
+                }
                 let supplied = text(&entry["suppliedLeadId"]);
                 if !supplied.is_empty() {
                     line(format!("    carried the id of another lead: {supplied}"));

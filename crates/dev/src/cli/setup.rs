@@ -33,12 +33,16 @@ pub struct SetupArguments {
 /// The commands of `funil setup`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum SetupCommand {
-    /// Make MailerLite's custom fields and groups, and print `MAILERLITE_GROUPS`.
+    /// Make MailerLite's custom fields, groups and webhooks, and print `MAILERLITE_GROUPS`.
     Mailerlite {
         /// A further group, by our name: `landing_page_leads`, `amanda_score_high`,
         /// `business_type_<value>`. May be repeated.
         #[arg(long = "group", value_name = "NAME")]
         groups: Vec<String>,
+        /// The address of `mailerlite-webhook`, as <https://api.example.com/api/mailerlite-webhook>: make the
+        /// webhooks too, and print `MAILERLITE_WEBHOOK_SECRET`.
+        #[arg(long)]
+        webhook: Option<Url>,
     },
     /// Make Calendly's subscription, which signs with `CALENDLY_SIGNING_KEY`.
     Calendly {
@@ -89,8 +93,8 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let run = if arguments.yes { Run::ForReal } else { Run::Dry };
     match &arguments.command {
-        SetupCommand::Mailerlite { groups } => {
-            mailerlite::run(groups, run, env, platform, out).await?;
+        SetupCommand::Mailerlite { groups, webhook } => {
+            mailerlite::run(groups, webhook.as_ref(), run, env, platform, out).await?;
         }
         SetupCommand::Calendly { webhook, replace } => {
             let wanted = if *replace { calendly::Wanted::Anew } else { calendly::Wanted::Working };

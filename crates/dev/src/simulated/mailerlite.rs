@@ -43,6 +43,8 @@ pub(super) struct MailerLite {
     groups: Vec<String>,
     /// The custom fields, in addition to [`FIELDS`].
     fields: BTreeSet<String>,
+    /// The webhooks, as they were sent, with their ids.
+    webhooks: Vec<Value>,
     joins: Vec<GroupJoin>,
     resubscriptions: Vec<String>,
 }
@@ -98,6 +100,11 @@ impl MailerLite {
             ),
             ("POST", ["subscribers", who, "groups", group]) => self.join(request, who, group),
             ("DELETE", ["subscribers", who, "groups", group]) => self.leave(who, group),
+            ("GET", ["webhooks"]) => {
+                ProviderResponse::json(200, json!({"data": self.webhooks}), "listed the webhooks")
+            }
+            ("POST", ["webhooks"]) => self.make_webhook(request),
+            ("PUT", ["webhooks", id]) => self.change_webhook(request, id),
             ("GET", ["fields"]) => {
                 let fields: Vec<Value> =
                     self.field_names().map(|key| json!({"key": key, "name": key})).collect();
@@ -142,6 +149,27 @@ impl MailerLite {
         self.groups.push(name.to_owned());
         let group = json!({"id": id, "name": name});
         ProviderResponse::json(201, json!({"data": group}), format!("made the group {name}"))
+    }
+
+    fn make_webhook(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
+        let Some(body) = request.object().filter(|body| body.contains_key("url")) else {
+            return invalid("url", "The url field is required.");
+        };
+        let mut webhook = Value::Object(body.clone());
+        let id = (self.webhooks.len() + 1).to_string();
+        webhook["id"] = json!(id);
+        self.webhooks.push(webhook.clone());
+        webhook["secret"] = json!(format!("mailerlite-secret-{id}"));
+        ProviderResponse::json(201, json!({"data": webhook}), format!("made the webhook {id}"))
+    }
+
+    fn change_webhook(&mut self, request: &ProviderRequest<'_>, id: &str) -> ProviderResponse {
+        let known = self.webhooks.iter_mut().find(|webhook| webhook["id"] == id);
+        let (Some(known), Some(body)) = (known, request.object()) else { return not_found() };
+        for (name, value) in body {
+            known[name] = value.clone();
+        }
+        ProviderResponse::json(200, json!({"data": known}), format!("changed the webhook {id}"))
     }
 
     fn field_names(&self) -> impl Iterator<Item = &str> {

@@ -1,6 +1,7 @@
 //! The webhooks of providers, one file each.
 
 pub mod calendar;
+pub mod mailerlite;
 pub mod stripe;
 pub mod whatsapp;
 
@@ -8,12 +9,17 @@ use crate::api::Operation;
 use crate::functions::{Make, Registration};
 
 /// What is known of every webhook.
-pub static WEBHOOKS: &[&Registration] =
-    &[&calendar::REGISTRATION, &whatsapp::REGISTRATION, &stripe::REGISTRATION];
+pub static WEBHOOKS: &[&Registration] = &[
+    &calendar::REGISTRATION,
+    &whatsapp::REGISTRATION,
+    &stripe::REGISTRATION,
+    &mailerlite::REGISTRATION,
+];
 
 /// What each webhook takes and returns, in the order of [`WEBHOOKS`].
 pub(crate) static OPERATIONS: &[fn() -> Vec<Operation>] =
-    &[calendar::operations, whatsapp::operations, stripe::operations];
+    &[calendar::operations, whatsapp::operations, stripe::operations, mailerlite::operations];
 
 /// Makes every webhook, in the order of [`WEBHOOKS`].
-pub(crate) static MAKE: &[Make] = &[calendar::function, whatsapp::function, stripe::function];
+pub(crate) static MAKE: &[Make] =
+    &[calendar::function, whatsapp::function, stripe::function, mailerlite::function];

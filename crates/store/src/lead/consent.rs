@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use funil_core::clock::Entropy;
 use funil_core::contact::consent::{ConsentChanges, Decision, Grant, How, Purpose, Revocations};
-use funil_core::event::Event;
+use funil_core::event::{ConsentEffect, EmailStatus, Event};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use jiff::Timestamp;
@@ -90,6 +90,33 @@ impl Store {
         let keys = item::keys(key::alias(alias_kind, digest), key::CONSENT);
         self.update(keys, revocation).await?;
         Ok(())
+    }
+
+    /// Notes what the tool that sends e-mails says of an address, with what that does to the consent. Returns
+    /// since when it holds: a report that says what is known already changes nothing, and gets the time of
+    /// the first one.
+    pub async fn report_email(
+        &self,
+        email: &Digest,
+        status: EmailStatus,
+        at: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        let time = item::s(key::time(at));
+        let mut update = Expression::of_type("revocation")
+            .set_as(item::EMAIL_STATUS, ":status", item::s(status.name()))
+            .set_as(item::EMAIL_STATUS_SINCE, ":at", time.clone())
+            .name("#status", item::EMAIL_STATUS)
+            .condition("attribute_not_exists(#status) OR #status <> :status");
+        let purpose = Purpose::MarketingEmail;
+        match status.consent() {
+            ConsentEffect::Revokes => update = update.set(&item::revoked(purpose), time),
+            ConsentEffect::Restores => update = update.set(&item::restored(purpose), time),
+            ConsentEffect::Nothing => {}
+        }
+        let keys = item::keys(key::alias("email", email), key::CONSENT);
+        let known = self.update_or_get(keys, update).await?;
+        let since = known.as_ref().and_then(|known| item::text(known, item::EMAIL_STATUS_SINCE));
+        Ok(since.and_then(|since| since.parse().ok()).unwrap_or(at))
     }
 
     /// Notes that the person behind an alias took a revocation back.

@@ -80,6 +80,12 @@ pub(crate) fn not_counted(old: Option<&Item>, now: Timestamp) -> Count {
 }
 
 impl Store {
+    /// The lead of an e-mail that was made first, where that was noted.
+    pub async fn oldest_lead(&self, email: &Digest) -> Result<Option<LeadId>, StoreError> {
+        let person = self.get(keys(email)).await?;
+        Ok(person.as_ref().and_then(oldest))
+    }
+
     /// The lead of an e-mail that was made last, where that was noted.
     pub async fn newest_lead(&self, email: &Digest) -> Result<Option<LeadId>, StoreError> {
         let person = self.get(keys(email)).await?;

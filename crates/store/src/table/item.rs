@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::booking::BookingId;
 use funil_core::clock::after;
-use funil_core::contact::consent::{Consents, Purpose, Revocations};
+use funil_core::contact::consent::{Consents, Mailbox, Purpose, Revocations};
 use funil_core::delivery::{
     Attempt, Delivery, Effect, MessageStatus, RING_S, Sending, Start, State, StateKind,
     StoredReason,
 };
-use funil_core::event::{Event, EventData};
+use funil_core::event::{EmailStatus, Event, EventData};
 use funil_core::form::SpamSign;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
@@ -406,6 +406,11 @@ pub(crate) fn revoked(purpose: Purpose) -> String {
     format!("revoked_{}", purpose.name())
 }
 
+/// The attribute with the status of an address, as the tool that sends e-mails said last.
+pub(crate) const EMAIL_STATUS: &str = "email_status";
+/// The attribute that says since when.
+pub(crate) const EMAIL_STATUS_SINCE: &str = "email_status_since";
+
 /// The attribute that says when the revocation of a purpose was taken back.
 pub(crate) fn restored(purpose: Purpose) -> String {
     format!("restored_{}", purpose.name())
@@ -421,8 +426,11 @@ pub(crate) fn to_revocations(item: &Item) -> Revocations {
         let at: Timestamp = at.parse().unwrap_or(Timestamp::MAX);
         let restored = text(item, &restored(purpose)).and_then(|at| at.parse::<Timestamp>().ok());
         if restored.is_none_or(|restored| restored.as_second() <= at.as_second()) {
-            revocations.0.insert(purpose, at);
+            revocations.purposes.insert(purpose, at);
         }
+    }
+    if text(item, EMAIL_STATUS) == Some(EmailStatus::Bounced.name()) {
+        revocations.mailbox = Mailbox::Bounces;
     }
     revocations
 }

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use funil_core::provider::{calendly, stripe, whatsapp};
+use funil_core::provider::{calendly, mailerlite, stripe, whatsapp};
 use funil_core::settings::Secret;
 use funil_dev::server::front_door;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use super::Life;
+use crate::mailerlite::MAILERLITE_SECRET;
 use crate::simulation::system::{Process, System};
 use crate::simulation::watch::{Kept, Promise};
 use crate::stripe::STRIPE_SECRET;
@@ -32,6 +33,8 @@ pub(super) enum Sender {
     Stripe,
     /// Meta, for WhatsApp.
     Meta,
+    /// MailerLite.
+    MailerLite,
     /// Somebody who knows the service token.
     Operator,
 }
@@ -82,6 +85,10 @@ impl Sent {
             Sender::Meta => {
                 let key = Secret::new(WHATSAPP_APP_SECRET);
                 (whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, bytes))
+            }
+            Sender::MailerLite => {
+                let key = Secret::new(MAILERLITE_SECRET);
+                (mailerlite::SIGNATURE_HEADER, mailerlite::sign(bytes, &key))
             }
             Sender::Operator => ("authorization", format!("Bearer {SERVICE_TOKEN}")),
         };

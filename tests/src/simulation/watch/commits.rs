@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use funil_core::booking::{Attendance, BookingStatus, StatusChange};
 use funil_core::contact::consent::{Decision, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
-use funil_core::event::{CallEvent, EventData, FormEvent, Invitee, OperationEvent, PaymentEvent};
+use funil_core::event::{
+    CallEvent, ConsentEffect, ConsentEvent, EventData, FormEvent, Invitee, OperationEvent,
+    PaymentEvent,
+};
 use funil_core::id::LeadId;
 use funil_core::lead::Stage;
 use funil_core::score::Answer;
@@ -175,6 +178,11 @@ impl Watch {
                 OperationEvent::SequenceRequested(_) | OperationEvent::SequenceWithdrawn(_),
             ) => {
                 known.by_hand = true;
+            }
+            EventData::Consent(ConsentEvent::EmailChanged(changed))
+                if changed.status.consent() == ConsentEffect::Revokes =>
+            {
+                known.choices.insert(Purpose::MarketingEmail, false);
             }
             // Other events say nothing about who the lead is.
             _ => {}

@@ -86,11 +86,13 @@ impl Watch {
     pub(super) fn alias_revoked(&mut self, request: &Value) {
         let pk = text(request, "/Key/pk/S");
         let digest = pk.rsplit('#').next().unwrap_or_default().to_owned();
-        let name = text(request, "/ExpressionAttributeNames/#revoked");
-        let purpose = Purpose::ALL.into_iter().find(|purpose| name.ends_with(purpose.name()));
+        let names = request["ExpressionAttributeNames"].as_object().unwrap().values();
+        let revoked = names.filter_map(|name| name.as_str()?.strip_prefix("revoked_"));
         let at = text(request, "/ExpressionAttributeValues/:at/S").to_owned();
-        let revoked = Revoked { at, number: self.number };
-        self.revoked.insert((digest, purpose.unwrap()), revoked);
+        for purpose in revoked.filter_map(Purpose::parse) {
+            let revoked = Revoked { at: at.clone(), number: self.number };
+            self.revoked.insert((digest.clone(), purpose), revoked);
+        }
         self.note_denials();
     }
 

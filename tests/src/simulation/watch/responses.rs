@@ -1,5 +1,8 @@
 //! What a 2xx response of ours promises: the request was kept, with all that follows from it.
 
+use funil_core::contact::consent::Purpose;
+use funil_core::destination;
+
 use super::{Kept, Watch};
 
 /// A delivery that was pending for longer than this had to be seen and withdrawn, in milliseconds: no
@@ -19,6 +22,8 @@ pub(in super::super) enum Promise {
     Message { phone: Option<String>, bsuid: Option<String>, opts_out: bool },
     /// The messages about a booking are withdrawn.
     Withdrawn { booking: String },
+    /// Somebody who unsubscribed or complained revokes e-mails, and nothing waits for them.
+    Unsubscribed { email: String },
     /// Nothing that can be checked at once.
     Nothing,
 }
@@ -54,7 +59,31 @@ impl Watch {
                 let bsuid = bsuid.map(|digest| digest.as_str().to_owned());
                 self.message_accepted((phone, bsuid), *opts_out, began);
             }
+            Promise::Unsubscribed { email } => self.check_unsubscribed(email, began),
             Promise::Nothing => {}
+        }
+    }
+
+    /// Checks that an unsubscribe is kept at the address, and that nothing waits that waited when it came.
+    fn check_unsubscribed(&mut self, email: &str, began: u128) {
+        let digest = self.hash.digest("email", email).as_str().to_owned();
+        if self.revoked(Purpose::MarketingEmail, [&digest]).is_none() {
+            self.problem(format!("{email} unsubscribed, and nothing says so"));
+        }
+        let waited = |since: u128| since + SETTLES_IN_MS < began;
+        let ends = |held: &super::Held| {
+            let destination = destination::find(&held.destination);
+            let slot = destination.and_then(|one| one.slot(&held.slot));
+            slot.is_some_and(|slot| slot.ends_with(Purpose::MarketingEmail))
+        };
+        let mut waits = self.deliveries.values().filter(|held| {
+            ends(held)
+                && self.leads[&held.lead].email == email
+                && held.pending_since.is_some_and(waited)
+        });
+        if let Some(held) = waits.next() {
+            let problem = format!("{} of {} waits after an unsubscribe", held.slot, held.lead);
+            self.problem(problem);
         }
     }
 

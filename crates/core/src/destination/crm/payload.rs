@@ -10,7 +10,7 @@ use crate::booking::{self, Booking};
 use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::contact::{Email, Phone};
-use crate::event::{EventData, FormEvent, PaymentSucceeded, SiteSubmission};
+use crate::event::{EmailStatus, EventData, FormEvent, PaymentSucceeded, SiteSubmission};
 use crate::form::questionnaire::Responses;
 use crate::lead::{Lead, Stage};
 use crate::money::{Currency, Money};
@@ -20,10 +20,11 @@ use crate::score::rules::READINESS;
 use crate::text::words;
 
 /// Our names of the custom fields.
-pub(in crate::destination) const FIELDS: [&str; 49] = [
+pub(in crate::destination) const FIELDS: [&str; 50] = [
     "amanda_match_score",
     "amanda_score_breakdown",
     "amanda_score_rules",
+    "email_status",
     "company",
     "service_interest",
     "consultation_score",
@@ -271,6 +272,7 @@ fn custom_fields(lead: &Lead, bookings: &[Booking]) -> Value {
         "amanda_match_score": latest.amanda_score.as_ref().map(|score| score.total),
         "amanda_score_breakdown": latest.amanda_score.as_ref().map(|score| &score.breakdown),
         "amanda_score_rules": latest.amanda_score.as_ref().map(|score| &score.rules),
+        "email_status": latest.email_status.map(EmailStatus::name),
         "company": text(latest.company.as_ref()),
         "service_interest": text(latest.service_interest.as_ref()),
         "consultation_score": latest.consultation_score.as_ref().map(|score| score.total),

@@ -1,5 +1,5 @@
-//! What Funil needs of a MailerLite account beside subscribers: custom fields and groups; how they are found,
-//! and how they are made.
+//! What Funil needs of a MailerLite account beside subscribers: custom fields, groups and webhooks; how they are
+//! found, and how they are made.
 //!
 //! `docs/providers.md` ("MailerLite"). Knows neither leads nor events.
 
@@ -43,6 +43,53 @@ pub struct Listed {
     pub items: Vec<(String, String)>,
     /// How many pages the list has.
     pub last_page: u64,
+}
+
+/// How a webhook brings its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    /// Each by a request of its own.
+    EachByItself,
+    /// Several in one request.
+    InEnvelopes,
+}
+
+/// A webhook that the account has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// Where it goes.
+    pub url: String,
+    /// Whether it is on.
+    pub enabled: bool,
+    /// How it brings its events.
+    pub sends: Sends,
+    /// Its events.
+    pub events: Vec<String>,
+}
+
+/// A webhook that the account needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookWanted<'a> {
+    /// Where it goes.
+    pub url: &'a str,
+    /// How it brings its events.
+    pub sends: Sends,
+    /// Its events.
+    pub events: Vec<&'a str>,
+}
+
+impl WebhookWanted<'_> {
+    fn body(&self) -> Value {
+        json!({
+            "name": "Funil",
+            "url": self.url,
+            "events": self.events,
+            "enabled": true,
+            "batchable": self.sends == Sends::InEnvelopes,
+        })
+    }
 }
 
 impl Account {
@@ -95,6 +142,21 @@ impl Account {
         self.request(Method::Post, &["groups"], Some(json!({"name": name})))
     }
 
+    /// Lists a page of the account's webhooks, counted from 1.
+    pub fn list_webhooks(&self, page: u64) -> Request {
+        self.list("webhooks", page)
+    }
+
+    /// Makes a webhook.
+    pub fn make_webhook(&self, wanted: &WebhookWanted<'_>) -> Request {
+        self.request(Method::Post, &["webhooks"], Some(wanted.body()))
+    }
+
+    /// Makes of a webhook what is wanted. Its secret stays.
+    pub fn change_webhook(&self, id: &str, wanted: &WebhookWanted<'_>) -> Request {
+        self.request(Method::Put, &["webhooks", id], Some(wanted.body()))
+    }
+
     /// The custom fields that are sent and that the list does not have.
     pub fn missing_fields(&self, listed: &Listed) -> Vec<Field> {
         let is_there = |key: &str| {
@@ -130,12 +192,38 @@ pub fn made(response: &Response, name: &str) -> Option<String> {
     member(response.json().get("data")?, name).filter(|_| response.succeeded())
 }
 
+/// The webhooks of a list, and how many pages it has.
+pub fn webhooks_of(response: &Response) -> Option<(Vec<Webhook>, u64)> {
+    let body = response.json();
+    let data = body.get("data").filter(|_| response.succeeded())?.as_array()?;
+    let webhook = |item: &Value| {
+        let events = item["events"].as_array()?.iter();
+        let is = |name: &str| item[name].as_bool().unwrap_or_default();
+        Some(Webhook {
+            id: member(item, "id")?,
+            url: member(item, "url")?,
+            enabled: is("enabled"),
+            sends: if is("batchable") { Sends::InEnvelopes } else { Sends::EachByItself },
+            events: events.filter_map(|event| event.as_str().map(str::to_owned)).collect(),
+        })
+    };
+    Some((data.iter().filter_map(webhook).collect(), last_page(&body)))
+}
+
+/// The secret of the webhook that was made.
+pub fn made_secret(response: &Response) -> Option<String> {
+    made(response, "secret")
+}
+
+fn last_page(body: &Value) -> u64 {
+    body.pointer("/meta/last_page").and_then(Value::as_u64).unwrap_or(1)
+}
+
 fn listed(response: &Response, first: &str) -> Option<Listed> {
     let body = response.json();
     let data = body.get("data").filter(|_| response.succeeded())?.as_array()?;
     let pair = |item: &Value| Some((member(item, first)?, member(item, "name")?));
-    let last_page = body.pointer("/meta/last_page").and_then(Value::as_u64).unwrap_or(1);
-    Some(Listed { items: data.iter().filter_map(pair).collect(), last_page })
+    Some(Listed { items: data.iter().filter_map(pair).collect(), last_page: last_page(&body) })
 }
 
 /// What a check says of the list of fields.

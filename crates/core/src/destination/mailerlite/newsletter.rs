@@ -79,7 +79,8 @@ impl Wish {
         const EMAIL: Purpose = Purpose::MarketingEmail;
 
         let signed_up = context.event.accepted_at;
-        let revoked = context.revocations.iter().filter_map(|known| known.0.get(&EMAIL)).max();
+        let known = context.revocations.iter();
+        let revoked = known.filter_map(|known| known.purposes.get(&EMAIL)).max();
         let decided = context.lead.consents.get(EMAIL);
         let denied_since =
             decided.is_some_and(|grant| grant.decision == Decision::Denied && grant.at > signed_up);
@@ -142,7 +143,10 @@ mod tests {
     ) -> Result<Writing, Reason> {
         let (event, lead) = (newsletter(), lead());
         let at = revoked_after_s.map(|seconds| after(event.accepted_at, seconds));
-        let revocations = at.map(|at| Revocations([(Purpose::MarketingEmail, at)].into()));
+        let revocations = at.map(|at| Revocations {
+            purposes: [(Purpose::MarketingEmail, at)].into(),
+            ..Revocations::default()
+        });
         let delivery = Delivery::planned(&event, "mailerlite", NEWSLETTER.name);
         let context = Context {
             lead: &lead,

@@ -1,23 +1,27 @@
-//! Makes MailerLite's custom fields and groups.
+//! Makes MailerLite's custom fields, groups and webhooks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use funil_core::delivery::exchange::{Request, Response};
-use funil_core::destination::mailerlite::account::{Account, Listed, fields_of, groups_of, made};
+use funil_core::destination::mailerlite::account::{
+    Account, Listed, Sends, Webhook, WebhookWanted, fields_of, groups_of, made,
+};
 use funil_core::destination::mailerlite::{configured_groups, is_group};
 use funil_core::settings::Env;
 use funil_store::Platform;
+use url::Url;
 
 use super::Run;
-use crate::cli::Failure;
 use crate::cli::provider::{refused, send};
+use crate::cli::{Failure, mailerlite};
 
 /// The groups without which MailerLite's deliveries do not start.
 const NEEDED: [&str; 2] = ["questionnaire", "marketing"];
 
 pub(super) async fn run(
     further: &[String],
+    webhook: Option<&Url>,
     run: Run,
     env: &Env,
     platform: &Platform,
@@ -82,6 +86,62 @@ pub(super) async fn run(
         groups.insert(name.to_owned(), id);
     }
     writeln!(out, "MAILERLITE_GROUPS={}", serde_json::to_string(&groups)?)?;
+    match webhook {
+        Some(url) => webhooks(&account, url, run, platform, out).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes the webhooks that are missing, and gives those that are there the events that they lack.
+async fn webhooks(
+    account: &Account,
+    url: &Url,
+    run: Run,
+    platform: &Platform,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let found = mailerlite::webhooks(account, platform).await?;
+    let mut secrets = Vec::new();
+    for (sends, events) in mailerlite::NEEDED {
+        let ours: Vec<&Webhook> = found
+            .iter()
+            .filter(|one| one.sends == sends && mailerlite::is_ours(one, Some(url)))
+            .collect();
+        let lacks = mailerlite::lacks(&ours, events);
+        let best = ours.iter().find(|one| one.enabled).or_else(|| ours.first());
+        let how = match sends {
+            Sends::EachByItself => "one by one",
+            Sends::InEnvelopes => "in envelopes",
+        };
+        match best {
+            Some(best) if lacks.is_empty() => {
+                writeln!(out, "MailerLite sends every event {how} to {} already", best.url)?;
+            }
+            Some(best) => {
+                let kept = best.events.iter().map(String::as_str);
+                let all: BTreeSet<&str> = kept.chain(events.iter().copied()).collect();
+                let all = all.into_iter().collect();
+                let wanted = WebhookWanted { url: &best.url, sends, events: all };
+                if run == Run::ForReal {
+                    mailerlite::mend(account, platform, &best.id, &wanted).await?;
+                }
+                let verb = if run == Run::ForReal { "mended" } else { "would mend" };
+                let lacks = lacks.join(", ");
+                writeln!(out, "{verb} the webhook {}: it was off, or lacked {lacks}", best.url)?;
+            }
+            None => {
+                let wanted = WebhookWanted { url: url.as_str(), sends, events: events.to_vec() };
+                writeln!(out, "{} a webhook for {url} that sends {how}", run.verb())?;
+                if run == Run::ForReal {
+                    secrets.push(mailerlite::make(account, platform, &wanted).await?);
+                }
+            }
+        }
+    }
+    if !secrets.is_empty() {
+        writeln!(out, "Add these to the secrets that are there:")?;
+        writeln!(out, "MAILERLITE_WEBHOOK_SECRET={}", secrets.join(","))?;
+    }
     Ok(())
 }
 

@@ -331,7 +331,7 @@ impl WhatsAppWebhook {
     ) -> Result<Taken, StoreError> {
         let store = &self.app.store;
         let revocations = store.revocations_of((BSUID, bsuid)).await?;
-        if let Some(at) = revocations.0.get(&Purpose::Whatsapp) {
+        if let Some(at) = revocations.purposes.get(&Purpose::Whatsapp) {
             store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
             self.stop(phone, *at, now).await?;
         }
