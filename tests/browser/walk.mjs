@@ -311,6 +311,43 @@ async function consoleWithAPayment(walk, journey) {
   await walk.look("console-payment");
 }
 
+// The site's forms, as plain HTML posts: what is wrong is said on a page of the function's.
+const SITE_FORMS = [
+  { path: "/contato", button: "Enviar mensagem", fill: { name: "Davi Exemplo", message: "Olá, <b>quanto</b> custa?" }, wrong: "Mensagem", to: "/stage" },
+  { path: "/newsletter", button: "Assinar", fill: {}, tick: true, wrong: "Consentimento", to: "/stage" },
+  {
+    path: "/consultoria", button: "Pedir a conversa",
+    fill: { name: "Davi Exemplo", phone: "(11) 98765-4324", date: "2037-03-02T15:00", "other-date": "2037-03-03T09:00" },
+    choose: { service: "mentoria-individual", budget: "acima-10000" }, wrong: "Serviço", to: "/agenda",
+  },
+];
+
+async function siteForms(walk) {
+  const { page } = walk;
+  for (const { path, button, fill, choose = {}, tick, wrong, to } of SITE_FORMS) {
+    const name = path.slice(1);
+    await walk.open(path, [/422/]);
+    await walk.look(name);
+    await page.locator("form").evaluate((form) => { form.noValidate = true; });
+    await page.fill("#email", "davi@");
+    await page.getByRole("button", { name: button }).click();
+    await walk.expectText("h1", /não são válidos/);
+    await walk.expectText("li", new RegExp(`E-mail: [^]*${wrong}: `));
+    await walk.expectNoText("main", ENGLISH);
+    await walk.look(`${name}-refused`);
+    await page.goBack();
+    walk.that((await page.inputValue("#email")) === "davi@", "going back keeps what was typed");
+    await page.fill("#email", "davi@example.com");
+    for (const [id, value] of Object.entries(fill)) await page.fill(`#${id}`, value);
+    for (const [id, value] of Object.entries(choose)) await page.selectOption(`#${id}`, value);
+    if (tick) await page.check("form [name=marketing_consent]");
+    await page.getByRole("button", { name: button }).click();
+    await page.waitForURL((url) => url.pathname === to);
+  }
+  await walk.open("/stage");
+  await walk.expectText("#leads", /Davi Exemplo/);
+}
+
 async function endpoints(walk) {
   const { page } = walk;
   await walk.open("/openapi");
@@ -698,6 +735,7 @@ async function walkThrough(size, shots) {
       await calendarCanceled(walk);
       await checkout(walk);
       await consoleWithAPayment(walk, ana.journey);
+      await siteForms(walk);
       await preparation(walk);
       await endpoints(walk);
     } catch (error) {

@@ -3,11 +3,12 @@
 use funil_core::clock::after;
 use funil_core::contact::consent::{Decision, How, Mailbox, Purpose};
 use funil_core::delivery::LEASE_S;
-use funil_core::id::LeaseId;
+use funil_core::event::EmailStatus;
+use funil_core::id::{LeadId, LeaseId};
 use funil_core::provider::mailerlite::{self, BATCHED_EVENTS, EVENTS};
 use funil_core::settings::Secret;
 use funil_dev::simulated::Behaviour;
-use funil_store::{Claimed, Claiming, DeliveryKey, Journey};
+use funil_store::{Claimed, Claiming, DeliveryKey, Journey, Reported};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -176,7 +177,7 @@ async fn who_is_active_again_takes_back_what_was_revoked_and_nothing_else() {
         world.pass(60);
         world.mailerlite(&report("active")).await;
         assert_eq!(marketing().await, Some((Decision::Granted, How::Restored)));
-        world.pass(60);
+        world.pass(60 * 60);
     }
     let journey = world.journey(lead()).await;
     assert_eq!(reported(&journey), ["unsubscribed", "active", "unsubscribed", "active"]);
@@ -312,7 +313,8 @@ async fn each_report_of_an_envelope_stands_alone() {
     for _ in 0..2 {
         assert_eq!(world.mailerlite(&envelope).await.status, 200);
     }
-    let found = reported(&world.journey(lead()).await);
+    let mut found = reported(&world.journey(lead()).await);
+    found.sort();
     assert_eq!(found, ["added_to_group Mentoria 101", "unsubscribed"]);
     let listed = world.quarantine("mailerlite-webhook", &json!({"action": "list"})).await.json();
     let listed = listed["requests"].as_array().unwrap().clone();
@@ -375,4 +377,172 @@ async fn a_report_touches_every_lead_of_the_address_and_the_journey_says_when() 
     }
     world.drain().await;
     world.finish().await;
+}
+
+/// The decision about marketing on the lead, and whether the address counts as revoked.
+async fn marketing(world: &World) -> (Option<(Decision, How)>, bool) {
+    let lead = world.journey(lead()).await.lead;
+    let known = lead.consents.get(Purpose::MarketingEmail).map(|known| (known.decision, known.how));
+    let digest = world.hash.digest("email", EMAIL);
+    let revoked = world.store.revocations_of(("email", &digest)).await.unwrap();
+    (known, revoked.purposes.contains_key(&Purpose::MarketingEmail))
+}
+
+fn envelope(events: &[Value]) -> Value {
+    json!({"events": events, "total": events.len()})
+}
+
+#[tokio::test]
+async fn of_several_reports_of_one_moment_the_last_one_counts() {
+    let (granted, restored) = ((Decision::Granted, How::Restored), "active");
+    let denied = (Decision::Denied, How::Revoked);
+    for (events, decision, is_revoked) in [
+        (&["unsubscribed", restored][..], granted, false),
+        (&["unsubscribed", restored, "unsubscribed"], denied, true),
+        (&[restored, "spam_reported"], denied, true),
+    ] {
+        let world = World::plan().with("DESTINATIONS", "none").start().await;
+        world.submit(&lead_body()).await;
+        let events: Vec<Value> = events.iter().map(|event| report(event)).collect();
+        assert_eq!(world.mailerlite(&envelope(&events)).await.status, 200);
+        assert_eq!(marketing(&world).await, (Some(decision), is_revoked), "{events:?}");
+        world.finish().await;
+    }
+}
+
+/// MailerLite sends a report again after up to 1,000 s, and says no time.
+#[tokio::test]
+async fn a_report_that_comes_once_more_undoes_no_newer_one() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    world.submit(&lead_body()).await;
+    let denied = (Some((Decision::Denied, How::Revoked)), true);
+    for event in ["unsubscribed", "active", "unsubscribed"] {
+        world.mailerlite(&report(event)).await;
+        world.pass(100);
+    }
+    assert_eq!(marketing(&world).await, denied);
+    assert_eq!(world.mailerlite(&report("active")).await.status, 200);
+    assert_eq!(marketing(&world).await, denied, "it was sent before");
+    world.pass(60 * 60);
+    world.mailerlite(&report("active")).await;
+    assert_eq!(marketing(&world).await, (Some((Decision::Granted, How::Restored)), false));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn only_who_is_active_again_gets_e_mails_after_a_bounce() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    world.submit(&lead_body()).await;
+    let digest = world.hash.digest("email", EMAIL);
+    for event in ["bounced", "deleted", "unsubscribed", "spam_reported"] {
+        world.mailerlite(&report(event)).await;
+        world.pass(10);
+        let known = world.store.revocations_of(("email", &digest)).await.unwrap();
+        assert_eq!(known.mailbox, Mailbox::Bounces, "{event}");
+    }
+    world.mailerlite(&report("active")).await;
+    let known = world.store.revocations_of(("email", &digest)).await.unwrap();
+    assert_eq!(known.mailbox, Mailbox::Open);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn who_never_agreed_has_not_agreed_when_they_are_active_again() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut body = lead_body();
+    body["consent"] = json!({"marketing": false});
+    world.submit(&body).await;
+    for event in ["unsubscribed", "active"] {
+        world.mailerlite(&report(event)).await;
+        world.pass(10);
+    }
+    assert_eq!(marketing(&world).await, (Some((Decision::Denied, How::Explicit)), false));
+    world.finish().await;
+}
+
+/// Anybody can make leads of an e-mail whose ids come before the owner's.
+#[tokio::test]
+async fn the_oldest_lead_hears_a_report_whatever_leads_strangers_made() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut body = lead_body();
+    body["leadId"] = json!("ff1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11");
+    let own = world.submit(&body).await.lead();
+    for number in 0..30 {
+        body["leadId"] = json!(format!("00000000-0000-4000-8000-0000000000{number:02}"));
+        world.submit_from(&format!("203.0.113.{number}"), &body).await;
+        world.pass(6 * 60 * 60);
+    }
+    for (event, decision) in [("unsubscribed", Decision::Denied), ("active", Decision::Granted)] {
+        world.mailerlite(&report(event)).await;
+        world.pass(10);
+        let known = world.journey(own).await.lead.consents;
+        assert_eq!(known.get(Purpose::MarketingEmail).unwrap().decision, decision, "{event}");
+    }
+    world.finish().await;
+}
+
+/// A large envelope does not fit into the time that MailerLite waits: what was taken before is passed over when it
+/// comes again.
+#[tokio::test]
+async fn a_report_that_every_lead_was_told_costs_one_write() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    world.submit(&lead_body()).await;
+    world.mailerlite(&report("unsubscribed")).await;
+    let digest = world.hash.digest("email", EMAIL);
+    let status = EmailStatus::Unsubscribed;
+    let again = world.store.report_email(&digest, status, "any", world.now()).await.unwrap();
+    assert_eq!(again, Reported::Told);
+    let other = world.store.report_email(&digest, EmailStatus::Bounced, "any", world.now()).await;
+    assert_eq!(other.unwrap(), Reported::News { since: world.now() });
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_released_envelope_brings_only_what_could_not_be_read() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    world.submit(&lead_body()).await;
+    let mut bad = report("bounced");
+    bad["email"] = json!("no address");
+    assert_eq!(world.mailerlite(&envelope(&[report("active"), bad])).await.status, 200);
+    world.pass(2 * 60 * 60);
+    world.mailerlite(&report("unsubscribed")).await;
+    let listed = world.quarantine("mailerlite-webhook", &json!({"action": "list"})).await.json();
+    let id = &listed["requests"][0]["id"];
+    let release =
+        json!({"action": "release", "id": id, "set": {"events.1.email": "bia@example.com"}});
+    let released = world.quarantine("mailerlite-webhook", &release).await;
+    assert_eq!(released.status, 200, "{released:?}");
+    let (_, is_revoked) = marketing(&world).await;
+    assert!(is_revoked, "the old report that they are active was taken already");
+    let digest = world.hash.digest("email", "bia@example.com");
+    let bounces = world.store.revocations_of(("email", &digest)).await.unwrap().mailbox;
+    assert_eq!(bounces, Mailbox::Bounces);
+    world.finish().await;
+}
+
+/// The questionnaire makes everybody an active subscriber, also who refused marketing.
+#[tokio::test]
+async fn nobody_who_refused_marketing_is_joined_unasked_by_a_form_that_anybody_can_send() {
+    for (before, joins) in [(false, false), (true, true)] {
+        let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
+        world.looks_at("mailerlite");
+        let mut body = lead_body();
+        body["consent"] = json!({"marketing": before});
+        world.submit(&body).await;
+        world.drain().await;
+        let other = "7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b99";
+        let form = json!({"lead_id": other, "email": EMAIL, "marketing_consent": true});
+        world.post("newsletter-signup", &[], &form).await;
+        world.drain().await;
+        let states = world.states(LeadId::parse(other).unwrap()).await;
+        let state = if joins { "delivered" } else { "skipped no_consent_marketing_email" };
+        assert!(states.contains(&format!("mailerlite/newsletter {state}")), "{states:?}");
+        // With the id of their own form it is their own word.
+        let form = json!({"lead_id": lead(), "email": EMAIL, "marketing_consent": true});
+        world.post("newsletter-signup", &[], &form).await;
+        world.drain().await;
+        let states = world.states(lead()).await;
+        assert!(states.contains(&"mailerlite/newsletter delivered".to_owned()), "{states:?}");
+        world.finish().await;
+    }
 }

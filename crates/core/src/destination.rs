@@ -279,6 +279,8 @@ pub struct Context<'a> {
     pub slot: &'static Slot,
     /// The oldest lead of the e-mail, where the destination is keyed by it.
     pub oldest: Option<LeadId>,
+    /// That lead, where it is another one and the slot asks for a purpose.
+    pub elder: Option<&'a Lead>,
     /// Whether the destination confirmed a delivery of this lead a few minutes ago.
     pub known: Known,
 }

@@ -33,13 +33,15 @@ pub enum Honeypot {
 }
 
 impl Honeypot {
-    /// Checks the field `website` of a body.
+    /// Checks the field `website` of a body, and of its object `data`.
     pub fn of(body: &Value) -> Self {
-        match body.get("website") {
-            None | Some(Value::Null) => Self::Empty,
-            Some(Value::String(text)) if text.trim().is_empty() => Self::Empty,
-            Some(_) => Self::Filled,
-        }
+        let is_filled = |part: &Value| match part.get("website") {
+            None | Some(Value::Null) => false,
+            Some(Value::String(text)) => !text.trim().is_empty(),
+            Some(_) => true,
+        };
+        let filled = is_filled(body) || body.get("data").is_some_and(is_filled);
+        if filled { Self::Filled } else { Self::Empty }
     }
 }
 
@@ -67,6 +69,16 @@ impl SpamSign {
 pub fn from_urlencoded(bytes: &[u8]) -> Value {
     let mut root = Map::new();
     for (name, value) in form_urlencoded::parse(bytes) {
+        if let Some(name) = name.strip_suffix("[]") {
+            // One of several inputs, of which some may be left empty.
+            let list = root.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(list) = list
+                && !value.trim().is_empty()
+            {
+                list.push(Value::String(value.into_owned()));
+            }
+            continue;
+        }
         let name = name.replace('[', ".").replace(']', "");
         let value = Value::String(value.into_owned());
         match name.split_once('.') {
@@ -103,6 +115,7 @@ mod tests {
             json!({"name": "Ana Exemplo", "utm": {"source": "ig"}, "consent": {"ads": "on"}, "name2": ""})
         );
         assert_eq!(from_urlencoded(b"utm=x&utm[source]=ig"), json!({"utm": "x"}));
+        assert_eq!(from_urlencoded(b"d%5B%5D=1&d[]=&d[]=+2"), json!({"d": ["1", " 2"]}));
     }
 
     #[test]
@@ -113,6 +126,8 @@ mod tests {
             (json!({"website": null}), Honeypot::Empty),
             (json!({"website": "http://spam.example"}), Honeypot::Filled),
             (json!({"website": 1}), Honeypot::Filled),
+            (json!({"data": {"website": ""}}), Honeypot::Empty),
+            (json!({"website": "", "data": {"website": "x"}}), Honeypot::Filled),
         ] {
             assert_eq!(Honeypot::of(&body), expected, "{body}");
         }

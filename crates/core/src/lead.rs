@@ -14,8 +14,8 @@ use crate::contact::attribution::Attribution;
 use crate::contact::consent::Consents;
 use crate::contact::{Email, Phone};
 use crate::event::{
-    EmailStatus, Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted, SiteForm,
-    SiteSubmission,
+    EmailStatus, Event, Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted,
+    SiteForm, SiteSubmission,
 };
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
@@ -215,7 +215,11 @@ impl Lead {
 
     /// What the lead's forms say about the person's number.
     pub fn stated_phone(&self) -> StatedPhone<'_> {
-        if self.facts.submitted_at.is_none() {
+        // Of the site's forms only one that leads to a call says a number, and it need not.
+        if self.facts.submitted_at.is_none()
+            && self.latest.form_phone.is_none()
+            && self.latest.phone_disputed != Some(true)
+        {
             return StatedPhone::NotAsked;
         }
         // Leads that were kept before `form_phone` was noted have only one number.
@@ -224,6 +228,17 @@ impl Lead {
             Some(phone) if self.latest.phone_disputed != Some(true) => StatedPhone::One(phone),
             Some(_) | None => StatedPhone::Disputed,
         }
+    }
+
+    /// Whether what this event, one of the site's forms, says stands on the lead: under an id that anybody can
+    /// learn only the first of its kind does.
+    pub fn heeds(&self, form: SiteForm, event: &Event) -> bool {
+        let first_at = match form {
+            SiteForm::Contact => self.facts.contacted_at,
+            SiteForm::Newsletter => self.facts.newsletter_at,
+            SiteForm::Consultation => self.facts.consultation_at,
+        };
+        !self.id.is_derived() || first_at == Some(event.occurred_at)
     }
 
     /// The furthest stage that the facts prove.
@@ -259,6 +274,9 @@ pub enum Authority {
     Capability,
     /// It is the first form of a lead whose id anybody can learn.
     FirstWord,
+    /// It is the first form of its kind of such a lead, which had other forms before: it adds what only its
+    /// kind asks, and says nothing of who the person is or what they agreed to.
+    FirstOfKind,
     /// It is a later form of such a lead, so it changes nothing that others are shown.
     LaterWord,
 }
@@ -348,19 +366,20 @@ impl LeadChanges {
         occurred_at: Timestamp,
     ) -> Self {
         let form = &submitted.form;
+        let agrees = form.phone.as_ref().is_some_and(|phone| agrees(phone, authority, known));
         if authority == Authority::LaterWord {
-            let agrees = known.is_some_and(|lead| {
-                form.phone
-                    .as_ref()
-                    .is_some_and(|phone| lead.stated_phone() == StatedPhone::One(phone))
-            });
             let disputed = (!agrees).then_some(true);
             return Self {
                 latest: LeadLatest { phone_disputed: disputed, ..LeadLatest::default() },
                 ..Self::default()
             };
         }
-        let phone_disputed = form.phone.is_none().then_some(true);
+        let phone_disputed = match authority {
+            Authority::FirstOfKind => (!agrees).then_some(true),
+            Authority::Capability | Authority::FirstWord | Authority::LaterWord => {
+                form.phone.is_none().then_some(true)
+            }
+        };
         // An earlier answer that the new score did not count must not stay beside it.
         let scored = [
             ("monthly_revenue", form.monthly_revenue.is_none()),
@@ -377,7 +396,10 @@ impl LeadChanges {
         // A lead whose id anybody can learn may have a name and a number from a booking.
         let (person, if_absent) = match authority {
             Authority::Capability => (person, LeadLatest::default()),
-            Authority::FirstWord | Authority::LaterWord => (LeadLatest::default(), person),
+            Authority::FirstWord => (LeadLatest::default(), person),
+            Authority::FirstOfKind | Authority::LaterWord => {
+                (LeadLatest::default(), LeadLatest::default())
+            }
         };
         Self {
             if_absent,
@@ -406,13 +428,19 @@ impl LeadChanges {
 }
 
 impl LeadChanges {
-    /// The changes by one of the site's forms. It never says to which number messages about a call go: anybody
-    /// can send it, and it does not lead to a call.
+    /// The changes by one of the site's forms. `known` is the lead, where it has been read. Only a request for
+    /// a consultation, which leads to a call, says to which number messages about a call go; one without a
+    /// number says nothing of it.
     pub fn of_site(
         submission: &SiteSubmission<'_>,
         authority: Authority,
+        known: Option<&Lead>,
         occurred_at: Timestamp,
     ) -> Self {
+        let wanted = submission.consultation;
+        let call_phone = submission.phone.filter(|_| wanted.is_some());
+        let differs = call_phone.is_some_and(|phone| !agrees(phone, authority, known));
+        let disputed = differs.then_some(true);
         let source = submission.origin.attribution.utm.source.clone();
         let person = LeadLatest {
             name: submission.name.cloned(),
@@ -425,10 +453,24 @@ impl LeadChanges {
             Authority::Capability => (person, LeadLatest::default()),
             // A lead whose id anybody can learn may have a name from elsewhere.
             Authority::FirstWord => (LeadLatest::default(), person),
-            Authority::LaterWord => return Self::default(),
+            Authority::FirstOfKind => (LeadLatest::default(), LeadLatest::default()),
+            Authority::LaterWord => {
+                return Self {
+                    latest: LeadLatest { phone_disputed: disputed, ..LeadLatest::default() },
+                    ..Self::default()
+                };
+            }
         };
+        let (form_phone, phone_disputed) = match authority {
+            Authority::FirstOfKind if differs => (None, disputed),
+            Authority::Capability
+            | Authority::FirstWord
+            | Authority::FirstOfKind
+            | Authority::LaterWord => (call_phone.cloned(), None),
+        };
+        // The newest number of who holds the capability is the one that counts.
+        let is_settled = authority == Authority::Capability && form_phone.is_some();
         let at = |form| (submission.form == form).then_some(occurred_at);
-        let wanted = submission.consultation;
         Self {
             latest: LeadLatest {
                 email: Some(submission.email.clone()),
@@ -439,6 +481,8 @@ impl LeadChanges {
                     Text::new(budget.unwrap_or_default())
                 }),
                 preferred_dates: wanted.map(|wanted| Text::new(wanted.form.dates().join(", "))),
+                form_phone,
+                phone_disputed,
                 ..person
             },
             if_absent: LeadLatest { traffic_source: source, ..if_absent },
@@ -449,7 +493,20 @@ impl LeadChanges {
                 first_touch: Some(submission.origin.attribution.clone()),
                 ..LeadFacts::default()
             },
-            removed: Vec::new(),
+            removed: is_settled.then_some("phone_disputed").into_iter().collect(),
+        }
+    }
+}
+
+/// Whether a form that is not the first one says the number that is known. The first of its kind may be the
+/// first to say one.
+fn agrees(phone: &Phone, authority: Authority, known: Option<&Lead>) -> bool {
+    match known.map_or(StatedPhone::NotAsked, Lead::stated_phone) {
+        StatedPhone::One(stated) => stated == phone,
+        StatedPhone::Disputed => false,
+        StatedPhone::NotAsked => {
+            let known = known.and_then(|lead| lead.latest.phone.as_ref());
+            authority != Authority::LaterWord && known.is_none_or(|known| known == phone)
         }
     }
 }

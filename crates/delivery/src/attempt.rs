@@ -19,7 +19,8 @@ use funil_core::destination::{
     Adapter, AliasDigests, Context, Destination, Kind, Known, Slot, Step,
 };
 use funil_core::hash::{Digest, HashKey};
-use funil_core::id::LeaseId;
+use funil_core::id::{LeadId, LeaseId};
+use funil_core::lead::Lead;
 use funil_store::{
     AlertKind, Claim, Claimed, Claiming, Count, DeliveryInputs, DeliveryKey, Found, Platform,
     Store, StoreError, TOTALS_TARGET, Written,
@@ -457,6 +458,7 @@ impl Handler {
             Found::There(booking) => vec![booking],
             Found::Missing | Found::NotUnderstood => bookings,
         };
+        let elder = self.elder(oldest, &lead, slot).await?;
         let context = Context {
             lead: &lead,
             revocations: &revocations,
@@ -465,6 +467,7 @@ impl Handler {
             delivery,
             slot,
             oldest,
+            elder: elder.as_ref(),
             known: match &confirmed {
                 Some(confirmed) if now < after(confirmed.at, LATELY_S) => Known::Lately,
                 Some(_) | None => Known::NotLately,
@@ -485,6 +488,20 @@ impl Handler {
             return Ok(Some(Outcome::Skipped(Reason::Unchanged)));
         }
         self.send_all(claim, &context, &**adapter, this_try, stop_at).await
+    }
+
+    /// The oldest lead of the e-mail, where it is another one. Who decides by itself about a purpose looks at
+    /// what it said of it.
+    async fn elder(
+        &self,
+        oldest: Option<LeadId>,
+        lead: &Lead,
+        slot: &Slot,
+    ) -> Result<Option<Lead>, StoreError> {
+        match oldest.filter(|oldest| *oldest != lead.id && slot.asks_for.is_some()) {
+            Some(oldest) => self.store.lead(oldest).await,
+            None => Ok(None),
+        }
     }
 
     /// Reads everything that the delivery is built from. A message that was planned before its

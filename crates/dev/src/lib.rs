@@ -9,3 +9,4 @@ pub mod runtime_api;
 pub mod server;
 pub mod simulated;
 pub mod variables;
+pub mod whose;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use funil_core::hash::HashKey;
-use funil_core::id::LeadId;
 use funil_core::settings::Env;
 use funil_core::site::TableConfig;
 use funil_dev::cli::addresses::Addresses;
@@ -25,6 +24,7 @@ use funil_dev::cli::{
     backfill, copy, dead, doctor, journey, package, quarantine, score, send, setup,
 };
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
+use funil_dev::whose::Whose;
 use funil_dev::{openapi, variables};
 use funil_store::{AwsConfig, CopyRun, Store, Stream};
 use url::Url;
@@ -57,8 +57,8 @@ enum Command {
     /// Print a lead's journey, from the table that the environment names or from that of the dev
     /// server.
     Journey {
-        /// The lead's UUID.
-        lead_id: String,
+        /// The lead's UUID, or an e-mail; of several leads of one, the newest is shown.
+        lead: String,
         /// The dev server whose table is read if the environment has no credentials.
         #[arg(long, default_value = "http://127.0.0.1:8888")]
         server: Url,
@@ -171,7 +171,7 @@ async fn main() -> ExitCode {
         None => dev(cli.server, &env).await,
         Some(Command::Dev(arguments)) => dev(arguments, &env).await,
         Some(Command::Send { files, to }) => send_all(&files, &to, &env).await,
-        Some(Command::Journey { lead_id, server }) => print_journey(&lead_id, &server, &env).await,
+        Some(Command::Journey { lead, server }) => print_journey(&lead, &server, &env).await,
         Some(Command::Score(arguments)) => score::run(&arguments, &env).map(|text| {
             print(&mut std::io::stdout(), &text);
             ExitCode::SUCCESS
@@ -286,9 +286,9 @@ async fn send_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Fa
         let shown =
             format!("{} -> {} {}\n{}\n", path.display(), sent.function, sent.status, sent.body);
         print(&mut std::io::stdout(), &shown);
-        if let Some(lead_id) = sent.lead_id {
+        if let Some(whose) = sent.whose {
             let server = to.join("/")?;
-            if let Err(error) = show_journey(lead_id, &server, env, Duration::from_secs(5)).await {
+            if let Err(error) = show_journey(&whose, &server, env, Duration::from_secs(5)).await {
                 print(&mut std::io::stderr(), &format!("{error}\n"));
                 code = ExitCode::FAILURE;
             }
@@ -297,20 +297,38 @@ async fn send_all(files: &[PathBuf], to: &Url, env: &Env) -> Result<ExitCode, Fa
     Ok(code)
 }
 
-async fn print_journey(lead_id: &str, server: &Url, env: &Env) -> Result<ExitCode, Failure> {
-    let lead_id = LeadId::parse(lead_id).map_err(|_| "Give the lead's UUID.")?;
-    show_journey(lead_id, server, env, Duration::ZERO).await
+async fn print_journey(lead: &str, server: &Url, env: &Env) -> Result<ExitCode, Failure> {
+    let whose = Whose::parse(lead).ok_or("Give the lead's UUID, or an e-mail.")?;
+    show_journey(&whose, server, env, Duration::ZERO).await
 }
 
 /// Prints a journey; fails if there is no such lead. It first waits up to `patience` until no delivery is
 /// open.
 async fn show_journey(
-    lead_id: LeadId,
+    whose: &Whose,
     server: &Url,
     env: &Env,
     patience: Duration,
 ) -> Result<ExitCode, Failure> {
     let store = store(server, env)?;
+    let lead_id = match whose {
+        Whose::Lead(lead) => *lead,
+        Whose::Email(_) => {
+            let leads = whose.leads(&store, &hash_key(env)?).await?;
+            if let [_, _, ..] = leads.as_slice() {
+                let says = "These leads have the e-mail. The journey is that of the first.\n";
+                print(&mut std::io::stdout(), says);
+                for lead in &leads {
+                    print(&mut std::io::stdout(), &format!("  {lead}\n"));
+                }
+            }
+            let Some(lead) = leads.first() else {
+                print(&mut std::io::stdout(), "The table has no lead with this e-mail.\n");
+                return Ok(ExitCode::FAILURE);
+            };
+            *lead
+        }
+    };
     let mut tries = patience.as_millis() / 250;
     loop {
         let found = store.journey(lead_id).await?;
@@ -396,6 +414,13 @@ fn store(server: &Url, env: &Env) -> Result<Store, Failure> {
     let aws = settings.finish(aws)?;
     let table = env.get("TABLE_NAME").unwrap_or("funil");
     Ok(Store::connect(&aws, table, &funil_lambda::platform()))
+}
+
+/// The key under which the table's aliases are: that of the environment, else the dev server's.
+fn hash_key(env: &Env) -> Result<HashKey, Failure> {
+    let local = is_local(env).then_some(DEV_HASH_KEY);
+    let key = env.get("HASH_KEY").or(local).ok_or("Set HASH_KEY to find leads by e-mail.")?;
+    Ok(HashKey::new(key).ok_or("HASH_KEY is too short.")?)
 }
 
 async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Failure> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use funil_core::destination;
 use funil_core::form::{EMAIL_CHARS_MAX, Fault, Field, NO, Need, Schema, Takes, YES};
 use funil_lambda::api::{
-    self, Body, Caller, Operation, Presence, Refusal, Returned, operations, wrong_method,
+    self, Body, Caller, Operation, Pages, Presence, Refusal, Returned, operations, wrong_method,
 };
 use funil_lambda::platform::trigger::Trigger;
 use http::Method;
@@ -135,6 +135,8 @@ const HEADERS: [(&str, &str); 11] = [
     ("Vary", "The headers that the response depends on."),
 ];
 
+/// The content type of pages.
+const PAGE: &str = "text/html; charset=utf-8";
 /// The headers that every response has.
 const OF_ALL: [&str; 1] = ["Cache-Control"];
 
@@ -334,6 +336,13 @@ fn responses(operation: &Operation) -> Value {
                 "content": {"application/problem+json": {"schema": schema}},
             })
         });
+    }
+    if operation.pages == Pages::ForBrowsers {
+        // A page says what the JSON says.
+        for response in responses.values_mut().filter(|one| one["content"].is_object()) {
+            response["content"][PAGE] = json!({"schema": {"type": "string"}});
+            response["headers"]["Content-Security-Policy"] = json!({"schema": {"type": "string"}});
+        }
     }
     Value::Object(responses)
 }

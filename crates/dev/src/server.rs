@@ -242,6 +242,9 @@ fn routes(shared: Arc<Shared>) -> Router {
             "/preparacao-chamada",
             get(async || page(include_str!("../assets/preparation.html"))),
         )
+        .route("/contato", get(async || page(include_str!("../assets/contact.html"))))
+        .route("/newsletter", get(async || page(include_str!("../assets/newsletter.html"))))
+        .route("/consultoria", get(async || page(include_str!("../assets/consultation.html"))))
         .route("/agenda", get(async || page(include_str!("../assets/calendar.html"))))
         .route("/stage/calendar", get(calendar::list).post(calendar::act))
         .route("/pagamento", get(async || page(include_str!("../assets/checkout.html"))))

@@ -40,6 +40,17 @@ pub struct Operation {
     pub returns: Vec<Returned>,
     /// Its refusals.
     pub refusals: Vec<Refusal>,
+    /// Who gets a page instead of JSON.
+    pub pages: Pages,
+}
+
+/// Who gets a page instead of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Nobody.
+    ForNobody,
+    /// A browser that posted a plain HTML form.
+    ForBrowsers,
 }
 
 /// A header that an operation reads.
@@ -127,6 +138,7 @@ impl Operation {
             query: &[],
             returns: Vec::new(),
             refusals: refusals([Problem::Unavailable]),
+            pages: Pages::ForNobody,
         }
     }
 

@@ -42,7 +42,7 @@ pub use intake::rate::{Price, RateLimit, RateVerdict};
 pub use intake::receipt::{Receipt, StoredResponse};
 pub use intake::signatures::Signatures;
 pub use lead::alias::Alias;
-pub use lead::consent::ConsentEvidence;
+pub use lead::consent::{ConsentEvidence, Reported};
 pub use lead::journey::{ConsentRecord, Journey};
 pub use lead::payment::{KnownTransaction, LatestChange, PaymentChange, TransactionChange};
 pub use platform::{Platform, TablePatience};

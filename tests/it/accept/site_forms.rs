@@ -6,8 +6,10 @@ use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_dev::simulated::Behaviour;
 use http::Method;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::calendly::created;
 use crate::world::{EMAIL, HASH_KEY, LEAD, World, lead, lead_body};
 
 const CONTACT: &str = "contact-submit";
@@ -168,6 +170,49 @@ async fn a_browser_is_sent_on_and_a_script_gets_json() {
     };
     assert_eq!(contact.form.marketing, Some(Decision::Granted));
     assert_eq!(contact.form.origin.attribution.utm.source.as_ref().unwrap().expose(), "ig");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_browser_is_shown_a_page_where_the_site_has_none() {
+    let world = World::plan()
+        .with("DESTINATIONS", "none")
+        .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
+        .start()
+        .await;
+    let headers = [HTML_FORM, BROWSER, ("accept-language", "pt-BR,pt;q=0.9")];
+    let post = async |function, form: &str| {
+        let response = world.send(function, Method::POST, &headers, form.as_bytes()).await;
+        assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"), "{form}");
+        assert!(response.header("content-security-policy").unwrap().contains("default-src 'none'"));
+        (response.status, String::from_utf8(response.body.to_vec()).unwrap())
+    };
+    let good = "name=Ana&email=ana%40example.com&message=Oi";
+    let (status, page) = post(CONTACT, good).await;
+    assert_eq!(status, 200);
+    assert!(page.contains("<h1>Obrigado! Recebemos a sua mensagem.</h1>"), "{page}");
+    assert_eq!(post(CONTACT, good).await, (200, page), "a duplicate gets the same page");
+
+    let (status, page) = post(CONTACT, "name=Ana&email=ana%40&marketing_consent=%3Cb%3E").await;
+    assert_eq!(status, 422);
+    for text in ["<strong>E-mail</strong>: ", "<strong>Mensagem</strong>: ", "Volte ao formulário"]
+    {
+        assert!(page.contains(text), "{text} is missing from {page}");
+    }
+    assert!(!page.contains("<b>"), "nothing of what was sent stands in the page");
+
+    let qualified = "name=Ana&email=ana%40example.com&phone=11987654321&service=mentoria-grupo\
+                     &budget_range=acima-10000&preferred_dates=2031-06-02%2C2031-06-03";
+    let (status, page) = post("consultation-booking", qualified).await;
+    assert_eq!(status, 200);
+    assert!(page.contains("Escolha um horário"), "{page}");
+    assert!(page.contains("?email=ana%40example.com&#38;"), "the address is escaped: {page}");
+
+    // Who names no type, or another one, gets JSON as before.
+    for accept in [&[HTML_FORM][..], &[HTML_FORM, ("accept", "application/json")]] {
+        let response = world.send(CONTACT, Method::POST, accept, b"name=Ana").await;
+        assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    }
     world.finish().await;
 }
 
@@ -377,6 +422,115 @@ async fn a_robot_is_told_no_lead_of_its_consultation() {
     let response = world.post(CONSULTATION, &[], &robot).await.json();
     let link = response["booking_url"].as_str().unwrap();
     assert!(!link.contains(&derived().to_string()), "{link}");
+    world.finish().await;
+}
+
+/// Each kind of form may be the first of its kind of a lead, but only the first form of all says who the person is.
+#[tokio::test]
+async fn the_first_form_of_another_kind_changes_no_consent_and_no_name() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut body = lead_body();
+    body["leadId"] = Value::Null;
+    body["consent"] = json!({"marketing": false, "analytics": false, "ads": false});
+    world.submit(&body).await;
+    let before = world.journey(derived()).await.lead;
+    let boxes = json!({"marketing": true, "analytics": true, "ads": true, "whatsapp": true});
+    for (function, mut body) in [(CONTACT, contact_body()), (CONSULTATION, consultation_body())] {
+        body["lead_id"] = Value::Null;
+        body["consent"] = boxes.clone();
+        body["data"]["name"] = json!("Somebody Else");
+        body["data"]["company"] = json!("Another Ltda");
+        world.pass(10);
+        assert_eq!(world.post(function, &[], &body).await.status, 200);
+    }
+    let form = json!({"email": EMAIL, "marketing_consent": true, "consent": boxes});
+    world.post(NEWSLETTER, &[], &form).await;
+    let after = world.journey(derived()).await.lead;
+    assert_eq!(after.consents, before.consents);
+    assert_eq!(after.latest.name, before.latest.name);
+    assert_eq!(after.latest.company, None);
+    let facts = &after.facts;
+    assert!(facts.contacted_at.is_some() && facts.newsletter_at.is_some());
+    assert!(after.latest.consultation_score.is_some(), "what only its kind asks is added");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_later_message_replaces_nothing_in_the_crm_s_record() {
+    let world = World::plan().with("DESTINATIONS", "crm").with("CRM_KIND", "leads").start().await;
+    world.looks_at("crm");
+    let mut body = contact_body();
+    body["lead_id"] = Value::Null;
+    world.post(CONTACT, &[], &body).await;
+    world.drain().await;
+    world.pass(60);
+    body["form_type"] = json!("other");
+    body["data"]["service_interest"] = json!("workshop");
+    body["data"]["message"] = json!("Call me");
+    world.post(CONTACT, &[], &body).await;
+    world.drain().await;
+    let sent = world.providers.received("crm");
+    let records: Vec<_> = sent.iter().filter(|one| one.body["contact"].is_object()).collect();
+    let [first, second] = records.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(first.body["message"], "Olá <b>Amanda</b>,\nquanto custa?");
+    assert_eq!(second.body["message"], Value::Null);
+    assert_eq!(second.body["form_type"], "lead");
+    assert_eq!(second.body["service_interest"], "mentoria");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_number_of_a_request_for_a_consultation_gets_the_messages_of_its_call() {
+    let world = World::plan().with("DESTINATIONS", "whatsapp").start().await;
+    world.looks_at("whatsapp");
+    world.post(CONSULTATION, &[], &consultation_body()).await;
+    let mut booked = created("INV1");
+    booked["payload"]["email"] = json!(EMAIL);
+    booked["payload"]["tracking"]["utm_content"] = json!(LEAD);
+    booked["payload"]["text_reminder_number"] = Value::Null;
+    assert_eq!(world.calendly(&booked).await.status, 200);
+    world.drain().await;
+    let numbers: Vec<String> =
+        world.providers.whatsapp_messages().iter().map(|message| message.to.clone()).collect();
+    assert_eq!(numbers, ["5511987654321"]);
+    world.advance(SignedDuration::from_hours(80)).await;
+    world.finish().await;
+}
+
+/// A date may pass between a submission and its repetition, or before a person releases it.
+#[tokio::test]
+async fn a_date_that_passed_since_is_no_fault_of_what_was_sent_before() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut body = consultation_body();
+    let soon = world.now().as_second() + 3600;
+    let soon = jiff::Timestamp::from_second(soon).unwrap().to_string();
+    body["data"]["preferred_dates"] = json!([soon]);
+    let key = [("idempotency-key", "one")];
+    let first = world.post(CONSULTATION, &key, &body).await;
+    let mut robot = body.clone();
+    robot["website"] = json!("x");
+    robot["data"]["message"] = json!("Outra");
+    world.post(CONSULTATION, &[], &robot).await;
+    world.pass(2 * 60 * 60);
+    let again = world.post(CONSULTATION, &key, &body).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    body["data"]["message"] = json!("Ainda outra");
+    assert_eq!(world.post(CONSULTATION, &[], &body).await.status, 422);
+    let listed = world.quarantine(CONSULTATION, &json!({"action": "list"})).await.json();
+    let release = json!({"action": "release", "id": listed["requests"][0]["id"]});
+    let released = world.quarantine(CONSULTATION, &release).await;
+    assert_eq!(released.status, 200, "{released:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_honeypot_among_what_was_typed_is_one_too() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    let mut robot = contact_body();
+    robot["data"]["website"] = json!("https://spam.example");
+    assert_eq!(world.post(CONTACT, &[], &robot).await.status, 200);
+    assert!(world.items("LEAD#").await.is_empty());
     world.finish().await;
 }
 

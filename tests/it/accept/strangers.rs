@@ -7,6 +7,7 @@ use funil_core::contact::consent::{Decision, How, Purpose};
 use funil_core::event::{CallEvent, EventData};
 use funil_core::id::LeadId;
 use funil_dev::simulated::whatsapp_inbound;
+use http::Method;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -350,7 +351,8 @@ async fn an_operator_takes_an_opt_out_back() {
 #[derive(Clone, Debug)]
 enum Act {
     Form { id: Id, phone: bool, boxes: Option<bool>, robot: bool },
-    Questionnaire { id: Id, robot: bool },
+    Questionnaire { id: Id, boxes: Option<bool>, robot: bool },
+    SiteForm { function: &'static str, id: Id, phone: bool, boxes: Option<bool>, robot: bool },
     Message(&'static str),
 }
 
@@ -376,15 +378,46 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let id = || prop_oneof![Just(Id::None), Just(Id::Derived), (0_u8..3).prop_map(Id::Own)];
     let form = (id(), any::<bool>(), any::<Option<bool>>(), prop::bool::weighted(0.2))
         .prop_map(|(id, phone, boxes, robot)| Act::Form { id, phone, boxes, robot });
-    let questionnaire =
-        (id(), prop::bool::weighted(0.2)).prop_map(|(id, robot)| Act::Questionnaire { id, robot });
+    let questionnaire = (id(), any::<Option<bool>>(), prop::bool::weighted(0.2))
+        .prop_map(|(id, boxes, robot)| Act::Questionnaire { id, boxes, robot });
+    let site_form = (
+        prop::sample::select(site_forms()),
+        id(),
+        any::<bool>(),
+        any::<Option<bool>>(),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(function, id, phone, boxes, robot)| Act::SiteForm {
+            function,
+            id,
+            phone,
+            boxes,
+            robot,
+        });
     let message = prop::sample::select(vec!["PARAR", "VOLTAR", "oi"]).prop_map(Act::Message);
-    prop::collection::vec(prop_oneof![3 => form, 1 => questionnaire, 1 => message], 0..5)
+    prop::collection::vec(
+        prop_oneof![3 => form, 1 => questionnaire, 3 => site_form, 1 => message],
+        0..5,
+    )
+}
+
+/// Every form but those that have acts of their own.
+fn site_forms() -> Vec<&'static str> {
+    let forms = funil_lambda::functions::intake().filter(|one| one.signature.is_none());
+    let names = forms.map(|one| one.name);
+    names.filter(|name| !["lead-submit", "questionnaire-submit"].contains(name)).collect()
 }
 
 fn people() -> impl Strategy<Value = Person> {
     (any::<Option<bool>>(), any::<bool>(), any::<bool>())
         .prop_map(|(form, answers, own_link)| Person { form, answers, own_link })
+}
+
+/// A form's consent object, with these boxes.
+fn consent(boxes: Option<bool>) -> Value {
+    boxes.map_or(Value::Null, |ticked| {
+        json!({"marketing": ticked, "analytics": ticked, "ads": ticked, "whatsapp": ticked})
+    })
 }
 
 async fn act(world: &World, act: &Act, number: usize) {
@@ -398,19 +431,33 @@ async fn act(world: &World, act: &Act, number: usize) {
         Act::Form { id: under, phone, boxes, robot } => {
             let mut body = form("Estranha", phone.then_some(STRANGERS), id(*under).as_deref());
             body["mainStruggle"] = json!(format!("luta {number}"));
-            body["consent"] = boxes.map_or(Value::Null, |ticked| {
-                json!({"marketing": ticked, "analytics": ticked, "ads": ticked, "whatsapp": ticked})
-            });
+            body["consent"] = consent(*boxes);
             body["website"] = json!(if *robot { "x" } else { "" });
             world.submit_from(&format!("203.0.113.{number}"), &body).await
         }
-        Act::Questionnaire { id: of, robot } => {
+        Act::Questionnaire { id: of, boxes, robot } => {
             let mut body = questionnaire_body();
             body["leadId"] = json!(id(*of).unwrap_or_else(|| derived.to_string()));
             body["email"] = json!(EMAIL);
             body["responses"]["mainGoal"] = json!(format!("meta {number}"));
+            body["consent"] = consent(*boxes);
             body["website"] = json!(if *robot { "x" } else { "" });
             world.answer_questionnaire(&body).await
+        }
+        Act::SiteForm { function, id: under, phone, boxes, robot } => {
+            let body = json!({
+                "lead_id": id(*under), "name": "Estranha", "email": EMAIL,
+                "phone": phone.then_some(STRANGERS), "message": format!("mensagem {number}"),
+                "service": "palestra", "marketing_consent": true,
+                "consent": consent(*boxes), "website": if *robot { "x" } else { "" },
+            });
+            let (from, headers) =
+                (format!("203.0.113.{number}"), [("content-type", "application/json")]);
+            let body = body.to_string();
+            let response =
+                world.send_from(&from, function, Method::POST, &headers, body.as_bytes()).await;
+            assert_eq!(response.status, 200, "{response:?}");
+            response
         }
         Act::Message(text) => {
             let from = STRANGERS.trim_start_matches('+');

@@ -246,7 +246,7 @@ fn site_form(event: &FormEvent) -> Option<Taken<'_>> {
     let submission = event.of_site()?;
     let attribution = &submission.origin.attribution;
     let score = submission.consultation.map(|wanted| &wanted.score);
-    let location = submission.origin.location().filter(|path| !looks_personal(path));
+    let location = submission.origin.location();
     let optional = [
         ("session_id", session_id(attribution).map(Value::from)),
         ("form_type", option(submission.origin.form_type.as_ref()).map(Value::from)),

@@ -314,13 +314,17 @@ impl MailerLite {
             let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
             fields.insert("questionnaire_deadline".to_owned(), local_time(deadline).into());
         }
-        if let Some(submission) = of_site(&context.event.data) {
+        if let Some(submission) = of_site(&context.event.data)
+            && is_oldest(context)
+            && context.lead.heeds(submission.form, context.event)
+        {
             let utm = &submission.origin.attribution.utm;
+            let latest = &context.lead.latest;
             let told = [
-                ("company", submission.company.map(|text| text.expose().as_str())),
+                ("company", latest.company.as_ref().map(|text| text.expose().as_str())),
                 (
                     "service_interest",
-                    submission.service_interest.map(|text| text.expose().as_str()),
+                    latest.service_interest.as_ref().map(|text| text.expose().as_str()),
                 ),
                 ("form_type", Some(submission.form_type())),
                 ("utm_source", utm.source.as_ref().map(|text| text.expose().as_str())),
@@ -571,6 +575,8 @@ mod tests {
         response, submitted, sync,
     };
     use super::*;
+    use crate::hash::HashKey;
+    use crate::id::LeadId;
     use crate::lead::Lead;
 
     const GROUPS: &str = r#"{"questionnaire":"101","marketing":"102"}"#;
@@ -702,13 +708,18 @@ mod tests {
         let known = response(200, &subscriber("active"));
         let slot = ("mailerlite", "site_form");
         let responses = [known.clone(), known];
-        assert_snapshot!(conversation(
-            &*with_forms("new"),
-            slot,
-            &contacted(),
-            &lead(),
-            &responses
-        ));
+        let (event, mut lead) = (contacted(), lead());
+        let submission = of_site(&event.data).unwrap();
+        lead.latest.company = submission.company.cloned();
+        lead.latest.service_interest = submission.service_interest.cloned();
+        let talk = |lead: &Lead| conversation(&*with_forms("new"), slot, &event, lead, &responses);
+        assert_snapshot!(talk(&lead));
+        // A later form under an id that anybody can learn tells nothing of the person.
+        lead.id =
+            LeadId::from_email(&HashKey::new("a hash key of a test").unwrap(), submission.email);
+        lead.facts.contacted_at = Some(after(event.occurred_at, -60));
+        let said = talk(&lead);
+        assert!(!said.contains("form_type") && !said.contains("utm_source"), "{said}");
     }
 
     #[test]

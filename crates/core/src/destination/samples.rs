@@ -487,6 +487,7 @@ pub(super) fn conversation_known(
         delivery: &delivery,
         slot,
         oldest: None,
+        elder: None,
         known,
     };
     let mut shown = String::new();

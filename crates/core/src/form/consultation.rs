@@ -36,6 +36,10 @@ impl PreferredDate {
     /// (`2026-12-01T15:00:00-03:00`), if it is in the future.
     fn parse(text: &str, zone: &TimeZone, now: Timestamp) -> Option<Self> {
         let text = text.trim();
+        // A time zone in brackets would be passed over.
+        if text.contains('[') {
+            return None;
+        }
         let date = if let Ok(at) = text.parse::<Timestamp>() {
             Self::At(at)
         } else if text.contains(['T', ' ']) {
@@ -237,6 +241,9 @@ mod tests {
                 wrong("data.preferred_dates.4"),
             ]
         );
+        for in_brackets in ["2099-12-01T15:00[America/New_York]", "2099-12-01[x]"] {
+            assert!(ConsultationForm::parse(&body(&json!([in_brackets])), now()).is_err());
+        }
         let many = json!(vec!["2026-12-01"; 11]);
         let errors = ConsultationForm::parse(&body(&many), now()).unwrap_err().0;
         assert_eq!(errors[0].fault.code(), "too_many");
@@ -247,6 +254,12 @@ mod tests {
         let form = b"name=Ana&email=ana%40example.com&service=palestra&preferred_dates=2026-12-01T15%3A00%2C+2026-12-02";
         let form = ConsultationForm::parse(&from_urlencoded(form), now()).unwrap();
         assert_eq!(form.dates(), ["2026-12-01T15:00:00-03:00", "2026-12-02"]);
+        let inputs = b"name=Ana&email=ana%40example.com&service=palestra&preferred_dates%5B%5D=2026-12-01T15%3A00\
+            &preferred_dates%5B%5D=&preferred_dates%5B%5D=2026-12-02";
+        assert_eq!(
+            ConsultationForm::parse(&from_urlencoded(inputs), now()).unwrap().dates(),
+            form.dates()
+        );
     }
 
     #[test]

@@ -120,10 +120,10 @@ impl Origin {
         origin
     }
 
-    /// The path of the page with the form, without its query: `/contato`.
+    /// The path of the page with the form, without its query: `/contato`. `None` where it looks personal.
     pub fn location(&self) -> Option<String> {
         let url = url::Url::parse(self.attribution.page_url.as_ref()?.expose()).ok()?;
-        Some(url.path().to_owned())
+        Some(url.path().to_owned()).filter(|path| !pii::looks_personal(path))
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Answers {
 
 impl Answers {
     /// The answer to the question with this field.
-    fn to(&self, field: &str) -> Option<&Answer> {
+    pub fn to(&self, field: &str) -> Option<&Answer> {
         let answer = match field {
             "businessType" => &self.business_type,
             "monthlyRevenue" => &self.monthly_revenue,

@@ -88,7 +88,8 @@ pub struct Rules {
 pub struct Question {
     /// The name of its field in the form.
     pub field: String,
-    /// The kind of answer that it takes. Any other answer is a field error.
+    /// The kind of answer that it takes, where the form asks whatever the rules do. Any other answer is a field
+    /// error.
     #[serde(default)]
     pub takes: Takes,
     /// The bands, from most to fewest points. An answer that is in none of them gets no points; a question
@@ -231,6 +232,9 @@ impl Score {
             {
                 return Err(format!("the form does not ask {field}; it asks {}.", asks.join(", ")));
             }
+            if self.asks.is_some() && question.takes != Takes::Anything {
+                return Err(format!("{field}: the form itself says what it takes; remove takes."));
+            }
             question.check().map_err(|problem| format!("{field}: {problem}"))?;
         }
         let most: u16 = rules.questions.iter().map(|one| u16::from(one.points_max())).sum();
@@ -301,6 +305,18 @@ impl Question {
              an option needs bands with options alone; a text has no bands, and at most {TEXT_CHARS_MAX} \
              characters."
         ))
+    }
+
+    /// Whether a form takes this answer.
+    pub fn takes_answer(&self, answer: &str) -> bool {
+        match self.takes {
+            Takes::Anything => true,
+            Takes::Number(from, to) => {
+                answer.trim().parse().is_ok_and(|answer: i64| (from..=to).contains(&answer))
+            }
+            Takes::Option => self.options().any(|option| option == plain(answer.trim())),
+            Takes::Text(most) => answer.chars().count() <= most,
+        }
     }
 
     /// Its options. Empty for a question that takes a number or text.
@@ -443,7 +459,7 @@ mod tests {
                     json!([{"points": 20, "atLeast": 5}, {"points": 10, "atLeast": 9}]),
                 ),
             ),
-            ("do not fit", &first("takes", json!("option"))),
+            ("remove takes", &first("takes", json!("option"))),
             ("more than one question", &first("field", json!("monthlyRevenue"))),
             ("does not ask shoeSize", &first("field", json!("shoeSize"))),
             ("name of each question", &first("field", json!(""))),
@@ -455,13 +471,7 @@ mod tests {
             ("no such JSON", &|rules| rules["questions"][0]["bands"][0]["points"] = json!(256)),
         ];
         for (says, change) in cases {
-            // The first question takes options alone, so that what it takes can be told from its bands.
-            let error = changed(&AMANDA, &|rules| {
-                change(rules);
-                if says == "do not fit" {
-                    rules["questions"][0]["bands"][0]["atLeast"] = json!(1);
-                }
-            });
+            let error = changed(&AMANDA, &|rules| change(rules));
             let error = error.unwrap_err().to_string();
             assert!(error.contains(says), "{says}: {error}");
         }
@@ -470,7 +480,8 @@ mod tests {
         assert!(error.unwrap_err().to_string().contains("no tiers"));
         let error =
             changed(&READINESS, &|rules| rules["questions"][0]["takes"]["number"] = json!([1, 5]));
-        assert!(error.unwrap_err().to_string().starts_with("commitment: "));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("commitment: ") && error.contains("do not fit"), "{error}");
     }
 
     #[test]

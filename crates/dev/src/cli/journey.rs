@@ -16,6 +16,7 @@ use funil_core::pii::{Pii, Text};
 use funil_core::score::Breakdown;
 use funil_core::score::rules::{AMANDA, READINESS, Score};
 use funil_store::Journey;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The journey as JSON, in the format that the console (`assets/stage.js`) expects.
@@ -52,7 +53,7 @@ pub fn to_json(journey: &Journey) -> Value {
     }
     entries.extend(journey.deliveries.iter().map(delivery));
     // The sort is stable: entries of the same time stay in the order event, consent, deliveries.
-    entries.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
+    entries.sort_by_key(|entry| entry["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()));
     let bookings: Vec<_> = journey.bookings.iter().map(booking).collect();
     json!({
         "lead": lead(&journey.lead),

@@ -8,9 +8,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use funil_core::form::Locale;
+use funil_core::form::consultation::ConsultationForm;
+use funil_core::form::lead::LeadForm;
+use funil_core::form::questionnaire::QuestionnaireForm;
 use funil_core::score::Answer;
-use funil_core::score::rules::{ALL, Rules, Score};
+use funil_core::score::rules::{ALL, AMANDA, READINESS, Rules, Score};
 use funil_core::settings::Env;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Failure;
@@ -22,11 +27,10 @@ pub struct ScoreArguments {
     name: String,
     /// Answers, as <question>=<answer>.
     answers: Vec<String>,
-    /// A file with the body of the form, as JSON: its fields, or those of its `responses` or `data`, are
-    /// the answers.
+    /// A file with the body of the form, as JSON that its function takes.
     #[arg(long)]
     body: Option<PathBuf>,
-    /// A file with rules. Without it the score's variable counts counts, then the built-in rules.
+    /// A file with rules. Without it those of the score's variable count, then the built-in ones.
     #[arg(long)]
     rules: Option<PathBuf>,
     /// Print the rules in one line, for the variable, instead of explaining a score.
@@ -54,20 +58,23 @@ pub fn run(arguments: &ScoreArguments, env: &Env) -> Result<String, Failure> {
         return Ok(format!("{tree}\n"));
     }
     let mut answers = match &arguments.body {
-        Some(file) => answers_of(&serde_json::from_str(&read(file)?)?),
+        Some(file) => answers_of(score, &rules, &serde_json::from_str(&read(file)?)?)?,
         None => BTreeMap::new(),
     };
     for pair in &arguments.answers {
         let (question, answer) = pair
             .split_once('=')
             .ok_or_else(|| format!("Give an answer as <question>=<answer>, not {pair}."))?;
-        if rules.question(question).is_none() {
+        let Some(known) = rules.question(question) else {
             let known: Vec<&str> = rules.questions.iter().map(|one| one.field.as_str()).collect();
             return Err(format!(
                 "The rules have no question {question}; they have {}.",
                 known.join(", ")
             )
             .into());
+        };
+        if !known.takes_answer(answer) {
+            return Err(format!("The form refuses {answer} as an answer to {question}.").into());
         }
         answers.insert(question.to_owned(), Answer::Text(answer.to_owned()));
     }
@@ -79,20 +86,33 @@ fn read(file: &Path) -> Result<String, Failure> {
         .map_err(|error| format!("{} cannot be read: {error}", file.display()).into())
 }
 
-/// The answers in the body of a form: its own fields, and those of the objects that forms put answers into.
-fn answers_of(body: &Value) -> BTreeMap<String, Answer> {
-    let nested = ["responses", "data"].into_iter().filter_map(|name| body.get(name));
-    let objects = [body].into_iter().chain(nested).filter_map(Value::as_object);
-    let answers = objects.flatten().filter_map(|(name, value)| {
-        let answer = match value {
-            Value::Number(number) => Answer::Number(number.as_i64()?),
-            Value::String(text) => Answer::Text(text.clone()),
-            Value::Array(list) => Answer::Number(i64::try_from(list.len()).ok()?),
-            Value::Null | Value::Bool(_) | Value::Object(_) => return None,
-        };
-        Some((name.clone(), answer))
-    });
-    answers.collect()
+/// The answers in the body of a form, as its function reads them. A date that has passed counts too.
+fn answers_of(
+    score: &Score,
+    rules: &Rules,
+    body: &Value,
+) -> Result<BTreeMap<String, Answer>, Failure> {
+    let fields = rules.questions.iter().map(|question| question.field.as_str());
+    let with = |answer: &dyn Fn(&str) -> Option<Answer>| {
+        fields.filter_map(|field| Some((field.to_owned(), answer(field)?))).collect()
+    };
+    let read = if score.name == AMANDA.name {
+        LeadForm::parse(body).map(|form| {
+            let answers = form.answers();
+            with(&|field| answers.to(field).cloned())
+        })
+    } else if score.name == READINESS.name {
+        QuestionnaireForm::parse(body, rules).map(|form| with(&|field| form.answer(field).cloned()))
+    } else {
+        let at = Timestamp::UNIX_EPOCH;
+        ConsultationForm::parse(body, at).map(|form| with(&|field| form.answer(field)))
+    };
+    read.map_err(|errors| {
+        let said = errors.0.iter();
+        let said = said.map(|one| format!("{}: {}", one.field, one.fault.message(Locale::En)));
+        let said: Vec<String> = said.collect();
+        format!("The form's function refuses this body. {}", said.join(" ")).into()
+    })
 }
 
 fn explained(rules: &Rules, answers: &BTreeMap<String, Answer>) -> String {
@@ -122,6 +142,8 @@ fn explained(rules: &Rules, answers: &BTreeMap<String, Answer>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn run(words: &[&str], env: &[(&str, &str)]) -> Result<String, String> {
@@ -164,10 +186,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (rules, body) = (folder.path().join("rules.json"), folder.path().join("body.json"));
         std::fs::write(&rules, &other).unwrap();
-        std::fs::write(&body, r#"{"leadId": "x", "responses": {"commitment": 7}}"#).unwrap();
+        let lead = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+        let form = |commitment: i64| json!({"leadId": lead, "email": "ana@example.com", "responses": {"commitment": commitment}});
+        std::fs::write(&body, form(7).to_string()).unwrap();
         let (rules, body) = (rules.to_str().unwrap(), body.to_str().unwrap());
         let shown = run(&["readiness", "--rules", rules, "--body", body], &[]).unwrap();
         assert!(shown.starts_with("rules ours") && shown.contains("22 of 30"), "{shown}");
+        std::fs::write(body, form(99).to_string()).unwrap();
+        let error = run(&["readiness", "--body", body], &[]).unwrap_err();
+        assert!(error.contains("responses.commitment: "), "{error}");
+    }
+
+    #[test]
+    fn a_body_is_read_as_its_function_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let body = folder.path().join("body.json");
+        let form = json!({"data": {
+            "name": "Ana", "email": "ana@example.com", "phone": "11987654321",
+            "service": "mentoria-individual", "preferred_dates": "2026-12-01, 2026-12-02",
+        }});
+        std::fs::write(&body, form.to_string()).unwrap();
+        let shown = run(&["consultation", "--body", body.to_str().unwrap()], &[]).unwrap();
+        assert!(
+            shown.contains("preferred_dates       10 of 15   \"2\" is one of: 2 or more"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("phone                  5 of 5    \"given\" is one of: given"),
+            "{shown}"
+        );
     }
 
     #[test]
@@ -179,6 +226,7 @@ mod tests {
             ),
             (&["amanda", "height=1"], "no question height; they have businessType"),
             (&["amanda", "tempo"], "as <question>=<answer>"),
+            (&["readiness", "commitment=99"], "refuses 99 as an answer to commitment"),
             (&["amanda", "--rules", "/nowhere.json"], "/nowhere.json cannot be read"),
         ] {
             let error = run(words, &[]).unwrap_err();

@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
+use crate::whose::Whose;
+
 /// Why a sample was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -71,8 +73,8 @@ pub struct Sent {
     pub status: u16,
     /// The body of the response.
     pub body: String,
-    /// The lead that the response names, or else the request if it was accepted.
-    pub lead_id: Option<LeadId>,
+    /// The lead that the response names; else the one of the request, or of its e-mail, if it was accepted.
+    pub whose: Option<Whose>,
 }
 
 /// Sends the sample at `path` (`events/<function>/<sample>.json`) to `<to>/<function>` and the rest
@@ -94,7 +96,7 @@ pub async fn send(
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let function = folder.ok_or_else(|| SendError::NoFunction { path: owned() })?.to_owned();
 
-    let named = lead_in(&sample.body);
+    let named = lead_in(&sample.body).map(Whose::Lead).or_else(|| Whose::of_body(&sample.body));
     let own_path = sample.path.split('/').skip_while(|segment| *segment != function);
     let below: Vec<&str> = own_path.skip(1).filter(|segment| !segment.is_empty()).collect();
     let mut url = endpoint(&endpoint(to, &[&function]), &below);
@@ -118,8 +120,9 @@ pub async fn send(
     let body = response.text().await.map_err(|_| SendError::NoResponse { url })?;
     // The response to a request about a known lead may not have its id. The request of a booking or of a
     // payment may.
-    let lead_id = lead_in(body.as_bytes()).or(named.filter(|_| (200..300).contains(&status)));
-    Ok(Sent { function, status, body, lead_id })
+    let whose = lead_in(body.as_bytes()).map(Whose::Lead);
+    let whose = whose.or(named.filter(|_| (200..400).contains(&status)));
+    Ok(Sent { function, status, body, whose })
 }
 
 /// The time by the clock of the dev server at `to`; the present time where there is none.

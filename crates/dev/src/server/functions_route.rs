@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::{Shared, forward};
 use crate::server::front_door;
+use crate::whose::Whose;
 
 /// How long a function may take, in seconds. It is the limit with which functions are deployed.
 const TIME_S: i64 = 60;
@@ -52,11 +53,14 @@ pub(super) async fn invoke(
         caller: caller.ip(),
     };
     let name = request.path.first().cloned().unwrap_or_default();
+    let sent = request.body.clone();
     let response = pass(&shared, request).await;
-    if FORMS.iter().any(|form| form.name == name) && response.status().is_success() {
+    let status = response.status();
+    let was_taken = status.is_success() || status.is_redirection();
+    if FORMS.iter().any(|form| form.name == name) && was_taken {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-        add_lead(&shared, &body);
+        add_lead(&shared, &sent, &body).await;
         return Response::from_parts(parts, body.into());
     }
     response
@@ -142,11 +146,18 @@ fn is_ring(function: &str, method: &Method, body: &[u8]) -> bool {
     delivers && method == Method::POST && body.is_empty()
 }
 
-/// Adds the lead in a form's response to the console's list. The redirect that a plain HTML form
-/// gets names no lead, so its lead is not listed; with `?lead=<id>` the console shows it.
-fn add_lead(shared: &Shared, body: &[u8]) {
-    let response: Value = serde_json::from_slice(body).unwrap_or_default();
-    let lead_id = response["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
+/// Adds a form's lead to the console's list: the one that the response names, else the newest of the e-mail
+/// that was sent. A robot's e-mail has none.
+async fn add_lead(shared: &Shared, sent: &[u8], received: &[u8]) {
+    let response: Value = serde_json::from_slice(received).unwrap_or_default();
+    let mut lead_id = response["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
+    if lead_id.is_none()
+        && let Some(whose) = Whose::of_body(sent)
+        && let Ok(hash) = shared.environment.hash_key()
+    {
+        let leads = whose.leads(&shared.store, &hash).await.unwrap_or_default();
+        lead_id = leads.first().copied();
+    }
     if let Some(lead_id) = lead_id {
         shared.leads.add(lead_id, funil_store::key_time(shared.platform.clock.now()));
     }

@@ -71,6 +71,13 @@ pub(crate) fn takes_html(request: &HttpRequest) -> bool {
     })
 }
 
+/// Whether the caller is a browser that posted a plain HTML form, and says that it shows the response.
+pub(crate) fn shows_html(request: &HttpRequest) -> bool {
+    encoding(request) == Some(Encoding::UrlEncoded)
+        && request.headers.contains_key(ACCEPT)
+        && takes_html(request)
+}
+
 /// The two encodings that forms have, in UTF-8 only.
 fn encoding_of(content_type: &str) -> Option<Encoding> {
     let mut parts = content_type.split(';').map(str::trim);

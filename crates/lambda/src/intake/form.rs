@@ -11,6 +11,7 @@ mod submission;
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
 
+use funil_core::clock::after;
 use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
@@ -33,10 +34,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
-use crate::api::{Operation, Presence, RequestHeader, Returned};
+use crate::api::{Operation, Pages, Presence, RequestHeader, Returned};
 use crate::app::App;
 use crate::http::endpoint::{self, Access, HttpEndpoint};
 use crate::http::guard;
+use crate::http::page;
 use crate::http::problem::{Problem, json_response, put};
 use crate::intake::accept::Incoming;
 use crate::intake::quarantine::{self, Corrections, Released, Releases};
@@ -66,8 +68,8 @@ pub(crate) trait Form: Send + Sync + 'static {
 
     /// What all forms work with.
     fn intake(&self) -> &Intake;
-    /// Reads a body, or says everything that is wrong with it.
-    fn read(&self, body: &Value) -> Result<Self::Content, FieldErrors>;
+    /// Reads a body that comes at this time, or says everything that is wrong with it.
+    fn read(&self, body: &Value, at: Timestamp) -> Result<Self::Content, FieldErrors>;
     /// Who submits it.
     fn person(content: &Self::Content) -> (&Email, Option<&Phone>);
     /// What makes two submissions the same one.
@@ -170,6 +172,7 @@ pub(crate) fn operation(
         meaning: "The same key and content get the same response again for a day.",
     }];
     operation.response_headers = CORS;
+    operation.pages = Pages::ForBrowsers;
     let headers = &["Idempotency-Replayed"];
     operation.returns = vec![
         Returned {
@@ -228,6 +231,9 @@ impl<F: Form> HttpEndpoint for FormEndpoint<F> {
 
     fn finish(&self, request: &HttpRequest, response: &mut HttpResponse) {
         guard::allow_origin(request, &self.app().config.cors_origins, response);
+        if request.method == Method::POST && guard::shows_html(request) {
+            page::show(response, guard::locale(request));
+        }
     }
 }
 
@@ -249,7 +255,9 @@ impl<F: Form> Releases for FormEndpoint<F> {
         if let Some(lead) = corrections.lead {
             body[F::LEAD_ID_FIELD] = Value::String(lead.to_string());
         }
-        let content = form.read(&body).map_err(Problem::Fields)?;
+        // A date that was in the future when it came is no fault of it.
+        let came_at = request.entry.name.id.at();
+        let content = form.read(&body, came_at).map_err(Problem::Fields)?;
         let now = intake.app.platform.clock.now();
         let sent = Sent { content, key: None, reader: Reader::Script, honeypot: Honeypot::Empty };
         let mut submission = Submission::new::<F>(intake, sent, Sender::default(), now);
@@ -284,9 +292,13 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     let intake = form.intake();
     let now = intake.app.platform.clock.now();
     let caller = intake.caller(request, now);
-    let sent = match Sent::read(form, request) {
+    let sent = match Sent::read(form, request, now) {
         Ok(sent) => sent,
-        Err(problem) => return Err(intake.pass_invalid::<F>(&caller, problem, now).await),
+        Err(problem) => {
+            let problem = intake.pass_invalid::<F>(&caller, problem, now).await;
+            let sender = Sender::of(intake, request, caller, now);
+            return earlier(form, request, sender, problem, now).await;
+        }
     };
     intake.pass::<F>(&caller, now).await?;
 
@@ -301,20 +313,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     }
     match accepted {
         Accepted::Kept => Ok(http_response(&response)),
-        Accepted::Duplicate(stored) => {
-            intake.app.platform.totals.count(Count::Duplicate(F::NAME));
-            tracing::info!(
-                target: TOTALS_TARGET,
-                function = F::NAME,
-                Duplicates = 1,
-                at_ms = now.as_millisecond(),
-                "responded to a duplicate submission to {} from its receipt",
-                F::NAME
-            );
-            let mut response = http_response(&stored);
-            put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
-            Ok(response)
-        }
+        Accepted::Duplicate(stored) => Ok(duplicate::<F>(intake, &stored, now)),
         Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::KeyReused),
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
         // A form withdraws nothing, and one that makes leads takes an id that is free.
@@ -324,6 +323,43 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         | Accepted::NotInQuarantine
         | Accepted::TooManyNewLeads => Err(StoreError::Conflict { what: "lead" }.into()),
     }
+}
+
+/// The response to a submission that is not valid now. One that comes again may have been valid when it first
+/// came, such as a date that was still ahead: it gets the response that its receipt keeps.
+async fn earlier<F: Form>(
+    form: &F,
+    request: &HttpRequest,
+    sender: Sender,
+    problem: Problem,
+    now: Timestamp,
+) -> Result<HttpResponse, Problem> {
+    let day_before = after(now, -DAY_S);
+    let (Problem::Fields(_), Ok(sent)) = (&problem, Sent::read(form, request, day_before)) else {
+        return Err(problem);
+    };
+    let intake = form.intake();
+    let submission = Submission::new::<F>(intake, sent, sender, now);
+    let receipt = submission.receipt(form.response(&submission));
+    match intake.app.store.receipt(&receipt, now).await? {
+        Some(Accepted::Duplicate(stored)) => Ok(duplicate::<F>(intake, &stored, now)),
+        Some(_) | None => Err(problem),
+    }
+}
+
+fn duplicate<F: Form>(intake: &Intake, stored: &StoredResponse, now: Timestamp) -> HttpResponse {
+    intake.app.platform.totals.count(Count::Duplicate(F::NAME));
+    tracing::info!(
+        target: TOTALS_TARGET,
+        function = F::NAME,
+        Duplicates = 1,
+        at_ms = now.as_millisecond(),
+        "responded to a duplicate submission to {} from its receipt",
+        F::NAME
+    );
+    let mut response = http_response(stored);
+    put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
+    response
 }
 
 /// Keeps a submission, or puts it aside where the honeypot was filled.
@@ -466,7 +502,7 @@ impl Intake {
                 Authority::Capability | Authority::FirstWord => {
                     ConsentChanges::of_form(consent, &effect.assumed, now)
                 }
-                Authority::LaterWord => ConsentChanges::of_contract(now),
+                Authority::FirstOfKind | Authority::LaterWord => ConsentChanges::of_contract(now),
             },
             explicit_consent: consent,
             evidence: submission.evidence.clone(),
@@ -474,7 +510,9 @@ impl Intake {
             aliases: match place.authority {
                 Authority::Capability | Authority::FirstWord => submission.aliases.clone(),
                 // Whose number it is, is not known.
-                Authority::LaterWord => AliasDigests { phone: None, ..submission.aliases.clone() },
+                Authority::FirstOfKind | Authority::LaterWord => {
+                    AliasDigests { phone: None, ..submission.aliases.clone() }
+                }
             },
             beside: None,
             other_aliases: Vec::new(),

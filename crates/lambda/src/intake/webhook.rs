@@ -73,6 +73,11 @@ pub(crate) trait Webhook: Send + Sync + 'static {
         arrival: &Arrival,
     ) -> impl Future<Output = Result<Kept, StoreError>> + Send;
 
+    /// Leaves out what was understood, and so taken, before a person corrected the request that they release.
+    fn without(parsed: Self::Parsed, _understood: &Self::Parsed) -> Self::Parsed {
+        parsed
+    }
+
     /// Writes the lead that a person names into a body that they release from quarantine. Returns
     /// whether the provider's requests can name one.
     fn name_lead(_body: &mut Value, _lead: LeadId) -> bool {
@@ -297,7 +302,10 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
             body = tree.to_string().into();
         }
         let parsed = self.webhook.parse(Verified::released(&body));
-        let parsed = parsed.map_err(|NotUnderstood(why)| Problem::NotUnderstood(why))?;
+        let mut parsed = parsed.map_err(|NotUnderstood(why)| Problem::NotUnderstood(why))?;
+        if let Ok(understood) = self.webhook.parse(Verified::released(&request.body)) {
+            parsed = W::without(parsed, &understood);
+        }
         let now = self.webhook.app().platform.clock.now();
         let arrival = Arrival { now, stop_at, released: Some(request.entry.name.clone()) };
         match self.webhook.keep(&parsed, &arrival).await? {

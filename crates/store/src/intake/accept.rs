@@ -72,8 +72,9 @@ pub struct Acceptance<'a> {
 pub enum LeadWrite {
     /// A lead that must not exist yet. It counts among the new leads of its e-mail.
     New,
-    /// The lead of the request's e-mail, created where there is none, that had no such fact yet.
-    FirstOfEmail(Fact),
+    /// The lead of the request's e-mail, created where there is none, that had no form yet of those that
+    /// make leads.
+    FirstForm,
     /// The lead of the request's e-mail, which must exist without such a fact.
     FirstOfKnown(Fact),
     /// The lead of the request's e-mail, which is created where there is none.
@@ -100,6 +101,23 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Those of forms that make leads.
+    const OF_LEADS: [Self; 4] =
+        [Self::Submitted, Self::Contacted, Self::Newsletter, Self::Consultation];
+
+    /// Whether a lead has it.
+    pub const fn is_of(self, lead: &Lead) -> bool {
+        let facts = &lead.facts;
+        let at = match self {
+            Self::Submitted => facts.submitted_at,
+            Self::Questionnaire => facts.questionnaire_at,
+            Self::Contacted => facts.contacted_at,
+            Self::Newsletter => facts.newsletter_at,
+            Self::Consultation => facts.consultation_at,
+        };
+        at.is_some()
+    }
+
     /// The attribute of [`LeadFacts`](funil_core::lead::LeadFacts) with its time.
     const fn attribute(self) -> &'static str {
         match self {
@@ -198,7 +216,7 @@ impl Store {
         let aliases = acceptance.aliases;
         // A lead that is known by its e-mail has that alias.
         let email = match acceptance.lead {
-            LeadWrite::New | LeadWrite::FirstOfEmail(_) | LeadWrite::OfEmail => &aliases.email,
+            LeadWrite::New | LeadWrite::FirstForm | LeadWrite::OfEmail => &aliases.email,
             LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known => &None,
         };
         let own = [("email", email), ("phone", &aliases.phone)];
@@ -235,7 +253,7 @@ impl Store {
                 LeadWrite::New => {
                     person::count(&mut transaction, email, event.lead_id, now, seen)?;
                 }
-                LeadWrite::FirstOfEmail(_) | LeadWrite::OfEmail => {
+                LeadWrite::FirstForm | LeadWrite::OfEmail => {
                     person::note(&mut transaction, email, event.lead_id)?;
                 }
                 LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known => {}
@@ -296,11 +314,11 @@ fn conflict(
             let same = old.as_ref().map(|old| item::text(old, "email_digest") == email);
             match (acceptance.lead, same, old) {
                 (
-                    LeadWrite::New | LeadWrite::FirstOfEmail(_) | LeadWrite::FirstOfKnown(_),
+                    LeadWrite::New | LeadWrite::FirstForm | LeadWrite::FirstOfKnown(_),
                     Some(true),
                     Some(old),
                 ) => Ok(Accepted::Exists(Box::new(item::to_lead(old)?))),
-                (LeadWrite::New | LeadWrite::FirstOfEmail(_) | LeadWrite::OfEmail, ..) => {
+                (LeadWrite::New | LeadWrite::FirstForm | LeadWrite::OfEmail, ..) => {
                     Ok(Accepted::OtherEmail)
                 }
                 (LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known, ..) => {
@@ -359,7 +377,7 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
         (LeadWrite::OfEmail, None) => update.condition("attribute_not_exists(pk)"),
         (
             LeadWrite::New
-            | LeadWrite::FirstOfEmail(_)
+            | LeadWrite::FirstForm
             | LeadWrite::FirstOfKnown(_)
             | LeadWrite::KnownOfEmail,
             None,
@@ -369,13 +387,16 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
         (LeadWrite::New, Some(digest)) => update
             .set("email_digest", item::s(digest.as_str()))
             .condition("attribute_not_exists(pk)"),
-        (LeadWrite::FirstOfEmail(fact), Some(digest)) => update
-            .set("email_digest", item::s(digest.as_str()))
-            .name("#fact", fact.attribute())
-            .condition(
-                "attribute_not_exists(#fact) AND (attribute_not_exists(#email_digest) \
-                 OR #email_digest = :email_digest)",
-            ),
+        (LeadWrite::FirstForm, Some(digest)) => {
+            // The names of facts hold no reserved word, so they need no placeholder.
+            let no_form = Fact::OF_LEADS
+                .map(|fact| format!("attribute_not_exists({})", fact.attribute()))
+                .join(" AND ");
+            update.set("email_digest", item::s(digest.as_str())).condition(&format!(
+                "{no_form} AND (attribute_not_exists(#email_digest) \
+                 OR #email_digest = :email_digest)"
+            ))
+        }
         (LeadWrite::FirstOfKnown(fact), Some(digest)) => update
             .set("email_digest", item::s(digest.as_str()))
             .name("#fact", fact.attribute())

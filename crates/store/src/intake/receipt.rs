@@ -63,6 +63,21 @@ struct ReceiptItem {
 const OUTLIVES_S: i64 = 30 * DAY_S;
 
 impl Store {
+    /// What a request is by its receipt, if one is kept: a duplicate, or another request under the same key.
+    pub async fn receipt(
+        &self,
+        receipt: &Receipt,
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, StoreError> {
+        let found = self.get(item::keys(key::receipt(&receipt.key), key::RECEIPT)).await?;
+        let Some(found) = found else { return Ok(None) };
+        let record: ReceiptItem = item::read(found.clone(), "receipt of a request")?;
+        if record.expires_at.is_some_and(|at| at <= now.as_second()) {
+            return Ok(None);
+        }
+        duplicate(Some(found), receipt).map(Some)
+    }
+
     /// When the receipt of a provider's request goes whose last delivery has this deadline: after that
     /// delivery, unless a person decides about it much later.
     pub(crate) fn receipt_goes_at(&self, deadline: Timestamp) -> i64 {

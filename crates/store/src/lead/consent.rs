@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use funil_core::clock::Entropy;
+use funil_core::clock::{Entropy, after};
 use funil_core::contact::consent::{ConsentChanges, Decision, Grant, How, Purpose, Revocations};
 use funil_core::event::{ConsentEffect, EmailStatus, Event};
 use funil_core::hash::Digest;
@@ -63,6 +63,24 @@ pub(crate) fn proof(
     item::item(keys, "consent", &record)
 }
 
+/// For how long the tool that sends e-mails may send the same report again, in seconds: `docs/providers.md`
+/// ("MailerLite").
+const REPEATED_S: i64 = 60 * 60;
+
+/// What a report about an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It says something new, or something that not every lead was told yet.
+    News {
+        /// Since when it holds.
+        since: Timestamp,
+    },
+    /// It says what is known, and every lead was told.
+    Told,
+    /// It was sent before, and another one came after it.
+    Repeated,
+}
+
 impl Store {
     /// What the person behind an alias revoked, and when.
     pub async fn revocations_of(
@@ -92,31 +110,76 @@ impl Store {
         Ok(())
     }
 
-    /// Notes what the tool that sends e-mails says of an address, with what that does to the consent. Returns
-    /// since when it holds: a report that says what is known already changes nothing, and gets the time of
-    /// the first one.
+    /// Notes what the tool that sends e-mails says of an address, with what that does to the consent. A report
+    /// that says what is known already changes nothing. `digest` is of what it said: the tool sends the same
+    /// again for a while, and says no time, so a report that an address is active counts once in
+    /// [`REPEATED_S`].
     pub async fn report_email(
         &self,
         email: &Digest,
         status: EmailStatus,
+        digest: &str,
         at: Timestamp,
-    ) -> Result<Timestamp, StoreError> {
+    ) -> Result<Reported, StoreError> {
         let time = item::s(key::time(at));
+        let mut condition = "(attribute_not_exists(#status) OR #status <> :status)".to_owned();
         let mut update = Expression::of_type("revocation")
             .set_as(item::EMAIL_STATUS, ":status", item::s(status.name()))
             .set_as(item::EMAIL_STATUS_SINCE, ":at", time.clone())
-            .name("#status", item::EMAIL_STATUS)
-            .condition("attribute_not_exists(#status) OR #status <> :status");
-        let purpose = Purpose::MarketingEmail;
+            .name("#status", item::EMAIL_STATUS);
+        let (revoked, restored) =
+            (item::revoked(Purpose::MarketingEmail), item::restored(Purpose::MarketingEmail));
         match status.consent() {
-            ConsentEffect::Revokes => update = update.set(&item::revoked(purpose), time),
-            ConsentEffect::Restores => update = update.set(&item::restored(purpose), time),
+            // Only the last report counts, also of two within a second.
+            ConsentEffect::Revokes => update = update.set(&revoked, time).remove(&restored),
+            ConsentEffect::Restores => {
+                let repeated = item::s(key::time(after(at, -REPEATED_S)));
+                condition.push_str(
+                    " AND (attribute_not_exists(#active_digest) OR #active_digest <> :digest \
+                     OR #active_at < :repeated)",
+                );
+                update = update
+                    .set(&restored, time.clone())
+                    .remove_all(&[&revoked, item::EMAIL_BOUNCES_SINCE])
+                    .name("#active_digest", item::EMAIL_ACTIVE_DIGEST)
+                    .name("#active_at", item::EMAIL_ACTIVE_AT)
+                    .set_as(item::EMAIL_ACTIVE_DIGEST, ":digest", item::s(digest))
+                    .set(item::EMAIL_ACTIVE_AT, time)
+                    .value(":repeated", repeated);
+            }
+            ConsentEffect::Nothing if status == EmailStatus::Bounced => {
+                update = update.set(item::EMAIL_BOUNCES_SINCE, time);
+            }
             ConsentEffect::Nothing => {}
         }
         let keys = item::keys(key::alias("email", email), key::CONSENT);
-        let known = self.update_or_get(keys, update).await?;
-        let since = known.as_ref().and_then(|known| item::text(known, item::EMAIL_STATUS_SINCE));
-        Ok(since.and_then(|since| since.parse().ok()).unwrap_or(at))
+        let Some(known) = self.update_or_get(keys, update.condition(&condition)).await? else {
+            return Ok(Reported::News { since: at });
+        };
+        let text = |name| item::text(&known, name);
+        if text(item::EMAIL_STATUS) != Some(status.name()) {
+            return Ok(Reported::Repeated);
+        }
+        if text(item::EMAIL_STATUS_TOLD) == text(item::EMAIL_STATUS_SINCE) {
+            return Ok(Reported::Told);
+        }
+        let since = text(item::EMAIL_STATUS_SINCE).and_then(|since| since.parse().ok());
+        Ok(Reported::News { since: since.unwrap_or(at) })
+    }
+
+    /// Notes that the leads of an address were told what is reported of it since `since`.
+    pub async fn email_report_told(
+        &self,
+        email: &Digest,
+        since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let told = Expression::default()
+            .set_as(item::EMAIL_STATUS_TOLD, ":since", item::s(key::time(since)))
+            .name("#since", item::EMAIL_STATUS_SINCE)
+            .condition("#since = :since");
+        let keys = item::keys(key::alias("email", email), key::CONSENT);
+        self.update(keys, told).await?;
+        Ok(())
     }
 
     /// Notes that the person behind an alias took a revocation back.

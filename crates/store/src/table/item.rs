@@ -14,7 +14,7 @@ use funil_core::delivery::{
     Attempt, Delivery, Effect, MessageStatus, RING_S, Sending, Start, State, StateKind,
     StoredReason,
 };
-use funil_core::event::{EmailStatus, Event, EventData};
+use funil_core::event::{Event, EventData};
 use funil_core::form::SpamSign;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
@@ -410,6 +410,14 @@ pub(crate) fn revoked(purpose: Purpose) -> String {
 pub(crate) const EMAIL_STATUS: &str = "email_status";
 /// The attribute that says since when.
 pub(crate) const EMAIL_STATUS_SINCE: &str = "email_status_since";
+/// The attribute that says for which of these times every lead was told.
+pub(crate) const EMAIL_STATUS_TOLD: &str = "email_status_told";
+/// The attribute that says since when mail to an address fails.
+pub(crate) const EMAIL_BOUNCES_SINCE: &str = "email_bounces_since";
+/// The attribute with the digest of the last report that an address is active.
+pub(crate) const EMAIL_ACTIVE_DIGEST: &str = "email_active_digest";
+/// The attribute that says when that report came.
+pub(crate) const EMAIL_ACTIVE_AT: &str = "email_active_at";
 
 /// The attribute that says when the revocation of a purpose was taken back.
 pub(crate) fn restored(purpose: Purpose) -> String {
@@ -429,7 +437,7 @@ pub(crate) fn to_revocations(item: &Item) -> Revocations {
             revocations.purposes.insert(purpose, at);
         }
     }
-    if text(item, EMAIL_STATUS) == Some(EmailStatus::Bounced.name()) {
+    if item.contains_key(EMAIL_BOUNCES_SINCE) {
         revocations.mailbox = Mailbox::Bounces;
     }
     revocations

@@ -103,7 +103,7 @@ pub(super) fn lead(context: &Context<'_>, account: &Account<'_>) -> Value {
     let lead = context.lead;
     let latest = &lead.latest;
     let touch = lead.facts.first_touch.as_ref();
-    let site = of_site(&context.event.data);
+    let site = of_site(&context.event.data).filter(|site| lead.heeds(site.form, context.event));
     let service = site.as_ref().and_then(|site| site.service_interest);
     let message = site.as_ref().and_then(|site| site.message);
     let marketing =

@@ -16,7 +16,7 @@ pub(super) enum Confirmation {
     Nobody,
     /// Who is new to the account.
     New,
-    /// Also who unsubscribed before they signed up.
+    /// Also who unsubscribed before they signed up, and who gets e-mails without having agreed to marketing.
     Everybody,
 }
 
@@ -68,6 +68,8 @@ impl Status {
 enum Wish {
     /// It stands.
     Stands,
+    /// Nobody knows that it is the e-mail's owner who wishes it: what is known of them is no agreement.
+    Unproven,
     /// The person had revoked e-mails before it, and anybody can have typed it.
     AfterRevocation,
     /// They refused or revoked e-mails since.
@@ -88,7 +90,13 @@ impl Wish {
             Some(at) if *at >= signed_up => Self::Withdrawn,
             _ if denied_since => Self::Withdrawn,
             Some(_) => Self::AfterRevocation,
-            None => Self::Stands,
+            None => {
+                // The oldest lead of an e-mail is its owner's word; a further one anybody can make.
+                let word = context.elder.map_or(&context.lead.consents, |elder| &elder.consents);
+                let agreed =
+                    word.get(EMAIL).is_some_and(|known| known.decision == Decision::Granted);
+                if agreed { Self::Stands } else { Self::Unproven }
+            }
         }
     }
 }
@@ -109,19 +117,22 @@ pub(super) fn writing(
     confirmation: Confirmation,
 ) -> Result<Writing, Reason> {
     let no_consent = Reason::NoConsent(Purpose::MarketingEmail);
-    let asks_everybody = confirmation == Confirmation::Everybody;
+    let asks =
+        |whether: bool, otherwise| if whether { Ok(Writing::Unconfirmed) } else { otherwise };
+    let everybody = confirmation == Confirmation::Everybody;
+    let anybody = confirmation != Confirmation::Nobody;
     match (Wish::of(context), status) {
         (Wish::Withdrawn, _) | (Wish::AfterRevocation, Status::Active) => Err(no_consent),
-        (_, Status::Unsubscribed) if asks_everybody => Ok(Writing::Unconfirmed),
-        (_, Status::Unsubscribed | Status::Unreachable) => Err(Reason::Unsubscribed),
-        (Wish::AfterRevocation, _) if !asks_everybody => Err(no_consent),
-        (Wish::AfterRevocation, Status::Unknown) => Ok(Writing::Unconfirmed),
-        (Wish::Stands, Status::Unknown) => Ok(match confirmation {
-            Confirmation::Nobody => Writing::AsTheyAre,
-            Confirmation::New | Confirmation::Everybody => Writing::Unconfirmed,
-        }),
-        (Wish::Stands, Status::Active)
-        | (Wish::Stands | Wish::AfterRevocation, Status::Unconfirmed) => Ok(Writing::AsTheyAre),
+        (_, Status::Unreachable) => Err(Reason::Unsubscribed),
+        (_, Status::Unsubscribed) => asks(everybody, Err(Reason::Unsubscribed)),
+        (Wish::AfterRevocation, Status::Unconfirmed) if !everybody => Err(no_consent),
+        (Wish::Stands, Status::Active) | (_, Status::Unconfirmed) => Ok(Writing::AsTheyAre),
+        (Wish::Stands, Status::Unknown) => asks(anybody, Ok(Writing::AsTheyAre)),
+        (Wish::Unproven, Status::Unknown) => asks(anybody, Err(no_consent)),
+        // Who gets e-mails already may get them for another reason than that they agreed to marketing.
+        (Wish::Unproven, Status::Active) | (Wish::AfterRevocation, Status::Unknown) => {
+            asks(everybody, Err(no_consent))
+        }
     }
 }
 
@@ -135,13 +146,33 @@ mod tests {
     use crate::contact::consent::{Grant, How, Revocations};
     use crate::delivery::Delivery;
 
-    /// The decision about a sign-up whose e-mail was revoked so many seconds after it, if at all.
+    /// What is known of the e-mail beside the sign-up.
+    #[derive(Clone, Copy, Debug)]
+    enum Before {
+        Nothing,
+        /// It was revoked so many seconds after it.
+        Revoked(i64),
+        /// Its oldest lead is another one, which did not agree.
+        Disagreed,
+        /// Its oldest lead is another one, which agreed.
+        Agreed,
+    }
+
     fn decided(
-        revoked_after_s: Option<i64>,
+        before: Before,
         status: Status,
         confirmation: Confirmation,
     ) -> Result<Writing, Reason> {
         let (event, lead) = (newsletter(), lead());
+        let mut elder = lead.clone();
+        let revoked_after_s = match before {
+            Before::Revoked(seconds) => Some(seconds),
+            Before::Nothing | Before::Disagreed | Before::Agreed => None,
+        };
+        if let Before::Disagreed = before {
+            elder.consents.marketing_email = None;
+        }
+        let elder = matches!(before, Before::Disagreed | Before::Agreed).then_some(&elder);
         let at = revoked_after_s.map(|seconds| after(event.accepted_at, seconds));
         let revocations = at.map(|at| Revocations {
             purposes: [(Purpose::MarketingEmail, at)].into(),
@@ -156,6 +187,7 @@ mod tests {
             delivery: &delivery,
             slot: &NEWSLETTER,
             oldest: None,
+            elder,
             known: Known::NotLately,
         };
         writing(&context, status, confirmation)
@@ -169,23 +201,28 @@ mod tests {
         let (as_is, ask) = (Ok(Writing::AsTheyAre), Ok(Writing::Unconfirmed));
         let left = Err(Reason::Unsubscribed);
         let denied = Err(Reason::NoConsent(Purpose::MarketingEmail));
-        for (revoked, status, nobody, new, everybody) in [
-            (None, Unknown, as_is, ask, ask),
-            (None, Active, as_is, as_is, as_is),
-            (None, Unconfirmed, as_is, as_is, as_is),
-            (None, Unsubscribed, left, left, ask),
-            (None, Unreachable, left, left, left),
-            (Some(-60), Unknown, denied, denied, ask),
-            (Some(-60), Active, denied, denied, denied),
-            (Some(-60), Unconfirmed, denied, denied, as_is),
-            (Some(-60), Unsubscribed, left, left, ask),
-            (Some(-60), Unreachable, left, left, left),
-            (Some(0), Unsubscribed, denied, denied, denied),
-            (Some(60), Unknown, denied, denied, denied),
-            (Some(60), Active, denied, denied, denied),
+        for (before, status, nobody, new, everybody) in [
+            (Before::Nothing, Unknown, as_is, ask, ask),
+            (Before::Nothing, Active, as_is, as_is, as_is),
+            (Before::Nothing, Unconfirmed, as_is, as_is, as_is),
+            (Before::Nothing, Unsubscribed, left, left, ask),
+            (Before::Nothing, Unreachable, left, left, left),
+            (Before::Revoked(-60), Unknown, denied, denied, ask),
+            (Before::Revoked(-60), Active, denied, denied, denied),
+            (Before::Revoked(-60), Unconfirmed, denied, denied, as_is),
+            (Before::Revoked(-60), Unsubscribed, left, left, ask),
+            (Before::Revoked(-60), Unreachable, left, left, left),
+            (Before::Revoked(0), Unsubscribed, denied, denied, denied),
+            (Before::Revoked(60), Unknown, denied, denied, denied),
+            (Before::Revoked(60), Active, denied, denied, denied),
+            (Before::Disagreed, Unknown, denied, ask, ask),
+            (Before::Disagreed, Active, denied, denied, ask),
+            (Before::Disagreed, Unconfirmed, as_is, as_is, as_is),
+            (Before::Disagreed, Unsubscribed, left, left, ask),
+            (Before::Agreed, Active, as_is, as_is, as_is),
         ] {
-            let found = [Nobody, New, Everybody].map(|asked| decided(revoked, status, asked));
-            assert_eq!(found, [nobody, new, everybody], "{revoked:?} {status:?}");
+            let found = [Nobody, New, Everybody].map(|asked| decided(before, status, asked));
+            assert_eq!(found, [nobody, new, everybody], "{before:?} {status:?}");
         }
     }
 
@@ -205,6 +242,7 @@ mod tests {
             delivery: &delivery,
             slot: &NEWSLETTER,
             oldest: None,
+            elder: None,
             known: Known::NotLately,
         };
         assert_eq!(Wish::of(&context), Wish::Withdrawn);

@@ -74,7 +74,7 @@ pub(crate) async fn keep<F: MakesLead>(
 }
 
 /// Keeps a form under the id that is derived from its e-mail. Anybody can learn that id, so only the first
-/// form of a kind says who the person is.
+/// form says who the person is and what they agreed to, and only the first of its kind what that kind asks.
 async fn keep_as_public<F: MakesLead>(
     form: &F,
     submission: &Submission<F::Content>,
@@ -84,10 +84,17 @@ async fn keep_as_public<F: MakesLead>(
     let place = Place {
         lead_id: LeadId::from_email(form.intake().hash(), email),
         supplied,
-        write: LeadWrite::FirstOfEmail(F::FACT),
+        write: LeadWrite::FirstForm,
         authority: Authority::FirstWord,
     };
-    let (accepted, response) = accept(form, submission, place, None).await?;
+    let (mut accepted, mut response) = accept(form, submission, place, None).await?;
+    if let Accepted::Exists(known) = &accepted
+        && !F::FACT.is_of(known)
+    {
+        let write = LeadWrite::FirstOfKnown(F::FACT);
+        let place = Place { write, authority: Authority::FirstOfKind, ..place };
+        (accepted, response) = accept(form, submission, place, Some(known)).await?;
+    }
     let Accepted::Exists(known) = accepted else { return Ok((accepted, response)) };
     let place = Place { write: LeadWrite::KnownOfEmail, authority: Authority::LaterWord, ..place };
     accept(form, submission, place, Some(&known)).await

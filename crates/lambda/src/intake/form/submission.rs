@@ -68,15 +68,16 @@ pub(super) struct Sent<C> {
 }
 
 impl<C> Sent<C> {
-    /// Reads a request, or says what is wrong with it. Looks at nothing else, so it works without a
-    /// table.
+    /// Reads a request that comes at this time, or says what is wrong with it. Looks at nothing else, so it
+    /// works without a table.
     pub(super) fn read<F: Form<Content = C>>(
         form: &F,
         request: &HttpRequest,
+        at: Timestamp,
     ) -> Result<Self, Problem> {
         let (encoding, body) = guard::form_body(request)?;
         let key = idempotency_key(request)?;
-        let content = form.read(&body).map_err(Problem::Fields)?;
+        let content = form.read(&body, at).map_err(Problem::Fields)?;
         let reader = Reader::of(request, encoding);
         Ok(Self { content, key, reader, honeypot: Honeypot::of(&body) })
     }

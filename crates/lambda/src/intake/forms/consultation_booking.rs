@@ -75,8 +75,8 @@ impl SiteFunction for ConsultationBooking {
     const FACT: Fact = Fact::Consultation;
     type Content = ConsultationRequested;
 
-    fn read(&self, body: &Value, now: Timestamp) -> Result<ConsultationRequested, FieldErrors> {
-        let form = ConsultationForm::parse(body, now)?;
+    fn read(&self, body: &Value, at: Timestamp) -> Result<ConsultationRequested, FieldErrors> {
+        let form = ConsultationForm::parse(body, at)?;
         let score = self.rules.tiered(|question| form.answer(question));
         let next_step = NextStep::of(score.total, self.booking.threshold);
         Ok(ConsultationRequested { form, score, next_step })

@@ -43,7 +43,7 @@ impl SiteFunction for ContactSubmit {
     const FACT: Fact = Fact::Contacted;
     type Content = ContactSubmitted;
 
-    fn read(&self, body: &Value, _now: Timestamp) -> Result<ContactSubmitted, FieldErrors> {
+    fn read(&self, body: &Value, _at: Timestamp) -> Result<ContactSubmitted, FieldErrors> {
         ContactForm::parse(body).map(|form| ContactSubmitted { form })
     }
 

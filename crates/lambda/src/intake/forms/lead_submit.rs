@@ -14,6 +14,7 @@ use funil_core::score::rules::{AMANDA, Rules};
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::RateClass;
 use funil_store::{Accepted, Fact, Platform, StoreError, StoredResponse};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
@@ -74,7 +75,7 @@ impl Form for LeadSubmit {
         &self.intake
     }
 
-    fn read(&self, body: &Value) -> Result<ScoredLead, FieldErrors> {
+    fn read(&self, body: &Value, _at: Timestamp) -> Result<ScoredLead, FieldErrors> {
         let form = LeadForm::parse(body)?;
         let score = amanda::score(&self.rules, &form.answers());
         Ok(ScoredLead {

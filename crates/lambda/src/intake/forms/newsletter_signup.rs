@@ -44,7 +44,7 @@ impl SiteFunction for NewsletterSignup {
     const FACT: Fact = Fact::Newsletter;
     type Content = NewsletterRequested;
 
-    fn read(&self, body: &Value, _now: Timestamp) -> Result<NewsletterRequested, FieldErrors> {
+    fn read(&self, body: &Value, _at: Timestamp) -> Result<NewsletterRequested, FieldErrors> {
         NewsletterForm::parse(body).map(|form| NewsletterRequested { form })
     }
 

@@ -15,6 +15,7 @@ use funil_core::score::rules::{READINESS, Rules};
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::{BookingConfig, RateClass};
 use funil_store::{Accepted, Fact, LeadWrite, Platform, StoreError, StoredResponse};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -74,7 +75,7 @@ impl Form for QuestionnaireSubmit {
         &self.intake
     }
 
-    fn read(&self, body: &Value) -> Result<QuestionnaireCompleted, FieldErrors> {
+    fn read(&self, body: &Value, _at: Timestamp) -> Result<QuestionnaireCompleted, FieldErrors> {
         let form = QuestionnaireForm::parse(body, &self.rules)?;
         let score = readiness::score(&self.rules, |question| form.answer(question));
         let next_step = NextStep::of(score.total, self.booking.threshold);
@@ -117,7 +118,7 @@ impl Form for QuestionnaireSubmit {
 
     /// Keeps the answers on the lead, which has to exist with this e-mail. Without a consent object
     /// of its own the questionnaire grants `contact` and leaves every other consent as the lead's
-    /// earlier form set it.
+    /// earlier form set it; under an id that anybody can learn it does so in any case.
     async fn keep(
         &self,
         submission: &Submission<QuestionnaireCompleted>,
@@ -126,7 +127,7 @@ impl Form for QuestionnaireSubmit {
             return self.accept(submission, LeadWrite::KnownOfEmail, Authority::Capability).await;
         }
         let first = LeadWrite::FirstOfKnown(Fact::Questionnaire);
-        let (accepted, response) = self.accept(submission, first, Authority::FirstWord).await?;
+        let (accepted, response) = self.accept(submission, first, Authority::FirstOfKind).await?;
         if let Accepted::Exists(_) = accepted {
             return self.accept(submission, LeadWrite::KnownOfEmail, Authority::LaterWord).await;
         }

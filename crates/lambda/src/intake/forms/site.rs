@@ -29,8 +29,8 @@ pub(super) trait SiteFunction: Send + Sync + 'static {
     /// A valid submission, as its event keeps it.
     type Content: Clone + Into<EventData> + Send + Sync;
 
-    /// Reads a body that comes now, or says everything that is wrong with it.
-    fn read(&self, body: &Value, now: Timestamp) -> Result<Self::Content, FieldErrors>;
+    /// Reads a body that comes at this time, or says everything that is wrong with it.
+    fn read(&self, body: &Value, at: Timestamp) -> Result<Self::Content, FieldErrors>;
     /// What it says.
     fn submission(content: &Self::Content) -> SiteSubmission<'_>;
     /// What it decides about consent.
@@ -101,8 +101,8 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
         &self.intake
     }
 
-    fn read(&self, body: &Value) -> Result<Self::Content, FieldErrors> {
-        let submitted = self.own.read(body, self.intake.app.platform.clock.now())?;
+    fn read(&self, body: &Value, at: Timestamp) -> Result<Self::Content, FieldErrors> {
+        let submitted = self.own.read(body, at)?;
         let submission = S::submission(&submitted);
         let lead_id = self.intake.lead_id(submission.email, submission.origin.lead_id);
         Ok(Content { submitted, lead_id })
@@ -157,7 +157,7 @@ impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
         submission: &Submission<Self::Content>,
         lead: LeadId,
         authority: Authority,
-        _known: Option<&Lead>,
+        known: Option<&Lead>,
     ) -> Effect {
         let submitted = &submission.content.submitted;
         let said = S::submission(submitted);
@@ -168,7 +168,7 @@ impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
             .copied()
             .filter(|purpose| said.origin.consent.is_none() && *purpose != Purpose::MarketingEmail);
         Effect {
-            changes: LeadChanges::of_site(&said, authority, submission.now),
+            changes: LeadChanges::of_site(&said, authority, known, submission.now),
             consent: S::consent(submitted),
             assumed: assumed.collect(),
             response: self.response_as(submission, lead),

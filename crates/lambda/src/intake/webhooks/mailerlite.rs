@@ -4,7 +4,7 @@
 //! them is withdrawn. Who is active again takes that back. The CRM hears of it. Everything else stands in the
 //! journey. Nothing of it is planned for MailerLite (`docs/providers.md`, "MailerLite").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::clock::after;
 use funil_core::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
@@ -20,7 +20,8 @@ use funil_core::provider::mailerlite::{self, Encoding, Parsed, Report, What};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::settings::{ConfigError, Env, Secret};
 use funil_store::{
-    Accepted, ConsentEvidence, Count, DeliveryKey, LeadWrite, Platform, StoreError, TOTALS_TARGET,
+    Accepted, ConsentEvidence, Count, DeliveryKey, LeadWrite, Platform, Reported, StoreError,
+    TOTALS_TARGET,
 };
 use futures::StreamExt as _;
 use http::HeaderName;
@@ -37,7 +38,8 @@ use crate::platform::request::HttpRequest;
 
 const SECRET: &str = "MAILERLITE_WEBHOOK_SECRET";
 const SIGNATURE: HeaderName = HeaderName::from_static(mailerlite::SIGNATURE_HEADER);
-/// How many leads of an e-mail a report touches. Sending skips the rest, because it looks at the address.
+/// How many leads of an e-mail a report touches, beside the oldest. Sending skips the rest, because it looks at
+/// the address.
 const LEADS_TOUCHED: usize = 25;
 /// How many reports of one request are worked on at once.
 const SIDE_BY_SIDE: usize = 16;
@@ -105,6 +107,14 @@ impl Webhook for MailerLiteWebhook {
         mailerlite::parse(verified)
     }
 
+    /// What an envelope says may have changed since it came, so only what could not be read then is taken.
+    fn without(mut parsed: Parsed, understood: &Parsed) -> Parsed {
+        let taken: BTreeSet<&str> =
+            understood.reports.iter().map(|report| report.digest.as_str()).collect();
+        parsed.reports.retain(|report| !taken.contains(report.digest.as_str()));
+        parsed
+    }
+
     /// Takes every report by itself, so that one that cannot be kept now holds up no other. Reports of one
     /// address are taken in their order.
     async fn keep(&self, parsed: &Parsed, arrival: &Arrival) -> Result<Kept, StoreError> {
@@ -168,16 +178,22 @@ impl MailerLiteWebhook {
         if now > begins_until || after(now, PART_S) > arrival.stop_at {
             return Ok(Taken::NoTimeLeft);
         }
-        for report in places.into_iter().filter_map(|place| parsed.reports.get(place)) {
-            self.take(report, arrival.now).await?;
+        for place in places {
+            let Some(report) = parsed.reports.get(place) else { continue };
+            self.take(report, place, arrival.now).await?;
         }
         Ok(Taken::All)
     }
 
-    async fn take(&self, report: &Report, now: Timestamp) -> Result<(), StoreError> {
+    async fn take(&self, report: &Report, place: usize, now: Timestamp) -> Result<(), StoreError> {
         let email = self.app.config.hash_key.digest("email", report.email.as_str());
         match &report.what {
-            What::Changed(status) => self.change(*status, &email, now).await,
+            What::Changed(status) => {
+                // A millisecond apart, so that two reports about one address have two times.
+                let apart = SignedDuration::from_millis(i64::try_from(place).unwrap_or(0));
+                let at = now.saturating_add(apart).unwrap_or(now);
+                self.change(*status, report, &email, (at, now)).await
+            }
             What::Noted(noted) => self.note(report, noted, &email, now).await,
         }
     }
@@ -187,12 +203,31 @@ impl MailerLiteWebhook {
     async fn change(
         &self,
         status: EmailStatus,
+        report: &Report,
         email: &Digest,
-        now: Timestamp,
+        (at, now): (Timestamp, Timestamp),
     ) -> Result<(), StoreError> {
         let store = &self.app.store;
-        let since = store.report_email(email, status, now).await?;
-        let leads = store.leads_of(("email", email), LEADS_TOUCHED).await?;
+        let since = match store.report_email(email, status, &report.digest, at).await? {
+            Reported::News { since } => since,
+            Reported::Told => {
+                self.count_duplicate(now);
+                return Ok(());
+            }
+            Reported::Repeated => {
+                tracing::warn!(
+                    function = Self::NAME,
+                    status = status.name(),
+                    "ignored a report of MailerLite that it sent before: another one came after it"
+                );
+                self.count_duplicate(now);
+                return Ok(());
+            }
+        };
+        let oldest = store.oldest_lead(email).await?;
+        let mut leads = store.leads_of(("email", email), LEADS_TOUCHED).await?;
+        // The leads that are read are not the newest ones, and strangers can make any number of them.
+        leads.extend(oldest.filter(|oldest| !leads.contains(oldest)));
         let leads = store.known_leads(&leads).await?;
         for lead in &leads {
             self.keep_change(lead, status, (email, since), now).await?;
@@ -200,6 +235,7 @@ impl MailerLiteWebhook {
                 self.withdraw(lead.id, now).await?;
             }
         }
+        store.email_report_told(email, since).await?;
         tracing::info!(
             function = Self::NAME,
             status = status.name(),
@@ -220,13 +256,14 @@ impl MailerLiteWebhook {
     ) -> Result<(), StoreError> {
         let grant = |decision, how| Some(Grant { decision, at: since, how });
         let known = lead.consents.get(Purpose::MarketingEmail);
+        // What was never granted is not revoked on the lead, so that nothing grants it when the address is
+        // active again.
+        let was_granted = known.is_some_and(|known| known.decision == Decision::Granted);
+        let was_revoked = known.is_some_and(|known| known.how == How::Revoked);
         let marketing_email = match status.consent() {
-            ConsentEffect::Revokes => grant(Decision::Denied, How::Revoked),
-            // Only what was revoked is taken back: a box that was never ticked stays unticked.
-            ConsentEffect::Restores if known.is_some_and(|known| known.how == How::Revoked) => {
-                grant(Decision::Granted, How::Restored)
-            }
-            ConsentEffect::Restores | ConsentEffect::Nothing => None,
+            ConsentEffect::Revokes if was_granted => grant(Decision::Denied, How::Revoked),
+            ConsentEffect::Restores if was_revoked => grant(Decision::Granted, How::Restored),
+            ConsentEffect::Revokes | ConsentEffect::Restores | ConsentEffect::Nothing => None,
         };
         let name = format!("{}:{}:{since}:{}", status.name(), email.as_str(), lead.id);
         let changes = LeadChanges {
@@ -283,6 +320,17 @@ impl MailerLiteWebhook {
         self.accept(lead, &name, noted.clone().into(), nothing, now).await
     }
 
+    fn count_duplicate(&self, now: Timestamp) {
+        self.app.platform.totals.count(Count::Duplicate(Self::NAME));
+        tracing::info!(
+            target: TOTALS_TARGET,
+            function = Self::NAME,
+            Duplicates = 1,
+            at_ms = now.as_millisecond(),
+            "found a report of MailerLite kept already"
+        );
+    }
+
     /// Keeps an event on a lead, once under its name.
     async fn accept(
         &self,
@@ -321,14 +369,7 @@ impl MailerLiteWebhook {
         match self.app.accept(&incoming, now).await? {
             Accepted::Kept | Accepted::NoSuchLead => Ok(()),
             Accepted::Duplicate(_) => {
-                self.app.platform.totals.count(Count::Duplicate(Self::NAME));
-                tracing::info!(
-                    target: TOTALS_TARGET,
-                    function = Self::NAME,
-                    Duplicates = 1,
-                    at_ms = now.as_millisecond(),
-                    "found a report of MailerLite kept already"
-                );
+                self.count_duplicate(now);
                 Ok(())
             }
             Accepted::KeyReused
