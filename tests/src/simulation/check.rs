@@ -142,9 +142,12 @@ fn may_be_skipped(
     let (Some(purpose), Some(slot)) = (purpose, slot) else { return false };
     let opted_out =
         || delivery.phone_digest.as_ref().is_some_and(|of| watch.opted_out(of.as_str()));
-    // The newsletter's slot asks for the consent to marketing by itself.
-    let its_own = slot.purpose == purpose || slot.name == "newsletter";
-    its_own && known.ever_denied.contains(&purpose)
+    // The newsletter's slot asks by itself whether the e-mail's owner, who is its oldest lead, agreed.
+    let is_newsletter = slot.name == "newsletter" && purpose == Purpose::MarketingEmail;
+    let is_owner = watch.oldest.get(&known.email) == Some(&delivery.lead_id.to_string());
+    let agreed = is_owner && known.choices.get(&purpose) == Some(&true);
+    is_newsletter && !agreed
+        || (slot.purpose == purpose || is_newsletter) && known.ever_denied.contains(&purpose)
         || slot.unless_revoked == Some(purpose) && opted_out()
 }
 

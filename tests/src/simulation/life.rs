@@ -366,7 +366,7 @@ impl Life {
             watch.left.insert(email.clone());
             drop(watch);
             self.subscriber_report("unsubscribed", &email);
-        } else if system.chance.once_in(2) {
+        } else {
             let event =
                 system.chance.of(&["updated", "added_to_group", "deleted", "spam_reported"]);
             self.subscriber_report(event, &email);

@@ -78,13 +78,13 @@ pub(super) struct Known {
     phones: BTreeSet<String>,
     pub(super) events: BTreeSet<String>,
     /// What it decided about each purpose.
-    choices: BTreeMap<Purpose, bool>,
+    pub(super) choices: BTreeMap<Purpose, bool>,
     /// How far the lead has come, where that is further than the form.
     pub(super) stage: Option<Stage>,
     /// Whether an operator planned or withdrew messages, which the calendar does not know of.
     pub(super) by_hand: bool,
-    /// The kinds of forms that were kept.
-    submitted: BTreeSet<&'static str>,
+    /// Whether a form was kept.
+    has_form: bool,
     /// The purposes that were not granted at some moment.
     pub(super) ever_denied: BTreeSet<Purpose>,
 }

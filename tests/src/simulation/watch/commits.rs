@@ -196,9 +196,9 @@ impl Watch {
     fn learn_of_form(&self, lead: &str, known: &mut Known, data: &EventData) {
         let Some((email, name, phone)) = person_of(data) else { return };
         let derived = LeadId::parse(lead).is_ok_and(LeadId::is_derived);
-        // Anybody can send a form under a derived id: only the first of its kind says who the person is,
-        // and it replaces nothing.
-        let is_later = !known.submitted.insert(data.name()) && derived;
+        // Anybody can send a form under a derived id: only the first one says who the person is and what they
+        // agreed to, and it replaces nothing.
+        let is_later = derived && std::mem::replace(&mut known.has_form, true);
         self.set_email(known, email.as_str());
         if !is_later {
             if !derived || known.name.is_empty() {
