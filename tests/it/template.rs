@@ -188,6 +188,7 @@ fn no_function_may_do_what_none_of_its_kind_does() {
         let registered = funil_lambda::functions::intake().find(|one| one.name == function);
         let delivers = destination::ALL.iter().find(|one| one.function == function);
         match (registered, delivers) {
+            (Some(intake), _) if intake.quarantine_source.is_none() => function.to_owned(),
             (Some(intake), _) if intake.signature.is_none() => "forms".to_owned(),
             (Some(_), _) => "webhooks".to_owned(),
             // WhatsApp's function plans and withdraws messages beside delivering them.

@@ -7,7 +7,7 @@
 //! [`ALL`].
 
 mod crm;
-mod ga4;
+pub mod ga4;
 mod graph;
 pub mod mailerlite;
 mod meta;
@@ -40,6 +40,7 @@ pub static ALL: &[&Destination] = &[
     &crm::DESTINATION,
     &mailerlite::DESTINATION,
     &ga4::DESTINATION,
+    &ga4::visits::DESTINATION,
     &segment::DESTINATION,
     &meta::DESTINATION,
     &whatsapp::DESTINATION,
@@ -52,6 +53,16 @@ pub enum Kind {
     State,
     /// What happened, as it was.
     Event,
+}
+
+/// Whose a destination's deliveries are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Leads'.
+    Leads,
+    /// Visitors', who are no leads: each delivery stands alone with its event, until its deadline. No ring
+    /// announces it, no person decides about it, and no journey shows it.
+    Visitors,
 }
 
 /// One kind of message to a destination.
@@ -178,8 +189,12 @@ pub struct Destination {
     pub name: &'static str,
     /// The function that sends its deliveries.
     pub function: &'static str,
+    /// The tool that gets them, by the name of the first destination of it.
+    pub provider: &'static str,
     /// Whether its deliveries bring state or events.
     pub kind: Kind,
+    /// Whose its deliveries are.
+    pub whose: Whose,
     /// How long a delivery is worth sending, in hours from acceptance.
     pub deadline_h: i64,
     /// What becomes of a delivery that may have been sent.
@@ -237,6 +252,11 @@ impl Destination {
     pub fn slot(&self, name: &str) -> Option<&'static Slot> {
         self.slots.iter().find(|slot| slot.name == name)
     }
+}
+
+/// Whose the deliveries of the destination of this name are. One that this code does not know has leads.
+pub fn whose(name: &str) -> Whose {
+    find(name).map_or(Whose::Leads, |destination| destination.whose)
 }
 
 /// Finds a destination by its name.

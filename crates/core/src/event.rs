@@ -14,6 +14,7 @@ mod form;
 mod group;
 mod operation;
 mod payment;
+mod visit;
 
 use std::borrow::Cow;
 
@@ -31,6 +32,7 @@ pub use deal::*;
 pub use form::*;
 pub use operation::*;
 pub use payment::*;
+pub use visit::*;
 
 /// Something that happened to a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub enum EventData {
     Consent(ConsentEvent),
     /// Somebody with authority had us do something.
     Operation(OperationEvent),
+    /// A page reported something of a visit.
+    Visit(VisitEvent),
 }
 
 impl EventData {
@@ -81,6 +85,7 @@ impl EventData {
             Self::Deal(event) => event.name(),
             Self::Consent(event) => event.name(),
             Self::Operation(event) => event.name(),
+            Self::Visit(event) => event.name(),
         }
     }
 
@@ -89,7 +94,11 @@ impl EventData {
         match self {
             Self::Call(event) => event.booked().map(|booked| &booked.call),
             Self::Operation(event) => event.call(),
-            Self::Form(_) | Self::Payment(_) | Self::Deal(_) | Self::Consent(_) => None,
+            Self::Form(_)
+            | Self::Payment(_)
+            | Self::Deal(_)
+            | Self::Consent(_)
+            | Self::Visit(_) => None,
         }
     }
 
@@ -105,7 +114,8 @@ impl EventData {
             | Self::Payment(_)
             | Self::Deal(_)
             | Self::Consent(_)
-            | Self::Operation(_) => None,
+            | Self::Operation(_)
+            | Self::Visit(_) => None,
         }
     }
 
@@ -120,7 +130,11 @@ impl EventData {
         match self {
             Self::Form(event) => event.dropped(),
             Self::Payment(event) => event.dropped(),
-            Self::Call(_) | Self::Deal(_) | Self::Consent(_) | Self::Operation(_) => &[],
+            Self::Call(_)
+            | Self::Deal(_)
+            | Self::Consent(_)
+            | Self::Operation(_)
+            | Self::Visit(_) => &[],
         }
     }
 
@@ -134,7 +148,11 @@ impl EventData {
         match self {
             Self::Call(event) => event.bookings(),
             Self::Operation(event) => event.bookings(),
-            Self::Form(_) | Self::Payment(_) | Self::Deal(_) | Self::Consent(_) => Vec::new(),
+            Self::Form(_)
+            | Self::Payment(_)
+            | Self::Deal(_)
+            | Self::Consent(_)
+            | Self::Visit(_) => Vec::new(),
         }
     }
 }
@@ -160,6 +178,7 @@ mod tests {
             DealEvent::NAMES,
             ConsentEvent::NAMES,
             OperationEvent::NAMES,
+            VisitEvent::NAMES,
         ];
         let seen: Vec<_> = every_event().iter().map(EventData::name).collect();
         assert_eq!(seen, groups.concat());

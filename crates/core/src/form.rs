@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use crate::hash::sha256_hex;
 use crate::json::canonical;
 
+pub(crate) use fault::LIST;
 pub use fault::{Fault, FieldError, FieldErrors, Locale};
 pub use fields::{EMAIL_CHARS_MAX, Fields, NO, YES};
 pub use schema::{Field, Need, Schema, Takes};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::booking::link::with_name;
 use crate::contact::attribution::Attribution;
-use crate::contact::consent::Consents;
+use crate::contact::consent::{Consents, Decision, Grant, How};
 use crate::contact::{Email, Phone};
 use crate::event::{
     EmailStatus, Event, Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted,
@@ -172,6 +172,20 @@ impl Stage {
 }
 
 impl Lead {
+    /// A visitor, of whom nothing is known but that they agreed to analytics.
+    pub fn visitor(id: LeadId, agreed_at: Timestamp) -> Self {
+        let analytics = Grant { decision: Decision::Granted, at: agreed_at, how: How::Explicit };
+        Self {
+            id,
+            version: 0,
+            latest: LeadLatest::default(),
+            facts: LeadFacts::default(),
+            consents: Consents { analytics: Some(analytics), ..Consents::default() },
+            spent: BTreeMap::new(),
+            payments: LatestPayments::default(),
+        }
+    }
+
     /// The value of a destination's field for the booking link: the link with the lead's name filled
     /// in, or an empty text if the questionnaire earned none, so that an earlier link goes. `None` if
     /// there was no questionnaire.

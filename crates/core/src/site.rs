@@ -136,7 +136,13 @@ impl SiteConfig {
             Rings::None => Start::WhenDue,
             Rings::Stream | Rings::Http => Start::AtOnce,
         };
-        Queue { shard: Shard::of(lead, &self.hash_key, self.due_shards), start }
+        Queue { start, ..self.swept_queue_of(lead) }
+    }
+
+    /// Where deliveries stand that no ring announces: the sweep finds them when they are due.
+    pub fn swept_queue_of(&self, owner: LeadId) -> Queue {
+        let shard = Shard::of(owner, &self.hash_key, self.due_shards);
+        Queue { shard, start: Start::WhenDue }
     }
 }
 

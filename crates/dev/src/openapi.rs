@@ -245,6 +245,10 @@ fn request_body(operation: &Operation, samples: &BTreeMap<String, Value>) -> Opt
     let (schema, required) = match &operation.body {
         Body::None => return None,
         // What is not understood waits for a person.
+        Body::OfTags => (
+            json!({"description": "An event, a list of events, or an object with the list events."}),
+            true,
+        ),
         Body::OfProvider => (json!({"description": "What the provider sends, as JSON."}), true),
         Body::Fields(schemas, presence) => {
             let schemas: Vec<Value> = schemas.iter().map(object).collect();

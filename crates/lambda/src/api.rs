@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::http::check;
 use crate::http::problem::Problem;
-use crate::intake::{form, forms, quarantine, webhooks};
+use crate::intake::{form, forms, quarantine, tags, webhooks};
 use crate::operate::{deliver, dispatch, health, metrics, sequence};
 
 /// One method of one path.
@@ -86,6 +86,8 @@ pub enum Body {
     Fields(Vec<Schema>, Presence),
     /// What a provider sends, as JSON.
     OfProvider,
+    /// Events in the shape of the dataLayer, as JSON.
+    OfTags,
 }
 
 /// Whether a body may be left out.
@@ -249,7 +251,13 @@ pub fn operations() -> Vec<Operation> {
         [operation, preflight]
     });
     let of_webhooks = webhooks::OPERATIONS.iter().flat_map(|operations| operations());
-    let of_quarantine = crate::functions::intake().map(|one| {
+    let of_tags = tags::OPERATIONS.iter().flat_map(|operation| {
+        let operation = operation();
+        let preflight = form::preflight(&operation);
+        [operation, preflight]
+    });
+    let kept = crate::functions::intake().filter(|one| one.quarantine_source.is_some());
+    let of_quarantine = kept.map(|one| {
         let mut operation = quarantine::operation(one.name);
         if forms::FORMS.iter().any(|form| form.name == one.name) {
             operation.response_headers = form::CORS;
@@ -270,6 +278,7 @@ pub fn operations() -> Vec<Operation> {
     });
     of_forms
         .chain(of_webhooks)
+        .chain(of_tags)
         .chain(of_quarantine)
         .chain(of_destinations)
         .chain(dispatch::operations())

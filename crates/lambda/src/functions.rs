@@ -9,7 +9,7 @@ use funil_store::Platform;
 use jiff::Timestamp;
 
 use crate::Function;
-use crate::intake::{forms, webhooks};
+use crate::intake::{forms, tags, webhooks};
 use crate::operate::{health, metrics};
 
 /// Configures a function.
@@ -20,8 +20,8 @@ pub type Make = fn(&Env, &Platform) -> Result<Function, ConfigError>;
 pub struct Registration {
     /// The function's name: of its binary, its folder and its path.
     pub name: &'static str,
-    /// The source under which it keeps requests in quarantine: its own name, or its provider's.
-    pub quarantine_source: &'static str,
+    /// The source under which it keeps requests in quarantine, if it does: its own name, or its provider's.
+    pub quarantine_source: Option<&'static str>,
     /// The variables that it needs beside those of all functions, with the values that the dev
     /// server gives them.
     pub variables: &'static [(&'static str, &'static str)],
@@ -42,19 +42,19 @@ pub struct Signature {
 
 /// Every function that accepts requests from outside.
 pub fn intake() -> impl Iterator<Item = &'static Registration> {
-    forms::FORMS.iter().chain(webhooks::WEBHOOKS).copied()
+    forms::FORMS.iter().chain(webhooks::WEBHOOKS).chain(tags::TAGS).copied()
 }
 
-/// What makes each function that neither delivers nor rings, with its name: forms, webhooks and what
-/// monitors read.
+/// What makes each function that neither delivers nor rings, with its name: forms, webhooks, what pages report
+/// to, and what monitors read.
 pub fn make() -> impl Iterator<Item = (&'static str, Make)> {
     let monitors: [(&str, Make); 2] =
         [("health", health::function), ("metrics", metrics::function)];
-    let makes = forms::MAKE.iter().chain(webhooks::MAKE).copied();
+    let makes = forms::MAKE.iter().chain(webhooks::MAKE).chain(tags::MAKE).copied();
     intake().map(|registration| registration.name).zip(makes).chain(monitors)
 }
 
 /// Under which sources requests are kept in quarantine.
 pub(crate) fn quarantine_sources() -> impl Iterator<Item = &'static str> {
-    intake().map(|registration| registration.quarantine_source)
+    intake().filter_map(|registration| registration.quarantine_source)
 }

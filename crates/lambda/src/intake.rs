@@ -8,5 +8,6 @@ mod identify;
 pub(crate) mod quarantine;
 mod recipient;
 mod signatures;
+pub mod tags;
 mod webhook;
 pub mod webhooks;

@@ -14,7 +14,7 @@ pub mod intake;
 pub mod operate;
 pub mod platform;
 
-pub use intake::{forms, webhooks};
+pub use intake::{forms, tags, webhooks};
 pub use operate::deliver::function as delivery_function;
 pub use operate::dispatch::function as dispatch;
 pub use operate::health::function as health;

@@ -33,6 +33,8 @@ pub enum Count {
     Duplicate(&'static str),
     /// One of these that got a problem as its response.
     Refused(&'static str),
+    /// An event of a page, or a value of one: what became of it.
+    PageEvents(&'static str),
     /// A delivery that a claim ended with this outcome.
     Settled {
         /// The destination.
@@ -49,6 +51,7 @@ impl Count {
             Self::Received(function) => (key::function(function), "received"),
             Self::Duplicate(function) => (key::function(function), "duplicate"),
             Self::Refused(function) => (key::function(function), "refused"),
+            Self::PageEvents(what) => (key::PAGE_EVENTS.to_owned(), what),
             Self::Settled { destination, outcome } => (key::destination(destination), outcome),
         }
     }
@@ -67,10 +70,17 @@ struct Unwritten {
 impl Totals {
     /// Counts one.
     pub fn count(&self, counted: Count) {
-        self.add([(counted, 1)]);
+        self.add(counted, 1);
     }
 
-    fn add(&self, counts: impl IntoIterator<Item = (Count, i64)>) {
+    /// Counts several.
+    pub fn add(&self, counted: Count, number: usize) {
+        if number > 0 {
+            self.add_all([(counted, i64::try_from(number).unwrap_or(i64::MAX))]);
+        }
+    }
+
+    fn add_all(&self, counts: impl IntoIterator<Item = (Count, i64)>) {
         let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (counted, number) in counts {
             *unwritten.counts.entry(counted).or_default() += number;
@@ -94,7 +104,8 @@ impl Totals {
 pub struct Total {
     /// Whose they are.
     pub of: TotalOf,
-    /// How many, by what was counted: `received`, `duplicate`, `refused`, or an outcome's name.
+    /// How many, by what was counted: `received`, `duplicate`, `refused`, an outcome's name, or what became of a
+    /// page's event.
     pub counts: BTreeMap<String, i64>,
 }
 
@@ -105,6 +116,8 @@ pub enum TotalOf {
     Function(String),
     /// A destination's.
     Destination(String),
+    /// Those of the events of pages.
+    PageEvents,
 }
 
 impl Store {
@@ -169,7 +182,7 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.totals.add(std::mem::take(&mut self.counts));
+        self.totals.add_all(std::mem::take(&mut self.counts));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 53] = [
+const REQUESTS: [(&str, u16, &str); 60] = [
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -62,6 +62,13 @@ const REQUESTS: [(&str, u16, &str); 53] = [
     ("mailerlite-webhook/active", 200, RECEIVED),
     ("mailerlite-webhook/unsubscribed", 200, RECEIVED),
     ("mailerlite-webhook/batch", 200, RECEIVED),
+    ("ga4-collect/page-view", 200, "\"accepted\":1"),
+    ("ga4-collect/batch", 200, "\"accepted\":3"),
+    ("ga4-collect/beacon", 200, "\"accepted\":1"),
+    ("ga4-collect/denied", 200, "no_consent"),
+    ("ga4-collect/personal", 200, "\"stripped\":1"),
+    ("ga4-collect/robot", 200, "\"reason\":\"robot\""),
+    ("ga4-collect/invalid-no-client-id", 422, "client_id"),
     ("whatsapp-automation/plan", 200, "\"slot\":\"welcome\""),
     ("whatsapp-automation/withdraw", 200, "\"withdrawn\":[\"sample-call\"]"),
     ("whatsapp-webhook/verify", 200, "1158201444"),
@@ -137,7 +144,7 @@ fn every_sample_has_an_expected_response() {
 #[tokio::test]
 async fn every_sample_gets_the_response_that_its_name_says() {
     let world = World::plan()
-        .with("DESTINATIONS", "whatsapp")
+        .with("DESTINATIONS", "whatsapp,ga4_visits")
         .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
         // What the samples are authorised with is the dev server's.
         .with("ENVIRONMENT", "preview")
@@ -146,6 +153,7 @@ async fn every_sample_gets_the_response_that_its_name_says() {
         .start()
         .await;
     world.looks_at("whatsapp");
+    world.looks_at("ga4");
     for (name, status, shown) in REQUESTS {
         let function = function_of(name);
         let event = signed(&world, function, read(name));

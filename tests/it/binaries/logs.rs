@@ -223,6 +223,15 @@ fn marked_event(place: &Place, function: &str) -> Value {
             let body = whatsapp_inbound("5511975318642", "qzquestion", at).to_string();
             signed_by_meta(place, &body)
         }
+        "ga4-collect" => {
+            let body = json!({
+                "event": "search", "client_id": "123456789.1767225600", "lead_id": "qzwrong",
+                "consent": {"analytics_storage": "granted"}, "search_term": "qzquestion",
+                "page_title": "qzlocal.part@qzdomain.example", "page_location": "https://qzpage.example/1",
+            });
+            let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
+            with(http_event(&body.to_string()), "user-agent", agent)
+        }
         "health" | "metrics" => authorised_get(),
         other => {
             let takes_requests = funil_lambda::functions::intake().any(|one| one.name == other);

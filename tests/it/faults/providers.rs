@@ -1,19 +1,22 @@
-//! Faults at each request to each provider on a form's and a booking's way: the provider breaks, or the
-//! worker that sent the request dies.
+//! Faults at each request to each provider on the way of a form, a booking and a page's events: the provider
+//! breaks, or the worker that sent the request dies.
 
 use std::collections::BTreeSet;
 
 use funil_core::delivery::{StateKind, WhenUnknown};
-use funil_core::destination;
+use funil_core::destination::{self, Whose};
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::calls::Update;
 use super::{arrived_once, everywhere, until_it_dies};
 use crate::world::{World, lead, lead_body};
+
+/// A user agent.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
 
 /// How a provider may break at a request.
 const BREAKS: [Behaviour; 7] = [
@@ -31,12 +34,32 @@ const BREAKS: [Behaviour; 7] = [
 enum What {
     Form,
     Booking,
+    Visit,
 }
 
 impl What {
+    const ALL: [Self; 3] = [Self::Form, Self::Booking, Self::Visit];
+
+    /// Whose deliveries it has.
+    const fn whose(self) -> Whose {
+        match self {
+            Self::Form | Self::Booking => Whose::Leads,
+            Self::Visit => Whose::Visitors,
+        }
+    }
+
     /// A world in which it was just accepted, and everything before it was delivered.
     async fn accepted(self) -> World {
         let world = everywhere().impatient().start().await;
+        if self == Self::Visit {
+            let event = json!({
+                "event": "page_view", "client_id": "123456789.1767225600",
+                "consent": {"analytics_storage": "granted"},
+            });
+            let response = world.post("ga4-collect", &[("user-agent", BROWSER)], &event).await;
+            assert_eq!(response.status, 200);
+            return world;
+        }
         let mut form = lead_body();
         form["consent"]["ads"] = Value::Bool(true);
         world.submit(&form).await;
@@ -50,34 +73,33 @@ impl What {
 
     /// How many requests each destination gets for it.
     async fn requests(self) -> Vec<(&'static str, usize)> {
-        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; 2]> = OnceCell::const_new();
+        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; 3]> = OnceCell::const_new();
         let count = async |what: Self| {
             let world = what.accepted().await;
-            let before: Vec<usize> =
-                destination::ALL.iter().map(|one| world.requests(one.name).len()).collect();
+            let its = || destination::ALL.iter().filter(|one| one.whose == what.whose());
+            let before: Vec<usize> = its().map(|one| world.requests(one.provider).len()).collect();
             world.drain().await;
-            let all = destination::ALL.iter().zip(before);
-            let counts =
-                all.map(|(one, before)| (one.name, world.requests(one.name).len() - before));
+            let counts = its()
+                .zip(before)
+                .map(|(one, before)| (one.name, world.requests(one.provider).len() - before));
             let counts = counts.filter(|(_, count)| *count > 0).collect();
             finish(world, what, "nothing breaks").await;
             counts
         };
         let counted = COUNTED.get_or_init(async || {
-            let counted: [Vec<(&str, usize)>; 2] =
-                [count(Self::Form).await, count(Self::Booking).await];
+            let [form, booking, visit] = Self::ALL;
+            let counted: [Vec<(&str, usize)>; 3] =
+                [count(form).await, count(booking).await, count(visit).await];
             let reached: BTreeSet<&str> = counted.iter().flatten().map(|(name, _)| *name).collect();
             let all: BTreeSet<&str> = destination::ALL.iter().map(|one| one.name).collect();
-            assert_eq!(
-                reached, all,
-                "a destination that neither a form nor a booking reaches needs its event"
-            );
+            assert_eq!(reached, all, "a destination that nothing here reaches needs its event");
             counted
         });
-        let [form, booking] = counted.await;
+        let [form, booking, visit] = counted.await;
         match self {
             Self::Form => form.clone(),
             Self::Booking => booking.clone(),
+            Self::Visit => visit.clone(),
         }
     }
 }
@@ -88,7 +110,22 @@ async fn finish(world: World, what: What, title: &str) -> bool {
     match what {
         What::Form => arrived_once(world, title).await,
         What::Booking => booking_arrived_once(world, title).await,
+        What::Visit => visit_arrived_once(world, title).await,
     }
+}
+
+async fn visit_arrived_once(world: World, title: &str) -> bool {
+    world.looks_at("ga4");
+    world.advance(SignedDuration::from_hours(2)).await;
+    let items = world.items("VISITOR#").await;
+    let [item] = items.as_slice() else { panic!("{title}: {items:?}") };
+    let state = item["state"]["S"].as_str().unwrap();
+    assert!(["delivered", "unknown"].contains(&state), "{title}: {state}");
+    let sent = world.providers.ga4_events().len();
+    assert!(sent <= 1 && (sent == 1 || state == "unknown"), "{title}: {sent} events, {state}");
+    let is_unknown = state == "unknown";
+    world.finish().await;
+    is_unknown
 }
 
 async fn booking_arrived_once(world: World, title: &str) -> bool {
@@ -132,13 +169,19 @@ async fn booking_arrived_once(world: World, title: &str) -> bool {
     unknown > 0
 }
 
+/// The provider of a destination.
+fn provider_of(destination: &str) -> &'static str {
+    destination::find(destination).unwrap().provider
+}
+
 /// Whether a request to this destination must not be repeated once it may have had an effect.
 fn is_harmful(destination: &str) -> bool {
     destination::find(destination).is_some_and(|one| one.when_unknown != WhenUnknown::Never)
 }
 
-async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviour) {
-    let title = format!("{what:?}: request {at} to {provider}: {behaviour}");
+async fn breaks_once(what: What, destination: &str, at: usize, behaviour: &Behaviour) {
+    let title = format!("{what:?}: request {at} to {destination}: {behaviour}");
+    let provider = provider_of(destination);
     let world = what.accepted().await;
     let before = world.requests(provider).len();
     world.providers.script(provider, vec![Behaviour::Normal; at]);
@@ -159,16 +202,16 @@ async fn breaks_once(what: What, provider: &str, at: usize, behaviour: &Behaviou
         | Behaviour::Hang
         | Behaviour::HangAfterEffect => false,
     };
-    assert_eq!(unknown, is_harmful(provider) && !refused, "{title}");
+    assert_eq!(unknown, is_harmful(destination) && !refused, "{title}");
 }
 
 #[tokio::test]
 async fn every_request_to_every_provider_may_break() {
-    for what in [What::Form, What::Booking] {
-        for (provider, requests) in what.requests().await {
+    for what in What::ALL {
+        for (destination, requests) in what.requests().await {
             for at in 0..requests {
                 let ways =
-                    BREAKS.iter().map(|behaviour| breaks_once(what, provider, at, behaviour));
+                    BREAKS.iter().map(|behaviour| breaks_once(what, destination, at, behaviour));
                 futures::future::join_all(ways).await;
             }
         }
@@ -177,24 +220,25 @@ async fn every_request_to_every_provider_may_break() {
 
 #[tokio::test]
 async fn a_worker_may_die_at_any_request_to_a_provider() {
-    for what in [What::Form, What::Booking] {
-        for (provider, requests) in what.requests().await {
+    for what in What::ALL {
+        for (destination, requests) in what.requests().await {
             for at in 0..requests {
                 for behaviour in [Behaviour::Hang, Behaviour::HangAfterEffect] {
                     let title = format!(
-                        "{what:?}: a worker dies at request {at} to {provider}: {behaviour}"
+                        "{what:?}: a worker dies at request {at} to {destination}: {behaviour}"
                     );
+                    let provider = provider_of(destination);
                     let world = what.accepted().await;
                     world.providers.script(provider, vec![Behaviour::Normal; at]);
                     world.providers.script(provider, [behaviour.clone()]);
-                    let worker = world.worker(provider);
+                    let worker = world.worker(destination);
                     let work = worker.drain(Patience::None, world.stop_at());
                     let before = world.requests(provider).len();
                     let received = world.providers.until_received(provider, before + at + 1);
                     assert!(until_it_dies(work, received).await.is_none(), "{title}");
                     world.advance(SignedDuration::from_mins(15)).await;
                     let unknown = finish(world, what, &title).await;
-                    assert_eq!(unknown, is_harmful(provider), "{title}");
+                    assert_eq!(unknown, is_harmful(destination), "{title}");
                 }
             }
         }

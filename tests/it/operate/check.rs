@@ -114,20 +114,20 @@ async fn a_provider_that_refuses_hangs_or_babbles_is_told_and_not_taken_for_well
     ];
     for destination in destination::ALL {
         for (behaviour, expected) in &rows {
-            world.providers.behave(destination.name, behaviour.clone());
+            world.providers.behave(destination.provider, behaviour.clone());
             let found = findings(&deployment, destination.function).await;
             let of_account: Vec<&Finding> = found.iter().filter(|one| !of_funil(one)).collect();
             let verdict = of_account.iter().map(|one| one.verdict).max().unwrap();
             assert_eq!(verdict, *expected, "{} {behaviour:?}: {of_account:?}", destination.name);
             assert!(of_account.iter().all(|one| one.verdict != Verdict::Ok), "{of_account:?}");
-            world.providers.behave(destination.name, Behaviour::Normal);
+            world.providers.behave(destination.provider, Behaviour::Normal);
         }
-        world.providers.behave(destination.name, Behaviour::Garbage);
+        world.providers.behave(destination.provider, Behaviour::Garbage);
         let found = findings(&deployment, destination.function).await;
         // Segment says nothing that could be read.
         let reads = destination.name != "segment";
         assert!(!reads || worst(&found) == Verdict::Failed, "{}: {found:?}", destination.name);
-        world.providers.behave(destination.name, Behaviour::Normal);
+        world.providers.behave(destination.provider, Behaviour::Normal);
     }
     world.finish().await;
 }

@@ -67,7 +67,7 @@ fn quarantined() -> String {
         "# HELP {name} Calls kept aside for a person. Counted up to 100.\n# TYPE {name} gauge\n"
     );
     for registration in funil_lambda::functions::intake() {
-        let source = registration.quarantine_source;
+        let Some(source) = registration.quarantine_source else { continue };
         let count = usize::from(source == "lead-submit");
         writeln!(text, "{name}{{source=\"{source}\"}} {count}").unwrap();
     }
@@ -99,6 +99,8 @@ funil_requests_total{function=\"lead-submit\",counted=\"received\"} 2
 funil_settled_deliveries_total{destination=\"crm\",outcome=\"rejected\"} 1
 funil_settled_deliveries_total{destination=\"ga4\",outcome=\"retry\"} 1
 funil_settled_deliveries_total{destination=\"mailerlite\",outcome=\"blocked\"} 1
+# HELP funil_page_events_total Events that pages reported: kept, dropped for a reason, and values left out as personal. Each process adds its own once a minute.
+# TYPE funil_page_events_total counter
 ";
 
 /// What the response says about a destination.

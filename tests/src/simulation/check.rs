@@ -12,10 +12,11 @@ use funil_core::delivery::{Delivery, Effect, Queue, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
 use funil_core::event::{CallEvent, EventData, FormEvent};
 use funil_core::id::LeadId;
+use funil_dev::simulated::Ga4Event;
 use funil_store::{DeliveryKey, Journey};
 
 use super::system::System;
-use super::watch::Known;
+use super::watch::{Known, VISIT};
 
 /// Checks every lead and what the providers have, and notes in the watch what does not hold.
 pub(super) async fn check(system: &System) {
@@ -45,6 +46,7 @@ pub(super) async fn check(system: &System) {
     problems.extend(messages::check(system, &journeys));
     problems.extend(payments::check(system, &journeys));
     problems.extend(at_providers(system, &leads, &journeys));
+    problems.extend(visits(system).await);
     let mut watch = system.watch.lock().unwrap();
     watch.counts.leads = u64::try_from(leads.len()).unwrap();
     let events: usize = leads.values().map(|known| known.events.len()).sum();
@@ -52,6 +54,35 @@ pub(super) async fn check(system: &System) {
     for problem in problems {
         watch.problem(problem);
     }
+}
+
+/// Checks that every event of a page ended, and that GA4 counted none more often than it was kept.
+async fn visits(system: &System) -> Vec<String> {
+    let (kept, keys) = {
+        let watch = system.watch.lock().unwrap();
+        (watch.visits.clone(), watch.visitors.iter().cloned().collect::<Vec<_>>())
+    };
+    let mut problems = Vec::new();
+    let ended = system.store.ended(&keys).await.unwrap();
+    if ended.len() != keys.len() {
+        problems.push(format!("of {} page events {} are there", keys.len(), ended.len()));
+    }
+    for one in ended {
+        let state = one.delivery.state.kind();
+        if matches!(state, StateKind::Pending | StateKind::Leased | StateKind::Skipped) {
+            problems.push(format!("a page event ended {}", one.delivery.state.name()));
+        }
+        count(system, state);
+    }
+    let counted = system.front.providers.ga4_events();
+    for (number, kept) in kept.into_iter().enumerate() {
+        let its = |one: &&Ga4Event| one.params["content_id"] == format!("{VISIT}{number}");
+        let counted = counted.iter().filter(its).count();
+        if counted > kept {
+            problems.push(format!("GA4 counted page event {number} {counted} times of {kept}"));
+        }
+    }
+    problems
 }
 
 fn count(system: &System, state: StateKind) {

@@ -105,7 +105,7 @@ impl Life {
 
     async fn step(&mut self) {
         let system = Arc::clone(&self.system);
-        match system.chance.below(47) {
+        match system.chance.below(49) {
             0..=7 => self.submit(),
             8 | 9 => self.answer_questionnaire(),
             10..=12 => self.book(),
@@ -126,6 +126,7 @@ impl Life {
             41 => self.refund(),
             42 => self.dispute(),
             43..=45 => self.write_to_the_site(),
+            46 | 47 => self.visit(),
             _ => self.look(),
         }
     }

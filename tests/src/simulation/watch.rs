@@ -17,8 +17,10 @@ use std::ops::AddAssign;
 
 use funil_core::clock::Clock as _;
 use funil_core::contact::consent::Purpose;
+use funil_core::destination::Whose;
 use funil_core::hash::HashKey;
 use funil_core::lead::Stage;
+use funil_store::DeliveryKey;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -39,6 +41,8 @@ pub(super) const SAME_FORM_MS: u128 = 280_000;
 pub(super) const NAME: &str = "Ana Exemplo ";
 /// What the goal in a questionnaire begins with. The questionnaire's number follows.
 pub(super) const GOAL: &str = "Meta ";
+/// What the parameter `content_id` of a page's event begins with. The event's number follows.
+pub(super) const VISIT: &str = "visit-";
 /// The purposes that a form has boxes for.
 pub(super) const BOX_PURPOSES: [Purpose; 4] =
     [Purpose::MarketingEmail, Purpose::Analytics, Purpose::Ads, Purpose::Whatsapp];
@@ -185,6 +189,10 @@ pub(super) struct Watch {
     pub(super) kept: BTreeMap<Kept, Vec<u128>>,
     events: BTreeSet<String>,
     deliveries: BTreeMap<String, Held>,
+    /// How often each event of a page was kept. Its sender may send it again.
+    pub(super) visits: Vec<usize>,
+    /// The keys under which they are.
+    pub(super) visitors: BTreeSet<DeliveryKey>,
     /// The sort key of each delivery.
     sk_of: BTreeMap<String, String>,
     /// Every delivery as the table's stream has it: partition key, sort key, when it is first due in the
@@ -228,6 +236,8 @@ impl Watch {
             kept: BTreeMap::new(),
             events: BTreeSet::new(),
             deliveries: BTreeMap::new(),
+            visits: Vec::new(),
+            visitors: BTreeSet::new(),
             sk_of: BTreeMap::new(),
             stream: Vec::new(),
             reads: Vec::new(),
@@ -331,8 +341,25 @@ impl Watch {
                 self.alias_revoked(&request);
             }
             "UpdateItem" => self.delivery_updated(process, &request),
-            "PutItem" => self.linked(&request["Item"]),
+            "PutItem" => {
+                self.linked(&request["Item"]);
+                self.visited(&request["Item"]);
+            }
             _ => {}
+        }
+    }
+
+    /// The table keeps an event of a page.
+    fn visited(&mut self, item: &Value) {
+        let key = DeliveryKey::parse(text(item, "/pk/S"), text(item, "/sk/S"));
+        let Some(key) = key.filter(|key| key.whose() == Whose::Visitors) else { return };
+        let (item, plain) = (item.to_string(), history::plain(item));
+        let number = item.split(VISIT).nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+        let number: usize = number.expect("it is an event of a page that was sent");
+        // The SDK may repeat a write that took effect.
+        if self.visitors.insert(key.clone()) {
+            self.visits[number] += 1;
+            self.hold(&key.lead_id.to_string(), &key.sk, &plain, &BTreeMap::new());
         }
     }
 

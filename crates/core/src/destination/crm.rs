@@ -12,7 +12,7 @@ use url::Url;
 
 use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::Phone;
 use crate::contact::consent::Purpose;
@@ -35,7 +35,9 @@ static LEAD: Slot = Slot::new("lead", Purpose::Contact);
 pub(super) static DESTINATION: Destination = Destination {
     name: "crm",
     function: "crm-sync",
+    provider: "crm",
     kind: Kind::State,
+    whose: Whose::Leads,
     deadline_h: 14 * 24,
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
@@ -74,12 +76,13 @@ impl Taken<'_> {
 }
 
 fn taken(event: &EventData) -> Option<Taken<'_>> {
-    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
         Form(event) => Some(Taken { own: own_of_form(event) }),
         Payment(event) => taken_of_payment(event),
         Deal(_)
+        | Visit(_)
         | Consent(ConsentEvent::SubscriberNoted(_))
         | Call(CallEvent::BookedElsewhere(_) | CallEvent::ChangeRequested(_)) => None,
         Call(_) | Consent(ConsentEvent::EmailChanged(_)) => Some(Taken { own: None }),

@@ -6,14 +6,16 @@
 //! its transaction. Parameters are an allow-list, and free text passes only if it looks like the name of an
 //! option.
 
+pub mod collect;
 mod limits;
+pub(super) mod visits;
 
 use serde_json::{Value, json};
 use url::Url;
 
 use super::names::{Names, Omission};
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::clock::after;
 use crate::contact::attribution::Attribution;
@@ -39,7 +41,9 @@ const TAKEN_H: i64 = 72;
 pub(super) static DESTINATION: Destination = Destination {
     name: "ga4",
     function: "ga4-events",
+    provider: "ga4",
     kind: Kind::Event,
+    whose: Whose::Leads,
     deadline_h: TAKEN_H,
     when_unknown: WhenUnknown::Final,
     replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: Some(TAKEN_H) },
@@ -100,7 +104,7 @@ enum Repeated {
 }
 
 fn taken(event: &EventData) -> Option<Taken<'_>> {
-    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
         Form(event) => generate_lead(event)
@@ -125,7 +129,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
             | CallEvent::ChangeRequested(_) => None,
         },
         Payment(event) => payment(event),
-        Deal(_) | Consent(_) | Operation(_) => None,
+        Deal(_) | Consent(_) | Operation(_) | Visit(_) => None,
     }
 }
 

@@ -19,7 +19,7 @@ use self::account::Account;
 use self::customer::{Customer, Standing, Tiers};
 use self::newsletter::{Confirmation, Status, Writing};
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step, Whose};
 use crate::booking;
 use crate::check::Probe;
 use crate::clock::after;
@@ -51,7 +51,9 @@ static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact).by_email();
 pub(super) static DESTINATION: Destination = Destination {
     name: "mailerlite",
     function: "mailerlite-sync",
+    provider: "mailerlite",
     kind: Kind::State,
+    whose: Whose::Leads,
     deadline_h: 14 * 24,
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
@@ -74,7 +76,7 @@ pub(super) static DESTINATION: Destination = Destination {
 
 /// The slots in which MailerLite takes an event.
 fn taken(event: &EventData) -> Vec<Planned> {
-    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
         Form(event) => taken_of_form(event),
@@ -82,7 +84,7 @@ fn taken(event: &EventData) -> Vec<Planned> {
         Call(_) => vec![Planned::state_alone(&PROFILE)],
         Operation(event) if event.sync().is_some() => vec![Planned::state_alone(&PROFILE)],
         Payment(event) if changes_customer(event) => vec![(&CUSTOMER).into()],
-        Payment(_) | Deal(_) | Consent(_) | Operation(_) => Vec::new(),
+        Payment(_) | Deal(_) | Consent(_) | Operation(_) | Visit(_) => Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, graph};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose, graph};
 use crate::check::{Finding, Probe, not_itself};
 use crate::clock::after;
 use crate::contact::consent::Purpose;
@@ -34,7 +34,9 @@ const RECOGNISED_H: i64 = 48;
 pub(super) static DESTINATION: Destination = Destination {
     name: "meta",
     function: "meta-events",
+    provider: "meta",
     kind: Kind::Event,
+    whose: Whose::Leads,
     deadline_h: TAKEN_H,
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy {
@@ -67,7 +69,7 @@ struct Taken {
 /// Meta takes a new booking, because one that replaces another is no second conversion, and each payment
 /// once.
 fn taken(event: &EventData) -> Option<Taken> {
-    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
         Call(event) => {
@@ -78,7 +80,7 @@ fn taken(event: &EventData) -> Option<Taken> {
             let custom_data = Some(bought(paid)?);
             Some(Taken { slot: &PURCHASE, name: "Purchase", custom_data })
         }
-        Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) => None,
+        Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) | Visit(_) => None,
     }
 }
 

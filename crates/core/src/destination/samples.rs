@@ -16,10 +16,11 @@ use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
     CallMissed, CallWish, Canceled, CheckoutCompleted, ConsultationRequested, ContactSubmitted,
     DeliveryReplayed, DeliverySettled, DisputeStatus, EmailChanged, EmailStatus, Event, EventData,
-    Extent, FormEvent, Invitee, LeadSubmitted, Mode, NewsletterRequested, Operator, Payer,
-    PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase,
-    QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn, SubscriberNote,
-    SubscriberNoted, SubscriptionStarted, SyncRequested, TransactionId, Verdict, Withdrawal,
+    Extent, FormEvent, Invitee, LeadSubmitted, Mode, NewsletterRequested, Operator, PageEvent,
+    PageEvents, Payer, PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded,
+    PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy, SequenceRequested,
+    SequenceWithdrawn, SubscriberNote, SubscriberNoted, SubscriptionStarted, SyncRequested,
+    TransactionId, Verdict, Withdrawal,
 };
 use crate::form::consultation::ConsultationForm;
 use crate::form::contact::ContactForm;
@@ -404,8 +405,24 @@ pub(crate) fn every_event() -> Vec<EventData> {
             reason,
         }
         .into(),
+        page_events().into(),
     ]);
     events
+}
+
+/// What a page reported of a visit.
+pub(crate) fn page_events() -> PageEvents {
+    let params = serde_json::json!({
+        "currency": "BRL", "value": 197.5, "items": [{"item_id": "SKU-1", "quantity": 1}],
+    });
+    let Value::Object(params) = params else { unreachable!() };
+    PageEvents {
+        client_id: Text::from("123456789.1767225600"),
+        session_id: Some("1767225600".to_owned()),
+        ad_user_data: Decision::Granted,
+        ad_personalization: Decision::Denied,
+        events: vec![PageEvent { name: "add_to_cart".to_owned(), lead_id: None, params }],
+    }
 }
 
 /// The lead after [`submitted`], who agreed to everything except ads.

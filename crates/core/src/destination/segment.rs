@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Slot, Step};
+use super::{Adapter, Context, Destination, Kind, Slot, Step, Whose};
 use crate::booking::Call;
 use crate::check::{Finding, Probe, refusal};
 use crate::contact::attribution::{Attribution, Utm};
@@ -30,7 +30,9 @@ static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 pub(super) static DESTINATION: Destination = Destination {
     name: "segment",
     function: "segment-sync",
+    provider: "segment",
     kind: Kind::Event,
+    whose: Whose::Leads,
     deadline_h: 14 * 24,
     when_unknown: WhenUnknown::Never,
     replay: ReplayPolicy::RECOGNISED,
@@ -58,7 +60,7 @@ struct Taken {
 }
 
 fn taken(event: &EventData) -> Option<Taken> {
-    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
         Form(event) => lead_submitted(event)
@@ -77,7 +79,7 @@ fn taken(event: &EventData) -> Option<Taken> {
             | CallEvent::ChangeRequested(_) => None,
         },
         Payment(event) => payment(event),
-        Deal(_) | Consent(_) | Operation(_) => None,
+        Deal(_) | Consent(_) | Operation(_) | Visit(_) => None,
     }
 }
 

@@ -15,7 +15,7 @@ use url::Url;
 
 use self::account::Account;
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step};
+use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step, Whose};
 use crate::booking::{Call, Place, Recipient};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE};
@@ -31,7 +31,9 @@ use response::judged;
 pub(super) static DESTINATION: Destination = Destination {
     name: "whatsapp",
     function: "whatsapp-automation",
+    provider: "whatsapp",
     kind: Kind::Event,
+    whose: Whose::Leads,
     deadline_h: 14 * 24,
     when_unknown: WhenUnknown::NeedsPerson,
     replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: None },

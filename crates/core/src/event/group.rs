@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     CallEvent, ConsentEvent, DealEvent, EventData, FormEvent, OperationEvent, PaymentEvent,
+    VisitEvent,
 };
 
 /// Declares a group: its enum, and for each event the name under which it is stored, its variant
@@ -88,6 +89,7 @@ impl<'de> Deserialize<'de> for EventData {
             .or_else(|| DealEvent::read(&stored))
             .or_else(|| ConsentEvent::read(&stored))
             .or_else(|| OperationEvent::read(&stored))
+            .or_else(|| VisitEvent::read(&stored))
             .ok_or_else(|| de::Error::custom(format_args!("unknown event `{}`", stored.event)))?
             .map_err(de::Error::custom)
     }

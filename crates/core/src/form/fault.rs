@@ -172,7 +172,7 @@ pub(super) const TEXT: &str = "a text";
 pub(super) const NUMBER: &str = "a number";
 pub(super) const FLAG: &str = "true or false";
 pub(super) const OBJECT: &str = "an object";
-pub(super) const LIST: &str = "a list";
+pub(crate) const LIST: &str = "a list";
 
 /// A fault and the field that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

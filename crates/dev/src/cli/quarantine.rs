@@ -123,7 +123,7 @@ async fn list(
     let one_alone = source.is_some();
     let sources: Vec<&str> = match &source {
         Some(source) => vec![source],
-        None => intake().map(|one| one.quarantine_source).collect(),
+        None => intake().filter_map(|one| one.quarantine_source).collect(),
     };
     let (mut found, mut missing) = (0, Vec::new());
     let asked_of = sources.len();
@@ -206,8 +206,9 @@ impl Asked<'_> {
 
     /// Asks the function that puts requests aside under `source`.
     async fn ask(&self, source: &str, body: &Value) -> Result<Answer, Failure> {
-        let known = || intake().map(|one| one.quarantine_source).collect::<Vec<_>>().join(", ");
-        let function = intake().find(|one| one.quarantine_source == source);
+        let sources = || intake().filter_map(|one| one.quarantine_source);
+        let known = || sources().collect::<Vec<_>>().join(", ");
+        let function = intake().find(|one| one.quarantine_source == Some(source));
         let function = function
             .ok_or_else(|| format!("There is no such source; there are {}.", known()))?
             .name;

@@ -25,7 +25,7 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 27] = [
+const OVERRIDES: [&str; 28] = [
     "AMANDA_RULES",
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
@@ -38,6 +38,7 @@ const OVERRIDES: [&str; 27] = [
     "CRM_KIND",
     "DESTINATIONS",
     "DUE_SHARDS",
+    "GA4_COLLECT_PARAMS",
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
     "MAILERLITE_CONFIRMATION",
@@ -89,7 +90,7 @@ impl DevEnvironment {
         }
         for destination in destination::ALL {
             let simulated =
-                format!("{base}/simulated/{}{}", destination.name, destination.local_path);
+                format!("{base}/simulated/{}{}", destination.provider, destination.local_path);
             variables.insert(destination.base_url_variable.to_owned(), simulated);
             for (name, value) in destination.local_variables() {
                 variables.insert(name.to_owned(), value.to_owned());

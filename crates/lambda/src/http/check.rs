@@ -99,7 +99,7 @@ pub(crate) fn documented(mut operation: Operation) -> Operation {
     match &mut operation.body {
         Body::Fields(schemas, _) => schemas.push(schema),
         Body::None => operation.body = Body::Fields(vec![schema], Presence::Optional),
-        Body::OfProvider => {}
+        Body::OfProvider | Body::OfTags => {}
     }
     if operation.caller == Caller::Anybody {
         operation.caller = Caller::AnybodyOrServiceToken;

@@ -50,7 +50,7 @@ pub(crate) use submission::Submission;
 use submission::{Reader, Sender, Sent};
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
-const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
+pub(crate) const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
 
 /// A day, in seconds.
 const DAY_S: i64 = 24 * 60 * 60;
@@ -295,12 +295,12 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     let sent = match Sent::read(form, request, now) {
         Ok(sent) => sent,
         Err(problem) => {
-            let problem = intake.pass_invalid::<F>(&caller, problem, now).await;
+            let problem = intake.pass_invalid(F::NAME, F::RATE, &caller, problem, now).await;
             let sender = Sender::of(intake, request, caller, now);
             return earlier(form, request, sender, problem, now).await;
         }
     };
-    intake.pass::<F>(&caller, now).await?;
+    intake.pass(F::NAME, F::RATE, &caller, now).await?;
 
     let honeypot = sent.honeypot;
     let sender = Sender::of(intake, request, caller, now);
@@ -393,9 +393,16 @@ impl Intake {
     }
 
     /// Checks the rate limit and, beside it, that the table is ours.
-    async fn pass<F: Form>(&self, caller: &Digest, now: Timestamp) -> Result<(), Problem> {
+    pub(crate) async fn pass(
+        &self,
+        function: &'static str,
+        class: RateClass,
+        caller: &Digest,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         let ready = self.app.store.ready(self.hash());
-        let (ready, rate) = futures::join!(ready, self.rate::<F>(caller, Price::Whole, now));
+        let rate = self.rate(function, class, caller, Price::Whole, now);
+        let (ready, rate) = futures::join!(ready, rate);
         ready?;
         match rate? {
             RateVerdict::Passes => Ok(()),
@@ -406,42 +413,45 @@ impl Intake {
     /// Counts a request that cannot be read at a tenth of the price: a person corrects what they
     /// typed, and a program that only sends rubbish is stopped all the same. Returns the problem of
     /// the response; without a table it is still the request's own.
-    async fn pass_invalid<F: Form>(
+    pub(crate) async fn pass_invalid(
         &self,
+        function: &'static str,
+        class: RateClass,
         caller: &Digest,
         problem: Problem,
         now: Timestamp,
     ) -> Problem {
-        match self.rate::<F>(caller, Price::Tenth, now).await {
+        match self.rate(function, class, caller, Price::Tenth, now).await {
             Ok(RateVerdict::Passes) => problem,
             Ok(RateVerdict::Refused { retry_after_s }) => Problem::RateLimited { retry_after_s },
             Err(error) => {
                 tracing::warn!(
-                    function = F::NAME,
+                    function,
                     error = %error,
-                    "an invalid request to {} could not be counted: {error}",
-                    F::NAME
+                    "an invalid request to {function} could not be counted: {error}"
                 );
                 problem
             }
         }
     }
 
-    async fn rate<F: Form>(
+    async fn rate(
         &self,
+        function: &'static str,
+        class: RateClass,
         caller: &Digest,
         price: Price,
         now: Timestamp,
     ) -> Result<RateVerdict, StoreError> {
-        let Rate { requests, window_s } = self.config.rates.of(F::RATE);
+        let Rate { requests, window_s } = self.config.rates.of(class);
         let limit = RateLimit { requests, window_s };
         let entropy = &*self.app.platform.entropy;
-        self.app.store.rate(F::NAME, caller, limit, price, now, entropy).await
+        self.app.store.rate(function, caller, limit, price, now, entropy).await
     }
 
     /// The caller's address as a digest. Callers whose address the platform does not give share one
     /// limit.
-    fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
+    pub(crate) fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
         let proxied = self.config.client_ip_header.as_ref().and_then(|name| {
             // Proxies append, a line or a value: only the last was written by the site's own proxy.
             let text = request.headers.get_all(name.as_str()).iter().next_back()?.to_str().ok()?;

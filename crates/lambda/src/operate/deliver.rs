@@ -10,7 +10,7 @@ use std::sync::Arc;
 use funil_core::check::Finding;
 use funil_core::clock::after;
 use funil_core::delivery::Delivery;
-use funil_core::destination::{self, AliasDigests, Destination, Kind, plan};
+use funil_core::destination::{self, AliasDigests, Destination, Kind, Whose, plan};
 use funil_core::event::{Event, SyncRequested};
 use funil_core::form::{Fields, Need};
 use funil_core::id::{EventId, LeadId};
@@ -218,6 +218,10 @@ impl Deliver {
         let lead_id = of_lead_id(&mut fields);
         let lead_id = fields.finish(lead_id).map_err(Problem::Fields)?;
         self.ready().await?;
+        // A visitor is no lead.
+        if self.destination.whose == Whose::Visitors {
+            return Err(Problem::NoSuchLead);
+        }
         let lead = self.app.store.lead(lead_id).await?.ok_or(Problem::NoSuchLead)?;
         let deliveries = match self.destination.kind {
             Kind::State => self.sync(&lead, stop_at).await?,

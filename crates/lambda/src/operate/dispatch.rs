@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use funil_core::check::Finding;
 use funil_core::clock::after;
-use funil_core::destination::{self, Destination};
+use funil_core::destination::{self, Destination, Whose};
 use funil_core::form::Need;
 use funil_core::json::JsonError;
 use funil_core::settings::{ConfigError, Env};
@@ -181,6 +181,10 @@ impl Dispatch {
         let (mut named, mut due) = (Vec::new(), BTreeSet::new());
         for record in records.iter().filter(|record| record.is_new) {
             let Some(key) = DeliveryKey::parse(&record.pk, &record.sk) else { continue };
+            // Whoever visits a page rings nobody: the sweep finds what is due of them.
+            if key.whose() == Whose::Visitors {
+                continue;
+            }
             if record.at_once {
                 named.push(key);
             } else if record.due_at.as_ref().is_some_and(|due_at| *due_at <= soon) {

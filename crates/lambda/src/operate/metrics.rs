@@ -139,15 +139,16 @@ fn text(totals: &[Total], reports: &[Report], quarantined: &[(&str, Counted)]) -
     .collect()
 }
 
-/// The counters of functions and of destinations.
-fn counters(totals: &[Total]) -> [String; 2] {
-    let (mut requests, mut settled) = (Vec::new(), Vec::new());
+/// The counters of functions, of destinations and of the events of pages.
+fn counters(totals: &[Total]) -> [String; 3] {
+    let (mut requests, mut settled, mut page_events) = (Vec::new(), Vec::new(), Vec::new());
     for total in totals {
         for (what, number) in &total.counts {
             let (samples, labels) = match &total.of {
                 TotalOf::Function(name) => {
                     (&mut requests, format!("function=\"{name}\",counted=\"{what}\""))
                 }
+                TotalOf::PageEvents => (&mut page_events, format!("became=\"{what}\"")),
                 TotalOf::Destination(name) => {
                     (&mut settled, format!("destination=\"{name}\",outcome=\"{what}\""))
                 }
@@ -165,6 +166,11 @@ fn counters(totals: &[Total]) -> [String; 2] {
             "funil_settled_deliveries_total",
             "Deliveries that a try or the housekeeping settled, by outcome.",
             &settled,
+        ),
+        counter(
+            "funil_page_events_total",
+            "Events that pages reported: kept, dropped for a reason, and values left out as personal.",
+            &page_events,
         ),
     ]
 }

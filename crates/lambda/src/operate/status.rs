@@ -49,10 +49,9 @@ pub(crate) async fn quarantine(app: &App) -> Result<Vec<(&'static str, Counted)>
 /// How each provider signed its requests lately.
 pub(crate) async fn webhooks(app: &App) -> Result<Vec<(&'static str, Signatures)>, StoreError> {
     let signed = functions::intake().filter(|one| one.signature.is_some());
-    let known = signed.map(|one| async move {
-        let provider = one.quarantine_source;
-        Ok((provider, app.store.signatures(provider).await?))
-    });
+    let providers = signed.filter_map(|one| one.quarantine_source);
+    let known = providers
+        .map(|provider| async move { Ok((provider, app.store.signatures(provider).await?)) });
     futures::future::try_join_all(known).await
 }
 

@@ -3,14 +3,16 @@
 use funil_core::booking::Booking;
 use funil_core::contact::consent::Revocations;
 use funil_core::delivery::Delivery;
-use funil_core::destination::Destination;
+use funil_core::destination::{Destination, Whose};
 use funil_core::event::Event;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
 
 use crate::Store;
+use crate::delivery::claim;
 use crate::lead::{booking, person};
 use crate::table::error::StoreError;
+use crate::table::key::DeliveryKey;
 use crate::table::{item, key};
 
 /// What a read found under one key.
@@ -49,7 +51,33 @@ pub struct DeliveryInputs {
     pub bookings: Vec<Booking>,
 }
 
+impl DeliveryInputs {
+    const fn nothing() -> Self {
+        Self {
+            lead: Found::Missing,
+            event: Found::Missing,
+            revocations: Vec::new(),
+            booking: Found::Missing,
+            oldest: None,
+            others: [None, None],
+            bookings: Vec::new(),
+        }
+    }
+}
+
 impl Store {
+    /// Everything that a visitor's delivery is built from: it has its event inside, and that was kept only
+    /// because the visitor agreed.
+    async fn visit_inputs(&self, delivery: &Delivery) -> Result<DeliveryInputs, StoreError> {
+        let found = self.get(claim::keys(&DeliveryKey::from(delivery))).await?;
+        let mut inputs = DeliveryInputs::nothing();
+        if let Some(found) = found {
+            inputs.event = item::to_event(found).into();
+            inputs.lead = Found::There(Lead::visitor(delivery.lead_id, delivery.accepted_at));
+        }
+        Ok(inputs)
+    }
+
     /// Everything that a delivery is built from, in one consistent read; a second one for the
     /// bookings of a lead that booked.
     pub async fn delivery_inputs(
@@ -57,6 +85,9 @@ impl Store {
         delivery: &Delivery,
         destination: &Destination,
     ) -> Result<DeliveryInputs, StoreError> {
+        if destination.whose == Whose::Visitors {
+            return self.visit_inputs(delivery).await;
+        }
         let lead_pk = key::lead(delivery.lead_id);
         let event_sk = key::event(delivery.accepted_at, &delivery.event_id);
         let mut wanted = vec![
@@ -77,15 +108,7 @@ impl Store {
         if let Some(id) = &delivery.booking {
             wanted.push(item::keys(lead_pk, key::booking(id)));
         }
-        let mut inputs = DeliveryInputs {
-            lead: Found::Missing,
-            event: Found::Missing,
-            revocations: Vec::new(),
-            booking: Found::Missing,
-            oldest: None,
-            others: [None, None],
-            bookings: Vec::new(),
-        };
+        let mut inputs = DeliveryInputs::nothing();
         for found in self.batch_get(wanted).await? {
             match item::text(&found, "sk") {
                 Some(key::LEAD) => inputs.lead = item::to_lead(found).into(),

@@ -3,6 +3,7 @@
 //! Both are conditional on the lease, so a worker that is too late overwrites nobody.
 
 use funil_core::delivery::{Settlement, State, StateKind};
+use funil_core::destination::Whose;
 use jiff::Timestamp;
 
 use crate::delivery::claim::keys;
@@ -21,6 +22,7 @@ impl Store {
         settlement: &Settlement,
     ) -> Result<Written, StoreError> {
         let Settlement { state, attempts, log, blocked, confirmed } = settlement;
+        let whose = claim.key.whose();
         let mut settle = Expression::default()
             .set("state", item::s(state.name()))
             .set("attempts", item::n(*attempts))
@@ -39,12 +41,14 @@ impl Store {
         if let Some(at) = state.settled_at() {
             settle =
                 settle.set("settled_at", item::timestamp(at)).remove_all(&["due_pk", "due_sk"]);
-            // What waits for a person stays until they decide.
-            if state.kind() != StateKind::Dead {
+            // What waits for a person stays until they decide. A visitor's goes when it was to go.
+            if state.kind() != StateKind::Dead && whose == Whose::Leads {
                 settle = settle.set("expires_at", self.goes_at(at));
             }
         }
-        if let State::Dead { at, .. } = state {
+        if let State::Dead { at, .. } = state
+            && whose == Whose::Leads
+        {
             let destination = key::destination_of(&claim.key.sk).unwrap_or_default();
             let shard = claim.delivery.as_ref().map(|delivery| delivery.shard).unwrap_or_default();
             settle = settle

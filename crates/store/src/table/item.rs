@@ -157,6 +157,16 @@ pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
     })
 }
 
+/// A visitor's delivery as an item, with its event inside. The table's stream passes it over, because it has a
+/// type of its own.
+pub(crate) fn of_visit(event: &Event, delivery: &Delivery) -> Result<Item, StoreError> {
+    let mut item = of_event(event)?;
+    item.extend(of_delivery(delivery)?);
+    item.insert("type".to_owned(), s("visit"));
+    item.insert("expires_at".to_owned(), n(delivery.deadline.as_second()));
+    Ok(item)
+}
+
 /// A lead's attributes.
 #[derive(Deserialize)]
 struct LeadRecord {

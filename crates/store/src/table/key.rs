@@ -6,6 +6,7 @@
 use funil_core::booking::BookingId;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Delivery, Shard};
+use funil_core::destination::{Whose, whose};
 use funil_core::event::TransactionId;
 use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, QuarantineId, QuarantineName};
@@ -36,6 +37,8 @@ pub(crate) const PERSON: &str = "PERSON";
 pub(crate) const OWNER: &str = "OWNER";
 /// The prefix of partition keys of leads, and of sort keys of an alias's leads.
 pub(crate) const LEAD_PREFIX: &str = "LEAD#";
+/// The prefix of partition keys of visitors.
+const VISITOR_PREFIX: &str = "VISITOR#";
 /// The prefix of sort keys of the numbers that belong to a business-scoped id.
 pub(crate) const PHONE_PREFIX: &str = "PHONE#";
 /// The prefix of sort keys of events.
@@ -51,6 +54,8 @@ pub(crate) const CONSENT_PREFIX: &str = "CONSENT#";
 
 /// The partition of totals.
 pub(crate) const TOTALS: &str = "TOTALS";
+/// The sort key of the totals of the events of pages.
+pub(crate) const PAGE_EVENTS: &str = "PAGES";
 const FUNCTION_PREFIX: &str = "FUNCTION#";
 const DESTINATION_PREFIX: &str = "DESTINATION#";
 
@@ -184,7 +189,8 @@ pub(crate) fn function(name: &str) -> String {
 pub(crate) fn total_of(sk: &str) -> Option<TotalOf> {
     let function = sk.strip_prefix(FUNCTION_PREFIX).map(str::to_owned).map(TotalOf::Function);
     let destination = || sk.strip_prefix(DESTINATION_PREFIX).map(str::to_owned);
-    function.or_else(|| destination().map(TotalOf::Destination))
+    let page_events = || (sk == PAGE_EVENTS).then_some(TotalOf::PageEvents);
+    function.or_else(|| destination().map(TotalOf::Destination)).or_else(page_events)
 }
 
 pub(crate) fn alert(destination: &str, kind: &str) -> String {
@@ -218,21 +224,37 @@ pub(crate) fn sweep(shard: Shard) -> String {
 /// The key of one delivery in the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryKey {
-    /// The lead, which is the partition.
+    /// The lead, which is the partition; of a destination of visitors, the visitor.
     pub lead_id: LeadId,
     /// The sort key.
     pub sk: String,
 }
 
+/// What the partition keys begin with of those whose delivery has this sort key.
+fn owner_prefix(delivery_sk: &str) -> &'static str {
+    match whose(destination_of(delivery_sk).unwrap_or_default()) {
+        Whose::Leads => LEAD_PREFIX,
+        Whose::Visitors => VISITOR_PREFIX,
+    }
+}
+
 impl DeliveryKey {
     pub(crate) fn pk(&self) -> String {
-        lead(self.lead_id)
+        format!("{}{}", owner_prefix(&self.sk), self.lead_id)
+    }
+
+    /// Whose it is.
+    pub fn whose(&self) -> Whose {
+        whose(destination_of(&self.sk).unwrap_or_default())
     }
 
     /// The key of an item, if it is a delivery.
     pub fn parse(pk: &str, sk: &str) -> Option<Self> {
-        let lead_id = LeadId::parse(pk.strip_prefix(LEAD_PREFIX)?).ok()?;
-        sk.starts_with(DELIVERY_PREFIX).then(|| Self { lead_id, sk: sk.to_owned() })
+        if !sk.starts_with(DELIVERY_PREFIX) {
+            return None;
+        }
+        let lead_id = LeadId::parse(pk.strip_prefix(owner_prefix(sk))?).ok()?;
+        Some(Self { lead_id, sk: sk.to_owned() })
     }
 
     /// When its event was first accepted, as the sort key says.
@@ -248,7 +270,7 @@ impl DeliveryKey {
     /// Reads a key of [`to_text`](Self::to_text).
     pub fn from_text(text: &str) -> Option<Self> {
         let (lead, sk) = text.split_once('/')?;
-        let key = Self::parse(&format!("{LEAD_PREFIX}{lead}"), sk)?;
+        let key = Self::parse(&format!("{}{lead}", owner_prefix(sk)), sk)?;
         key.accepted_at().map(|_| key)
     }
 
@@ -297,6 +319,18 @@ mod tests {
         {
             assert_eq!(DeliveryKey::from_text(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_visitors_delivery_stands_in_their_partition() {
+        let id = "6f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b11";
+        let sk = |to: &str| format!("DELIVERY#{to}#2026-11-21T12:00:00.000Z#x");
+        for (to, pk) in [("ga4", format!("LEAD#{id}")), ("ga4_visits", format!("VISITOR#{id}"))] {
+            let key = DeliveryKey::parse(&pk, &sk(to)).unwrap();
+            assert_eq!(key.pk(), pk);
+            assert_eq!(DeliveryKey::from_text(&key.to_text()), Some(key));
+        }
+        assert_eq!(DeliveryKey::parse(&format!("VISITOR#{id}"), &sk("ga4")), None);
     }
 
     #[test]

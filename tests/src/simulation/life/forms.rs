@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Life;
 use super::requests::{Sender, Sent};
 use crate::simulation::chance::Chance;
-use crate::simulation::watch::{BOX_PURPOSES, GOAL, Kept, NAME, Promise, Submission};
+use crate::simulation::watch::{BOX_PURPOSES, GOAL, Kept, NAME, Promise, Submission, VISIT};
 use crate::world::{lead_body, questionnaire_body};
 
 /// How many people there are.
@@ -113,6 +113,23 @@ impl Life {
         let sent = Sent::post(what, "lead-submit", Sender::Page, body, promise);
         let form = self.send(sent, times, 0);
         self.forms.push(form);
+    }
+
+    /// A page reports an event of a visitor. Nobody recognises it again, so it is sent once or twice by its
+    /// sender alone.
+    pub(super) fn visit(&mut self) {
+        let chance = self.system.chance.clone();
+        let mut watch = self.system.watch.lock().unwrap();
+        let number = watch.visits.len();
+        watch.visits.push(0);
+        drop(watch);
+        let body = json!({
+            "event": "page_view", "client_id": format!("{}.1", 1 + chance.below(5)),
+            "consent": {"analytics_storage": "granted"}, "content_id": format!("{VISIT}{number}"),
+        });
+        let what = format!("page event {number}");
+        let promise = Promise::Visit(number);
+        self.send(Sent::post(what, "ga4-collect", Sender::Visitor, body, promise), 1, 0);
     }
 
     /// Somebody writes by the contact form, or asks for the newsletter or a consultation.

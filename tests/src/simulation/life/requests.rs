@@ -27,6 +27,8 @@ const TRIES_MAX: u32 = 4;
 pub(super) enum Sender {
     /// A browser.
     Page,
+    /// A browser that reports what happens on a page.
+    Visitor,
     /// Calendly, whose signature holds the time of each try.
     Calendly,
     /// Stripe, whose signature holds the time of each try.
@@ -74,6 +76,11 @@ impl Sent {
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         let (name, value) = match self.sender {
             Sender::Page => return headers,
+            Sender::Visitor => {
+                let agent =
+                    "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
+                ("user-agent", agent.to_owned())
+            }
             Sender::Calendly => {
                 let key = Secret::new(CALENDLY_KEY);
                 (calendly::SIGNATURE_HEADER, calendly::sign(bytes, &key, system.now()))

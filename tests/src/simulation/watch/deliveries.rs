@@ -55,10 +55,23 @@ impl Watch {
         item: &Value,
         boxes: &BTreeMap<Purpose, bool>,
     ) {
+        let due = item["due_sk"].as_str().unwrap_or_default().to_owned();
+        let at_once = !item["at_once"].is_null();
+        self.stream.push((format!("LEAD#{lead}"), sk.to_owned(), due, at_once));
+        self.hold(lead, sk, item, boxes);
+    }
+
+    /// A delivery is there, and the table's stream may pass it over.
+    pub(super) fn hold(
+        &mut self,
+        lead: &str,
+        sk: &str,
+        item: &Value,
+        boxes: &BTreeMap<Purpose, bool>,
+    ) {
         let name = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
         let due = name("due_sk");
         let at_once = !item["at_once"].is_null();
-        self.stream.push((format!("LEAD#{lead}"), sk.to_owned(), due.clone(), at_once));
         let deadline = funil_store::key_time(name("deadline").parse().unwrap());
         let held = Held {
             lead: lead.to_owned(),

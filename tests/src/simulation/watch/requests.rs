@@ -109,7 +109,11 @@ impl Watch {
                 (None, Some(lead)) => self.deliveries.values().any(|held| {
                     held.lead == *lead && held.destination == destination.name && marked(held)
                 }),
-                (None, None) => false,
+                // What pages report names no lead.
+                (None, None) => self.deliveries.values().any(|held| {
+                    let its = destination::find(&held.destination);
+                    its.is_some_and(|one| one.provider == destination.name) && marked(held)
+                }),
             };
             if !is_marked {
                 self.problem(format!("p{process} sent a harmful request without a mark: {key}"));

@@ -24,6 +24,8 @@ pub(in super::super) enum Promise {
     Withdrawn { booking: String },
     /// Somebody who unsubscribed or complained revokes e-mails, and nothing waits for them.
     Unsubscribed { email: String },
+    /// An event of a page is kept.
+    Visit(usize),
     /// Nothing that can be checked at once.
     Nothing,
 }
@@ -42,6 +44,11 @@ impl Watch {
                 match kept {
                     Some(at) => ends.iter().for_each(|booking| self.check_withdrawn(booking, at)),
                     None => self.problem(format!("{event} was accepted and not kept")),
+                }
+            }
+            Promise::Visit(number) => {
+                if self.visits[*number] == 0 {
+                    self.problem(format!("page event {number} was accepted and not kept"));
                 }
             }
             Promise::Withdrawn { booking } => {

@@ -85,7 +85,7 @@ fn event(event: &Value) -> Result<(), &'static str> {
         return Err("params_count");
     }
     for (name, value) in params {
-        if !is_name(name, NAME_CHARS_MAX) || is_reserved(name) {
+        if !is_param_name(name) {
             return Err("param_name");
         }
         let too_long = value.as_str().is_some_and(|text| text.chars().count() > VALUE_CHARS_MAX);
@@ -123,6 +123,11 @@ fn user_properties(properties: &Value) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// Whether GA4 takes a parameter of this name.
+pub(super) fn is_param_name(name: &str) -> bool {
+    is_name(name, NAME_CHARS_MAX) && !is_reserved(name)
 }
 
 fn is_name(name: &str, chars_max: usize) -> bool {

@@ -112,7 +112,7 @@ pub(super) struct Taken<'e> {
 }
 
 pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
-    use EventData::{Call, Consent, Deal, Form, Operation, Payment};
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
         Call(event) => {
@@ -126,7 +126,7 @@ pub(super) fn taken(event: &EventData) -> Option<Taken<'_>> {
             let slots = requested.slots.as_deref();
             Some(Taken { call: &requested.call, invitee: None, recipient, slots })
         }
-        Operation(_) | Form(_) | Payment(_) | Deal(_) | Consent(_) => None,
+        Operation(_) | Form(_) | Payment(_) | Deal(_) | Consent(_) | Visit(_) => None,
     }
 }
 

@@ -27,7 +27,7 @@ use crate::intake::form;
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "consultation-booking",
-    quarantine_source: "consultation-booking",
+    quarantine_source: Some("consultation-booking"),
     variables: &[],
     signature: None,
 };

@@ -20,7 +20,7 @@ use crate::intake::form;
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "contact-submit",
-    quarantine_source: "contact-submit",
+    quarantine_source: Some("contact-submit"),
     variables: &[],
     signature: None,
 };

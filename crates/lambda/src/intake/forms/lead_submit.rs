@@ -25,7 +25,7 @@ use crate::intake::form::{self, Effect, Form, Intake, MakesLead, Submission};
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "lead-submit",
-    quarantine_source: "lead-submit",
+    quarantine_source: Some("lead-submit"),
     variables: &[],
     signature: None,
 };

@@ -21,7 +21,7 @@ use crate::intake::form;
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "newsletter-signup",
-    quarantine_source: "newsletter-signup",
+    quarantine_source: Some("newsletter-signup"),
     variables: &[],
     signature: None,
 };

@@ -28,7 +28,7 @@ use crate::intake::form::{self, Effect, Form, Intake, Place, Submission};
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "questionnaire-submit",
-    quarantine_source: "questionnaire-submit",
+    quarantine_source: Some("questionnaire-submit"),
     variables: &[],
     signature: None,
 };

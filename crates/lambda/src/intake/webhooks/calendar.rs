@@ -39,7 +39,7 @@ const INVITEE: &str = "calendly_invitee";
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "calendar-webhook",
-    quarantine_source: calendly::NAME,
+    quarantine_source: Some(calendly::NAME),
     variables: &[(SIGNING_KEY, "local-stage-calendly-key")],
     signature: Some(Signature {
         key_variable: SIGNING_KEY,

@@ -52,7 +52,7 @@ const PART_S: i64 = 4;
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "mailerlite-webhook",
-    quarantine_source: mailerlite::NAME,
+    quarantine_source: Some(mailerlite::NAME),
     variables: &[(SECRET, "local-stage-mailerlite-secret")],
     signature: Some(Signature {
         key_variable: SECRET,

@@ -52,7 +52,7 @@ const TRIES: usize = 5;
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "stripe-webhook",
-    quarantine_source: stripe::NAME,
+    quarantine_source: Some(stripe::NAME),
     variables: &[(SECRET, "local-stage-stripe-secret")],
     signature: Some(Signature {
         key_variable: SECRET,

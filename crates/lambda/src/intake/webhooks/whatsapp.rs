@@ -64,7 +64,7 @@ const BSUID: &str = "bsuid";
 /// What is known of the function without starting it.
 pub static REGISTRATION: Registration = Registration {
     name: "whatsapp-webhook",
-    quarantine_source: whatsapp::NAME,
+    quarantine_source: Some(whatsapp::NAME),
     variables: &[
         (APP_SECRET, "local-stage-whatsapp-app-secret"),
         (VERIFY_TOKEN, "local-stage-verify-token"),
