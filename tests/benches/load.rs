@@ -76,6 +76,9 @@ async fn main() {
     if is_wanted("mailerlite") {
         mailerlite().await;
     }
+    if is_wanted("visits") {
+        visits().await;
+    }
     if is_wanted("history") {
         for earlier in [0, 400] {
             history(earlier).await;
@@ -139,6 +142,31 @@ impl Live {
         let function = self.functions.iter().find(|one| one.name == "lead-submit").unwrap();
         let response = function.invoke(event, after(self.now(), 60)).await;
         response["statusCode"].as_i64().unwrap()
+    }
+
+    /// Reports an event of a page: one in four comes from a robot, the others from a thousand addresses.
+    async fn visit(&self, number: usize) {
+        let caller: IpAddr =
+            format!("10.0.{}.{}", number % 1000 / 250, number % 250).parse().unwrap();
+        let agent = if number % 4 == 0 {
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+        } else {
+            "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("text/plain"));
+        headers.insert("user-agent", HeaderValue::from_static(agent));
+        let body = json!({
+            "event": "page_view", "client_id": format!("{number}.1767225600"), "session_id": "1767225600",
+            "page_location": "https://www.example.com/lp?utm_source=instagram", "page_title": "Seja Livre",
+            "consent": {"analytics_storage": "granted", "ad_user_data": "denied"},
+        });
+        let body = body.to_string();
+        let event =
+            front_door::event(&Method::POST, "/ga4-collect", "", &headers, body.as_bytes(), caller);
+        let function = self.functions.iter().find(|one| one.name == "ga4-collect").unwrap();
+        let response = function.invoke(event, after(self.now(), 60)).await;
+        assert_eq!(response["statusCode"], 200, "{response}");
     }
 
     /// Drains as a function does that was rung, and returns what was settled and how long it took.
@@ -464,6 +492,94 @@ async fn mailerlite() {
     let requests = live.world.requests("mailerlite").len();
     println!("mailerlite: {requests} requests for 10 leads");
     live.forget();
+}
+
+/// What 100,000 events of one page cost, a quarter of them sent by robots, and what leads notice of them.
+async fn visits() {
+    const EVENTS: usize = 100_000;
+    const SIDE_BY_SIDE: usize = 16;
+    const LEADS: usize = 100;
+    let (url, answered) = provider(None).await;
+    let (proxy, table) = Proxy::start().await;
+    let variables =
+        [("DESTINATIONS", "crm,ga4_visits"), ("CRM_BASE_URL", &*url), ("GA4_BASE_URL", &*url)];
+    let mut live = Live::start(&variables).await;
+    let metered = [("AWS_ENDPOINT_URL_DYNAMODB", &*table)];
+    live.functions = functions::all(&live.world.env(&metered), &live.platform).unwrap();
+    live.overrides.push(("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), table));
+    let live = Arc::new(live);
+
+    let alone = leads(&live, 0..LEADS).await;
+    println!("visits: {LEADS} leads alone: {alone}");
+    let reported = Arc::new(AtomicUsize::new(0));
+    proxy.take();
+    let started = Instant::now();
+    let pages = (0..SIDE_BY_SIDE).map(|_| {
+        let (live, reported) = (Arc::clone(&live), Arc::clone(&reported));
+        tokio::spawn(async move {
+            loop {
+                let number = reported.fetch_add(1, Ordering::Relaxed);
+                if number >= EVENTS {
+                    return;
+                }
+                live.visit(number).await;
+            }
+        })
+    });
+    let pages: Vec<_> = pages.collect();
+    let during = leads(&live, LEADS..2 * LEADS).await;
+    println!("visits: {LEADS} leads meanwhile: {during}");
+    futures::future::join_all(pages).await;
+    let took = started.elapsed();
+    let bill = proxy.take();
+    let events = f64::from(u32::try_from(EVENTS).unwrap());
+    println!(
+        "visits: {EVENTS} calls with an event each in {took:.0?}: {:.2} write units and {:.2} read units an event, \
+         leads included",
+        bill.write_units / events,
+        bill.read_units / events
+    );
+    let before = answered.load(Ordering::Relaxed);
+    let started = Instant::now();
+    let mut settled = 0;
+    loop {
+        let (more, _) = live.ring("ga4_visits").await;
+        settled += more;
+        if more == 0 {
+            break;
+        }
+    }
+    let took = started.elapsed();
+    let bill = proxy.take();
+    let deliveries = f64::from(u32::try_from(settled).unwrap());
+    println!(
+        "visits: {settled} deliveries of one worker, {} requests, in {took:.0?}: {:.2} write units and {:.2} read \
+         units each, {:.0} a second",
+        answered.load(Ordering::Relaxed) - before,
+        bill.write_units / deliveries,
+        bill.read_units / deliveries,
+        deliveries / took.as_secs_f64()
+    );
+    std::mem::forget(live);
+}
+
+/// Submits leads one after the other, each delivered to the CRM by a ring, and tells how long the middle one and the
+/// slowest took until the response, and until the CRM had it.
+async fn leads(live: &Live, numbers: std::ops::Range<usize>) -> String {
+    let (mut responded, mut delivered) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let started = Instant::now();
+        live.submit(number..number + 1).await;
+        responded.push(started.elapsed());
+        let worker = live.worker("crm");
+        worker.drain(Patience::None, after(live.now(), 60)).await.unwrap();
+        delivered.push(started.elapsed());
+    }
+    let shown = |mut times: Vec<Duration>| {
+        times.sort();
+        format!("{:.1?}, at most {:.1?}", times[times.len() / 2], times[times.len() - 1])
+    };
+    format!("response after {}; in the CRM after {}", shown(responded), shown(delivered))
 }
 
 /// What a claim costs whose lead has so many earlier deliveries.

@@ -3,7 +3,7 @@
 // width, and ends at the first thing that is not as it should be. See README.md.
 
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -346,6 +346,67 @@ async function siteForms(walk) {
   }
   await walk.open("/stage");
   await walk.expectText("#leads", /Davi Exemplo/);
+}
+
+// The container for Google Tag Manager, run by the little of it that the container uses: what the document pushes is
+// taken by the functions, and a page's event reaches GA4 with the browser's ids and consent.
+async function tagManager(walk) {
+  const { page } = walk;
+  const container = JSON.parse(readFileSync(join(ROOT, "docs/gtm-container.json"), "utf8")).containerVersion;
+  const pushes = readFileSync(join(ROOT, "docs/gtm.md"), "utf8").split("```json\n").slice(1).map((rest) => JSON.parse(rest.split("```")[0]));
+  await walk.open("/contato");
+  await page.evaluate(runContainer, { container, address: new URL("/api", walk.base).href });
+  for (const push of pushes) {
+    await page.evaluate((one) => window.dataLayer.push(one), push);
+    const name = push.event.replace("funil_", "").replaceAll("_", "-");
+    const answer = (seen) => seen.find((one) => one.event === "funil_response" && one.funil_function === name);
+    await walk.until(async () => {
+      const seen = await page.evaluate(() => window.dataLayer);
+      return [answer(seen)?.funil_status === 200, answer(seen)];
+    }, `the tag of ${push.event} gets 200`);
+  }
+  await page.evaluate(() => {
+    document.cookie = "_ga=GA1.1.987654321.1767225600; path=/";
+    document.cookie = "_ga_STREAM=GS2.1.s1767225601$o1$g0$t1767225601; path=/";
+    const granted = { default: false, update: true };
+    window.google_tag_data = { ics: { entries: { analytics_storage: granted, ad_user_data: { default: false } } } };
+    window.dataLayer.push({ event: "view_item", ecommerce: { currency: "BRL", value: 97, items: [{ item_id: "oficina" }] } });
+    window.dataLayer.push({ event: "not_in_the_trigger" });
+  });
+  const token = { authorization: "Bearer local-stage-service-token" };
+  await walk.until(async () => {
+    await page.request.post("/api/ga4-visits", { headers: token });
+    const seen = (await (await page.request.get("/stage/providers")).text()).replaceAll(" ", "");
+    const sent = /"client_id":"987654321\.1767225600"/.test(seen) && /"session_id":"1767225601"/.test(seen) && /"ad_user_data":"DENIED"/.test(seen);
+    return [sent && /"name":"view_item"/.test(seen) && !/not_in_the_trigger/.test(seen), seen.length];
+  }, "GA4 gets the page's event with the browser's ids and consent");
+}
+
+// Runs in the page: what Tag Manager does with a container of Custom HTML tags.
+function runContainer({ container, address }) {
+  const model = {};
+  const parameter = (of, key) => of.parameter.find((one) => one.key === key)?.value;
+  const value = (name) => {
+    if (name === "Event") return model.event;
+    const variable = container.variable.find((one) => one.name === name);
+    if (variable.type === "c") return address;
+    if (variable.type === "v") return model[parameter(variable, "name")];
+    return (0, eval)(`(${parameter(variable, "javascript")})`)();
+  };
+  window.tagManagerValue = value;
+  const fire = (tag) => {
+    const code = parameter(tag, "html").replace(/<\/?script>/g, "");
+    (0, eval)(code.replace(/\{\{(.+?)\}\}/g, (_, name) => `window.tagManagerValue(${JSON.stringify(name)})`));
+  };
+  const matches = (trigger) => trigger.customEventFilter.every(({ type, parameter: [, wanted] }) =>
+    (type === "EQUALS" ? model.event === wanted.value : new RegExp(wanted.value).test(model.event)));
+  window.dataLayer = [];
+  window.dataLayer.push = (push) => {
+    Array.prototype.push.call(window.dataLayer, push);
+    Object.assign(model, push);
+    const fired = container.trigger.filter(matches).map((one) => one.triggerId);
+    container.tag.filter((tag) => tag.firingTriggerId.some((id) => fired.includes(id))).forEach(fire);
+  };
 }
 
 async function endpoints(walk) {
@@ -719,6 +780,8 @@ async function walkThrough(size, shots) {
   try {
     browser = await chromium.launchPersistentContext(join(data, "profile"), {
       executablePath: CHROMIUM, headless: true, args: FLAGS, viewport: SIZES[size], baseURL: server.base,
+      // A browser without a window says so, and is taken for a robot.
+      userAgent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
       locale: "pt-BR", timezoneId: "America/Sao_Paulo", reducedMotion: "reduce",
     });
     const page = await browser.newPage();
@@ -736,6 +799,7 @@ async function walkThrough(size, shots) {
       await checkout(walk);
       await consoleWithAPayment(walk, ana.journey);
       await siteForms(walk);
+      await tagManager(walk);
       await preparation(walk);
       await endpoints(walk);
     } catch (error) {
