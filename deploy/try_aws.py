@@ -131,7 +131,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe", "MailerliteWebhooks"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe", "MailerliteWebhooks", "Ga4Visits"]},
         }
 
     def deploy(self, **changes):

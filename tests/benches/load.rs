@@ -148,7 +148,7 @@ impl Live {
     async fn visit(&self, number: usize) {
         let caller: IpAddr =
             format!("10.0.{}.{}", number % 1000 / 250, number % 250).parse().unwrap();
-        let agent = if number % 4 == 0 {
+        let agent = if number.is_multiple_of(4) {
             "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
         } else {
             "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"

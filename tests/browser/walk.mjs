@@ -372,13 +372,22 @@ async function tagManager(walk) {
     window.google_tag_data = { ics: { entries: { analytics_storage: granted, ad_user_data: { default: false } } } };
     window.dataLayer.push({ event: "view_item", ecommerce: { currency: "BRL", value: 97, items: [{ item_id: "oficina" }] } });
     window.dataLayer.push({ event: "not_in_the_trigger" });
+    window.dataLayer.push({ event: "form_start" });
+    window.dataLayer.push({ event: "funil_newsletter_signup" });
   });
+  // A push has only what is in it, not what an earlier one left in the model.
+  await walk.until(async () => {
+    const seen = await page.evaluate(() => window.dataLayer);
+    const refused = seen.find((one) => one.event === "funil_response" && one.funil_status === 422);
+    return [refused?.funil_errors.length > 0, refused];
+  }, "a push without a form gets 422 and its errors");
   const token = { authorization: "Bearer local-stage-service-token" };
   await walk.until(async () => {
     await page.request.post("/api/ga4-visits", { headers: token });
     const seen = (await (await page.request.get("/stage/providers")).text()).replaceAll(" ", "");
     const sent = /"client_id":"987654321\.1767225600"/.test(seen) && /"session_id":"1767225601"/.test(seen) && /"ad_user_data":"DENIED"/.test(seen);
-    return [sent && /"name":"view_item"/.test(seen) && !/not_in_the_trigger/.test(seen), seen.length];
+    const once = seen.split('"item_id":"oficina"').length === 2;
+    return [sent && once && /"name":"view_item"/.test(seen) && /"name":"form_start"/.test(seen) && !/not_in_the_trigger/.test(seen), seen.length];
   }, "GA4 gets the page's event with the browser's ids and consent");
 }
 
@@ -391,17 +400,16 @@ function runContainer({ container, address }) {
     const variable = container.variable.find((one) => one.name === name);
     if (variable.type === "c") return address;
     if (variable.type === "v") return model[parameter(variable, "name")];
-    return (0, eval)(`(${parameter(variable, "javascript")})`)();
+    return (0, eval)(`(${substituted(parameter(variable, "javascript"))})`)();
   };
+  const substituted = (code) => code.replace(/\{\{(.+?)\}\}/g, (_, name) => `window.tagManagerValue(${JSON.stringify(name)})`);
   window.tagManagerValue = value;
-  const fire = (tag) => {
-    const code = parameter(tag, "html").replace(/<\/?script>/g, "");
-    (0, eval)(code.replace(/\{\{(.+?)\}\}/g, (_, name) => `window.tagManagerValue(${JSON.stringify(name)})`));
-  };
+  const fire = (tag) => (0, eval)(substituted(parameter(tag, "html").replace(/<\/?script>/g, "")));
   const matches = (trigger) => trigger.customEventFilter.every(({ type, parameter: [, wanted] }) =>
     (type === "EQUALS" ? model.event === wanted.value : new RegExp(wanted.value).test(model.event)));
   window.dataLayer = [];
   window.dataLayer.push = (push) => {
+    push["gtm.uniqueEventId"] = window.dataLayer.length + 1;
     Array.prototype.push.call(window.dataLayer, push);
     Object.assign(model, push);
     const fired = container.trigger.filter(matches).map((one) => one.triggerId);

@@ -14,4 +14,5 @@ mod samples;
 mod scores;
 mod signed_rewrites;
 mod site_forms;
+mod spam;
 mod strangers;

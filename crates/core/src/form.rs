@@ -1,7 +1,7 @@
 //! The forms: what their bodies may say, and what makes two submissions the same.
 //!
-//! Owns how the body of a plain HTML form becomes the same tree as JSON, and the honeypot. This
-//! module must not know any particular form.
+//! Owns how the body of a plain HTML form becomes the same tree as JSON. This module must not know any
+//! particular form.
 
 pub mod consultation;
 pub mod contact;
@@ -12,8 +12,9 @@ pub mod newsletter;
 pub mod questionnaire;
 mod schema;
 pub mod site;
+pub mod spam;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::hash::sha256_hex;
@@ -23,46 +24,7 @@ pub(crate) use fault::LIST;
 pub use fault::{Fault, FieldError, FieldErrors, Locale};
 pub use fields::{EMAIL_CHARS_MAX, Fields, NO, YES};
 pub use schema::{Field, Need, Schema, Takes};
-
-/// Whether the honeypot was filled in: the field `website`, which the page hides from people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Honeypot {
-    /// The field is empty or absent, as a person leaves it.
-    Empty,
-    /// The field is filled in, most likely by a robot.
-    Filled,
-}
-
-impl Honeypot {
-    /// Checks the field `website` of a body, and of its object `data`.
-    pub fn of(body: &Value) -> Self {
-        let is_filled = |part: &Value| match part.get("website") {
-            None | Some(Value::Null) => false,
-            Some(Value::String(text)) => !text.trim().is_empty(),
-            Some(_) => true,
-        };
-        let filled = is_filled(body) || body.get("data").is_some_and(is_filled);
-        if filled { Self::Filled } else { Self::Empty }
-    }
-}
-
-/// Something about a form's request that a person's browser does not usually do. None of them refuses
-/// a form by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpamSign {
-    /// A plain HTML form was posted from a page of another site.
-    ForeignOrigin,
-}
-
-impl SpamSign {
-    /// The name in the table and in the journey.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ForeignOrigin => "foreign_origin",
-        }
-    }
-}
+pub use spam::{Caught, Honeypot, SpamFields, SpamSign, Token};
 
 /// Converts a form-encoded body (of a plain HTML form) to the tree that JSON would have:
 /// `utm[source]` and `utm.source` become the member `source` of the object `utm`. Of two equal
@@ -117,20 +79,5 @@ mod tests {
         );
         assert_eq!(from_urlencoded(b"utm=x&utm[source]=ig"), json!({"utm": "x"}));
         assert_eq!(from_urlencoded(b"d%5B%5D=1&d[]=&d[]=+2"), json!({"d": ["1", " 2"]}));
-    }
-
-    #[test]
-    fn the_honeypot_is_filled_unless_it_is_blank_or_absent() {
-        for (body, expected) in [
-            (json!({}), Honeypot::Empty),
-            (json!({"website": " "}), Honeypot::Empty),
-            (json!({"website": null}), Honeypot::Empty),
-            (json!({"website": "http://spam.example"}), Honeypot::Filled),
-            (json!({"website": 1}), Honeypot::Filled),
-            (json!({"data": {"website": ""}}), Honeypot::Empty),
-            (json!({"website": "", "data": {"website": "x"}}), Honeypot::Filled),
-        ] {
-            assert_eq!(Honeypot::of(&body), expected, "{body}");
-        }
     }
 }

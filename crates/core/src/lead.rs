@@ -288,8 +288,8 @@ pub enum Authority {
     Capability,
     /// It is the first form of a lead whose id anybody can learn.
     FirstWord,
-    /// It is the first form of its kind of such a lead, which had other forms before: it adds what only its
-    /// kind asks, and says nothing of who the person is or what they agreed to.
+    /// It is the first form of its kind of such a lead, which had other forms before: it adds what no form
+    /// said before, changes nothing, and says nothing of what they agreed to.
     FirstOfKind,
     /// It is a later form of such a lead, so it changes nothing that others are shown.
     LaterWord,
@@ -410,10 +410,8 @@ impl LeadChanges {
         // A lead whose id anybody can learn may have a name and a number from a booking.
         let (person, if_absent) = match authority {
             Authority::Capability => (person, LeadLatest::default()),
-            Authority::FirstWord => (LeadLatest::default(), person),
-            Authority::FirstOfKind | Authority::LaterWord => {
-                (LeadLatest::default(), LeadLatest::default())
-            }
+            Authority::FirstWord | Authority::FirstOfKind => (LeadLatest::default(), person),
+            Authority::LaterWord => (LeadLatest::default(), LeadLatest::default()),
         };
         Self {
             if_absent,
@@ -466,8 +464,7 @@ impl LeadChanges {
         let (person, if_absent) = match authority {
             Authority::Capability => (person, LeadLatest::default()),
             // A lead whose id anybody can learn may have a name from elsewhere.
-            Authority::FirstWord => (LeadLatest::default(), person),
-            Authority::FirstOfKind => (LeadLatest::default(), LeadLatest::default()),
+            Authority::FirstWord | Authority::FirstOfKind => (LeadLatest::default(), person),
             Authority::LaterWord => {
                 return Self {
                     latest: LeadLatest { phone_disputed: disputed, ..LeadLatest::default() },

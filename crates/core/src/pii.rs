@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value that is personal data. Call [`Pii::expose`] only at the place that needs the value.
@@ -43,18 +45,40 @@ impl<T> fmt::Debug for Pii<T> {
 /// The digits of a Brazilian number with its area code; a CPF has one more.
 const PERSONAL_DIGITS: usize = 10;
 
+/// How many times a text may be percent-encoded before it counts as personal itself: no honest one is.
+const ENCODED_MAX: usize = 4;
+
 /// Whether a text looks as if it held an e-mail, a phone number or a CPF. For texts that are nobody's, such as
 /// the name of a product, before they go to where personal data may not.
 pub fn looks_personal(text: &str) -> bool {
-    let mut digits = 0;
-    for c in text.chars() {
-        if c == '@' {
+    let mut text = text.to_owned();
+    for _ in 0..ENCODED_MAX {
+        if holds_personal(&text) {
             return true;
         }
+        let decoded = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    true
+}
+
+/// Whether a part of the path of a page looks personal. Its parts stand alone: a date in it is nobody's number.
+pub fn path_looks_personal(path: &str) -> bool {
+    path.split('/').any(looks_personal)
+}
+
+/// A letter ends a number; whatever else stands in it is how somebody wrote it.
+fn holds_personal(text: &str) -> bool {
+    let mut digits = 0;
+    for c in DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(text.chars()) {
         match c {
+            '@' => return true,
             _ if c.is_numeric() => digits += 1,
-            ' ' | '.' | '-' | '(' | ')' | '+' | '/' => {}
-            _ => digits = 0,
+            _ if c.is_alphabetic() => digits = 0,
+            _ => {}
         }
         if digits >= PERSONAL_DIGITS {
             return true;
@@ -134,9 +158,24 @@ mod tests {
             ("+55 11 98765 4321", true),
             ("CPF 529.982.247-25", true),
             ("52998224725", true),
+            ("Aula de 30/11/2026", false),
+            ("50% de desconto", false),
+            ("ana%40example.com", true),
+            ("ana%2540example.com", true),
+            ("ana%252525252540example.com", true),
+            ("ana\u{ff20}example.com", true),
+            ("\u{ff11}\u{ff11}98765\u{ff14}321", true),
+            ("11_98765_4321", true),
+            ("11,98765,4321", true),
+            ("11\u{a0}98765\u{2011}4321", true),
+            ("11 9 8 7 6 5 4 3 2 1", true),
         ] {
             assert_eq!(looks_personal(text), expected, "{text}");
         }
+        assert!(!path_looks_personal("/blog/2026/11/30/10-dicas"));
+        assert!(
+            path_looks_personal("/u/ana%40example.com/x") && path_looks_personal("/u/52998224725")
+        );
     }
 
     #[test]

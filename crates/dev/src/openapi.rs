@@ -380,7 +380,7 @@ fn of_field(field: &Field) -> Value {
             schema
         }
         // What anything may be needs no alternative.
-        (Need::Optional, Takes::Honeypot | Takes::Deliveries | Takes::OrDropped(_)) => {
+        (Need::Optional, Takes::SpamField(_) | Takes::Deliveries | Takes::OrDropped(_)) => {
             json!({"description": schema["description"]})
         }
         (Need::Optional, Takes::List(..) | Takes::Object(_) | Takes::Filled(..)) => {
@@ -462,9 +462,7 @@ fn of(takes: &Takes) -> Value {
             let what = if is_id { "A UUID" } else { "What no person types" };
             json!({"description": format!("{what}. Anything else is dropped, and noted on the event.")})
         }
-        Takes::Honeypot => json!({
-            "description": "Leave it empty and hidden: a robot fills it in.",
-        }),
+        Takes::SpamField(what) => json!({"description": what}),
         Takes::Object(schema) => object(schema),
         Takes::Filled(schema, most) => {
             let mut filled = object(schema);

@@ -16,6 +16,7 @@ mod mailerlite;
 mod meta;
 mod received;
 mod segment;
+mod turnstile;
 mod whatsapp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,7 +41,8 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers whose API is simulated.
-const SIMULATED: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp"];
+const SIMULATED: [&str; 7] =
+    ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "turnstile"];
 
 /// The simulated providers. Clones share their state.
 #[derive(Clone)]
@@ -269,6 +271,7 @@ impl World {
             "segment" => self.segment.response(&request),
             "meta" => self.meta.response(&request),
             "whatsapp" => self.whatsapp.response(&request),
+            "turnstile" => turnstile::response(&request),
             _ => ProviderResponse::json(200, json!({}), "recorded"),
         }
     }

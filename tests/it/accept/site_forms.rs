@@ -208,6 +208,15 @@ async fn a_browser_is_shown_a_page_where_the_site_has_none() {
     assert!(page.contains("Escolha um horário"), "{page}");
     assert!(page.contains("?email=ana%40example.com&#38;"), "the address is escaped: {page}");
 
+    // A browser shows a person what is wrong with the form's encoding, too.
+    for kind in ["multipart/form-data; boundary=x", "text/plain"] {
+        let headers = [("content-type", kind), BROWSER];
+        let response = world.send(CONTACT, Method::POST, &headers, b"name=Ana").await;
+        assert_eq!(
+            (response.status, response.header("content-type")),
+            (415, Some("text/html; charset=utf-8"))
+        );
+    }
     // Who names no type, or another one, gets JSON as before.
     for accept in [&[HTML_FORM][..], &[HTML_FORM, ("accept", "application/json")]] {
         let response = world.send(CONTACT, Method::POST, accept, b"name=Ana").await;
@@ -448,10 +457,29 @@ async fn the_first_form_of_another_kind_changes_no_consent_and_no_name() {
     let after = world.journey(derived()).await.lead;
     assert_eq!(after.consents, before.consents);
     assert_eq!(after.latest.name, before.latest.name);
-    assert_eq!(after.latest.company, None);
+    assert_eq!(after.latest.company.unwrap().expose(), "Another Ltda", "no form said it before");
     let facts = &after.facts;
     assert!(facts.contacted_at.is_some() && facts.newsletter_at.is_some());
     assert!(after.latest.consultation_score.is_some(), "what only its kind asks is added");
+    world.finish().await;
+}
+
+/// A newsletter asks for an e-mail alone, so the name comes with the next form.
+#[tokio::test]
+async fn the_first_message_names_who_signed_up_for_the_newsletter_without_a_name() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    world.post(NEWSLETTER, &[], &json!({"email": EMAIL, "marketing_consent": true})).await;
+    assert_eq!(world.journey(derived()).await.lead.latest.name, None);
+    let mut body = contact_body();
+    body["lead_id"] = Value::Null;
+    for name in ["Ana Exemplo", "Somebody Else"] {
+        body["data"]["name"] = json!(name);
+        world.pass(10);
+        world.post(CONTACT, &[], &body).await;
+        let latest = world.journey(derived()).await.lead.latest;
+        assert_eq!(latest.name.unwrap().expose(), "Ana Exemplo");
+        assert!(latest.phone.is_some());
+    }
     world.finish().await;
 }
 

@@ -82,11 +82,11 @@ async fn request(place: &Place, function: &'static str, when: &str, event: Value
     Written::of(process, function, when).await
 }
 
-/// How many deliveries of the marked lead are due, by destination.
+/// How many deliveries of the marked lead are due, by destination, and of its visit the one that there is.
 async fn due(place: &Place) -> BTreeMap<String, usize> {
     let lead_id = LeadId::parse(LEAD_ID).unwrap();
     let now = place.platform.clock.now();
-    let mut due = BTreeMap::new();
+    let mut due = BTreeMap::from([("ga4_visits".to_owned(), 1)]);
     for delivery in place.store.journey(lead_id).await.unwrap().unwrap().deliveries {
         if delivery.due_at().is_some_and(|due_at| due_at <= now) {
             *due.entry(delivery.destination).or_default() += 1;
@@ -100,13 +100,14 @@ async fn due(place: &Place) -> BTreeMap<String, usize> {
 async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<Written> {
     let blocked = behaviour == Behaviour::Status(401);
     for destination in destination::ALL {
-        place.providers.behave(destination.name, behaviour.clone());
+        place.providers.behave(destination.provider, behaviour.clone());
     }
+    let visit = request(&place, "ga4-collect", &when, marked_visit()).await;
     let form = http_event(&marked_body().to_string());
     let intake = request(&place, "lead-submit", &when, form).await;
     assert_eq!(intake.count(r#""message":"accepted form:lead-submit:"#), 1, "{:?}", intake.lines);
     assert_eq!(intake.counted("Accepted"), 1, "{:?}", intake.lines);
-    let mut written = vec![intake];
+    let mut written = vec![visit, intake];
     if blocked {
         // The first refusal opens the breaker. How many other events of the lead are sent at the
         // same time is not certain, so every destination gets one event only.
@@ -147,7 +148,7 @@ async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<
             let written = Written::of(process, function, when).await;
             assert_eq!(written.count(SETTLED), messages, "{}: {:?}", written.whose, written.lines);
             assert_eq!(written.counted("Settled"), messages, "{:?}", written.lines);
-            let received = place.providers.received(destination.name);
+            let received = place.providers.received(destination.provider);
             assert!(!received.is_empty(), "{} sent nothing", written.whose);
             written
         }
@@ -223,15 +224,7 @@ fn marked_event(place: &Place, function: &str) -> Value {
             let body = whatsapp_inbound("5511975318642", "qzquestion", at).to_string();
             signed_by_meta(place, &body)
         }
-        "ga4-collect" => {
-            let body = json!({
-                "event": "search", "client_id": "123456789.1767225600", "lead_id": "qzwrong",
-                "consent": {"analytics_storage": "granted"}, "search_term": "qzquestion",
-                "page_title": "qzlocal.part@qzdomain.example", "page_location": "https://qzpage.example/1",
-            });
-            let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
-            with(http_event(&body.to_string()), "user-agent", agent)
-        }
+        "ga4-collect" => marked_visit(),
         "health" | "metrics" => authorised_get(),
         other => {
             let takes_requests = funil_lambda::functions::intake().any(|one| one.name == other);
@@ -239,6 +232,17 @@ fn marked_event(place: &Place, function: &str) -> Value {
             ring()
         }
     }
+}
+
+/// What a page reports of a visit, with marks in all that a person or the page may have written.
+fn marked_visit() -> Value {
+    let body = json!({
+        "event": "search", "client_id": "123456789.1767225600", "lead_id": "qzwrong",
+        "consent": {"analytics_storage": "granted"}, "search_term": "qzquestion",
+        "page_title": "qzlocal.part@qzdomain.example", "page_location": "https://qzpage.example/1",
+    });
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
+    with(http_event(&body.to_string()), "user-agent", agent)
 }
 
 /// A form of the site with marks in all that a person or the page writes.

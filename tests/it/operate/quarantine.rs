@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use funil_core::form::Honeypot;
+use funil_core::form::{Honeypot, SpamFields};
 use funil_core::id::{LeadId, QuarantineId, QuarantineName};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::world::{LEAD, Response, World, lead, lead_body, questionnaire_body};
 fn robot() -> Value {
     let mut body = lead_body();
     body["website"] = json!("https://spam.example");
-    assert_eq!(Honeypot::of(&body), Honeypot::Filled);
+    assert_eq!(SpamFields::of(&body).honeypot, Honeypot::Filled);
     body
 }
 

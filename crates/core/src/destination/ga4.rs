@@ -302,13 +302,18 @@ pub(super) const EVENTS: [&str; 9] = [
     "payment_failed",
 ];
 
+/// Reads GA4's names of our events.
+fn event_names(settings: &mut Settings<'_>) -> Option<Names> {
+    let events = (&EVENTS[..], Omission::Refused);
+    Names::read(settings, "GA4_EVENT_NAMES", events, limits::is_event_name)
+}
+
 impl Ga4 {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("GA4_BASE_URL", Some("https://www.google-analytics.com"));
         let measurement_id = settings.required("GA4_MEASUREMENT_ID").map(str::to_owned);
         let api_secret = settings.secret("GA4_API_SECRET");
-        let events = (&EVENTS[..], Omission::Refused);
-        let event_names = Names::read(settings, "GA4_EVENT_NAMES", events, limits::is_event_name);
+        let event_names = event_names(settings);
         Some(Self {
             base: base?,
             measurement_id: measurement_id?,
@@ -484,7 +489,9 @@ fn browser_client_id(text: &str) -> Option<&str> {
         Some(_) | None => text,
     };
     let (number, first_visit) = id.split_once('.')?;
-    (all_digits(number) && all_digits(first_visit)).then_some(id)
+    // Either has at most ten digits, so no CPF can stand for one.
+    let is_number = |text: &str| all_digits(text) && text.len() <= 10;
+    (is_number(number) && is_number(first_visit)).then_some(id)
 }
 
 fn pseudo_client_id(lead_id: LeadId) -> String {

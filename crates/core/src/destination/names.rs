@@ -19,7 +19,7 @@ pub(super) enum Omission {
 }
 
 /// The provider's names for ours; `None` leaves one out. Whatever is not here keeps its name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names(BTreeMap<String, Option<String>>);
 
 impl Names {

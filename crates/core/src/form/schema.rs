@@ -71,8 +71,8 @@ pub enum Takes {
     Deliveries,
     /// This. Anything else is dropped.
     OrDropped(Box<Self>),
-    /// Nothing: who fills it in is a robot.
-    Honeypot,
+    /// Anything: it tells robots from people, as this text says, and is never refused.
+    SpamField(&'static str),
     /// An object with these fields.
     Object(Schema),
     /// An object with these fields, of which 1 to so many are filled in.

@@ -123,7 +123,7 @@ impl Origin {
     /// The path of the page with the form, without its query: `/contato`. `None` where it looks personal.
     pub fn location(&self) -> Option<String> {
         let url = url::Url::parse(self.attribution.page_url.as_ref()?.expose()).ok()?;
-        Some(url.path().to_owned()).filter(|path| !pii::looks_personal(path))
+        Some(url.path().to_owned()).filter(|path| !pii::path_looks_personal(path))
     }
 }
 

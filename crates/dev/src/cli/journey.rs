@@ -155,8 +155,9 @@ fn advice(delivery: &Delivery) -> Option<&'static str> {
              MailerLite; or set MAILERLITE_CONFIRMATION to everybody, so that MailerLite asks who comes back.",
         ),
         "no_consent_marketing_email" if is_newsletter => Some(
-            "They revoked e-mails, and anybody can send this form. What they revoked ends when MailerLite \
-             reports that they are active: if they ask you for it, subscribe them there.",
+            "They revoked e-mails, or never agreed to them in a form of their own, and anybody can send this \
+             form. If they ask you for it, subscribe them in MailerLite: what they revoked ends when it reports \
+             that they are active.",
         ),
         _ => None,
     }

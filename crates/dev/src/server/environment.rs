@@ -25,7 +25,7 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 28] = [
+const OVERRIDES: [&str; 29] = [
     "AMANDA_RULES",
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
@@ -54,6 +54,7 @@ const OVERRIDES: [&str; 28] = [
     "STRIPE_REVENUE",
     "STRIPE_TEST_EVENTS",
     "THANK_YOU_URL",
+    "TURNSTILE_SECRET_KEY",
 ];
 
 /// The variables with which functions use a dev server.
@@ -82,6 +83,7 @@ impl DevEnvironment {
             ("SITE_URL", base.clone()),
             ("TABLE_NAME", TABLE.to_owned()),
             ("THANK_YOU_URL", format!("{base}/stage")),
+            ("TURNSTILE_BASE_URL", format!("{base}/simulated/turnstile")),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

@@ -71,9 +71,12 @@ pub(crate) fn takes_html(request: &HttpRequest) -> bool {
     })
 }
 
-/// Whether the caller is a browser that posted a plain HTML form, and says that it shows the response.
+/// Whether the caller is a browser that posted a plain HTML form, in any of the encodings that such a form can
+/// have, and says that it shows the response.
 pub(crate) fn shows_html(request: &HttpRequest) -> bool {
-    encoding(request) == Some(Encoding::UrlEncoded)
+    let kind = header(request, CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"].contains(&&*kind)
         && request.headers.contains_key(ACCEPT)
         && takes_html(request)
 }

@@ -7,6 +7,7 @@
 
 mod new_lead;
 mod submission;
+mod turnstile;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,7 +17,9 @@ use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
-use funil_core::form::{Field, FieldErrors, Honeypot, Need, Schema, Takes};
+use funil_core::form::{
+    Caught, Field, FieldErrors, Honeypot, Need, Schema, SpamFields, Takes, Token, spam,
+};
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::LeadId;
 use funil_core::lead::{Authority, LeadChanges};
@@ -48,10 +51,13 @@ use crate::platform::response::HttpResponse;
 pub(crate) use new_lead::{MakesLead, keep as keep_lead};
 pub(crate) use submission::Submission;
 use submission::{Reader, Sender, Sent};
+use turnstile::Turnstile;
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 pub(crate) const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
 
+/// How often one text may be sent in a day before it is a sign, whoever sends it.
+const SAME_TEXTS_A_DAY: i64 = 3;
 /// A day, in seconds.
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -74,6 +80,10 @@ pub(crate) trait Form: Send + Sync + 'static {
     fn person(content: &Self::Content) -> (&Email, Option<&Phone>);
     /// What makes two submissions the same one.
     fn fingerprint(content: &Self::Content) -> String;
+    /// What its person wrote freely, if it asks for such a text.
+    fn free_text(_content: &Self::Content) -> Option<&str> {
+        None
+    }
     /// The response to a submission under the lead id that it asks for.
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
     /// What a robot's submission looks like to it: its response says nothing about anybody.
@@ -95,6 +105,8 @@ pub(crate) trait Form: Send + Sync + 'static {
 pub(crate) struct Intake {
     pub(crate) app: App,
     pub(crate) config: IntakeConfig,
+    /// Who checks that a person sends a form.
+    turnstile: Turnstile,
 }
 
 /// The lead on which a submission is kept, and how.
@@ -144,7 +156,8 @@ pub(crate) fn preflight(form: &Operation) -> Operation {
     operation
 }
 
-/// What a form takes, in one of these layouts, and returns: these fields and the honeypot, and JSON as `returned` says.
+/// What a form takes, in one of these layouts, and returns: these fields and those by which spam is told, and JSON as
+/// `returned` says.
 pub(crate) fn operation(
     function: &'static str,
     summary: &'static str,
@@ -152,11 +165,19 @@ pub(crate) fn operation(
     returned: Value,
 ) -> Operation {
     for schema in &mut schemas {
-        schema.fields.push(Field {
-            name: "website".to_owned(),
+        let of_all = [
+            ("website", "Leave it empty and hidden: a robot fills it in."),
+            ("elapsed_ms", "How long the person had the form before them, in milliseconds."),
+            (
+                "turnstile_token",
+                "The token of Turnstile's widget. `cf-turnstile-response` is read too.",
+            ),
+        ];
+        schema.fields.extend(of_all.map(|(name, what)| Field {
+            name: name.to_owned(),
             need: Need::Optional,
-            takes: Takes::Honeypot,
-        });
+            takes: Takes::SpamField(what),
+        }));
     }
     let mut operation = Operation::post(function, summary)
         .takes(schemas, Presence::Required)
@@ -259,7 +280,8 @@ impl<F: Form> Releases for FormEndpoint<F> {
         let came_at = request.entry.name.id.at();
         let content = form.read(&body, came_at).map_err(Problem::Fields)?;
         let now = intake.app.platform.clock.now();
-        let sent = Sent { content, key: None, reader: Reader::Script, honeypot: Honeypot::Empty };
+        let spam = SpamFields { honeypot: Honeypot::Empty, token: None, signs: Vec::new() };
+        let sent = Sent { content, key: None, reader: Reader::Script, spam };
         let mut submission = Submission::new::<F>(intake, sent, Sender::default(), now);
         submission.released = Some(request.entry.name.clone());
         if let Some(original) = &request.entry.original {
@@ -302,14 +324,19 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     };
     intake.pass(F::NAME, F::RATE, &caller, now).await?;
 
-    let honeypot = sent.honeypot;
+    let spam = sent.spam.clone();
+    let token = intake.token::<F>(&sent, &caller, now).await?;
+    let is_repeated = intake.is_repeated::<F>(&sent.content, now).await?;
     let sender = Sender::of(intake, request, caller, now);
     let mut submission = Submission::new::<F>(intake, sent, sender, now);
-    let (mut accepted, mut response) = keep(form, &submission, honeypot, request).await?;
+    submission.add_signs(&spam, token, is_repeated);
+    let caught = Caught::of(spam.honeypot, token, &submission.signs);
+    let caught = caught.as_ref();
+    let (mut accepted, mut response) = keep(form, &submission, caught, request).await?;
     if accepted == Accepted::KeyOfAnother {
         // Two people of one e-mail and key, such as a site's constant one: this one is new.
         submission.receipt_key = submission.receipt_key.and_content(&submission.fingerprint);
-        (accepted, response) = keep(form, &submission, honeypot, request).await?;
+        (accepted, response) = keep(form, &submission, caught, request).await?;
     }
     match accepted {
         Accepted::Kept => Ok(http_response(&response)),
@@ -362,30 +389,76 @@ fn duplicate<F: Form>(intake: &Intake, stored: &StoredResponse, now: Timestamp) 
     response
 }
 
-/// Keeps a submission, or puts it aside where the honeypot was filled.
+/// Keeps a submission, or puts it aside where it was caught as spam.
 async fn keep<F: Form>(
     form: &F,
     submission: &Submission<F::Content>,
-    honeypot: Honeypot,
+    caught: Option<&Caught>,
     request: &HttpRequest,
 ) -> Result<(Accepted, StoredResponse), Problem> {
-    match honeypot {
-        Honeypot::Empty => Ok(form.keep(submission).await?),
-        Honeypot::Filled if !form.knows(submission).await? => Err(Problem::NoSuchLead),
-        Honeypot::Filled => {
-            let content = form.robot_content(&submission.content);
-            let response = form.response(&Submission { content, ..submission.clone() });
-            form.intake().quarantine(submission, response, request).await
-        }
+    let Some(caught) = caught else { return Ok(form.keep(submission).await?) };
+    if !form.knows(submission).await? {
+        return Err(Problem::NoSuchLead);
     }
+    let content = form.robot_content(&submission.content);
+    let response = form.response(&Submission { content, ..submission.clone() });
+    form.intake().quarantine(submission, response, caught, request).await
 }
 
 impl Intake {
     /// Reads the configuration of a form's function.
     pub(crate) fn read(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
+        let turnstile = Turnstile::read(settings);
+        let intake = Self::read_of_tags(settings, platform);
+        intake.zip(turnstile).map(|(intake, turnstile)| Self { turnstile, ..intake })
+    }
+
+    /// Reads the configuration of a function that no person fills anything in for.
+    pub(crate) fn read_of_tags(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
         let app = App::read_intake(settings, platform);
         let config = IntakeConfig::read(settings);
-        app.zip(config).map(|(app, config)| Self { app, config })
+        app.zip(config).map(|(app, config)| Self { app, config, turnstile: Turnstile::Off })
+    }
+
+    /// What becomes of the token of a form. Where nobody can check it, one address may send a fifth of what it
+    /// usually may.
+    async fn token<F: Form>(
+        &self,
+        sent: &Sent<F::Content>,
+        caller: &Digest,
+        now: Timestamp,
+    ) -> Result<Token, Problem> {
+        let Turnstile::On(site) = &self.turnstile else { return Ok(Token::NotAsked) };
+        // What is put aside anyway needs no check.
+        let (Some(given), Honeypot::Empty) = (&sent.spam.token, sent.spam.honeypot) else {
+            return Ok(Token::Missing);
+        };
+        let fingerprint = F::fingerprint(&sent.content);
+        let token = site.verify(&self.app.platform, given, &fingerprint).await;
+        if token == Token::Unchecked {
+            let Rate { requests, window_s } = self.config.rates.of(F::RATE);
+            let limit = RateLimit { requests: (requests / 5).max(1), window_s };
+            let (scope, entropy) = (format!("{}#unchecked", F::NAME), &*self.app.platform.entropy);
+            let rate = self.app.store.rate(&scope, caller, limit, Price::Whole, now, entropy);
+            if let RateVerdict::Refused { retry_after_s } = rate.await? {
+                return Err(Problem::RateLimited { retry_after_s });
+            }
+        }
+        Ok(token)
+    }
+
+    /// Whether others wrote the same text today: the fourth who does repeats it.
+    async fn is_repeated<F: Form>(
+        &self,
+        content: &F::Content,
+        now: Timestamp,
+    ) -> Result<bool, Problem> {
+        let Some(text) = F::free_text(content).and_then(spam::compared) else { return Ok(false) };
+        let digest = self.hash().monthly_digest(now, "text", &text);
+        let limit = RateLimit { requests: SAME_TEXTS_A_DAY, window_s: DAY_S };
+        let (scope, entropy) = (format!("{}#text", F::NAME), &*self.app.platform.entropy);
+        let rate = self.app.store.rate(&scope, &digest, limit, Price::Whole, now, entropy).await?;
+        Ok(rate != RateVerdict::Passes)
     }
 
     pub(crate) const fn hash(&self) -> &HashKey {
@@ -533,13 +606,14 @@ impl Intake {
         Ok((accepted, receipt.response))
     }
 
-    /// Gives a robot the usual response, and keeps its submission for a person to look at. Anybody can
+    /// Gives a robot the usual response, and keeps its submission for a person to look at, with the reason. Anybody can
     /// send such submissions, so they have a limit for each day; beyond it nothing is kept, and the
     /// response says so.
     async fn quarantine<C>(
         &self,
         submission: &Submission<C>,
         response: StoredResponse,
+        caught: &Caught,
         request: &HttpRequest,
     ) -> Result<(Accepted, StoredResponse), Problem> {
         let (source, most, now) = (submission.form, self.config.quarantine_per_day, submission.now);
@@ -555,7 +629,7 @@ impl Intake {
         receipt.key.scope = format!("{}#aside", receipt.key.scope);
         let quarantined = Quarantined {
             source: submission.form,
-            reason: "honeypot",
+            reason: &caught.reason(),
             content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
             body: &request.body,
             email_digest: submission.aliases.email.as_ref(),

@@ -151,7 +151,8 @@ pub(crate) async fn put_aside(
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
     let (source, reason) = (request.source, request.reason);
-    let about = format!("{source}/{reason}");
+    let kind = reason.split(' ').next().unwrap_or_default();
+    let about = format!("{source}/{kind}");
     app.store.alert_once_a_day(&about, AlertKind::Quarantined, None, now).await?;
     let accepted = app.store.quarantine(request, receipt, now, &*app.platform.entropy).await?;
     if accepted == Accepted::Kept {

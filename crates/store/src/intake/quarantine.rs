@@ -48,8 +48,8 @@ const PARTS_MAX: usize = 11;
 pub struct Quarantined<'a> {
     /// The function or provider that it came to or from.
     pub source: &'a str,
-    /// Why it is not processed: `honeypot`.
-    pub reason: &'static str,
+    /// Why it is not processed: one word, such as `honeypot`, and what belongs to it.
+    pub reason: &'a str,
     /// Its content type.
     pub content_type: &'a str,
     /// Its body, byte for byte.

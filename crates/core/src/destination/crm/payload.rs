@@ -10,7 +10,7 @@ use crate::booking::{self, Booking};
 use crate::contact::attribution::{Attribution, Utm};
 use crate::contact::consent::{Decision, Purpose, permits};
 use crate::contact::{Email, Phone};
-use crate::event::{EmailStatus, EventData, FormEvent, PaymentSucceeded, SiteSubmission};
+use crate::event::{EmailStatus, Event, EventData, FormEvent, PaymentSucceeded, SiteSubmission};
 use crate::form::questionnaire::Responses;
 use crate::lead::{Lead, Stage};
 use crate::money::{Currency, Money};
@@ -20,7 +20,7 @@ use crate::score::rules::READINESS;
 use crate::text::words;
 
 /// Our names of the custom fields.
-pub(in crate::destination) const FIELDS: [&str; 50] = [
+pub(in crate::destination) const FIELDS: [&str; 51] = [
     "amanda_match_score",
     "amanda_score_breakdown",
     "amanda_score_rules",
@@ -49,6 +49,7 @@ pub(in crate::destination) const FIELDS: [&str; 50] = [
     "call_status",
     "stage",
     "phone_claimed",
+    "spam_signs",
     "lifecycle_stage",
     "customer_since",
     "days_to_payment",
@@ -207,9 +208,16 @@ fn claimed_phone<'e>(context: &Context<'e>) -> Option<&'e str> {
     (context.lead.latest.phone.as_ref() != Some(claimed)).then(|| claimed.as_str())
 }
 
+/// What looked like spam about the form, by name, if anything did.
+fn spam_signs(event: &Event) -> Option<String> {
+    let names: Vec<&str> = event.signs.iter().map(|sign| sign.name()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
 fn fields(context: &Context<'_>, account: &Account<'_>) -> Map<String, Value> {
     let mut fields = custom_fields(context.lead, context.bookings);
     fields["phone_claimed"] = json!(claimed_phone(context));
+    fields["spam_signs"] = json!(spam_signs(context.event));
     let members = |fields| match fields {
         Value::Object(fields) => fields,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -357,6 +365,7 @@ mod tests {
         let mut names: Vec<&str> =
             fields.keys().chain(of_payments.keys()).map(String::as_str).collect();
         names.push("phone_claimed");
+        names.push("spam_signs");
         names.sort_unstable();
         let mut known = FIELDS;
         known.sort_unstable();

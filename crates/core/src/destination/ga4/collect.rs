@@ -6,25 +6,31 @@
 
 use std::collections::BTreeSet;
 
-use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use url::Url;
 
-use super::{EVENTS, all_digits, browser_client_id, limits};
+use super::{EVENTS, all_digits, browser_client_id, event_names, limits};
 use crate::contact::consent::Decision;
+use crate::destination::names::Names;
 use crate::event::{PageEvent, PageEvents};
 use crate::form::{Fault, FieldError, FieldErrors, LIST};
 use crate::hash::HashKey;
 use crate::id::LeadId;
-use crate::pii::{Text, looks_personal};
+use crate::pii::{Text, looks_personal, path_looks_personal};
 use crate::settings::Settings;
 
 /// The most events of one call that are kept.
 pub const EVENTS_MAX: usize = 25;
+/// The most entries that a call may have; what it costs and returns grows with them.
+const ENTRIES_MAX: usize = 100;
+/// The most that is kept of a call, in bytes of JSON: one item of the table takes it.
+const BYTES_MAX: usize = 32 * 1024;
 /// How many parameters of an event are kept beside those that are added when it is sent.
 const PARAMS_MAX: usize = 22;
 /// How many items of an event are kept.
 const ITEMS_MAX: usize = 25;
+/// A session's id is the second in which it began.
+const SESSION_DIGITS_MAX: usize = 10;
 /// The length to which a text is cut, in characters.
 const TEXT_CHARS_MAX: usize = 100;
 /// How many names `GA4_COLLECT_PARAMS` may add.
@@ -103,15 +109,33 @@ const ITEM_PARAMS: [&str; 16] = [
 ];
 /// Those that are addresses of pages, of which only the campaign parameters stay.
 const ADDRESSES: [&str; 3] = ["page_location", "page_referrer", "link_url"];
-/// Those that are amounts or durations, of which no number is somebody's.
+/// Those that are amounts or durations, whose texts are read as numbers.
 const AMOUNTS: [&str; 7] =
     ["discount", "engagement_time_msec", "price", "quantity", "shipping", "tax", "value"];
+/// The parameters of a campaign that stay in an address (<https://support.google.com/analytics/answer/10917952>).
+pub const UTM: [&str; 9] = [
+    "utm_campaign",
+    "utm_content",
+    "utm_creative_format",
+    "utm_id",
+    "utm_marketing_tactic",
+    "utm_medium",
+    "utm_source",
+    "utm_source_platform",
+    "utm_term",
+];
+/// A number has fewer than ten digits before the point, as no phone number with its area code has.
+const NUMBER_BELOW: f64 = 1e9;
+/// Numbers are rounded to thousandths: what a page's arithmetic leaves behind them is noise.
+const NUMBER_PARTS: f64 = 1_000.0;
 
 /// Reads what pages send.
 #[derive(Clone, Debug, Default)]
 pub struct Collector {
     /// The parameters that the site takes beside [`PARAMS`].
     extra: Vec<String>,
+    /// The names under which our servers send what they send.
+    names: Names,
 }
 
 /// What a call brought.
@@ -127,6 +151,8 @@ pub struct Collected {
     pub stripped: usize,
     /// The place of each kept event among those that came.
     places: Vec<usize>,
+    /// The names of the events that our servers send of their leads.
+    server_events: BTreeSet<String>,
 }
 
 /// An event that was dropped.
@@ -147,6 +173,8 @@ pub enum Why {
     Name,
     /// There were more than 25.
     TooMany,
+    /// The call's events together were more than 32 KB.
+    TooLarge,
     /// The visitor did not agree to analytics.
     NoConsent,
     /// A robot sent it.
@@ -157,10 +185,11 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoEvent,
         Self::Name,
         Self::TooMany,
+        Self::TooLarge,
         Self::NoConsent,
         Self::Robot,
         Self::SentByServer,
@@ -172,6 +201,7 @@ impl Why {
             Self::NoEvent => "no_event",
             Self::Name => "event_name",
             Self::TooMany => "too_many",
+            Self::TooLarge => "too_large",
             Self::NoConsent => "no_consent",
             Self::Robot => "robot",
             Self::SentByServer => "sent_by_server",
@@ -180,7 +210,7 @@ impl Why {
 }
 
 impl Collector {
-    /// Reads `GA4_COLLECT_PARAMS`.
+    /// Reads `GA4_COLLECT_PARAMS` and `GA4_EVENT_NAMES`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let extra: Vec<String> =
             settings.list("GA4_COLLECT_PARAMS").into_iter().map(str::to_owned).collect();
@@ -190,7 +220,7 @@ impl Collector {
                  digits and _, a letter first, at most 40 characters."
             ));
         }
-        Some(Self { extra })
+        Some(Self { extra, names: event_names(settings)? })
     }
 
     /// Reads a body: one event in the shape of the dataLayer, a list of them, or an object with the list
@@ -208,19 +238,31 @@ impl Collector {
                 return Err(wrong("events", Fault::Required));
             }
         };
+        if events.len() > ENTRIES_MAX {
+            return Err(wrong("events", Fault::TooMany(ENTRIES_MAX)));
+        }
         let objects: Vec<&Map<String, Value>> =
             envelope.into_iter().chain(events.iter().filter_map(Value::as_object)).collect();
-        let page = Page { objects, cookies: cookies.unwrap_or_default() };
+        let commands = events.iter().filter_map(consent_command).collect();
+        let page = Page { objects, commands, cookies: cookies.unwrap_or_default() };
         let client_id = page.client_id().ok_or_else(|| wrong("client_id", Fault::Required))?;
-        let mut stripped = 0;
+        let (mut stripped, mut bytes) = (0, 0);
         let (mut kept, mut places, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
         for (index, event) in events.iter().enumerate() {
             match self.event(event, envelope, &mut stripped) {
-                Ok(event) if kept.len() < EVENTS_MAX => {
-                    kept.push(event);
-                    places.push(index);
+                Ok(_) if kept.len() == EVENTS_MAX => {
+                    dropped.push(Dropped { index, why: Why::TooMany });
                 }
-                Ok(_) => dropped.push(Dropped { index, why: Why::TooMany }),
+                Ok(event) => {
+                    let more = Value::Object(event.params.clone()).to_string().len();
+                    if bytes + more > BYTES_MAX {
+                        dropped.push(Dropped { index, why: Why::TooLarge });
+                    } else {
+                        bytes += more;
+                        kept.push(event);
+                        places.push(index);
+                    }
+                }
                 Err(why) => dropped.push(Dropped { index, why }),
             }
         }
@@ -237,6 +279,11 @@ impl Collector {
             dropped,
             stripped,
             places,
+            server_events: EVENTS
+                .iter()
+                .filter_map(|ours| self.names.of(ours))
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
@@ -272,7 +319,10 @@ impl Collector {
             params.remove("value");
             params.remove("currency");
         }
-        let lead = said("lead_id").or_else(|| envelope?.get("lead_id")).and_then(Value::as_str);
+        let lead = said("lead_id").or_else(|| said("leadId"));
+        let lead =
+            lead.or_else(|| ["lead_id", "leadId"].iter().find_map(|name| envelope?.get(*name)));
+        let lead = lead.and_then(Value::as_str);
         Ok(PageEvent {
             name: name.to_owned(),
             lead_id: lead.and_then(|id| LeadId::parse(id).ok()),
@@ -284,16 +334,23 @@ impl Collector {
 impl Collected {
     /// The leads of whom there are events that our servers send, once each.
     pub fn leads(&self) -> BTreeSet<LeadId> {
-        self.visit.events.iter().filter_map(server_lead).collect()
+        self.visit.events.iter().filter_map(|event| self.server_lead(event)).collect()
     }
 
     /// Drops the events that our servers send of these leads.
     #[must_use]
     pub fn without(mut self, known: &BTreeSet<LeadId>) -> Self {
-        self.drop_where(Why::SentByServer, |event| {
-            server_lead(event).is_some_and(|lead| known.contains(&lead))
-        });
+        let of_server = self.visit.events.iter();
+        let of_server = of_server
+            .map(|event| self.server_lead(event).is_some_and(|lead| known.contains(&lead)));
+        let of_server: Vec<bool> = of_server.collect();
+        self.drop_where(Why::SentByServer, |at| of_server[at]);
         self
+    }
+
+    /// The lead of an event that our servers send too.
+    fn server_lead(&self, event: &PageEvent) -> Option<LeadId> {
+        event.lead_id.filter(|_| self.server_events.contains(&event.name))
     }
 
     /// Drops every event.
@@ -303,11 +360,12 @@ impl Collected {
         self
     }
 
-    fn drop_where(&mut self, why: Why, goes: impl Fn(&PageEvent) -> bool) {
+    /// Drops the kept events at some places among them.
+    fn drop_where(&mut self, why: Why, goes: impl Fn(usize) -> bool) {
         let events = std::mem::take(&mut self.visit.events);
         let places = std::mem::take(&mut self.places);
-        for (event, index) in events.into_iter().zip(places) {
-            if goes(&event) {
+        for (at, (event, index)) in events.into_iter().zip(places).enumerate() {
+            if goes(at) {
                 self.dropped.push(Dropped { index, why });
             } else {
                 self.visit.events.push(event);
@@ -328,11 +386,6 @@ pub fn visitor(hash: &HashKey, client_id: &Text) -> LeadId {
     LeadId::derived(hash.id_bytes("ga4_client", client_id.expose()))
 }
 
-/// The lead of an event that our servers send too.
-fn server_lead(event: &PageEvent) -> Option<LeadId> {
-    event.lead_id.filter(|_| EVENTS.contains(&event.name.as_str()))
-}
-
 fn wrong(field: &str, fault: Fault) -> FieldErrors {
     FieldErrors(vec![FieldError { field: field.to_owned(), fault }])
 }
@@ -340,6 +393,8 @@ fn wrong(field: &str, fault: Fault) -> FieldErrors {
 /// What a call says of the browser and of consent, in whichever of its objects it stands.
 struct Page<'b> {
     objects: Vec<&'b Map<String, Value>>,
+    /// The states of consent mode's commands, in their order.
+    commands: Vec<&'b Value>,
     cookies: &'b str,
 }
 
@@ -385,22 +440,50 @@ impl<'b> Page<'b> {
             };
             Some(session.to_owned())
         };
-        said.or_else(of_cookie).filter(|id| all_digits(id))
+        said.or_else(of_cookie).filter(|id| all_digits(id) && id.len() <= SESSION_DIGITS_MAX)
     }
 
+    /// What the visitor decided of one type of storage. A denial anywhere counts, and so does a state that
+    /// cannot be read; of consent mode's commands the last one does.
     fn consent(&self, of: &str) -> Option<Decision> {
-        match self.said(&["consent"])?.as_object()?.get(of)? {
-            Value::Bool(true) => Some(Decision::Granted),
-            Value::Bool(false) => Some(Decision::Denied),
-            Value::String(text) if text.trim().eq_ignore_ascii_case("granted") => {
-                Some(Decision::Granted)
-            }
-            // What is not understood is no agreement.
-            Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                Some(Decision::Denied)
-            }
-            Value::Null => None,
+        let states = self.objects.iter().filter_map(|one| one.get("consent"));
+        let states = states.filter(|value| !value.is_null());
+        let last = self.commands.iter().rev().find_map(|state| decision(state, of));
+        let said: Vec<Decision> =
+            states.filter_map(|state| decision(state, of)).chain(last).collect();
+        if said.contains(&Decision::Denied) {
+            Some(Decision::Denied)
+        } else {
+            said.first().copied()
         }
+    }
+}
+
+/// The state that a command of consent mode sets, as gtag pushes it: `["consent", "update", {…}]`, or the
+/// `arguments` of a function, which JSON turns into an object with the names `0`, `1` and `2`.
+fn consent_command(entry: &Value) -> Option<&Value> {
+    let at = |index: usize| match entry {
+        Value::Array(parts) => parts.get(index),
+        Value::Object(parts) => parts.get(&index.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    (at(0)?.as_str()? == "consent").then(|| at(2)).flatten()
+}
+
+/// What a state of consent mode says of one type. What is not understood is no agreement.
+fn decision(state: &Value, of: &str) -> Option<Decision> {
+    let Some(state) = state.as_object() else { return Some(Decision::Denied) };
+    match state.get(of)? {
+        Value::Null => None,
+        Value::Bool(true) => Some(Decision::Granted),
+        Value::String(text) if text.trim().eq_ignore_ascii_case("granted") => {
+            Some(Decision::Granted)
+        }
+        Value::Bool(false)
+        | Value::String(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_) => Some(Decision::Denied),
     }
 }
 
@@ -415,15 +498,7 @@ fn has_money(params: &Map<String, Value>) -> bool {
 /// A parameter as it may be kept. One that looks personal is counted instead.
 fn param(name: &str, value: &Value, stripped: &mut usize) -> Option<Value> {
     let text = match value {
-        Value::Number(number)
-            if AMOUNTS.contains(&name) || !looks_personal(&number.to_string()) =>
-        {
-            return Some(value.clone());
-        }
-        Value::Number(_) => {
-            *stripped += 1;
-            return None;
-        }
+        Value::Number(number) => return self::number(number, stripped),
         Value::Bool(flag) => flag.to_string(),
         Value::String(text) => text.trim().to_owned(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
@@ -432,17 +507,30 @@ fn param(name: &str, value: &Value, stripped: &mut usize) -> Option<Value> {
         return None;
     }
     if AMOUNTS.contains(&name)
-        && let Ok(number) = serde_json::from_str::<serde_json::Number>(&text)
+        && let Ok(number) = serde_json::from_str::<Number>(&text)
     {
-        return Some(Value::Number(number));
+        return self::number(&number, stripped);
     }
     let text = if ADDRESSES.contains(&name) { address(&text, stripped)? } else { text };
-    if looks_personal(&text) {
+    if !ADDRESSES.contains(&name) && looks_personal(&text) {
         *stripped += 1;
         return None;
     }
     let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
     Some(Value::String(if name == "currency" { text.to_ascii_uppercase() } else { text }))
+}
+
+/// A number as it may be kept. One that could be somebody's is counted instead.
+fn number(number: &Number, stripped: &mut usize) -> Option<Value> {
+    let rounded = match number.as_i64() {
+        Some(_) => number.clone(),
+        None => Number::from_f64((number.as_f64()? * NUMBER_PARTS).round() / NUMBER_PARTS)?,
+    };
+    if rounded.as_f64()?.abs() >= NUMBER_BELOW || looks_personal(&rounded.to_string()) {
+        *stripped += 1;
+        return None;
+    }
+    Some(Value::Number(rounded))
 }
 
 /// The address of a page without what can be somebody's: its site and path, and the campaign.
@@ -453,15 +541,14 @@ fn address(text: &str, stripped: &mut usize) -> Option<String> {
     kept.set_fragment(None);
     kept.set_username("").ok()?;
     kept.set_password(None).ok()?;
-    let is_personal = |text: &str| looks_personal(&percent_decode_str(text).decode_utf8_lossy());
-    if is_personal(url.path()) {
+    if path_looks_personal(url.path()) {
         *stripped += 1;
         kept.set_path("");
     }
     for (name, value) in url.query_pairs() {
         if looks_personal(&value) || looks_personal(&name) {
             *stripped += 1;
-        } else if name.starts_with("utm_") {
+        } else if UTM.contains(&name.as_ref()) {
             kept.query_pairs_mut().append_pair(&name, &value);
         }
     }
@@ -553,12 +640,71 @@ mod tests {
             id(None),
             "whose session is not known"
         );
-        for none in ["", "_ga=ana@example.com", "_ga=GA1.1.x"] {
+        for none in ["", "_ga=ana@example.com", "_ga=GA1.1.x", "_ga=GA1.1.52998224725.1"] {
             assert_eq!(read(none), None, "{none}");
         }
         let body = json!({"event": "click", "cookies": {"_ga": format!("GA1.2.{CLIENT}"), "_ga_ABC": "GS2.1.s7$o1"}});
         let collected = collect(&body);
         assert_eq!(collected.visit.session_id.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn any_denial_counts_and_of_consent_mode_s_commands_the_last() {
+        let state = |state: &str| json!({"analytics_storage": state});
+        let event =
+            |consent: Value| json!({"event": "click", "client_id": CLIENT, "consent": consent});
+        let default = json!(["consent", "default", state("denied")]);
+        let arguments = json!({"0": "consent", "1": "update", "2": state("granted")});
+        let (granted, denied) = (Some(Decision::Granted), Some(Decision::Denied));
+        for (body, expected) in [
+            (event(Value::Null), None),
+            (event(json!({})), None),
+            (event(json!({"analytics_storage": null})), None),
+            (event(state("granted")), granted),
+            (event(json!({"analytics_storage": 1})), denied),
+            (event(json!(false)), denied),
+            (event(json!("denied")), denied),
+            (json!([event(state("granted")), event(state("denied"))]), denied),
+            (json!({"events": [event(state("denied"))], "consent": state("granted")}), denied),
+            (json!([default, event(Value::Null)]), denied),
+            (json!([default, arguments, event(Value::Null)]), granted),
+            (json!([arguments, default, event(Value::Null)]), denied),
+            (json!([default, arguments, event(state("denied"))]), denied),
+            (json!([["consent", "update", "x"], event(state("granted"))]), denied),
+        ] {
+            assert_eq!(collect(&body).analytics, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_a_call_keeps_and_what_it_may_have_is_bounded() {
+        let event = json!({"event": "click"});
+        let many = json!({"client_id": CLIENT, "events": vec![event.clone(); ENTRIES_MAX + 1]});
+        let refused = Collector::default().collect(&many, None).unwrap_err();
+        assert_eq!(refused.0[0].fault, Fault::TooMany(ENTRIES_MAX));
+        // One list of items for all events is sent once, and kept with each of them.
+        let items = vec![json!({"item_id": "s".repeat(100), "item_name": "n".repeat(100)}); 25];
+        let body =
+            json!({"client_id": CLIENT, "events": vec![event; 25], "params": {"items": items}});
+        let collected = collect(&body);
+        assert!(collected.dropped.iter().all(|one| one.why == Why::TooLarge));
+        assert_eq!(collected.visit.events.len() + collected.dropped.len(), 25);
+        let kept = serde_json::to_string(&collected.visit.events).unwrap().len();
+        assert!((20_000..BYTES_MAX + 2_000).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn what_our_servers_send_is_known_by_the_name_that_they_send() {
+        let env = [("GA4_EVENT_NAMES", r#"{"generate_lead": "lead_from_server"}"#)];
+        let env = env.into_iter().collect::<crate::settings::Env>();
+        let collector = Collector::read(&mut env.settings()).unwrap();
+        let event = |name: &str| json!({"event": name, "client_id": CLIENT, "lead_id": LEAD});
+        let body = json!([event("generate_lead"), event("lead_from_server"), event("purchase")]);
+        let collected = collector.collect(&body, None).unwrap();
+        let without = collected.without(&[LeadId::parse(LEAD).unwrap()].into());
+        let names: Vec<&str> = without.visit.events.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["generate_lead"]);
+        assert_eq!(without.dropped.iter().map(|one| one.index).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
@@ -572,6 +718,13 @@ mod tests {
             json!({"page_location": "https://example.com/?email=ana%40example.com"}),
             json!({"page_location": "https://example.com/u/ana%40example.com/x"}),
             json!({"page_referrer": "https://example.com/?utm_source=ana%40example.com"}),
+            json!({"page_referrer": "https://example.com/?utm_source=ana%2540example.com"}),
+            json!({"page_title": "ana%2540example.com"}),
+            json!({"value": 52_998_224_725_i64, "currency": "BRL"}),
+            json!({"value": "52998224725", "currency": "BRL"}),
+            json!({"value": 529_982_247.25, "currency": "BRL"}),
+            json!({"form_step": -52_998_224_725_i64}),
+            json!({"ecommerce": {"items": [{"item_id": "SKU-1", "price": 1e126}]}}),
         ] {
             let (kept, stripped) = params(&personal);
             assert_eq!(stripped, 1, "{personal}");
@@ -581,13 +734,15 @@ mod tests {
                 "{text}"
             );
         }
-        let address =
-            "https://ana:secret@example.com/lp?utm_source=ig&utm_campaign=maio&x=1&utm_id=1#top";
+        let address = "https://ana:secret@example.com/lp?utm_source=ig&utm_campaign=maio&x=1&utm_id=1&utm_ana=1#top";
         let (kept, stripped) = params(&json!({"page_location": address}));
         let expected = "https://example.com/lp?utm_source=ig&utm_campaign=maio&utm_id=1";
         assert_eq!((kept, stripped), (json!({"page_location": expected}), 0));
-        let amounts = json!({"value": 12_345_678_901.5, "currency": "BRL", "engagement_time_msec": 12_345_678_901_i64});
-        assert_eq!(params(&amounts), (amounts, 0));
+        let dated = json!({"page_location": "https://example.com/blog/2026/11/30/10-dicas"});
+        assert_eq!(params(&dated), (dated, 0));
+        let amounts = json!({"value": 33.333_333_333_333_336, "currency": "BRL", "engagement_time_msec": 987_654_321, "form_step": 1e-200});
+        let rounded = json!({"value": 33.333, "currency": "BRL", "engagement_time_msec": 987_654_321, "form_step": 0.0});
+        assert_eq!(params(&amounts), (rounded, 0));
     }
 
     #[test]
@@ -624,7 +779,7 @@ mod tests {
             event("session_start"),
             event("click"),
             event("ana@example.com"),
-            json!({"event": "generate_lead", "lead_id": LEAD}),
+            json!({"event": "generate_lead", "leadId": LEAD}),
             event("purchase"),
         ];
         events.extend(vec![event("scroll"); 30]);

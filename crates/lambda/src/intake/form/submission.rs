@@ -5,7 +5,7 @@
 
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
-use funil_core::form::{Honeypot, Locale, SpamSign};
+use funil_core::form::{Locale, SpamFields, SpamSign, Token};
 use funil_core::hash::Digest;
 use funil_core::id::{EventId, LeadId, QuarantineName};
 use funil_core::receipt::{IdempotencyKey, ReceiptKey};
@@ -64,7 +64,7 @@ pub(super) struct Sent<C> {
     pub(super) content: C,
     pub(super) key: Option<IdempotencyKey>,
     pub(super) reader: Reader,
-    pub(super) honeypot: Honeypot,
+    pub(super) spam: SpamFields,
 }
 
 impl<C> Sent<C> {
@@ -79,7 +79,7 @@ impl<C> Sent<C> {
         let key = idempotency_key(request)?;
         let content = form.read(&body, at).map_err(Problem::Fields)?;
         let reader = Reader::of(request, encoding);
-        Ok(Self { content, key, reader, honeypot: Honeypot::of(&body) })
+        Ok(Self { content, key, reader, spam: SpamFields::of(&body) })
     }
 }
 
@@ -171,6 +171,19 @@ impl<C: Send + Sync> Submission<C> {
 }
 
 impl<C> Submission<C> {
+    /// Adds what looks like spam in the body, in its token, and in that others wrote the same.
+    pub(super) fn add_signs(&mut self, spam: &SpamFields, token: Token, is_repeated: bool) {
+        self.signs.extend(&spam.signs);
+        self.signs.extend(is_repeated.then_some(SpamSign::Repetition));
+        self.signs.extend(match token {
+            Token::Missing => Some(SpamSign::NoToken),
+            Token::Unchecked => Some(SpamSign::TokenUnchecked),
+            Token::NotAsked | Token::Valid | Token::Rejected => None,
+        });
+        self.signs.sort();
+        self.signs.dedup();
+    }
+
     /// The response: JSON, or the page to which a browser that posted a plain form is sent.
     pub(crate) fn response(&self, body: &Value, page: Option<&Url>) -> StoredResponse {
         match (self.reader, page) {

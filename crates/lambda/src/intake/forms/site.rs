@@ -117,6 +117,10 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
         S::fingerprint(&content.submitted)
     }
 
+    fn free_text(content: &Self::Content) -> Option<&str> {
+        S::submission(&content.submitted).message.map(|text| text.expose().as_str())
+    }
+
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse {
         self.response_as(submission, submission.content.lead_id)
     }

@@ -46,7 +46,7 @@ struct Ga4Collect {
 /// Configures the function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
-    let intake = Intake::read(&mut settings, platform);
+    let intake = Intake::read_of_tags(&mut settings, platform);
     let collector = Collector::read(&mut settings);
     let endpoint = intake.zip(collector);
     let endpoint = endpoint.map(|(intake, collector)| Ga4Collect { intake, collector });
