@@ -345,7 +345,7 @@ async function siteForms(walk) {
     await page.waitForURL((url) => url.pathname === to);
   }
   await walk.open("/stage");
-  await walk.expectText("#leads", /Davi Exemplo/);
+  await walk.expectText("#journey", /Davi Exemplo/);
 }
 
 // The container for Google Tag Manager, run by the little of it that the container uses: what the document pushes is

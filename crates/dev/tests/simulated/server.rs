@@ -22,10 +22,9 @@ async fn a_provider_that_is_not_simulated_records_requests_and_responds() {
     let shown = serde_json::to_value(&received).unwrap();
     assert_eq!(shown["query"]["access_token"], "***");
     assert_eq!(shown["headers"]["authorization"], "Bearer ***");
-    assert_eq!(
-        caller.providers.names(),
-        ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "another-provider"]
-    );
+    let simulated = Providers::new(clock()).names();
+    assert!(simulated.iter().any(|name| name == "crm") && !simulated.iter().any(|name| name == "another-provider"));
+    assert_eq!(caller.providers.names(), [simulated, vec!["another-provider".to_owned()]].concat());
 }
 
 #[tokio::test]
