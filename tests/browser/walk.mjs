@@ -370,24 +370,27 @@ async function tagManager(walk) {
     document.cookie = "_ga_STREAM=GS2.1.s1767225601$o1$g0$t1767225601; path=/";
     const granted = { default: false, update: true };
     window.google_tag_data = { ics: { entries: { analytics_storage: granted, ad_user_data: { default: false } } } };
-    window.dataLayer.push({ event: "view_item", ecommerce: { currency: "BRL", value: 97, items: [{ item_id: "oficina" }] } });
+    window.dataLayer.push({ event: "view_item", ecommerce: { currency: "BRL", value: 97, items: [{ item_id: "caderno" }] } });
     window.dataLayer.push({ event: "not_in_the_trigger" });
     window.dataLayer.push({ event: "form_start" });
-    window.dataLayer.push({ event: "funil_newsletter_signup" });
   });
   // A push has only what is in it, not what an earlier one left in the model.
-  await walk.until(async () => {
-    const seen = await page.evaluate(() => window.dataLayer);
-    const refused = seen.find((one) => one.event === "funil_response" && one.funil_status === 422);
-    return [refused?.funil_errors.length > 0, refused];
-  }, "a push without a form gets 422 and its errors");
+  await walk.bad([/422/], async () => {
+    await page.evaluate(() => window.dataLayer.push({ event: "funil_newsletter_signup" }));
+    await walk.until(async () => {
+      const seen = await page.evaluate(() => window.dataLayer);
+      const refused = seen.find((one) => one.event === "funil_response" && one.funil_status === 422);
+      return [refused?.funil_errors.length > 0, refused];
+    }, "a push without a form gets 422 and its errors");
+  });
   const token = { authorization: "Bearer local-stage-service-token" };
   await walk.until(async () => {
     await page.request.post("/api/ga4-visits", { headers: token });
     const seen = (await (await page.request.get("/stage/providers")).text()).replaceAll(" ", "");
-    const sent = /"client_id":"987654321\.1767225600"/.test(seen) && /"session_id":"1767225601"/.test(seen) && /"ad_user_data":"DENIED"/.test(seen);
-    const once = seen.split('"item_id":"oficina"').length === 2;
-    return [sent && once && /"name":"view_item"/.test(seen) && /"name":"form_start"/.test(seen) && !/not_in_the_trigger/.test(seen), seen.length];
+    const missing = ['"client_id":"987654321.1767225600"', '"session_id":"1767225601"', '"ad_user_data":"DENIED"', '"name":"view_item"', '"name":"form_start"']
+      .filter((one) => !seen.includes(one));
+    const items = seen.split('"item_id":"caderno"').length - 1;
+    return [missing.length === 0 && items === 1 && !seen.includes("not_in_the_trigger"), { missing, items }];
   }, "GA4 gets the page's event with the browser's ids and consent");
 }
 

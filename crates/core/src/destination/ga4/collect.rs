@@ -429,16 +429,11 @@ impl<'b> Page<'b> {
             Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
         };
         let of_cookie = || {
-            let streams = self.cookie(|name| name.starts_with("_ga_"));
-            let [stream] = streams.as_slice() else { return None };
-            let mut parts = stream.splitn(3, '.');
-            let version = parts.next()?;
-            let session = parts.nth(1)?;
-            let session = match version {
-                "GS1" => session.split('.').next()?,
-                _ => session.strip_prefix('s')?.split('$').next()?,
-            };
-            Some(session.to_owned())
+            // On the functions' own site a cookie comes twice: in the body and with the request.
+            let sessions: BTreeSet<Option<&str>> =
+                self.cookie(|name| name.starts_with("_ga_")).into_iter().map(of_stream).collect();
+            let session = sessions.first().filter(|_| sessions.len() == 1)?;
+            session.map(str::to_owned)
         };
         said.or_else(of_cookie).filter(|id| all_digits(id) && id.len() <= SESSION_DIGITS_MAX)
     }
@@ -456,6 +451,17 @@ impl<'b> Page<'b> {
         } else {
             said.first().copied()
         }
+    }
+}
+
+/// The session in the cookie of a data stream.
+fn of_stream(cookie: &str) -> Option<&str> {
+    let mut parts = cookie.splitn(3, '.');
+    let version = parts.next()?;
+    let session = parts.nth(1)?;
+    match version {
+        "GS1" => session.split('.').next(),
+        _ => session.strip_prefix('s')?.split('$').next(),
     }
 }
 
@@ -646,6 +652,8 @@ mod tests {
         let body = json!({"event": "click", "cookies": {"_ga": format!("GA1.2.{CLIENT}"), "_ga_ABC": "GS2.1.s7$o1"}});
         let collected = collect(&body);
         assert_eq!(collected.visit.session_id.as_deref(), Some("7"));
+        let same_site = Collector::default().collect(&body, Some("_ga_ABC=GS2.1.s7$o2"));
+        assert_eq!(same_site.unwrap().visit.session_id.as_deref(), Some("7"));
     }
 
     #[test]
