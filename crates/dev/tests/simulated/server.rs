@@ -23,7 +23,10 @@ async fn a_provider_that_is_not_simulated_records_requests_and_responds() {
     assert_eq!(shown["query"]["access_token"], "***");
     assert_eq!(shown["headers"]["authorization"], "Bearer ***");
     let simulated = Providers::new(clock()).names();
-    assert!(simulated.iter().any(|name| name == "crm") && !simulated.iter().any(|name| name == "another-provider"));
+    assert!(
+        simulated.iter().any(|name| name == "crm")
+            && !simulated.iter().any(|name| name == "another-provider")
+    );
     assert_eq!(caller.providers.names(), [simulated, vec!["another-provider".to_owned()]].concat());
 }
 
