@@ -66,50 +66,49 @@ async function landing(walk) {
   await walk.expectFocus("#f-name");
   await walk.look("landing-form");
 
-  // The page's own checks.
+  // The browser's own checks.
   await page.locator("#submit").click();
-  await walk.expectText("#form-alert", /Confira os 6 campos/);
-  await walk.expectText("#e-name", /Diga seu nome/);
   await walk.expectFocus("#f-name");
-  await walk.look("landing-empty-form");
   await fillLead(page, { ...ANA, email: "ana@" });
   await page.locator("#submit").click();
-  await walk.expectText("#e-email", /e-mail parece incompleto/);
   await walk.expectFocus("#f-email");
 
   // The server's checks, in Portuguese.
-  await fillLead(page, { ...ANA, email: "ana@example..com", phone: "123" });
+  await fillLead(page, { ...ANA, email: "ana@example", phone: "123" });
   await walk.bad([/422/], async () => {
     await page.locator("#submit").click();
-    await walk.expectText("#form-alert", /Confira/);
+    await walk.expectText("[data-funil-status]", /Confira os campos marcados/);
   });
-  await walk.expectText("#e-email", /\S/);
-  await walk.expectText("#e-phone", /\S/);
+  await walk.expectText("[data-funil-error=email]", /\S/);
+  await walk.expectText("[data-funil-error=phone]", /\S/);
   await walk.expectNoText("#dialog", ENGLISH);
   await walk.expectFocus("#f-email");
   await walk.look("landing-refused");
 
-  // What the person sees while the server cannot take the form.
+  // What the person sees while the server cannot take the form, which is sent again by itself.
   await fillLead(page, ANA);
   for (const purpose of ["marketing", "whatsapp", "analytics", "ads"]) await page.check(`[name='consent[${purpose}]']`);
   const troubles = [
-    ["landing-429", { status: 429, headers: { "Retry-After": "1" }, body: "{}" }, /muitos pedidos[^]*Espere 1 segundo/],
-    ["landing-503", { status: 503, headers: { "Retry-After": "1" }, body: "{}" }, /dificuldade para responder[^]*não duplica/],
-    ["landing-stopped", null, /Não conseguimos falar com o servidor/],
+    { status: 429, headers: { "Retry-After": "1" }, body: "{}" },
+    { status: 503, headers: { "Retry-After": "1" }, body: "<html>" },
   ];
-  for (const [name, answer, text] of troubles) {
-    await walk.failing("**/api/lead-submit", answer, async () => {
-      await page.locator("#submit").click();
-      await walk.expectText("#form-alert", text);
-    });
-    await walk.look(name);
-    await page.getByRole("button", { name: "Tentar de novo", exact: true }).waitFor({ timeout: WAIT_MS });
-  }
-  walk.that((await page.inputValue("#f-name")) === ANA.name, "after a failure the form still holds what was typed");
-
-  // Success, with the keyboard.
-  await page.locator("#submit").press("Enter");
-  await walk.expectText("#dialog-title", /Recebemos, obrigado/);
+  const keys = new Set();
+  await page.route("**/api/lead-submit", (route) => {
+    keys.add(route.request().headers()["idempotency-key"]);
+    const trouble = troubles.shift();
+    return trouble ? route.fulfill(trouble) : route.abort("failed");
+  });
+  await walk.bad([/429/, /503/, /ERR_FAILED/], async () => {
+    await page.locator("#submit").press("Enter");
+    await walk.expectText("[data-funil-status]", /Ainda sem resposta. O envio está guardado e segue sozinho/);
+    await walk.look("landing-waiting");
+    await walk.until(() => [troubles.length === 0, troubles], "it is sent again by itself");
+    walk.that((await page.inputValue("#f-name")) === ANA.name, "meanwhile the form still holds what was typed");
+    await page.unroute("**/api/lead-submit");
+    await walk.expectText("#dialog-title", /Recebemos, obrigado/);
+  });
+  walk.that(keys.size === 1, "each try has the same idempotency key");
+  // Success.
   await walk.expectText("#score-text", /^Amanda Score: \d+ de 100$/);
   await walk.expectFocus("#dialog-title");
   await walk.look("landing-success");
@@ -144,33 +143,29 @@ async function questionnaire(walk, address, low) {
 
   await answer(page, { ...READY, commitment: "11" });
   await page.fill("#email", "ana@");
+  await page.locator("#questionnaire").evaluate((form) => { form.noValidate = true; });
   await walk.bad([/422/], async () => {
     await page.getByRole("button", { name: "Enviar respostas" }).click();
-    await walk.expectText("#alert", /Confira os campos marcados/);
+    await walk.expectText("[data-funil-status]", /Confira os campos marcados/);
   });
-  await walk.expectText("[id='e-email']", /\S/);
+  await walk.expectText("[data-funil-error=email]", /\S/);
   await walk.expectFocus("#email");
   await walk.expectNoText("#questionnaire", ENGLISH);
   await walk.look("questionnaire-refused");
   await page.fill("#email", ANA.email);
   await walk.bad([/422/], async () => {
     await page.getByRole("button", { name: "Enviar respostas" }).click();
-    await walk.expectText("[id='e-responses.commitment']", /\S/);
+    await walk.expectText("[data-funil-error='responses.commitment']", /\S/);
   });
   await walk.expectFocus("#q-commitment");
   await page.fill("#q-commitment", READY.commitment);
-  await walk.failing("**/api/questionnaire-submit", null, async () => {
-    await page.getByRole("button", { name: "Enviar respostas" }).click();
-    await walk.expectText("#alert", /Não conseguimos falar com o servidor/);
-  });
-  await walk.failing("**/api/questionnaire-submit", { status: 503, body: "{}" }, async () => {
-    await page.getByRole("button", { name: "Enviar respostas" }).click();
-    await walk.expectText("#alert", /dificuldade para responder/);
-  });
-  await walk.look("questionnaire-503");
 
   // At or above the threshold there is a button to book.
-  await page.getByRole("button", { name: "Enviar respostas" }).click();
+  await walk.failing("**/api/questionnaire-submit", { status: 503, body: "{}" }, async () => {
+    await page.getByRole("button", { name: "Enviar respostas" }).click();
+    await walk.expectText("[data-funil-status]", /Ainda sem resposta/);
+    await walk.look("questionnaire-503");
+  });
   await walk.expectText("#result", /^Prontidão: \d+ de 100$/);
   await walk.expectText("#next", /O próximo passo é uma conversa/);
   const book = await page.locator("#book").getAttribute("href");
@@ -196,9 +191,10 @@ async function questionnaire(walk, address, low) {
   await answer(page, NOT_READY);
   await walk.bad([/404/], async () => {
     await page.getByRole("button", { name: "Enviar respostas" }).click();
-    await walk.expectText("#alert", /Não encontramos este cadastro/);
+    await walk.expectText("[data-funil-status]", /\S/);
+    await walk.expectNoText("#questionnaire", ENGLISH);
   });
-  await walk.expectFocus("#alert");
+  await walk.expectFocus("[data-funil-status]");
   await walk.expectNoText("#questionnaire", ENGLISH);
   await walk.look("questionnaire-unknown-lead");
   await walk.open("/questionario");
@@ -322,11 +318,13 @@ const SITE_FORMS = [
   },
 ];
 
+// Each form works without JavaScript, and so it does where the script does not come.
 async function siteForms(walk) {
   const { page } = walk;
   for (const { path, button, fill, choose = {}, tick, wrong, to } of SITE_FORMS) {
     const name = path.slice(1);
-    await walk.open(path, [/422/]);
+    await page.route("**/assets/funil.js", (route) => route.abort("failed"));
+    await walk.open(path, [/422/, /funil\.js/]);
     await walk.look(name);
     await page.locator("form").evaluate((form) => { form.noValidate = true; });
     await page.fill("#email", "davi@");
@@ -343,9 +341,175 @@ async function siteForms(walk) {
     if (tick) await page.check("form [name=marketing_consent]");
     await page.getByRole("button", { name: button }).click();
     await page.waitForURL((url) => url.pathname === to);
+    await page.unroute("**/assets/funil.js");
+
+    // With the script the page stays, and says what is wrong where it is wrong.
+    await walk.open(path);
+    await page.locator("form").evaluate((form) => { form.noValidate = true; });
+    await page.fill("#email", "davi@");
+    await walk.bad([/422/], async () => {
+      await page.getByRole("button", { name: button }).click();
+      await walk.expectText("[data-funil-status]", /Confira os campos marcados/);
+    });
+    await walk.expectText("[data-funil-error=email]", /\S/);
+    await walk.expectNoText("form", ENGLISH);
+    await walk.look(`${name}-refused-by-script`);
+    await page.fill("#email", "davi@example.com");
+    await walk.expectHidden("[data-funil-error=email]");
+    for (const [id, value] of Object.entries(fill)) await page.fill(`#${id}`, value);
+    for (const [id, value] of Object.entries(choose)) await page.selectOption(`#${id}`, value);
+    if (tick) await page.check("form [name=marketing_consent]");
+    await page.getByRole("button", { name: button }).click();
+    await walk.expectText("[data-funil-status]", to === "/agenda" ? /Recebemos[^]*Escolher um horário/ : /obrigad/i);
+    await walk.expectFocus("[data-funil-status]");
+    await walk.look(`${name}-sent-by-script`);
+    if (to === "/agenda") {
+      const book = await page.getByRole("link", { name: "Escolher um horário" }).getAttribute("href");
+      walk.that(/\/agenda\?/.test(book ?? ""), `the link to book leads to the calendar, not to ${book}`);
+    }
   }
   await walk.open("/stage");
   await walk.expectText("#journey", /Davi Exemplo/);
+}
+
+// What docs/funil.js adds to a form and keeps of it, on the page of the contact form.
+async function pageScript(walk) {
+  const { page } = walk;
+  const posts = [];
+  const note = (request) => {
+    const isForm = request.method() === "POST" && request.url().endsWith("/api/contact-submit");
+    if (isForm) posts.push({ key: request.headers()["idempotency-key"], body: request.postData() });
+  };
+  page.on("request", note);
+  const last = () => JSON.parse(posts.at(-1).body);
+  const status = (wanted) => walk.expectText("[data-funil-status]", wanted);
+  const write = async (email, message) => {
+    await page.fill("#name", "Eva Exemplo");
+    await page.fill("#email", email);
+    await page.fill("#message", message);
+  };
+  const submit = () => page.getByRole("button", { name: "Enviar mensagem" }).click();
+  const queued = () => page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("funil.queue.")));
+  const expectQueued = (count) => walk.until(async () => {
+    const keys = await queued();
+    return [keys.length === count, keys];
+  }, `${count} submissions wait`);
+  const stopped = "**/api/contact-submit";
+  const stop = () => page.route(stopped, (route) => route.abort("failed"));
+
+  // The first and the last campaign, the browser's ids, and consent mode's state.
+  await walk.open("/contato?utm_source=instagram&utm_campaign=primeira");
+  await page.evaluate(() => localStorage.clear());
+  await walk.open("/contato?utm_source=instagram&utm_campaign=primeira");
+  await walk.open("/contato?utm_source=google&utm_campaign=ultima");
+  await walk.open("/contato");
+  await page.evaluate(() => {
+    document.cookie = "_ga=GA1.1.123456789.1767225600; path=/";
+    document.cookie = "_ga_STREAM=GS2.1.s1767225602$o1$g0; path=/";
+    document.cookie = "_fbp=fb.1.1767225600000.42; path=/";
+    window.dataLayer = [];
+    function gtag() { window.dataLayer.push(arguments); }
+    gtag("consent", "default", { analytics_storage: "denied", ad_storage: "granted", ad_user_data: "denied" });
+    gtag("consent", "update", { analytics_storage: "granted" });
+  });
+  await write("eva@example.com", "Quanto custa?");
+  await submit();
+  await status(/Recebemos/);
+  const first = last();
+  const expected = {
+    name: "Eva Exemplo", email: "eva@example.com", message: "Quanto custa?", marketing_consent: false,
+    consent: { analytics: true, ads: false }, ga_client_id: "123456789.1767225600", ga_session_id: "1767225602",
+    utm_params: { source: "google", campaign: "ultima" }, first_utm_params: { source: "instagram", campaign: "primeira" },
+  };
+  for (const [name, value] of Object.entries(expected)) {
+    walk.that(JSON.stringify(first[name]) === JSON.stringify(value), `${name} is ${JSON.stringify(value)}, not ${JSON.stringify(first[name])}`);
+  }
+  walk.that(first.fbp === undefined, "what consent mode denies to ads is not sent");
+  walk.that(first.elapsed_ms > 0 && /\/contato$/.test(first.page_url), "the time and the page go along");
+  const pushed = await page.evaluate(() => window.dataLayer.filter((one) => one.event === "funil_lead_submitted"));
+  walk.that(pushed.length === 1 && pushed[0].lead_id === first.lead_id, "the dataLayer gets the lead id once");
+
+  // The same person has the same lead id; another e-mail has another.
+  await walk.open("/contato");
+  await write(" Eva@example.com", "E para duas pessoas?");
+  await submit();
+  await status(/Recebemos/);
+  walk.that(last().lead_id === first.lead_id, "the lead id is kept");
+  await write("fabio@example.com", "Quanto custa?");
+  await submit();
+  await walk.until(() => [last().email === "fabio@example.com", last()], "the other form is sent");
+  walk.that(last().lead_id !== first.lead_id, "another e-mail has another lead id");
+  await expectQueued(0);
+
+  // A train goes into a tunnel with two people's forms, and the page is left. One corrects what they wrote.
+  await stop();
+  posts.length = 0;
+  await walk.bad([/ERR_FAILED/], async () => {
+    await write("gil@example.com", "Um");
+    await submit();
+    await status(/Ainda sem resposta. O envio está guardado/);
+    await write("gil@example.com", "Um, corrigido");
+    await status(/^$/);
+    await submit();
+    await status(/Ainda sem resposta/);
+    await write("hugo@example.com", "Dois");
+    await submit();
+    await status(/Ainda sem resposta/);
+    await expectQueued(2);
+    await walk.look("script-waiting");
+    await walk.open("/contato", [/ERR_FAILED/]);
+    await status(/Ainda sem resposta/);
+    walk.that((await page.inputValue("#email")) === "", "the next person does not see what waits");
+    await page.unroute(stopped);
+    await page.evaluate(() => window.dispatchEvent(new Event("online")));
+    await expectQueued(0);
+  });
+  const keysOf = (message) => new Set(posts.filter((one) => JSON.parse(one.body).message === message).map((one) => one.key));
+  walk.that(keysOf("Dois").size === 1 && keysOf("Um, corrigido").size === 1, "each has one idempotency key, also after a reload");
+  await walk.open("/stage");
+  await walk.expectText("body", /Gil|gil@example|Eva Exemplo/);
+
+  // What could not be sent for a day is not sent any more, and the page says so.
+  await walk.open("/contato");
+  await stop();
+  await walk.bad([/ERR_FAILED/], async () => {
+    await write("iara@example.com", "Ontem");
+    await submit();
+    await status(/Ainda sem resposta/);
+    await page.evaluate(() => {
+      const key = Object.keys(localStorage).find((one) => one.startsWith("funil.queue."));
+      const kept = JSON.parse(localStorage.getItem(key));
+      localStorage.setItem(key, JSON.stringify({ ...kept, at: kept.at - 24 * 3600 * 1000 }));
+    });
+    await page.unroute(stopped);
+    await walk.open("/contato");
+    await status(/não chegou. Envie de novo/);
+    await expectQueued(0);
+  });
+
+  // A browser that keeps nothing.
+  await page.evaluate(() => Object.defineProperty(window, "localStorage", { get() { throw new Error("blocked"); }, configurable: true }));
+  await stop();
+  await walk.bad([/ERR_FAILED/], async () => {
+    await write("joana@example.com", "Bloqueado");
+    await submit();
+    await status(/Deixe esta página aberta/);
+    await page.unroute(stopped);
+    await status(/Recebemos/);
+  });
+
+  // An origin that the server does not list may post plainly: the browser refuses the script's request alone.
+  await walk.open("/contato");
+  await page.route(stopped, (route) => (route.request().headers()["content-type"] === "application/json" ? route.abort("failed") : route.continue()));
+  await walk.bad([/ERR_FAILED/, /405/], async () => {
+    await write("katia@example.com", "Sem permissão");
+    await submit();
+    await page.waitForURL((url) => url.pathname !== "/contato");
+  });
+  await page.unroute(stopped);
+  const plain = new URLSearchParams(posts.at(-1).body);
+  walk.that(plain.get("email") === "katia@example.com" && plain.get("lead_id") !== null, "the plain post has what the script adds");
+  page.off("request", note);
 }
 
 // The container for Google Tag Manager, run by the little of it that the container uses: what the document pushes is
@@ -810,6 +974,7 @@ async function walkThrough(size, shots) {
       await checkout(walk);
       await consoleWithAPayment(walk, ana.journey);
       await siteForms(walk);
+      await pageScript(walk);
       await tagManager(walk);
       await preparation(walk);
       await endpoints(walk);

@@ -12,6 +12,7 @@ mod binaries;
 mod bookings;
 mod deliver;
 mod faults;
+mod funil_js;
 mod golden;
 mod gtm;
 mod operate;

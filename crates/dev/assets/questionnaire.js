@@ -1,6 +1,6 @@
 "use strict";
 // The questionnaire page. The server sends the questions from the rules of the score, so that the two
-// always agree.
+// always agree. funil.js sends the answers.
 
 const $ = (id) => document.getElementById(id);
 const form = $("questionnaire");
@@ -51,7 +51,7 @@ function knownEmail() {
 }
 
 function control(question, id) {
-  const name = question.field;
+  const name = `responses[${question.field}]`;
   if (question.options) {
     const options = question.options.map((value) => element("option", { value }, OPTIONS[value] ?? value));
     return element("select", { id, name }, element("option", { value: "" }, "Escolha"), ...options);
@@ -62,101 +62,39 @@ function control(question, id) {
   return element("input", { id, name, maxLength: question.length });
 }
 
-function field(name, label, input) {
-  const box = element("div", { className: "field full" },
-    element("label", { htmlFor: input.id }, label), input, element("p", { className: "error", id: `e-${name}` }));
-  box.dataset.field = name;
-  input.setAttribute("aria-describedby", `e-${name}`);
-  return box;
+function field(label, input) {
+  return element("div", { className: "field full" }, element("label", { htmlFor: input.id }, label), input);
 }
 
 function draw(questions) {
-  const email = element("input", { id: "email", name: "email", type: "email", autocomplete: "email", value: knownEmail() });
+  const email = element("input", { id: "email", name: "email", type: "email", required: true, autocomplete: "email", value: knownEmail() });
   $("questions").replaceChildren(
-    field("email", "E-mail do seu cadastro", email),
-    ...questions.map((question) => field(`responses.${question.field}`, LABELS[question.field] ?? question.field, control(question, `q-${question.field}`))),
+    field("E-mail do seu cadastro", email),
+    ...questions.map((question) => field(LABELS[question.field] ?? question.field, control(question, `q-${question.field}`))),
   );
 }
 
-function body() {
-  const data = new FormData(form);
-  const responses = {};
-  for (const input of form.querySelectorAll("[data-field^='responses.'] input, [data-field^='responses.'] select")) {
-    const text = String(data.get(input.name) ?? "").trim();
-    if (text) responses[input.name] = input.type === "number" ? Number(text) : text;
-  }
-  return { leadId, email: String(data.get("email") ?? "").trim(), responses };
-}
-
-function clearErrors() {
-  $("alert").hidden = true;
-  for (const el of form.querySelectorAll(".error")) el.replaceChildren();
-  for (const el of form.querySelectorAll("[aria-invalid]")) el.removeAttribute("aria-invalid");
-}
-
-function showAlert(...lines) {
-  $("alert").replaceChildren(...lines.map((line) => element("p", {}, line)));
+function showAlert(text) {
+  $("alert").replaceChildren(element("p", {}, text));
   $("alert").hidden = false;
 }
 
-function showErrors(errors, summary) {
-  clearErrors();
-  const above = [];
-  for (const { field: name, message } of errors) {
-    const el = document.getElementById(`e-${name}`);
-    if (el) {
-      el.append(element("span", {}, message));
-      el.parentElement.querySelector("input, select").setAttribute("aria-invalid", "true");
-    } else above.push(`${name}: ${message}`);
-  }
-  const first = form.querySelector("[aria-invalid]");
-  showAlert(first ? "Confira os campos marcados." : summary, ...above);
-  (first ?? $("alert")).focus();
-}
-
-function succeed(received) {
+// Instead of the words that funil.js shows.
+function succeed(event) {
+  event.preventDefault();
+  const { answer } = event.detail;
   form.hidden = true;
-  $("result").textContent = `Prontidão: ${received.transformationScore} de 100`;
-  const booking = received.nextStep === "calendar_booking";
-  $("next").textContent = booking
+  $("result").textContent = `Prontidão: ${answer.transformationScore} de 100`;
+  $("next").textContent = answer.nextStep === "calendar_booking"
     ? "O próximo passo é uma conversa. Escolha um horário."
     : "Obrigado. Vamos mandar materiais para o seu momento, e a conversa pode vir depois.";
-  if (received.bookingUrl) {
-    $("book").href = received.bookingUrl;
+  if (answer.bookingUrl) {
+    $("book").href = answer.bookingUrl;
     $("book").hidden = false;
   }
   $("journey").href = `/stage?lead=${encodeURIComponent(leadId)}`;
   $("done").hidden = false;
   $("done").focus();
-}
-
-let busy = false;
-async function submit(event) {
-  event.preventDefault();
-  if (busy) return;
-  busy = true;
-  clearErrors();
-  $("status").textContent = "Enviando…";
-  try {
-    const response = await fetch("/api/questionnaire-submit", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "Accept-Language": "pt-BR" },
-      body: JSON.stringify(body()),
-      signal: AbortSignal.timeout(20_000),
-    });
-    const received = await response.json();
-    $("status").textContent = "";
-    if (response.ok && received.success) return succeed(received);
-    if (response.status === 404) return showErrors([], "Não encontramos este cadastro. Confira se o e-mail é o do formulário da página inicial.");
-    if (response.status === 429) return showErrors([], "Recebemos muitos pedidos seguidos daqui. Espere um minuto e tente de novo.");
-    if (response.status >= 500) return showErrors([], "O servidor está com dificuldade para responder agora. Tente de novo: repetir não duplica.");
-    showErrors(received.errors ?? [], received.detail ?? "As respostas não foram aceitas.");
-  } catch {
-    $("status").textContent = "";
-    showErrors([], "Não conseguimos falar com o servidor. Tente de novo: repetir não duplica.");
-  } finally {
-    busy = false;
-  }
 }
 
 async function start() {
@@ -167,7 +105,7 @@ async function start() {
   } catch {
     return showAlert("As perguntas não vieram do servidor. Recarregue a página daqui a pouco.");
   }
-  form.addEventListener("submit", submit);
+  form.addEventListener("funil:success", succeed);
   form.hidden = false;
 }
 

@@ -271,6 +271,7 @@ fn routes(shared: Arc<Shared>) -> Router {
 
 async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Response {
     match file.as_str() {
+        "funil.js" => asset("text/javascript", include_str!("../../../docs/funil.js")),
         "landing.css" => asset("text/css", include_str!("../assets/landing.css")),
         "landing.js" => asset("text/javascript", include_str!("../assets/landing.js")),
         "calendar.js" => asset("text/javascript", include_str!("../assets/calendar.js")),

@@ -48,6 +48,9 @@ pub struct Attribution {
     /// The campaign parameters.
     #[serde(flatten)]
     pub utm: Utm,
+    /// The campaign of the first visit that the browser remembers, which may be long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_utm: Option<Utm>,
     /// The address of the page with the form.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub page_url: Option<Text>,

@@ -114,15 +114,17 @@ impl LeadForm {
     }
 
     fn attribution(fields: &mut Fields<'_>) -> Attribution {
-        let utm = fields.object("utm", |utm| Utm {
+        let campaign = |utm: &mut Fields<'_>| Utm {
             source: utm.text_cut("source", UTM_CHARS_MAX),
             medium: utm.text_cut("medium", UTM_CHARS_MAX),
             campaign: utm.text_cut("campaign", UTM_CHARS_MAX),
             term: utm.text_cut("term", UTM_CHARS_MAX),
             content: utm.text_cut("content", UTM_CHARS_MAX),
-        });
+        };
+        let first_utm = fields.or_dropped("firstUtm", |fields, name| fields.object(name, campaign));
         Attribution {
-            utm: utm.unwrap_or_default(),
+            utm: fields.object("utm", campaign).unwrap_or_default(),
+            first_utm: first_utm.filter(|utm| *utm != Utm::default()),
             page_url: fields.text_cut("pageUrl", URL_CHARS_MAX).filter(is_web_address),
             referrer: fields.text_cut("referrer", URL_CHARS_MAX).filter(is_web_address),
             ga_client_id: fields.text_cut("gaClientId", BROWSER_ID_CHARS_MAX),
@@ -235,6 +237,21 @@ mod tests {
         body["leadId"] = json!("no");
         let form = LeadForm::parse(&body).unwrap();
         assert_eq!((form.lead_id, form.dropped), (None, vec!["leadId".to_owned()]));
+    }
+
+    #[test]
+    fn the_campaign_of_the_first_visit_is_no_reason_to_refuse_a_form() {
+        let first = |sent: Value| {
+            let mut body = body();
+            body["firstUtm"] = sent;
+            let form = LeadForm::parse(&body).unwrap();
+            (form.attribution.first_utm.and_then(|utm| utm.source), form.dropped)
+        };
+        let dropped = vec!["firstUtm".to_owned()];
+        assert_eq!(first(json!({"source": "ig"})), (Some(Text::from("ig")), vec![]));
+        assert_eq!(first(json!({})), (None, vec![]));
+        assert_eq!(first(json!("ig")), (None, dropped.clone()));
+        assert_eq!(first(json!({"source": ["ig"]})), (None, dropped));
     }
 
     #[test]

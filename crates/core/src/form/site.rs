@@ -88,7 +88,9 @@ impl Origin {
         let sent_at = fields.or_dropped("timestamp", Fields::moment);
         let session = fields.or_dropped("ga_session_id", |fields, name| fields.answer(name, 100));
         let attribution = Attribution {
-            utm: utm(fields),
+            utm: campaign_in(fields, "utm_params")
+                .unwrap_or_else(|| campaign(|parameter| member(fields, parameter))),
+            first_utm: campaign_in(fields, "first_utm_params").filter(|utm| *utm != Utm::default()),
             page_url: fields.or_dropped("page_url", web_address),
             referrer: fields.or_dropped("referrer", web_address),
             ga_client_id,
@@ -140,16 +142,15 @@ fn web_address(fields: &mut Fields<'_>, name: &str) -> Option<Text> {
     })
 }
 
-/// The campaign: `utm_params` with `utm_source` or `source`, or `utm_source` itself beside the rest.
-fn utm(fields: &mut Fields<'_>) -> Utm {
-    let of_object = fields.or_dropped("utm_params", |fields, name| {
+/// A campaign in an object of this name, with `utm_source` or `source`. That of this visit may stand beside the rest.
+fn campaign_in(fields: &mut Fields<'_>, name: &str) -> Option<Utm> {
+    fields.or_dropped(name, |fields, name| {
         fields.object(name, |utm| {
             campaign(|parameter| {
                 member(utm, parameter).or_else(|| member(utm, parameter.strip_prefix("utm_")?))
             })
         })
-    });
-    of_object.unwrap_or_else(|| campaign(|parameter| member(fields, parameter)))
+    })
 }
 
 fn member(fields: &mut Fields<'_>, name: &str) -> Option<Text> {

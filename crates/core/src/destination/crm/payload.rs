@@ -156,6 +156,9 @@ fn attribution(touch: Option<&Attribution>, utm: Option<&Utm>) -> Map<String, Va
         attribution.insert(name.to_owned(), Value::from(value));
     }
     if let Some(touch) = touch {
+        for (name, value) in touch.first_utm.iter().flat_map(Utm::parameters) {
+            attribution.insert(format!("first_{name}"), Value::from(value));
+        }
         attribution.insert("page_url".to_owned(), json!(text(touch.page_url.as_ref())));
         attribution.insert("referrer".to_owned(), json!(text(touch.referrer.as_ref())));
     }

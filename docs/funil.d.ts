@@ -1,0 +1,44 @@
+// The types of funil.js: its events, and what it adds to the page's window. See funil-js.md.
+
+/** What a function answered to a form that it kept. More of it stands in endpoints.md. */
+interface FunilAnswer {
+  success: true;
+  leadId?: string;
+  submission_id?: string;
+  /** The id by which Meta knows the event again, for the page's own Pixel. */
+  eventId?: string;
+  message?: string;
+  bookingUrl?: string;
+  booking_url?: string;
+  [more: string]: unknown;
+}
+
+/** Why a form was refused (RFC 9457). */
+interface FunilProblem {
+  title: string;
+  status: number;
+  code: string;
+  detail?: string;
+  errors?: { field: string; code: string; message: string }[];
+}
+
+interface FunilEventMap {
+  /** It is being sent. */
+  "funil:sending": CustomEvent<{ function: string }>;
+  /** It was kept. */
+  "funil:success": CustomEvent<{ function: string; answer: FunilAnswer }>;
+  /** It was refused. */
+  "funil:refused": CustomEvent<{ function: string; problem: FunilProblem }>;
+  /** There was no answer, and it is sent again. `kept`: whether it outlives the page. */
+  "funil:waiting": CustomEvent<{ function: string; kept: boolean; status: number }>;
+  /** It got no answer for 23 hours, and is not sent any more. */
+  "funil:expired": CustomEvent<{ function: string }>;
+}
+interface DocumentEventMap extends FunilEventMap {}
+interface HTMLElementEventMap extends FunilEventMap {}
+
+interface Window {
+  dataLayer?: any[];
+  google_tag_data?: any;
+  turnstile?: { reset(): void };
+}
