@@ -1,4 +1,4 @@
-// The types of funil.js: its events, and what it adds to the page's window. See funil-js.md.
+// The types of funil.js: its events, and what it adds to the page. See funil-js.md.
 
 /** What a function answered to a form that it kept. More of it stands in endpoints.md. */
 interface FunilAnswer {
@@ -29,16 +29,11 @@ interface FunilEventMap {
   "funil:success": CustomEvent<{ function: string; answer: FunilAnswer }>;
   /** It was refused. */
   "funil:refused": CustomEvent<{ function: string; problem: FunilProblem }>;
-  /** There was no answer, and it is sent again. `kept`: whether it outlives the page. */
-  "funil:waiting": CustomEvent<{ function: string; kept: boolean; status: number }>;
+  /** There was no answer of ours, and it is sent again. `status` is 0 where there was none at all. */
+  "funil:waiting": CustomEvent<{ function: string; status: number }>;
   /** It got no answer for 23 hours, and is not sent any more. */
   "funil:expired": CustomEvent<{ function: string }>;
 }
 interface DocumentEventMap extends FunilEventMap {}
 interface HTMLElementEventMap extends FunilEventMap {}
-
-interface Window {
-  dataLayer?: any[];
-  google_tag_data?: any;
-  turnstile?: { reset(): void };
-}
+interface WindowEventMap extends FunilEventMap {}

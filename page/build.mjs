@@ -17,7 +17,7 @@ const digest = createHash("sha256").update(readFileSync(path("funil.ts"))).diges
 const { code } = await minify(readFileSync(path("made/funil.js"), "utf8"), {
   ecma: 2017,
   compress: { passes: 3 },
-  format: { preamble: `// funil.js of page/funil.ts ${digest.slice(0, 16)}` },
+  format: { preamble: `// page/funil.ts ${digest.slice(0, 12)}` },
 });
 const made = `${code}\n`;
 const gzipped = gzipSync(made, { level: 9 }).length;

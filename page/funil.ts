@@ -19,6 +19,8 @@ interface Submission {
   added: Entries;
   /** When the person sent it, in milliseconds. */
   at: number;
+  /** What each control of the form held: where it is refused later, the page shows it again. */
+  held: [value: string, checked: boolean][];
 }
 type Entries = [name: string, value: string | boolean | number][];
 type State = "sending" | "waiting" | "success" | "refused" | "expired";
@@ -35,60 +37,53 @@ interface Visit {
   /** A receipt lives 24 hours; after that a repetition would count as another submission. */
   const QUEUE_MS = 23 * HOUR_MS;
   const TOUCH_MS = 90 * 24 * HOUR_MS;
-  /** A token of Turnstile's is good for five minutes. */
-  const TOKEN_MS = 240_000;
   const TIMEOUT_MS = 20_000;
-  const PAUSE_MAX_MS = 60_000;
-  /** Instead of a status: there was no answer in time, or the browser did not even get that far. */
-  const STOPPED = 0;
-  const FAILED = -1;
+  const PAUSE_MAX_MS = 600_000;
+  /** What other scripts keep there. */
+  const page = window as { dataLayer?: any; google_tag_data?: any; turnstile?: any };
   const QUEUE = "funil.queue.";
   const TOKEN = "cf-turnstile-response";
 
   const TEXTS = {
     sending: ["Enviando…", "Sending…"],
-    waiting: ["Ainda sem resposta. O envio está guardado e segue sozinho.", "No answer yet. It is kept, and goes out by itself."],
-    open: [" Deixe esta página aberta.", " Keep this page open."],
-    success: ["Recebemos, obrigado.", "We have received it, thank you."],
+    waiting: ["Ainda sem resposta. Deixe esta página aberta: o envio segue sozinho.", "No answer yet. Keep this page open: it goes out by itself."],
+    success: ["Recebemos, obrigado.", "Received, thank you."],
     refused: ["Confira os campos marcados.", "Please check the marked fields."],
-    expired: ["O último envio não chegou. Envie de novo.", "What you sent last did not arrive. Please send it again."],
-    book: ["Escolher um horário", "Choose a time"],
+    expired: ["O último envio não chegou. Envie de novo.", "It did not arrive. Please send it again."],
   };
   const language = document.documentElement.lang;
   const text = (of: keyof typeof TEXTS) => TEXTS[of][/^pt/i.test(language) ? 0 : 1];
+  const element = (tag: string, properties?: object): any => Object.assign(document.createElement(tag), properties);
 
   /* ---------- what the browser keeps ---------- */
 
-  // Where the browser keeps nothing, the page does while it is open.
-  const memory: Record<string, unknown> = {};
+  // Where the browser keeps nothing, or nothing more, the page does while it is open.
+  let store: Record<string, string> = {};
+  try {
+    store = localStorage;
+  } catch {
+    // It is blocked.
+  }
   const load = <T>(key: string): T | null => {
     try {
-      return (memory[key] as T) || JSON.parse(localStorage.getItem(key)!);
+      return JSON.parse(store[key]);
     } catch {
       return null;
     }
   };
-  /** Keeps or, without a value, forgets. Returns whether it outlives the page. */
+  /** Keeps or, without a value, forgets. */
   const save = (key: string, value?: unknown) => {
-    delete memory[key];
+    delete store[key];
+    if (!value) return;
     try {
-      if (value) localStorage.setItem(key, JSON.stringify(value));
-      else localStorage.removeItem(key);
-      return true;
+      store[key] = JSON.stringify(value);
     } catch {
-      if (value) memory[key] = value;
-      return false;
+      store = Object.assign({}, store);
+      store[key] = JSON.stringify(value);
     }
   };
-  const queue = () => {
-    let keys = Object.keys(memory);
-    try {
-      keys = keys.concat(Object.keys(localStorage));
-    } catch {
-      // It is blocked, so nothing is kept there.
-    }
-    return keys.filter((key) => key.startsWith(QUEUE)).map((key) => load<Submission>(key)!).filter(Boolean);
-  };
+  const queue = () =>
+    Object.keys(store).filter((key) => key.startsWith(QUEUE)).map((key) => load<Submission>(key)!).filter(Boolean);
 
   /* ---------- what is added to a form ---------- */
 
@@ -106,10 +101,11 @@ interface Visit {
     const asked = isQuestionnaire(name) && new URLSearchParams(location.search).get("lead_id");
     const said = typed.get("leadId") || typed.get("lead_id") || asked;
     if (said) return String(said);
-    const of = digest(String(typed.get("email")));
+    const of = digest(String(typed.get("email") || typed.get("data[email]")));
     let kept = load<{ id: string; of: number }>("funil.lead");
-    if (!kept || kept.of !== of) save("funil.lead", (kept = { id: uuid(), of }));
-    return kept.id;
+    // A questionnaire is of a lead that is known.
+    if (!isQuestionnaire(name) && (!kept || kept.of !== of)) save("funil.lead", (kept = { id: uuid(), of }));
+    return kept ? kept.id : "";
   };
 
   /** Consent mode: what the banner set, else what the page denies. A default that grants is nobody's decision. */
@@ -118,13 +114,12 @@ interface Visit {
     const note = (type: string, way: string, granted?: boolean) => {
       if (granted === false || (granted && way === "update")) state[type] = granted;
     };
-    for (const push of window.dataLayer || []) {
+    for (const push of page.dataLayer || []) {
       // A command of gtag's is pushed as the arguments of a function.
       const [command, way, types] = Array.from(push || []) as any[];
-      if (command !== "consent" || !types || types.region) continue;
-      for (const type in types) note(type, way, types[type] === "granted");
+      if (command === "consent") for (const type in types) note(type, way, types[type] === "granted");
     }
-    const tags = window.google_tag_data;
+    const tags = page.google_tag_data;
     const known = (tags && tags.ics && tags.ics.entries) || {};
     for (const type in known) for (const way of ["default", "update"]) note(type, way, known[type][way]);
     const { analytics_storage, ad_storage, ad_user_data } = state;
@@ -187,17 +182,19 @@ interface Visit {
   const typedInto = (form: HTMLFormElement) =>
     Array.from(new FormData(form)).filter(([name, value]) => value && typeof value === "string" && name !== TOKEN) as Entries;
 
-  /** Boxes that were left unticked, which a form does not send by itself. */
+  /** Boxes that were left unticked, which a form does not send by itself; not those of a choice of several. */
   const unticked = (form: HTMLFormElement) =>
-    controls(form).filter((one) => one.matches("[type=checkbox]:not(:checked)")).map((box): Entries[0] => [box.name, false]);
+    controls(form)
+      .filter((one, _, all) => one.matches("[type=checkbox]:not(:checked)") && all.filter(({ name }) => name === one.name).length < 2)
+      .map((box): Entries[0] => [box.name, false]);
 
   /** `a[b]` stands in an object `a`, and `a[]` in a list. */
   const nested = (entries: Entries) => {
-    const body: Record<string, any> = {};
+    const body: Record<string, any> = Object.create(null);
     for (const [name, value] of entries) {
       const path = name.split(/[[\]]+/).filter(Boolean);
       const last = path.pop()!;
-      const at = path.reduce((object, key) => (object[key] = object[key] || {}), body);
+      const at = path.reduce((object, key) => (object[key] = object[key] || Object.create(null)), body);
       if (name.endsWith("[]")) (at[last] = at[last] || []).push(value);
       else at[last] = value;
     }
@@ -207,41 +204,46 @@ interface Visit {
   /* ---------- what a person sees ---------- */
 
   const controls = (form: HTMLFormElement) =>
-    (Array.from(form.elements) as Control[]).filter((one) => one.name && !one.disabled);
-  /** Tells the page. Returns the form, unless the page shows something of its own and prevents the default. */
+    (Array.from(form.elements) as Control[]).filter((one) => one.name && !one.matches(":disabled"));
+  /** Tells the page. Returns false where the page shows something of its own and prevents the default. */
   const tell = (form: HTMLFormElement | undefined, state: State, name: string, detail: object = {}) => {
     if (form) {
       form.dataset.funilState = state;
       form.setAttribute("aria-busy", String(state === "sending"));
     }
     const event = new CustomEvent(`funil:${state}`, { bubbles: true, cancelable: true, detail: Object.assign(detail, { function: name }) });
-    return (form || document).dispatchEvent(event) ? form : undefined;
+    return (form || document).dispatchEvent(event);
+  };
+
+  /** Moves the focus, unless the person is busy elsewhere on the page. */
+  const focus = (form: HTMLFormElement, on: HTMLElement) => {
+    const { activeElement: now, body } = document;
+    if (now === body || form.contains(now)) on.focus();
   };
 
   const say = (form: HTMLFormElement, words: string) => {
     let line = form.querySelector<HTMLElement>("[data-funil-status]");
     if (!line) {
-      line = form.appendChild(document.createElement("p"));
+      line = form.appendChild<HTMLElement>(element("p"));
       line.dataset.funilStatus = "";
     }
     line.setAttribute("role", "status");
-    line.tabIndex = -1;
-    line.textContent = words;
-    return line;
+    return Object.assign(line, { tabIndex: -1, textContent: words });
   };
 
   /** The name of a control as our errors write it: `consent[ads]` is `consent.ads`. */
-  const dotted = (control: Control) => control.name.replace(/\[\]$/, "").replace(/\[(.+?)\]/g, ".$1");
+  const dotted = (control: Control) => control.name.replace(/\[\]$/, "").replace(/\[(.+?)\]/g, ".$1").replace("data.", "");
 
+  let errors = 0;
   const markError = (form: HTMLFormElement, control: Control, message: string) => {
     const name = dotted(control);
     let line = form.querySelector<HTMLElement>(`[data-funil-error="${name}"]`);
     if (!line) {
-      line = document.createElement("p");
+      line = element("p") as HTMLElement;
       line.dataset.funilError = name;
       (control.closest("label") || control).after(line);
     }
-    line.id = line.id || `funil-${form.dataset.funil}-${name}`;
+    line.id = line.id || `funil-error-${(errors += 1)}`;
     line.textContent += `${message} `;
     control.setAttribute("aria-invalid", "true");
     const described = control.getAttribute("aria-describedby") || "";
@@ -254,39 +256,38 @@ interface Visit {
     if (line) line.textContent = "";
   };
 
-  const showRefusal = (form: HTMLFormElement, problem: FunilProblem, typed: Entries) => {
-    for (const control of controls(form)) {
-      // The person may have come back to an empty form.
-      const said = typed.find(([name]) => name === control.name);
-      if (said && !control.value) control.value = String(said[1]);
-    }
+  const showRefusal = (form: HTMLFormElement, problem: FunilProblem) => {
     let above = "";
     let first: HTMLElement | undefined;
     for (const { field, message } of problem.errors || []) {
-      const name = field.replace(/^data\./, "").replace(/\.\d+$/, "");
-      const control = controls(form).find((one) => dotted(one) === name && one.type !== "hidden");
+      const [, name, place] = /^(?:data\.)?(.*?)(?:\.(\d+))?$/.exec(field)!;
+      const control = controls(form).filter((one) => dotted(one) === name && one.type !== "hidden")[Number(place) || 0];
       if (control) markError(form, control, message);
       else above += ` ${message}`;
       first = first || control;
     }
     const line = say(form, (first ? text("refused") : above ? "" : problem.detail || problem.title) + above);
-    (first || line).focus();
+    focus(form, first || line);
   };
 
   const showSuccess = (form: HTMLFormElement, answer: FunilAnswer) => {
-    const book = answer.bookingUrl || answer.booking_url;
-    const next = form.dataset.funilNext;
-    form.reset();
-    if (next) return location.assign(book || next);
-    const line = say(form, `${answer.message || text("success")} `);
-    if (book) line.appendChild(Object.assign(document.createElement("a"), { href: book, textContent: text("book") }));
-    line.focus();
+    const next = answer.bookingUrl || answer.booking_url || form.dataset.funilNext;
+    if (next) return location.assign(next);
+    const line = say(form, answer.message || text("success"));
+    focus(form, line);
+    HTMLFormElement.prototype.reset.call(form);
   };
 
   /* ---------- sending ---------- */
 
   /** What this page does about a submission, and the form that shows it. */
-  const live = new Map<string, { form?: HTMLFormElement; tries: number; isSending?: boolean }>();
+  interface Its {
+    form?: HTMLFormElement;
+    tries: number;
+    isSending?: boolean;
+    timer?: number;
+  }
+  const live = new Map<string, Its>();
   const detach = (form: HTMLFormElement) => {
     for (const its of live.values()) if (its.form === form) delete its.form;
   };
@@ -297,78 +298,81 @@ interface Visit {
   const forget = ({ key }: Submission) => save(QUEUE + key);
 
   /** Posts it once. Gives the status, the body if it is JSON, and after how many seconds to try again. */
-  const post = async ({ url, key, typed, added, at }: Submission): Promise<[number, any, number]> => {
-    const stop = new AbortController();
-    setTimeout(() => stop.abort(), TIMEOUT_MS);
-    const isFresh = Date.now() - at < TOKEN_MS;
+  const post = async ({ url, key, typed, added }: Submission, token: Entries): Promise<[number, any, number]> => {
     try {
       const response = await fetch(url, {
         method: "POST",
-        keepalive: true,
-        signal: stop.signal,
-        headers: { "Content-Type": "application/json", Accept: "application/json", "Accept-Language": language || "en", "Idempotency-Key": key },
-        body: JSON.stringify(nested(typed.concat(added.filter(([name]) => isFresh || name !== TOKEN)))),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        headers: { "Content-Type": "application/json", "Accept-Language": language, "Idempotency-Key": key },
+        body: JSON.stringify(nested(typed.concat(added, token))),
       });
       const retryAfter = Number(response.headers.get("Retry-After")) || 0;
-      const body = await response.json().catch(() => null);
-      return [response.status, body, retryAfter];
+      return [response.status, await response.json().catch(() => null), retryAfter];
     } catch {
-      return [stop.signal.aborted ? STOPPED : FAILED, null, 0];
+      return [0, null, 0];
     }
   };
 
-  /** Leaves it to the browser, as without this script: it needs no permission to post to another origin. */
-  const postPlainly = (form: HTMLFormElement, submission: Submission) => {
-    forget(submission);
-    for (const [name, value] of submission.added) {
-      form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name, value: String(value) }));
-    }
-    form.method = "post";
-    form.action = submission.url;
-    HTMLFormElement.prototype.submit.call(form);
+  /** Whether the server is reached, and the browser does not let this page talk to it: its origin is not listed. */
+  const isShutOut = async (url: string) => {
+    const asks = (mode: RequestMode) => fetch(url, { mode }).then(() => true, () => false);
+    return (await asks("no-cors")) && !(await asks("cors"));
   };
 
-  const send = async (submission: Submission): Promise<void> => {
-    const { key, name, lead, url, at, typed } = submission;
-    const its = live.get(key) || { tries: 0 };
+  /** Leaves it to the browser, as without this script. A form of its own, because the page's may be another by now. */
+  const postPlainly = (submission: Submission, token: Entries) => {
+    const form = element("form", { hidden: true, method: "post", action: submission.url });
+    for (const [name, value] of submission.typed.concat(submission.added, token)) {
+      form.appendChild(element("input", { name, value: String(value) }));
+    }
+    // It goes unless a policy forbids it.
+    window.addEventListener("pagehide", () => forget(submission));
+    HTMLFormElement.prototype.submit.call(document.body.appendChild(form));
+  };
+
+  /** `token` is that of Turnstile's widget, which is good once and not for long. */
+  const send = async (submission: Submission, token: Entries = []): Promise<void> => {
+    const { key, name, lead, url, at, held } = submission;
+    const its: Its = live.get(key) || { tries: 0 };
     live.set(key, its);
-    // Without both it was replaced, or another tab got the answer.
-    if (its.isSending || !(its.form || load(QUEUE + key))) return;
-    if (Date.now() - at > QUEUE_MS) {
-      forget(submission);
-      const form = tell(its.form, "expired", name);
-      if (form) say(form, text("expired"));
+    clearTimeout(its.timer);
+    const shown = () => (its.form && its.form.isConnected && its.form) || undefined;
+    // Without both, another tab got the answer.
+    if (its.isSending || !(shown() || load(QUEUE + key))) return;
+    const age = Math.abs(Date.now() - at);
+    if (age > QUEUE_MS) {
+      // A page that has the form says so, within a week.
+      const form = shown();
+      if (form || age > 7 * QUEUE_MS) forget(submission);
+      if (form && tell(form, "expired", name)) say(form, text("expired"));
       return;
     }
     its.isSending = true;
-    if (its.form && tell(its.form, "sending", name)) say(its.form, text("sending"));
-    const [status, body, retryAfter] = await post(submission);
+    if (shown() && tell(shown(), "sending", name) && !its.tries) say(shown()!, text("sending"));
+    const [status, body, retryAfter] = await post(submission, token);
     its.isSending = false;
+    const form = shown();
 
     if (body && body.success) {
       // Another tab may have got the same answer before.
       if (!isQuestionnaire(name) && load(QUEUE + key)) {
-        const event = "funil_lead_submitted";
         const { leadId = lead, eventId } = body;
-        (window.dataLayer = window.dataLayer || []).push({ event, form: name, lead_id: leadId, eventId });
+        (page.dataLayer = page.dataLayer || []).push({ event: "funil_lead_submitted", form: name, lead_id: leadId, eventId });
       }
       forget(submission);
-      const form = tell(its.form, "success", name, { answer: body });
-      if (form) showSuccess(form, body);
+      if (tell(form, "success", name, { answer: body }) && form) showSuccess(form, body);
     } else if (status >= 400 && status < 500 && ![408, 425, 429].includes(status) && body && body.title) {
       // Without the form nobody would see it: it waits for a page that has the form.
-      if (its.form) forget(submission);
-      const form = tell(its.form, "refused", name, { problem: body });
-      if (form) showRefusal(form, body, typed);
+      if (!form) return;
+      forget(submission);
+      controls(form).forEach((control, place) => {
+        if (held[place] && control.type !== "file") [control.value, (control as HTMLInputElement).checked] = held[place];
+      });
+      if (tell(form, "refused", name, { problem: body })) showRefusal(form, body);
     } else {
-      // If the second try fails too, and yet the server is reached, the browser does not let this page talk to it: its
-      // origin is not listed. After the first try alone an answer might have been lost.
-      const isReached = status === FAILED && its.form && its.tries === 1 && (await fetch(url, { mode: "no-cors" }).catch(() => null));
-      if (isReached && its.form) return postPlainly(its.form, submission);
-      const kept = !memory[QUEUE + key];
-      const form = tell(its.form, "waiting", name, { kept, status });
-      if (form) say(form, text("waiting") + (kept ? "" : text("open")));
-      setTimeout(() => send(submission), Math.max(retryAfter * 1000, Math.min(PAUSE_MAX_MS, 2000 * 2 ** its.tries)));
+      if (form && !status && (await isShutOut(url))) return postPlainly(submission, token);
+      if (tell(form, "waiting", name, { status }) && form) say(form, text("waiting"));
+      its.timer = window.setTimeout(send, Math.min(PAUSE_MAX_MS, Math.max(retryAfter * 1000, 2000 * 2 ** its.tries)), submission);
       its.tries += 1;
     }
   };
@@ -376,28 +380,30 @@ interface Visit {
   document.addEventListener("submit", (event) => {
     const form = event.target as HTMLFormElement;
     const name = form.dataset.funil;
-    if (!name || event.defaultPrevented) return;
+    // A browser that is too old for this posts the form itself.
+    if (!name || event.defaultPrevented || !AbortSignal.timeout) return;
     event.preventDefault();
-    if (form.dataset.funilState === "sending") return;
-    for (const control of controls(form)) clearError(form, control);
     const typed = typedInto(form);
-    const waiting = queue().filter((one) => one.name === name);
-    let submission = waiting.find((one) => JSON.stringify(one.typed) === JSON.stringify(typed));
+    let submission = queue().find((one) => one.name === name && JSON.stringify(one.typed) === JSON.stringify(typed));
+    const token = new FormData(form).get(TOKEN);
     if (!submission) {
-      const token = new FormData(form).get(TOKEN);
-      const boxes = unticked(form);
-      const said = new Map(typed.concat(boxes));
+      for (const control of controls(form)) clearError(form, control);
+      let added = unticked(form);
+      const said = new Map(typed.concat(added));
       const lead = leadOf(name, said);
-      const added = boxes.concat(collected(name, lead, said), token ? [[TOKEN, String(token)]] : []);
-      const url = form.getAttribute("action") ? form.action : `/api/${name}`;
-      submission = { key: uuid(), name, lead, url, typed, added, at: Date.now() };
-      // What the same person corrected takes the place of what waits.
-      for (const one of waiting) if (one.lead === lead) forget(one);
+      try {
+        added = added.concat(collected(name, lead, said));
+      } catch {
+        // What the page's other scripts left behind is no reason to lose a form.
+      }
+      const url = new URL(form.getAttribute("action") || `/api/${name}`, document.baseURI).href;
+      const held = controls(form).map((one): [string, boolean] => [one.value, (one as HTMLInputElement).checked]);
+      submission = { key: uuid(), name, lead, url, typed, added, at: Date.now(), held };
       save(QUEUE + submission.key, submission);
-      if (window.turnstile) window.turnstile.reset();
+      if (page.turnstile) page.turnstile.reset();
     }
     attach(submission, form);
-    send(submission);
+    send(submission, token ? [[TOKEN, String(token)]] : []);
   });
 
   document.addEventListener("input", (event) => {
@@ -405,8 +411,8 @@ interface Visit {
     const form = control.form;
     if (!form || !form.dataset.funil) return;
     clearError(form, control);
-    if (form.dataset.funilState !== "waiting") return;
-    // What waits goes on by itself; this form is another one now.
+    if (!form.dataset.funilState) return;
+    // What is on its way goes on by itself; this form is another one now.
     detach(form);
     delete form.dataset.funilState;
     say(form, "");
@@ -420,7 +426,8 @@ interface Visit {
     }
   };
 
+  window.addEventListener("online", () => queue().forEach((one) => send(one)));
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resume);
+  else resume();
   touches();
-  window.addEventListener("online", () => queue().forEach(send));
-  document.addEventListener("DOMContentLoaded", resume);
 })();

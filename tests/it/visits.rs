@@ -132,6 +132,7 @@ async fn nothing_is_kept_without_consent_nor_of_robots() {
         "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
         "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/131.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 11; moto g power) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36 Chrome-Lighthouse",
         "curl/8.5.0",
         "python-requests/2.32.3",
         "",
@@ -147,6 +148,7 @@ async fn nothing_is_kept_without_consent_nor_of_robots() {
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0",
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Instagram 356.0.0.28.100",
         "Mozilla/5.0 (Linux; Android 14; SM-S918B; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/131.0.0.0 Mobile Safari/537.36 [FB_IAB/FB4A;FBAV/490.0.0.0;]",
+        "Mozilla/5.0 (Linux; Android 10; CUBOT NOTE 20) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36",
         BROWSER.1,
     ] {
         let response = world.post(COLLECT, &[("user-agent", agent)], &event("page_view")).await;
@@ -182,6 +184,12 @@ async fn what_our_servers_send_of_a_lead_is_not_taken_from_a_page() {
         event
     };
     let unknown = "7f1c2f5e-0b0a-4d3e-9a53-0d7a6c1f2b99";
+    let mut within = event("generate_lead");
+    (within["lead_id"], within["params"]["lead_id"]) = (Value::Null, json!(LEAD));
+    let mut beside = of("generate_lead", "nonsense");
+    beside["leadId"] = json!(LEAD);
+    let hidden = send(&world, &json!([within, beside])).await;
+    assert_eq!(accepted(&hidden).2, ["sent_by_server", "sent_by_server"]);
     let events = json!([
         of("generate_lead", LEAD),
         of("purchase", LEAD),

@@ -235,6 +235,11 @@ impl LeadId {
     pub fn from_email(key: &HashKey, email: &Email) -> Self {
         Self::derived(key.id_bytes("email", email.as_str()))
     }
+
+    /// An id that looks like the one that is derived from an e-mail and is nobody's: what a robot is told.
+    pub fn for_robot(key: &HashKey, email: &Email) -> Self {
+        Self::derived(key.id_bytes("robot", email.as_str()))
+    }
 }
 
 impl Phone {

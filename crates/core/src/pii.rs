@@ -45,6 +45,9 @@ impl<T> fmt::Debug for Pii<T> {
 /// The digits of a Brazilian number with its area code; a CPF has one more.
 const PERSONAL_DIGITS: usize = 10;
 
+/// How an `@` is written in HTML and in JSON.
+const AT_SIGNS: [&str; 4] = ["&#64;", "&#x40;", "&commat;", "\\u0040"];
+
 /// How many times a text may be percent-encoded before it counts as personal itself: no honest one is.
 const ENCODED_MAX: usize = 4;
 
@@ -53,7 +56,8 @@ const ENCODED_MAX: usize = 4;
 pub fn looks_personal(text: &str) -> bool {
     let mut text = text.to_owned();
     for _ in 0..ENCODED_MAX {
-        if holds_personal(&text) {
+        let lower = text.to_ascii_lowercase();
+        if holds_personal(&text) || AT_SIGNS.iter().any(|written| lower.contains(written)) {
             return true;
         }
         let decoded = percent_decode_str(&text).decode_utf8_lossy().into_owned();
@@ -161,6 +165,9 @@ mod tests {
             ("Aula de 30/11/2026", false),
             ("50% de desconto", false),
             ("ana%40example.com", true),
+            ("ana&#64;example.com", true),
+            ("ana&commat;example.com", true),
+            ("ana\\u0040example.com", true),
             ("ana%2540example.com", true),
             ("ana%252525252540example.com", true),
             ("ana\u{ff20}example.com", true),

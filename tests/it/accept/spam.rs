@@ -131,6 +131,53 @@ async fn what_was_caught_wrongly_is_released_under_its_own_receipt() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_gets_its_response_again_though_its_token_is_used_up() {
+    let world = with_turnstile().start().await;
+    world.looks_at("crm");
+    world.looks_at("turnstile");
+    let headers = [("idempotency-key", "0b9b1c6e-2f6d-4a39-8a6a-5f6f2a0f1c11")];
+    let send = |token: &'static str| {
+        let body = form(Some(token), &json!({"elapsed_ms": 20_000}));
+        let world = &world;
+        async move { world.post(CONTACT, &headers, &body).await }
+    };
+    let first = send("person-1").await;
+    let again = send("expired").await;
+    assert_eq!((again.status, again.json()), (200, first.json()));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(reasons(&world).await, [""; 0]);
+    world.drain().await;
+    world.finish().await;
+}
+
+/// The ids that a form without one gets are of the same kind, and the same each time.
+#[tokio::test]
+async fn a_robot_gets_an_id_like_everybody_s() {
+    let world = World::plan().with("DESTINATIONS", "crm").start().await;
+    world.looks_at("crm");
+    let ids = |website: &'static str| {
+        let world = &world;
+        async move {
+            let mut ids = Vec::new();
+            for hours in [10, 11] {
+                let body = json!({"name": "Ana Exemplo", "email": EMAIL, "businessType": "consultoria",
+                    "workHoursDaily": hours, "website": website});
+                let response = world.post("lead-submit", &[], &body).await.json();
+                ids.push(response["leadId"].as_str().unwrap().to_owned());
+            }
+            assert_eq!(ids[0], ids[1]);
+            ids.remove(0)
+        }
+    };
+    let (person, robot) = (ids("").await, ids("x").await);
+    assert_ne!(person, robot);
+    let version = |id: &str| id.chars().nth(14);
+    assert_eq!((version(&person), version(&robot)), (Some('8'), Some('8')));
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_turnstile_that_does_not_answer_refuses_nobody_and_is_used_less() {
     for behaviour in [
         Behaviour::Status(500),

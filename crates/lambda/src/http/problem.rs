@@ -163,11 +163,11 @@ impl Problem {
             Self::ContentType => (
                 (
                     "This content type is not supported",
-                    "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
+                    "Send application/json in UTF-8, or another type that docs/endpoints.md names for this endpoint.",
                 ),
                 (
                     "Este tipo de conteúdo não é aceito",
-                    "Envie application/json ou application/x-www-form-urlencoded, em UTF-8.",
+                    "Envie application/json em UTF-8, ou outro tipo que docs/endpoints.md indique para este endpoint.",
                 ),
             ),
             Self::TooLarge(bytes_max) => {

@@ -332,6 +332,13 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     submission.add_signs(&spam, token, is_repeated);
     let caught = Caught::of(spam.honeypot, token, &submission.signs);
     let caught = caught.as_ref();
+    // A token is good once. What was accepted with it, and is sent again, has its receipt.
+    if token == Token::Rejected {
+        let receipt = submission.receipt(form.response(&submission));
+        if let Some(Accepted::Duplicate(stored)) = intake.app.store.receipt(&receipt, now).await? {
+            return Ok(duplicate::<F>(intake, &stored, now));
+        }
+    }
     let (mut accepted, mut response) = keep(form, &submission, caught, request).await?;
     if accepted == Accepted::KeyOfAnother {
         // Two people of one e-mail and key, such as a site's constant one: this one is new.
@@ -459,6 +466,15 @@ impl Intake {
         let (scope, entropy) = (format!("{}#text", F::NAME), &*self.app.platform.entropy);
         let rate = self.app.store.rate(&scope, &digest, limit, Price::Whole, now, entropy).await?;
         Ok(rate != RateVerdict::Passes)
+    }
+
+    /// The lead id that a robot is told instead of one that is derived from the e-mail: it looks like that one, and
+    /// is the same each time.
+    pub(crate) fn id_for_robot(&self, lead: LeadId, email: &Email) -> LeadId {
+        if !lead.is_derived() {
+            return lead;
+        }
+        LeadId::for_robot(self.hash(), email)
     }
 
     pub(crate) const fn hash(&self) -> &HashKey {

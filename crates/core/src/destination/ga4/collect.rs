@@ -303,8 +303,13 @@ impl Collector {
         let common = envelope.and_then(|envelope| envelope.get("params"));
         let parts = parts.into_iter().chain([common]).flatten().filter_map(Value::as_object);
         let sources: Vec<&Map<String, Value>> = [own].into_iter().chain(parts).collect();
+        let all = |name: &'static str| {
+            let values = sources.iter().filter_map(move |source| source.get(name));
+            values.filter(|value| !value.is_null())
+        };
         let said = |name: &str| {
-            sources.iter().find_map(|source| source.get(name)).filter(|value| !value.is_null())
+            let mut values = sources.iter().filter_map(|source| source.get(name));
+            values.find(|value| !value.is_null())
         };
         let mut params = Map::new();
         for name in PARAMS.into_iter().chain(self.extra.iter().map(String::as_str)) {
@@ -319,15 +324,11 @@ impl Collector {
             params.remove("value");
             params.remove("currency");
         }
-        let lead = said("lead_id").or_else(|| said("leadId"));
-        let lead =
-            lead.or_else(|| ["lead_id", "leadId"].iter().find_map(|name| envelope?.get(*name)));
-        let lead = lead.and_then(Value::as_str);
-        Ok(PageEvent {
-            name: name.to_owned(),
-            lead_id: lead.and_then(|id| LeadId::parse(id).ok()),
-            params,
-        })
+        // The first that is an id, wherever it stands.
+        let of_envelope = ["lead_id", "leadId"].into_iter().filter_map(|name| envelope?.get(name));
+        let mut leads = all("lead_id").chain(all("leadId")).chain(of_envelope);
+        let lead_id = leads.find_map(|value| LeadId::parse(value.as_str()?.trim()).ok());
+        Ok(PageEvent { name: name.to_owned(), lead_id, params })
     }
 }
 
@@ -441,7 +442,8 @@ impl<'b> Page<'b> {
     /// What the visitor decided of one type of storage. A denial anywhere counts, and so does a state that
     /// cannot be read; of consent mode's commands the last one does.
     fn consent(&self, of: &str) -> Option<Decision> {
-        let states = self.objects.iter().filter_map(|one| one.get("consent"));
+        let inner = self.objects.iter().filter_map(|one| one.get("params")?.get("consent"));
+        let states = self.objects.iter().filter_map(|one| one.get("consent")).chain(inner);
         let states = states.filter(|value| !value.is_null());
         let last = self.commands.iter().rev().find_map(|state| decision(state, of));
         let said: Vec<Decision> =
@@ -479,7 +481,8 @@ fn consent_command(entry: &Value) -> Option<&Value> {
 /// What a state of consent mode says of one type. What is not understood is no agreement.
 fn decision(state: &Value, of: &str) -> Option<Decision> {
     let Some(state) = state.as_object() else { return Some(Decision::Denied) };
-    match state.get(of)? {
+    let mut types = state.iter().filter(|(name, _)| name.trim().eq_ignore_ascii_case(of));
+    match types.next()?.1 {
         Value::Null => None,
         Value::Bool(true) => Some(Decision::Granted),
         Value::String(text) if text.trim().eq_ignore_ascii_case("granted") => {
@@ -547,6 +550,10 @@ fn address(text: &str, stripped: &mut usize) -> Option<String> {
     kept.set_fragment(None);
     kept.set_username("").ok()?;
     kept.set_password(None).ok()?;
+    if url.domain().is_some_and(looks_personal) {
+        *stripped += 1;
+        return None;
+    }
     if path_looks_personal(url.path()) {
         *stripped += 1;
         kept.set_path("");

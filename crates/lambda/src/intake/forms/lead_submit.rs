@@ -107,13 +107,8 @@ impl Form for LeadSubmit {
 
     /// A robot is not told the id that is derived from the e-mail.
     fn robot_content(&self, content: &ScoredLead) -> ScoredLead {
-        let entropy = &*self.intake.app.platform.entropy;
-        let lead_id = content.lead_id;
-        let random = LeadId::random(entropy);
-        ScoredLead {
-            lead_id: if lead_id.is_derived() { random } else { lead_id },
-            ..content.clone()
-        }
+        let lead_id = self.intake.id_for_robot(content.lead_id, &content.form.email);
+        ScoredLead { lead_id, ..content.clone() }
     }
 
     /// This form creates its lead, so it never refers to an unknown one.

@@ -134,8 +134,8 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
 
     /// A robot is not told the id that is derived from the e-mail.
     fn robot_content(&self, content: &Self::Content) -> Self::Content {
-        let random = LeadId::random(&*self.intake.app.platform.entropy);
-        let lead_id = if content.lead_id.is_derived() { random } else { content.lead_id };
+        let email = S::submission(&content.submitted).email;
+        let lead_id = self.intake.id_for_robot(content.lead_id, email);
         Content { lead_id, ..content.clone() }
     }
 

@@ -199,7 +199,9 @@ impl Ga4Collect {
 fn is_robot(request: &HttpRequest) -> bool {
     guard::header(request, USER_AGENT).is_none_or(|agent| {
         let agent = agent.trim();
-        // What automates a browser is none of a person's, though the list has it only where it says more.
-        agent.is_empty() || agent.contains("Headless") || iscrawl::is_crawler(agent)
+        // What automates a browser is none of a person's, though the list has it only where it says more. The
+        // list takes the phones of a maker whose name ends like a robot's for robots.
+        let automated = ["Headless", "Lighthouse"].iter().any(|name| agent.contains(name));
+        agent.is_empty() || automated || iscrawl::is_crawler(&agent.replace("CUBOT", ""))
     })
 }
