@@ -33,6 +33,7 @@ CREDENTIALS = [
     "META_ACCESS_TOKEN",
     "SEGMENT_WRITE_KEY",
     "STRIPE_WEBHOOK_SECRET",
+    "DEAL_API_KEY",
     "WHATSAPP_ACCESS_TOKEN",
     "WHATSAPP_APP_SECRET",
     "WHATSAPP_VERIFY_TOKEN",
@@ -131,7 +132,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe", "MailerliteWebhooks", "Ga4Visits"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe", "Deals", "MailerliteWebhooks", "Ga4Visits"]},
         }
 
     def deploy(self, **changes):
@@ -275,7 +276,7 @@ def check(stack):
     functions = boto3.client("lambda")
     names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
-    require(len(names) == 20, f"there are {len(names)} functions")
+    require(len(names) == 21, f"there are {len(names)} functions")
     for name in names:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
         report = json.loads(answer["Payload"].read())

@@ -133,6 +133,7 @@ fn of_forms() -> impl Iterator<Item = &'static &'static Destination> {
         accepted_at: now,
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data: LeadSubmitted { form, score, client_score: None }.into(),
     };
     destination::ALL.iter().filter(move |one| !(one.plan)(&event).is_empty())

@@ -30,7 +30,7 @@ use crate::delivery::exchange::{Request, Response};
 use crate::delivery::{Delivery, Effect, Outcome, Queue, Reason, Start, State, WhenUnknown, judge};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
-use crate::id::LeadId;
+use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Lead, LeadLatest};
 use crate::settings::Settings;
 use repetition::ReplayPolicy;
@@ -257,6 +257,24 @@ impl Destination {
 /// Whose the deliveries of the destination of this name are. One that this code does not know has leads.
 pub fn whose(name: &str) -> Whose {
     find(name).map_or(Whose::Leads, |destination| destination.whose)
+}
+
+/// Whether a destination takes events that a page may send by itself, too, for which it has to know the browser.
+pub fn page_events(enabled: &[&Destination]) -> bool {
+    enabled.contains(&&meta::DESTINATION)
+}
+
+/// The id under which such a destination gets an event, so that it counts the page's own once. `None` where it
+/// gets none.
+pub fn page_event(
+    event: &Event,
+    enabled: &[&'static Destination],
+    consent: Option<&FormConsent>,
+) -> Option<DeliveryId> {
+    let meta = enabled.iter().find(|destination| ***destination == meta::DESTINATION)?;
+    let planned = (meta.plan)(event).into_iter().find(|planned| planned.slot == &meta::LEAD)?;
+    let is_denied = consent.is_some_and(|consent| planned.slot.denied_by(consent));
+    (!is_denied).then(|| DeliveryId::derive(&event.id, meta.name, planned.slot.name))
 }
 
 /// Finds a destination by its name.
@@ -502,6 +520,7 @@ mod tests {
             "mailerlite/marketing",
             "ga4/event",
             "segment/event",
+            "meta/lead",
         ];
         assert_eq!(planned(&event, None), everything);
         let unanswered = FormConsent { answers: [].into(), policy_version: None };
@@ -510,6 +529,7 @@ mod tests {
             answers: [
                 (Purpose::Analytics, Decision::Denied),
                 (Purpose::MarketingEmail, Decision::Denied),
+                (Purpose::Ads, Decision::Denied),
             ]
             .into(),
             policy_version: None,

@@ -25,6 +25,7 @@ use crate::booking::{BookingChange, Call, Recipient};
 use crate::contact::consent::FormConsent;
 use crate::form::SpamSign;
 use crate::id::{EventId, LeadId};
+use crate::pii::Text;
 
 pub use call::*;
 pub use consent::*;
@@ -49,6 +50,8 @@ pub struct Event {
     pub supplied_lead_id: Option<LeadId>,
     /// What about the request looked like spam, though it was accepted.
     pub signs: Vec<SpamSign>,
+    /// The browser that sent it, where a destination needs it.
+    pub user_agent: Option<Text>,
     /// What happened.
     pub data: EventData,
 }
@@ -130,11 +133,8 @@ impl EventData {
         match self {
             Self::Form(event) => event.dropped(),
             Self::Payment(event) => event.dropped(),
-            Self::Call(_)
-            | Self::Deal(_)
-            | Self::Consent(_)
-            | Self::Operation(_)
-            | Self::Visit(_) => &[],
+            Self::Deal(event) => event.dropped(),
+            Self::Call(_) | Self::Consent(_) | Self::Operation(_) | Self::Visit(_) => &[],
         }
     }
 

@@ -5,10 +5,13 @@
 //! nesting deeper than [`DEPTH_MAX`]. See `docs/design.md` ("Intake rules"). This module must not
 //! know any particular field.
 
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 /// The maximum nesting depth of arrays and objects.
@@ -37,6 +40,21 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
         .map_err(|_| fault.get())?;
     deserializer.end().map_err(|_| JsonError::Syntax)?;
     Ok(value)
+}
+
+/// The number or text at a place of a document as it is written there, which a number that was read is not: `0.1` and
+/// `90071992547409.93` are no floats. A text is without its quotes. `None` for anything else.
+pub fn literal(bytes: &[u8], path: &[&str]) -> Option<String> {
+    let mut at: &str = std::str::from_utf8(bytes).ok()?;
+    for name in path {
+        let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(at).ok()?;
+        at = members.get(*name)?.get();
+    }
+    match serde_json::from_str::<Value>(at).ok()? {
+        Value::String(text) => Some(text),
+        Value::Number(_) => Some(at.to_owned()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// Serialises a value so that equal values give equal bytes, whatever the order of their keys. The

@@ -14,8 +14,8 @@ use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Consents, Decision, Grant, How};
 use crate::contact::{Email, Phone};
 use crate::event::{
-    EmailStatus, Event, Invitee, LeadSubmitted, Payer, PaymentEvent, QuestionnaireCompleted,
-    SiteForm, SiteSubmission,
+    Contact, EmailStatus, Event, Invitee, LeadSubmitted, Payer, PaymentEvent,
+    QuestionnaireCompleted, SiteForm, SiteSubmission,
 };
 use crate::form::questionnaire::Responses;
 use crate::id::LeadId;
@@ -320,6 +320,19 @@ impl LeadChanges {
                 ..LeadLatest::default()
             },
             facts: LeadFacts { booked_at, ..LeadFacts::default() },
+            ..Self::default()
+        }
+    }
+
+    /// The changes by what a CRM says of a contact: their data where the lead has none.
+    pub fn of_contact(contact: &Contact) -> Self {
+        Self {
+            if_absent: LeadLatest {
+                name: contact.name.clone(),
+                email: contact.email.clone(),
+                phone: contact.phone.clone(),
+                ..LeadLatest::default()
+            },
             ..Self::default()
         }
     }

@@ -96,6 +96,25 @@ impl Money {
 }
 
 impl Money {
+    /// Reads an amount in major units as a program writes it: digits, at most one dot, and no more decimals than the
+    /// currency has, but for zeros.
+    pub fn parse(text: &str, currency: Currency) -> Option<Self> {
+        let text = text.trim();
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+        let (units, parts) = digits.split_once('.').unwrap_or((digits, ""));
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if units.is_empty() || !is_number(units) || !is_number(parts) {
+            return None;
+        }
+        let decimals = usize::try_from(currency.decimals()).ok()?;
+        let (kept, beyond) = parts.split_at(parts.len().min(decimals));
+        if beyond.bytes().any(|byte| byte != b'0') {
+            return None;
+        }
+        let minor: i64 = format!("{units}{kept:0<decimals$}").parse().ok()?;
+        Some(Self { minor: sign * minor, currency })
+    }
+
     /// Whole units of a currency, which a person wrote.
     pub fn whole(units: u32, currency: Currency) -> Self {
         Self { minor: i64::from(units) * 10_i64.pow(currency.decimals()), currency }
@@ -154,6 +173,31 @@ mod tests {
             assert_eq!(money(minor, currency).number().to_string(), expected);
         }
         assert_eq!(Money::whole(1_000, Currency::BRL).to_string(), "1000.00 BRL");
+    }
+
+    #[test]
+    fn an_amount_is_read_as_a_program_writes_it() {
+        for (text, currency, expected) in [
+            ("12500000.00", "BRL", Some(1_250_000_000)),
+            ("197", "BRL", Some(19_700)),
+            ("197.5", "BRL", Some(19_750)),
+            ("0.1", "BRL", Some(10)),
+            ("-3.07", "BRL", Some(-307)),
+            ("1.2500", "KWD", Some(1_250)),
+            ("5000.000", "JPY", Some(5_000)),
+            ("90071992547409.93", "BRL", Some(9_007_199_254_740_993)),
+            ("1.005", "BRL", None),
+            ("1e3", "BRL", None),
+            ("1.250,00", "BRL", None),
+            ("1,250.00", "BRL", None),
+            ("R$ 5", "BRL", None),
+            (".5", "BRL", None),
+            ("", "BRL", None),
+            ("99999999999999999999", "BRL", None),
+        ] {
+            let read = Money::parse(text, Currency::parse(currency).unwrap());
+            assert_eq!(read.map(|money| money.minor), expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod signature;
 
 pub mod calendly;
+pub mod deals;
 pub mod mailerlite;
 pub mod netlify;
 pub mod stripe;

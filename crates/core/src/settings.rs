@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use subtle::ConstantTimeEq as _;
 use url::{Host, Url};
 
 /// The environment variables, as they were when the process started.
@@ -87,6 +88,14 @@ impl Secret {
     /// The credential itself. The caller is responsible for not logging it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a text is one of the secrets, compared in constant time.
+    pub fn is_one_of(given: &str, secrets: &[Self]) -> bool {
+        let given = given.as_bytes();
+        secrets.iter().fold(false, |is_one, secret| {
+            is_one | bool::from(secret.expose().as_bytes().ct_eq(given))
+        })
     }
 }
 

@@ -34,6 +34,9 @@ fn somebody(number: u32) -> Value {
     body
 }
 
+/// The destinations of a lead's five deliveries.
+const FOUR: &str = "crm,mailerlite,ga4,segment";
+
 #[tokio::test]
 async fn an_accepted_lead_costs_two_round_trips_and_three_for_a_caller_of_seconds_ago() {
     let (proxy, url) = Proxy::start().await;
@@ -76,7 +79,11 @@ async fn an_accepted_lead_costs_two_round_trips_and_three_for_a_caller_of_second
 #[tokio::test]
 async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
     let (proxy, url) = Proxy::start().await;
-    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
+    let world = World::plan()
+        .with("DESTINATIONS", FOUR)
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .start()
+        .await;
     for (provider, requests) in [("crm", 4), ("mailerlite", 6), ("ga4", 2), ("segment", 2)] {
         world.expect_requests(provider, requests);
     }
@@ -107,8 +114,12 @@ async fn a_lead_with_five_deliveries_stays_within_its_write_units() {
 #[tokio::test]
 async fn rings_that_name_deliveries_spare_two_units_for_each() {
     let (proxy, url) = Proxy::start().await;
-    let world =
-        World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).with("RINGS", "stream").start().await;
+    let world = World::plan()
+        .with("DESTINATIONS", FOUR)
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .with("RINGS", "stream")
+        .start()
+        .await;
     world.looks_at_destinations();
     let ring = async |lead| {
         let deliveries = world.journey(lead).await.deliveries;
@@ -240,7 +251,11 @@ async fn what_strangers_can_cause_costs_the_same_with_one_and_with_a_thousand_le
 #[tokio::test]
 async fn a_lead_with_long_fields_costs_little_more() {
     let (proxy, url) = Proxy::start().await;
-    let world = World::plan().with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
+    let world = World::plan()
+        .with("DESTINATIONS", FOUR)
+        .with("AWS_ENDPOINT_URL_DYNAMODB", &url)
+        .start()
+        .await;
     world.expect_one_lead();
     proxy.take();
     let mut body = lead_body();

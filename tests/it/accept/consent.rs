@@ -6,11 +6,12 @@ use serde_json::json;
 use crate::world::{EMAIL, World, lead, lead_body};
 
 /// The states of a lead of whom only the contact may be kept: no analytics, no marketing.
-const ONLY_CONTACT: [&str; 5] = [
+const ONLY_CONTACT: [&str; 6] = [
     "crm/lead delivered",
     "ga4/event skipped no_consent_analytics",
     "mailerlite/marketing skipped no_consent_marketing_email",
     "mailerlite/questionnaire delivered",
+    "meta/lead skipped no_consent_ads",
     "segment/event skipped no_consent_analytics",
 ];
 
@@ -30,6 +31,7 @@ async fn without_a_consent_object_analytics_are_assumed_and_marketing_is_skipped
             "ga4/event delivered",
             "mailerlite/marketing skipped no_consent_marketing_email",
             "mailerlite/questionnaire delivered",
+            "meta/lead skipped no_consent_ads",
             "segment/event delivered",
         ]
     );
@@ -63,7 +65,7 @@ async fn nothing_is_planned_for_a_purpose_denied_in_the_form() {
     world.submit(&body).await;
     assert_eq!(
         world.states(lead()).await,
-        ["crm/lead pending", "mailerlite/questionnaire pending"]
+        ["crm/lead pending", "mailerlite/questionnaire pending", "meta/lead pending"]
     );
     world.drain().await;
     world.finish().await;

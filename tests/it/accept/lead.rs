@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 
 use crate::world::{EMAIL, LEAD, World, lead, lead_body};
 
-const ALL_DELIVERED: [&str; 5] = [
+const ALL_DELIVERED: [&str; 6] = [
     "crm/lead delivered",
     "ga4/event delivered",
     "mailerlite/marketing delivered",
     "mailerlite/questionnaire delivered",
+    "meta/lead skipped no_consent_ads",
     "segment/event delivered",
 ];
 
@@ -27,8 +28,13 @@ async fn the_response_has_the_id_and_the_score_of_the_lead() {
     world.expect_one_lead();
     let response = world.submit(&lead_body()).await;
     assert_eq!(response.status, 200);
+    let mut said = response.json();
+    let event_id = said.as_object_mut().unwrap().remove("eventId").unwrap();
     let expected = json!({"success": true, "leadId": LEAD, "amandaScore": 76, "tier": "medium"});
-    assert_eq!(response.json(), expected);
+    assert_eq!(said, expected);
+    let journey = world.journey(lead()).await;
+    let meta = journey.deliveries.iter().find(|one| one.destination == "meta").unwrap();
+    assert_eq!(event_id, meta.id.to_string(), "Meta knows the page's own event by it");
     assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.header("idempotency-replayed"), None);
@@ -239,7 +245,8 @@ async fn the_journey_shows_everything_that_happened() {
         consent.decisions.keys().collect::<Vec<_>>(),
         ["analytics", "contact", "marketing_email"]
     );
-    for delivery in &journey.deliveries {
+    // Who did not agree to ads has a delivery to Meta that says so.
+    for delivery in journey.deliveries.iter().filter(|one| one.destination != "meta") {
         assert_eq!(delivery.event_id, event.id);
         assert_eq!(delivery.settled_at(), Some(after(accepted_at, 2)));
         assert_eq!(delivery.attempts, 1);

@@ -160,6 +160,8 @@ async fn every_sample_at_every_function_gets_a_proper_response() {
                     ("health" | "metrics", _) | (_, "get-v2" | "options-preflight-v2") => 405,
                     // Stripe calls a wrong signature a bad request.
                     ("stripe-webhook", _) => 400,
+                    // The last part of its path names a CRM, and these samples have others'.
+                    ("deal-webhook", _) => 404,
                     _ => 401,
                 };
                 assert_eq!(response["statusCode"], expected, "{context}");
@@ -200,7 +202,10 @@ async fn a_schedule_delivers_what_is_due() {
         });
         let mut settled = futures::future::join_all(drains).await;
         settled.retain(|(_, planned)| *planned > 0);
-        assert_eq!(settled, [("crm", 1), ("mailerlite", 2), ("ga4", 1), ("segment", 1)]);
+        assert_eq!(
+            settled,
+            [("crm", 1), ("mailerlite", 2), ("ga4", 1), ("segment", 1), ("meta", 1)]
+        );
         world.finish().await;
     }
 }

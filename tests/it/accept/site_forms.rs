@@ -51,7 +51,10 @@ async fn a_message_reaches_the_crm_as_it_was_written_and_the_others_by_consent()
     let body = response.json();
     assert_eq!(body["success"], true);
     assert_eq!(body["message"], "Thank you. We have received your message.");
-    assert_eq!(body["integrations"], json!({"planned": ["crm", "mailerlite", "ga4", "segment"]}));
+    assert_eq!(
+        body["integrations"],
+        json!({"planned": ["crm", "mailerlite", "ga4", "segment", "meta"]})
+    );
     assert!(world.providers.all_received().is_empty(), "nothing is sent before the response");
     let journey = world.journey(lead()).await;
     assert_eq!(body["submission_id"], json!(journey.events[0].id), "the id of its event");
@@ -62,6 +65,7 @@ async fn a_message_reaches_the_crm_as_it_was_written_and_the_others_by_consent()
             "crm/lead delivered",
             "ga4/event delivered",
             "mailerlite/site_form delivered",
+            "meta/lead skipped no_consent_ads",
             "segment/event delivered",
         ]
     );

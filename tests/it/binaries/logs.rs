@@ -6,7 +6,7 @@
 
 mod marks;
 
-use funil_core::provider::{mailerlite, stripe, whatsapp};
+use funil_core::provider::{deals, mailerlite, stripe, whatsapp};
 use funil_dev::simulated::whatsapp_inbound;
 
 use super::*;
@@ -218,6 +218,17 @@ fn marked_event(place: &Place, function: &str) -> Value {
             let key = Secret::new(&*place.env["MAILERLITE_WEBHOOK_SECRET"]);
             let signature = mailerlite::sign(body.as_bytes(), &key);
             with(http_event(&body), mailerlite::SIGNATURE_HEADER, &signature)
+        }
+        "deal-webhook" => {
+            let body = json!({"data": {"dealId": "D1",
+                "customer": {"contactId": "C1", "firstName": "Qzname", "lastName": "Qzsurname",
+                    "email": "qzlocal.part@qzdomain.example", "phoneNumber": "(11) 97531-8642"},
+                "dealDetails": {"status": "Committed", "dealName": "qzdeal", "dealValue": 5.5},
+                "propertyInformation": {"address": "qzaddress"}}});
+            let mut event = http_event(&body.to_string());
+            event["rawPath"] = json!("/deal-webhook");
+            event["requestContext"]["http"]["path"] = json!("/deal-webhook");
+            with(event, deals::KEY_HEADER, &place.env["DEAL_API_KEY"])
         }
         "whatsapp-webhook" => {
             let at = place.platform.clock.now().as_second();

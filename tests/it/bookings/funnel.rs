@@ -146,7 +146,7 @@ async fn a_lead_from_the_form_to_the_call() {
     let counted: Vec<_> =
         world.providers.ga4_events().into_iter().map(|event| event.name).collect();
     assert_eq!(counted, ["generate_lead", "questionnaire_completed", "call_scheduled"]);
-    assert_eq!(world.requests("meta").len(), 1);
+    assert_eq!(world.requests("meta").len(), 2);
     end(world).await;
 }
 
@@ -167,7 +167,7 @@ async fn duplicates_of_every_webhook_and_form_change_nothing() {
     }
     assert_eq!(templates(&world), [WELCOME, DAY_BEFORE, HOURS_BEFORE]);
     assert_eq!(world.providers.ga4_events().len(), 3);
-    assert_eq!(world.requests("meta").len(), 1);
+    assert_eq!(world.requests("meta").len(), 2);
     assert_eq!(world.journey(lead()).await.events.len(), 3);
     end(world).await;
 }

@@ -370,6 +370,7 @@ async fn booked(world: &World, hours: i64) {
         accepted_at: now,
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data: CallBooked { call, invitee, booked_at: now, instead_of: None, recipient: None }
             .into(),
     };

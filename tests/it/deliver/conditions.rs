@@ -29,6 +29,7 @@ fn another_event(world: &World) -> Event {
         accepted_at: world.now(),
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data: SyncRequested { destination: "crm".to_owned() }.into(),
     }
 }

@@ -27,6 +27,7 @@ async fn a_destination_that_refuses_slows_no_other() {
             "ga4/event delivered",
             "mailerlite/marketing delivered",
             "mailerlite/questionnaire delivered",
+            "meta/lead skipped no_consent_ads",
             "segment/event delivered",
         ]
     );
@@ -35,7 +36,7 @@ async fn a_destination_that_refuses_slows_no_other() {
 
 #[tokio::test]
 async fn a_destination_that_hangs_holds_up_neither_the_others_nor_the_form() {
-    let world = World::new().await;
+    let world = World::plan().with("DESTINATIONS", "crm,mailerlite,ga4,segment").start().await;
     world.looks_at_destinations();
     world.providers.behave("crm", Behaviour::Hang);
     let first = world.submit(&lead_body()).await.lead();
@@ -101,6 +102,7 @@ async fn outside_production_only_destinations_with_another_address_get_anything(
             "ga4/event skipped outside_production",
             "mailerlite/marketing skipped outside_production",
             "mailerlite/questionnaire skipped outside_production",
+            "meta/lead skipped no_consent_ads",
             "segment/event delivered",
         ]
     );

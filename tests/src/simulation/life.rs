@@ -19,6 +19,7 @@ use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeadId;
+use funil_core::provider::{Verified, deals};
 use funil_delivery::Patience;
 use funil_dev::server::front_door;
 use funil_dev::simulated::Behaviour;
@@ -29,7 +30,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::system::System;
-use super::watch::Promise;
+use super::watch::{Kept, Promise};
 use crate::mailerlite::report_of;
 use crate::world::SERVICE_TOKEN;
 
@@ -105,7 +106,7 @@ impl Life {
 
     async fn step(&mut self) {
         let system = Arc::clone(&self.system);
-        match system.chance.below(49) {
+        match system.chance.below(51) {
             0..=7 => self.submit(),
             8 | 9 => self.answer_questionnaire(),
             10..=12 => self.book(),
@@ -127,6 +128,7 @@ impl Life {
             42 => self.dispute(),
             43..=45 => self.write_to_the_site(),
             46 | 47 => self.visit(),
+            48 | 49 => self.deal(),
             _ => self.look(),
         }
     }
@@ -389,6 +391,33 @@ impl Life {
             report_of(event, email),
             promise,
         );
+        let after_ms = self.delay_ms();
+        self.send(sent, times, after_ms);
+    }
+
+    /// The CRM reports that somebody's deal came to a status, maybe once more.
+    fn deal(&mut self) {
+        let chance = self.system.chance.clone();
+        let known = self.known_leads();
+        if known.is_empty() {
+            return;
+        }
+        let (_, email) = chance.of(&known);
+        let deal = format!("D{}", chance.below(6));
+        let status = chance.of(&["Qualified", "Committed", "Perdido"]);
+        let body = json!({"data": {
+            "dealId": deal, "customer": {"contactId": email.replace('@', "."), "email": email},
+            "dealDetails": {"status": status, "dealValue": 1_000, "currency": "BRL"},
+        }});
+        let crm = deals::find(None).unwrap();
+        let bytes = body.to_string();
+        let verified = Verified::released(bytes.as_bytes());
+        let parsed = crm.parse(verified, "", &deals::Statuses::default());
+        let Ok(deals::Parsed::Report(report)) = parsed else { unreachable!() };
+        let promise = Promise::Form(Kept::Event(report.id.as_str().to_owned()));
+        let what = format!("{deal} of {email} is {status}");
+        let sent = Sent::post(what, "deal-webhook", Sender::Crm, body, promise);
+        let times = chance.of(&[1, 1, 2]);
         let after_ms = self.delay_ms();
         self.send(sent, times, after_ms);
     }

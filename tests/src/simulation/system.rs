@@ -270,6 +270,7 @@ fn environment_of_all(address: SocketAddr) -> BTreeMap<String, String> {
     variables.insert("AWS_REGION".to_owned(), region_of_its_own());
     let names: Vec<&str> = destination::ALL.iter().map(|destination| destination.name).collect();
     variables.insert("DESTINATIONS".to_owned(), names.join(","));
+    variables.insert("DEAL_PURPOSES".to_owned(), "contact,ads".to_owned());
     // Before the last reminder of a call whose link was not ready, Calendly is asked for the link.
     variables.insert("CALENDLY_BASE_URL".to_owned(), Providers::base_url(address, "calendly"));
     variables.insert("CALENDLY_API_TOKEN".to_owned(), "calendly-token".to_owned());

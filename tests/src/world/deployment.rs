@@ -127,6 +127,22 @@ impl Deployment {
         self.send_from(CALLER, function, method, headers, body).await
     }
 
+    /// Sends a function a POST request at a path below its own.
+    pub async fn post_below(
+        &self,
+        function: &str,
+        below: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let headers = headers.iter().map(|(name, value)| {
+            let name: HeaderName = name.parse().unwrap();
+            (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        });
+        self.exchange(CALLER, (function, below), (&Method::POST, ""), &headers.collect(), body)
+            .await
+    }
+
     /// Sends a function a GET request with a query.
     pub async fn get(&self, function: &str, query: &str) -> Response {
         self.exchange(CALLER, (function, ""), (&Method::GET, query), &HeaderMap::new(), b"").await

@@ -68,6 +68,8 @@ pub enum How {
     Assumed,
     /// The person asked to be contacted, by submitting a form or booking a call.
     Contract,
+    /// The site's operator states that the person agreed, where the operator's CRM reports them: `DEAL_PURPOSES`.
+    Stated,
     /// The person revoked the consent through a channel, for example by writing "PARAR".
     Revoked,
     /// The person took that back through the channel, for example by writing "VOLTAR", or an operator
@@ -188,6 +190,17 @@ impl ConsentChanges {
         }
         let contact = Grant { decision: Decision::Granted, at, how: How::Contract };
         changes.if_absent.set(Purpose::Contact, contact);
+        changes
+    }
+
+    /// The decisions that the operator of a CRM states for those whom it reports. What a person decided
+    /// themselves stays.
+    pub fn of_operator(purposes: &[Purpose], at: Timestamp) -> Self {
+        let mut changes = Self::default();
+        for purpose in purposes {
+            let grant = Grant { decision: Decision::Granted, at, how: How::Stated };
+            changes.if_absent.set(*purpose, grant);
+        }
         changes
     }
 

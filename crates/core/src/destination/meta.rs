@@ -1,9 +1,10 @@
 //! Meta by its Conversions API: `docs/providers.md` ("Meta and Graph").
 //!
-//! An event destination: a `Schedule` for each new booking of a person who agreed to ads. The
-//! delivery's id is the `event_id` by which Meta drops a repetition for 48 hours. A webhook of the
-//! calendar has no browser, so the event is `system_generated` and has neither address nor user
-//! agent; the browser's ids of the first touch connect it to the click. Everything that identifies
+//! An event destination, of persons who agreed to ads: a `Lead` for a form and for a deal that is qualified, a
+//! `Schedule` for each new booking, a `Purchase` for a payment and for a deal that is committed. The
+//! delivery's id is the `event_id` by which Meta drops a repetition for 48 hours, and the page's own. A form's
+//! event is the website's; a webhook has no browser, so its event is `system_generated` and has neither address nor
+//! user agent, and the browser's ids of the first touch connect it to the click. Everything that identifies
 //! the person is normalised and hashed by Meta's rules.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
@@ -14,15 +15,20 @@ use super::repetition::{Repeats, ReplayPolicy};
 use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose, graph};
 use crate::check::{Finding, Probe, not_itself};
 use crate::clock::after;
+use crate::contact::attribution::Attribution;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{Event, EventData, PaymentEvent, PaymentSucceeded};
+use crate::event::{
+    DealChanged, DealEvent, DealStage, Digests, Event, EventData, FormEvent, PaymentEvent,
+    PaymentSucceeded,
+};
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
-use crate::pii::{Text, looks_personal};
+use crate::pii::{Text, looks_personal, path_looks_personal};
 use crate::settings::{Secret, Settings};
 
+pub(super) static LEAD: Slot = Slot::new("lead", Purpose::Ads);
 static SCHEDULE: Slot = Slot::new("schedule", Purpose::Ads);
 static PURCHASE: Slot = Slot::new("purchase", Purpose::Ads);
 
@@ -52,36 +58,69 @@ pub(super) static DESTINATION: Destination = Destination {
     local_path: "",
     local_credentials: &[("META_ACCESS_TOKEN", "local-meta")],
     local_settings: &[("META_PIXEL_ID", "1000000000000001")],
-    slots: &[SCHEDULE, PURCHASE],
+    slots: &[LEAD, SCHEDULE, PURCHASE],
     plan,
     connect: |settings| Some(Box::new(Meta::connect(settings)?)),
 };
 
 /// What Meta takes of an event.
-struct Taken {
+struct Taken<'e> {
     slot: &'static Slot,
     /// Meta's name of it.
     name: &'static str,
     /// What is told of it beside the person.
     custom_data: Option<Value>,
+    /// The page from which it came.
+    visit: Option<&'e Attribution>,
+    /// What of the person came as digests.
+    digests: Option<&'e Digests>,
 }
 
-/// Meta takes a new booking, because one that replaces another is no second conversion, and each payment
-/// once.
-fn taken(event: &EventData) -> Option<Taken> {
+impl Taken<'_> {
+    const fn new(slot: &'static Slot, name: &'static str) -> Self {
+        Self { slot, name, custom_data: None, visit: None, digests: None }
+    }
+}
+
+/// Meta takes what makes a lead, a new booking, because one that replaces another is no second conversion, each
+/// payment once, and the deals that mean something.
+fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
+        Form(
+            form @ (FormEvent::LeadSubmitted(_)
+            | FormEvent::ContactSubmitted(_)
+            | FormEvent::ConsultationRequested(_)),
+        ) => Some(Taken { visit: form.attribution(), ..Taken::new(&LEAD, "Lead") }),
         Call(event) => {
             event.booked().filter(|booked| booked.instead_of.is_none())?;
-            Some(Taken { slot: &SCHEDULE, name: "Schedule", custom_data: None })
+            Some(Taken::new(&SCHEDULE, "Schedule"))
         }
         Payment(PaymentEvent::Succeeded(paid)) => {
             let custom_data = Some(bought(paid)?);
-            Some(Taken { slot: &PURCHASE, name: "Purchase", custom_data })
+            Some(Taken { custom_data, ..Taken::new(&PURCHASE, "Purchase") })
+        }
+        Deal(DealEvent::Changed(deal)) => {
+            let taken = match deal.stage {
+                DealStage::Qualified => Taken::new(&LEAD, "Lead"),
+                DealStage::Committed => Taken::new(&PURCHASE, "Purchase"),
+                DealStage::Other => return None,
+            };
+            Some(Taken { custom_data: Some(of_deal(deal)), digests: Some(&deal.digests), ..taken })
         }
         Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) | Visit(_) => None,
     }
+}
+
+/// What Meta is told of a deal: which CRM says it, and what it is worth.
+fn of_deal(deal: &DealChanged) -> Value {
+    let mut data = json!({"event_source": "crm", "lead_event_source": deal.crm});
+    if let Some(value) = deal.value {
+        data["value"] = value.number();
+        data["currency"] = json!(value.currency);
+    }
+    data
 }
 
 /// How much was paid for what. `None` where another report of the payment says it.
@@ -140,13 +179,25 @@ impl Adapter for Meta {
         let Some(taken) = taken(&context.event.data) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
+        // Meta refuses a purchase that is worth nothing that is known.
+        let worth = taken.custom_data.as_ref().and_then(|data| data.get("value"));
+        if *taken.slot == PURCHASE && worth.is_none() {
+            return Step::Done(Outcome::Skipped(Reason::Missing("value")));
+        }
         let mut event = json!({
             "event_name": taken.name,
             "event_time": context.event.occurred_at.as_second(),
             "event_id": context.delivery.id.to_string(),
             "action_source": "system_generated",
-            "user_data": user_data(context.lead),
+            "user_data": user_data(context.lead, taken.visit, taken.digests),
         });
+        // The website's events need the page and the browser.
+        let page = taken.visit.and_then(page_of).zip(context.event.user_agent.as_ref());
+        if let Some((page, agent)) = page {
+            event["action_source"] = json!("website");
+            event["event_source_url"] = json!(page);
+            event["user_data"]["client_user_agent"] = json!(agent.expose());
+        }
         if let Some(data) = taken.custom_data {
             event["custom_data"] = data;
         }
@@ -190,8 +241,21 @@ impl Adapter for Meta {
     }
 }
 
-/// Who the person is: hashed, except the browser's own ids.
-fn user_data(lead: &Lead) -> Map<String, Value> {
+/// The address of a page without its query, which may hold anything; none that looks personal.
+fn page_of(visit: &Attribution) -> Option<String> {
+    let mut page = Url::parse(visit.page_url.as_ref()?.expose()).ok()?;
+    page.set_query(None);
+    page.set_fragment(None);
+    let is_plain = page.username().is_empty() && page.password().is_none();
+    (is_plain && !path_looks_personal(page.path())).then(|| page.to_string())
+}
+
+/// Who the person is: hashed, except the browser's own ids. Of the first visit, if the event has none of its own.
+fn user_data(
+    lead: &Lead,
+    visit: Option<&Attribution>,
+    digests: Option<&Digests>,
+) -> Map<String, Value> {
     let latest = &lead.latest;
     let words: Vec<&str> =
         latest.name.iter().flat_map(|name| name.expose().split_whitespace()).collect();
@@ -204,10 +268,14 @@ fn user_data(lead: &Lead) -> Map<String, Value> {
         ("external_id", Some(lead.id.to_string())),
     ];
     let hashed = hashed.into_iter().filter_map(|(name, value)| {
-        let value = value.filter(|value| !value.is_empty())?;
-        Some((name.to_owned(), json!([sha256_hex(value.as_bytes())])))
+        let own = value.filter(|value| !value.is_empty());
+        let own = own.map(|value| sha256_hex(value.as_bytes()));
+        let came = digests.and_then(|digests| digest(digests, name));
+        let mut values: Vec<String> = own.into_iter().chain(came).collect();
+        values.dedup();
+        (!values.is_empty()).then(|| (name.to_owned(), json!(values)))
     });
-    let touch = lead.facts.first_touch.as_ref();
+    let touch = visit.or(lead.facts.first_touch.as_ref());
     let ids = [
         ("fbc", touch.and_then(|touch| touch.fbc.as_ref())),
         ("fbp", touch.and_then(|touch| touch.fbp.as_ref())),
@@ -216,6 +284,18 @@ fn user_data(lead: &Lead) -> Map<String, Value> {
         Some((name.to_owned(), Value::from(id.filter(|id| is_browser_id(id))?.expose().as_str())))
     });
     hashed.chain(ids).collect()
+}
+
+/// What came as a digest, by Meta's name of it.
+fn digest(digests: &Digests, name: &str) -> Option<String> {
+    let digest = match name {
+        "em" => &digests.email,
+        "ph" => &digests.phone,
+        "fn" => &digests.first_name,
+        "ln" => &digests.last_name,
+        _ => &None,
+    };
+    digest.as_ref().map(|digest| digest.expose().clone())
 }
 
 fn digits(phone: &str) -> String {
@@ -278,7 +358,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::super::samples::{
-        adapter, booked, canceled, conversation, lead, paying, payment, payments, response,
+        adapter, booked, canceled, committed, conversation, lead, paying, payment, payments,
+        response, submitted,
     };
     use super::*;
     use crate::booking::BookingId;
@@ -315,6 +396,67 @@ mod tests {
         }
     }
 
+    fn of_form(agent: Option<&str>) -> String {
+        let event = Event { user_agent: agent.map(Text::from), ..submitted() };
+        let meta =
+            adapter("meta", &[("META_PIXEL_ID", "1234567890"), ("META_ACCESS_TOKEN", "t0ken")]);
+        let taken = [response(200, &json!({"events_received": 1, "messages": []}))];
+        conversation(&*meta, ("meta", "lead"), &event, &lead(), &taken)
+    }
+
+    #[test]
+    fn a_form_is_a_lead_of_the_website_where_its_browser_is_known() {
+        assert_snapshot!(of_form(Some("Mozilla/5.0 (X11; Linux x86_64)")));
+        let unknown = of_form(None);
+        assert!(unknown.contains("system_generated") && !unknown.contains("event_source_url"));
+        let newsletter = super::super::samples::newsletter();
+        assert_eq!(plan(&newsletter), []);
+    }
+
+    fn of_deal(change: impl FnOnce(&mut DealChanged), lead: &Lead) -> String {
+        let mut event = committed();
+        let EventData::Deal(DealEvent::Changed(deal)) = &mut event.data else { unreachable!() };
+        change(deal);
+        let slot = plan(&event).first().map_or("", |planned| planned.slot.name);
+        let meta =
+            adapter("meta", &[("META_PIXEL_ID", "1234567890"), ("META_ACCESS_TOKEN", "t0ken")]);
+        let taken = response(200, &json!({"events_received": 1, "messages": []}));
+        let of_deal = taken_of(&event);
+        let taken = of_deal.then_some(taken).into_iter().collect::<Vec<_>>();
+        conversation(&*meta, ("meta", slot), &event, lead, &taken)
+    }
+
+    /// Whether a deal is sent at all.
+    fn taken_of(event: &Event) -> bool {
+        matches!(&event.data, EventData::Deal(DealEvent::Changed(deal))
+            if deal.stage == DealStage::Qualified || deal.value.is_some())
+    }
+
+    #[test]
+    fn a_deal_is_a_lead_or_a_purchase_of_the_crm() {
+        assert_snapshot!(of_deal(|_| {}, &lead()));
+        let qualified = of_deal(|deal| deal.stage = DealStage::Qualified, &lead());
+        assert!(qualified.contains(r#""event_name": "Lead""#), "{qualified}");
+        let worthless = of_deal(|deal| deal.value = None, &lead());
+        assert_eq!(worthless, "=> skipped missing_value");
+        let mut other = committed();
+        let EventData::Deal(DealEvent::Changed(deal)) = &mut other.data else { unreachable!() };
+        deal.stage = DealStage::Other;
+        assert_eq!(plan(&other), []);
+    }
+
+    #[test]
+    fn digests_of_a_crm_go_along_as_they_are() {
+        let hash = sha256_hex(b"maria@example.com");
+        let mut nobody = lead();
+        nobody.latest = crate::lead::LeadLatest::default();
+        let digests = Digests { email: Some(Text::from(&*hash)), ..Digests::default() };
+        let shown = of_deal(|deal| deal.digests = digests, &nobody);
+        assert!(shown.contains(&hash), "{shown}");
+        let alone = of_deal(|_| {}, &nobody);
+        assert!(!alone.contains(r#""em""#) && alone.contains(r#""external_id""#), "{alone}");
+    }
+
     #[test]
     fn a_moved_or_canceled_call_is_no_conversion() {
         let mut moved = booked();
@@ -334,7 +476,7 @@ mod tests {
             lead.latest.name = Some(Text::from(name));
             lead.latest.email = Some(Email::parse(email).unwrap());
             lead.latest.phone = Some(Phone::parse(phone).unwrap());
-            user_data(&lead)
+            user_data(&lead, None, None)
         };
         let someone = of("João Conceição", "John_Smith@gmail.com", "+1 650 555 1212");
         for (field, expected) in [

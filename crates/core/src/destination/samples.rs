@@ -15,12 +15,12 @@ use crate::delivery::exchange::{Request, Response};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
     CallMissed, CallWish, Canceled, CheckoutCompleted, ConsultationRequested, ContactSubmitted,
-    DeliveryReplayed, DeliverySettled, DisputeStatus, EmailChanged, EmailStatus, Event, EventData,
-    Extent, FormEvent, Invitee, LeadSubmitted, Mode, NewsletterRequested, Operator, PageEvent,
-    PageEvents, Payer, PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded,
-    PaymentSucceeded, Purchase, QuestionnaireCompleted, ReportedBy, SequenceRequested,
-    SequenceWithdrawn, SubscriberNote, SubscriberNoted, SubscriptionStarted, SyncRequested,
-    TransactionId, Verdict, Withdrawal,
+    CrmId, DealChanged, DealContact, DealStage, DeliveryReplayed, DeliverySettled, Digests,
+    DisputeStatus, EmailChanged, EmailStatus, Event, EventData, Extent, FormEvent, Invitee,
+    LeadSubmitted, Mode, NewsletterRequested, Operator, PageEvent, PageEvents, Payer,
+    PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase,
+    QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn, SubscriberNote,
+    SubscriberNoted, SubscriptionStarted, SyncRequested, TransactionId, Verdict, Withdrawal,
 };
 use crate::form::consultation::ConsultationForm;
 use crate::form::contact::ContactForm;
@@ -31,7 +31,7 @@ use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Authority, Lead, LeadChanges};
 use crate::money::{Currency, Money};
 use crate::payment::{LatestPayments, Revenue, Transaction};
-use crate::pii::Text;
+use crate::pii::{Pii, Text};
 use crate::score::amanda;
 use crate::score::readiness;
 use crate::score::rules::{AMANDA, CONSULTATION, READINESS};
@@ -66,6 +66,7 @@ fn event(data: impl Into<EventData>, id: &str) -> Event {
         accepted_at: time("2026-11-21T12:00:00.000Z"),
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data: data.into(),
     }
 }
@@ -376,6 +377,10 @@ pub(crate) fn every_event() -> Vec<EventData> {
     ];
     events.extend(payments());
     events.extend([
+        committed().data,
+        DealContact { crm: "pipedrive".to_owned(), dropped: Vec::new() }.into(),
+    ]);
+    events.extend([
         EmailChanged { status: EmailStatus::Unsubscribed }.into(),
         subscriber_noted().into(),
     ]);
@@ -408,6 +413,25 @@ pub(crate) fn every_event() -> Vec<EventData> {
         page_events().into(),
     ]);
     events
+}
+
+/// A deal of R$ 12.5 million that the person decided on.
+pub(crate) fn committed() -> Event {
+    let property = [("address", "Rua das Flores, 100"), ("bedrooms", "4")];
+    let property = property.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let data = DealChanged {
+        crm: "standard".to_owned(),
+        deal: CrmId::parse("DEAL-1").unwrap(),
+        stage: DealStage::Committed,
+        status: "Committed".to_owned(),
+        name: Some(Text::from("Cobertura nos Jardins")),
+        value: Some(Money { minor: 1_250_000_000, currency: Currency::BRL }),
+        closes_on: Some("2026-12-15".parse().unwrap()),
+        property: Some(Pii::new(property.into())),
+        digests: Digests::default(),
+        dropped: vec!["data.customer.phoneNumber".to_owned()],
+    };
+    event(data, "deal:1")
 }
 
 /// What a page reported of a visit.

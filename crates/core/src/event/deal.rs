@@ -1,9 +1,161 @@
-//! Deals in the CRM. There is no such event yet; destinations already say what they do with the
-//! group.
+//! Deals, as a CRM reports them: the status that a deal came to, and whose it is.
+//!
+//! Knows no CRM: what a status is called there is read where its webhook is parsed.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
+use crate::contact::{Email, Phone};
+use crate::money::Money;
+use crate::pii::{self, Pii, Text};
 
 event_group! {
-    /// The CRM reported something about a deal.
-    DealEvent in EventData::Deal {}
+    /// A CRM reported something about a deal, or about whose it is.
+    DealEvent in EventData::Deal {
+        /// A deal came to a status.
+        "deal_changed" => Changed(DealChanged),
+        /// A CRM said who a contact of its deals is.
+        "deal_contact" => Contact(DealContact),
+    }
+}
+
+impl DealEvent {
+    /// What the CRM reported, in a line, without personal data.
+    pub fn note(&self) -> String {
+        match self {
+            Self::Changed(deal) => {
+                let value = deal.value.map(|value| format!(", {value}")).unwrap_or_default();
+                format!("{} {}: {}{value}", deal.crm, deal.deal.as_str(), deal.status)
+            }
+            Self::Contact(contact) => format!("{} says who the contact is", contact.crm),
+        }
+    }
+
+    /// The names of what came along and was dropped, because it could not be read.
+    pub fn dropped(&self) -> &[String] {
+        match self {
+            Self::Changed(event) => &event.dropped,
+            Self::Contact(event) => &event.dropped,
+        }
+    }
+}
+
+/// A CRM's id of a deal or of a contact.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CrmId(String);
+
+impl CrmId {
+    /// The longest id, in characters.
+    const CHARS_MAX: usize = 100;
+
+    /// Reads an id: letters, digits, and `.`, `_`, `-`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let valid = (1..=Self::CHARS_MAX).contains(&text.len()) && text.bytes().all(is_plain);
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a deal's status means to the destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DealStage {
+    /// Somebody found that the person may buy.
+    Qualified,
+    /// The person has decided to buy.
+    Committed,
+    /// Anything else.
+    Other,
+}
+
+/// A deal came to a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealChanged {
+    /// The CRM, by its name in the endpoint's path.
+    pub crm: String,
+    /// The CRM's id of the deal.
+    pub deal: CrmId,
+    /// What the status means.
+    pub stage: DealStage,
+    /// The CRM's own name of the status.
+    pub status: String,
+    /// The deal's name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub name: Option<Text>,
+    /// What it is worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Money>,
+    /// The day on which it is to be closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes_on: Option<Date>,
+    /// What is sold, as the CRM describes it: at most [`PROPERTY_MAX`] entries.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub property: Option<Pii<BTreeMap<String, String>>>,
+    /// The person's data that came as SHA-256 digests.
+    #[serde(default, skip_serializing_if = "Digests::is_empty")]
+    pub digests: Digests,
+    /// The names of what was dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+}
+
+/// How many entries are kept of what is sold.
+pub const PROPERTY_MAX: usize = 40;
+
+/// A CRM said who a contact is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealContact {
+    /// The CRM, by its name in the endpoint's path.
+    pub crm: String,
+    /// The names of what was dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+}
+
+/// Who somebody is, as a CRM says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The CRM's id of them.
+    pub id: Option<CrmId>,
+    /// Their name.
+    pub name: Option<Text>,
+    /// Their e-mail.
+    pub email: Option<Email>,
+    /// Their phone.
+    pub phone: Option<Phone>,
+    /// What came as digests.
+    pub digests: Digests,
+}
+
+/// A person's data as SHA-256 digests in lower-case hex, made by whoever sent them by Meta's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// Of the e-mail.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub email: Option<Text>,
+    /// Of the phone.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub phone: Option<Text>,
+    /// Of the first name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub first_name: Option<Text>,
+    /// Of the last name.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub last_name: Option<Text>,
+}
+
+impl Digests {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
+use crate::contact::attribution::Attribution;
 use crate::contact::consent::FormConsent;
 use crate::contact::{Email, Phone};
 use crate::form::consultation::ConsultationForm;
@@ -54,6 +55,14 @@ impl FormEvent {
             return &submitted.form.dropped;
         }
         self.of_site().map_or(&[], |site| &site.origin.dropped)
+    }
+
+    /// Where its visit came from, if the form says so.
+    pub fn attribution(&self) -> Option<&Attribution> {
+        if let Self::LeadSubmitted(submitted) = self {
+            return Some(&submitted.form.attribution);
+        }
+        self.of_site().map(|site| &site.origin.attribution)
     }
 
     /// What it says, if it is one of the site's forms.

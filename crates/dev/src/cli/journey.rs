@@ -91,10 +91,17 @@ fn booking(booking: &Booking) -> Value {
     })
 }
 
-/// What the tool that sends e-mails reported, if the event is such a report.
+/// What the tool that sends e-mails or a CRM reported, if the event is such a report.
 fn note(data: &EventData) -> Option<String> {
-    let EventData::Consent(event) = data else { return None };
-    Some(event.note())
+    match data {
+        EventData::Consent(event) => Some(event.note()),
+        EventData::Deal(event) => Some(event.note()),
+        EventData::Form(_)
+        | EventData::Call(_)
+        | EventData::Payment(_)
+        | EventData::Operation(_)
+        | EventData::Visit(_) => None,
+    }
 }
 
 /// What a person decided about a delivery, if the event is such a decision.

@@ -25,7 +25,7 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 29] = [
+const OVERRIDES: [&str; 31] = [
     "AMANDA_RULES",
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
@@ -37,6 +37,8 @@ const OVERRIDES: [&str; 29] = [
     "CRM_FIELDS",
     "CRM_KIND",
     "DESTINATIONS",
+    "DEAL_PURPOSES",
+    "DEAL_STATUSES",
     "DUE_SHARDS",
     "GA4_COLLECT_PARAMS",
     "GA4_EVENT_NAMES",

@@ -13,7 +13,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::Value;
-use subtle::ConstantTimeEq as _;
 
 use crate::http::problem::{Problem, put};
 use crate::platform::request::HttpRequest;
@@ -138,16 +137,8 @@ pub(crate) fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
 pub(crate) fn authorised(request: &HttpRequest, tokens: &[Secret]) -> Result<(), Problem> {
     let header = header(request, AUTHORIZATION).unwrap_or_default();
     let (scheme, given) = header.split_once(' ').unwrap_or_default();
-    let valid = is_one_of(given.trim(), tokens);
+    let valid = Secret::is_one_of(given.trim(), tokens);
     if valid && scheme.eq_ignore_ascii_case("bearer") { Ok(()) } else { Err(Problem::Unauthorised) }
-}
-
-/// Whether a text is one of the secrets, compared in constant time.
-pub(crate) fn is_one_of(given: &str, secrets: &[Secret]) -> bool {
-    let given = given.as_bytes();
-    secrets
-        .iter()
-        .fold(false, |is_one, secret| is_one | bool::from(secret.expose().as_bytes().ct_eq(given)))
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub(crate) enum Problem {
     NoSuchLead,
     /// The lead has no such booking.
     NoSuchBooking,
+    /// The address names a CRM that is not known.
+    NoSuchCrm,
     /// No such request is in quarantine.
     NotInQuarantine,
     /// A request in quarantine is still not understood, for this reason.
@@ -83,7 +85,9 @@ impl Problem {
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Unsigned(status) => *status,
             Self::WrongVerifyToken => StatusCode::FORBIDDEN,
-            Self::NoSuchLead | Self::NoSuchBooking | Self::NotInQuarantine => StatusCode::NOT_FOUND,
+            Self::NoSuchLead | Self::NoSuchBooking | Self::NoSuchCrm | Self::NotInQuarantine => {
+                StatusCode::NOT_FOUND
+            }
             Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -108,6 +112,7 @@ impl Problem {
             Self::BookingKnown => "booking_known",
             Self::NoSuchLead => "lead_not_found",
             Self::NoSuchBooking => "booking_not_found",
+            Self::NoSuchCrm => "crm_not_found",
             Self::NotInQuarantine => "not_in_quarantine",
             Self::NotUnderstood(_) => "not_understood",
             Self::DestinationOff => "destination_off",
@@ -222,6 +227,16 @@ impl Problem {
                 ("There is no such lead", "Check the leadId and, where one is sent, the e-mail."),
                 ("Este lead não existe", "Confira o leadId e, se houver, o e-mail."),
             ),
+            Self::NoSuchCrm => (
+                (
+                    "The path names no CRM that is known",
+                    "Name one as the last part, or none for the standard shape; the endpoint's documentation lists them.",
+                ),
+                (
+                    "O caminho não nomeia um CRM conhecido",
+                    "Nomeie um na última parte, ou nenhum para o formato padrão; a documentação do endpoint os lista.",
+                ),
+            ),
             Self::NotInQuarantine => (
                 (
                     "No such request is in quarantine",
@@ -315,6 +330,7 @@ impl Problem {
             | Self::BookingKnown
             | Self::NoSuchLead
             | Self::NoSuchBooking
+            | Self::NoSuchCrm
             | Self::NotInQuarantine
             | Self::NotUnderstood(_)
             | Self::DestinationOff => {}

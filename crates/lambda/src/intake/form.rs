@@ -49,7 +49,7 @@ use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
 pub(crate) use new_lead::{MakesLead, keep as keep_lead};
-pub(crate) use submission::Submission;
+pub(crate) use submission::{PAGE_EVENT, Submission, add_page_event};
 use submission::{Reader, Sender, Sent};
 use turnstile::Turnstile;
 

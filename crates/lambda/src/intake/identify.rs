@@ -130,10 +130,15 @@ impl App {
 
     fn known(&self, lead: Lead, changes: LeadChanges) -> Identified {
         let hash = &self.config.hash_key;
-        let added = changes.if_absent.phone.clone().filter(|_| lead.latest.phone.is_none());
-        let aliases = AliasDigests::of(&LeadLatest { phone: added, ..LeadLatest::default() }, hash);
+        let added = LeadLatest {
+            phone: changes.if_absent.phone.clone().filter(|_| lead.latest.phone.is_none()),
+            email: changes.if_absent.email.clone().filter(|_| lead.latest.email.is_none()),
+            ..LeadLatest::default()
+        };
+        let aliases = AliasDigests::of(&added, hash);
         let mut person = AliasDigests::of(&lead.latest, hash);
         person.phone = person.phone.or_else(|| aliases.phone.clone());
+        person.email = person.email.or_else(|| aliases.email.clone());
         Identified {
             id: lead.id,
             write: LeadWrite::Known,
@@ -146,6 +151,26 @@ impl App {
         }
     }
 
+    /// A new lead of whom no e-mail is known, found again by the objects of the hints alone.
+    pub(crate) fn lead_of_objects(
+        &self,
+        hints: &Hints<'_>,
+        mut changes: LeadChanges,
+    ) -> Identified {
+        changes.if_absent.traffic_source = Some(Text::from(hints.source));
+        let aliases = AliasDigests::of(&changes.if_absent, &self.config.hash_key);
+        Identified {
+            id: LeadId::random(&*self.platform.entropy),
+            write: LeadWrite::OfEmail,
+            known: None,
+            changes,
+            person: aliases.clone(),
+            aliases,
+            objects: hints.objects.to_vec(),
+            elsewhere: None,
+        }
+    }
+
     fn new_lead(
         &self,
         email: &Email,
@@ -154,7 +179,7 @@ impl App {
         mut changes: LeadChanges,
     ) -> Identified {
         let hash = &self.config.hash_key;
-        changes.latest.email = Some(email.clone());
+        (changes.latest.email, changes.if_absent.email) = (Some(email.clone()), None);
         changes.if_absent.traffic_source = Some(Text::from(source));
         let aliases = AliasDigests {
             email: Some(hash.digest("email", email.as_str())),

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Function;
-use crate::api::{Body, Caller, Operation, flag, object};
+use crate::api::{Body, Caller, Operation, Returned, flag, object};
 use crate::app::App;
 use crate::functions::Registration;
 use crate::http::endpoint::{self, Access, HttpEndpoint, WEBHOOK_BYTES_MAX};
@@ -50,11 +50,24 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     const BODY_BYTES_MAX: usize = WEBHOOK_BYTES_MAX;
     /// The status of the response to a request without the provider's signature.
     const UNSIGNED: StatusCode = StatusCode::UNAUTHORIZED;
+    /// The status of the response to an authentic request that waits for a person.
+    const ASIDE: StatusCode = StatusCode::OK;
     /// A request that was understood.
     type Parsed: Send + Sync;
 
     /// What all endpoints work with.
     fn app(&self) -> &App;
+
+    /// Refuses a request whose address is nobody's, before anything else.
+    fn admit(&self, _request: &HttpRequest) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// The content type of a request, with what else of its address and headers belongs to its body as parameters:
+    /// the quarantine keeps nothing more.
+    fn content_type(&self, request: &HttpRequest) -> String {
+        guard::header(request, CONTENT_TYPE).unwrap_or_default().to_owned()
+    }
 
     /// Checks the signature over the raw bytes.
     fn verify<'r>(
@@ -63,8 +76,12 @@ pub(crate) trait Webhook: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Verified<'r>, NotSigned>;
 
-    /// Reads an authentic request.
-    fn parse(&self, verified: Verified<'_>) -> Result<Self::Parsed, NotUnderstood>;
+    /// Reads an authentic request of this [content type](Self::content_type).
+    fn parse(
+        &self,
+        verified: Verified<'_>,
+        content_type: &str,
+    ) -> Result<Self::Parsed, NotUnderstood>;
 
     /// Keeps what was understood.
     fn keep(
@@ -131,6 +148,7 @@ impl Report {
                 accepted_at: arrival.now,
                 supplied_lead_id: lead.elsewhere,
                 signs: Vec::new(),
+                user_agent: None,
                 data: self.data,
             },
             lead: lead.write,
@@ -179,6 +197,14 @@ pub(crate) fn operation<W: Webhook>(
             "It is kept, was kept before, is nothing that is handled, or waits for a person.",
             object([("received", flag())]),
         );
+    if W::ASIDE != StatusCode::OK {
+        operation.returns.push(Returned {
+            status: W::ASIDE.as_u16(),
+            when: "It is authentic and not understood, and waits for a person.",
+            content: Some(("application/json", object([("received", flag())]))),
+            headers: &[],
+        });
+    }
     operation.body = Body::OfProvider;
     if let Some(signature) = &registration.signature {
         operation.caller = Caller::Provider(signature.header);
@@ -228,6 +254,7 @@ impl<W: Webhook> HttpEndpoint for WebhookEndpoint<W> {
         if quarantine::is_meant(request) {
             return quarantine::respond(self, self.app(), request, stop_at).await;
         }
+        self.webhook.admit(request)?;
         let app = self.webhook.app();
         let now = app.platform.clock.now();
         let Ok(verified) = self.webhook.verify(request, now) else {
@@ -251,7 +278,8 @@ impl<W: Webhook> WebhookEndpoint<W> {
     ) -> Result<HttpResponse, Problem> {
         let (app, now) = (self.webhook.app(), arrival.now);
         app.store.ready(&app.config.hash_key).await?;
-        let kept = match self.webhook.parse(verified) {
+        let content_type = self.webhook.content_type(request);
+        let kept = match self.webhook.parse(verified, &content_type) {
             Ok(parsed) => self.webhook.keep(&parsed, arrival).await?,
             Err(why) => Kept::Quarantine(why),
         };
@@ -259,7 +287,7 @@ impl<W: Webhook> WebhookEndpoint<W> {
             Kept::Accepted(accepted) => response_to::<W>(app, &accepted, now),
             Kept::Parts { incomplete, quarantine: unread } => {
                 if let Some(why) = unread {
-                    put_aside::<W>(app, request, why, now).await?;
+                    put_aside::<W>(app, (request, &content_type), why, now).await?;
                 }
                 if incomplete { Err(Problem::Unavailable) } else { Ok(received()) }
             }
@@ -272,8 +300,10 @@ impl<W: Webhook> WebhookEndpoint<W> {
                 Ok(received())
             }
             Kept::Quarantine(why) => {
-                let accepted = put_aside::<W>(app, request, why, now).await?;
-                response_to::<W>(app, &accepted, now)
+                let accepted = put_aside::<W>(app, (request, &content_type), why, now).await?;
+                let mut response = response_to::<W>(app, &accepted, now)?;
+                response.status = W::ASIDE;
+                Ok(response)
             }
         }
     }
@@ -301,9 +331,11 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
             }
             body = tree.to_string().into();
         }
-        let parsed = self.webhook.parse(Verified::released(&body));
+        let content_type = &request.entry.content_type;
+        let parsed = self.webhook.parse(Verified::released(&body), content_type);
         let mut parsed = parsed.map_err(|NotUnderstood(why)| Problem::NotUnderstood(why))?;
-        if let Ok(understood) = self.webhook.parse(Verified::released(&request.body)) {
+        if let Ok(understood) = self.webhook.parse(Verified::released(&request.body), content_type)
+        {
             parsed = W::without(parsed, &understood);
         }
         let now = self.webhook.app().platform.clock.now();
@@ -364,7 +396,7 @@ fn response_to<W: Webhook>(
 /// Keeps an authentic request whole for a person, once however often it comes.
 async fn put_aside<W: Webhook>(
     app: &App,
-    request: &HttpRequest,
+    (request, content_type): (&HttpRequest, &str),
     why: NotUnderstood,
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
@@ -372,7 +404,7 @@ async fn put_aside<W: Webhook>(
     let quarantined = Quarantined {
         source: W::PROVIDER,
         reason: why.0,
-        content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
+        content_type,
         body: &request.body,
         email_digest: None,
         original: None,

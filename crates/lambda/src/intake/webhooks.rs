@@ -1,6 +1,7 @@
 //! The webhooks of providers, one file each.
 
 pub mod calendar;
+pub mod deals;
 pub mod mailerlite;
 pub mod stripe;
 pub mod whatsapp;
@@ -14,12 +15,23 @@ pub static WEBHOOKS: &[&Registration] = &[
     &whatsapp::REGISTRATION,
     &stripe::REGISTRATION,
     &mailerlite::REGISTRATION,
+    &deals::REGISTRATION,
 ];
 
 /// What each webhook takes and returns, in the order of [`WEBHOOKS`].
-pub(crate) static OPERATIONS: &[fn() -> Vec<Operation>] =
-    &[calendar::operations, whatsapp::operations, stripe::operations, mailerlite::operations];
+pub(crate) static OPERATIONS: &[fn() -> Vec<Operation>] = &[
+    calendar::operations,
+    whatsapp::operations,
+    stripe::operations,
+    mailerlite::operations,
+    deals::operations,
+];
 
 /// Makes every webhook, in the order of [`WEBHOOKS`].
-pub(crate) static MAKE: &[Make] =
-    &[calendar::function, whatsapp::function, stripe::function, mailerlite::function];
+pub(crate) static MAKE: &[Make] = &[
+    calendar::function,
+    whatsapp::function,
+    stripe::function,
+    mailerlite::function,
+    deals::function,
+];

@@ -158,7 +158,7 @@ impl HttpEndpoint for Deliver {
             return sequence::restore(&self.app, self.destination, &body).await;
         }
         if self.destination.follows_bookings && sequence::is_asked_for(&body) {
-            return self.plan_sequence(&body, stop_at).await;
+            return Box::pin(self.plan_sequence(&body, stop_at)).await;
         }
         self.deliver_lead(&body, stop_at).await
     }
@@ -269,6 +269,7 @@ impl Deliver {
             accepted_at: now,
             supplied_lead_id: None,
             signs: Vec::new(),
+            user_agent: None,
             data: data.into(),
         };
         let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);

@@ -223,6 +223,7 @@ fn decision(platform: &Platform, ended: &Ended, data: EventData, now: Timestamp)
         accepted_at: now,
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data,
     }
 }

@@ -439,6 +439,7 @@ fn event(lead: &Lead, id: EventId, data: EventData, now: Timestamp) -> Event {
         accepted_at: now,
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data,
     }
 }

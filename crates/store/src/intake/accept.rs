@@ -214,10 +214,12 @@ impl Store {
             transaction.put(Write::Consent, proof)?;
         }
         let aliases = acceptance.aliases;
-        // A lead that is known by its e-mail has that alias.
+        // A lead that is known by its e-mail has that alias. One that had none may get one.
         let email = match acceptance.lead {
-            LeadWrite::New | LeadWrite::FirstForm | LeadWrite::OfEmail => &aliases.email,
-            LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail | LeadWrite::Known => &None,
+            LeadWrite::New | LeadWrite::FirstForm | LeadWrite::OfEmail | LeadWrite::Known => {
+                &aliases.email
+            }
+            LeadWrite::FirstOfKnown(_) | LeadWrite::KnownOfEmail => &None,
         };
         let own = [("email", email), ("phone", &aliases.phone)];
         let own = own.into_iter().filter_map(|(kind, digest)| Some((kind, digest.as_ref()?)));

@@ -21,6 +21,7 @@ use funil_core::id::{DeliveryId, EventId, LeadId, LeaseId};
 use funil_core::lead::{Lead, LeadFacts, LeadLatest};
 use funil_core::money::Currency;
 use funil_core::payment::LatestPayments;
+use funil_core::pii::{self, Text};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,8 @@ struct EventRecord {
     supplied_lead_id: Option<LeadId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     signs: Vec<SpamSign>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    user_agent: Option<Text>,
     #[serde(flatten)]
     data: EventData,
 }
@@ -138,6 +141,7 @@ pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
         accepted_at: event.accepted_at,
         supplied_lead_id: event.supplied_lead_id,
         signs: event.signs.clone(),
+        user_agent: event.user_agent.clone(),
         data: event.data.clone(),
     };
     item((key::lead(event.lead_id), key::event(event.accepted_at, &event.id)), "event", &record)
@@ -153,6 +157,7 @@ pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
         accepted_at: record.accepted_at,
         supplied_lead_id: record.supplied_lead_id,
         signs: record.signs,
+        user_agent: record.user_agent,
         data: record.data,
     })
 }

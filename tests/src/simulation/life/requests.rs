@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use funil_core::provider::{calendly, mailerlite, stripe, whatsapp};
+use funil_core::provider::{calendly, deals, mailerlite, stripe, whatsapp};
 use funil_core::settings::Secret;
 use funil_dev::server::front_door;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -19,6 +19,8 @@ use crate::simulation::watch::{Kept, Promise};
 use crate::stripe::STRIPE_SECRET;
 use crate::world::{CALENDLY_KEY, SERVICE_TOKEN, WHATSAPP_APP_SECRET};
 
+/// The site's `DEAL_API_KEY`.
+const DEAL_KEY: &str = "tests-stage-deal-key";
 /// How often a sender tries before it gives up until the end of the run.
 const TRIES_MAX: u32 = 4;
 
@@ -37,6 +39,8 @@ pub(super) enum Sender {
     Meta,
     /// MailerLite.
     MailerLite,
+    /// The deals' CRM.
+    Crm,
     /// Somebody who knows the service token.
     Operator,
 }
@@ -97,6 +101,7 @@ impl Sent {
                 let key = Secret::new(MAILERLITE_SECRET);
                 (mailerlite::SIGNATURE_HEADER, mailerlite::sign(bytes, &key))
             }
+            Sender::Crm => (deals::KEY_HEADER, DEAL_KEY.to_owned()),
             Sender::Operator => ("authorization", format!("Bearer {SERVICE_TOKEN}")),
         };
         headers.insert(HeaderName::from_static(name), value.parse().unwrap());

@@ -184,6 +184,11 @@ impl Watch {
             {
                 known.choices.insert(Purpose::MarketingEmail, false);
             }
+            // The operator states that whom the CRM reports agreed to ads, where they did not decide.
+            EventData::Deal(_) => {
+                known.choices.entry(Purpose::Contact).or_insert(true);
+                known.choices.entry(Purpose::Ads).or_insert(true);
+            }
             // Other events say nothing about who the lead is.
             _ => {}
         }

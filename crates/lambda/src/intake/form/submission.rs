@@ -3,11 +3,13 @@
 //!
 //! Must not know what becomes of it.
 
-use funil_core::destination::AliasDigests;
+use funil_core::contact::consent::FormConsent;
+use funil_core::destination::{self, AliasDigests, Destination};
 use funil_core::event::{Event, EventData};
 use funil_core::form::{Locale, SpamFields, SpamSign, Token};
 use funil_core::hash::Digest;
 use funil_core::id::{EventId, LeadId, QuarantineName};
+use funil_core::pii::Text;
 use funil_core::receipt::{IdempotencyKey, ReceiptKey};
 use funil_store::{ConsentEvidence, Receipt, StoredResponse};
 use http::StatusCode;
@@ -21,6 +23,11 @@ use crate::http::guard::{self, Encoding};
 use crate::http::problem::Problem;
 use crate::platform::request::HttpRequest;
 
+/// The member of a response with the id of the event that a page may send to Meta, too.
+pub(crate) const PAGE_EVENT: &str = "eventId";
+/// The longest user agent that is kept, in characters.
+const AGENT_CHARS_MAX: usize = 500;
+
 /// A valid submission and what is known of its request.
 #[derive(Clone)]
 pub(crate) struct Submission<C> {
@@ -33,6 +40,8 @@ pub(crate) struct Submission<C> {
     pub(crate) locale: Locale,
     pub(super) reader: Reader,
     pub(super) signs: Vec<SpamSign>,
+    /// Where a destination needs it.
+    pub(super) user_agent: Option<Text>,
     pub(super) aliases: AliasDigests,
     pub(super) evidence: ConsentEvidence,
     pub(super) fingerprint: String,
@@ -100,6 +109,8 @@ pub(super) struct Sender {
     caller: Option<Digest>,
     /// A digest of their user agent.
     agent: Option<Digest>,
+    /// Their user agent, where a destination needs it.
+    pub(super) user_agent: Option<Text>,
     signs: Vec<SpamSign>,
     locale: Locale,
 }
@@ -115,6 +126,9 @@ impl Sender {
         Self {
             caller: Some(caller),
             agent: agent.map(|agent| intake.hash().monthly_digest(now, "agent", agent)),
+            user_agent: agent
+                .filter(|_| destination::page_events(&intake.app.config.destinations))
+                .map(|agent| Text::new(agent.chars().take(AGENT_CHARS_MAX).collect())),
             signs: match guard::encoding(request) {
                 Some(Encoding::UrlEncoded)
                     if guard::is_of_another_site(request, &intake.app.config) =>
@@ -160,6 +174,7 @@ impl<C: Send + Sync> Submission<C> {
             event_id: EventId::form(F::NAME, now, &*intake.app.platform.entropy),
             locale: sender.locale,
             signs: sender.signs,
+            user_agent: sender.user_agent,
             released: None,
             form: F::NAME,
             fingerprint,
@@ -209,6 +224,7 @@ impl<C> Submission<C> {
             accepted_at: self.now,
             supplied_lead_id: None,
             signs: self.signs.clone(),
+            user_agent: self.user_agent.clone(),
             data,
         }
     }
@@ -221,5 +237,17 @@ impl<C> Submission<C> {
             response,
             caller: self.evidence.ip.clone(),
         }
+    }
+}
+
+/// Adds to a response the id under which Meta gets the event, for the page's own Pixel.
+pub(crate) fn add_page_event(
+    body: &mut Value,
+    event: &Event,
+    enabled: &[&'static Destination],
+    consent: Option<&FormConsent>,
+) {
+    if let Some(id) = destination::page_event(event, enabled, consent) {
+        body[PAGE_EVENT] = Value::from(id.to_string());
     }
 }

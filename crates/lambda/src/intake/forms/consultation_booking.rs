@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::site::{self, SiteFunction};
 use crate::Function;
-use crate::api::{Operation, object, with};
+use crate::api::{Operation, object, uuid, with};
 use crate::functions::Registration;
 use crate::intake::form;
 
@@ -49,7 +49,7 @@ pub(crate) fn operation() -> Operation {
     let next_step = ("next_step", json!({"enum": ["calendar_booking", "nurture"]}));
     let returned = object([success, submission_id, message, integrations, score, next_step]);
     let link = ("booking_url", json!({"type": "string", "format": "uri"}));
-    let returned = with(returned, [link]);
+    let returned = with(returned, [link, (form::PAGE_EVENT, uuid())]);
     form::operation(REGISTRATION.name, summary, ConsultationForm::schemas(), returned)
 }
 

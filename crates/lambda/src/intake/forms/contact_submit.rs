@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::site::{self, SiteFunction};
 use crate::Function;
-use crate::api::Operation;
+use crate::api::{Operation, uuid, with};
 use crate::functions::Registration;
 use crate::intake::form;
 
@@ -33,7 +33,8 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
 /// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let summary = "Keeps a message of the site's contact form.";
-    form::operation(REGISTRATION.name, summary, ContactForm::schemas(), site::returned())
+    let returned = with(site::returned(), [(form::PAGE_EVENT, uuid())]);
+    form::operation(REGISTRATION.name, summary, ContactForm::schemas(), returned)
 }
 
 struct ContactSubmit;

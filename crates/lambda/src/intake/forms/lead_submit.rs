@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Function;
-use crate::api::{Operation, flag, object, uuid};
+use crate::api::{Operation, flag, object, uuid, with};
 use crate::functions::Registration;
 use crate::intake::form::{self, Effect, Form, Intake, MakesLead, Submission};
 
@@ -52,6 +52,7 @@ pub(crate) fn operation() -> Operation {
         ("amandaScore", json!({"type": "integer", "minimum": 0, "maximum": 100})),
         ("tier", json!({"enum": ["low", "medium", "high"]})),
     ]);
+    let returned = with(returned, [(form::PAGE_EVENT, uuid())]);
     let summary = "Keeps a lead of the landing page's form, and scores it.";
     form::operation(REGISTRATION.name, summary, vec![LeadForm::schema()], returned)
 }
@@ -142,25 +143,31 @@ impl MakesLead for LeadSubmit {
             Some(_) => Vec::new(),
             None => self.intake.config.consent_when_absent.clone(),
         };
+        let response = self.response_as(submission, lead);
         Effect {
             changes: LeadChanges::of_submission(&data, authority, known, submission.now),
             data: data.into(),
             consent: form.consent.clone(),
             assumed,
-            response: self.response_as(submission, lead),
+            response,
         }
     }
 }
 
 impl LeadSubmit {
     fn response_as(&self, submission: &Submission<ScoredLead>, lead_id: LeadId) -> StoredResponse {
-        let score = &submission.content.score;
-        let body = json!({
+        let ScoredLead { form, score, client_score, .. } = &submission.content;
+        let mut body = json!({
             "success": true,
             "leadId": lead_id,
             "amandaScore": score.total,
             "tier": score.tier.name(),
         });
+        let data =
+            LeadSubmitted { form: form.clone(), score: score.clone(), client_score: *client_score };
+        let event = submission.event(lead_id, data.into());
+        let enabled = &self.intake.app.config.destinations;
+        form::add_page_event(&mut body, &event, enabled, form.consent.as_ref());
         submission.response(&body, self.intake.config.thank_you_url.as_ref())
     }
 }

@@ -199,6 +199,9 @@ impl<S: SiteFunction> SiteEndpoint<S> {
         for (name, value) in self.own.more(submitted, lead) {
             body[name] = value;
         }
+        let event = submission.event(lead, submitted.clone().into());
+        let enabled = &self.intake.app.config.destinations;
+        form::add_page_event(&mut body, &event, enabled, S::consent(submitted).as_ref());
         let thank_you = self.intake.config.thank_you_url.as_ref();
         let own = self.own.page(submitted, lead);
         submission.response(&body, thank_you.map(|page| own.as_ref().unwrap_or(page)))

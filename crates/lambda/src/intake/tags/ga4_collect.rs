@@ -157,6 +157,7 @@ impl Ga4Collect {
             accepted_at: now,
             supplied_lead_id: None,
             signs: Vec::new(),
+            user_agent: None,
             data: VisitEvent::PageEvents(Box::new(collected.visit.clone())).into(),
         };
         let enabled = app.config.destinations.iter().copied();

@@ -115,7 +115,7 @@ impl Webhook for CalendarWebhook {
         calendly::verify(&request.body, guard::header(request, SIGNATURE), &self.keys, now)
     }
 
-    fn parse(&self, verified: Verified<'_>) -> Result<Parsed, NotUnderstood> {
+    fn parse(&self, verified: Verified<'_>, _: &str) -> Result<Parsed, NotUnderstood> {
         calendly::parse(verified)
     }
 
@@ -258,6 +258,7 @@ fn elsewhere(update: &BookingUpdate, lead: LeadId, now: Timestamp) -> Option<Eve
         accepted_at: now,
         supplied_lead_id: None,
         signs: Vec::new(),
+        user_agent: None,
         data: BookedElsewhere { booking }.into(),
     })
 }

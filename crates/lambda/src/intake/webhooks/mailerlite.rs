@@ -103,7 +103,7 @@ impl Webhook for MailerLiteWebhook {
         mailerlite::verify(&request.body, header, &self.secrets, self.encoding)
     }
 
-    fn parse(&self, verified: Verified<'_>) -> Result<Parsed, NotUnderstood> {
+    fn parse(&self, verified: Verified<'_>, _: &str) -> Result<Parsed, NotUnderstood> {
         mailerlite::parse(verified)
     }
 
@@ -352,6 +352,7 @@ impl MailerLiteWebhook {
                 accepted_at: now,
                 supplied_lead_id: None,
                 signs: Vec::new(),
+                user_agent: None,
                 data,
             },
             lead: LeadWrite::Known,

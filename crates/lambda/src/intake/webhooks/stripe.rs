@@ -127,7 +127,7 @@ impl Webhook for StripeWebhook {
         stripe::verify(&request.body, guard::header(request, SIGNATURE), &self.secrets, now)
     }
 
-    fn parse(&self, verified: Verified<'_>) -> Result<Parsed, NotUnderstood> {
+    fn parse(&self, verified: Verified<'_>, _: &str) -> Result<Parsed, NotUnderstood> {
         stripe::parse(verified, self.test_events)
     }
 

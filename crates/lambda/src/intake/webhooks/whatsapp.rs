@@ -163,7 +163,7 @@ impl Webhook for WhatsAppWebhook {
         whatsapp::verify(&request.body, guard::header(request, SIGNATURE), &self.secrets)
     }
 
-    fn parse(&self, verified: Verified<'_>) -> Result<Updates, NotUnderstood> {
+    fn parse(&self, verified: Verified<'_>, _: &str) -> Result<Updates, NotUnderstood> {
         whatsapp::parse(verified, &self.words)
     }
 
@@ -181,7 +181,7 @@ impl Webhook for WhatsAppWebhook {
     /// Responds to the handshake by which Meta learns that this address is ours.
     fn handshake(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         let handshake = Handshake::parse(&request.query).ok_or(Problem::WrongVerifyToken)?;
-        if !guard::is_one_of(handshake.token, &self.verify_tokens) {
+        if !Secret::is_one_of(handshake.token, &self.verify_tokens) {
             return Err(Problem::WrongVerifyToken);
         }
         let mut headers = HeaderMap::new();
@@ -476,6 +476,7 @@ impl WhatsAppWebhook {
                 accepted_at: now,
                 supplied_lead_id: None,
                 signs: Vec::new(),
+                user_agent: None,
                 data: request.into(),
             },
             lead: LeadWrite::Known,

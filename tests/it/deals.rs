@@ -1,0 +1,306 @@
+//! Deals that a CRM reports: who may report them, whose they are, and what Meta gets of them.
+
+use std::collections::BTreeSet;
+
+use funil_core::contact::consent::{How, Purpose};
+use funil_core::id::LeadId;
+use funil_core::provider::deals;
+use funil_dev::simulated::Behaviour;
+use http::Method;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::world::{EMAIL, Response, World, lead, lead_body};
+
+const DEALS: &str = "deal-webhook";
+const KEY: (&str, &str) = ("x-api-key", "tests-stage-deal-key");
+const EVENT: (&str, &str) = ("x-event", "deal.status_changed");
+
+async fn world(purposes: &str) -> World {
+    let world =
+        World::plan().with("DESTINATIONS", "meta").with("DEAL_PURPOSES", purposes).start().await;
+    world.looks_at("meta");
+    world
+}
+
+/// A deal of a person with an impossible phone.
+fn deal(status: &str) -> Value {
+    json!({"status": "success", "message": "changed", "data": {
+        "dealId": "DEAL-1",
+        "customer": {"contactId": "C-1", "firstName": "Maria", "lastName": "Exemplo",
+            "email": "maria@example.com", "phoneNumber": "+55 11 0000-0000"},
+        "dealDetails": {"dealName": "Cobertura", "dealValue": 12_500_000.5, "currency": "BRL",
+            "status": status},
+        "propertyInformation": {"address": "Rua das Flores, 100"},
+    }})
+}
+
+async fn report(world: &World, crm: &str, body: &Value) -> Response {
+    let headers = [("content-type", "application/json"), KEY, EVENT];
+    world.post_below(DEALS, &format!("/{crm}"), &headers, body.to_string().as_bytes()).await
+}
+
+async fn take(world: &World, body: &Value) {
+    let response = report(world, "standard", body).await;
+    assert_eq!((response.status, response.json()), (200, json!({"received": true})));
+}
+
+/// The leads that there are.
+async fn leads(world: &World) -> Vec<LeadId> {
+    let items = world.items("LEAD#").await;
+    let ids: BTreeSet<String> = items
+        .iter()
+        .map(|item| item["pk"]["S"].as_str().unwrap().trim_start_matches("LEAD#").to_owned())
+        .collect();
+    ids.iter().map(|id| LeadId::parse(id).unwrap()).collect()
+}
+
+async fn the_lead(world: &World) -> LeadId {
+    let leads = leads(world).await;
+    assert_eq!(leads.len(), 1, "{leads:?}");
+    leads[0]
+}
+
+fn names(world: &World) -> Vec<String> {
+    let events = world.providers.meta_events();
+    events.iter().map(|event| event["event_name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_deal_is_taken_from_who_has_the_key_alone() {
+    let world = world("contact").await;
+    let body = deal("Qualified").to_string();
+    let wrong = ("x-api-key", "tests-stage-deal-kez");
+    for (path, headers, status) in [
+        ("/standard", vec![], 401),
+        ("/standard", vec![wrong], 401),
+        ("/pipedrive", vec![KEY], 401),
+        ("/hubspot", vec![KEY], 404),
+        ("/standard", vec![KEY], 200),
+        ("", vec![KEY], 200),
+    ] {
+        let response = world.post_below(DEALS, path, &headers, body.as_bytes()).await;
+        assert_eq!(response.status, status, "{path} {headers:?}: {response:?}");
+    }
+    assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 1);
+    let other = [KEY, ("x-event", "contact.created")];
+    let ignored = world.post_below(DEALS, "", &other, b"{}").await;
+    assert_eq!(ignored.status, 200);
+    let get = world.send(DEALS, Method::GET, &[], b"").await;
+    assert_eq!(get.status, 405);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn without_the_operator_s_word_meta_gets_nothing_and_the_journey_says_why() {
+    let world = World::plan().with("DESTINATIONS", "meta").start().await;
+    take(&world, &deal("Committed")).await;
+    world.drain().await;
+    let lead = the_lead(&world).await;
+    assert_eq!(world.states(lead).await, ["meta/purchase skipped no_consent_ads"]);
+    let journey = world.journey(lead).await;
+    let contact = *journey.lead.consents.get(Purpose::Contact).unwrap();
+    assert_eq!(contact.how, How::Stated);
+    assert_eq!(journey.consents[0].form, DEALS, "the operator's word is kept as a consent");
+    let shown = funil_dev::cli::journey::to_json(&journey);
+    let entry = &shown["entries"][0];
+    assert_eq!(entry["note"], "standard DEAL-1: Committed, 12500000.50 BRL");
+    assert_eq!(entry["dropped"], json!(["data.customer.phoneNumber"]));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_deal_is_told_once_however_often_and_in_whatever_order_it_comes() {
+    let world = world("contact,ads").await;
+    world.providers.behave("meta", Behaviour::Status(500));
+    for _ in 0..5 {
+        for status in ["Committed", "Qualified"] {
+            take(&world, &deal(status)).await;
+        }
+    }
+    // Meta fails four times.
+    let mut failed = 0;
+    while failed < 4 {
+        world.drain().await;
+        failed = world.requests("meta").len();
+        world.advance(SignedDuration::from_mins(5)).await;
+    }
+    world.providers.behave("meta", Behaviour::Normal);
+    world.advance(SignedDuration::from_hours(6)).await;
+    for status in ["Qualified", "Committed"] {
+        take(&world, &deal(status)).await;
+    }
+    world.drain().await;
+    let mut told = names(&world);
+    told.sort();
+    assert_eq!(told, ["Lead", "Purchase"]);
+    let events = world.providers.meta_events();
+    let purchase = events.iter().find(|event| event["event_name"] == "Purchase").unwrap();
+    assert_eq!(purchase["action_source"], "system_generated");
+    let data = json!({"event_source": "crm", "lead_event_source": "standard",
+        "value": 12_500_000.5, "currency": "BRL"});
+    assert_eq!(purchase["custom_data"], data);
+    assert!(purchase["user_data"].get("ph").is_none(), "the phone was impossible");
+    assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_deal_that_comes_back_to_a_status_counts_again() {
+    let world = world("contact,ads").await;
+    for (day, expected) in [(1, 1), (1, 1), (2, 2), (2, 2)] {
+        let mut body = deal("Qualified");
+        body["data"]["dealDetails"]["updatedAt"] = json!(format!("2031-05-0{day}T12:00:00-03:00"));
+        take(&world, &body).await;
+        world.drain().await;
+        assert_eq!(names(&world).len(), expected, "{day}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_person_of_digests_goes_to_meta_by_an_id_alone() {
+    let world = world("contact,ads").await;
+    let md5 = "5f4dcc3b5aa765d61d8327deb882cf99";
+    let mut body = deal("Committed");
+    for name in ["firstName", "lastName", "email", "phoneNumber"] {
+        body["data"]["customer"][name] = json!(md5);
+    }
+    take(&world, &body).await;
+    take(&world, &body).await;
+    world.drain().await;
+    let events = world.providers.meta_events();
+    let who = events[0]["user_data"].as_object().unwrap().keys().collect::<Vec<_>>();
+    assert_eq!(events.len(), 1);
+    assert_eq!(who, ["external_id"]);
+    let journey = world.journey(the_lead(&world).await).await;
+    assert_eq!(journey.lead.latest.email, None);
+    let shown = funil_dev::cli::journey::to_json(&journey);
+    assert_eq!(shown["entries"][0]["dropped"].as_array().unwrap().len(), 4);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_deal_belongs_to_the_lead_of_its_contact_s_e_mail_and_replaces_nothing() {
+    let world = World::plan().with("DESTINATIONS", "none").start().await;
+    assert_eq!(world.submit(&lead_body()).await.status, 200);
+    let mut body = deal("Qualified");
+    body["data"]["customer"]["email"] = json!(EMAIL);
+    take(&world, &body).await;
+    // The deal stays with its lead, whatever e-mail a later report says.
+    body["data"]["customer"]["email"] = json!("outra@example.com");
+    body["data"]["dealDetails"]["status"] = json!("Committed");
+    take(&world, &body).await;
+    let journey = world.journey(lead()).await;
+    assert_eq!(journey.events.len(), 3);
+    assert_eq!(journey.lead.latest.name.unwrap().expose(), "Ana Exemplo");
+    assert_eq!(journey.lead.latest.email.unwrap().as_str(), EMAIL);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_denial_of_the_person_s_own_stands_against_the_operator_s_word() {
+    let world = world("contact,ads").await;
+    let mut form = lead_body();
+    form["consent"]["ads"] = json!(false);
+    assert_eq!(world.submit(&form).await.status, 200);
+    let mut body = deal("Committed");
+    body["data"]["customer"]["email"] = json!(EMAIL);
+    take(&world, &body).await;
+    world.drain().await;
+    assert_eq!(world.states(lead()).await, ["meta/purchase skipped no_consent_ads"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_kept_for_a_person_who_releases_it() {
+    let world = world("contact,ads").await;
+    let mut body = deal("");
+    body["data"]["dealDetails"] = json!({"dealValue": 10});
+    let response = report(&world, "standard", &body).await;
+    assert_eq!((response.status, response.json()), (202, json!({"received": true})));
+    let listed = world.quarantine(DEALS, &json!({"action": "list"})).await.json();
+    assert_eq!(listed["requests"][0]["reason"], "without_status");
+    let release = json!({"action": "release", "id": listed["requests"][0]["id"],
+        "set": {"data.dealDetails.status": "Committed"}});
+    let released = world.quarantine(DEALS, &release).await;
+    assert_eq!(released.status, 200, "{released:?}");
+    world.drain().await;
+    assert_eq!(names(&world), ["Purchase"]);
+    world.finish().await;
+}
+
+/// Pipedrive's deal names its person by an id, and the person comes before or after it.
+#[tokio::test]
+async fn pipedrive_s_deal_and_person_meet_in_any_order() {
+    for person_first in [true, false] {
+        let world = world("contact,ads").await;
+        let meta = |entity: &str, id: &str| {
+            json!({"action": "change", "entity": entity, "id": id, "version": "2.0",
+                "timestamp": "2031-05-05T11:59:00.000Z"})
+        };
+        let person = json!({"meta": meta("person", "e1"), "previous": {"name": "N"}, "data": {
+            "id": 88, "first_name": "Nina", "last_name": "Exemplo",
+            "emails": [{"value": "nina@example.com", "primary": true}], "phones": []}});
+        let won = json!({"meta": meta("deal", "e2"), "previous": {"status": "open"}, "data": {
+            "id": 501, "title": "Moema", "value": 950_000, "currency": "BRL", "status": "won",
+            "stage_id": 5, "person_id": 88}});
+        let reports = if person_first { [&person, &won] } else { [&won, &person] };
+        let headers = [("authorization", "Basic ZnVuaWw6dGVzdHMtc3RhZ2UtZGVhbC1rZXk=")];
+        for report in reports {
+            let body = report.to_string();
+            for _ in 0..2 {
+                let response =
+                    world.post_below(DEALS, "/pipedrive", &headers, body.as_bytes()).await;
+                assert_eq!(response.status, 200, "{response:?}");
+            }
+        }
+        let lead = the_lead(&world).await;
+        let journey = world.journey(lead).await;
+        assert_eq!(journey.events.len(), 2);
+        assert_eq!(journey.lead.latest.email.unwrap().as_str(), "nina@example.com");
+        assert_eq!(journey.lead.latest.name.unwrap().expose(), "Nina Exemplo");
+        world.drain().await;
+        assert_eq!(names(&world), ["Purchase"]);
+        let digest = world.hash.digest("email", "nina@example.com");
+        assert_eq!(world.store.leads_of(("email", &digest), 5).await.unwrap(), [lead]);
+        world.finish().await;
+    }
+}
+
+/// Two reports of a contact who is not known yet make one lead, also at once.
+#[tokio::test]
+async fn reports_at_once_make_one_lead() {
+    let world = world("contact,ads").await;
+    let mut nameless = deal("Qualified");
+    nameless["data"]["customer"] = json!({"contactId": "C-9"});
+    let bodies: Vec<Value> = (0..6)
+        .map(|number| {
+            let mut body = nameless.clone();
+            body["data"]["dealId"] = json!(format!("D-{number}"));
+            body
+        })
+        .collect();
+    let world_ref = &world;
+    let responses =
+        bodies.iter().map(|body| async move { report(world_ref, "standard", body).await });
+    let responses = futures::future::join_all(responses).await;
+    for (body, response) in bodies.iter().zip(&responses) {
+        // Who met too many others is asked to come again.
+        if response.status == 503 {
+            take(&world, body).await;
+        }
+    }
+    assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 6);
+    world.drain().await;
+    world.finish().await;
+}
+
+#[test]
+fn the_documentation_names_every_crm() {
+    let text = include_str!("../../docs/endpoints.md");
+    for crm in deals::ALL {
+        assert!(text.contains(&format!("| `{}` |", crm.name)), "{}", crm.name);
+    }
+}
