@@ -34,6 +34,7 @@ CREDENTIALS = [
     "SEGMENT_WRITE_KEY",
     "STRIPE_WEBHOOK_SECRET",
     "DEAL_API_KEY",
+    "BREVO_API_KEY",
     "WHATSAPP_ACCESS_TOKEN",
     "WHATSAPP_APP_SECRET",
     "WHATSAPP_VERIFY_TOKEN",
@@ -125,6 +126,8 @@ class Stack:
             "Ga4BaseUrl": f"{simulated}/ga4",
             "SegmentBaseUrl": f"{simulated}/segment",
             "MetaBaseUrl": f"{simulated}/meta",
+            "BrevoBaseUrl": f"{simulated}/brevo/v3",
+            "BrevoSenderEmail": "contato@example.com",
             "WhatsappBaseUrl": f"{simulated}/whatsapp",
             "MailerliteGroups": json.dumps({"questionnaire": "101", "marketing": "102"}),
             "Ga4MeasurementId": "G-TRIAL",
@@ -132,7 +135,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Calendly", "Stripe", "Deals", "MailerliteWebhooks", "Ga4Visits"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Brevo", "Calendly", "Stripe", "Deals", "MailerliteWebhooks", "Ga4Visits"]},
         }
 
     def deploy(self, **changes):
@@ -276,7 +279,7 @@ def check(stack):
     functions = boto3.client("lambda")
     names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
-    require(len(names) == 21, f"there are {len(names)} functions")
+    require(len(names) == 22, f"there are {len(names)} functions")
     for name in names:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
         report = json.loads(answer["Payload"].read())

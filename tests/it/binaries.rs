@@ -383,12 +383,26 @@ async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_ru
     killed.extend(kill_and_dispatch(&place, lead_id, &rung).await);
     assert_eq!(place.providers.meta_events().len(), 1, "Meta leaves out the repeated event");
     assert_eq!(place.providers.received("whatsapp").len(), 1, "it is never sent again");
+    // A deal reaches those that a booking does not.
+    let rest = destination::ALL.iter().filter(|one| !killed.contains(one.name));
+    place.env.insert("DESTINATIONS".to_owned(), list(rest));
+    let deal = json!({"data": {"dealId": "D1", "dealDetails": {"status": "Committed"},
+        "customer": {"contactId": "C1", "email": "ana@example.com"}}});
+    let mut event = sample_event("http-v2", &deal);
+    event["rawPath"] = json!("/deal-webhook");
+    event["requestContext"]["http"]["path"] = json!("/deal-webhook");
+    event["headers"]["x-api-key"] = json!(place.env["DEAL_API_KEY"]);
+    let mut webhook = place.start("deal-webhook").await;
+    let response = webhook.invoke(event, TIME_S).await.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
+    killed.extend(kill_and_dispatch(&place, lead_id, &rung).await);
+    assert_eq!(place.providers.received("brevo").len(), 1, "it is never sent again");
     // What pages report of visits is sent again or given up like any event; `faults` has it.
     let of_leads = destination::ALL.iter().filter(|one| one.whose == Whose::Leads);
     assert_eq!(
         killed,
         of_leads.map(|one| one.name).collect(),
-        "a destination that neither a form nor a booking reaches needs its event"
+        "a destination that no form, booking or deal reaches needs its event"
     );
 }
 

@@ -17,9 +17,12 @@ const KEY: (&str, &str) = ("x-api-key", "tests-stage-deal-key");
 const EVENT: (&str, &str) = ("x-event", "deal.status_changed");
 
 async fn world(purposes: &str) -> World {
-    let world =
-        World::plan().with("DESTINATIONS", "meta").with("DEAL_PURPOSES", purposes).start().await;
-    world.looks_at("meta");
+    let world = World::plan()
+        .with("DESTINATIONS", "meta,brevo")
+        .with("DEAL_PURPOSES", purposes)
+        .start()
+        .await;
+    world.looks_at_destinations();
     world
 }
 
@@ -135,6 +138,11 @@ async fn a_deal_is_told_once_however_often_and_in_whatever_order_it_comes() {
     let mut told = names(&world);
     told.sort();
     assert_eq!(told, ["Lead", "Purchase"]);
+    let emails = world.providers.brevo_emails();
+    assert_eq!(emails.len(), 1, "one e-mail, however often Meta fails");
+    assert_eq!(emails[0]["to"], json!([{"email": "maria@example.com", "name": "Maria Exemplo"}]));
+    let html = emails[0]["htmlContent"].as_str().unwrap();
+    assert!(html.contains("Rua das Flores, 100") && html.contains("R$ 12.500.000,50"), "{html}");
     let events = world.providers.meta_events();
     let purchase = events.iter().find(|event| event["event_name"] == "Purchase").unwrap();
     assert_eq!(purchase["action_source"], "system_generated");
@@ -143,6 +151,38 @@ async fn a_deal_is_told_once_however_often_and_in_whatever_order_it_comes() {
     assert_eq!(purchase["custom_data"], data);
     assert!(purchase["user_data"].get("ph").is_none(), "the phone was impossible");
     assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 2);
+    world.finish().await;
+}
+
+/// Nobody can know whether an e-mail went out, so a person decides, and nobody gets it twice.
+#[tokio::test]
+async fn an_e_mail_that_may_have_been_sent_waits_for_a_person() {
+    for behaviour in [Behaviour::CloseAfterEffect, Behaviour::Garbage, Behaviour::Status(500)] {
+        let world = world("contact").await;
+        world.providers.behave("brevo", behaviour.clone());
+        take(&world, &deal("Committed")).await;
+        world.drain().await;
+        world.providers.behave("brevo", Behaviour::Normal);
+        world.advance(SignedDuration::from_hours(30)).await;
+        let states = world.states(the_lead(&world).await).await;
+        assert!(states[0].starts_with("brevo/property_details dead "), "{behaviour:?}: {states:?}");
+        assert_eq!(world.requests("brevo").len(), 1, "{behaviour:?}");
+        assert!(world.providers.brevo_emails().len() <= 1);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_e_mail_waits_for_brevo_s_limit_and_outage() {
+    let world = world("contact").await;
+    world.providers.behave("brevo", Behaviour::Status(503));
+    take(&world, &deal("Committed")).await;
+    world.drain().await;
+    world.providers.behave("brevo", Behaviour::Throttle { retry_after_s: 60 });
+    world.advance(SignedDuration::from_mins(30)).await;
+    world.providers.behave("brevo", Behaviour::Normal);
+    world.advance(SignedDuration::from_hours(6)).await;
+    assert_eq!(world.providers.brevo_emails().len(), 1);
     world.finish().await;
 }
 
@@ -178,6 +218,8 @@ async fn a_person_of_digests_goes_to_meta_by_an_id_alone() {
     assert_eq!(journey.lead.latest.email, None);
     let shown = funil_dev::cli::journey::to_json(&journey);
     assert_eq!(shown["entries"][0]["dropped"].as_array().unwrap().len(), 4);
+    let states = world.states(the_lead(&world).await).await;
+    assert_eq!(states, ["brevo/property_details skipped missing_email", "meta/purchase delivered"]);
     world.finish().await;
 }
 
@@ -209,7 +251,8 @@ async fn a_denial_of_the_person_s_own_stands_against_the_operator_s_word() {
     body["data"]["customer"]["email"] = json!(EMAIL);
     take(&world, &body).await;
     world.drain().await;
-    assert_eq!(world.states(lead()).await, ["meta/purchase skipped no_consent_ads"]);
+    let states = world.states(lead()).await;
+    assert!(states.contains(&"meta/purchase skipped no_consent_ads".to_owned()), "{states:?}");
     world.finish().await;
 }
 

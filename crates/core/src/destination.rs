@@ -6,6 +6,7 @@
 //! sends is in `funil-delivery`. A new destination is a new file in `destination/` and its entry in
 //! [`ALL`].
 
+mod brevo;
 mod crm;
 pub mod ga4;
 mod graph;
@@ -44,6 +45,7 @@ pub static ALL: &[&Destination] = &[
     &segment::DESTINATION,
     &meta::DESTINATION,
     &whatsapp::DESTINATION,
+    &brevo::DESTINATION,
 ];
 
 /// What a destination's deliveries bring: `docs/design.md` ("State and event destinations").

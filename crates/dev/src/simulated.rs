@@ -6,6 +6,7 @@
 //! This module must not know the system under test, so it imports none of the other crates.
 
 mod behaviour;
+mod brevo;
 mod crm;
 mod exchange;
 mod ga4;
@@ -41,8 +42,8 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers whose API is simulated.
-const SIMULATED: [&str; 7] =
-    ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "turnstile"];
+const SIMULATED: [&str; 8] =
+    ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "turnstile", "brevo"];
 
 /// The simulated providers. Clones share their state.
 #[derive(Clone)]
@@ -78,6 +79,7 @@ struct World {
     segment: segment::Segment,
     meta: meta::Meta,
     whatsapp: whatsapp::WhatsApp,
+    brevo: brevo::Brevo,
     journal: Option<Journal>,
 }
 
@@ -272,6 +274,7 @@ impl World {
             "meta" => self.meta.response(&request),
             "whatsapp" => self.whatsapp.response(&request),
             "turnstile" => turnstile::response(&request),
+            "brevo" => self.brevo.response(&request),
             _ => ProviderResponse::json(200, json!({}), "recorded"),
         }
     }

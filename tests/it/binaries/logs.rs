@@ -121,6 +121,10 @@ async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<
     let booking = marked_booking().to_string();
     let booking = signed_by_calendly(&place, http_event(""), &booking);
     written.push(request(&place, "calendar-webhook", &when, booking).await);
+    // A deal reaches the destination of e-mails, and is to reach no other here.
+    place.env.insert("DESTINATIONS".to_owned(), "brevo".to_owned());
+    let deal = marked_deal(&place);
+    written.push(request(&place, "deal-webhook", &when, deal).await);
     place.env.insert("DESTINATIONS".to_owned(), all_destinations());
     let due = due(&place).await;
     for destination in destination::ALL {
@@ -219,17 +223,7 @@ fn marked_event(place: &Place, function: &str) -> Value {
             let signature = mailerlite::sign(body.as_bytes(), &key);
             with(http_event(&body), mailerlite::SIGNATURE_HEADER, &signature)
         }
-        "deal-webhook" => {
-            let body = json!({"data": {"dealId": "D1",
-                "customer": {"contactId": "C1", "firstName": "Qzname", "lastName": "Qzsurname",
-                    "email": "qzlocal.part@qzdomain.example", "phoneNumber": "(11) 97531-8642"},
-                "dealDetails": {"status": "Committed", "dealName": "qzdeal", "dealValue": 5.5},
-                "propertyInformation": {"address": "qzaddress"}}});
-            let mut event = http_event(&body.to_string());
-            event["rawPath"] = json!("/deal-webhook");
-            event["requestContext"]["http"]["path"] = json!("/deal-webhook");
-            with(event, deals::KEY_HEADER, &place.env["DEAL_API_KEY"])
-        }
+        "deal-webhook" => marked_deal(place),
         "whatsapp-webhook" => {
             let at = place.platform.clock.now().as_second();
             let body = whatsapp_inbound("5511975318642", "qzquestion", at).to_string();
@@ -243,6 +237,19 @@ fn marked_event(place: &Place, function: &str) -> Value {
             ring()
         }
     }
+}
+
+/// A deal of the marked lead, with marks in everything that a CRM says of it.
+fn marked_deal(place: &Place) -> Value {
+    let body = json!({"data": {"dealId": "D1",
+        "customer": {"contactId": "C1", "firstName": "Qzname", "lastName": "Qzsurname",
+            "email": "qzlocal.part@qzdomain.example", "phoneNumber": "(11) 97531-8642"},
+        "dealDetails": {"status": "Committed", "dealName": "qzdeal", "dealValue": 5.5},
+        "propertyInformation": {"address": "qzaddress"}}});
+    let mut event = http_event(&body.to_string());
+    event["rawPath"] = json!("/deal-webhook");
+    event["requestContext"]["http"]["path"] = json!("/deal-webhook");
+    with(event, deals::KEY_HEADER, &place.env["DEAL_API_KEY"])
 }
 
 /// What a page reports of a visit, with marks in all that a person or the page may have written.
