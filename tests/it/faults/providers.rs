@@ -1,10 +1,12 @@
-//! Faults at each request to each provider on the way of a form, a booking and a page's events: the provider
+//! Faults at each request to each provider on the way of a form, a booking, a deal and a page's events: the provider
 //! breaks, or the worker that sent the request dies.
 
 use std::collections::BTreeSet;
 
+use funil_core::contact::Email;
 use funil_core::delivery::{StateKind, WhenUnknown};
 use funil_core::destination::{self, Whose};
+use funil_core::id::LeadId;
 use funil_delivery::Patience;
 use funil_dev::simulated::Behaviour;
 use jiff::SignedDuration;
@@ -34,23 +36,25 @@ const BREAKS: [Behaviour; 7] = [
 enum What {
     Form,
     Booking,
+    Deal,
     Visit,
 }
 
 impl What {
-    const ALL: [Self; 3] = [Self::Form, Self::Booking, Self::Visit];
+    const ALL: [Self; 4] = [Self::Form, Self::Booking, Self::Deal, Self::Visit];
 
     /// Whose deliveries it has.
     const fn whose(self) -> Whose {
         match self {
-            Self::Form | Self::Booking => Whose::Leads,
+            Self::Form | Self::Booking | Self::Deal => Whose::Leads,
             Self::Visit => Whose::Visitors,
         }
     }
 
     /// A world in which it was just accepted, and everything before it was delivered.
     async fn accepted(self) -> World {
-        let world = everywhere().impatient().start().await;
+        let plan = everywhere().with("DEAL_PURPOSES", "contact,ads");
+        let world = plan.impatient().start().await;
         if self == Self::Visit {
             let event = json!({
                 "event": "page_view", "client_id": "123456789.1767225600",
@@ -58,6 +62,13 @@ impl What {
             });
             let response = world.post("ga4-collect", &[("user-agent", BROWSER)], &event).await;
             assert_eq!(response.status, 200);
+            return world;
+        }
+        if self == Self::Deal {
+            let deal = json!({"data": {"dealId": "D-1", "customer": {"email": "maria@example.com"},
+                "dealDetails": {"status": "Committed", "dealValue": 197}}});
+            let headers = [("x-api-key", "tests-stage-deal-key")];
+            assert_eq!(world.post("deal-webhook", &headers, &deal).await.status, 200);
             return world;
         }
         let mut form = lead_body();
@@ -73,7 +84,7 @@ impl What {
 
     /// How many requests each destination gets for it.
     async fn requests(self) -> Vec<(&'static str, usize)> {
-        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; 3]> = OnceCell::const_new();
+        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; 4]> = OnceCell::const_new();
         let count = async |what: Self| {
             let world = what.accepted().await;
             let its = || destination::ALL.iter().filter(|one| one.whose == what.whose());
@@ -87,18 +98,19 @@ impl What {
             counts
         };
         let counted = COUNTED.get_or_init(async || {
-            let [form, booking, visit] = Self::ALL;
-            let counted: [Vec<(&str, usize)>; 3] =
-                [count(form).await, count(booking).await, count(visit).await];
+            let [form, booking, deal, visit] = Self::ALL;
+            let counted: [Vec<(&str, usize)>; 4] =
+                [count(form).await, count(booking).await, count(deal).await, count(visit).await];
             let reached: BTreeSet<&str> = counted.iter().flatten().map(|(name, _)| *name).collect();
             let all: BTreeSet<&str> = destination::ALL.iter().map(|one| one.name).collect();
             assert_eq!(reached, all, "a destination that nothing here reaches needs its event");
             counted
         });
-        let [form, booking, visit] = counted.await;
+        let [form, booking, deal, visit] = counted.await;
         match self {
             Self::Form => form.clone(),
             Self::Booking => booking.clone(),
+            Self::Deal => deal.clone(),
             Self::Visit => visit.clone(),
         }
     }
@@ -110,6 +122,7 @@ async fn finish(world: World, what: What, title: &str) -> bool {
     match what {
         What::Form => arrived_once(world, title).await,
         What::Booking => booking_arrived_once(world, title).await,
+        What::Deal => deal_arrived_once(world, title).await,
         What::Visit => visit_arrived_once(world, title).await,
     }
 }
@@ -124,6 +137,24 @@ async fn visit_arrived_once(world: World, title: &str) -> bool {
     let sent = world.providers.ga4_events().len();
     assert!(sent <= 1 && (sent == 1 || state == "unknown"), "{title}: {sent} events, {state}");
     let is_unknown = state == "unknown";
+    world.finish().await;
+    is_unknown
+}
+
+async fn deal_arrived_once(world: World, title: &str) -> bool {
+    world.advance(SignedDuration::from_hours(20)).await;
+    for destination in destination::ALL {
+        world.looks_at(destination.name);
+    }
+    let id = LeadId::from_email(&world.hash, &Email::parse("maria@example.com").unwrap());
+    let states = world.states(id).await;
+    assert_eq!(world.providers.meta_events().len(), 1, "{title}: {states:?}");
+    assert_eq!(states[1], "meta/purchase delivered", "{title}");
+    let sent = world.providers.brevo_emails().len();
+    let is_unknown = states[0] == "brevo/property_details dead may_have_been_sent";
+    let is_delivered = states[0] == "brevo/property_details delivered";
+    assert!(is_unknown || is_delivered && sent == 1, "{title}: {sent} e-mails, {states:?}");
+    assert!(sent <= 1, "{title}: {sent} e-mails");
     world.finish().await;
     is_unknown
 }
@@ -191,9 +222,9 @@ async fn breaks_once(what: What, destination: &str, at: usize, behaviour: &Behav
     assert!(received > at, "{title}: only {received} were received");
     let unknown = finish(world, what, &title).await;
     let refused = match behaviour {
-        // An HTML page or a gateway's status says that GA4 never got the request; WhatsApp may have got
-        // it, because the gateway may have passed the message on.
-        Behaviour::Status(500..) | Behaviour::Garbage => provider != "whatsapp",
+        // An HTML page or a gateway's status says that GA4 never got the request; WhatsApp and Brevo may have
+        // got it, because the gateway may have passed the message on.
+        Behaviour::Status(500..) | Behaviour::Garbage => !["whatsapp", "brevo"].contains(&provider),
         Behaviour::Status(_) | Behaviour::Throttle { .. } => true,
         Behaviour::Normal
         | Behaviour::StatusWith { .. }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
+use super::whatsapp::first_name;
 use super::{Adapter, Context, Destination, Kind, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::Email;
@@ -17,7 +18,7 @@ use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{DealChanged, DealEvent, DealStage, EventData};
 use crate::money::{Currency, Money};
-use crate::pii::{Pii, Text};
+use crate::pii::Pii;
 use crate::settings::{Secret, Settings};
 
 static PROPERTY_DETAILS: Slot = Slot::new("property_details", Purpose::Contact).by_email();
@@ -92,23 +93,21 @@ impl Brevo {
     }
 
     fn email(&self, context: &Context<'_>, deal: &DealChanged, to: &Email) -> Value {
+        // Anybody can write a name into a form, so nothing of it but a word gets into an e-mail.
         let name = context.lead.latest.name.as_ref();
-        let mut recipient = json!({"email": to.as_str()});
-        if let Some(name) = name {
-            recipient["name"] = json!(name.expose());
-        }
+        let name = name.and_then(|name| first_name(name.expose()));
         let mut sender = json!({"email": self.sender.as_str()});
         if !self.sender_name.is_empty() {
             sender["name"] = json!(self.sender_name);
         }
         let mut body = json!({
             "sender": sender,
-            "to": [recipient],
+            "to": [{"email": to.as_str()}],
             // Brevo drops a repetition with the same key for half an hour.
             "headers": {"idempotencyKey": context.delivery.id.to_string()},
             "tags": [PROPERTY_DETAILS.name],
         });
-        let details = Details::of(deal, name, self.sender_name.as_str());
+        let details = Details::of(deal, name.as_deref(), self.sender_name.as_str());
         if let Some(id) = self.template {
             body["templateId"] = json!(id);
             body["params"] = details.params(deal);
@@ -219,7 +218,7 @@ struct Details<'d> {
 }
 
 impl<'d> Details<'d> {
-    fn of(deal: &'d DealChanged, name: Option<&'d Text>, sender: &'d str) -> Self {
+    fn of(deal: &'d DealChanged, first_name: Option<&'d str>, sender: &'d str) -> Self {
         let mut lines: Vec<(&str, String)> = Vec::new();
         if let Some(value) = deal.value {
             lines.push(("Valor", in_portuguese(value)));
@@ -230,7 +229,7 @@ impl<'d> Details<'d> {
         let property = deal.property.iter().flat_map(Pii::expose);
         lines.extend(property.map(|(name, value)| (name.as_str(), value.clone())));
         Self {
-            first_name: name.and_then(|name| name.expose().split_whitespace().next()),
+            first_name,
             deal: deal.name.as_ref().map(|name| name.expose().as_str()),
             lines,
             sender,
@@ -301,6 +300,7 @@ mod tests {
     use super::super::samples::{adapter, committed, conversation, lead, response, submitted};
     use super::*;
     use crate::event::Event;
+    use crate::pii::Text;
 
     fn talk(more: &[(&str, &str)], event: &Event, responses: &[Response]) -> String {
         let variables = [
@@ -349,6 +349,15 @@ mod tests {
         let shown = talk(&[], &event, &[sent()]);
         let html = shown.lines().find(|line| line.contains("htmlContent")).unwrap();
         assert!(!html.contains("<script>") && html.contains("script"), "{html}");
+        let mut claimed = lead();
+        claimed.latest.name = Some(Text::from("http://evil.example Ana"));
+        let brevo = adapter(
+            "brevo",
+            &[("BREVO_API_KEY", "x"), ("BREVO_SENDER_EMAIL", "contato@example.com")],
+        );
+        let slot = ("brevo", "property_details");
+        let shown = conversation(&*brevo, slot, &event, &claimed, &[sent()]);
+        assert!(!shown.contains("evil"), "{shown}");
     }
 
     #[test]

@@ -274,7 +274,7 @@ fn greeted(name: Option<&Text>) -> String {
 
 /// The first word of a name, of at most [`NAME_CHARS_MAX`] characters. `None` where it is not a word:
 /// a link, an address, digits.
-fn first_name(name: &str) -> Option<String> {
+pub(super) fn first_name(name: &str) -> Option<String> {
     // Marks of text direction would show the rest of the message in another order.
     let is_mark = |c: char| c.is_control() || is_directional(c);
     let plain: String = name.chars().map(|c| if is_mark(c) { ' ' } else { c }).collect();
