@@ -25,7 +25,7 @@ use super::Failure;
 pub struct ScoreArguments {
     /// The score: amanda, readiness or consultation.
     name: String,
-    /// Answers, as <question>=<answer>.
+    /// Answers, as `<question>=<answer>`.
     answers: Vec<String>,
     /// A file with the body of the form, as JSON that its function takes.
     #[arg(long)]

@@ -113,7 +113,7 @@ impl Store {
     /// Notes what the tool that sends e-mails says of an address, with what that does to the consent. A report
     /// that says what is known already changes nothing. `digest` is of what it said: the tool sends the same
     /// again for a while, and says no time, so a report that an address is active counts once in
-    /// [`REPEATED_S`].
+    /// `REPEATED_S`.
     pub async fn report_email(
         &self,
         email: &Digest,
