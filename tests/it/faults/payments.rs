@@ -7,12 +7,11 @@
 use funil_core::money::Currency;
 use funil_core::provider::stripe;
 use funil_core::settings::Secret;
-use futures::StreamExt as _;
 use http::Method;
 use serde_json::Value;
 
 use super::everywhere;
-use super::table::{Fault, Walk};
+use super::table::{self, Fault, Walk};
 use crate::proxy::Break;
 use crate::stripe::{STRIPE_SECRET, disputed, paid, refunded};
 use crate::world::{Deployment, Response, World, lead, lead_body};
@@ -70,14 +69,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize) {
 
 /// Breaks every table request of the way.
 async fn every_request(fault: Fault) {
-    let (requests, broken) = walk(0, Fault::none()).await;
-    assert_eq!((requests.len(), broken), (3, 0));
-    let most = requests.iter().copied().max().unwrap();
-    let walks = (0..most).map(|at| walk(at, fault));
-    let ends: Vec<(Vec<usize>, usize)> =
-        futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
-    let broken: usize = ends.iter().map(|(_, broken)| broken).sum();
-    assert!(broken >= requests.iter().sum(), "{fault:?}");
+    table::break_every_request(fault, 3, walk).await;
 }
 
 #[tokio::test]

@@ -6,12 +6,11 @@
 //! again what was not accepted.
 
 use funil_core::contact::consent::Purpose;
-use futures::StreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::everywhere;
-use super::table::{Fault, Walk};
+use super::table::{self, Fault, Walk};
 use crate::mailerlite::{grouped, report, send};
 use crate::proxy::Break;
 use crate::world::{Deployment, EMAIL, LEAD, Response, World, lead};
@@ -106,14 +105,7 @@ async fn check_unsubscribed(world: &World, title: &str) {
 
 /// Breaks every table request of the way.
 async fn every_request(fault: Fault) {
-    let (requests, broken) = walk(0, Fault::none()).await;
-    assert_eq!((requests.len(), broken), (way().len(), 0));
-    let most = requests.iter().copied().max().unwrap();
-    let walks = (0..most).map(|at| walk(at, fault));
-    let ends: Vec<(Vec<usize>, usize)> =
-        futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
-    let broken: usize = ends.iter().map(|(_, broken)| broken).sum();
-    assert!(broken >= requests.iter().sum(), "{fault:?}");
+    table::break_every_request(fault, way().len(), walk).await;
 }
 
 #[tokio::test]

@@ -96,6 +96,25 @@ impl Fault {
     }
 }
 
+/// Breaks each request to the table in a walk of its own. `walk` has so many stages; it returns how
+/// many requests each had, and in how many of them something broke.
+pub(super) async fn break_every_request<F>(
+    fault: Fault,
+    stages: usize,
+    walk: impl Fn(usize, Fault) -> F,
+) where
+    F: Future<Output = (Vec<usize>, usize)>,
+{
+    let (requests, broken) = walk(0, Fault::none()).await;
+    assert_eq!((requests.len(), broken), (stages, 0));
+    let most = requests.iter().copied().max().unwrap();
+    let walks = (0..most).map(|at| walk(at, fault));
+    let ends: Vec<(Vec<usize>, usize)> =
+        futures::stream::iter(walks).buffer_unordered(fault.side_by_side()).collect().await;
+    let broken: usize = ends.iter().map(|(_, broken)| broken).sum();
+    assert!(broken >= requests.iter().sum(), "{fault:?}");
+}
+
 /// A walk through stages, with a fault at the request number `at` of each, counted from zero.
 pub(super) struct Walk {
     proxy: std::sync::Arc<Proxy>,

@@ -92,7 +92,8 @@ impl Brevo {
         Request::safe(method, endpoint(&self.base, path), None).header("api-key", self.key.expose())
     }
 
-    fn email(&self, context: &Context<'_>, deal: &DealChanged, to: &Email) -> Value {
+    /// The request's body. `None` if one of our templates cannot be filled in: nobody gets an empty e-mail.
+    fn email(&self, context: &Context<'_>, deal: &DealChanged, to: &Email) -> Option<Value> {
         // Anybody can write a name into a form, so nothing of it but a word gets into an e-mail.
         let name = context.lead.latest.name.as_ref();
         let name = name.and_then(|name| first_name(name.expose()));
@@ -113,11 +114,10 @@ impl Brevo {
             body["params"] = details.params(deal);
         } else {
             body["subject"] = json!(details.subject());
-            // What the templates need is all there, so they cannot fail.
-            body["htmlContent"] = json!(Html::from(&details).render().unwrap_or_default());
-            body["textContent"] = json!(Plain::from(&details).render().unwrap_or_default());
+            body["htmlContent"] = json!(Html { of: &details }.render().ok()?);
+            body["textContent"] = json!(Plain { of: &details }.render().ok()?);
         }
-        body
+        Some(body)
     }
 }
 
@@ -132,8 +132,11 @@ impl Adapter for Brevo {
         let Some(to) = &context.lead.latest.email else {
             return Step::Done(Outcome::Skipped(Reason::Missing("email")));
         };
+        let Some(email) = self.email(context, deal, to) else {
+            return Step::Done(Outcome::Rejected(Reason::Missing("text")));
+        };
         let url = endpoint(&self.base, &["smtp", "email"]);
-        let request = Request::harmful(Method::Post, url, Some(self.email(context, deal, to)));
+        let request = Request::harmful(Method::Post, url, Some(email));
         Step::send(request.header("api-key", self.key.expose()))
     }
 
@@ -264,33 +267,13 @@ impl<'d> Details<'d> {
 #[derive(Template)]
 #[template(path = "property_details.html")]
 struct Html<'d> {
-    first_name: Option<&'d str>,
-    deal: Option<&'d str>,
-    lines: &'d [(&'d str, String)],
-    sender: &'d str,
+    of: &'d Details<'d>,
 }
 
 #[derive(Template)]
 #[template(path = "property_details.txt")]
 struct Plain<'d> {
-    first_name: Option<&'d str>,
-    deal: Option<&'d str>,
-    lines: &'d [(&'d str, String)],
-    sender: &'d str,
-}
-
-impl<'d> From<&'d Details<'d>> for Html<'d> {
-    fn from(details: &'d Details<'d>) -> Self {
-        let Details { first_name, deal, lines, sender } = details;
-        Self { first_name: *first_name, deal: *deal, lines, sender }
-    }
-}
-
-impl<'d> From<&'d Details<'d>> for Plain<'d> {
-    fn from(details: &'d Details<'d>) -> Self {
-        let Details { first_name, deal, lines, sender } = details;
-        Self { first_name: *first_name, deal: *deal, lines, sender }
-    }
+    of: &'d Details<'d>,
 }
 
 #[cfg(test)]

@@ -303,14 +303,7 @@ impl Collector {
         let common = envelope.and_then(|envelope| envelope.get("params"));
         let parts = parts.into_iter().chain([common]).flatten().filter_map(Value::as_object);
         let sources: Vec<&Map<String, Value>> = [own].into_iter().chain(parts).collect();
-        let all = |name: &'static str| {
-            let values = sources.iter().filter_map(move |source| source.get(name));
-            values.filter(|value| !value.is_null())
-        };
-        let said = |name: &str| {
-            let mut values = sources.iter().filter_map(|source| source.get(name));
-            values.find(|value| !value.is_null())
-        };
+        let said = |name: &str| values_of(&sources, name).next();
         let mut params = Map::new();
         for name in PARAMS.into_iter().chain(self.extra.iter().map(String::as_str)) {
             let Some(value) = said(name) else { continue };
@@ -326,7 +319,9 @@ impl Collector {
         }
         // The first that is an id, wherever it stands.
         let of_envelope = ["lead_id", "leadId"].into_iter().filter_map(|name| envelope?.get(name));
-        let mut leads = all("lead_id").chain(all("leadId")).chain(of_envelope);
+        let of_event = ["lead_id", "leadId"].into_iter();
+        let of_event = of_event.flat_map(|name| values_of(&sources, name));
+        let mut leads = of_event.chain(of_envelope);
         let lead_id = leads.find_map(|value| LeadId::parse(value.as_str()?.trim()).ok());
         Ok(PageEvent { name: name.to_owned(), lead_id, params })
     }
@@ -375,6 +370,15 @@ impl Collected {
         }
         self.dropped.sort_by_key(|one| one.index);
     }
+}
+
+/// What objects say under a name, the first one first. A null says nothing.
+fn values_of<'v>(
+    sources: &[&'v Map<String, Value>],
+    name: &str,
+) -> impl Iterator<Item = &'v Value> {
+    let values = sources.iter().filter_map(move |source| source.get(name));
+    values.filter(|value| !value.is_null())
 }
 
 /// The names of what goes along, of an event and of its items.
