@@ -2,12 +2,13 @@
 //!
 //! [`table`] breaks each request to the table on a form's way. [`calls`] breaks each one on a booked
 //! call's way, with its messages, its cancellation and the person's opt-out. [`payments`] breaks each one
-//! on a payment's way, [`deals`] on a deal's, [`subscribers`] on that of the site's forms and of what MailerLite reports. [`providers`] breaks each request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
+//! on a payment's way, [`deals`] on a deal's, [`c2s`] on that of a CRM's leads, [`subscribers`] on that of the site's forms and of what MailerLite reports. [`providers`] breaks each request to each provider. [`trouble`] breaks requests to the table while providers refuse and alerts
 //! are sent. [`instances`] has workers that die in the middle of a request, and clocks that are wrong.
 //!
 //! The end is always the same, except where a provider takes no idempotency key, such as GA4: if nobody
 //! can know whether a request had an effect, its delivery ends as unknown.
 
+mod c2s;
 mod calls;
 mod deals;
 mod instances;

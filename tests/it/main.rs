@@ -10,6 +10,7 @@ use funil_tests::{calendly, mailerlite, proxy, statuses, stripe, world};
 mod accept;
 mod binaries;
 mod bookings;
+mod c2s;
 mod deals;
 mod deliver;
 mod faults;

@@ -11,7 +11,7 @@ fn run(seed: u64) -> Run {
 #[test]
 fn whatever_is_drawn_every_lead_arrives_and_only_once() {
     // Of the first seeds, those in which together everything happens.
-    let runs: Vec<Run> = [1, 8, 9, 10].into_iter().map(run).collect();
+    let runs: Vec<Run> = [1, 4, 7, 10].into_iter().map(run).collect();
     let mut counts = Counts::default();
     let mut never_invoked = runs[0].not_invoked.clone();
     for found in &runs {

@@ -87,7 +87,10 @@ fn a_providers_credential_comes_from_the_secret_under_its_own_name() {
     let mut resolved = BTreeSet::new();
     for function in of_template().into_values() {
         for (name, value) in function.variables {
-            let value = text(&value);
+            // One that is not always there stands in a condition.
+            let tagged = value.as_object().and_then(|tagged| tagged.values().next());
+            let parts = tagged.and_then(Value::as_array);
+            let value = parts.map_or_else(|| text(&value), |parts| text(&parts[1]));
             if value.contains("resolve:") {
                 let of_secret =
                     format!("{{{{resolve:secretsmanager:${{SecretName}}:SecretString:{name}}}}}");

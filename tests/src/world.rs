@@ -36,7 +36,7 @@ pub use deployment::{Deployment, Response};
 pub use plan::Plan;
 pub(crate) use plan::environment;
 pub use plan::of_our_own;
-pub use time::{CountedEntropy, ManualClock};
+pub use time::{CountedEntropy, HastyClock, ManualClock};
 
 mod deployment;
 mod plan;
@@ -214,9 +214,19 @@ impl World {
 
     /// The functions once more, as another process with other variables has them.
     pub fn deployment(&self, overrides: &[(&str, &str)]) -> Deployment {
+        self.deployment_on(&self.platform, overrides)
+    }
+
+    /// The functions once more, on a machine on which each look at the clock takes this many seconds.
+    pub fn slow_deployment(&self, seconds: i64) -> Deployment {
+        let clock = Arc::new(HastyClock::new(self.now(), seconds));
+        self.deployment_on(&Platform { clock, ..self.platform.clone() }, &[])
+    }
+
+    fn deployment_on(&self, platform: &Platform, overrides: &[(&str, &str)]) -> Deployment {
         let make = |(name, make): (&'static str, functions::Make)| {
             let env = self.env_of(name, overrides);
-            make(&env, &self.platform).unwrap()
+            make(&env, platform).unwrap()
         };
         let functions = functions::makes(self.request_timeout).into_iter().map(make).collect();
         Deployment { functions, clock: Arc::clone(&self.clock) }

@@ -1,15 +1,18 @@
-//! Contact data: e-mail addresses and phone numbers, parsed once.
+//! Contact data: e-mail addresses, phone numbers and CPFs, parsed once.
 //!
 //! Owns which notations count as the same address or number (letter case, the ninth digit of
 //! Brazilian mobiles). It must not know forms or messages.
 
 pub mod attribution;
 pub mod consent;
+mod cpf;
 
 use std::str::FromStr;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType, Region};
 use serde::{Deserialize, Deserializer, Serializer};
+
+pub use cpf::Cpf;
 
 use crate::hash::HashKey;
 use crate::id::LeadId;
@@ -21,7 +24,7 @@ pub const NEW_LEADS_A_DAY: i64 = 5;
 /// How many leads of one e-mail are read to see whether their numbers agree. More disagree.
 pub const LEADS_COMPARED: usize = 25;
 
-/// The text is not a valid e-mail address or phone number. It never contains that text.
+/// The text is not a valid e-mail address, phone number or CPF. It never contains that text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid contact")]
 pub struct InvalidContact;
@@ -228,6 +231,7 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(Email);
 stored_as_text!(Phone);
+stored_as_text!(Cpf);
 
 impl LeadId {
     /// The id that is derived from an e-mail (UUIDv8, RFC 9562). It is always the same for the same

@@ -15,9 +15,11 @@
 mod attempt;
 pub mod breaker;
 pub mod exchange;
+mod kept;
 pub mod limit;
 mod message;
 mod outcome;
+mod progress;
 mod queue;
 mod reason;
 mod settle;
@@ -27,8 +29,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use attempt::{ATTEMPTS_KEPT, Attempt, AttemptOutcome, log_attempt};
+pub use kept::KeptReply;
 pub use message::MessageStatus;
 pub use outcome::{Outcome, judge};
+pub use progress::Progress;
 pub use queue::{Queue, RING_S, SHARDS_MAX, SWEPT_AFTER_S, Shard, Shards, Start};
 pub use reason::{Reason, StoredReason};
 pub use settle::{

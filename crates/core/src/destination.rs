@@ -6,18 +6,21 @@
 //! sends is in `funil-delivery`. A new destination is a new file in `destination/` and its entry in
 //! [`ALL`].
 
-mod brevo;
+pub mod brevo;
+pub mod c2s;
 mod crm;
 pub mod ga4;
 mod graph;
 pub mod mailerlite;
-mod meta;
+pub mod meta;
 mod names;
 pub mod repetition;
 #[cfg(test)]
 pub(crate) mod samples;
 mod segment;
 pub mod whatsapp;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -28,11 +31,14 @@ use crate::contact::consent::{
     Consents, Decision, FormConsent, Mailbox, Purpose, Revocations, is_revoked, permits,
 };
 use crate::delivery::exchange::{Request, Response};
-use crate::delivery::{Delivery, Effect, Outcome, Queue, Reason, Start, State, WhenUnknown, judge};
+use crate::delivery::{
+    Delivery, Effect, KeptReply, Outcome, Queue, Reason, Start, State, WhenUnknown, judge,
+};
 use crate::event::{Event, EventData};
 use crate::hash::{Digest, HashKey};
 use crate::id::{DeliveryId, LeadId};
 use crate::lead::{Lead, LeadLatest};
+use crate::pii::Pii;
 use crate::settings::Settings;
 use repetition::ReplayPolicy;
 
@@ -46,6 +52,7 @@ pub static ALL: &[&Destination] = &[
     &meta::DESTINATION,
     &whatsapp::DESTINATION,
     &brevo::DESTINATION,
+    &c2s::DESTINATION,
 ];
 
 /// What a destination's deliveries bring: `docs/design.md` ("State and event destinations").
@@ -207,6 +214,8 @@ pub struct Destination {
     pub person_pause_s: Option<i64>,
     /// Whether it keeps one record for an e-mail, whatever leads there are of it.
     pub keyed_by_email: bool,
+    /// Whether what it found out in its steps is kept on the lead ([`Step::Keep`]).
+    pub keeps_replies: bool,
     /// Whether its deliveries are messages about one booked call each: they end with the booking,
     /// and an authorised request may plan them for a call that no calendar reported.
     pub follows_bookings: bool,
@@ -218,6 +227,9 @@ pub struct Destination {
     pub base_url_variable: &'static str,
     /// The path of its base address on the dev server, after the provider's name.
     pub local_path: &'static str,
+    /// The variables of the addresses of other APIs that it uses, which have to be set, with what follows the
+    /// provider's address on the dev server.
+    pub other_base_urls: &'static [(&'static str, &'static str)],
     /// Names of its credentials, with their values on the dev server. Tests look for each of them
     /// in everything that is written.
     pub local_credentials: &'static [(&'static str, &'static str)],
@@ -286,7 +298,7 @@ pub fn find(name: &str) -> Option<&'static Destination> {
 
 /// A destination with its credentials.
 pub trait Adapter: Send + Sync {
-    /// The next step of a delivery, given the responses so far.
+    /// The next step of a delivery, given the responses since the last [`Step::Keep`].
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step;
 
     /// The most requests that one delivery of a slot makes. A try that wants more ends.
@@ -303,7 +315,7 @@ pub trait Adapter: Send + Sync {
 }
 
 /// What a delivery's requests are built from, read after its claim.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The lead as it is now.
     pub lead: &'a Lead,
@@ -323,6 +335,15 @@ pub struct Context<'a> {
     pub elder: Option<&'a Lead>,
     /// Whether the destination confirmed a delivery of this lead a few minutes ago.
     pub known: Known,
+    /// What it found out about this lead in earlier steps, where it [keeps](Destination::keeps_replies) that.
+    pub kept: &'a [KeptReply],
+}
+
+impl<'a> Context<'a> {
+    /// What came of a step, if it was taken.
+    pub fn kept_reply(&self, step: &str) -> Option<&'a KeptReply> {
+        self.kept.iter().find(|kept| kept.step == step)
+    }
 }
 
 /// Whether a destination confirmed a delivery of a lead within ten minutes, with nothing tried since.
@@ -340,11 +361,26 @@ pub enum Known {
 pub enum Step {
     /// Send this request and come back with its response.
     Send(Box<Request>),
+    /// Keep what came of a step on the lead, unless it is kept already, and come back without the responses so far.
+    Keep(Box<ToKeep>),
     /// The attempt is over.
     Done(Outcome),
 }
 
+/// What came of a step, to be kept.
+#[derive(Debug)]
+pub struct ToKeep {
+    /// The step, with what it depends on.
+    pub step: String,
+    /// What was found, by its names.
+    pub fields: Pii<BTreeMap<String, String>>,
+}
+
 impl Step {
+    fn keep(step: &str, fields: BTreeMap<String, String>) -> Self {
+        Self::Keep(Box::new(ToKeep { step: step.to_owned(), fields: Pii::new(fields) }))
+    }
+
     fn send(request: Request) -> Self {
         Self::Send(Box::new(request))
     }

@@ -7,8 +7,11 @@
 
 pub mod signature;
 
+pub mod brevo;
+pub mod c2s;
 pub mod calendly;
 pub mod deals;
+pub mod mailbox;
 pub mod mailerlite;
 pub mod netlify;
 pub mod stripe;

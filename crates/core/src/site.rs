@@ -282,6 +282,16 @@ impl Rate {
         let whole = |text: &str| text.trim().parse::<u32>().ok().filter(|number| *number > 0);
         Some(Self { requests: whole(requests)?.into(), window_s: whole(seconds)?.into() })
     }
+
+    /// Reads a rate, or takes the default where the variable is unset.
+    pub fn read(settings: &mut Settings<'_>, name: &str, default: Self) -> Option<Self> {
+        let Some(text) = settings.optional(name) else { return Some(default) };
+        Self::parse(text).or_else(|| {
+            settings.problem(format!(
+                "{name} must be requests and seconds, such as 10/60, both at least 1."
+            ))
+        })
+    }
 }
 
 /// The limit of each [`RateClass`].
@@ -290,15 +300,8 @@ pub struct Rates([Rate; 3]);
 
 impl Rates {
     fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let [lead_forms, site_forms, tags] = RateClass::ALL.map(|class| {
-            let name = class.variable();
-            let Some(text) = settings.optional(name) else { return Some(class.default_rate()) };
-            Rate::parse(text).or_else(|| {
-                settings.problem(format!(
-                    "{name} must be requests and seconds, such as 10/60, both at least 1."
-                ))
-            })
-        });
+        let [lead_forms, site_forms, tags] = RateClass::ALL
+            .map(|class| Rate::read(settings, class.variable(), class.default_rate()));
         Some(Self([lead_forms?, site_forms?, tags?]))
     }
 

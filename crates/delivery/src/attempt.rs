@@ -12,11 +12,11 @@ use funil_core::delivery::breaker::{Health, health};
 use funil_core::delivery::exchange::{Repeat, Request, Response};
 use funil_core::delivery::limit::Token;
 use funil_core::delivery::{
-    BLOCKED_S, CLAIMS_MAX, Delivery, Effect, LEASE_S, Measured, Outcome, Reason, Settlement,
-    StateKind, WhenUnknown, settle,
+    BLOCKED_S, CLAIMS_MAX, Delivery, Effect, KeptReply, LEASE_S, Measured, Outcome, Reason,
+    Settlement, StateKind, WhenUnknown, settle,
 };
 use funil_core::destination::{
-    Adapter, AliasDigests, Context, Destination, Kind, Known, Slot, Step,
+    Adapter, AliasDigests, Context, Destination, Kind, Known, Slot, Step, ToKeep,
 };
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{LeadId, LeaseId};
@@ -26,6 +26,7 @@ use funil_store::{
     Store, StoreError, TOTALS_TARGET, Written,
 };
 use jiff::Timestamp;
+use url::Url;
 
 use crate::backlog::Task;
 use crate::bounds::{REQUEST_NEEDS_S, SETTLING_NEEDS_S, bound, detail, withdrawn, without_inputs};
@@ -88,6 +89,10 @@ struct Try<'g> {
     started: Timestamp,
     ends: Timestamp,
     responses: Vec<Response>,
+    /// How many of them are behind what was kept last.
+    done: usize,
+    /// Where the last request went, which may hold a credential.
+    asked: Option<Url>,
     /// The requests that it may make, where the destination has a rate.
     tokens: Vec<Token>,
     /// Older deliveries that have nothing but the state that this one brings.
@@ -187,6 +192,8 @@ impl Handler {
             started: now,
             ends,
             responses: Vec::new(),
+            done: 0,
+            asked: None,
             tokens,
             superseded: Vec::new(),
             brings: None,
@@ -252,7 +259,7 @@ impl Handler {
         let measured = Measured {
             status: last.map(|response| response.status),
             duration_ms: u32::try_from(duration).unwrap_or(0),
-            detail: failed.and_then(detail),
+            detail: failed.and_then(|response| detail(response, this_try.asked.as_ref())),
             others_delivered_at: this_try.gate.last_success(),
             brought: this_try.brings.clone(),
         };
@@ -323,12 +330,24 @@ impl Handler {
         this_try: &Try<'_>,
         stop_at: Timestamp,
     ) -> Result<Written, StoreError> {
-        let lease_ends = after(this_try.started, LEASE_S - SETTLING_NEEDS_S);
-        let until = lease_ends.min(after(stop_at, SETTLING_NEEDS_S - 1));
+        let until = writes_until(this_try.started, stop_at);
+        let (lead, id) = (claim.key.lead_id, claim.key.delivery_id().unwrap_or_default());
+        let write = || self.store.settle(claim, settlement);
+        self.patiently("the settlement", &format!("{lead}/{id}"), until, write).await
+    }
+
+    /// Writes something of a delivery, and again with longer waits while the table does not take it.
+    async fn patiently<T, W: Future<Output = Result<T, StoreError>>>(
+        &self,
+        what: &str,
+        delivery: &str,
+        until: Timestamp,
+        write: impl Fn() -> W,
+    ) -> Result<T, StoreError> {
         let patience = self.platform.table_patience.settlement;
         let (mut waited, mut tries) = (Duration::ZERO, 0);
         loop {
-            let error = match self.store.settle(claim, settlement).await {
+            let error = match write().await {
                 Err(error @ StoreError::Unavailable { .. }) => error,
                 written => return written,
             };
@@ -341,13 +360,11 @@ impl Handler {
                 return Err(error);
             }
             tries = (tries + 1).min(8);
-            let (lead, id) = (claim.key.lead_id, claim.key.delivery_id().unwrap_or_default());
             tracing::warn!(
                 destination = self.destination.name,
-                lead = %lead,
-                delivery = id,
+                delivery,
                 error = %error,
-                "the settlement of {lead}/{id} was not written; it is tried again"
+                "{what} of {delivery} was not written; it is tried again"
             );
             tokio::time::sleep(wait).await;
         }
@@ -437,8 +454,9 @@ impl Handler {
             }
             this_try.superseded = superseded(claim, delivery, &siblings);
         }
-        let DeliveryInputs { lead, event, revocations, booking, oldest, others, bookings } =
-            self.inputs(delivery, slot).await?;
+        let inputs = self.inputs(delivery, slot).await?;
+        let DeliveryInputs { lead, event, revocations, booking, oldest, others, bookings, kept } =
+            inputs;
         let (lead, event) = match (lead, event) {
             (Found::There(lead), Found::There(event)) => (lead, event),
             (lead, event) => return Ok(Some(without_inputs(&lead, &event))),
@@ -472,6 +490,7 @@ impl Handler {
                 Some(confirmed) if now < after(confirmed.at, LATELY_S) => Known::Lately,
                 Some(_) | None => Known::NotLately,
             },
+            kept: &kept,
         };
         this_try.brings = adapter
             .state(&context)
@@ -487,7 +506,8 @@ impl Handler {
         {
             return Ok(Some(Outcome::Skipped(Reason::Unchanged)));
         }
-        self.send_all(claim, &context, &**adapter, this_try, stop_at).await
+        // In a box of its own: what sends is larger than all that comes before.
+        Box::pin(self.send_all(claim, &context, &**adapter, this_try, stop_at)).await
     }
 
     /// The oldest lead of the e-mail, where it is another one. Who decides by itself about a purpose looks at
@@ -533,11 +553,20 @@ impl Handler {
         stop_at: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let delivery = context.delivery;
+        let mut kept = context.kept.to_vec();
         loop {
-            let request = match adapter.next(context, &this_try.responses) {
+            let context = &Context { kept: &kept, ..*context };
+            let request = match adapter.next(context, &this_try.responses[this_try.done..]) {
                 Step::Done(outcome) => return Ok(Some(outcome)),
                 Step::Send(request) => request,
+                Step::Keep(found) => {
+                    let found = self.keep(delivery, *found, this_try.started, stop_at).await?;
+                    this_try.done = this_try.responses.len();
+                    kept.push(found);
+                    continue;
+                }
             };
+            this_try.asked = Some(request.url.clone());
             let now = self.platform.clock.now();
             let made = this_try.responses.len();
             let most = adapter.requests_max(context.slot);
@@ -577,6 +606,24 @@ impl Handler {
                 Err(outcome) => return Ok(Some(outcome)),
             }
         }
+    }
+
+    /// Keeps what came of a step, and tries again while the table does not take it: what a step found was paid for.
+    /// Returns what is kept of it, which may be another delivery's.
+    async fn keep(
+        &self,
+        delivery: &Delivery,
+        found: ToKeep,
+        started: Timestamp,
+        stop_at: Timestamp,
+    ) -> Result<KeptReply, StoreError> {
+        let ToKeep { step, fields } = found;
+        let (at, by) = (self.platform.clock.now(), delivery.id);
+        let reply = KeptReply { step, at, by, fields };
+        let until = writes_until(started, stop_at);
+        let write =
+            || self.store.keep_reply(delivery.lead_id, self.destination.name, reply.clone());
+        self.patiently("a reply", &delivery.name().to_string(), until, write).await
     }
 
     /// The outcome of a message about a booking, if the booking was cancelled or consent revoked
@@ -624,6 +671,12 @@ impl Handler {
             }
         }
     }
+}
+
+/// Until when a try's results are written: the lease and the function must not end before.
+fn writes_until(started: Timestamp, stop_at: Timestamp) -> Timestamp {
+    let lease_ends = after(started, LEASE_S - SETTLING_NEEDS_S);
+    lease_ends.min(after(stop_at, SETTLING_NEEDS_S - 1))
 }
 
 /// Gives the gate back the tokens that a delivery did not use.

@@ -10,6 +10,7 @@ use funil_core::lead::Lead;
 use funil_core::pii::Text;
 use funil_store::Found;
 use jiff::Timestamp;
+use url::{Url, form_urlencoded};
 
 /// No request starts with less time than this left of the lease or of the function, in seconds.
 pub(crate) const REQUEST_NEEDS_S: i64 = 12;
@@ -17,6 +18,9 @@ pub(crate) const REQUEST_NEEDS_S: i64 = 12;
 pub(crate) const SETTLING_NEEDS_S: i64 = 2;
 /// How much of a response that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
+
+/// Shorter parameters of an address are words, and no credential.
+const HIDDEN_BYTES_MIN: usize = 6;
 
 /// The outcome of a try that may make no further request, after so many requests of the most that it
 /// may make.
@@ -64,15 +68,33 @@ pub(crate) const fn without_inputs(lead: &Found<Lead>, event: &Found<Event>) -> 
     }
 }
 
-/// The beginning of a response that was no success, for the person who looks for the cause.
-pub(crate) fn detail(response: &Response) -> Option<Text> {
-    let text = response.body.expose().trim();
+/// The beginning of a response that was no success, for the person who looks for the cause. A provider may repeat
+/// what the address of the request had as parameters, among them a credential or a CPF, so their values are left out.
+pub(crate) fn detail(response: &Response, asked: Option<&Url>) -> Option<Text> {
+    let mut text = response.body.expose().trim().to_owned();
+    for (_, value) in asked.iter().flat_map(|url| url.query_pairs()) {
+        let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        for secret in [value.as_ref(), &encoded] {
+            if secret.len() >= HIDDEN_BYTES_MIN {
+                text = text.replace(secret, "[hidden]");
+            }
+        }
+    }
     (!text.is_empty()).then(|| Text::new(text.chars().take(DETAIL_CHARS_MAX).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_repeats_no_parameter_of_the_address() {
+        let url = Url::parse("https://x.example/api?token=s3cr%2Bt-t0ken&modulo=cpf&c=52998224725");
+        let body = "bad token s3cr+t-t0ken (s3cr%2Bt-t0ken) for cpf 52998224725";
+        let response = Response { status: 400, retry_after_s: None, body: Text::from(body) };
+        let shown = detail(&response, Some(&url.unwrap())).unwrap();
+        assert_eq!(shown.expose(), "bad token [hidden] ([hidden]) for cpf [hidden]");
+    }
 
     #[test]
     fn a_try_is_bounded_in_requests_and_in_time() {

@@ -332,14 +332,16 @@ fn responses(operation: &Operation) -> Value {
                 {"properties": {"code": {"enum": codes}}},
             ],
         });
-        // Where a status has a response of its own too, such as health's 503, that one stays.
-        responses.entry(status.to_string()).or_insert_with(|| {
-            json!({
-                "description": titles.collect::<Vec<_>>().join(" "),
-                "headers": headers_of(headers),
-                "content": {"application/problem+json": {"schema": schema}},
-            })
-        });
+        let titles = titles.collect::<Vec<_>>().join(" ");
+        let (content, headers) = (json!({"schema": schema}), headers_of(headers));
+        // A status may have a response of its own, too.
+        let response = responses.entry(status.to_string()).or_insert_with(|| json!({}));
+        let own = response["description"].as_str().map(|own| format!("{own} "));
+        response["description"] = json!(format!("{}{titles}", own.unwrap_or_default()));
+        response["content"]["application/problem+json"] = content;
+        for (name, header) in headers.as_object().into_iter().flatten() {
+            response["headers"][name] = header.clone();
+        }
     }
     if operation.pages == Pages::ForBrowsers {
         // A page says what the JSON says.

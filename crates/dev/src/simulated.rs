@@ -1,4 +1,4 @@
-//! Simulated CRM, MailerLite, GA4, Segment, Meta and WhatsApp, for the dev server and the
+//! Simulated CRM, MailerLite, GA4, Segment, Meta, WhatsApp, Brevo and Contact2Sale, for the dev server and the
 //! end-to-end tests.
 //!
 //! Owns the state of all of them: what each received, how each behaves, and the effects that the
@@ -7,6 +7,7 @@
 
 mod behaviour;
 mod brevo;
+mod c2s;
 mod crm;
 mod exchange;
 mod ga4;
@@ -30,6 +31,7 @@ use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
 pub use behaviour::{Behaviour, UnknownBehaviour};
+pub use c2s::C2sMessage;
 pub use ga4::Ga4Event;
 pub use mailerlite::GroupJoin;
 pub use received::Received;
@@ -42,8 +44,8 @@ use journal::{Entry, Journal};
 pub type Clock = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The providers whose API is simulated.
-const SIMULATED: [&str; 8] =
-    ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "turnstile", "brevo"];
+const SIMULATED: [&str; 9] =
+    ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "turnstile", "brevo", "c2s"];
 
 /// The simulated providers. Clones share their state.
 #[derive(Clone)]
@@ -80,6 +82,7 @@ struct World {
     meta: meta::Meta,
     whatsapp: whatsapp::WhatsApp,
     brevo: brevo::Brevo,
+    c2s: c2s::C2s,
     journal: Option<Journal>,
 }
 
@@ -275,6 +278,7 @@ impl World {
             "whatsapp" => self.whatsapp.response(&request),
             "turnstile" => turnstile::response(&request),
             "brevo" => self.brevo.response(&request),
+            "c2s" => self.c2s.response(&request),
             _ => ProviderResponse::json(200, json!({}), "recorded"),
         }
     }

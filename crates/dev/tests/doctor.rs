@@ -7,6 +7,7 @@ mod stripe;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use calendly::{Role, SimulatedCalendly};
 use funil_core::settings::Env;
@@ -16,6 +17,7 @@ use funil_dev::cli::quarantine::{self, QuarantineCommand};
 use funil_dev::cli::setup::{self, SetupArguments, SetupCommand};
 use funil_dev::functions;
 use funil_dev::server::{DevServer, DevServerOptions};
+use funil_dev::simulated::Providers;
 use serde_json::json;
 use stripe::SimulatedStripe;
 use url::Url;
@@ -219,6 +221,95 @@ async fn mailerlite_gets_two_webhooks_and_the_doctor_sees_how_they_stand() {
     let well = look().await;
     assert!(line(&well, "MailerLite sends every event to").starts_with("ok"), "{well}");
     server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn contact2sale_is_told_where_to_report_and_no_token_is_printed() {
+    let providers = Providers::new(Arc::new(|| funil_lambda::platform().clock.now().to_string()));
+    let base = format!("http://{}/c2s/integration", providers.serve().await.unwrap());
+    let variables = [
+        ("ENVIRONMENT", "local"),
+        ("C2S_BASE_URL", base.as_str()),
+        ("C2S_TOKEN", "c2s-t0ken"),
+        ("C2S_WEBHOOK_SECRET", "new-webhook-token-01,old-webhook-token-01"),
+    ];
+    let webhook = Url::parse("https://api.example.com/api/c2s-webhook").unwrap();
+    let command = || SetupCommand::C2s { webhook: webhook.clone() };
+    let (dry, error) = setup(command(), Run::Dry, &env(&variables)).await;
+    assert_eq!((error, providers.c2s_hooks().len()), (None, 0), "{dry}");
+    for _ in 0..2 {
+        let (made, error) = setup(command(), Run::ForReal, &env(&variables)).await;
+        assert_eq!(error, None);
+        assert_eq!(made.matches("made the subscription to on_").count(), 3, "{made}");
+        assert!(!made.contains("webhook-token") && !made.contains("t0ken"), "{made}");
+    }
+    let hooks = providers.c2s_hooks();
+    let address = "https://api.example.com/api/c2s-webhook?token=new-webhook-token-01";
+    assert_eq!(hooks.len(), 3);
+    assert!(hooks.iter().all(|(_, url)| url == address), "{hooks:?}");
+    let (_, error) = setup(command(), Run::ForReal, &env(&variables[..2])).await;
+    let error = error.unwrap();
+    assert!(error.contains("C2S_TOKEN") && error.contains("C2S_WEBHOOK_SECRET"), "{error}");
+}
+
+#[tokio::test]
+async fn brevo_s_key_and_sender_are_checked_and_its_webhook_is_made_once() {
+    let providers = Providers::new(Arc::new(|| funil_lambda::platform().clock.now().to_string()));
+    let base = format!("http://{}/brevo/v3", providers.serve().await.unwrap());
+    let with = |sender: &'static str, secret: &'static str| {
+        env(&[
+            ("ENVIRONMENT", "local"),
+            ("BREVO_BASE_URL", &base),
+            ("BREVO_API_KEY", "brevo-key"),
+            ("BREVO_SENDER_EMAIL", sender),
+            ("BREVO_WEBHOOK_SECRET", secret),
+        ])
+    };
+    let webhook = Url::parse("https://api.example.com/api/brevo-webhook").ok();
+    let command = || SetupCommand::Brevo { webhook: webhook.clone() };
+    let good = with("contato@example.com", "webhook-token-01");
+    let (dry, error) = setup(command(), Run::Dry, &good).await;
+    assert_eq!((error, providers.brevo_webhooks().len()), (None, 0), "{dry}");
+    let (made, error) = setup(command(), Run::ForReal, &good).await;
+    assert_eq!(error, None);
+    assert!(made.contains("the account may send as contato@example.com"), "{made}");
+    assert!(made.contains("made a webhook") && !made.contains("token-01"), "{made}");
+    let (again, _) = setup(command(), Run::ForReal, &good).await;
+    assert!(again.contains("already"), "{again}");
+    let other = with("contato@example.com", "webhook-token-02");
+    let (mended, error) = setup(command(), Run::ForReal, &other).await;
+    assert_eq!(error, None);
+    assert!(mended.contains("mended"), "{mended}");
+    let webhooks = providers.brevo_webhooks();
+    assert_eq!(webhooks.len(), 1);
+    assert_eq!(
+        webhooks[0]["url"],
+        "https://api.example.com/api/brevo-webhook?token=webhook-token-02"
+    );
+    let unknown = with("outra@example.com", "webhook-token-01");
+    let (_, error) = setup(command(), Run::ForReal, &unknown).await;
+    assert!(error.unwrap().starts_with("The account may not send as outra@example.com"));
+}
+
+#[tokio::test]
+async fn meta_s_token_is_checked_and_a_test_event_sent_with_a_code_alone() {
+    let providers = Providers::new(Arc::new(|| funil_lambda::platform().clock.now().to_string()));
+    let base = format!("http://{}/meta", providers.serve().await.unwrap());
+    let variables = [
+        ("ENVIRONMENT", "local"),
+        ("META_BASE_URL", base.as_str()),
+        ("META_ACCESS_TOKEN", "meta-t0ken"),
+        ("META_PIXEL_ID", "1000000000000001"),
+        ("META_TEST_EVENT_CODE", "TEST123"),
+    ];
+    let sent = || providers.meta_events().len();
+    let (checked, error) = setup(SetupCommand::Meta, Run::ForReal, &env(&variables[..4])).await;
+    assert_eq!((error, sent()), (None, 0));
+    assert!(checked.contains("Meta takes META_ACCESS_TOKEN"), "{checked}");
+    let (dry, error) = setup(SetupCommand::Meta, Run::Dry, &env(&variables)).await;
+    assert_eq!((error, sent()), (None, 0), "{dry}");
+    let (made, error) = setup(SetupCommand::Meta, Run::ForReal, &env(&variables)).await;
+    assert_eq!((error, sent()), (None, 1), "{made}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub mod doorbell;
 pub(crate) mod form;
 pub mod forms;
 mod identify;
+mod mailboxes;
 pub(crate) mod quarantine;
 mod recipient;
 mod signatures;

@@ -1,5 +1,5 @@
 //! Deliveries: finding, claiming and settling them, status updates of their messages, decisions of a
-//! person, and planning what is missing.
+//! person, planning what is missing, and what was found out on the way.
 
 pub(crate) mod backfill;
 pub(crate) mod claim;
@@ -7,6 +7,7 @@ pub(crate) mod due;
 pub(crate) mod inputs;
 pub(crate) mod message;
 pub(crate) mod replay;
+pub(crate) mod reply;
 mod settle;
 pub(crate) mod siblings;
 pub(crate) mod withdraw;

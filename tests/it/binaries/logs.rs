@@ -6,7 +6,7 @@
 
 mod marks;
 
-use funil_core::provider::{deals, mailerlite, stripe, whatsapp};
+use funil_core::provider::{brevo, c2s, deals, mailerlite, stripe, whatsapp};
 use funil_dev::simulated::whatsapp_inbound;
 
 use super::*;
@@ -125,6 +125,10 @@ async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<
     place.env.insert("DESTINATIONS".to_owned(), "brevo".to_owned());
     let deal = marked_deal(&place);
     written.push(request(&place, "deal-webhook", &when, deal).await);
+    // And so does a lead of a CRM the one that looks it up.
+    place.env.insert("DESTINATIONS".to_owned(), "c2s".to_owned());
+    let crm_lead = marked_crm_lead(&place);
+    written.push(request(&place, "c2s-webhook", &when, crm_lead).await);
     place.env.insert("DESTINATIONS".to_owned(), all_destinations());
     let due = due(&place).await;
     for destination in destination::ALL {
@@ -224,6 +228,13 @@ fn marked_event(place: &Place, function: &str) -> Value {
             with(http_event(&body), mailerlite::SIGNATURE_HEADER, &signature)
         }
         "deal-webhook" => marked_deal(place),
+        "c2s-webhook" => marked_crm_lead(place),
+        "brevo-webhook" => {
+            let body = json!({"event": "hard_bounce", "email": "qzlocal.part@qzdomain.example",
+                "subject": "qzdeal", "reason": "qzlocal.part@qzdomain.example does not exist"});
+            let token = format!("Bearer {}", place.env["BREVO_WEBHOOK_SECRET"]);
+            with(http_event(&body.to_string()), brevo::TOKEN_HEADER, &token)
+        }
         "whatsapp-webhook" => {
             let at = place.platform.clock.now().as_second();
             let body = whatsapp_inbound("5511975318642", "qzquestion", at).to_string();
@@ -250,6 +261,15 @@ fn marked_deal(place: &Place) -> Value {
     event["rawPath"] = json!("/deal-webhook");
     event["requestContext"]["http"]["path"] = json!("/deal-webhook");
     with(event, deals::KEY_HEADER, &place.env["DEAL_API_KEY"])
+}
+
+/// The marked lead as Contact2Sale reports it, with marks in everything.
+fn marked_crm_lead(place: &Place) -> Value {
+    let body = json!({"id": "c1", "hook_action": "on_create_lead", "attributes": {
+        "customer": {"name": "Qzname Qzsurname", "email": "qzlocal.part@qzdomain.example",
+            "phone": "5511975318642"},
+        "description": "qzmessage", "updated_at": "2026-01-02T03:04:05Z"}});
+    with(http_event(&body.to_string()), c2s::TOKEN_HEADER, &place.env["C2S_WEBHOOK_SECRET"])
 }
 
 /// What a page reports of a visit, with marks in all that a person or the page may have written.

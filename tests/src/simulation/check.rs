@@ -146,6 +146,10 @@ fn may_be_skipped(
                 delivered && same && DeliveryKey::from(other) > key
             });
     }
+    // Its message was sent, or began to be, with another event of the same lead.
+    if reason == "unchanged" && delivery.destination == "c2s" {
+        return journey.replies.iter().any(|kept| kept.step.starts_with("message:"));
+    }
     // What MailerLite has is checked at the end.
     if reason == "unchanged" {
         return delivery.destination == "mailerlite"
@@ -310,6 +314,18 @@ fn at_providers(
         if *state == StateKind::Delivered && !counted.contains_key(id) {
             problems.push(format!("Meta has no event {id}"));
         }
+    }
+    // A seller reads one message about each person at each of Contact2Sale's leads.
+    let mut read = BTreeSet::new();
+    for message in providers.c2s_messages() {
+        let about = message.text.lines().nth(1).unwrap_or_default().to_owned();
+        if !read.insert((message.lead.clone(), about)) {
+            problems.push(format!("Contact2Sale has two messages at {}", message.lead));
+        }
+    }
+    if read.len() < delivered("c2s") {
+        let (messages, delivered) = (read.len(), delivered("c2s"));
+        problems.push(format!("Contact2Sale has {messages} messages of {delivered} deliveries"));
     }
     let oldest = system.watch.lock().unwrap().oldest.clone();
     for (email, lead) in &oldest {

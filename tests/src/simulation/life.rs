@@ -19,7 +19,7 @@ use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeadId;
-use funil_core::provider::{Verified, deals};
+use funil_core::provider::{Verified, c2s, deals};
 use funil_delivery::Patience;
 use funil_dev::server::front_door;
 use funil_dev::simulated::Behaviour;
@@ -106,7 +106,7 @@ impl Life {
 
     async fn step(&mut self) {
         let system = Arc::clone(&self.system);
-        match system.chance.below(51) {
+        match system.chance.below(54) {
             0..=7 => self.submit(),
             8 | 9 => self.answer_questionnaire(),
             10..=12 => self.book(),
@@ -129,6 +129,7 @@ impl Life {
             43..=45 => self.write_to_the_site(),
             46 | 47 => self.visit(),
             48 | 49 => self.deal(),
+            50..=52 => self.report_crm_leads(),
             _ => self.look(),
         }
     }
@@ -384,13 +385,28 @@ impl Life {
             Promise::Nothing
         };
         let times = if self.system.chance.once_in(3) { 2 } else { 1 };
-        let sent = Sent::post(
-            format!("MailerLite's {event} of {email}"),
-            "mailerlite-webhook",
-            Sender::MailerLite,
-            report_of(event, email),
-            promise,
-        );
+        let of_brevo = match event {
+            "unsubscribed" => Some("unsubscribed"),
+            "spam_reported" => Some("spam"),
+            "updated" => Some("soft_bounce"),
+            _ => None,
+        };
+        let sent = match of_brevo {
+            Some(name) if self.system.chance.once_in(2) => Sent::post(
+                format!("Brevo's {name} of {email}"),
+                "brevo-webhook",
+                Sender::Brevo,
+                json!({"event": name, "email": email, "ts_event": self.system.now().as_second()}),
+                promise,
+            ),
+            Some(_) | None => Sent::post(
+                format!("MailerLite's {event} of {email}"),
+                "mailerlite-webhook",
+                Sender::MailerLite,
+                report_of(event, email),
+                promise,
+            ),
+        };
         let after_ms = self.delay_ms();
         self.send(sent, times, after_ms);
     }
@@ -417,6 +433,38 @@ impl Life {
         let promise = Promise::Form(Kept::Event(report.id.as_str().to_owned()));
         let what = format!("{deal} of {email} is {status}");
         let sent = Sent::post(what, "deal-webhook", Sender::Crm, body, promise);
+        let times = chance.of(&[1, 1, 2]);
+        let after_ms = self.delay_ms();
+        self.send(sent, times, after_ms);
+    }
+
+    /// Contact2Sale reports up to three changes of its leads, maybe once more.
+    fn report_crm_leads(&mut self) {
+        let chance = self.system.chance.clone();
+        let known = self.known_leads();
+        if known.is_empty() {
+            return;
+        }
+        let events: Vec<Value> = (0..=chance.below(3))
+            .map(|_| {
+                let (_, email) = chance.of(&known);
+                // Contact2Sale has two leads of somebody, and tells the time by the minute.
+                let lead = format!("{}{}", email.replace('@', "."), chance.below(2));
+                let action = chance.of(&["on_create_lead", "on_update_lead", "on_close_lead"]);
+                let minute = self.system.now().as_second() / 60 * 60;
+                let at = Timestamp::from_second(minute).unwrap();
+                let phone = format!("55119876543{}", chance.below(3) + 20);
+                json!({"id": lead, "hook_action": action, "attributes": {
+                    "customer": {"email": email, "phone": phone}, "updated_at": at}})
+            })
+            .collect();
+        let body = json!(events);
+        let bytes = body.to_string();
+        let parts = c2s::parse(Verified::released(bytes.as_bytes())).unwrap();
+        let ids = parts.iter().map(|part| part.event.as_ref().unwrap().id.as_str().to_owned());
+        let promise = Promise::Events(ids.collect());
+        let what = format!("{} changes of Contact2Sale's leads", events.len());
+        let sent = Sent::post(what, "c2s-webhook", Sender::Contact2Sale, body, promise);
         let times = chance.of(&[1, 1, 2]);
         let after_ms = self.delay_ms();
         self.send(sent, times, after_ms);

@@ -143,6 +143,13 @@ impl Deployment {
             .await
     }
 
+    /// Sends a function a POST request of JSON with a query.
+    pub async fn post_with_query(&self, function: &str, query: &str, body: &[u8]) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        let headers = [(HeaderName::from_static("content-type"), json)].into_iter().collect();
+        self.exchange(CALLER, (function, ""), (&Method::POST, query), &headers, body).await
+    }
+
     /// Sends a function a GET request with a query.
     pub async fn get(&self, function: &str, query: &str) -> Response {
         self.exchange(CALLER, (function, ""), (&Method::GET, query), &HeaderMap::new(), b"").await

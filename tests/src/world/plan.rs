@@ -120,7 +120,10 @@ pub(crate) fn environment(
     let base = |name| Providers::base_url(providers, name);
     let destinations = destination::ALL.iter().flat_map(|one| {
         let local = one.local_variables().map(|(name, value)| (name, of_our_own(value)));
-        local.chain([(one.base_url_variable, base(one.provider))])
+        let others = one.other_base_urls.iter();
+        let others =
+            others.map(move |(name, path)| (*name, format!("{}{path}", base(one.provider))));
+        local.chain([(one.base_url_variable, base(one.provider))]).chain(others)
     });
     let own = [
         ("TABLE_NAME", table.to_owned()),

@@ -1,9 +1,9 @@
 //! The clock and the randomness of a world, both the same in every run.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use funil_core::clock::{Clock, Entropy};
+use funil_core::clock::{Clock, Entropy, after};
 use jiff::Timestamp;
 
 use super::BEGINNING;
@@ -26,6 +26,26 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
+    }
+}
+
+/// A clock that moves each time that somebody looks at it, as if everything took long.
+#[derive(Debug)]
+pub struct HastyClock {
+    began: Timestamp,
+    step_s: i64,
+    looks: AtomicI64,
+}
+
+impl HastyClock {
+    pub(super) const fn new(began: Timestamp, step_s: i64) -> Self {
+        Self { began, step_s, looks: AtomicI64::new(0) }
+    }
+}
+
+impl Clock for HastyClock {
+    fn now(&self) -> Timestamp {
+        after(self.began, self.step_s * self.looks.fetch_add(1, Ordering::Relaxed))
     }
 }
 

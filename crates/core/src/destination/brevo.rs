@@ -4,9 +4,10 @@
 //! account, or by our own HTML and text, which are in `templates/` and escape everything. Brevo knows a key of ours for half
 //! an hour at most, so a request that got no response is never repeated by itself.
 
+pub mod account;
+
 use askama::Template;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
 use super::whatsapp::first_name;
@@ -14,12 +15,13 @@ use super::{Adapter, Context, Destination, Kind, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::Email;
 use crate::contact::consent::Purpose;
-use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::exchange::Response;
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{DealChanged, DealEvent, DealStage, EventData};
 use crate::money::{Currency, Money};
 use crate::pii::Pii;
-use crate::settings::{Secret, Settings};
+use crate::settings::Settings;
+use account::Account;
 
 static PROPERTY_DETAILS: Slot = Slot::new("property_details", Purpose::Contact).by_email();
 
@@ -39,11 +41,13 @@ pub(super) static DESTINATION: Destination = Destination {
     replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: None },
     person_pause_s: None,
     keyed_by_email: false,
+    keeps_replies: false,
     follows_bookings: false,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "BREVO_BASE_URL",
     local_path: "/v3",
+    other_base_urls: &[],
     local_credentials: &[("BREVO_API_KEY", "local-brevo")],
     local_settings: &[("BREVO_SENDER_EMAIL", "contato@example.com")],
     slots: &[PROPERTY_DETAILS],
@@ -62,8 +66,7 @@ fn taken(event: &EventData) -> Option<&DealChanged> {
 }
 
 struct Brevo {
-    base: Url,
-    key: Secret,
+    account: Account,
     sender: Email,
     sender_name: String,
     /// The account's own template; ours without it.
@@ -72,8 +75,7 @@ struct Brevo {
 
 impl Brevo {
     fn connect(settings: &mut Settings<'_>) -> Option<Self> {
-        let base = settings.url("BREVO_BASE_URL", Some("https://api.brevo.com/v3"));
-        let key = settings.secret("BREVO_API_KEY");
+        let account = Account::read(settings);
         let sender = settings.required("BREVO_SENDER_EMAIL").and_then(|text| {
             Email::parse(text)
                 .ok()
@@ -85,11 +87,7 @@ impl Brevo {
             Some(Err(_)) => settings.problem("BREVO_TEMPLATE_ID must be the number of a template."),
         };
         let sender_name = settings.optional("BREVO_SENDER_NAME").unwrap_or_default().to_owned();
-        Some(Self { base: base?, key: key?, sender: sender?, sender_name, template: template? })
-    }
-
-    fn request(&self, method: Method, path: &[&str]) -> Request {
-        Request::safe(method, endpoint(&self.base, path), None).header("api-key", self.key.expose())
+        Some(Self { account: account?, sender: sender?, sender_name, template: template? })
     }
 
     /// The request's body. `None` if one of our templates cannot be filled in: nobody gets an empty e-mail.
@@ -135,9 +133,7 @@ impl Adapter for Brevo {
         let Some(email) = self.email(context, deal, to) else {
             return Step::Done(Outcome::Rejected(Reason::Missing("text")));
         };
-        let url = endpoint(&self.base, &["smtp", "email"]);
-        let request = Request::harmful(Method::Post, url, Some(email));
-        Step::send(request.header("api-key", self.key.expose()))
+        Step::send(self.account.send(email))
     }
 
     fn requests_max(&self, _slot: &Slot) -> usize {
@@ -148,19 +144,17 @@ impl Adapter for Brevo {
     fn probes(&self) -> Vec<Probe<'_>> {
         const SUBJECT: &str = "credentials";
 
-        let mut probes =
-            vec![Probe::ask(SUBJECT, self.request(Method::Get, &["account"]), |response| {
-                vec![match refusal(SUBJECT, "BREVO_API_KEY", response) {
-                    Some(finding) => finding,
-                    None if response.json()["email"].is_string() => {
-                        Finding::ok(SUBJECT, "Brevo takes BREVO_API_KEY")
-                    }
-                    None => not_itself(SUBJECT, "BREVO_BASE_URL", "Brevo"),
-                }]
-            })];
+        let mut probes = vec![Probe::ask(SUBJECT, self.account.me(), |response| {
+            vec![match refusal(SUBJECT, "BREVO_API_KEY", response) {
+                Some(finding) => finding,
+                None if response.json()["email"].is_string() => {
+                    Finding::ok(SUBJECT, "Brevo takes BREVO_API_KEY")
+                }
+                None => not_itself(SUBJECT, "BREVO_BASE_URL", "Brevo"),
+            }]
+        })];
         if let Some(id) = self.template {
-            let request = self.request(Method::Get, &["smtp", "templates", &id.to_string()]);
-            probes.push(Probe::ask("template", request, move |response| {
+            probes.push(Probe::ask("template", self.account.template(id), move |response| {
                 let is_active = response.json()["isActive"].as_bool();
                 vec![match is_active {
                     Some(true) => Finding::ok("template", format!("template {id} is active")),

@@ -59,11 +59,13 @@ pub(super) static DESTINATION: Destination = Destination {
     replay: ReplayPolicy::RECOGNISED,
     person_pause_s: None,
     keyed_by_email: true,
+    keeps_replies: false,
     follows_bookings: false,
     daily_per_number: None,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",
     local_path: "",
+    other_base_urls: &[],
     local_credentials: &[("MAILERLITE_API_KEY", "local-mailerlite")],
     local_settings: &[(
         "MAILERLITE_GROUPS",

@@ -8,6 +8,7 @@
 //! the person is normalised and hashed by Meta's rules.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -51,16 +52,18 @@ pub(super) static DESTINATION: Destination = Destination {
     },
     person_pause_s: None,
     keyed_by_email: false,
+    keeps_replies: false,
     follows_bookings: false,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "META_BASE_URL",
     local_path: "",
+    other_base_urls: &[],
     local_credentials: &[("META_ACCESS_TOKEN", "local-meta")],
     local_settings: &[("META_PIXEL_ID", "1000000000000001")],
     slots: &[LEAD, SCHEDULE, PURCHASE],
     plan,
-    connect: |settings| Some(Box::new(Meta::connect(settings)?)),
+    connect: |settings| Some(Box::new(Meta(Dataset::read(settings)?))),
 };
 
 /// What Meta takes of an event.
@@ -150,14 +153,17 @@ fn plan(event: &Event) -> Vec<Planned> {
     planned.into_iter().collect()
 }
 
-struct Meta {
+/// A dataset, with its token: where events are sent.
+#[derive(Clone, Debug)]
+pub struct Dataset {
     events_url: Url,
     token: Secret,
     test_event_code: Option<String>,
 }
 
-impl Meta {
-    fn connect(settings: &mut Settings<'_>) -> Option<Self> {
+impl Dataset {
+    /// Reads its variables.
+    pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("META_BASE_URL", Some("https://graph.facebook.com"));
         let version = graph::version(settings, "META_API_VERSION");
         let token = settings.secret("META_ACCESS_TOKEN");
@@ -169,7 +175,33 @@ impl Meta {
         let events_url = endpoint(&base?, &[version?, pixel?, "events"]);
         Some(Self { events_url, token: token?, test_event_code })
     }
+
+    /// An event of nobody for the Test Events tool, which counts for nothing. `None` without a code of that tool.
+    pub fn test_event(&self, now: Timestamp) -> Option<Request> {
+        self.test_event_code.as_ref()?;
+        let nobody = sha256_hex(b"funil-setup-test");
+        let event = json!({
+            "event_name": "Lead",
+            "event_time": now.as_second(),
+            "event_id": format!("funil-setup-{}", now.as_second()),
+            "action_source": "system_generated",
+            "user_data": {"external_id": [nobody]},
+        });
+        Some(self.events(&[event]))
+    }
+
+    /// A request with these events.
+    fn events(&self, events: &[Value]) -> Request {
+        let mut body = json!({"data": events});
+        if let Some(code) = self.test_event_code.as_ref().filter(|_| !events.is_empty()) {
+            body["test_event_code"] = Value::from(code.as_str());
+        }
+        Request::safe(Method::Post, self.events_url.clone(), Some(body))
+            .header("authorization", format!("Bearer {}", self.token.expose()))
+    }
 }
+
+struct Meta(Dataset);
 
 impl Adapter for Meta {
     fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
@@ -201,14 +233,7 @@ impl Adapter for Meta {
         if let Some(data) = taken.custom_data {
             event["custom_data"] = data;
         }
-        let mut body = json!({"data": [event]});
-        if let Some(code) = &self.test_event_code {
-            body["test_event_code"] = Value::from(code.as_str());
-        }
-        Step::send(
-            Request::safe(Method::Post, self.events_url.clone(), Some(body))
-                .header("authorization", format!("Bearer {}", self.token.expose())),
-        )
+        Step::send(self.0.events(&[event]))
     }
 
     fn requests_max(&self, _slot: &Slot) -> usize {
@@ -220,10 +245,7 @@ impl Adapter for Meta {
     fn probes(&self) -> Vec<Probe<'_>> {
         const SUBJECT: &str = "credentials";
 
-        let nothing =
-            Request::safe(Method::Post, self.events_url.clone(), Some(json!({"data": []})))
-                .header("authorization", format!("Bearer {}", self.token.expose()));
-        let mut probes = vec![Probe::ask(SUBJECT, nothing, |response| {
+        let mut probes = vec![Probe::ask(SUBJECT, self.0.events(&[]), |response| {
             let names = ("META_ACCESS_TOKEN", "META_PIXEL_ID");
             vec![match graph::finding(SUBJECT, names, response) {
                 Some(finding) => finding,
@@ -232,7 +254,7 @@ impl Adapter for Meta {
                 None => Finding::ok(SUBJECT, "Meta takes META_ACCESS_TOKEN for META_PIXEL_ID"),
             }]
         })];
-        if self.test_event_code.is_some() {
+        if self.0.test_event_code.is_some() {
             let says = "META_TEST_EVENT_CODE is set, so Meta shows events in its Test Events tool and \
                         counts none. Remove it once you have seen them.";
             probes.push(Probe::Known(Finding::warning("test events", says)));

@@ -9,18 +9,19 @@ use super::{Adapter, Context, Known, Step};
 use crate::booking::link::booking_link;
 use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, Recipient, StatusChange};
 use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
-use crate::contact::{Email, Phone};
-use crate::delivery::Delivery;
+use crate::contact::{Cpf, Email, Phone};
 use crate::delivery::exchange::{Request, Response};
+use crate::delivery::{Delivery, KeptReply};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
     CallMissed, CallWish, Canceled, CheckoutCompleted, ConsultationRequested, ContactSubmitted,
-    CrmId, DealChanged, DealContact, DealStage, DeliveryReplayed, DeliverySettled, Digests,
-    DisputeStatus, EmailChanged, EmailStatus, Event, EventData, Extent, FormEvent, Invitee,
-    LeadSubmitted, Mode, NewsletterRequested, Operator, PageEvent, PageEvents, Payer,
-    PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded, Purchase,
-    QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn, SubscriberNote,
-    SubscriberNoted, SubscriptionStarted, SyncRequested, TransactionId, Verdict, Withdrawal,
+    CrmId, CrmLead, CrmLeadAction, DealChanged, DealContact, DealStage, DeliveryReplayed,
+    DeliverySettled, Digests, DisputeStatus, EmailChanged, EmailStatus, Event, EventData, Extent,
+    FormEvent, Invitee, LeadSubmitted, Mode, NewsletterRequested, Operator, PageEvent, PageEvents,
+    Payer, PaymentDisputed, PaymentEvent, PaymentFailed, PaymentRefunded, PaymentSucceeded,
+    Purchase, QuestionnaireCompleted, ReportedBy, SequenceRequested, SequenceWithdrawn,
+    SubscriberNote, SubscriberNoted, SubscriptionStarted, SyncRequested, TransactionId, Verdict,
+    Withdrawal,
 };
 use crate::form::consultation::ConsultationForm;
 use crate::form::contact::ContactForm;
@@ -379,6 +380,7 @@ pub(crate) fn every_event() -> Vec<EventData> {
     events.extend([
         committed().data,
         DealContact { crm: "pipedrive".to_owned(), dropped: Vec::new() }.into(),
+        crm_lead().data,
     ]);
     events.extend([
         EmailChanged { status: EmailStatus::Unsubscribed }.into(),
@@ -432,6 +434,21 @@ pub(crate) fn committed() -> Event {
         dropped: vec!["data.customer.phoneNumber".to_owned()],
     };
     event(data, "deal:1")
+}
+
+/// A lead that Contact2Sale made, with a CPF.
+pub(crate) fn crm_lead() -> Event {
+    let data = CrmLead {
+        crm: "c2s".to_owned(),
+        lead: CrmId::parse("a1b2c3").unwrap(),
+        action: CrmLeadAction::Created,
+        updated_at: time("2026-11-21T11:59:00Z"),
+        status: Some("novo".to_owned()),
+        cpf: Cpf::parse("529.982.247-25").ok(),
+        not_before: Some(time("2026-11-21T12:00:30.000Z")),
+        dropped: vec!["customer.phone".to_owned()],
+    };
+    event(data, "c2s:a1b2c3:1")
 }
 
 /// What a page reported of a visit.
@@ -530,10 +547,23 @@ pub(super) fn conversation_known(
         oldest: None,
         elder: None,
         known,
+        kept: &[],
     };
+    converse(adapter, context, &mut Vec::new(), responses)
+}
+
+/// Runs a delivery with what is kept of earlier ones, and keeps what it wants kept.
+pub(super) fn converse(
+    adapter: &dyn Adapter,
+    context: Context<'_>,
+    kept: &mut Vec<KeptReply>,
+    responses: &[Response],
+) -> String {
     let mut shown = String::new();
-    for count in 0..=responses.len() {
-        match adapter.next(&context, &responses[..count]) {
+    let (mut from, mut count) = (0, 0);
+    loop {
+        let step = adapter.next(&Context { kept, ..context }, &responses[from..count]);
+        match step {
             Step::Done(outcome) => {
                 assert_eq!(count, responses.len(), "it ended before all responses were read");
                 let reason = outcome.reason().map(|reason| reason.to_string());
@@ -542,14 +572,26 @@ pub(super) fn conversation_known(
             }
             Step::Send(request) => {
                 show(&mut shown, &request);
-                match responses.get(count) {
-                    Some(response) => writeln!(shown, "<- {}\n", response.status).unwrap(),
-                    None => write!(shown, "<- ?").unwrap(),
-                }
+                let Some(response) = responses.get(count) else {
+                    write!(shown, "<- ?").unwrap();
+                    return shown;
+                };
+                writeln!(shown, "<- {}\n", response.status).unwrap();
+                count += 1;
+            }
+            Step::Keep(reply) => {
+                let fields = reply.fields.expose();
+                writeln!(shown, "keep {} {}\n", reply.step, json!(fields)).unwrap();
+                from = count;
+                kept.push(KeptReply {
+                    step: reply.step.clone(),
+                    at: context.event.accepted_at,
+                    by: context.delivery.id,
+                    fields: reply.fields,
+                });
             }
         }
     }
-    shown
 }
 
 fn show(out: &mut String, request: &Request) {

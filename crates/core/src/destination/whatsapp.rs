@@ -40,6 +40,7 @@ pub(super) static DESTINATION: Destination = Destination {
     // The pair rate limit (error 131056) allows about one message in 6 s to one number.
     person_pause_s: Some(6),
     keyed_by_email: false,
+    keeps_replies: false,
     follows_bookings: true,
     daily_per_number: Some(DailyLimit {
         most: 12,
@@ -50,6 +51,7 @@ pub(super) static DESTINATION: Destination = Destination {
     requests_per_minute: None,
     base_url_variable: "WHATSAPP_BASE_URL",
     local_path: "",
+    other_base_urls: &[],
     local_credentials: &[("WHATSAPP_ACCESS_TOKEN", "local-whatsapp")],
     local_settings: &[
         ("WHATSAPP_PHONE_NUMBER_ID", "100000000000001"),

@@ -92,6 +92,10 @@ pub enum SubscriberNote {
     AutomationTriggered,
     /// They came to the end of an automation.
     AutomationCompleted,
+    /// An e-mail to them failed for a time.
+    SoftBounced,
+    /// An e-mail to them was not sent, because earlier ones failed or were unwanted.
+    Blocked,
 }
 
 impl SubscriberNote {
@@ -104,6 +108,8 @@ impl SubscriberNote {
             Self::RemovedFromGroup => "removed_from_group",
             Self::AutomationTriggered => "automation_triggered",
             Self::AutomationCompleted => "automation_completed",
+            Self::SoftBounced => "soft_bounced",
+            Self::Blocked => "blocked",
         }
     }
 }

@@ -1,24 +1,27 @@
-//! Deals, as a CRM reports them: the status that a deal came to, and whose it is.
+//! What a CRM reports: the status that a deal came to, whose it is, and what became of a lead of its own.
 //!
 //! Knows no CRM: what a status is called there is read where its webhook is parsed.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::group::event_group;
-use crate::contact::{Email, Phone};
+use crate::contact::{Cpf, Email, Phone};
 use crate::money::Money;
 use crate::pii::{self, Pii, Text};
 
 event_group! {
-    /// A CRM reported something about a deal, or about whose it is.
+    /// A CRM reported something about a deal, about whose it is, or about a lead of its own.
     DealEvent in EventData::Deal {
         /// A deal came to a status.
         "deal_changed" => Changed(DealChanged),
         /// A CRM said who a contact of its deals is.
         "deal_contact" => Contact(DealContact),
+        /// A CRM made, changed or closed a lead of its own.
+        "crm_lead" => Lead(CrmLead),
     }
 }
 
@@ -31,6 +34,11 @@ impl DealEvent {
                 format!("{} {}: {}{value}", deal.crm, deal.deal.as_str(), deal.status)
             }
             Self::Contact(contact) => format!("{} says who the contact is", contact.crm),
+            Self::Lead(lead) => {
+                let status = lead.status.as_ref().map(|status| format!(", {status}"));
+                let (crm, id, action) = (&lead.crm, lead.lead.as_str(), lead.action.name());
+                format!("{crm} {id}: {action}{}", status.unwrap_or_default())
+            }
         }
     }
 
@@ -39,6 +47,7 @@ impl DealEvent {
         match self {
             Self::Changed(event) => &event.dropped,
             Self::Contact(event) => &event.dropped,
+            Self::Lead(event) => &event.dropped,
         }
     }
 }
@@ -116,6 +125,57 @@ pub const PROPERTY_MAX: usize = 40;
 pub struct DealContact {
     /// The CRM, by its name in the endpoint's path.
     pub crm: String,
+    /// The names of what was dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+}
+
+/// What a CRM did with a lead of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrmLeadAction {
+    /// It made it.
+    Created,
+    /// It changed it.
+    Updated,
+    /// It closed it.
+    Closed,
+    /// Something else.
+    Other,
+}
+
+impl CrmLeadAction {
+    /// Its name in the journey.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Closed => "closed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A CRM made, changed or closed a lead of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrmLead {
+    /// The CRM, by the name of its webhook.
+    pub crm: String,
+    /// The CRM's id of its lead.
+    pub lead: CrmId,
+    /// What it did.
+    pub action: CrmLeadAction,
+    /// When it did, by its clock.
+    pub updated_at: Timestamp,
+    /// The CRM's own name of the lead's status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The person's CPF, where the CRM sent it along and something needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub cpf: Option<Cpf>,
+    /// Before this nothing is done about it, because the CRM reported more of this lead than its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// The names of what was dropped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,

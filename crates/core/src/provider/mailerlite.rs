@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use super::mailbox::{Parsed, Report, What};
 use super::signature::{self, is_signed};
 use super::{NotSigned, NotUnderstood, Verified, event_name};
 use crate::check::member;
@@ -61,37 +62,6 @@ impl Encoding {
             _ => settings.problem("MAILERLITE_SIGNATURE must be hex, base64 or either."),
         }
     }
-}
-
-/// Something that happened to a subscriber.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The subscriber's e-mail.
-    pub email: Email,
-    /// What happened.
-    pub what: What,
-    /// A digest of what MailerLite said, by which a repetition is recognised.
-    pub digest: String,
-}
-
-/// What happened to a subscriber.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// They get e-mails from now on, or get none any more.
-    Changed(EmailStatus),
-    /// Something that changes nothing here.
-    Noted(SubscriberNoted),
-}
-
-/// The content of a webhook.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
-    /// What happened to subscribers, in MailerLite's order.
-    pub reports: Vec<Report>,
-    /// Names of event types that are not handled, cut and stripped so that they can be logged.
-    pub others: Vec<String>,
-    /// How many parts could not be read.
-    pub unreadable: usize,
 }
 
 /// Verifies that the raw body is signed with any of the keys. The signature has no time, so there is no window

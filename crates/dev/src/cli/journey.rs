@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use funil_core::booking::Booking;
 use funil_core::contact::consent::Purpose;
-use funil_core::delivery::{Attempt, Delivery};
+use funil_core::delivery::{Attempt, Delivery, KeptReply, Progress};
 use funil_core::event::{EventData, OperationEvent};
 use funil_core::lead::Lead;
 use funil_core::money::Money;
@@ -37,6 +37,10 @@ pub fn to_json(journey: &Journey) -> Value {
         if let Some(note) = note(&event.data) {
             entry["note"] = note.into();
         }
+        if let EventData::Deal(_) = &event.data {
+            let of_event = journey.deliveries.iter().filter(|one| one.event_id == event.id);
+            entry["status"] = Progress::of(of_event).name().into();
+        }
         entries.push(entry);
     }
     for consent in &journey.consents {
@@ -59,6 +63,7 @@ pub fn to_json(journey: &Journey) -> Value {
         "lead": lead(&journey.lead),
         "bookings": bookings,
         "payments": journey.transactions.iter().map(payment).collect::<Vec<_>>(),
+        "replies": journey.replies.iter().map(reply).collect::<Vec<_>>(),
         "entries": entries,
         "unread": journey.unread,
         "more": journey.more,
@@ -77,6 +82,16 @@ fn payment(transaction: &Transaction) -> Value {
         "net": amount(transaction.net()),
         "paidAt": transaction.paid_at,
         "disputes": transaction.disputes.values().map(|one| one.status).collect::<Vec<_>>(),
+    })
+}
+
+/// What a destination found out about the lead, and keeps.
+fn reply(reply: &KeptReply) -> Value {
+    json!({
+        "step": reply.step,
+        "at": reply.at,
+        "deliveryId": reply.by,
+        "fields": reply.fields.expose(),
     })
 }
 
@@ -275,7 +290,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// What is known of the lead now: scores, calls and payments.
+/// What is known of the lead now: scores, calls, payments, and what was found out.
 fn summary(shown: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let lead = &shown["lead"];
@@ -312,6 +327,13 @@ fn summary(shown: &Value) -> Vec<String> {
             disputes.concat()
         ));
     }
+    for reply in shown["replies"].as_array().into_iter().flatten() {
+        let (at, step) = (text(&reply["at"]), text(&reply["step"]));
+        let fields = reply["fields"].as_object().into_iter().flatten();
+        let fields: Vec<String> =
+            fields.map(|(name, value)| format!("{name}={}", text(value))).collect();
+        lines.push(format!("found  {at}  {step}  {}", fields.join(", ")));
+    }
     lines
 }
 
@@ -331,7 +353,9 @@ pub fn to_text(journey: &Journey) -> String {
                 line(format!("{at}  {}  {}", text(&entry["type"]), text(&entry["eventId"])));
                 let note = text(&entry["note"]);
                 if !note.is_empty() {
-                    line(format!("    {note}"));
+                    let status = text(&entry["status"]);
+                    let status = if status.is_empty() { status } else { format!("  [{status}]") };
+                    line(format!("    {note}{status}"));
                 }
                 let supplied = text(&entry["suppliedLeadId"]);
                 if !supplied.is_empty() {

@@ -5,15 +5,18 @@
 //! where it does not work, because Calendly cannot change one: the new one is made before the old one is
 //! removed. Must not know any function.
 
+mod brevo;
+mod c2s;
 mod calendly;
 mod mailerlite;
+mod meta;
 mod stripe;
 mod whatsapp;
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use funil_core::settings::Env;
+use funil_core::settings::{Env, Secret};
 use funil_store::Platform;
 use url::Url;
 
@@ -63,6 +66,22 @@ pub enum SetupCommand {
         #[arg(long, value_name = "VERSION")]
         api_version: Option<String>,
     },
+    /// Tell Contact2Sale to report its leads.
+    C2s {
+        /// The address of `c2s-webhook`, as <https://api.example.com/api/c2s-webhook>. `C2S_WEBHOOK_SECRET` is added to
+        /// it.
+        #[arg(long)]
+        webhook: Url,
+    },
+    /// Check Brevo's key and sender, and make the webhook by which it reports bounces.
+    Brevo {
+        /// The address of `brevo-webhook`, as <https://api.example.com/api/brevo-webhook>: make the webhook too.
+        /// `BREVO_WEBHOOK_SECRET` is added to it.
+        #[arg(long)]
+        webhook: Option<Url>,
+    },
+    /// Check Meta's token and dataset, and send a test event where `META_TEST_EVENT_CODE` is set.
+    Meta,
     /// Submit WhatsApp's templates for review, and subscribe the app to the account's webhooks.
     Whatsapp,
 }
@@ -84,6 +103,15 @@ impl Run {
     }
 }
 
+/// An address with the first of these tokens as a parameter, for a provider that can send it in no other way.
+fn with_token(webhook: &Url, parameter: &str, tokens: &[Secret]) -> Url {
+    let mut hook = webhook.clone();
+    if let Some(token) = tokens.first() {
+        hook.query_pairs_mut().append_pair(parameter, token.expose());
+    }
+    hook
+}
+
 /// Runs a command.
 pub async fn run(
     arguments: &SetupArguments,
@@ -103,6 +131,11 @@ pub async fn run(
         SetupCommand::Stripe { webhook, api_version } => {
             stripe::run(webhook, api_version.as_deref(), run, env, platform, out).await?;
         }
+        SetupCommand::C2s { webhook } => c2s::run(webhook, run, env, platform, out).await?,
+        SetupCommand::Brevo { webhook } => {
+            brevo::run(webhook.as_ref(), run, env, platform, out).await?;
+        }
+        SetupCommand::Meta => meta::run(run, env, platform, out).await?,
         SetupCommand::Whatsapp => whatsapp::run(run, env, platform, out).await?,
     }
     if run == Run::Dry {

@@ -25,10 +25,12 @@ pub const DEV_HASH_KEY: &str = "local-stage-hash-key";
 
 /// The variables that are taken from the process's environment. There must be no credentials among
 /// them: with those of a real account, demonstrations would be sent to real people.
-const OVERRIDES: [&str; 31] = [
+const OVERRIDES: [&str; 34] = [
     "AMANDA_RULES",
     "BACKLOG_ALERT_SECONDS",
     "BOOKING_THRESHOLD",
+    "C2S_ALLOWED_IPS",
+    "C2S_LEAD_RATE",
     "CALENDLY_EVENT_TYPES",
     "CONSENT_WHEN_ABSENT",
     "CONSULTATION_RULES",
@@ -40,6 +42,7 @@ const OVERRIDES: [&str; 31] = [
     "DEAL_PURPOSES",
     "DEAL_STATUSES",
     "DUE_SHARDS",
+    "ENRICHMENT_LEGAL_BASIS",
     "GA4_COLLECT_PARAMS",
     "GA4_EVENT_NAMES",
     "LOG_LEVEL",
@@ -96,6 +99,10 @@ impl DevEnvironment {
             let simulated =
                 format!("{base}/simulated/{}{}", destination.provider, destination.local_path);
             variables.insert(destination.base_url_variable.to_owned(), simulated);
+            let provider = format!("{base}/simulated/{}", destination.provider);
+            for (name, path) in destination.other_base_urls {
+                variables.insert((*name).to_owned(), format!("{provider}{path}"));
+            }
             for (name, value) in destination.local_variables() {
                 variables.insert(name.to_owned(), value.to_owned());
             }

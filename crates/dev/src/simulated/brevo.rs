@@ -1,6 +1,6 @@
 //! The simulated Brevo (base URL `https://api.brevo.com/v3`).
 //!
-//! Owns the e-mails that were sent, and the rule that an `idempotencyKey` counts once: here for ever, so that a test sees
+//! Owns the e-mails that were sent, the webhooks, and the rule that an `idempotencyKey` counts once: here for ever, so that a test sees
 //! a repetition. See `docs/providers.md` ("Brevo"). This module must not know HTTP, nor how a response is withheld.
 
 use std::collections::BTreeSet;
@@ -14,6 +14,7 @@ use super::exchange::{ProviderRequest, ProviderResponse};
 #[derive(Debug, Default)]
 pub(super) struct Brevo {
     emails: Vec<Value>,
+    webhooks: Vec<Value>,
     /// The keys that were used.
     seen: BTreeSet<String>,
 }
@@ -33,6 +34,34 @@ impl Brevo {
             ("GET", ["smtp", "templates", id]) => {
                 let template = json!({"id": id, "isActive": true});
                 ProviderResponse::json(200, template, "the template")
+            }
+            ("GET", ["senders"]) => {
+                let senders = json!([{"id": 1, "email": "contato@example.com", "active": true}]);
+                ProviderResponse::json(200, json!({"senders": senders}), "the senders")
+            }
+            ("GET", ["webhooks"]) if self.webhooks.is_empty() => {
+                error(404, "document_not_found", "Webhook ID does not exist")
+            }
+            ("GET", ["webhooks"]) => {
+                ProviderResponse::json(200, json!({"webhooks": self.webhooks}), "the webhooks")
+            }
+            ("POST", ["webhooks"]) => {
+                let id = self.webhooks.len() + 1;
+                let mut webhook = request.received.body.clone();
+                webhook["id"] = json!(id);
+                self.webhooks.push(webhook);
+                ProviderResponse::json(201, json!({"id": id}), "made a webhook")
+            }
+            ("PUT", ["webhooks", id]) => {
+                let Some(known) =
+                    self.webhooks.iter_mut().find(|one| one["id"] == json!(id.parse::<u64>().ok()))
+                else {
+                    return error(404, "document_not_found", "Webhook ID does not exist");
+                };
+                for name in ["url", "events"] {
+                    known[name] = request.received.body[name].clone();
+                }
+                ProviderResponse::empty(204, "changed a webhook")
             }
             ("POST", ["smtp", "email"]) => self.send(&request.received.body),
             _ => error(404, "document_not_found", "There is no such endpoint"),
@@ -70,6 +99,11 @@ fn error(status: u16, code: &str, message: &str) -> ProviderResponse {
 }
 
 impl Providers {
+    /// The webhooks of the account.
+    pub fn brevo_webhooks(&self) -> Vec<Value> {
+        self.read(|world| world.brevo.webhooks.clone())
+    }
+
     /// The e-mails that Brevo sent, in order.
     pub fn brevo_emails(&self) -> Vec<Value> {
         self.read(|world| world.brevo.emails.clone())

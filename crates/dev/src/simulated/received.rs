@@ -13,7 +13,8 @@ use serde_json::Value;
 /// This is a list because there is nothing to derive it from: each API chooses its own names, and a
 /// rule such as "ends with `key`" would also mask `idempotency-key`. The simulated APIs use
 /// `authorization` (CRM, MailerLite, Segment, Meta, WhatsApp), `api_secret` (GA4), `writekey`
-/// (Segment), `access_token` and `appsecret_proof` (Graph API). The others are common names, for
+/// (Segment), `access_token` and `appsecret_proof` (Graph API), `authentication` (Contact2Sale) and `token` (Work API). The
+/// others are common names, for
 /// providers that are not simulated but recorded too.
 const SECRET_NAMES: [&str; 11] = [
     "authorization",

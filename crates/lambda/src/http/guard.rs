@@ -133,6 +133,12 @@ pub(crate) fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers.get(name)?.to_str().ok()
 }
 
+/// The first value of a parameter of the address.
+pub(crate) fn parameter<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+    let found = request.query.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
+}
+
 /// Checks that the request carries one of the service tokens, compared in constant time.
 pub(crate) fn authorised(request: &HttpRequest, tokens: &[Secret]) -> Result<(), Problem> {
     let header = header(request, AUTHORIZATION).unwrap_or_default();

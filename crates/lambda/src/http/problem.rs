@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use crate::http::guard;
 use crate::platform::response::HttpResponse;
 
+/// When to send again what is not kept, in seconds.
+pub(crate) const RETRY_AFTER_S: &str = "5";
+
 /// Why a request is refused.
 #[derive(Debug)]
 pub(crate) enum Problem {
@@ -52,6 +55,8 @@ pub(crate) enum Problem {
     NoSuchBooking,
     /// The address names a CRM that is not known.
     NoSuchCrm,
+    /// The address of the caller is not one of those that may call.
+    AddressNotAllowed,
     /// No such request is in quarantine.
     NotInQuarantine,
     /// A request in quarantine is still not understood, for this reason.
@@ -84,7 +89,7 @@ impl Problem {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Unsigned(status) => *status,
-            Self::WrongVerifyToken => StatusCode::FORBIDDEN,
+            Self::WrongVerifyToken | Self::AddressNotAllowed => StatusCode::FORBIDDEN,
             Self::NoSuchLead | Self::NoSuchBooking | Self::NoSuchCrm | Self::NotInQuarantine => {
                 StatusCode::NOT_FOUND
             }
@@ -113,6 +118,7 @@ impl Problem {
             Self::NoSuchLead => "lead_not_found",
             Self::NoSuchBooking => "booking_not_found",
             Self::NoSuchCrm => "crm_not_found",
+            Self::AddressNotAllowed => "address_not_allowed",
             Self::NotInQuarantine => "not_in_quarantine",
             Self::NotUnderstood(_) => "not_understood",
             Self::DestinationOff => "destination_off",
@@ -196,8 +202,14 @@ impl Problem {
                 ("Falta um token de serviço", "Envie Authorization: Bearer com um SERVICE_TOKEN."),
             ),
             Self::Unsigned(_) => (
-                ("The signature is missing or wrong", "Sign the raw body, at the present time."),
-                ("A assinatura falta ou está errada", "Assine o corpo, no horário atual."),
+                (
+                    "The signature or token is missing or wrong",
+                    "Sign the raw body, at the present time, or send this endpoint's token.",
+                ),
+                (
+                    "A assinatura ou o token falta ou está errado",
+                    "Assine o corpo, no horário atual, ou envie o token deste endpoint.",
+                ),
             ),
             Self::WrongVerifyToken => (
                 ("The verify token is not the configured one", "Check hub.verify_token."),
@@ -235,6 +247,16 @@ impl Problem {
                 (
                     "O caminho não nomeia um CRM conhecido",
                     "Nomeie um na última parte, ou nenhum para o formato padrão; a documentação do endpoint os lista.",
+                ),
+            ),
+            Self::AddressNotAllowed => (
+                (
+                    "This address may not call the endpoint",
+                    "Add the address or its network to the endpoint's list, or empty the list.",
+                ),
+                (
+                    "Este endereço não pode chamar o endpoint",
+                    "Inclua o endereço ou a rede na lista do endpoint, ou esvazie a lista.",
                 ),
             ),
             Self::NotInQuarantine => (
@@ -314,7 +336,7 @@ impl Problem {
             Self::RateLimited { retry_after_s } => {
                 put(&mut response.headers, RETRY_AFTER, &retry_after_s.to_string());
             }
-            Self::Unavailable => put(&mut response.headers, RETRY_AFTER, "5"),
+            Self::Unavailable => put(&mut response.headers, RETRY_AFTER, RETRY_AFTER_S),
             Self::Unauthorised => {
                 put(&mut response.headers, http::header::WWW_AUTHENTICATE, "Bearer");
             }
@@ -327,6 +349,7 @@ impl Problem {
             | Self::TooLarge(_)
             | Self::Unsigned(_)
             | Self::WrongVerifyToken
+            | Self::AddressNotAllowed
             | Self::BookingKnown
             | Self::NoSuchLead
             | Self::NoSuchBooking

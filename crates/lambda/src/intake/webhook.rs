@@ -19,7 +19,7 @@ use funil_store::{
     Accepted, ConsentEvidence, Count, Quarantined, QuarantinedRequest, Receipt, StoreError,
     StoredResponse, TOTALS_TARGET,
 };
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -30,7 +30,7 @@ use crate::app::App;
 use crate::functions::Registration;
 use crate::http::endpoint::{self, Access, HttpEndpoint, WEBHOOK_BYTES_MAX};
 use crate::http::guard;
-use crate::http::problem::{Problem, json_response};
+use crate::http::problem::{Problem, RETRY_AFTER_S, json_response, put};
 use crate::intake::accept::Incoming;
 use crate::intake::identify::Identified;
 use crate::intake::quarantine::{self, Corrections, Released, Releases};
@@ -99,6 +99,11 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     /// whether the provider's requests can name one.
     fn name_lead(_body: &mut Value, _lead: LeadId) -> bool {
         false
+    }
+
+    /// What the response to a request says that waits for a person for this reason.
+    fn says_aside(_why: NotUnderstood) -> Value {
+        body_of_response()
     }
 
     /// Responds to a GET, by which some providers learn that the address is ours.
@@ -176,6 +181,14 @@ pub(crate) enum Kept {
         incomplete: bool,
         /// Why a person has to look at the request all the same.
         quarantine: Option<NotUnderstood>,
+    },
+    /// Each of its parts was kept by itself or put aside, and the response says so. Of a request that is released
+    /// this is nothing.
+    Said {
+        /// The response's status.
+        status: StatusCode,
+        /// The response's body.
+        body: Value,
     },
     /// Its event type is not handled.
     Ignored {
@@ -287,9 +300,16 @@ impl<W: Webhook> WebhookEndpoint<W> {
             Kept::Accepted(accepted) => response_to::<W>(app, &accepted, now),
             Kept::Parts { incomplete, quarantine: unread } => {
                 if let Some(why) = unread {
-                    put_aside::<W>(app, (request, &content_type), why, now).await?;
+                    put_aside::<W>(app, (&request.body, &content_type), why, now).await?;
                 }
                 if incomplete { Err(Problem::Unavailable) } else { Ok(received()) }
+            }
+            Kept::Said { status, body } => {
+                let mut response = json_response(status, &body);
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    put(&mut response.headers, RETRY_AFTER, RETRY_AFTER_S);
+                }
+                Ok(response)
             }
             Kept::Ignored { event } => {
                 tracing::info!(
@@ -300,10 +320,10 @@ impl<W: Webhook> WebhookEndpoint<W> {
                 Ok(received())
             }
             Kept::Quarantine(why) => {
-                let accepted = put_aside::<W>(app, (request, &content_type), why, now).await?;
-                let mut response = response_to::<W>(app, &accepted, now)?;
-                response.status = W::ASIDE;
-                Ok(response)
+                let aside = (&*request.body, &*content_type);
+                let accepted = put_aside::<W>(app, aside, why, now).await?;
+                response_to::<W>(app, &accepted, now)?;
+                Ok(json_response(W::ASIDE, &W::says_aside(why)))
             }
         }
     }
@@ -344,7 +364,9 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
             Kept::Accepted(Accepted::Kept) => Ok(Released::Accepted(body_of_response())),
             Kept::Accepted(Accepted::Duplicate(_)) => Ok(Released::AlreadyKept),
             Kept::Accepted(Accepted::NotInQuarantine) => Err(Problem::NotInQuarantine),
-            Kept::Accepted(_) | Kept::Parts { incomplete: true, .. } => Err(Problem::Unavailable),
+            Kept::Accepted(_) | Kept::Parts { incomplete: true, .. } | Kept::Said { .. } => {
+                Err(Problem::Unavailable)
+            }
             Kept::Parts { quarantine: Some(NotUnderstood(why)), .. }
             | Kept::Quarantine(NotUnderstood(why)) => Err(Problem::NotUnderstood(why)),
             Kept::Parts { quarantine: None, .. } => Ok(Released::Accepted(body_of_response())),
@@ -362,15 +384,7 @@ fn response_to<W: Webhook>(
     match accepted {
         Accepted::Kept => Ok(received()),
         Accepted::Duplicate(_) => {
-            app.platform.totals.count(Count::Duplicate(W::NAME));
-            tracing::info!(
-                target: TOTALS_TARGET,
-                function = W::NAME,
-                Duplicates = 1,
-                at_ms = now.as_millisecond(),
-                "responded to a duplicate request to {} from its receipt",
-                W::NAME
-            );
+            count_duplicate::<W>(app, now);
             Ok(received())
         }
         // Nothing is kept, and the provider sends it again: by then the lead is what it is, and a
@@ -393,19 +407,32 @@ fn response_to<W: Webhook>(
     }
 }
 
-/// Keeps an authentic request whole for a person, once however often it comes.
-async fn put_aside<W: Webhook>(
+/// Counts something that was kept before.
+pub(crate) fn count_duplicate<W: Webhook>(app: &App, now: Timestamp) {
+    app.platform.totals.count(Count::Duplicate(W::NAME));
+    tracing::info!(
+        target: TOTALS_TARGET,
+        function = W::NAME,
+        Duplicates = 1,
+        at_ms = now.as_millisecond(),
+        "responded to a duplicate request to {} from its receipt",
+        W::NAME
+    );
+}
+
+/// Keeps an authentic request, or a part of one, for a person, once however often it comes.
+pub(crate) async fn put_aside<W: Webhook>(
     app: &App,
-    (request, content_type): (&HttpRequest, &str),
+    (body, content_type): (&[u8], &str),
     why: NotUnderstood,
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
-    let body_digest = sha256_hex(&request.body);
+    let body_digest = sha256_hex(body);
     let quarantined = Quarantined {
         source: W::PROVIDER,
         reason: why.0,
         content_type,
-        body: &request.body,
+        body,
         email_digest: None,
         original: None,
         days: app.config.quarantine_days,

@@ -1,5 +1,7 @@
 //! The webhooks of providers, one file each.
 
+pub mod brevo;
+pub mod c2s;
 pub mod calendar;
 pub mod deals;
 pub mod mailerlite;
@@ -16,6 +18,8 @@ pub static WEBHOOKS: &[&Registration] = &[
     &stripe::REGISTRATION,
     &mailerlite::REGISTRATION,
     &deals::REGISTRATION,
+    &c2s::REGISTRATION,
+    &brevo::REGISTRATION,
 ];
 
 /// What each webhook takes and returns, in the order of [`WEBHOOKS`].
@@ -25,6 +29,8 @@ pub(crate) static OPERATIONS: &[fn() -> Vec<Operation>] = &[
     stripe::operations,
     mailerlite::operations,
     deals::operations,
+    c2s::operations,
+    brevo::operations,
 ];
 
 /// Makes every webhook, in the order of [`WEBHOOKS`].
@@ -34,4 +40,6 @@ pub(crate) static MAKE: &[Make] = &[
     stripe::function,
     mailerlite::function,
     deals::function,
+    c2s::function,
+    brevo::function,
 ];

@@ -275,6 +275,10 @@ impl Deliver {
         let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);
         let queue = self.app.config.queue_of(lead.id);
         let planned = plan(&event, &self.app.config.destinations, None, &aliases, queue);
+        if planned.is_empty() {
+            // It brings nothing that a lead has without an event.
+            return self.hurry(lead.id, stop_at).await;
+        }
         if !self.app.store.accept_event(&event, &planned, entropy).await? {
             return Err(Problem::NoSuchLead);
         }

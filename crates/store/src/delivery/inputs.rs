@@ -2,7 +2,7 @@
 
 use funil_core::booking::Booking;
 use funil_core::contact::consent::Revocations;
-use funil_core::delivery::Delivery;
+use funil_core::delivery::{Delivery, KeptReply};
 use funil_core::destination::{Destination, Whose};
 use funil_core::event::Event;
 use funil_core::id::LeadId;
@@ -49,6 +49,8 @@ pub struct DeliveryInputs {
     pub others: [Option<LeadId>; 2],
     /// All bookings of the lead, for a delivery that is about none in particular.
     pub bookings: Vec<Booking>,
+    /// What the destination found out about the lead before, where it keeps that.
+    pub kept: Vec<KeptReply>,
 }
 
 impl DeliveryInputs {
@@ -61,6 +63,7 @@ impl DeliveryInputs {
             oldest: None,
             others: [None, None],
             bookings: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }
@@ -79,7 +82,7 @@ impl Store {
     }
 
     /// Everything that a delivery is built from, in one consistent read; a second one for the
-    /// bookings of a lead that booked.
+    /// bookings of a lead that booked, and for what the destination keeps of it.
     pub async fn delivery_inputs(
         &self,
         delivery: &Delivery,
@@ -129,6 +132,9 @@ impl Store {
             && lead.facts.booked_at.is_some()
         {
             inputs.bookings = self.bookings(lead.id).await?;
+        }
+        if destination.keeps_replies {
+            inputs.kept = Box::pin(self.replies(delivery.lead_id, destination.name)).await?;
         }
         Ok(inputs)
     }

@@ -110,6 +110,41 @@ impl Store {
         }
     }
 
+    /// Takes a token of a bucket, whatever is in it, and says when it counts: now while the bucket has some, otherwise
+    /// when the next one is there, at most `ahead_s` from now.
+    pub async fn reserve(
+        &self,
+        (scope, owner): (&str, &Digest),
+        limit: RateLimit,
+        ahead_s: i64,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Timestamp, StoreError> {
+        let (now_ms, cost_ms) = (now.as_millisecond(), limit.cost_ms(Price::Whole));
+        let latest_ms = now_ms + limit.burst_ms(Price::Whole) + ahead_s * 1000;
+        let expires_at = latest_ms.div_euclid(1000) + 2 * limit.window_s;
+        let update = || Expression::of_type("rate").set("expires_at", item::n(expires_at));
+        let keys = item::keys(key::rate(scope, owner), key::RATE);
+        let first = || {
+            update()
+                .set("tat", item::n(now_ms + cost_ms))
+                .condition("attribute_not_exists(pk) OR #tat <= :limit")
+                .value(":limit", item::n(now_ms))
+        };
+        let Some(old) = self.write_rate(&keys, first, entropy).await? else { return Ok(now) };
+        // Another one may take a token in between; both then count at the same time, which does no harm.
+        let second = || {
+            update()
+                .add("tat", cost_ms)
+                .condition("#tat <= :limit")
+                .value(":limit", item::n(latest_ms))
+        };
+        let full = self.write_rate(&keys, second, entropy).await?;
+        let tat = tat_of(full.as_ref().unwrap_or(&old))?.min(latest_ms);
+        let at_ms = (tat - limit.burst_ms(Price::Whole)).max(now_ms);
+        Ok(Timestamp::from_millisecond(at_ms).unwrap_or(now))
+    }
+
     /// Updates the item, or returns it where the condition fails. It is tried again while the table has too
     /// much to do: deliveries give way meanwhile, and a form without its rate check would be refused. If an
     /// earlier try took effect and its response was lost, the request counts twice.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use funil_core::booking::Booking;
 use funil_core::contact::consent::Grant;
-use funil_core::delivery::Delivery;
+use funil_core::delivery::{Delivery, KeptReply};
 use funil_core::event::Event;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
@@ -12,6 +12,7 @@ use funil_core::payment::Transaction;
 use jiff::Timestamp;
 
 use crate::Store;
+use crate::delivery::reply;
 use crate::lead::consent::ConsentItem;
 use crate::lead::{booking, payment};
 use crate::table::error::StoreError;
@@ -33,6 +34,8 @@ pub struct Journey {
     pub bookings: Vec<Booking>,
     /// Its payments, in no order.
     pub transactions: Vec<Transaction>,
+    /// What destinations found out about it and keep, in no order.
+    pub replies: Vec<KeptReply>,
     /// How many items this code cannot read, because newer code wrote them or they are damaged.
     pub unread: usize,
     /// Whether there may be more items than were read.
@@ -69,7 +72,7 @@ impl Store {
         let mut lead = None;
         let (mut events, mut deliveries) = (Vec::new(), Vec::new());
         let (mut consents, mut bookings) = (Vec::new(), Vec::new());
-        let mut transactions = Vec::new();
+        let (mut transactions, mut replies) = (Vec::new(), Vec::new());
         let mut unread = 0;
         let found = first_items(query, ITEMS).await?;
         let more = found.len() == ITEMS;
@@ -89,6 +92,8 @@ impl Store {
                 payment::to_transaction(found)
                     .map(|read| transactions.push(read.transaction))
                     .is_ok()
+            } else if sk.starts_with(key::REPLY_PREFIX) {
+                reply::to_reply(found).map(|read| replies.push(read)).is_ok()
             } else if sk.starts_with(key::CONSENT_PREFIX) {
                 item::read::<ConsentItem>(found, "consent")
                     .map(|read| {
@@ -113,6 +118,7 @@ impl Store {
             consents,
             bookings,
             transactions,
+            replies,
             unread,
             more,
         }))

@@ -49,6 +49,8 @@ pub(crate) const DELIVERY_PREFIX: &str = "DELIVERY#";
 pub(crate) const TRANSACTION_PREFIX: &str = "TRANSACTION#";
 /// The prefix of sort keys of bookings.
 pub(crate) const BOOKING_PREFIX: &str = "BOOKING#";
+/// The prefix of sort keys of what destinations found out about a lead.
+pub(crate) const REPLY_PREFIX: &str = "REPLY#";
 /// The prefix of sort keys of consent records.
 pub(crate) const CONSENT_PREFIX: &str = "CONSENT#";
 
@@ -78,6 +80,14 @@ fn delivery(destination: &str, accepted_at: Timestamp, id: DeliveryId) -> String
 
 pub(crate) fn deliveries_of(destination: &str) -> String {
     format!("{DELIVERY_PREFIX}{destination}#")
+}
+
+pub(crate) fn replies_of(destination: &str) -> String {
+    format!("{REPLY_PREFIX}{destination}#")
+}
+
+pub(crate) fn reply(destination: &str, step: &str) -> String {
+    format!("{}{step}", replies_of(destination))
 }
 
 pub(crate) fn booking(id: &BookingId) -> String {

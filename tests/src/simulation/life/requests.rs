@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use funil_core::provider::{calendly, deals, mailerlite, stripe, whatsapp};
+use funil_core::provider::{brevo, c2s, calendly, deals, mailerlite, stripe, whatsapp};
 use funil_core::settings::Secret;
 use funil_dev::server::front_door;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -21,6 +21,10 @@ use crate::world::{CALENDLY_KEY, SERVICE_TOKEN, WHATSAPP_APP_SECRET};
 
 /// The site's `DEAL_API_KEY`.
 const DEAL_KEY: &str = "tests-stage-deal-key";
+/// The site's `C2S_WEBHOOK_SECRET`.
+const C2S_SECRET: &str = "tests-stage-c2s-secret";
+/// The site's `BREVO_WEBHOOK_SECRET`.
+const BREVO_SECRET: &str = "tests-stage-brevo-secret";
 /// How often a sender tries before it gives up until the end of the run.
 const TRIES_MAX: u32 = 4;
 
@@ -41,6 +45,10 @@ pub(super) enum Sender {
     MailerLite,
     /// The deals' CRM.
     Crm,
+    /// Contact2Sale.
+    Contact2Sale,
+    /// Brevo.
+    Brevo,
     /// Somebody who knows the service token.
     Operator,
 }
@@ -102,6 +110,8 @@ impl Sent {
                 (mailerlite::SIGNATURE_HEADER, mailerlite::sign(bytes, &key))
             }
             Sender::Crm => (deals::KEY_HEADER, DEAL_KEY.to_owned()),
+            Sender::Contact2Sale => (c2s::TOKEN_HEADER, C2S_SECRET.to_owned()),
+            Sender::Brevo => (brevo::TOKEN_HEADER, format!("Bearer {BREVO_SECRET}")),
             Sender::Operator => ("authorization", format!("Bearer {SERVICE_TOKEN}")),
         };
         headers.insert(HeaderName::from_static(name), value.parse().unwrap());

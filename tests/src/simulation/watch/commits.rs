@@ -11,8 +11,8 @@ use funil_core::booking::{Attendance, BookingStatus, StatusChange};
 use funil_core::contact::consent::{Decision, FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::event::{
-    CallEvent, ConsentEffect, ConsentEvent, EventData, FormEvent, Invitee, OperationEvent,
-    PaymentEvent,
+    CallEvent, ConsentEffect, ConsentEvent, DealEvent, EventData, FormEvent, Invitee,
+    OperationEvent, PaymentEvent,
 };
 use funil_core::id::LeadId;
 use funil_core::lead::Stage;
@@ -183,6 +183,10 @@ impl Watch {
                 if changed.status.consent() == ConsentEffect::Revokes =>
             {
                 known.choices.insert(Purpose::MarketingEmail, false);
+            }
+            // Whom Contact2Sale reports may be contacted.
+            EventData::Deal(DealEvent::Lead(_)) => {
+                known.choices.entry(Purpose::Contact).or_insert(true);
             }
             // The operator states that whom the CRM reports agreed to ads, where they did not decide.
             EventData::Deal(_) => {

@@ -26,6 +26,8 @@ pub(in super::super) enum Promise {
     Unsubscribed { email: String },
     /// An event of a page is kept.
     Visit(usize),
+    /// Events are kept, by the ids that their sender gave them.
+    Events(Vec<String>),
     /// Nothing that can be checked at once.
     Nothing,
 }
@@ -37,6 +39,13 @@ impl Watch {
             Promise::Form(kept) => {
                 if !self.kept.contains_key(kept) {
                     self.problem(format!("{kept:?} was accepted and not kept"));
+                }
+            }
+            Promise::Events(events) => {
+                for event in events {
+                    if !self.kept.contains_key(&Kept::Event(event.clone())) {
+                        self.problem(format!("{event} was accepted and not kept"));
+                    }
                 }
             }
             Promise::BookingUpdate { event, ends } => {

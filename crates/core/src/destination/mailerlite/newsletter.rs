@@ -189,6 +189,7 @@ mod tests {
             oldest: None,
             elder,
             known: Known::NotLately,
+            kept: &[],
         };
         writing(&context, status, confirmation)
     }
@@ -244,6 +245,7 @@ mod tests {
             oldest: None,
             elder: None,
             known: Known::NotLately,
+            kept: &[],
         };
         assert_eq!(Wish::of(&context), Wish::Withdrawn);
     }

@@ -1,0 +1,383 @@
+//! Contact2Sale's leads, enriched: `docs/providers.md` ("Contact2Sale", "Diretrix", "Work API").
+//!
+//! A chain of up to four requests for one lead: who has this number, who has this e-mail, what is known of this CPF,
+//! and a message with it to Contact2Sale. The first three cost money and bring data of a person, so each reply is kept
+//! on the lead before the next step begins, only what [`replies`] allows of it, and the whole is off unless the
+//! operator names a legal basis. The message is read by people, so it is never sent twice.
+
+pub mod account;
+mod message;
+mod replies;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use url::Url;
+
+use super::repetition::{Repeats, ReplayPolicy};
+use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose};
+use crate::check::{Finding, Probe, not_itself, refusal};
+use crate::contact::consent::Purpose;
+use crate::contact::{Cpf, Phone};
+use crate::delivery::exchange::{Method, Request, Response, endpoint};
+use crate::delivery::{KeptReply, Outcome, Reason, WhenUnknown, judge};
+use crate::event::{CrmLead, CrmLeadAction, DealEvent, EventData};
+use crate::hash::sha256_hex;
+use crate::settings::{Secret, Settings};
+use account::Account;
+use replies::Found;
+
+/// Its name, and that of the CRM in events.
+const NAME: &str = "c2s";
+
+static ENRICHMENT: Slot = Slot::new("enrichment", Purpose::Contact);
+
+/// How long it is worth trying, in hours: a seller calls a lead on the same day.
+const WORTH_H: i64 = 3 * 24;
+/// The requests of the whole chain.
+const REQUESTS_MAX: usize = 4;
+/// How long Contact2Sale asks to wait after too many requests, in seconds: it says "1 minute", and no header.
+const THROTTLED_S: u32 = 65;
+/// The name under which every reply keeps why it was asked for.
+const LEGAL_BASIS: &str = "legal_basis";
+
+pub(super) static DESTINATION: Destination = Destination {
+    name: NAME,
+    function: "lead-enrichment",
+    provider: NAME,
+    kind: Kind::State,
+    whose: Whose::Leads,
+    deadline_h: WORTH_H,
+    when_unknown: WhenUnknown::NeedsPerson,
+    replay: ReplayPolicy { repeats: Repeats::Counted, too_old_h: None },
+    person_pause_s: None,
+    keyed_by_email: false,
+    keeps_replies: true,
+    follows_bookings: false,
+    daily_per_number: None,
+    requests_per_minute: Some(10),
+    base_url_variable: "C2S_BASE_URL",
+    local_path: "/integration",
+    other_base_urls: &[("DIRETRIX_BASE_URL", "/diretrix"), ("WORK_API_BASE_URL", "/work-api")],
+    local_credentials: &[
+        ("C2S_TOKEN", "local-c2s"),
+        ("DIRETRIX_PASSWORD", "local-diretrix"),
+        ("WORK_API_TOKEN", "local-work-api"),
+    ],
+    local_settings: &[
+        ("DIRETRIX_USERNAME", "funil"),
+        ("ENRICHMENT_LEGAL_BASIS", "legitimate_interest"),
+    ],
+    slots: &[ENRICHMENT],
+    plan: |event| {
+        let taken = taken(&event.data).into_iter();
+        taken.map(|lead| Planned { due_at: lead.not_before, ..(&ENRICHMENT).into() }).collect()
+    },
+    connect: |settings| Some(Box::new(C2s(Off::or_on(settings)?))),
+};
+
+/// The leads that Contact2Sale made or changed. Nobody calls one that is closed.
+fn taken(event: &EventData) -> Option<&CrmLead> {
+    use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
+
+    match event {
+        Deal(DealEvent::Lead(lead)) => {
+            let is_open = matches!(lead.action, CrmLeadAction::Created | CrmLeadAction::Updated);
+            (lead.crm == NAME && is_open).then_some(lead)
+        }
+        Deal(_) | Form(_) | Call(_) | Payment(_) | Consent(_) | Operation(_) | Visit(_) => None,
+    }
+}
+
+/// Why the operator may look people up: one of the bases of LGPD, art. 7, that a company can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LegalBasis {
+    /// Item I.
+    Consent,
+    /// Item II.
+    LegalObligation,
+    /// Item V.
+    Contract,
+    /// Item VI.
+    ExerciseOfRights,
+    /// Item IX.
+    LegitimateInterest,
+    /// Item X.
+    CreditProtection,
+}
+
+impl LegalBasis {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Consent,
+        Self::LegalObligation,
+        Self::Contract,
+        Self::ExerciseOfRights,
+        Self::LegitimateInterest,
+        Self::CreditProtection,
+    ];
+
+    /// Its name in `ENRICHMENT_LEGAL_BASIS` and with each reply.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Consent => "consent",
+            Self::LegalObligation => "legal_obligation",
+            Self::Contract => "contract",
+            Self::ExerciseOfRights => "exercise_of_rights",
+            Self::LegitimateInterest => "legitimate_interest",
+            Self::CreditProtection => "credit_protection",
+        }
+    }
+
+    const fn in_portuguese(self) -> &'static str {
+        match self {
+            Self::Consent => "consentimento",
+            Self::LegalObligation => "obrigação legal",
+            Self::Contract => "contrato",
+            Self::ExerciseOfRights => "exercício de direitos",
+            Self::LegitimateInterest => "legítimo interesse",
+            Self::CreditProtection => "proteção do crédito",
+        }
+    }
+}
+
+/// Without a legal basis nothing is looked up.
+enum Off {
+    Off,
+    On(Box<Enrichment>),
+}
+
+impl Off {
+    fn or_on(settings: &mut Settings<'_>) -> Option<Self> {
+        const VARIABLE: &str = "ENRICHMENT_LEGAL_BASIS";
+
+        let Some(named) = settings.optional(VARIABLE) else { return Some(Self::Off) };
+        let basis = LegalBasis::ALL.into_iter().find(|basis| basis.name() == named);
+        let basis = basis.or_else(|| {
+            let known = LegalBasis::ALL.map(LegalBasis::name).join(", ");
+            settings.problem(format!("{VARIABLE} must be one of these: {known}."))
+        });
+        let on = Enrichment::connect(settings);
+        let (basis, on) = basis.zip(on)?;
+        Some(Self::On(Box::new(on(basis))))
+    }
+}
+
+struct C2s(Off);
+
+struct Enrichment {
+    basis: LegalBasis,
+    account: Account,
+    /// Where the text stands in the body of a message, as names from the outside in.
+    message_field: Vec<String>,
+    diretrix: Url,
+    diretrix_authorization: Secret,
+    work_api: Url,
+    work_api_token: Secret,
+}
+
+impl Enrichment {
+    fn connect(settings: &mut Settings<'_>) -> Option<impl FnOnce(LegalBasis) -> Self + use<>> {
+        let account = Account::read(settings);
+        let message_field = settings.optional("C2S_MESSAGE_FIELD").unwrap_or("message");
+        let message_field: Vec<String> = message_field.split('.').map(str::to_owned).collect();
+        let diretrix = settings.url("DIRETRIX_BASE_URL", None);
+        let username = settings.required("DIRETRIX_USERNAME");
+        let password = settings.secret("DIRETRIX_PASSWORD");
+        let work_api =
+            settings.url("WORK_API_BASE_URL", Some("https://completa.workbuscas.com/api"));
+        let work_api_token = settings.secret("WORK_API_TOKEN");
+        let (account, diretrix) = (account?, diretrix?);
+        let (username, password) = (username?, password?);
+        let (work_api, work_api_token) = (work_api?, work_api_token?);
+        let diretrix_authorization = basic(username, &password);
+        Some(move |basis| Self {
+            basis,
+            account,
+            message_field,
+            diretrix,
+            diretrix_authorization,
+            work_api,
+            work_api_token,
+        })
+    }
+
+    fn of_diretrix(&self, path: &[&str]) -> Request {
+        let path = [&["Consultas", "Pessoa"], path].concat();
+        let request = Request::safe(Method::Get, endpoint(&self.diretrix, &path), None);
+        request.header("authorization", self.diretrix_authorization.expose())
+    }
+
+    fn of_work_api(&self, cpf: &Cpf) -> Request {
+        let mut url = self.work_api.clone();
+        url.query_pairs_mut()
+            .append_pair("token", self.work_api_token.expose())
+            .append_pair("modulo", "cpf")
+            .append_pair("consulta", cpf.as_str());
+        Request::safe(Method::Get, url, None)
+    }
+
+    /// What a step found, now or before; otherwise what is to be done for it.
+    fn found<'c>(
+        &self,
+        context: &Context<'c>,
+        so_far: &[Response],
+        step: &str,
+        (ask, read): (impl FnOnce() -> Request, impl FnOnce(&Response) -> Result<Found, Outcome>),
+    ) -> Result<&'c KeptReply, Step> {
+        if let Some(kept) = context.kept_reply(step) {
+            return Ok(kept);
+        }
+        let Some(response) = so_far.first() else { return Err(Step::send(ask())) };
+        Err(match read(response) {
+            Ok(mut found) => {
+                found.insert(LEGAL_BASIS.to_owned(), self.basis.name().to_owned());
+                Step::keep(step, found)
+            }
+            Err(outcome) => Step::Done(outcome),
+        })
+    }
+
+    /// The person's CPF, with where it comes from: what Contact2Sale sent, else who has the number, else who has the
+    /// e-mail.
+    fn cpf(
+        &self,
+        context: &Context<'_>,
+        lead: &CrmLead,
+        so_far: &[Response],
+    ) -> Result<Option<(Cpf, &'static str)>, Step> {
+        if let Some(cpf) = &lead.cpf {
+            return Ok(Some((cpf.clone(), "Contact2Sale")));
+        }
+        let latest = &context.lead.latest;
+        let name = latest.name.as_ref();
+        let number = latest.phone.as_ref().and_then(national);
+        let email = latest.email.as_ref().map(|email| email.as_str().to_owned());
+        let inputs = [
+            (number, "diretrix_phone", "Telefone", "Diretrix, pelo telefone"),
+            (email, "diretrix_email", "Email", "Diretrix, pelo e-mail"),
+        ];
+        for (input, step, path, source) in inputs {
+            let Some(input) = input else { continue };
+            let step = step_of(step, &input);
+            let ask = || self.of_diretrix(&[path, &input]);
+            let read = |response: &Response| replies::of_diretrix(response, name);
+            let kept = self.found(context, so_far, &step, (ask, read))?;
+            if let Some(cpf) = kept.field(replies::CPF).and_then(|text| Cpf::parse(text).ok()) {
+                return Ok(Some((cpf, source)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next(
+        &self,
+        context: &Context<'_>,
+        lead: &CrmLead,
+        so_far: &[Response],
+    ) -> Result<Outcome, Step> {
+        let Some((cpf, source)) = self.cpf(context, lead, so_far)? else {
+            return Ok(Outcome::Skipped(Reason::Missing("cpf")));
+        };
+        let step = step_of("work_api", cpf.as_str());
+        let ask = || self.of_work_api(&cpf);
+        let known = self.found(context, so_far, &step, (ask, replies::of_work_api))?;
+        // Once for each of Contact2Sale's leads and each CPF: the message itself makes Contact2Sale report a change.
+        let step = step_of(&format!("message:{}", lead.lead.as_str()), cpf.as_str());
+        let Some(kept) = context.kept_reply(&step) else {
+            return Err(Step::keep(&step, BTreeMap::new()));
+        };
+        if kept.by != context.delivery.id {
+            return Ok(Outcome::Skipped(Reason::Unchanged));
+        }
+        if let Some(response) = so_far.first() {
+            return Ok(judged(response));
+        }
+        let text = message::text(&cpf, source, known, self.basis);
+        let lead = lead.lead.as_str();
+        Err(Step::send(self.account.message(lead, &self.message_field, &text)))
+    }
+}
+
+impl Adapter for C2s {
+    fn next(&self, context: &Context<'_>, so_far: &[Response]) -> Step {
+        let Some(lead) = taken(&context.event.data) else {
+            return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
+        };
+        match &self.0 {
+            Off::Off => Step::Done(Outcome::Skipped(Reason::Missing("legal_basis"))),
+            Off::On(on) => on.next(context, lead, so_far).map_or_else(|step| step, Step::Done),
+        }
+    }
+
+    fn requests_max(&self, _slot: &Slot) -> usize {
+        match self.0 {
+            Off::Off => 0,
+            Off::On(_) => REQUESTS_MAX,
+        }
+    }
+
+    /// The account at Contact2Sale. The others have no request that costs nothing.
+    fn probes(&self) -> Vec<Probe<'_>> {
+        const SUBJECT: &str = "credentials";
+
+        let Off::On(on) = &self.0 else {
+            let says = "enrichment is off: set ENRICHMENT_LEGAL_BASIS to why you may look people up (LGPD, art. 7), or \
+                        take c2s out of DESTINATIONS";
+            return vec![Probe::Known(Finding::warning("legal basis", says))];
+        };
+        let ask = Probe::ask(SUBJECT, on.account.me(), |response| {
+            vec![match refusal(SUBJECT, "C2S_TOKEN", response) {
+                Some(finding) => finding,
+                None if !response.json().is_object() => {
+                    not_itself(SUBJECT, "C2S_BASE_URL", "Contact2Sale")
+                }
+                None => Finding::ok(SUBJECT, "Contact2Sale takes C2S_TOKEN"),
+            }]
+        });
+        let says = "each request of Diretrix and of the Work API costs money, so their credentials are not tried";
+        vec![ask, Probe::Known(Finding::unchecked("paid sources", says))]
+    }
+}
+
+/// A request without a clear answer may have been taken, and a seller reads no message twice.
+fn judged(response: &Response) -> Outcome {
+    let body = response.json();
+    match response.status {
+        200..=299 if body["success"] == Value::Bool(false) => {
+            Outcome::Rejected(Reason::UnexpectedResponse("no_success"))
+        }
+        200..=299 if body.is_object() || response.body.expose().trim().is_empty() => {
+            Outcome::Delivered
+        }
+        200..=299 => Outcome::Unknown(Reason::UnexpectedResponse("no_json")),
+        429 => Outcome::Retry {
+            reason: Reason::Status(429),
+            retry_after_s: Some(response.retry_after_s.unwrap_or_default().max(THROTTLED_S)),
+        },
+        500 | 502 | 504 => Outcome::Unknown(Reason::Status(response.status)),
+        _ => judge(response),
+    }
+}
+
+/// A step with what it depends on: another input is another step.
+fn step_of(step: &str, input: &str) -> String {
+    format!("{step}:{}", &sha256_hex(input.as_bytes())[..12])
+}
+
+/// The digits of a Brazilian number without its country's code; Diretrix knows no others.
+fn national(phone: &Phone) -> Option<String> {
+    phone.as_str().strip_prefix("+55").map(str::to_owned)
+}
+
+/// The header of HTTP's basic authentication.
+fn basic(username: &str, password: &Secret) -> Secret {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    let pair = format!("{username}:{}", password.expose());
+    Secret::new(format!("Basic {}", STANDARD.encode(pair)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Tests of the whole chain: what is asked, what is kept, and how each response is judged.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use super::super::samples::{adapter, converse, crm_lead, lead, response};
+use super::super::{Known, find};
+use super::*;
+use crate::delivery::Delivery;
+use crate::event::Event;
+use crate::settings::Env;
+
+const VARIABLES: [(&str, &str); 6] = [
+    ("C2S_TOKEN", "t0ken"),
+    ("DIRETRIX_BASE_URL", "https://diretrix.example"),
+    ("DIRETRIX_USERNAME", "funil"),
+    ("DIRETRIX_PASSWORD", "s3cret"),
+    ("WORK_API_TOKEN", "w0rk"),
+    ("ENRICHMENT_LEGAL_BASIS", "legitimate_interest"),
+];
+
+fn talk_with(
+    more: &[(&str, &str)],
+    event: &Event,
+    kept: &mut Vec<KeptReply>,
+    responses: &[Response],
+) -> String {
+    let variables: Vec<_> = VARIABLES.iter().chain(more).copied().collect();
+    talk_by(&*adapter("c2s", &variables), event, kept, responses)
+}
+
+fn talk_by(
+    adapter: &dyn Adapter,
+    event: &Event,
+    kept: &mut Vec<KeptReply>,
+    responses: &[Response],
+) -> String {
+    let delivery = Delivery::planned(event, "c2s", "enrichment");
+    let lead = lead();
+    let context = Context {
+        lead: &lead,
+        revocations: &[],
+        event,
+        bookings: &[],
+        delivery: &delivery,
+        slot: &ENRICHMENT,
+        oldest: None,
+        elder: None,
+        known: Known::NotLately,
+        kept: &[],
+    };
+    converse(adapter, context, kept, responses)
+}
+
+fn talk(event: &Event, kept: &mut Vec<KeptReply>, responses: &[Response]) -> String {
+    talk_with(&[], event, kept, responses)
+}
+
+/// An event that brings no CPF.
+fn without_cpf() -> Event {
+    let mut event = crm_lead();
+    let EventData::Deal(DealEvent::Lead(lead)) = &mut event.data else { unreachable!() };
+    lead.cpf = None;
+    event
+}
+
+fn work_api() -> Response {
+    let body = json!({
+        "status": 200, "foto": "x",
+        "DadosBasicos": {"nome": "ANA EXEMPLO", "cpf": "52998224725", "dataNascimento": "01/02/1980",
+            "sexo": "F", "cor": "BRANCA", "nomeMae": "MARIA EXEMPLO"},
+        "DadosEconomicos": {"renda": 8500.5, "poderAquisitivo": "ALTO", "score": {"valor": 700}},
+        "profissao": "Consultora", "empregos": [{"empresa": "X"}],
+        "empresas": [{"cnpj": "11222333000181"}, {"cnpj": "22333444000181"}],
+        "enderecos": [{"logradouro": "Rua A", "cidade": "São Paulo", "uf": "SP", "cep": "01310100"}],
+        "telefones": [{"telefone": "11999990000"}], "parentes": [{"nome": "JOSE"}],
+        "beneficios": [{"nome": "X"}], "imunoBiologicos": [{"nome": "VACINA"}],
+    });
+    response(200, &body)
+}
+
+fn taken_by_c2s() -> Response {
+    response(201, &json!({"success": true}))
+}
+
+#[test]
+fn the_whole_chain_keeps_each_reply_and_ends_in_a_message() {
+    let nobody = response(404, &Value::Null);
+    let by_email =
+        response(200, &json!([{"nome": "ANA EXEMPLO DA SILVA", "cpf": "529.982.247-25"}]));
+    let replies = [nobody, by_email, work_api(), taken_by_c2s()];
+    let shown = talk(&without_cpf(), &mut Vec::new(), &replies);
+    assert_snapshot!(shown);
+    for forbidden in ["BRANCA", "MARIA", "VACINA", "JOSE", "Rua A", "999990000", "foto"] {
+        assert!(!shown.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn a_cpf_that_came_along_is_not_looked_for() {
+    assert_snapshot!(talk(&crm_lead(), &mut Vec::new(), &[work_api(), taken_by_c2s()]));
+}
+
+#[test]
+fn a_retry_and_a_later_event_pay_for_nothing_again() {
+    let mut kept = Vec::new();
+    let by_phone = response(200, &json!([{"nome": "Ana", "cpf": "52998224725"}]));
+    let failed = response(503, &Value::Null);
+    let first = talk(&without_cpf(), &mut kept, &[by_phone, failed.clone()]);
+    assert!(first.ends_with("=> retry http_503"), "{first}");
+    let second = talk(&without_cpf(), &mut kept, &[work_api(), failed]);
+    assert!(!second.contains("diretrix") && second.ends_with("=> retry http_503"), "{second}");
+    let third = talk(&without_cpf(), &mut kept, &[taken_by_c2s()]);
+    assert!(third.starts_with("POST") && third.ends_with("=> delivered"), "{third}");
+    let mut later = without_cpf();
+    later.id = serde_json::from_value(json!("c2s:a1b2c3:2")).unwrap();
+    assert_eq!(talk(&later, &mut kept, &[]), "=> skipped unchanged");
+}
+
+#[test]
+fn nobody_found_is_an_outcome() {
+    let nobody = || response(400, &Value::Null);
+    let mut kept = Vec::new();
+    let shown = talk(&without_cpf(), &mut kept, &[nobody(), response(200, &json!([]))]);
+    assert!(shown.ends_with("=> skipped missing_cpf"), "{shown}");
+    assert_eq!(talk(&without_cpf(), &mut kept, &[]), "=> skipped missing_cpf");
+}
+
+#[test]
+fn of_several_people_only_the_one_with_the_lead_s_first_name_is_meant() {
+    let cpfs = ["52998224725", "11144477735"];
+    let people = |names: &[&str]| {
+        let people = names.iter().zip(cpfs).map(|(name, cpf)| json!({"nome": name, "cpf": cpf}));
+        response(200, &Value::Array(people.collect()))
+    };
+    let found = |name: Option<&str>, names: &[&str]| {
+        let name = name.map(crate::pii::Text::from);
+        let found = replies::of_diretrix(&people(names), name.as_ref()).unwrap();
+        found.get("cpf").cloned().or_else(|| found.get("candidates").cloned())
+    };
+    let (first, second) = (cpfs[0].to_owned(), cpfs[1].to_owned());
+    assert_eq!(found(Some("Ana Exemplo"), &["JOSÉ EXEMPLO", "ANA EXEMPLO"]), Some(second));
+    assert_eq!(found(Some("josé"), &["JOSE EXEMPLO", "ANA"]), Some(first.clone()));
+    assert_eq!(found(Some("Ana"), &["ANA A", "ANA B"]).as_deref(), Some("2"));
+    assert_eq!(found(Some("Ana"), &["MARIA"]).as_deref(), Some("1"));
+    assert_eq!(found(None, &["MARIA"]), Some(first));
+    assert_eq!(found(None, &["MARIA", "ANA"]).as_deref(), Some("2"));
+    // Numbers lose their zeros.
+    let short = response(200, &json!([{"nome": "Ana", "cpf": 1_234_567_890}]));
+    assert_eq!(replies::of_diretrix(&short, None).unwrap()["cpf"], "01234567890");
+}
+
+#[test]
+fn without_a_legal_basis_nothing_is_asked() {
+    let adapter = adapter("c2s", &[]);
+    assert_eq!(
+        talk_by(&*adapter, &crm_lead(), &mut Vec::new(), &[]),
+        "=> skipped missing_legal_basis"
+    );
+    let Probe::Known(finding) = adapter.probes().remove(0) else { panic!() };
+    assert!(finding.says.contains("ENRICHMENT_LEGAL_BASIS"), "{}", finding.says);
+}
+
+#[test]
+fn a_message_s_response_is_judged() {
+    let outcome = |status, body: &str| {
+        let body = crate::pii::Text::from(body);
+        let outcome = judged(&Response { status, retry_after_s: None, body });
+        let reason = outcome.reason().map(|reason| reason.to_string()).unwrap_or_default();
+        format!("{} {reason}", outcome.name())
+    };
+    for (status, body, expected) in [
+        (200, "", "delivered "),
+        (201, "{\"success\":true}", "delivered "),
+        (200, "{\"success\":false,\"msg\":\"x\"}", "rejected answer_no_success"),
+        (200, "<html>", "unknown answer_no_json"),
+        (500, "", "unknown http_500"),
+        (503, "", "retry http_503"),
+        (401, "", "blocked http_401"),
+        (404, "", "rejected http_404"),
+    ] {
+        assert_eq!(outcome(status, body), expected, "{status} {body}");
+    }
+    let throttled = judged(&response(429, &Value::Null));
+    let reason = Reason::Status(429);
+    assert_eq!(throttled, Outcome::Retry { reason, retry_after_s: Some(65) });
+}
+
+#[test]
+fn the_header_and_the_field_of_a_message_are_configurable() {
+    let more = [("C2S_AUTH_HEADER", "Authentication"), ("C2S_MESSAGE_FIELD", "message.body")];
+    let shown = talk_with(&more, &crm_lead(), &mut Vec::new(), &[work_api()]);
+    assert!(shown.contains("authentication: Bearer t0ken"), "{shown}");
+    assert!(shown.contains("\"message\": {\n    \"body\": \"Dados"), "{shown}");
+}
+
+#[test]
+fn a_wrong_or_missing_variable_is_named() {
+    let read = |variables: &[(&str, &str)]| {
+        let env: Env = variables.iter().copied().collect();
+        let mut settings = env.settings();
+        let connected = (find("c2s").unwrap().connect)(&mut settings);
+        settings.finish(connected.map(|_| ())).unwrap_err().to_string()
+    };
+    let missing = read(&[("ENRICHMENT_LEGAL_BASIS", "contract")]);
+    for (name, _) in &VARIABLES[..5] {
+        assert!(missing.contains(name), "{name}: {missing}");
+    }
+    let wrong = [("ENRICHMENT_LEGAL_BASIS", "because"), ("C2S_AUTH_HEADER", "Token")];
+    for (name, value) in wrong {
+        let variables: Vec<_> = VARIABLES.into_iter().chain([(name, value)]).collect();
+        assert!(read(&variables).contains(name), "{name}");
+    }
+}

@@ -1,0 +1,322 @@
+//! What tools that send e-mails report of addresses, kept: bounces, complaints, and who wants no more.
+//!
+//! Who unsubscribed or complained revokes e-mails, at their address and on their leads, and what is queued for
+//! them is withdrawn. Who is active again takes that back. The CRM hears of it. Everything else stands in the
+//! journey. Must not know any of the tools.
+
+use std::collections::BTreeMap;
+
+use funil_core::clock::after;
+use funil_core::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
+use funil_core::delivery::{Reason, StateKind};
+use funil_core::destination::{self, AliasDigests};
+use funil_core::event::{
+    ConsentEffect, EmailChanged, EmailStatus, Event, EventData, SubscriberNoted,
+};
+use funil_core::hash::{Digest, sha256_hex};
+use funil_core::id::{EventId, LeadId};
+use funil_core::lead::{Lead, LeadChanges, LeadLatest};
+use funil_core::provider::NotUnderstood;
+use funil_core::provider::mailbox::{Parsed, Report, What};
+use funil_store::{
+    Accepted, ConsentEvidence, Count, DeliveryKey, LeadWrite, Reported, StoreError, TOTALS_TARGET,
+};
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::app::App;
+use crate::intake::accept::Incoming;
+use crate::intake::webhook::{self, Arrival, Kept, Webhook};
+
+/// How many leads of an e-mail a report touches, beside the oldest. Sending skips the rest, because it looks at
+/// the address.
+const LEADS_TOUCHED: usize = 25;
+/// How many reports of one request are worked on at once.
+const SIDE_BY_SIDE: usize = 16;
+/// For how long reports of one request are begun: MailerLite waits 3 s for the response, and sends the whole
+/// request again. Nobody else waits less.
+const BEGINS_FOR: SignedDuration = SignedDuration::from_millis(1_500);
+/// No report is begun with less time left than this, in seconds.
+const PART_S: i64 = 4;
+
+/// Takes every report of a request by itself, so that one that cannot be kept now holds up no other. Reports of one
+/// address are taken in their order.
+pub(crate) async fn take<W: Webhook>(app: &App, parsed: &Parsed, arrival: &Arrival) -> Kept {
+    let mailboxes = Mailboxes { app, function: W::NAME, provider: W::PROVIDER };
+    for event in &parsed.others {
+        tracing::info!(
+            function = W::NAME,
+            event,
+            "ignored the event type {event}, which is not handled"
+        );
+    }
+    let mut of_addresses: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, report) in parsed.reports.iter().enumerate() {
+        of_addresses.entry(report.email.as_str()).or_default().push(place);
+    }
+    let taken = futures::stream::iter(of_addresses.into_values())
+        .map(|places| mailboxes.take_in_order(parsed, places, arrival));
+    let taken: Vec<Result<Taken, StoreError>> =
+        taken.buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let mut left = 0_usize;
+    for one in taken {
+        match one {
+            Ok(Taken::All) => {}
+            Ok(Taken::NoTimeLeft) => left += 1,
+            Err(error) => {
+                left += 1;
+                tracing::warn!(
+                    error = %error,
+                    "a report of {} could not be kept, and has to come again", W::PROVIDER
+                );
+            }
+        }
+    }
+    if left > 0 {
+        tracing::warn!(
+            left,
+            "{} has to send its request again, because of {left} addresses",
+            W::PROVIDER
+        );
+    }
+    let quarantine = (parsed.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
+    Kept::Parts { incomplete: left > 0, quarantine }
+}
+
+/// The addresses of a site, as one tool reports of them.
+struct Mailboxes<'a> {
+    app: &'a App,
+    function: &'static str,
+    provider: &'static str,
+}
+
+/// Whether the reports of an address were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    All,
+    NoTimeLeft,
+}
+
+impl Mailboxes<'_> {
+    /// Takes the reports of one address, by their places.
+    async fn take_in_order(
+        &self,
+        parsed: &Parsed,
+        places: Vec<usize>,
+        arrival: &Arrival,
+    ) -> Result<Taken, StoreError> {
+        let now = self.app.platform.clock.now();
+        let begins_until = arrival.now.saturating_add(BEGINS_FOR).unwrap_or(arrival.now);
+        if now > begins_until || after(now, PART_S) > arrival.stop_at {
+            return Ok(Taken::NoTimeLeft);
+        }
+        for place in places {
+            let Some(report) = parsed.reports.get(place) else { continue };
+            self.take(report, place, arrival.now).await?;
+        }
+        Ok(Taken::All)
+    }
+
+    async fn take(&self, report: &Report, place: usize, now: Timestamp) -> Result<(), StoreError> {
+        let email = self.app.config.hash_key.digest("email", report.email.as_str());
+        match &report.what {
+            What::Changed(status) => {
+                // A millisecond apart, so that two reports about one address have two times.
+                let apart = SignedDuration::from_millis(i64::try_from(place).unwrap_or(0));
+                let at = now.saturating_add(apart).unwrap_or(now);
+                self.change(*status, report, &email, (at, now)).await
+            }
+            What::Noted(noted) => self.note(report, noted, &email, now).await,
+        }
+    }
+
+    /// Notes at the address what holds now, and then on its leads. A report that comes again finds what it says,
+    /// and keeps what is not kept yet.
+    async fn change(
+        &self,
+        status: EmailStatus,
+        report: &Report,
+        email: &Digest,
+        (at, now): (Timestamp, Timestamp),
+    ) -> Result<(), StoreError> {
+        let store = &self.app.store;
+        let since = match store.report_email(email, status, &report.digest, at).await? {
+            Reported::News { since } => since,
+            Reported::Told => {
+                self.count_duplicate(now);
+                return Ok(());
+            }
+            Reported::Repeated => {
+                tracing::warn!(
+                    function = self.function,
+                    status = status.name(),
+                    "ignored a report of {} that it sent before: another one came after it",
+                    self.provider
+                );
+                self.count_duplicate(now);
+                return Ok(());
+            }
+        };
+        let oldest = store.oldest_lead(email).await?;
+        let mut leads = store.leads_of(("email", email), LEADS_TOUCHED).await?;
+        // The leads that are read are not the newest ones, and strangers can make any number of them.
+        leads.extend(oldest.filter(|oldest| !leads.contains(oldest)));
+        let leads = store.known_leads(&leads).await?;
+        for lead in &leads {
+            self.keep_change(lead, status, (email, since), now).await?;
+            if status.consent() == ConsentEffect::Revokes {
+                self.withdraw(lead.id, now).await?;
+            }
+        }
+        store.email_report_told(email, since).await?;
+        tracing::info!(
+            function = self.function,
+            status = status.name(),
+            leads = leads.len(),
+            "{} reports that an address of {} leads is {}",
+            self.provider,
+            leads.len(),
+            status.name()
+        );
+        Ok(())
+    }
+
+    async fn keep_change(
+        &self,
+        lead: &Lead,
+        status: EmailStatus,
+        (email, since): (&Digest, Timestamp),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let grant = |decision, how| Some(Grant { decision, at: since, how });
+        let known = lead.consents.get(Purpose::MarketingEmail);
+        // What was never granted is not revoked on the lead, so that nothing grants it when the address is
+        // active again.
+        let was_granted = known.is_some_and(|known| known.decision == Decision::Granted);
+        let was_revoked = known.is_some_and(|known| known.how == How::Revoked);
+        let marketing_email = match status.consent() {
+            ConsentEffect::Revokes if was_granted => grant(Decision::Denied, How::Revoked),
+            ConsentEffect::Restores if was_revoked => grant(Decision::Granted, How::Restored),
+            ConsentEffect::Revokes | ConsentEffect::Restores | ConsentEffect::Nothing => None,
+        };
+        let name = format!("{}:{}:{since}:{}", status.name(), email.as_str(), lead.id);
+        let changes = LeadChanges {
+            latest: LeadLatest { email_status: Some(status), ..LeadLatest::default() },
+            ..LeadChanges::default()
+        };
+        let consent = ConsentChanges {
+            explicit: Consents { marketing_email, ..Consents::default() },
+            ..ConsentChanges::default()
+        };
+        self.accept(lead, &name, EmailChanged { status }.into(), (changes, consent), now).await
+    }
+
+    /// Ends what waits for somebody who wants no e-mails. A worker that took one meanwhile reads the consent
+    /// before it sends.
+    async fn withdraw(&self, lead: LeadId, now: Timestamp) -> Result<(), StoreError> {
+        let purpose = Purpose::MarketingEmail;
+        let (store, entropy) = (&self.app.store, &*self.app.platform.entropy);
+        let concerned = destination::ALL
+            .iter()
+            .filter(|one| one.slots.iter().any(|slot| slot.ends_with(purpose)));
+        for destination in concerned {
+            for delivery in store.deliveries_of(lead, destination.name).await? {
+                let ends =
+                    destination.slot(&delivery.slot).is_some_and(|slot| slot.ends_with(purpose));
+                if ends && delivery.state.kind() == StateKind::Pending {
+                    let (key, reason) = (DeliveryKey::from(&delivery), Reason::NoConsent(purpose));
+                    store.withdraw(&key, reason, now, entropy).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps something that changes nothing, in the journey of the lead that the subscriber is: the
+    /// oldest of the e-mail. Of equal bodies one a day is kept, because their sender repeats them without a time.
+    async fn note(
+        &self,
+        report: &Report,
+        noted: &SubscriberNoted,
+        email: &Digest,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let store = &self.app.store;
+        let oldest = match store.oldest_lead(email).await? {
+            Some(oldest) => vec![oldest],
+            // Leads that were kept before the oldest was noted are found by their alias.
+            None => store.leads_of(("email", email), 1).await?,
+        };
+        let leads = store.known_leads(&oldest).await?;
+        let Some(lead) = leads.first() else { return Ok(()) };
+        let name = format!("{}:{}", report.digest, now.strftime("%Y-%m-%d"));
+        let nothing = (LeadChanges::default(), ConsentChanges::default());
+        self.accept(lead, &name, noted.clone().into(), nothing, now).await
+    }
+
+    fn count_duplicate(&self, now: Timestamp) {
+        self.app.platform.totals.count(Count::Duplicate(self.function));
+        tracing::info!(
+            target: TOTALS_TARGET,
+            function = self.function,
+            Duplicates = 1,
+            at_ms = now.as_millisecond(),
+            "found a report of {} kept already", self.provider
+        );
+    }
+
+    /// Keeps an event on a lead, once under its name.
+    async fn accept(
+        &self,
+        lead: &Lead,
+        name: &str,
+        data: EventData,
+        (changes, consent): (LeadChanges, ConsentChanges),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = EventId::of_provider(self.provider, &sha256_hex(name.as_bytes()));
+        let receipt = webhook::receipt(self.provider, &[id.as_str()]);
+        let incoming = Incoming {
+            function: self.function,
+            event: Event {
+                id,
+                lead_id: lead.id,
+                // MailerLite says no time, and others' clocks are not ours.
+                occurred_at: now,
+                accepted_at: now,
+                supplied_lead_id: None,
+                signs: Vec::new(),
+                user_agent: None,
+                data,
+            },
+            lead: LeadWrite::Known,
+            changes,
+            consent,
+            explicit_consent: None,
+            evidence: ConsentEvidence {
+                form: self.function.to_owned(),
+                ..ConsentEvidence::default()
+            },
+            receipt: &receipt,
+            aliases: AliasDigests::default(),
+            beside: None,
+            other_aliases: Vec::new(),
+            person: AliasDigests::of(&lead.latest, &self.app.config.hash_key),
+            released: None,
+        };
+        match self.app.accept(&incoming, now).await? {
+            Accepted::Kept | Accepted::NoSuchLead => Ok(()),
+            Accepted::Duplicate(_) => {
+                self.count_duplicate(now);
+                Ok(())
+            }
+            Accepted::KeyReused
+            | Accepted::KeyOfAnother
+            | Accepted::OtherEmail
+            | Accepted::Exists(_)
+            | Accepted::NotInQuarantine
+            | Accepted::TooManyNewLeads
+            | Accepted::Overtaken => Err(StoreError::Conflict { what: "lead" }),
+        }
+    }
+}

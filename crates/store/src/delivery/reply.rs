@@ -1,0 +1,72 @@
+//! What a destination found out about a lead in the steps of its deliveries, as items beside the lead.
+//!
+//! A reply is written once: whoever comes second gets the first one's. They stay as long as the lead.
+
+use std::collections::BTreeMap;
+
+use funil_core::delivery::KeptReply;
+use funil_core::id::{DeliveryId, LeadId};
+use funil_core::pii::{self, Pii};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::Store;
+use crate::table::error::StoreError;
+use crate::table::expression::Expression;
+use crate::table::item::Item;
+use crate::table::read::first_items;
+use crate::table::{item, key};
+
+/// How many replies of a lead are read: a few for each number, e-mail and CPF that its CRM said.
+const REPLIES: usize = 200;
+/// What one is, in errors.
+const WHAT: &str = "reply that is kept of a lead";
+
+/// The attributes of a kept reply.
+#[derive(Deserialize)]
+struct ReplyItem {
+    step: String,
+    at: Timestamp,
+    by: DeliveryId,
+    #[serde(with = "pii::stored")]
+    fields: Pii<BTreeMap<String, String>>,
+}
+
+/// Reads a kept reply.
+pub(crate) fn to_reply(found: Item) -> Result<KeptReply, StoreError> {
+    let ReplyItem { step, at, by, fields } = item::read(found, WHAT)?;
+    Ok(KeptReply { step, at, by, fields })
+}
+
+impl Store {
+    /// What is kept of a lead for a destination, at most 200 replies.
+    pub async fn replies(
+        &self,
+        lead: LeadId,
+        destination: &str,
+    ) -> Result<Vec<KeptReply>, StoreError> {
+        let query = self.query_prefix(key::lead(lead), &key::replies_of(destination));
+        let found = first_items(query, REPLIES).await?;
+        found.into_iter().map(to_reply).collect()
+    }
+
+    /// Keeps a reply, unless one is kept of the same step; returns the one that is.
+    pub async fn keep_reply(
+        &self,
+        lead: LeadId,
+        destination: &str,
+        reply: KeptReply,
+    ) -> Result<KeptReply, StoreError> {
+        let fields = item::attribute(reply.fields.expose(), WHAT)?;
+        let update = Expression::of_type("reply")
+            .set("destination", item::s(destination))
+            .set("step", item::s(&reply.step))
+            .set("at", item::timestamp(reply.at))
+            .set("by", item::s(reply.by.to_string()))
+            .set("fields", fields)
+            .condition("attribute_not_exists(pk)");
+        let keys = item::keys(key::lead(lead), key::reply(destination, &reply.step));
+        let kept = self.update_or_get(keys, update).await?;
+        kept.map_or(Ok(reply), to_reply)
+    }
+}

@@ -1,0 +1,12 @@
+//! `lead-enrichment`: looks up the leads of Contact2Sale that are due.
+
+use std::process::ExitCode;
+
+use funil_delivery::Worker;
+
+fn main() -> ExitCode {
+    funil_lambda::run(|env, platform| {
+        let worker = Worker::connect("c2s", env, platform);
+        funil_lambda::delivery_function("c2s", env, platform, worker.map(Worker::into_work))
+    })
+}
