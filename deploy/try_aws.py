@@ -35,12 +35,17 @@ CREDENTIALS = [
     "STRIPE_WEBHOOK_SECRET",
     "DEAL_API_KEY",
     "BREVO_API_KEY",
+    "BREVO_WEBHOOK_SECRET",
+    "C2S_TOKEN",
+    "C2S_WEBHOOK_SECRET",
+    "DIRETRIX_PASSWORD",
+    "WORK_API_TOKEN",
     "WHATSAPP_ACCESS_TOKEN",
     "WHATSAPP_APP_SECRET",
     "WHATSAPP_VERIFY_TOKEN",
 ]
 SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-trial" for name in CREDENTIALS}
-DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp"]
+DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "c2s"]
 SETTLED = {"delivered", "skipped", "dead", "expired"}
 
 
@@ -128,6 +133,11 @@ class Stack:
             "MetaBaseUrl": f"{simulated}/meta",
             "BrevoBaseUrl": f"{simulated}/brevo/v3",
             "BrevoSenderEmail": "contato@example.com",
+            "C2sBaseUrl": f"{simulated}/c2s/integration",
+            "DiretrixBaseUrl": f"{simulated}/c2s/diretrix",
+            "DiretrixUsername": "funil",
+            "WorkApiBaseUrl": f"{simulated}/c2s/work-api",
+            "EnrichmentLegalBasis": "legitimate_interest",
             "WhatsappBaseUrl": f"{simulated}/whatsapp",
             "MailerliteGroups": json.dumps({"questionnaire": "101", "marketing": "102"}),
             "Ga4MeasurementId": "G-TRIAL",
@@ -135,7 +145,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Brevo", "Calendly", "Stripe", "Deals", "MailerliteWebhooks", "Ga4Visits"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Brevo", "C2s", "Calendly", "Stripe", "Deals", "C2sWebhooks", "BrevoWebhooks", "MailerliteWebhooks", "Ga4Visits"]},
         }
 
     def deploy(self, **changes):
@@ -279,7 +289,7 @@ def check(stack):
     functions = boto3.client("lambda")
     names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
-    require(len(names) == 22, f"there are {len(names)} functions")
+    require(len(names) == 25, f"there are {len(names)} functions")
     for name in names:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
         report = json.loads(answer["Payload"].read())
@@ -321,6 +331,12 @@ def walk(stack):
     require(set(sum(left.values(), [])) == {"skipped"}, f"the opt-out withdraws the reminders: {left}")
     say("the opt-out withdrew the reminders before it was answered")
 
+    report_crm_lead(stack, lead, 1)
+    stack.settled(lead, ["c2s"])
+    say("Contact2Sale's lead is looked up, and its seller has one message")
+    report_bounce(stack, lead, 1)
+    say("Brevo's report of a bounce stands in the journey")
+
     status, health = stack.send("HealthUrl", headers={"authorization": f"Bearer {TOKEN}"})
     require((status, health["status"]) == (200, "ok"), f"health is {status} {health}")
     require(stack.send("MetricsUrl")[0] == 401, "metrics needs the token")
@@ -357,6 +373,31 @@ def walk(stack):
         print(f"    {destination:<12}{len(requests):>3} requests, the first {first['method']} {first['path']}: {first['answered']}")
     created = [one for one in received("crm") if "created contact" in (one.get("note") or "")]
     require(len(created) == 5, f"the CRM has {len(created)} contacts for five leads")
+
+
+def report_crm_lead(stack, lead, number):
+    """Contact2Sale reports the lead twice, and writes one message about it."""
+    person = form(number)
+    customer = {"name": person["name"], "email": person["email"], "phone": "5511987654321"}
+    attributes = {"customer": customer, "updated_at": "2026-01-15T12:00:00Z"}
+    body = [{"id": "trial-1", "hook_action": "on_create_lead", "attributes": attributes}]
+    token = {"x-webhook-token": SECRETS["C2S_WEBHOOK_SECRET"]}
+    for counts in [(1, 0), (0, 1)]:
+        status, answer = stack.send("C2sWebhookUrl", body, token)
+        got = (status, answer["processed"], answer["duplicates"])
+        require(got == (200, *counts), f"Contact2Sale got {status} {answer}")
+    stack.settled(lead, ["c2s"])
+    messages = [one for one in received("c2s") if one["path"].endswith("/create_message")]
+    require(len(messages) == 1, f"Contact2Sale has {len(messages)} messages")
+
+
+def report_bounce(stack, lead, number):
+    body = {"event": "soft_bounce", "email": form(number)["email"], "ts_event": 1}
+    token = {"authorization": f"Bearer {SECRETS['BREVO_WEBHOOK_SECRET']}"}
+    status, answer = stack.send("BrevoWebhookUrl", body, token)
+    require(status == 200, f"Brevo got {status} {answer}")
+    noted = [one for one in stack.items(lead) if one.get("event") == "subscriber_noted"]
+    require(len(noted) == 1, f"the bounce is noted {len(noted)} times")
 
 
 def replace_secrets(stack, lead):

@@ -308,6 +308,35 @@ async function consoleWithAPayment(walk, journey) {
   await walk.look("console-payment");
 }
 
+// What the CRM reports: a lead that is looked up, and a deal.
+async function crm(walk, journey) {
+  const { page } = walk;
+  await walk.open(journey);
+  await page.getByRole("link", { name: "o que o CRM diz deste lead" }).click();
+  await walk.expectText("h2", /O que acontece no CRM/);
+  walk.that((await page.inputValue("#email")) === ANA.email, "the CRM's page knows the lead's e-mail");
+  await walk.failing("**/stage/crm", null, async () => {
+    await page.getByRole("button", { name: "Avisar o Funil" }).click();
+    await walk.expectText("#alert", /Não deu certo: o console não respondeu/);
+    await walk.expectText("#status", /^$/);
+  });
+  await walk.look("crm-stopped");
+  await page.fill("#cpf", "529.982.247-25");
+  await page.getByRole("button", { name: "Avisar o Funil" }).click();
+  await walk.expectText("#status", /c2s-webhook recebeu/);
+  await walk.expectHidden("#alert");
+  await page.selectOption("#action", "deal_committed");
+  await page.getByRole("button", { name: "Avisar o Funil" }).click();
+  await walk.expectText("#status", /deal-webhook recebeu/);
+  await walk.expectNoText("main", ENGLISH);
+  await walk.look("crm-reported");
+  await walk.open(journey);
+  await settled(walk);
+  await walk.expectText(".line", /crm_lead[^]*concluído[^]*deal_changed/);
+  await walk.expectText("[aria-label='Dados encontrados']", /work_api[^]*occupation: Consultora/);
+  await walk.look("console-crm");
+}
+
 // The site's forms, as plain HTML posts: what is wrong is said on a page of the function's.
 const SITE_FORMS = [
   { path: "/contato", button: "Enviar mensagem", fill: { name: "Davi Exemplo", message: "Olá, <b>quanto</b> custa?" }, wrong: "Mensagem", to: "/stage" },
@@ -1022,6 +1051,7 @@ async function walkThrough(size, shots) {
       await calendarCanceled(walk);
       await checkout(walk);
       await consoleWithAPayment(walk, ana.journey);
+      await crm(walk, ana.journey);
       await siteForms(walk);
       await pageScript(walk);
       await tagManager(walk);

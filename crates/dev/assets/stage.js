@@ -278,6 +278,7 @@ function drawGroup({ head, deliveries }) {
   return h("li", { class: isConsent ? "consent" : "" },
     h("div", { class: "step" }, head && clock(head.at), h("h3", { title: head?.eventId }, title)),
     isConsent && h("ul", { class: "changes" }, list(head.changes).map(drawChange)),
+    head?.note && h("p", { class: "decision" }, `${head.note} `, head.status && chip(known(PROGRESS, head.status))),
     head?.decision && drawDecision(head.decision),
     head?.suppliedLeadId && h("p", { class: "decision" }, "trouxe o id de outro lead: ", code(head.suppliedLeadId)),
     list(head?.dropped).length > 0 && h("p", { class: "decision" }, "descartado por não ser um valor possível: ", list(head.dropped).map((name) => code(name))),
@@ -306,6 +307,7 @@ function drawJourney(journey, fingerprint) {
     journey.more && h("p", { class: "empty unread", role: "status" }, "Pode haver mais do que é mostrado aqui."),
     drawCalls(list(journey.bookings)),
     drawPayments(list(journey.payments), journey.lead ?? {}),
+    drawReplies(list(journey.replies)),
     drawChat(list(journey.messages), leadId),
     entries.length
       ? h("ol", { class: "line", "aria-label": "Linha do tempo" }, grouped(entries).map(drawGroup))
@@ -390,6 +392,12 @@ const CALLS = {
   rescheduled: ["remarcada", ""],
   no_show: ["não compareceu", "bad"],
 };
+const PROGRESS = {
+  received: ["recebido", ""],
+  processing: ["em andamento", ""],
+  completed: ["concluído", "good"],
+  failed: ["espera uma pessoa", "bad"],
+};
 const MESSAGES = { sent: "enviada", delivered: "entregue", read: "lida", failed: "falhou" };
 
 // A call starts at a full minute.
@@ -404,6 +412,7 @@ function drawPayments(payments, lead) {
   return h("ul", { class: "card calls", "aria-label": "Pagamentos" }, payments.map((p) =>
     h("li", {}, h("strong", {}, `${p.net} ${p.currency}`), ` pago ${p.paid ?? "?"}, devolvido ${p.refunded}`,
       p.mode === "test" ? " (teste)" : "", h("span", { class: "id" }, ` ${p.transaction}`))),
+    h("li", {}, h("a", { href: `/crm?${details}` }, "o que o CRM diz deste lead")),
     h("li", {}, h("a", { href: `/pagamento?${details}` }, "pagar como este lead"),
       typeof days === "number" && ` · primeiro pagamento depois de ${days} ${days === 1 ? "dia" : "dias"}`));
 }
@@ -411,6 +420,15 @@ function drawPayments(payments, lead) {
 function drawCalls(bookings) {
   return bookings.length > 0 && h("ul", { class: "card calls", "aria-label": "Chamadas" }, [...bookings].sort((a, b) => timeOf(a.startsAt) - timeOf(b.startsAt)).map((b) =>
     h("li", {}, "Chamada em ", callTime(b.startsAt), chip(known(CALLS, b.status)), b.status === "booked" && h("a", { href: "/agenda" }, "mudar na agenda"))));
+}
+
+// What a destination found out about the lead, and keeps.
+function drawReplies(replies) {
+  return replies.length > 0 && h("section", { class: "card", "aria-label": "Dados encontrados" },
+    h("h3", {}, "Dados encontrados"),
+    h("ul", { class: "calls" }, [...replies].sort((a, b) => timeOf(a.at) - timeOf(b.at)).map((r) => h("li", {},
+      h("strong", {}, String(r.step).split(":")[0]), " ", clock(r.at), " ",
+      Object.entries(r.fields ?? {}).map(([name, value]) => `${name}: ${value}`).join(" · ")))));
 }
 
 // The messages that the simulated WhatsApp received for this lead: template and texts.

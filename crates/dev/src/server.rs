@@ -9,6 +9,7 @@ mod calendar;
 mod checkout;
 mod clock;
 mod console;
+mod crm;
 mod environment;
 pub mod front_door;
 mod functions_route;
@@ -249,6 +250,8 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/stage/calendar", get(calendar::list).post(calendar::act))
         .route("/pagamento", get(async || page(include_str!("../assets/checkout.html"))))
         .route("/stage/checkout", get(checkout::list).post(checkout::act))
+        .route("/crm", get(async || page(include_str!("../assets/crm.html"))))
+        .route("/stage/crm", post(crm::act))
         .route("/stage/questions", get(console::questions))
         .route("/stage/whatsapp", post(messages::reply))
         .route("/stage/clock", get(clock::show).post(clock::shift))
@@ -275,6 +278,7 @@ async fn assets(axum::extract::Path(file): axum::extract::Path<String>) -> Respo
         "landing.css" => asset("text/css", include_str!("../assets/landing.css")),
         "landing.js" => asset("text/javascript", include_str!("../assets/landing.js")),
         "calendar.js" => asset("text/javascript", include_str!("../assets/calendar.js")),
+        "crm.js" => asset("text/javascript", include_str!("../assets/crm.js")),
         "checkout.js" => asset("text/javascript", include_str!("../assets/checkout.js")),
         "questionnaire.js" => asset("text/javascript", include_str!("../assets/questionnaire.js")),
         "openapi.css" => asset("text/css", include_str!("../assets/openapi.css")),

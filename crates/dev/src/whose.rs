@@ -28,13 +28,10 @@ impl Whose {
         LeadId::parse(text).ok().map(Self::Lead).or_else(email)
     }
 
-    /// The e-mail in the body of a form or of a report of MailerLite.
+    /// The first e-mail in the body of a form or of a webhook.
     pub fn of_body(body: &[u8]) -> Option<Self> {
         let body = serde_json::from_slice(body).unwrap_or_else(|_| from_urlencoded(body));
-        let first: &Value = body["events"].get(0).unwrap_or(&body);
-        let places = [&first["email"], &first["data"]["email"], &first["subscriber"]["email"]];
-        let email = places.into_iter().find_map(Value::as_str)?;
-        Email::parse(email).ok().map(Self::Email)
+        Email::parse(first_email(&body)?).ok().map(Self::Email)
     }
 
     /// The leads, those that were linked last first.
@@ -47,6 +44,18 @@ impl Whose {
         let oldest = store.oldest_lead(&email).await?;
         leads.extend(oldest.filter(|oldest| !leads.contains(oldest)));
         Ok(leads)
+    }
+}
+
+/// The first member of this name, at any depth.
+fn first_email(value: &Value) -> Option<&str> {
+    match value {
+        Value::Object(members) => {
+            let own = members.get("email").and_then(Value::as_str);
+            own.or_else(|| members.values().find_map(first_email))
+        }
+        Value::Array(items) => items.iter().find_map(first_email),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 

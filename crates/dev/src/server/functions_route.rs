@@ -17,7 +17,7 @@ use funil_core::clock::after;
 use funil_core::delivery::exchange::endpoint;
 use funil_core::destination;
 use funil_core::id::LeadId;
-use funil_lambda::forms::FORMS;
+use funil_lambda::functions::intake;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ pub(super) async fn invoke(
     let response = pass(&shared, request).await;
     let status = response.status();
     let was_taken = status.is_success() || status.is_redirection();
-    if FORMS.iter().any(|form| form.name == name) && was_taken {
+    if intake().any(|one| one.name == name) && was_taken {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
         add_lead(&shared, &sent, &body).await;
@@ -146,9 +146,9 @@ fn is_ring(function: &str, method: &Method, body: &[u8]) -> bool {
     delivers && method == Method::POST && body.is_empty()
 }
 
-/// Adds a form's lead to the console's list: the one that the response names, else the newest of the e-mail
+/// Adds the lead of a form or of a webhook to the console's list: the one that the response names, else the newest of the e-mail
 /// that was sent. A robot's e-mail has none.
-async fn add_lead(shared: &Shared, sent: &[u8], received: &[u8]) {
+pub(super) async fn add_lead(shared: &Shared, sent: &[u8], received: &[u8]) {
     let response: Value = serde_json::from_slice(received).unwrap_or_default();
     let mut lead_id = response["leadId"].as_str().and_then(|text| LeadId::parse(text).ok());
     if lead_id.is_none()

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod behaviour;
+mod c2s;
 mod crm;
 mod ga4;
 mod log;
