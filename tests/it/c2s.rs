@@ -11,6 +11,7 @@ use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::proxy::Proxy;
 use crate::world::{Deployment, EMAIL, Response, World, lead, lead_body};
 
 const C2S: &str = "c2s-webhook";
@@ -230,6 +231,36 @@ async fn a_lead_of_the_site_s_own_form_stays_one_lead() {
     let shown = funil_dev::cli::journey::to_json(&journey);
     let last = shown["entries"].as_array().unwrap().last().unwrap().clone();
     assert!(shown.to_string().contains("c2s a1: closed, novo"), "{last}");
+    world.finish().await;
+}
+
+/// What an event costs at DynamoDB, its enrichment included, and its repetition.
+#[tokio::test]
+async fn an_event_and_its_enrichment_stay_within_their_units() {
+    let (proxy, url) = Proxy::start().await;
+    let plan = World::plan().with("DESTINATIONS", "c2s").with("AWS_ENDPOINT_URL_DYNAMODB", &url);
+    let world = plan.start().await;
+    world.looks_at("c2s");
+    let work = async |event: Value| {
+        proxy.take();
+        assert_eq!(report(&world, &event).await.status, 200);
+        let accepted = proxy.take();
+        world.drain().await;
+        (accepted, proxy.take())
+    };
+    // The first also causes what most do not: the breaker's first success, and the process's first reads.
+    work(created("a0")).await;
+    let (accepted, looked_up) = work(created("a1")).await;
+    println!("accepted: {accepted:?}");
+    println!("looked up: {looked_up:?}");
+    let update = event("a1", "on_update_lead", "2031-05-05T11:30:00Z");
+    let (updated, skipped) = work(update.clone()).await;
+    println!("an update: {updated:?}, worked on: {skipped:?}");
+    let (again, _) = work(update).await;
+    println!("a repetition: {again:?}");
+    assert!(accepted.write_units <= 24.0 && looked_up.write_units <= 16.0);
+    assert!(updated.write_units <= 20.0 && skipped.write_units <= 9.0);
+    assert!(again.write_units <= 1.0 && again.read_units <= 2.0, "{again:?}");
     world.finish().await;
 }
 

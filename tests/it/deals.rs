@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use funil_core::contact::consent::{How, Purpose};
+use funil_core::event::EmailStatus;
 use funil_core::id::LeadId;
 use funil_core::provider::deals;
 use funil_dev::simulated::Behaviour;
@@ -170,6 +171,52 @@ async fn an_e_mail_that_may_have_been_sent_waits_for_a_person() {
         assert!(world.providers.brevo_emails().len() <= 1);
         world.finish().await;
     }
+}
+
+/// What Brevo says of an address stands at the address and on its lead, and mail that fails is not sent again.
+#[tokio::test]
+async fn whose_e_mail_bounces_gets_none_any_more() {
+    let world = world("contact").await;
+    take(&world, &deal("Committed")).await;
+    world.drain().await;
+    assert_eq!(world.providers.brevo_emails().len(), 1);
+    let bounce = |event: &str| json!({"event": event, "email": "maria@example.com", "ts_event": 1});
+    let token = ("authorization", "Bearer tests-stage-brevo-secret");
+    let wrong = ("authorization", "Bearer tests-stage-brevo-secreT");
+    assert_eq!(world.post("brevo-webhook", &[wrong], &bounce("hard_bounce")).await.status, 401);
+    for event in ["soft_bounce", "hard_bounce", "hard_bounce", "delivered"] {
+        let response = world.post("brevo-webhook", &[token], &bounce(event)).await;
+        assert_eq!((response.status, response.json()), (200, json!({"received": true})), "{event}");
+    }
+    let lead = the_lead(&world).await;
+    let journey = world.journey(lead).await;
+    let shown = funil_dev::cli::journey::to_json(&journey);
+    let mut notes: Vec<&str> = shown["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["note"].as_str())
+        .collect();
+    notes.sort_unstable();
+    assert_eq!(notes[..2], ["bounced", "soft_bounced"], "each once: {notes:?}");
+    assert_eq!(notes.len(), 3);
+    assert_eq!(journey.lead.latest.email_status.map(EmailStatus::name), Some("bounced"));
+    // The next deal's e-mail would fail, too.
+    let mut other = deal("Committed");
+    other["data"]["dealId"] = json!("DEAL-2");
+    take(&world, &other).await;
+    world.drain().await;
+    let states = world.states(lead).await;
+    assert!(states.contains(&"brevo/property_details skipped bounced".to_owned()), "{states:?}");
+    assert_eq!(world.providers.brevo_emails().len(), 1);
+    // A report of nobody known is no error.
+    let nobody = json!({"event": "spam", "email": "ninguem@example.com"});
+    assert_eq!(world.post("brevo-webhook", &[token], &nobody).await.status, 200);
+    // What says nothing is kept for a person.
+    assert_eq!(world.post("brevo-webhook", &[token], &json!({"x": 1})).await.status, 200);
+    let listed = world.quarantine("brevo-webhook", &json!({"action": "list"})).await.json();
+    assert_eq!(listed["requests"][0]["reason"], "unreadable_parts");
+    world.finish().await;
 }
 
 #[tokio::test]
