@@ -268,6 +268,8 @@ async fn brevo_s_key_and_sender_are_checked_and_its_webhook_is_made_once() {
     let webhook = Url::parse("https://api.example.com/api/brevo-webhook").ok();
     let command = || SetupCommand::Brevo { webhook: webhook.clone() };
     let good = with("contato@example.com", "webhook-token-01");
+    let look = async || doctor(&DoctorArguments::default(), &good).await.0;
+    assert!(line(&look().await, "hears of a bounce").starts_with("warning"));
     let (dry, error) = setup(command(), Run::Dry, &good).await;
     assert_eq!((error, providers.brevo_webhooks().len()), (None, 0), "{dry}");
     let (made, error) = setup(command(), Run::ForReal, &good).await;
@@ -276,6 +278,7 @@ async fn brevo_s_key_and_sender_are_checked_and_its_webhook_is_made_once() {
     assert!(made.contains("made a webhook") && !made.contains("token-01"), "{made}");
     let (again, _) = setup(command(), Run::ForReal, &good).await;
     assert!(again.contains("already"), "{again}");
+    assert!(line(&look().await, "Brevo reports every bounce").starts_with("ok"));
     let other = with("contato@example.com", "webhook-token-02");
     let (mended, error) = setup(command(), Run::ForReal, &other).await;
     assert_eq!(error, None);

@@ -1,9 +1,10 @@
 //! `funil doctor`: checks a deployment, and says of each thing what to do. It changes nothing.
 //!
 //! Each function checks itself: here in this process with the environment's variables, or where it is
-//! deployed, by an authorised request. What no function can look at, the table's settings, Calendly's
-//! subscription and Stripe's endpoint, is looked at from here. Must not know what any function does.
+//! deployed, by an authorised request. What no function can look at, the table's settings and the providers'
+//! webhooks, is looked at from here. Must not know what any function does.
 
+mod brevo;
 mod calendly;
 mod deployed;
 mod local;
@@ -65,6 +66,8 @@ pub async fn run(
     let findings =
         mailerlite::findings(env, platform, webhook("mailerlite-webhook").as_ref()).await;
     sections.push(Section { name: "mailerlite".to_owned(), findings });
+    let findings = brevo::findings(env, platform, webhook("brevo-webhook").as_ref()).await;
+    sections.push(Section { name: "brevo".to_owned(), findings });
     print(&sections, out)
 }
 
