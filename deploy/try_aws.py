@@ -145,7 +145,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Brevo", "C2s", "Calendly", "Stripe", "Deals", "C2sWebhooks", "BrevoWebhooks", "MailerliteWebhooks", "Ga4Visits"]},
+            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Brevo", "C2s", "Calendly", "Stripe", "Deals", "C2sWebhooks", "BrevoWebhooks", "MailerliteWebhooks", "Visits"]},
         }
 
     def deploy(self, **changes):

@@ -102,6 +102,18 @@ fn a_providers_credential_comes_from_the_secret_under_its_own_name() {
     assert_eq!(resolved.iter().map(String::as_str).collect::<BTreeSet<_>>(), credentials);
 }
 
+/// CloudFormation refuses a template in which they do not.
+#[test]
+fn parameters_and_resources_have_names_of_their_own() {
+    let template = Template::read();
+    let names = |part: &str| -> BTreeSet<String> {
+        template.at(part).as_object().unwrap().keys().cloned().collect()
+    };
+    let both: Vec<String> =
+        names("/Parameters").intersection(&names("/Resources")).cloned().collect();
+    assert_eq!(both, [""; 0]);
+}
+
 #[tokio::test]
 async fn the_table_has_the_keys_and_indexes_that_the_code_creates() {
     let world = World::new().await;
