@@ -379,6 +379,9 @@ def report_crm_lead(stack, lead, number):
     """Contact2Sale reports the lead twice, and writes one message about it."""
     person = form(number)
     customer = {"name": person["name"], "email": person["email"], "phone": "5511987654321"}
+    known = {"name": person["name"].upper(), "phone": customer["phone"]}
+    status, _ = request(f"{DEV}/simulated/c2s/people", known)
+    require(status == 200, f"Diretrix could not be told of a person: {status}")
     attributes = {"customer": customer, "updated_at": "2026-01-15T12:00:00Z"}
     body = [{"id": "trial-1", "hook_action": "on_create_lead", "attributes": attributes}]
     token = {"x-webhook-token": SECRETS["C2S_WEBHOOK_SECRET"]}

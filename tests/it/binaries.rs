@@ -26,7 +26,7 @@ use funil_core::provider::calendly;
 use funil_core::settings::{Env, Secret};
 use funil_dev::emulator::Emulator;
 use funil_dev::runtime_api::{FunctionProcess, InvocationError, Lines};
-use funil_dev::simulated::{Behaviour, Providers};
+use funil_dev::simulated::{Behaviour, Person, Providers};
 use funil_store::{AwsConfig, DeliveryKey, Platform, Store, Stream};
 use futures::future::join_all;
 use http::{StatusCode, Uri};
@@ -410,7 +410,10 @@ async fn deliveries_of_functions_killed_during_a_request_are_settled_by_later_ru
     place.env.insert("DESTINATIONS".to_owned(), list(rest));
     let crm_lead = json!({"id": "c1", "hook_action": "on_create_lead", "attributes": {
         "updated_at": "2026-01-02T03:04:05Z",
-        "customer": {"email": "ana@example.com", "cpf": "529.982.247-25"}}});
+        "customer": {
+            "name": "Ana Exemplo", "email": "ana@example.com", "cpf": "529.982.247-25"}}});
+    let (name, cpf) = ("ANA EXEMPLO".to_owned(), "52998224725".to_owned());
+    place.providers.know_person(Person { name, phone: String::new(), email: String::new(), cpf });
     let mut event = sample_event("http-v2", &crm_lead);
     event["headers"]["x-webhook-token"] = json!(place.env["C2S_WEBHOOK_SECRET"]);
     let mut webhook = place.start("c2s-webhook").await;

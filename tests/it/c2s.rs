@@ -5,7 +5,7 @@ mod enrichment;
 use std::collections::BTreeSet;
 
 use funil_core::id::LeadId;
-use funil_dev::simulated::Behaviour;
+use funil_dev::simulated::{Behaviour, Person};
 use futures::future::join_all;
 use http::Method;
 use jiff::SignedDuration;
@@ -20,6 +20,13 @@ const TOKEN: (&str, &str) = ("x-webhook-token", "tests-stage-c2s-secret");
 /// A world in which leads are looked up, or not.
 async fn world(destinations: &str) -> World {
     World::plan().with("DESTINATIONS", destinations).start().await
+}
+
+/// Makes the simulated sources know a person by both.
+fn make_known(world: &World, phone: &str, email: &str) {
+    let (phone, email) = (phone.to_owned(), email.to_owned());
+    let name = "NINA MARIA EXEMPLO".to_owned();
+    world.providers.know_person(Person { name, phone, email, cpf: String::new() });
 }
 
 /// An event of one of Contact2Sale's leads, as it sends them directly.
@@ -147,7 +154,7 @@ async fn what_is_no_event_at_all_is_kept_for_a_person() {
     let headers = [("content-type", "application/json"), TOKEN];
     for (body, why) in [("{", "invalid_json"), ("[]", "no_events"), ("\"x\"", "no_events")] {
         let response = world.send(C2S, Method::POST, &headers, body.as_bytes()).await;
-        assert_eq!((response.status, counts(&response)), (400, [0, 0, 0, 1]), "{body}");
+        assert_eq!((response.status, counts(&response)), (400, [1, 0, 0, 1]), "{body}");
         assert_eq!(response.json()["results"][0]["error"], why);
     }
     let listed = world.quarantine(C2S, &json!({"action": "list"})).await.json();
@@ -164,7 +171,7 @@ async fn five_hundred_events_come_in_one_call_and_one_more_waits_for_a_person() 
     assert_eq!(leads(&world).await.len(), 500);
     batch.push(created("n500"));
     let more = report(&world, &json!(batch)).await;
-    assert_eq!((more.status, counts(&more)), (400, [0, 0, 0, 1]));
+    assert_eq!((more.status, counts(&more)), (400, [1, 0, 0, 1]));
     let listed = world.quarantine(C2S, &json!({"action": "list"})).await.json();
     assert_eq!(listed["requests"][0]["reason"], "too_many_events");
     let release = json!({"action": "release", "id": listed["requests"][0]["id"]});
@@ -240,6 +247,7 @@ async fn an_event_and_its_enrichment_stay_within_their_units() {
     let (proxy, url) = Proxy::start().await;
     let plan = World::plan().with("DESTINATIONS", "c2s").with("AWS_ENDPOINT_URL_DYNAMODB", &url);
     let world = plan.start().await;
+    make_known(&world, "5511987654321", "a1@example.com");
     world.looks_at("c2s");
     let work = async |event: Value| {
         proxy.take();
@@ -270,7 +278,7 @@ async fn only_listed_addresses_may_call() {
     let world = plan.with("C2S_ALLOWED_IPS", "203.0.113.7, 198.51.100.0/24").start().await;
     let body = created("a1").to_string();
     for (ip, status) in
-        [("203.0.113.7", 200), ("198.51.100.99", 200), ("203.0.113.8", 403), ("2001:db8::1", 403)]
+        [("203.0.113.7", 200), ("198.51.100.99", 200), ("203.0.113.8", 401), ("2001:db8::1", 401)]
     {
         let headers = [("content-type", "application/json"), TOKEN];
         let response = world.send_from(ip, C2S, Method::POST, &headers, body.as_bytes()).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use funil_core::contact::Email;
 use funil_core::contact::consent::{How, Purpose};
 use funil_core::event::EmailStatus;
 use funil_core::id::LeadId;
@@ -271,16 +272,24 @@ async fn a_person_of_digests_goes_to_meta_by_an_id_alone() {
 }
 
 #[tokio::test]
-async fn a_deal_belongs_to_the_lead_of_its_contact_s_e_mail_and_replaces_nothing() {
+async fn a_deal_belongs_to_its_contact_and_to_the_e_mail_that_it_names() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
     assert_eq!(world.submit(&lead_body()).await.status, 200);
     let mut body = deal("Qualified");
     body["data"]["customer"]["email"] = json!(EMAIL);
     take(&world, &body).await;
-    // The deal stays with its lead, whatever e-mail a later report says.
-    body["data"]["customer"]["email"] = json!("outra@example.com");
+    // A later report without an e-mail is the contact's, and one with another person's e-mail is theirs.
+    body["data"]["customer"]["email"].take();
     body["data"]["dealDetails"]["status"] = json!("Committed");
     take(&world, &body).await;
+    body["data"]["customer"]["email"] = json!("outra@example.com");
+    take(&world, &body).await;
+    let outra = LeadId::from_email(&world.hash, &Email::parse("outra@example.com").unwrap());
+    let theirs = world.journey(outra).await;
+    assert_eq!(
+        (theirs.events.len(), theirs.lead.latest.email.unwrap().as_str()),
+        (1, "outra@example.com")
+    );
     let journey = world.journey(lead()).await;
     assert_eq!(journey.events.len(), 3);
     assert_eq!(journey.lead.latest.name.unwrap().expose(), "Ana Exemplo");

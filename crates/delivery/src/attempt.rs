@@ -9,7 +9,7 @@ use std::time::Duration;
 use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::breaker::{Health, health};
-use funil_core::delivery::exchange::{Repeat, Request, Response};
+use funil_core::delivery::exchange::{Repeat, Reply, Request, Response};
 use funil_core::delivery::limit::Token;
 use funil_core::delivery::{
     BLOCKED_S, CLAIMS_MAX, Delivery, Effect, KeptReply, LEASE_S, Measured, Outcome, Reason,
@@ -83,6 +83,14 @@ pub(crate) enum Handled {
     NotClaimed(StoreError),
 }
 
+/// A request that got a response.
+struct Asked {
+    /// Where it went, which may hold a credential.
+    url: Url,
+    /// Whether its response may be kept.
+    reply: Reply,
+}
+
 /// A try under way: its bounds, and the responses so far.
 struct Try<'g> {
     gate: &'g Gate<'g>,
@@ -91,8 +99,8 @@ struct Try<'g> {
     responses: Vec<Response>,
     /// How many of them are behind what was kept last.
     done: usize,
-    /// Where the last request went, which may hold a credential.
-    asked: Option<Url>,
+    /// The last request, if it got a response.
+    answered: Option<Asked>,
     /// The requests that it may make, where the destination has a rate.
     tokens: Vec<Token>,
     /// Older deliveries that have nothing but the state that this one brings.
@@ -193,7 +201,7 @@ impl Handler {
             ends,
             responses: Vec::new(),
             done: 0,
-            asked: None,
+            answered: None,
             tokens,
             superseded: Vec::new(),
             brings: None,
@@ -254,12 +262,16 @@ impl Handler {
     ) -> Result<Handled, StoreError> {
         let now = self.platform.clock.now();
         let duration = now.as_millisecond() - this_try.started.as_millisecond();
-        let last = this_try.responses.last();
+        // A request without a response leaves nothing of the one before it.
+        let last = this_try.answered.as_ref().zip(this_try.responses.last());
         let failed = last.filter(|_| *outcome != Outcome::Delivered);
         let measured = Measured {
-            status: last.map(|response| response.status),
+            status: last.map(|(_, response)| response.status),
             duration_ms: u32::try_from(duration).unwrap_or(0),
-            detail: failed.and_then(|response| detail(response, this_try.asked.as_ref())),
+            detail: failed.and_then(|(asked, response)| match asked.reply {
+                Reply::Shown => detail(response, &asked.url),
+                Reply::Private => None,
+            }),
             others_delivered_at: this_try.gate.last_success(),
             brought: this_try.brings.clone(),
         };
@@ -566,7 +578,7 @@ impl Handler {
                     continue;
                 }
             };
-            this_try.asked = Some(request.url.clone());
+            this_try.answered = None;
             let now = self.platform.clock.now();
             let made = this_try.responses.len();
             let most = adapter.requests_max(context.slot);
@@ -602,6 +614,7 @@ impl Handler {
                         this_try.responses.len() + 1
                     );
                     this_try.responses.push(response);
+                    this_try.answered = Some(Asked { url: request.url, reply: request.reply });
                 }
                 Err(outcome) => return Ok(Some(outcome)),
             }

@@ -70,9 +70,9 @@ pub(crate) const fn without_inputs(lead: &Found<Lead>, event: &Found<Event>) -> 
 
 /// The beginning of a response that was no success, for the person who looks for the cause. A provider may repeat
 /// what the address of the request had as parameters, among them a credential or a CPF, so their values are left out.
-pub(crate) fn detail(response: &Response, asked: Option<&Url>) -> Option<Text> {
+pub(crate) fn detail(response: &Response, asked: &Url) -> Option<Text> {
     let mut text = response.body.expose().trim().to_owned();
-    for (_, value) in asked.iter().flat_map(|url| url.query_pairs()) {
+    for (_, value) in asked.query_pairs() {
         let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
         for secret in [value.as_ref(), &encoded] {
             if secret.len() >= HIDDEN_BYTES_MIN {
@@ -92,7 +92,7 @@ mod tests {
         let url = Url::parse("https://x.example/api?token=s3cr%2Bt-t0ken&modulo=cpf&c=52998224725");
         let body = "bad token s3cr+t-t0ken (s3cr%2Bt-t0ken) for cpf 52998224725";
         let response = Response { status: 400, retry_after_s: None, body: Text::from(body) };
-        let shown = detail(&response, Some(&url.unwrap())).unwrap();
+        let shown = detail(&response, &url.unwrap()).unwrap();
         assert_eq!(shown.expose(), "bad token [hidden] ([hidden]) for cpf [hidden]");
     }
 

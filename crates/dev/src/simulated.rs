@@ -31,7 +31,7 @@ use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
 pub use behaviour::{Behaviour, UnknownBehaviour};
-pub use c2s::C2sMessage;
+pub use c2s::{C2sMessage, Person};
 pub use ga4::Ga4Event;
 pub use mailerlite::GroupJoin;
 pub use received::Received;
@@ -314,6 +314,9 @@ impl World {
             }
             Entry::Field { name } => {
                 self.mailerlite.make_field(&name);
+            }
+            Entry::Person { person } => {
+                self.c2s.know(person);
             }
         }
     }

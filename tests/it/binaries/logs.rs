@@ -7,7 +7,7 @@
 mod marks;
 
 use funil_core::provider::{brevo, c2s, deals, mailerlite, stripe, whatsapp};
-use funil_dev::simulated::whatsapp_inbound;
+use funil_dev::simulated::{Person, whatsapp_inbound};
 
 use super::*;
 use crate::stripe::paid;
@@ -128,6 +128,12 @@ async fn delivered(mut place: Place, when: String, behaviour: Behaviour) -> Vec<
     // And so does a lead of a CRM the one that looks it up.
     place.env.insert("DESTINATIONS".to_owned(), "c2s".to_owned());
     let crm_lead = marked_crm_lead(&place);
+    place.providers.know_person(Person {
+        name: "QZNAME QZSURNAME".to_owned(),
+        phone: "11975318642".to_owned(),
+        email: String::new(),
+        cpf: String::new(),
+    });
     written.push(request(&place, "c2s-webhook", &when, crm_lead).await);
     place.env.insert("DESTINATIONS".to_owned(), all_destinations());
     let due = due(&place).await;

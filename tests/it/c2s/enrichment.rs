@@ -14,6 +14,7 @@ const FORBIDDEN: [&str; 6] = [
 
 async fn enriching() -> World {
     let world = world("c2s").await;
+    make_known(&world, "5511987654321", "a1@example.com");
     world.looks_at("c2s");
     world
 }
@@ -48,8 +49,8 @@ async fn a_lead_is_looked_up_once_and_a_seller_reads_one_message() {
     let lookups = world.providers.c2s_lookups();
     assert_eq!(lookups.values().collect::<Vec<_>>(), [&1, &1], "{lookups:?}");
     let states = world.states(lead).await;
-    let unchanged = "c2s/enrichment skipped unchanged";
-    assert_eq!(states, ["c2s/enrichment delivered", unchanged, unchanged, unchanged]);
+    let another = "c2s/enrichment skipped message_of_another";
+    assert_eq!(states, ["c2s/enrichment delivered", another, another, another]);
     assert_eq!(status_of(&world, lead, 0).await, "completed");
 
     let journey = world.journey(lead).await;
@@ -136,21 +137,56 @@ async fn nobody_found_is_an_outcome_and_sends_nothing() {
     world.finish().await;
 }
 
+/// Anybody can write another one's number or CPF into a form.
+#[tokio::test]
+async fn nothing_is_kept_or_told_of_somebody_with_another_name() {
+    for (cpf, expected) in [("", "missing_cpf"), ("529.982.247-25", "missing_same_name")] {
+        let world = world("c2s").await;
+        world.looks_at("c2s");
+        world.providers.know_person(Person {
+            name: "BRUNO EXEMPLO".to_owned(),
+            phone: "11987654321".to_owned(),
+            email: "a1@example.com".to_owned(),
+            cpf: "52998224725".to_owned(),
+        });
+        let mut body = created("a1");
+        body["attributes"]["customer"]["cpf"] = json!(cpf);
+        assert_eq!(report(&world, &body).await.status, 200);
+        work_off(&world).await;
+        let lead = the_lead(&world).await;
+        assert_eq!(world.states(lead).await, [format!("c2s/enrichment skipped {expected}")]);
+        assert_eq!(world.providers.c2s_messages(), []);
+        let stored: String = world.items("LEAD#").await.iter().map(Value::to_string).collect();
+        for forbidden in ["BRUNO", "8500.00", "Consultora"] {
+            assert!(!stored.contains(forbidden), "{forbidden}");
+        }
+        world.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn a_cpf_that_comes_along_is_kept_only_where_something_needs_it() {
-    for (destinations, kept) in [("c2s", true), ("none", false)] {
-        let world = world(destinations).await;
+    for (destinations, basis, kept) in
+        [("c2s", "contract", true), ("none", "contract", false), ("c2s", "", false)]
+    {
+        let plan = World::plan().with("DESTINATIONS", destinations);
+        let world = plan.with("ENRICHMENT_LEGAL_BASIS", basis).start().await;
         let mut body = created("a1");
         body["attributes"]["description"] = json!("CPF 529.982.247-25");
         assert_eq!(report(&world, &body).await.status, 200);
         let stored: String = world.items("LEAD#").await.iter().map(Value::to_string).collect();
-        assert_eq!(stored.contains("52998224725"), kept, "{destinations}");
+        assert_eq!(stored.contains("52998224725"), kept, "{destinations} {basis}");
         if kept {
+            let (name, cpf) = ("Nina Exemplo".to_owned(), "52998224725".to_owned());
+            let nobody = String::new;
+            let person = Person { name, phone: nobody(), email: nobody(), cpf };
+            world.providers.know_person(person);
             world.looks_at("c2s");
             work_off(&world).await;
             let lookups = world.providers.c2s_lookups();
             assert_eq!(lookups.keys().collect::<Vec<_>>(), ["cpf 52998224725"]);
         }
+        world.drain().await;
         world.finish().await;
     }
 }

@@ -9,6 +9,7 @@ use funil_core::contact::Email;
 use funil_core::delivery::StateKind;
 use funil_core::id::LeadId;
 use funil_delivery::Patience;
+use funil_dev::simulated::Person;
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -26,7 +27,8 @@ fn batch() -> Value {
     let events = actions.map(|action| {
         json!({"id": "a1", "hook_action": action, "attributes": {
             "updated_at": "2031-05-05T11:00:00Z",
-            "customer": {"email": "a1@example.com", "phone": "5511987654321"}}})
+            "customer": {
+                "name": "Nina Exemplo", "email": "a1@example.com", "phone": "5511987654321"}}})
     });
     json!(events)
 }
@@ -44,6 +46,8 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize) {
     let title = format!("request {at} of each stage, {fault:?}");
     let plan = World::plan().with("DESTINATIONS", "c2s");
     let (mut walk, world) = Walk::begin(at, fault, plan).await;
+    let (name, phone) = ("NINA EXEMPLO".to_owned(), "11987654321".to_owned());
+    world.providers.know_person(Person { name, phone, email: String::new(), cpf: String::new() });
     let process = world.deployment(&[]);
     let mut response = walk.stage(send(&process)).await;
     for _ in 0..SENT_MAX {

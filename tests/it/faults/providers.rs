@@ -8,7 +8,7 @@ use funil_core::delivery::{StateKind, WhenUnknown};
 use funil_core::destination::{self, Whose};
 use funil_core::id::LeadId;
 use funil_delivery::Patience;
-use funil_dev::simulated::Behaviour;
+use funil_dev::simulated::{Behaviour, Person};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -74,9 +74,12 @@ impl What {
         }
         if self == Self::CrmLead {
             // Nobody has this number, so the e-mail is asked for as well.
+            let (name, email) = ("MARIA EXEMPLO".to_owned(), "maria@example.com".to_owned());
+            let (phone, cpf) = (String::new(), String::new());
+            world.providers.know_person(Person { name, phone, email, cpf });
             let lead = json!({"id": "c1", "hook_action": "on_create_lead", "attributes": {
                 "updated_at": "2031-05-05T11:00:00Z",
-                "customer": {"email": "maria@example.com", "phone": "5511987654320"}}});
+                "customer": {"name": "Maria Exemplo", "email": "maria@example.com", "phone": "5511987654320"}}});
             let headers = [("x-webhook-token", "tests-stage-c2s-secret")];
             assert_eq!(world.post("c2s-webhook", &headers, &lead).await.status, 200);
             return world;

@@ -147,8 +147,9 @@ fn may_be_skipped(
             });
     }
     // Its message was sent, or began to be, with another event of the same lead.
-    if reason == "unchanged" && delivery.destination == "c2s" {
-        return journey.replies.iter().any(|kept| kept.step.starts_with("message:"));
+    if reason == "message_of_another" {
+        return delivery.destination == "c2s"
+            && journey.replies.iter().any(|kept| kept.step.contains("message:"));
     }
     // What MailerLite has is checked at the end.
     if reason == "unchanged" {
@@ -183,7 +184,8 @@ fn may_be_skipped(
     let agreed = is_owner && known.choices.get(&purpose) == Some(&true);
     is_newsletter && !agreed
         || (slot.purpose == purpose || is_newsletter) && known.ever_denied.contains(&purpose)
-        || slot.unless_revoked == Some(purpose) && opted_out()
+        || slot.unless_revoked == Some(purpose)
+            && (opted_out() || known.ever_denied.contains(&purpose))
 }
 
 /// Whether it was decided at planning that a message goes to nobody, for this reason.

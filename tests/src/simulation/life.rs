@@ -22,7 +22,7 @@ use funil_core::id::LeadId;
 use funil_core::provider::{Verified, c2s, deals};
 use funil_delivery::Patience;
 use funil_dev::server::front_door;
-use funil_dev::simulated::Behaviour;
+use funil_dev::simulated::{Behaviour, Person};
 use funil_store::{DeliveryKey, key_time};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
@@ -454,8 +454,15 @@ impl Life {
                 let minute = self.system.now().as_second() / 60 * 60;
                 let at = Timestamp::from_second(minute).unwrap();
                 let phone = format!("55119876543{}", chance.below(3) + 20);
+                let name = "Nina Exemplo".to_owned();
+                let known = [(String::new(), email.clone()), (phone.clone(), String::new())];
+                for (phone, email) in known {
+                    let (name, cpf) = (name.clone(), String::new());
+                    let person = Person { name, phone, email, cpf };
+                    self.system.front.providers.know_person(person);
+                }
                 json!({"id": lead, "hook_action": action, "attributes": {
-                    "customer": {"email": email, "phone": phone}, "updated_at": at}})
+                    "customer": {"name": name, "email": email, "phone": phone}, "updated_at": at}})
             })
             .collect();
         let body = json!(events);

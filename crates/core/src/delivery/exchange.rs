@@ -45,6 +45,15 @@ pub enum Repeat {
     Harmful,
 }
 
+/// Whether the beginning of a response that was no success may be kept, for the person who looks for the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It may.
+    Shown,
+    /// It may not: it is about people, and not only about the lead.
+    Private,
+}
+
 /// A request to a provider.
 #[derive(Clone)]
 pub struct Request {
@@ -58,17 +67,26 @@ pub struct Request {
     pub body: Option<Value>,
     /// Whether the request may be sent twice.
     pub repeat: Repeat,
+    /// Whether its response may be kept.
+    pub reply: Reply,
 }
 
 impl Request {
     /// A request that may be sent twice.
     pub fn safe(method: Method, url: Url, body: Option<Value>) -> Self {
-        Self { method, url, headers: Vec::new(), body: body.map(shown), repeat: Repeat::Safe }
+        let (headers, body) = (Vec::new(), body.map(shown));
+        Self { method, url, headers, body, repeat: Repeat::Safe, reply: Reply::Shown }
     }
 
     /// A request that must not be sent twice.
     pub fn harmful(method: Method, url: Url, body: Option<Value>) -> Self {
         Self { repeat: Repeat::Harmful, ..Self::safe(method, url, body) }
+    }
+
+    /// Nothing of its response is kept as it came.
+    #[must_use]
+    pub fn private(self) -> Self {
+        Self { reply: Reply::Private, ..self }
     }
 
     /// Adds a header.

@@ -67,6 +67,8 @@ pub enum Reason {
     NewerFirst,
     /// The destination confirmed the same state of the lead a short time ago.
     Unchanged,
+    /// What it would send is sent with another delivery of the same lead, or was.
+    OfAnother,
     /// Not enough time was left for another request.
     NoTimeLeft,
     /// The adapter wanted more requests than a delivery may make.
@@ -109,6 +111,7 @@ impl Reason {
             Self::Superseded,
             Self::NewerFirst,
             Self::Unchanged,
+            Self::OfAnother,
             Self::NotUnderstood,
             Self::NoTimeLeft,
             Self::TooManyRequests,
@@ -171,6 +174,7 @@ impl fmt::Display for Reason {
             Self::Superseded => f.write_str("superseded"),
             Self::NewerFirst => f.write_str("newer_first"),
             Self::Unchanged => f.write_str("unchanged"),
+            Self::OfAnother => f.write_str("message_of_another"),
             Self::NotUnderstood => f.write_str("not_understood"),
             Self::Missing(what) => write!(f, "missing_{what}"),
             Self::NoTimeLeft => f.write_str("no_time_left"),

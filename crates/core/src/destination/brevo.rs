@@ -23,7 +23,9 @@ use crate::pii::Pii;
 use crate::settings::Settings;
 use account::Account;
 
-static PROPERTY_DETAILS: Slot = Slot::new("property_details", Purpose::Contact).by_email();
+static PROPERTY_DETAILS: Slot = Slot::new("property_details", Purpose::Contact)
+    .by_email()
+    .unless_revoked(Purpose::MarketingEmail);
 
 /// How long a delivery is worth sending, in hours: details of last week's purchase surprise nobody.
 const WORTH_H: i64 = 7 * 24;

@@ -23,6 +23,7 @@ use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{KeptReply, Outcome, Reason, WhenUnknown, judge};
 use crate::event::{CrmLead, CrmLeadAction, DealEvent, EventData};
 use crate::hash::sha256_hex;
+use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 use account::Account;
 use replies::Found;
@@ -217,7 +218,7 @@ impl Enrichment {
         Request::safe(Method::Get, url, None)
     }
 
-    /// What a step found, now or before; otherwise what is to be done for it.
+    /// What a step found, now or before; otherwise what is to be done for it. That nothing was found counts for a day.
     fn found<'c>(
         &self,
         context: &Context<'c>,
@@ -225,41 +226,41 @@ impl Enrichment {
         step: &str,
         (ask, read): (impl FnOnce() -> Request, impl FnOnce(&Response) -> Result<Found, Outcome>),
     ) -> Result<&'c KeptReply, Step> {
-        if let Some(kept) = context.kept_reply(step) {
+        let today = format!("{step}:{}", context.event.accepted_at.strftime("%Y-%m-%d"));
+        if let Some(kept) = context.kept_reply(step).or_else(|| context.kept_reply(&today)) {
             return Ok(kept);
         }
-        let Some(response) = so_far.first() else { return Err(Step::send(ask())) };
-        Err(match read(response) {
-            Ok(mut found) => {
-                found.insert(LEGAL_BASIS.to_owned(), self.basis.name().to_owned());
-                Step::keep(step, found)
-            }
-            Err(outcome) => Step::Done(outcome),
-        })
+        let Some(response) = so_far.first() else { return Err(Step::send(ask().private())) };
+        let (step, mut fields) = match read(response) {
+            Ok(Found::Somebody(fields)) => (step, fields),
+            Ok(Found::Nobody(fields)) => (&*today, fields),
+            Err(outcome) => return Err(Step::Done(outcome)),
+        };
+        fields.insert(LEGAL_BASIS.to_owned(), self.basis.name().to_owned());
+        Err(Step::keep(step, fields))
     }
 
     /// The person's CPF, with where it comes from: what Contact2Sale sent, else who has the number, else who has the
-    /// e-mail.
+    /// e-mail. Only what Contact2Sale says of the person counts: anybody can write another number into a form.
     fn cpf(
         &self,
         context: &Context<'_>,
-        lead: &CrmLead,
+        (lead, name): (&CrmLead, &Text),
         so_far: &[Response],
     ) -> Result<Option<(Cpf, &'static str)>, Step> {
         if let Some(cpf) = &lead.cpf {
             return Ok(Some((cpf.clone(), "Contact2Sale")));
         }
-        let latest = &context.lead.latest;
-        let name = latest.name.as_ref();
-        let number = latest.phone.as_ref().and_then(national);
-        let email = latest.email.as_ref().map(|email| email.as_str().to_owned());
+        let number = lead.phone.as_ref().and_then(national);
+        let email = lead.email.as_ref().map(|email| email.as_str().to_owned());
         let inputs = [
             (number, "diretrix_phone", "Telefone", "Diretrix, pelo telefone"),
             (email, "diretrix_email", "Email", "Diretrix, pelo e-mail"),
         ];
         for (input, step, path, source) in inputs {
             let Some(input) = input else { continue };
-            let step = step_of(step, &input);
+            // Of the same number another name is another question.
+            let step = step_of(step, &[&input, name.expose()]);
             let ask = || self.of_diretrix(&[path, &input]);
             let read = |response: &Response| replies::of_diretrix(response, name);
             let kept = self.found(context, so_far, &step, (ask, read))?;
@@ -276,19 +277,29 @@ impl Enrichment {
         lead: &CrmLead,
         so_far: &[Response],
     ) -> Result<Outcome, Step> {
-        let Some((cpf, source)) = self.cpf(context, lead, so_far)? else {
+        // Without it nobody can tell whether what is found is theirs.
+        let Some(name) = &lead.name else {
+            return Ok(Outcome::Skipped(Reason::Missing("name")));
+        };
+        let Some((cpf, source)) = self.cpf(context, (lead, name), so_far)? else {
             return Ok(Outcome::Skipped(Reason::Missing("cpf")));
         };
-        let step = step_of("work_api", cpf.as_str());
+        let step = step_of("work_api", &[cpf.as_str(), name.expose()]);
         let ask = || self.of_work_api(&cpf);
-        let known = self.found(context, so_far, &step, (ask, replies::of_work_api))?;
+        let read = |response: &Response| replies::of_work_api(response, name);
+        let known = self.found(context, so_far, &step, (ask, read))?;
+        if known.field(replies::OTHER_PERSON).is_some() {
+            return Ok(Outcome::Skipped(Reason::Missing("same_name")));
+        }
         // Once for each of Contact2Sale's leads and each CPF: the message itself makes Contact2Sale report a change.
-        let step = step_of(&format!("message:{}", lead.lead.as_str()), cpf.as_str());
+        // Once more where more is known than before.
+        let kind = if known.field(replies::NAME).is_some() { "message" } else { "short_message" };
+        let step = step_of(&format!("{kind}:{}", lead.lead.as_str()), &[cpf.as_str()]);
         let Some(kept) = context.kept_reply(&step) else {
             return Err(Step::keep(&step, BTreeMap::new()));
         };
         if kept.by != context.delivery.id {
-            return Ok(Outcome::Skipped(Reason::Unchanged));
+            return Ok(Outcome::Skipped(Reason::OfAnother));
         }
         if let Some(response) = so_far.first() {
             return Ok(judged(response));
@@ -361,8 +372,10 @@ fn judged(response: &Response) -> Outcome {
 }
 
 /// A step with what it depends on: another input is another step.
-fn step_of(step: &str, input: &str) -> String {
-    format!("{step}:{}", &sha256_hex(input.as_bytes())[..12])
+fn step_of(step: &str, inputs: &[&str]) -> String {
+    let parts: Vec<String> =
+        inputs.iter().map(|input| format!("{}:{input}", input.len())).collect();
+    format!("{step}:{}", &sha256_hex(parts.join(";").as_bytes())[..12])
 }
 
 /// The digits of a Brazilian number without its country's code; Diretrix knows no others.

@@ -61,10 +61,12 @@ impl CrmId {
     /// The longest id, in characters.
     const CHARS_MAX: usize = 100;
 
-    /// Reads an id: letters, digits, and `.`, `_`, `-`.
+    /// Reads an id: letters, digits, and `.`, `_`, `-`, with at least one of the first two.
     pub fn parse(text: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let valid = (1..=Self::CHARS_MAX).contains(&text.len()) && text.bytes().all(is_plain);
+        // `..` would lead out of an address.
+        let valid = valid && text.bytes().any(|byte| byte.is_ascii_alphanumeric());
         valid.then(|| Self(text.to_owned()))
     }
 
@@ -170,6 +172,15 @@ pub struct CrmLead {
     /// The CRM's own name of the lead's status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// The person's name, as the CRM has it. The lead may have another one, which somebody wrote into a form.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub name: Option<Text>,
+    /// Their e-mail, as the CRM has it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub email: Option<Email>,
+    /// Their phone, as the CRM has it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
+    pub phone: Option<Phone>,
     /// The person's CPF, where the CRM sent it along and something needs it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub cpf: Option<Cpf>,

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{NotSigned, NotUnderstood, Verified};
 use crate::contact::{Cpf, Email, Phone};
@@ -40,14 +41,14 @@ const CPF_TEXTS: [&str; 2] = ["description", "notes"];
 /// Fields that may hold the number: the first that can be read counts.
 const PHONE_FIELDS: [&str; 3] = ["phone_global", "phone", "phone2"];
 
-/// Verifies that a request carries one of the tokens.
+/// Verifies that a request carries one of the tokens, in its header or in its address.
 pub fn verify<'b>(
     body: &'b [u8],
-    given: Option<&str>,
+    given: [Option<&str>; 2],
     tokens: &[Secret],
 ) -> Result<Verified<'b>, NotSigned> {
-    let given = given.unwrap_or_default();
-    if Secret::is_one_of(given, tokens) { Ok(Verified(body)) } else { Err(NotSigned) }
+    let is_right = |given: &str| Secret::is_one_of(given, tokens);
+    if given.into_iter().flatten().any(is_right) { Ok(Verified(body)) } else { Err(NotSigned) }
 }
 
 /// An event of a request, in its place.
@@ -76,29 +77,48 @@ pub struct Report {
 
 /// Parses a verified body: one event or a list of them, each by itself.
 pub fn parse(Verified(body): Verified<'_>) -> Result<Vec<Part>, NotUnderstood> {
-    let tree = json::parse(body).map_err(|_| NotUnderstood("invalid_json"))?;
-    match tree {
-        Value::Array(events) if events.is_empty() => Err(NotUnderstood("no_events")),
-        Value::Array(events) => Ok(events.iter().map(part).collect()),
-        Value::Object(_) => Ok(vec![part(&tree)]),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            Err(NotUnderstood("no_events"))
+    let no_json = NotUnderstood("invalid_json");
+    // Each event is read by itself, so that one that is no JSON we take leaves the others alone.
+    let document: &RawValue = serde_json::from_slice(body).map_err(|_| no_json)?;
+    match document.get().as_bytes().first() {
+        Some(b'[') => {
+            let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|_| no_json)?;
+            if events.is_empty() {
+                return Err(NotUnderstood("no_events"));
+            }
+            Ok(events.into_iter().map(part).collect())
         }
+        Some(b'{') => match part(document) {
+            Part { event: Err(why), .. } if why == no_json => Err(why),
+            part => Ok(vec![part]),
+        },
+        Some(_) | None => Err(NotUnderstood("no_events")),
     }
 }
 
 /// Reads one event. Its lead stands in `lead`, in `data`, or is the event itself; its fields stand in `attributes`, or
 /// beside the id.
-fn part(event: &Value) -> Part {
-    let lead =
-        ["lead", "data"].iter().filter_map(|name| event.get(name)).find(|one| one.is_object());
-    let lead = lead.unwrap_or(event);
+fn part(raw: &RawValue) -> Part {
+    let read = json::parse(raw.get().as_bytes());
+    let is_json = read.is_ok();
+    let event = &read.unwrap_or_default();
+    let id_of = |lead: &Value| {
+        let id = ["id", "lead_id"].iter().find_map(|name| {
+            // A number with a fraction or an exponent is no id.
+            text(lead, name).filter(|_| !lead[name].is_f64())
+        });
+        id.as_deref().and_then(CrmId::parse)
+    };
+    let places = ["lead", "data"].iter().filter_map(|name| event.get(name));
+    let lead = places.into_iter().find(|lead| id_of(lead).is_some()).unwrap_or(event);
     let attributes = lead.get("attributes").filter(|one| one.is_object()).unwrap_or(lead);
-    let id = text(lead, "id").or_else(|| text(lead, "lead_id"));
-    let id = id.as_deref().and_then(CrmId::parse);
+    let id = id_of(lead);
     let action = text(event, "hook_action").map(|action| plain_name(&action));
     let action = action.filter(|action| !action.is_empty());
     let event_of = || {
+        if !is_json {
+            return Err(NotUnderstood("invalid_json"));
+        }
         let id = id.clone().ok_or(NotUnderstood("without_id"))?;
         let action = action.clone().ok_or(NotUnderstood("without_action"))?;
         let at = text(attributes, "updated_at").or_else(|| text(event, "updated_at"));
@@ -106,8 +126,7 @@ fn part(event: &Value) -> Part {
         let at: Timestamp = at.parse().map_err(|_| NotUnderstood("bad_updated_at"))?;
         Ok(Box::new(report(id, &action, at, attributes)))
     };
-    let (read, raw) = (event_of(), Text::new(event.to_string()));
-    Part { lead: id, action, event: read, raw }
+    Part { event: event_of(), lead: id, action, raw: Text::new(raw.get().to_owned()) }
 }
 
 fn report(lead: CrmId, action: &str, updated_at: Timestamp, attributes: &Value) -> Report {
@@ -143,25 +162,33 @@ fn report(lead: CrmId, action: &str, updated_at: Timestamp, attributes: &Value) 
     let digest = sha256_hex(identity.as_bytes());
     Report {
         id: EventId::of_provider(NAME, &format!("{}:{}", lead.as_str(), &digest[..16])),
-        contact,
         lead: CrmLead {
             crm: NAME.to_owned(),
             lead,
             action: known,
             updated_at,
             status: status.map(|status| cut(&status, NAME_CHARS_MAX)),
+            name: contact.name.clone(),
+            email: contact.email.clone(),
+            phone: contact.phone.clone(),
             cpf: cpf(customer, attributes),
             not_before: None,
             dropped,
         },
+        contact,
     }
 }
 
 /// The person's CPF: of a field that is made for it, else the only one in a text.
 fn cpf(customer: &Value, attributes: &Value) -> Option<Cpf> {
     let places = [customer, attributes];
-    let fields = CPF_FIELDS.iter().flat_map(|name| places.map(|place| text(place, name)));
-    let of_fields = fields.flatten().find_map(|text| Cpf::parse(&text).ok());
+    let fields = CPF_FIELDS.iter().flat_map(|name| places.map(|place| (place, name)));
+    let of_fields = fields.into_iter().find_map(|(place, name)| {
+        let text = text(place, name)?;
+        // A number has lost the zeros at its beginning.
+        let text = if place[name].is_u64() { format!("{text:0>11}") } else { text };
+        Cpf::parse(&text).ok()
+    });
     of_fields.or_else(|| {
         let texts = CPF_TEXTS.iter().filter_map(|name| text(attributes, name));
         texts.into_iter().find_map(|text| Cpf::find(&cut(&text, DESCRIPTION_CHARS_MAX)))
@@ -284,6 +311,7 @@ mod tests {
             bad_id,
             without("hook_action"),
             7,
+            {"id": 1.5, "hook_action": "on_update_lead", "attributes": attributes()},
             good()
         ]);
         let read = read(&list);
@@ -298,6 +326,7 @@ mod tests {
                 Some("without_id"),
                 Some("without_action"),
                 Some("without_id"),
+                Some("without_id"),
                 None
             ]
         );
@@ -305,6 +334,37 @@ mod tests {
             assert!(parse(Verified(nothing.to_string().as_bytes())).is_err());
         }
         assert!(parse(Verified(b"{")).is_err());
+    }
+
+    #[test]
+    fn an_event_that_is_no_json_we_take_leaves_the_others_alone() {
+        let good = json!({"id": "a1", "hook_action": "on_update_lead", "attributes": attributes()});
+        // Half a surrogate pair, a name twice, and an id whose digits a float would lose.
+        let twice = r#"{"id": "a2", "id": "a3"}"#;
+        let body = format!(r#"[{{"id": "\ud800"}}, {good}, {twice}, {{"id": 90071992547409931}}]"#);
+        let parts = parse(Verified(body.as_bytes())).unwrap();
+        let why: Vec<_> =
+            parts.iter().map(|one| one.event.as_ref().err().map(|why| why.0)).collect();
+        let no_json = Some("invalid_json");
+        assert_eq!(why, [no_json, None, no_json, Some("without_action")]);
+        assert_eq!(parts[2].raw.expose(), twice, "a person sees what came");
+        assert_eq!(parts[3].lead.as_ref().unwrap().as_str(), "90071992547409931");
+    }
+
+    #[test]
+    fn a_lead_stands_where_its_id_is() {
+        let event = json!({"id": "a1", "hook_action": "on_update_lead", "data": {"source": "x"},
+            "attributes": attributes()});
+        assert_eq!(one(&event).lead.lead.as_str(), "a1");
+    }
+
+    #[test]
+    fn a_cpf_may_be_a_number_without_its_zeros() {
+        let mut with = attributes();
+        with["customer"]["cpf"] = json!(191);
+        with["description"] = json!("");
+        let event = json!({"id": "a1", "hook_action": "on_update_lead", "attributes": with});
+        assert_eq!(one(&event).lead.cpf.unwrap().as_str(), "00000000191");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::contact::{Email, Phone};
 use crate::event::{Contact, CrmId, DealStage, Digests, EventData, PROPERTY_MAX};
 use crate::hash::sha256_hex;
 use crate::id::EventId;
+use crate::money::{Currency, Money};
 use crate::pii::{Pii, Text};
 use crate::settings::{Secret, Settings};
 
@@ -242,6 +243,11 @@ fn cut(text: &str, chars_max: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(chars_max).collect()
 }
 
+/// What a deal is worth: an amount that is not negative, which nobody buys for.
+fn worth(amount: &str, currency: Currency) -> Option<Money> {
+    Money::parse(amount, currency).filter(|worth| worth.minor >= 0)
+}
+
 /// A moment, in RFC 3339 or as seconds since 1970.
 fn moment(text: &str) -> Option<Timestamp> {
     let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
@@ -285,7 +291,9 @@ fn event_id(
     body: &[u8],
 ) -> EventId {
     let transition = transition.map_or_else(|| sha256_hex(body), str::to_owned);
-    let parts = [event, status, &transition].map(|part| format!("{}:{part}", part.len())).join(";");
+    let parts = [event, &status.to_lowercase(), &transition]
+        .map(|part| format!("{}:{part}", part.len()))
+        .join(";");
     let digest = sha256_hex(parts.as_bytes());
     EventId::of_provider(NAME, &format!("{crm}:{deal}:{}", &digest[..16]))
 }
@@ -303,7 +311,11 @@ mod tests {
     }
 
     fn report(crm: &str, body: &Value) -> Report {
-        match read(crm, &body.to_string(), "deal.updated").unwrap() {
+        report_of(crm, body, "deal.updated")
+    }
+
+    fn report_of(crm: &str, body: &Value, event: &str) -> Report {
+        match read(crm, &body.to_string(), event).unwrap() {
             Parsed::Report(report) => *report,
             Parsed::Other(name) => panic!("{name} is not handled"),
         }
@@ -361,7 +373,7 @@ mod tests {
         assert_eq!(with("90071992547409.93"), (Some(9_007_199_254_740_993), vec![]));
         assert_eq!(with("null"), (None, vec![]));
         let dropped = vec!["data.dealDetails.dealValue".to_owned()];
-        for wrong in ["0.001", "1e9", "\"12.500.000,00\"", "\"muito\""] {
+        for wrong in ["0.001", "1e9", "\"12.500.000,00\"", "\"muito\"", "-1"] {
             assert_eq!(with(wrong), (None, dropped.clone()), "{wrong}");
         }
     }
@@ -398,6 +410,11 @@ mod tests {
         let first = id(&back);
         back["message"] = json!("sent again in other words");
         assert_eq!(id(&back), first, "the same transition");
+        back["data"]["dealDetails"]["updatedAt"] = json!("2026-01-15T09:00:00-03:00");
+        back["data"]["dealDetails"]["status"] = json!("QUALIFIED");
+        assert_eq!(id(&back), first, "the same moment and status, in other words");
+        assert_eq!(report_of("standard", &back, "").id, first, "whatever the event is called");
+        back["data"]["dealDetails"]["status"] = json!("qualified");
         back["data"]["dealDetails"]["updatedAt"] = json!("2026-01-16T12:00:00Z");
         assert_ne!(id(&back), first);
         back["data"]["dealDetails"]["status"] = json!("Committed");

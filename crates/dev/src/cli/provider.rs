@@ -50,9 +50,12 @@ async fn received(
 /// may repeat the token.
 pub(super) fn refused(what: &str, response: &Response) -> Failure {
     let (status, body) = (response.status, response.json());
-    let says = match body.pointer("/error/code") {
-        Some(code) => format!("Meta's code is {code}."),
-        None => body["message"].as_str().unwrap_or_default().to_owned(),
+    let says = if let Some(code) = body.pointer("/error/code") {
+        format!("Meta's code is {code}.")
+    } else {
+        // Contact2Sale calls it `msg`.
+        let says = body["message"].as_str().or_else(|| body["msg"].as_str());
+        says.unwrap_or_default().to_owned()
     };
     format!("{what} was refused with status {status}. {says}").trim_end().into()
 }

@@ -104,12 +104,23 @@ impl Run {
 }
 
 /// An address with the first of these tokens as a parameter, for a provider that can send it in no other way.
-fn with_token(webhook: &Url, parameter: &str, tokens: &[Secret]) -> Url {
+fn with_token(webhook: &Url, parameter: &str, tokens: &[Secret]) -> Result<Url, Failure> {
+    let is_local =
+        webhook.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
+    let has_more = webhook.query().is_some()
+        || webhook.fragment().is_some()
+        || !webhook.username().is_empty()
+        || webhook.password().is_some();
+    if has_more || webhook.scheme() != "https" && !is_local {
+        return Err("Name the webhook by its https address alone, without a user, a query or a fragment: the token is \
+                    added to it, and must not travel in the clear."
+            .into());
+    }
     let mut hook = webhook.clone();
     if let Some(token) = tokens.first() {
         hook.query_pairs_mut().append_pair(parameter, token.expose());
     }
-    hook
+    Ok(hook)
 }
 
 /// Runs a command.

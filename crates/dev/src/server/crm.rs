@@ -8,11 +8,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use funil_core::hash::sha256_hex;
-use funil_core::provider::{c2s, deals};
+use funil_core::provider::{Verified, c2s, deals};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Shared, functions_route};
+use crate::simulated::Person;
 
 /// What a seller does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -39,6 +40,20 @@ pub(super) struct Done {
     cpf: String,
 }
 
+/// Makes the simulated sources know the people whom Contact2Sale reports.
+pub(super) fn make_known(shared: &Shared, reported: &[u8]) {
+    for part in c2s::parse(Verified::released(reported)).unwrap_or_default() {
+        let Ok(report) = part.event else { continue };
+        let Some(name) = report.lead.name else { continue };
+        shared.providers.know_person(Person {
+            name: name.expose().to_owned(),
+            phone: report.lead.phone.map(|one| one.as_str().to_owned()).unwrap_or_default(),
+            email: report.lead.email.map(|one| one.as_str().to_owned()).unwrap_or_default(),
+            cpf: report.lead.cpf.map(|one| one.as_str().to_owned()).unwrap_or_default(),
+        });
+    }
+}
+
 /// Sends the webhook that a CRM would send. The response has the status and the body of Funil's.
 pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(done): Json<Done>) -> Json<Value> {
     let now = shared.platform.clock.now();
@@ -50,20 +65,18 @@ pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(done): Json<Done
         Action::LeadClosed => Some("on_close_lead"),
         Action::DealQualified | Action::DealCommitted => None,
     };
-    let (function, header, variable, body) = match action {
-        Some(action) => {
-            let customer = json!({
-                "name": done.name, "email": done.email, "phone": done.phone, "cpf": done.cpf,
-            });
-            let body = json!({"hook_action": action, "timestamp": now, "data": {
+    let (function, header, variable, body) = if let Some(action) = action {
+        let customer = json!({
+            "name": done.name, "email": done.email, "phone": done.phone, "cpf": done.cpf,
+        });
+        let body = json!({"hook_action": action, "timestamp": now, "data": {
                 "type": "lead", "id": id, "attributes": {
                     "customer": customer, "lead_status": {"alias": "novo"}, "updated_at": now}}});
-            ("c2s-webhook", c2s::TOKEN_HEADER, "C2S_WEBHOOK_SECRET", body)
-        }
-        None => {
-            let is_qualified = done.action == Action::DealQualified;
-            let (first, last) = done.name.split_once(' ').unwrap_or((&done.name, ""));
-            let body = json!({"status": "success", "message": "Deal status changed", "data": {
+        ("c2s-webhook", c2s::TOKEN_HEADER, "C2S_WEBHOOK_SECRET", body)
+    } else {
+        let is_qualified = done.action == Action::DealQualified;
+        let (first, last) = done.name.split_once(' ').unwrap_or((&done.name, ""));
+        let body = json!({"status": "success", "message": "Deal status changed", "data": {
                 "dealId": id,
                 "customer": {"contactId": id, "firstName": first, "lastName": last,
                     "email": done.email, "phoneNumber": done.phone},
@@ -71,8 +84,7 @@ pub(super) async fn act(State(shared): State<Arc<Shared>>, Json(done): Json<Done
                     "currency": "BRL", "status": if is_qualified { "Qualified" } else { "Committed" },
                     "closingDate": "2026-12-15", "updatedAt": now},
                 "propertyInformation": {"endereço": "Rua das Flores, 100", "quartos": 3}}});
-            ("deal-webhook", deals::KEY_HEADER, "DEAL_API_KEY", body)
-        }
+        ("deal-webhook", deals::KEY_HEADER, "DEAL_API_KEY", body)
     };
     let token = shared.environment.variable(variable).to_owned();
     let status =

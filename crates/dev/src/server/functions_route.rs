@@ -21,7 +21,7 @@ use funil_lambda::functions::intake;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::{Shared, forward};
+use super::{Shared, crm, forward};
 use crate::server::front_door;
 use crate::whose::Whose;
 
@@ -109,6 +109,9 @@ pub(super) async fn webhook(
 /// Passes a request to its function, in this process or where the functions run.
 async fn pass(shared: &Shared, original: FunctionRequest) -> Response {
     let name = original.path.first().map(String::as_str).unwrap_or_default();
+    if name == "c2s-webhook" {
+        crm::make_known(shared, &original.body);
+    }
     if let Some(base) = &shared.functions_at {
         let segments: Vec<&str> = original.path.iter().map(String::as_str).collect();
         let mut url = endpoint(base, &segments);

@@ -1,16 +1,18 @@
 //! The simulated Contact2Sale (`/integration`), and beside it Diretrix (`/diretrix`) and the Work API (`/work-api`), which
 //! are asked in one chain and so behave alike.
 //!
-//! Owns the messages and the subscriptions, and how often each paid source was asked. Diretrix knows nobody whose number
-//! or e-mail has a `0` at its end or begins with `ninguem`, and gives everybody else a CPF of its own. See
-//! `docs/providers.md` ("Contact2Sale"). This module must not know HTTP, nor how a response is withheld.
+//! Owns the messages and the subscriptions, whom the sources know, and how often each paid source was asked. They know
+//! only the people whom they were told of, and Diretrix knows no number that ends in `0`, so that each case can be seen
+//! by hand. See `docs/providers.md` ("Contact2Sale"). This module must not know HTTP, nor how a response is withheld.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Providers;
 use super::exchange::{ProviderRequest, ProviderResponse};
+use super::journal::Entry;
 
 /// The actions that can be subscribed to.
 const ACTIONS: [&str; 3] = ["on_create_lead", "on_update_lead", "on_close_lead"];
@@ -21,8 +23,38 @@ pub(super) struct C2s {
     messages: Vec<C2sMessage>,
     /// The addresses that are told of each action.
     hooks: Vec<(String, String)>,
+    people: Vec<Person>,
     /// How often each person was looked up, by source and what was asked.
     lookups: BTreeMap<String, usize>,
+}
+
+/// Somebody whom Diretrix and the Work API know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Their name.
+    pub name: String,
+    /// Their number, of which the last ten digits count.
+    #[serde(default)]
+    pub phone: String,
+    /// Their e-mail.
+    #[serde(default)]
+    pub email: String,
+    /// Their CPF, of eleven digits. Without it they get one that depends on the e-mail and the number.
+    #[serde(default)]
+    pub cpf: String,
+}
+
+impl Person {
+    fn has(&self, by: &str, whose: &str) -> bool {
+        match by {
+            "Email" => self.email.eq_ignore_ascii_case(whose),
+            _ => {
+                !whose.ends_with('0')
+                    && !self.phone.is_empty()
+                    && last_ten(&self.phone) == last_ten(whose)
+            }
+        }
+    }
 }
 
 /// A message at a lead.
@@ -42,6 +74,14 @@ impl C2s {
                 self.diretrix(request, by, whose)
             }
             ("GET", ["work-api"]) => self.work_api(request),
+            // No provider has this: a trial tells the sources of its people.
+            ("POST", ["people"]) => match serde_json::from_value(request.received.body.clone()) {
+                Ok(person) => {
+                    self.know(person);
+                    ProviderResponse::json(200, json!({}), "knows a person")
+                }
+                Err(_) => refused(422, "a person is name, phone, email and cpf"),
+            },
             (_, path) => {
                 let path = path.strip_prefix(&["integration"]).unwrap_or(path);
                 self.contact2sale(request, path)
@@ -99,11 +139,17 @@ impl C2s {
             return ProviderResponse::refusal(401, "unauthorized");
         }
         self.count(&format!("{by} {whose}"));
-        if whose.ends_with('0') || whose.starts_with("ninguem") {
+        let people: Vec<Value> = self
+            .people
+            .iter()
+            .filter(|person| person.has(by, whose))
+            .map(|person| json!({"nome": person.name, "cpf": person.cpf}))
+            .collect();
+        if people.is_empty() {
             return ProviderResponse::refusal(404, "not found");
         }
-        let people = json!([{"cpf": cpf_of(whose)}]);
-        ProviderResponse::json(200, people, format!("found a person by {by}"))
+        let note = format!("found {} by {by}", people.len());
+        ProviderResponse::json(200, json!(people), note)
     }
 
     fn work_api(&mut self, request: &ProviderRequest<'_>) -> ProviderResponse {
@@ -116,7 +162,23 @@ impl C2s {
             return ProviderResponse::json(200, failure, "refused: the module is not known");
         };
         self.count(&format!("cpf {cpf}"));
-        ProviderResponse::json(200, person(cpf), "found what is known of a CPF")
+        let Some(person) = self.people.iter().find(|person| person.cpf == *cpf) else {
+            let unknown = json!({"status": "erro", "reason": "CPF não encontrado"});
+            return ProviderResponse::json(200, unknown, "does not know the CPF");
+        };
+        ProviderResponse::json(200, known_of(person), "found what is known of a CPF")
+    }
+
+    /// Makes a person known. False if they were before.
+    pub(super) fn know(&mut self, mut person: Person) -> bool {
+        if person.cpf.is_empty() {
+            person.cpf = cpf_of(&format!("{}{}", person.email, person.phone));
+        }
+        let is_new = !self.people.contains(&person);
+        if is_new {
+            self.people.push(person);
+        }
+        is_new
     }
 
     fn count(&mut self, asked: &str) {
@@ -124,11 +186,17 @@ impl C2s {
     }
 }
 
-/// What the Work API knows of everybody, with what must not be kept.
-fn person(cpf: &str) -> Value {
+/// The end of a number, which is the same with and without its country's code.
+fn last_ten(phone: &str) -> String {
+    let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
+    digits[digits.len().saturating_sub(10)..].iter().collect()
+}
+
+/// What the Work API knows of a person, with what must not be kept.
+fn known_of(person: &Person) -> Value {
     json!({
         "status": 200, "foto": "simulated-photo",
-        "DadosBasicos": {"nome": "PESSOA SIMULADA", "cpf": cpf, "dataNascimento": "01/02/1980",
+        "DadosBasicos": {"nome": person.name.to_uppercase(), "cpf": person.cpf, "dataNascimento": "01/02/1980",
             "sexo": "F", "cor": "simulated-race", "nomeMae": "simulated-mother"},
         "DadosEconomicos": {"renda": "8500.00", "poderAquisitivo": "ALTO", "score": 700},
         "profissao": "Consultora",
@@ -162,6 +230,14 @@ fn refused(status: u16, message: &str) -> ProviderResponse {
 }
 
 impl Providers {
+    /// Makes Diretrix and the Work API know a person.
+    pub fn know_person(&self, person: Person) {
+        let mut world = self.shared.lock();
+        if world.c2s.know(person.clone()) {
+            world.log(&Entry::Person { person });
+        }
+    }
+
     /// The messages at Contact2Sale's leads, in order.
     pub fn c2s_messages(&self) -> Vec<C2sMessage> {
         self.read(|world| world.c2s.messages.clone())

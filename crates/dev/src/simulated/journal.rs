@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::c2s::Person;
 use super::received::Received;
 
 /// An entry, which is one line of the file.
@@ -29,6 +30,8 @@ pub(super) enum Entry {
     Status { at: String, email: String, status: String },
     /// A custom field was created in the MailerLite account.
     Field { name: String },
+    /// The sources of the enrichment were told of a person.
+    Person { person: Person },
 }
 
 impl Entry {
@@ -40,6 +43,7 @@ impl Entry {
             }
             Self::Status { at, status, .. } => format!("the status {status} of {at}"),
             Self::Field { name } => format!("the field {name}"),
+            Self::Person { .. } => "a person whom Diretrix knows".to_owned(),
         }
     }
 }

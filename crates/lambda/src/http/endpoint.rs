@@ -176,6 +176,11 @@ fn admit<E: HttpEndpoint>(endpoint: &E, request: &HttpRequest) -> Result<(), Pro
     let bytes_max = endpoint.body_bytes_max();
     let reads_body = matches!(request.method, Method::POST | Method::PUT | Method::DELETE);
     if reads_body && request.body.len() > bytes_max {
+        tracing::warn!(
+            function = endpoint.function(),
+            "refused a request of {} bytes; at most {bytes_max} are taken",
+            request.body.len()
+        );
         return Err(Problem::TooLarge(bytes_max));
     }
     Ok(())

@@ -55,8 +55,6 @@ pub(crate) enum Problem {
     NoSuchBooking,
     /// The address names a CRM that is not known.
     NoSuchCrm,
-    /// The address of the caller is not one of those that may call.
-    AddressNotAllowed,
     /// No such request is in quarantine.
     NotInQuarantine,
     /// A request in quarantine is still not understood, for this reason.
@@ -89,7 +87,7 @@ impl Problem {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Unsigned(status) => *status,
-            Self::WrongVerifyToken | Self::AddressNotAllowed => StatusCode::FORBIDDEN,
+            Self::WrongVerifyToken => StatusCode::FORBIDDEN,
             Self::NoSuchLead | Self::NoSuchBooking | Self::NoSuchCrm | Self::NotInQuarantine => {
                 StatusCode::NOT_FOUND
             }
@@ -118,7 +116,6 @@ impl Problem {
             Self::NoSuchLead => "lead_not_found",
             Self::NoSuchBooking => "booking_not_found",
             Self::NoSuchCrm => "crm_not_found",
-            Self::AddressNotAllowed => "address_not_allowed",
             Self::NotInQuarantine => "not_in_quarantine",
             Self::NotUnderstood(_) => "not_understood",
             Self::DestinationOff => "destination_off",
@@ -249,16 +246,6 @@ impl Problem {
                     "Nomeie um na última parte, ou nenhum para o formato padrão; a documentação do endpoint os lista.",
                 ),
             ),
-            Self::AddressNotAllowed => (
-                (
-                    "This address may not call the endpoint",
-                    "Add the address or its network to the endpoint's list, or empty the list.",
-                ),
-                (
-                    "Este endereço não pode chamar o endpoint",
-                    "Inclua o endereço ou a rede na lista do endpoint, ou esvazie a lista.",
-                ),
-            ),
             Self::NotInQuarantine => (
                 (
                     "No such request is in quarantine",
@@ -349,7 +336,6 @@ impl Problem {
             | Self::TooLarge(_)
             | Self::Unsigned(_)
             | Self::WrongVerifyToken
-            | Self::AddressNotAllowed
             | Self::BookingKnown
             | Self::NoSuchLead
             | Self::NoSuchBooking

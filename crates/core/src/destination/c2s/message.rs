@@ -17,7 +17,7 @@ pub(super) fn text(cpf: &Cpf, source: &str, known: &KeptReply, basis: LegalBasis
         }
     }
     if lines.len() == 2 {
-        lines.push("A Work API não conhece este CPF.".to_owned());
+        lines.push("A Work API não disse nada sobre este CPF.".to_owned());
     }
     let day = known.at.strftime("%d/%m/%Y");
     lines.push(format!("Consulta de {day} (UTC); base legal: {}.", basis.in_portuguese()));

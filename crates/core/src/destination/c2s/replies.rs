@@ -1,5 +1,5 @@
 //! What is kept of the replies of Diretrix and of the Work API: an allow-list, and nothing of health, race or family
-//! (LGPD, art. 11), which the Work API sends along.
+//! (LGPD, art. 11), which the Work API sends along; and nothing of anybody who has not the lead's first name.
 //!
 //! Must not know why anybody is looked up.
 
@@ -13,12 +13,22 @@ use crate::delivery::{Outcome, Reason, judge};
 use crate::pii::Text;
 use crate::text::plain;
 
-/// The names and values of what was found. Empty where nothing was.
-pub(super) type Found = BTreeMap<String, String>;
+/// What a source knows, by our names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It knows the person.
+    Somebody(BTreeMap<String, String>),
+    /// It knows nobody who is meant.
+    Nobody(BTreeMap<String, String>),
+}
 
 /// The name of a CPF among what Diretrix found.
 pub(super) const CPF: &str = "cpf";
-/// The name under which it is kept how many people had the number or the e-mail, where nobody was chosen.
+/// The name under which the Work API's name is kept.
+pub(super) const NAME: &str = "name";
+/// The name under which it is kept that the Work API knows somebody else by the CPF.
+pub(super) const OTHER_PERSON: &str = "other_person";
+/// The name under which it is kept how many people had the number or the e-mail, where nobody was meant.
 const CANDIDATES: &str = "candidates";
 /// The longest value that is kept, in characters.
 const VALUE_CHARS_MAX: usize = 120;
@@ -27,7 +37,7 @@ const COMPANIES_MAX: usize = 5;
 
 /// What is kept of the Work API's reply: our name, its label in a message, and where it stands.
 pub(super) const ALLOWED: [(&str, &str, &str); 8] = [
-    ("name", "Nome", "/DadosBasicos/nome"),
+    (NAME, "Nome", "/DadosBasicos/nome"),
     ("birth_date", "Nascimento", "/DadosBasicos/dataNascimento"),
     ("income", "Renda", "/DadosEconomicos/renda"),
     ("purchasing_power", "Poder aquisitivo", "/DadosEconomicos/poderAquisitivo"),
@@ -37,51 +47,48 @@ pub(super) const ALLOWED: [(&str, &str, &str); 8] = [
     ("companies", "Empresas (CNPJ)", "/empresas"),
 ];
 
-/// Reads who has a number or an e-mail, as Diretrix says it: `[{"nome", "cpf"}]`, and 400 or 404 for nobody. Of several
-/// the only one with the lead's first name is meant, and nobody with another first name is: a family shares a phone.
-pub(super) fn of_diretrix(response: &Response, name: Option<&Text>) -> Result<Found, Outcome> {
+/// Reads who has a number or an e-mail, as Diretrix says it: `[{"nome", "cpf"}]`, and 400 or 404 for nobody. The only one
+/// with the lead's first name is meant: a family shares a phone.
+pub(super) fn of_diretrix(response: &Response, name: &Text) -> Result<Found, Outcome> {
     match response.status {
         200..=299 => {}
-        400 | 404 => return Ok(Found::new()),
+        400 | 404 => return Ok(nobody([])),
         _ => return Err(judge(response)),
     }
     let body = response.json();
     let Some(people) = body.as_array() else { return Err(unexpected("no_list")) };
-    let first = |text: &str| plain(text.split_whitespace().next().unwrap_or_default());
-    let wanted = name.map(|name| first(name.expose())).filter(|name| !name.is_empty());
     let mut meant: Vec<Cpf> = Vec::new();
-    for person in people {
-        let is_meant = match (&wanted, person["nome"].as_str()) {
-            (Some(wanted), Some(name)) => first(name) == *wanted,
-            (None, _) | (_, None) => true,
-        };
+    for person in people.iter().filter(|person| is_meant(&person["nome"], name)) {
         let cpf = value(&person["cpf"]).and_then(|text| read_cpf(&text));
-        if let Some(cpf) = cpf.filter(|cpf| is_meant && !meant.contains(cpf)) {
-            meant.push(cpf);
-        }
+        meant.extend(cpf.filter(|cpf| !meant.contains(cpf)));
     }
-    let mut found = Found::new();
-    match meant.as_slice() {
-        [cpf] => found.insert(CPF.to_owned(), cpf.as_str().to_owned()),
-        [] if people.is_empty() => None,
-        _ => found.insert(CANDIDATES.to_owned(), people.len().to_string()),
-    };
-    Ok(found)
+    Ok(match meant.as_slice() {
+        [cpf] => Found::Somebody([(CPF.to_owned(), cpf.as_str().to_owned())].into()),
+        [] if people.is_empty() => nobody([]),
+        _ => nobody([(CANDIDATES, people.len().to_string())]),
+    })
 }
 
-/// Reads what is known of a CPF, as the Work API says it.
-pub(super) fn of_work_api(response: &Response) -> Result<Found, Outcome> {
+/// Reads what is known of a CPF, as the Work API says it. Its failures have status 200 and words that are not documented
+/// (`erro`, `status`, `reason`), as what it says of a CPF that it does not know; so whatever is JSON and has no basic data
+/// says that it knows nothing.
+pub(super) fn of_work_api(response: &Response, name: &Text) -> Result<Found, Outcome> {
     match response.status {
         200..=299 => {}
-        404 => return Ok(Found::new()),
+        404 => return Ok(nobody([])),
         _ => return Err(judge(response)),
     }
     let body = response.json();
-    if !body["DadosBasicos"].is_object() {
-        // A failure, which it reports with status 200 in words that are not documented: `erro`, `status`, `reason`.
-        return Err(unexpected("no_basic_data"));
+    if !body.is_object() {
+        return Err(unexpected("no_object"));
     }
-    let mut found = Found::new();
+    if !body["DadosBasicos"].is_object() {
+        return Ok(nobody([]));
+    }
+    if !is_meant(&body["DadosBasicos"]["nome"], name) {
+        return Ok(nobody([(OTHER_PERSON, "yes".to_owned())]));
+    }
+    let mut found = BTreeMap::new();
     for (name, _, pointer) in ALLOWED {
         let Some(at) = body.pointer(pointer) else { continue };
         let text = match at {
@@ -96,7 +103,18 @@ pub(super) fn of_work_api(response: &Response) -> Result<Found, Outcome> {
             found.insert(name.to_owned(), text);
         }
     }
-    Ok(found)
+    Ok(Found::Somebody(found))
+}
+
+/// Whether somebody of this name may be the lead: the first names are the same but for accents and case.
+fn is_meant(found: &Value, lead: &Text) -> bool {
+    let first = |text: &str| plain(text.split_whitespace().next().unwrap_or_default());
+    let lead = first(lead.expose());
+    !lead.is_empty() && found.as_str().is_some_and(|found| first(found) == lead)
+}
+
+fn nobody<const N: usize>(fields: [(&str, String); N]) -> Found {
+    Found::Nobody(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// A CPF that may have lost its leading zeros, as a number does.

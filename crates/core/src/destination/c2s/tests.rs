@@ -114,7 +114,7 @@ fn a_retry_and_a_later_event_pay_for_nothing_again() {
     assert!(third.starts_with("POST") && third.ends_with("=> delivered"), "{third}");
     let mut later = without_cpf();
     later.id = serde_json::from_value(json!("c2s:a1b2c3:2")).unwrap();
-    assert_eq!(talk(&later, &mut kept, &[]), "=> skipped unchanged");
+    assert_eq!(talk(&later, &mut kept, &[]), "=> skipped message_of_another");
 }
 
 #[test]
@@ -126,6 +126,18 @@ fn nobody_found_is_an_outcome() {
     assert_eq!(talk(&without_cpf(), &mut kept, &[]), "=> skipped missing_cpf");
 }
 
+/// The same answer twice on one day is paid for once, and asked for again on the next.
+#[test]
+fn that_nobody_is_found_counts_for_a_day() {
+    let nobody = || response(404, &Value::Null);
+    let mut kept = Vec::new();
+    talk(&without_cpf(), &mut kept, &[nobody(), nobody()]);
+    let mut later = without_cpf();
+    later.accepted_at = "2026-11-22T09:00:00Z".parse().unwrap();
+    let again = talk(&later, &mut kept, &[nobody(), nobody()]);
+    assert!(again.contains("Telefone") && again.contains("Email"), "{again}");
+}
+
 #[test]
 fn of_several_people_only_the_one_with_the_lead_s_first_name_is_meant() {
     let cpfs = ["52998224725", "11144477735"];
@@ -133,21 +145,56 @@ fn of_several_people_only_the_one_with_the_lead_s_first_name_is_meant() {
         let people = names.iter().zip(cpfs).map(|(name, cpf)| json!({"nome": name, "cpf": cpf}));
         response(200, &Value::Array(people.collect()))
     };
-    let found = |name: Option<&str>, names: &[&str]| {
-        let name = name.map(crate::pii::Text::from);
-        let found = replies::of_diretrix(&people(names), name.as_ref()).unwrap();
-        found.get("cpf").cloned().or_else(|| found.get("candidates").cloned())
-    };
-    let (first, second) = (cpfs[0].to_owned(), cpfs[1].to_owned());
-    assert_eq!(found(Some("Ana Exemplo"), &["JOSÉ EXEMPLO", "ANA EXEMPLO"]), Some(second));
-    assert_eq!(found(Some("josé"), &["JOSE EXEMPLO", "ANA"]), Some(first.clone()));
-    assert_eq!(found(Some("Ana"), &["ANA A", "ANA B"]).as_deref(), Some("2"));
-    assert_eq!(found(Some("Ana"), &["MARIA"]).as_deref(), Some("1"));
-    assert_eq!(found(None, &["MARIA"]), Some(first));
-    assert_eq!(found(None, &["MARIA", "ANA"]).as_deref(), Some("2"));
+    let found =
+        |name: &str, names: &[&str]| match replies::of_diretrix(&people(names), &name.into())
+            .unwrap()
+        {
+            Found::Somebody(found) => found["cpf"].clone(),
+            Found::Nobody(found) => format!("{} people", found["candidates"]),
+        };
+    assert_eq!(found("Ana Exemplo", &["JOSÉ EXEMPLO", "ANA EXEMPLO"]), cpfs[1]);
+    assert_eq!(found("josé", &["JOSE EXEMPLO", "ANA"]), cpfs[0]);
+    assert_eq!(found("Ana", &["ANA A", "ANA B"]), "2 people");
+    assert_eq!(found("Ana", &["MARIA"]), "1 people");
+    assert_eq!(found("Ana", &[""]), "1 people");
     // Numbers lose their zeros.
     let short = response(200, &json!([{"nome": "Ana", "cpf": 1_234_567_890}]));
-    assert_eq!(replies::of_diretrix(&short, None).unwrap()["cpf"], "01234567890");
+    let expected = Found::Somebody([("cpf".to_owned(), "01234567890".to_owned())].into());
+    assert_eq!(replies::of_diretrix(&short, &"Ana".into()).unwrap(), expected);
+}
+
+/// A seller gets nothing of somebody else, whoever wrote the CPF into the lead.
+#[test]
+fn a_cpf_of_somebody_with_another_name_tells_nothing() {
+    let mut event = crm_lead();
+    let EventData::Deal(DealEvent::Lead(lead)) = &mut event.data else { unreachable!() };
+    lead.name = Some("Wanda Exemplo".into());
+    let mut kept = Vec::new();
+    let shown = talk(&event, &mut kept, &[work_api()]);
+    assert!(shown.ends_with("=> skipped missing_same_name"), "{shown}");
+    assert!(!shown.contains("ANA") && !shown.contains("8500"), "{shown}");
+    assert_eq!(talk(&event, &mut kept, &[]), "=> skipped missing_same_name");
+    let EventData::Deal(DealEvent::Lead(lead)) = &mut event.data else { unreachable!() };
+    lead.name = None;
+    assert_eq!(talk(&event, &mut Vec::new(), &[]), "=> skipped missing_name");
+}
+
+/// What the Work API says of a CPF that it does not know is no failure of its own, and stops nobody else.
+#[test]
+fn a_cpf_that_the_work_api_does_not_know_is_a_short_message() {
+    let unknown = || response(200, &json!({"status": "erro", "reason": "CPF não encontrado"}));
+    let mut kept = Vec::new();
+    let shown = talk(&crm_lead(), &mut kept, &[unknown(), taken_by_c2s()]);
+    assert!(shown.contains("não disse nada") && shown.ends_with("=> delivered"), "{shown}");
+    // Once it is known, the seller hears of it.
+    let mut later = crm_lead();
+    later.accepted_at = "2026-11-22T09:00:00Z".parse().unwrap();
+    later.id = serde_json::from_value(json!("c2s:a1b2c3:2")).unwrap();
+    let shown = talk(&later, &mut kept, &[work_api(), taken_by_c2s()]);
+    assert!(shown.contains("Renda: 8500.5") && shown.ends_with("=> delivered"), "{shown}");
+    let page = response(200, &json!("<html>"));
+    let shown = talk(&crm_lead(), &mut Vec::new(), &[page]);
+    assert!(shown.ends_with("=> retry answer_no_object"), "{shown}");
 }
 
 #[test]
@@ -164,7 +211,7 @@ fn without_a_legal_basis_nothing_is_asked() {
 #[test]
 fn a_message_s_response_is_judged() {
     let outcome = |status, body: &str| {
-        let body = crate::pii::Text::from(body);
+        let body = Text::from(body);
         let outcome = judged(&Response { status, retry_after_s: None, body });
         let reason = outcome.reason().map(|reason| reason.to_string()).unwrap_or_default();
         format!("{} {reason}", outcome.name())

@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::{
     Crm, Header, NotUnderstood, Parsed, Person, Report, STATUS_CHARS_MAX, Statuses, TEXT_CHARS_MAX,
 };
-use super::{cut, event_id, moment, text};
+use super::{cut, event_id, moment, text, worth};
 use crate::event::{Contact, CrmId, DealChanged, DealContact, DealStage, EventData};
 use crate::json;
-use crate::money::{Currency, Money};
+use crate::money::Currency;
 use crate::pii::Text;
 use crate::provider::event_name;
 
@@ -110,7 +110,7 @@ fn deal(
     let mut dropped = Vec::new();
     let amount = json::literal(body, &["data", "value"]).filter(|amount| amount != "0");
     let currency = text(Some(data), "currency").as_deref().and_then(Currency::parse);
-    let value = amount.as_deref().and_then(|amount| Money::parse(amount, currency?));
+    let value = amount.as_deref().and_then(|amount| worth(amount, currency?));
     if value.is_none() && amount.is_some() {
         dropped.push("data.value".to_owned());
     }

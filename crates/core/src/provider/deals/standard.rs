@@ -10,10 +10,10 @@ use super::{
     Crm, KEY_HEADER, NotUnderstood, Parsed, Person, Report, STATUS_CHARS_MAX, Statuses,
     TEXT_CHARS_MAX,
 };
-use super::{cut, event_id, moment, property, text};
+use super::{cut, event_id, moment, property, text, worth};
 use crate::event::{CrmId, DealChanged};
 use crate::json;
-use crate::money::{Currency, Money};
+use crate::money::Currency;
 use crate::pii::Text;
 use crate::provider::event_name;
 
@@ -56,7 +56,7 @@ fn parse(body: &[u8], event: &str, statuses: &Statuses) -> Result<Parsed, NotUnd
     let amount = json::literal(body, &["data", "dealDetails", "dealValue"]);
     let currency =
         text(details, "currency").as_deref().map_or(Some(Currency::BRL), Currency::parse);
-    let value = amount.as_deref().and_then(|amount| Money::parse(amount, currency?));
+    let value = amount.as_deref().and_then(|amount| worth(amount, currency?));
     if value.is_none() && amount.is_some() {
         dropped.push("data.dealDetails.dealValue".to_owned());
     }
@@ -70,7 +70,10 @@ fn parse(body: &[u8], event: &str, statuses: &Statuses) -> Result<Parsed, NotUnd
         names.iter().find_map(|name| places.into_iter().find_map(|place| text(place, name)))
     };
     let at = said(&MOMENT);
-    let transition = said(&TRANSITION).or_else(|| at.clone());
+    // One moment may be written in several ways.
+    let in_utc =
+        || at.as_deref().map(|at| moment(at).map_or_else(|| at.to_owned(), |at| at.to_string()));
+    let transition = said(&TRANSITION).or_else(in_utc);
     let changed = DealChanged {
         crm: CRM.name.to_owned(),
         deal: deal.clone(),
@@ -84,7 +87,8 @@ fn parse(body: &[u8], event: &str, statuses: &Statuses) -> Result<Parsed, NotUnd
         status,
     };
     Ok(Parsed::Report(Box::new(Report {
-        id: event_id(CRM.name, event, deal.as_str(), &changed.status, transition.as_deref(), body),
+        // The name of the event says nothing that the status does not, and some senders set none.
+        id: event_id(CRM.name, "", deal.as_str(), &changed.status, transition.as_deref(), body),
         crm: CRM.name,
         deal: Some(deal),
         occurred_at: at.as_deref().and_then(moment),

@@ -51,7 +51,7 @@ pub(super) async fn run(
     let response = send(platform, &account.list_webhooks()).await?;
     let listed = webhooks(&response);
     let listed = listed.ok_or_else(|| refused("The list of webhooks", &response))?;
-    let hook = with_token(webhook, TOKEN_PARAMETER, &tokens);
+    let hook = with_token(webhook, TOKEN_PARAMETER, &tokens)?;
     let ours = listed.iter().find(|one| path(&one.url) == path(webhook.as_str()));
     let Some(ours) = ours else {
         writeln!(out, "{} a webhook for {webhook}", run.verb())?;

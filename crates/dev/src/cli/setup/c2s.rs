@@ -25,11 +25,11 @@ pub(super) async fn run(
     let account = Account::read(&mut settings);
     let tokens = settings.chosen_secrets("C2S_WEBHOOK_SECRET");
     let (account, tokens) = settings.finish(account.zip(tokens))?;
+    let hook = with_token(webhook, TOKEN_PARAMETER, &tokens)?;
     let response = send(platform, &account.me()).await?;
     if !response.succeeded() {
         return Err(refused("The account", &response));
     }
-    let hook = with_token(webhook, TOKEN_PARAMETER, &tokens);
     for action in ACTIONS {
         if run == Run::ForReal {
             let response = send(platform, &account.subscribe(action, &hook)).await?;

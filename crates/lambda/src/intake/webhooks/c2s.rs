@@ -28,7 +28,6 @@ use crate::api::{Operation, Returned, count, list, object, text, with};
 use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
-use crate::http::problem::Problem;
 use crate::intake::identify::{Hints, Writer};
 use crate::intake::webhook::{self, Arrival, Kept, Report, Webhook, receipt};
 use crate::platform::request::HttpRequest;
@@ -36,6 +35,7 @@ use crate::platform::request::HttpRequest;
 const SECRET: &str = "C2S_WEBHOOK_SECRET";
 const ALLOWED_IPS: &str = "C2S_ALLOWED_IPS";
 const LEAD_RATE: &str = "C2S_LEAD_RATE";
+const LEGAL_BASIS: &str = "ENRICHMENT_LEGAL_BASIS";
 /// How many events of one of Contact2Sale's leads are worked on in how many seconds, unless `C2S_LEAD_RATE` says
 /// otherwise.
 const LEAD_RATE_DEFAULT: Rate = Rate { requests: 10, window_s: 60 };
@@ -70,6 +70,8 @@ struct C2sWebhook {
     /// The networks that may call; any, if there is none.
     allowed: Vec<IpNet>,
     lead_rate: RateLimit,
+    /// Whether leads are looked up at all.
+    looks_up: bool,
 }
 
 /// Configures the function.
@@ -79,10 +81,13 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     let tokens = settings.chosen_secrets(SECRET);
     let allowed = allowed(&mut settings);
     let lead_rate = Rate::read(&mut settings, LEAD_RATE, LEAD_RATE_DEFAULT);
+    let has_basis = settings.optional(LEGAL_BASIS).is_some();
     let endpoint = app.zip(tokens).zip(allowed).zip(lead_rate);
     let endpoint = endpoint.map(|(((app, tokens), allowed), rate)| {
         let lead_rate = RateLimit { requests: rate.requests, window_s: rate.window_s };
-        C2sWebhook { app, tokens, allowed, lead_rate }
+        let is_on =
+            destination::find(c2s::NAME).is_some_and(|one| app.config.destinations.contains(&one));
+        C2sWebhook { app, tokens, allowed, lead_rate, looks_up: is_on && has_basis }
     });
     settings.finish(endpoint).map(webhook::function)
 }
@@ -130,7 +135,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         ),
     ];
     operation.query = &[c2s::TOKEN_PARAMETER];
-    vec![operation.refuses([Problem::AddressNotAllowed])]
+    vec![operation]
 }
 
 /// What became of an event.
@@ -180,29 +185,26 @@ impl Webhook for C2sWebhook {
         &self.app
     }
 
-    fn admit(&self, request: &HttpRequest) -> Result<(), Problem> {
-        let ip = request.client_ip.map(|ip| ip.to_canonical());
-        let is_allowed = |network: &IpNet| ip.is_some_and(|ip| network.contains(&ip));
-        if self.allowed.is_empty() || self.allowed.iter().any(is_allowed) {
-            return Ok(());
-        }
-        tracing::warn!(
-            function = Self::NAME,
-            "refused a request to {} from an address that {ALLOWED_IPS} does not list",
-            Self::NAME
-        );
-        Err(Problem::AddressNotAllowed)
-    }
-
-    /// Contact2Sale can set no header, so the token may stand in the address.
+    /// Contact2Sale can set no header, so the token may stand in the address. Where there is a list of addresses, the
+    /// request has to come from one, too.
     fn verify<'r>(
         &self,
         request: &'r HttpRequest,
         _now: Timestamp,
     ) -> Result<Verified<'r>, NotSigned> {
         let header = guard::header(request, HeaderName::from_static(c2s::TOKEN_HEADER));
-        let in_address = || guard::parameter(request, c2s::TOKEN_PARAMETER);
-        c2s::verify(&request.body, header.or_else(in_address), &self.tokens)
+        let in_address = guard::parameter(request, c2s::TOKEN_PARAMETER);
+        let verified = c2s::verify(&request.body, [header, in_address], &self.tokens)?;
+        let ip = request.client_ip.map(|ip| ip.to_canonical());
+        let is_allowed = |network: &IpNet| ip.is_some_and(|ip| network.contains(&ip));
+        if self.allowed.is_empty() || self.allowed.iter().any(is_allowed) {
+            return Ok(verified);
+        }
+        tracing::warn!(
+            function = Self::NAME,
+            "refused a request with the right token from an address that {ALLOWED_IPS} does not list"
+        );
+        Err(NotSigned)
     }
 
     fn parse(&self, verified: Verified<'_>, _: &str) -> Result<Vec<Part>, NotUnderstood> {
@@ -211,7 +213,7 @@ impl Webhook for C2sWebhook {
 
     fn says_aside(why: NotUnderstood) -> Value {
         let result = json!({"index": 0, "status": "failed", "error": why.0});
-        json!({"received": 0, "processed": 0, "duplicates": 0, "failed": 1, "results": [result]})
+        json!({"received": 1, "processed": 0, "duplicates": 0, "failed": 1, "results": [result]})
     }
 
     async fn keep(&self, parts: &Vec<Part>, arrival: &Arrival) -> Result<Kept, StoreError> {
@@ -330,9 +332,7 @@ impl C2sWebhook {
         let hash = &self.app.config.hash_key;
         let alias: (&'static str, Digest) = (ALIAS, hash.digest(ALIAS, parsed.lead.lead.as_str()));
         let mut data = parsed.lead.clone();
-        if destination::find(c2s::NAME)
-            .is_some_and(|one| self.app.config.destinations.contains(&one))
-        {
+        if self.looks_up {
             data.not_before = self.not_before(&alias.1, arrival.now).await?;
         } else {
             // Nothing needs it, so it is not kept.

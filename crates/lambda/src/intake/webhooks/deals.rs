@@ -4,6 +4,7 @@
 //! `funil_core::provider::deals`. Contacts no provider.
 
 use funil_core::contact::consent::{ConsentChanges, Purpose};
+use funil_core::event::CrmId;
 use funil_core::hash::Digest;
 use funil_core::lead::LeadChanges;
 use funil_core::provider::deals::{self, Crm, Parsed, Statuses};
@@ -15,7 +16,7 @@ use http::{HeaderName, StatusCode};
 use jiff::Timestamp;
 
 use crate::Function;
-use crate::api::Operation;
+use crate::api::{Operation, RequestHeader};
 use crate::app::App;
 use crate::functions::{Registration, Signature};
 use crate::http::guard;
@@ -28,8 +29,6 @@ const KEY: &str = "DEAL_API_KEY";
 const PURPOSES: &str = "DEAL_PURPOSES";
 /// The kind of alias under which the lead of a CRM's contact is found again.
 const CONTACT: &str = "deal_contact";
-/// The kind of alias under which the lead of a deal is found again.
-const DEAL: &str = "deal";
 /// The parameters by which the quarantine's content type keeps the CRM and the event.
 const CRM_PARAMETER: &str = "crm";
 const EVENT_PARAMETER: &str = "event";
@@ -91,7 +90,12 @@ fn purposes(settings: &mut Settings<'_>) -> Option<Vec<Purpose>> {
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records a deal's status that a CRM reports.";
     let operation = webhook::operation::<DealWebhook>(&REGISTRATION, summary);
-    let operation = operation.refuses([Problem::NoSuchCrm]);
+    let mut operation = operation.refuses([Problem::NoSuchCrm]);
+    operation.headers = &[RequestHeader {
+        name: deals::EVENT_HEADER,
+        pattern: "^[A-Za-z0-9._-]+$",
+        meaning: "What happened; nothing is kept of what does not begin with `deal`.",
+    }];
     vec![operation]
 }
 
@@ -179,25 +183,30 @@ impl Webhook for DealWebhook {
 }
 
 impl DealWebhook {
-    /// The lead of a report: of the deal, else of the contact, else of the e-mail. A deal whose contact is known by
-    /// an id alone makes a lead, too.
+    /// The lead of a report: of the contact, else of the e-mail. A deal whose contact is known by an id alone makes a
+    /// lead, too. Where the contact has got another e-mail, the e-mail's lead it is: nobody is told of another one's
+    /// deal.
     async fn lead_of(&self, report: &deals::Report) -> Result<Option<Identified>, StoreError> {
         let hash = &self.app.config.hash_key;
-        let alias = |kind: &'static str, id: &str| -> (&'static str, Digest) {
-            (kind, hash.digest(kind, &format!("{}:{id}", report.crm)))
+        let alias = |id: &CrmId| -> (&'static str, Digest) {
+            (CONTACT, hash.digest(CONTACT, &format!("{}:{}", report.crm, id.as_str())))
         };
-        let deal = report.deal.as_ref().map(|id| alias(DEAL, id.as_str()));
-        let contact = report.contact.id.as_ref().map(|id| alias(CONTACT, id.as_str()));
-        let objects: Vec<_> = deal.into_iter().chain(contact).collect();
+        let objects: Vec<_> = report.contact.id.iter().map(alias).collect();
+        let email = report.contact.email.as_ref();
         let hints = Hints {
             objects: &objects,
             lead_ids: &[],
             written_by: Writer::Site,
-            email: report.contact.email.as_ref(),
+            email,
             source: report.crm,
         };
         let changes = LeadChanges::of_contact(&report.contact);
-        let found = self.app.identify(&hints, changes.clone()).await?;
+        let mut found = self.app.identify(&hints, changes.clone()).await?;
+        let known = found.as_ref().and_then(|found| found.known.as_ref()?.latest.email.as_ref());
+        if email.is_some() && known.is_some_and(|known| Some(known) != email) {
+            let by_email = Hints { objects: &[], ..hints };
+            found = self.app.identify(&by_email, changes.clone()).await?;
+        }
         Ok(found
             .or_else(|| report.deal.is_some().then(|| self.app.lead_of_objects(&hints, changes))))
     }
