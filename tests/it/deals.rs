@@ -282,6 +282,7 @@ async fn a_deal_belongs_to_its_contact_and_to_the_e_mail_that_it_names() {
     body["data"]["customer"]["email"].take();
     body["data"]["dealDetails"]["status"] = json!("Committed");
     take(&world, &body).await;
+    world.advance(SignedDuration::from_secs(1)).await;
     body["data"]["customer"]["email"] = json!("outra@example.com");
     take(&world, &body).await;
     let outra = LeadId::from_email(&world.hash, &Email::parse("outra@example.com").unwrap());
@@ -290,8 +291,23 @@ async fn a_deal_belongs_to_its_contact_and_to_the_e_mail_that_it_names() {
         (theirs.events.len(), theirs.lead.latest.email.unwrap().as_str()),
         (1, "outra@example.com")
     );
+    // From then on it is the contact's, also of reports without an e-mail.
+    for (status, moment) in [("Perdido", 1), ("Retomado", 2)] {
+        body["data"]["customer"]["email"].take();
+        body["data"]["dealDetails"]["status"] = json!(format!("{status} {moment}"));
+        take(&world, &body).await;
+    }
+    assert_eq!(world.journey(outra).await.events.len(), 3);
+    // And back, when the e-mail is the first one's again.
+    for email in [json!(EMAIL), json!(null)] {
+        world.advance(SignedDuration::from_secs(1)).await;
+        body["data"]["customer"]["email"] = email.clone();
+        body["data"]["dealDetails"]["status"] = json!(format!("De volta {email}"));
+        take(&world, &body).await;
+    }
+    assert_eq!(world.journey(outra).await.events.len(), 3);
     let journey = world.journey(lead()).await;
-    assert_eq!(journey.events.len(), 3);
+    assert_eq!(journey.events.len(), 5);
     assert_eq!(journey.lead.latest.name.unwrap().expose(), "Ana Exemplo");
     assert_eq!(journey.lead.latest.email.unwrap().as_str(), EMAIL);
     world.finish().await;
@@ -330,6 +346,38 @@ async fn what_is_not_understood_is_kept_for_a_person_who_releases_it() {
     world.finish().await;
 }
 
+/// Pipedrive's webhook with the tests' key as its password.
+const PIPEDRIVE_S_KEY: (&str, &str) =
+    ("authorization", "Basic ZnVuaWw6dGVzdHMtc3RhZ2UtZGVhbC1rZXk=");
+
+/// What the person took back counts for an address, too, that the lead got after its e-mail was planned.
+#[tokio::test]
+async fn an_address_that_comes_later_and_wants_no_e_mails_gets_none() {
+    let world = world("contact,ads").await;
+    let meta = |entity: &str, id: &str| {
+        json!({"action": "change", "entity": entity, "id": id, "version": "2.0",
+            "timestamp": "2031-05-05T11:59:00.000Z"})
+    };
+    let won = json!({"meta": meta("deal", "e2"), "previous": {"status": "open"}, "data": {
+        "id": 501, "title": "Moema", "status": "won", "stage_id": 5, "person_id": 88}});
+    let person = json!({"meta": meta("person", "e1"), "previous": {"name": "N"}, "data": {
+        "id": 88, "name": "Nina", "emails": [{"value": "nina@example.com", "primary": true}]}});
+    let digest = world.hash.digest("email", "nina@example.com");
+    let purpose = Purpose::MarketingEmail;
+    world.store.revoke("email", &digest, purpose, world.now()).await.unwrap();
+    for report in [won, person] {
+        let body = report.to_string();
+        let response = world.post_below(DEALS, "/pipedrive", &[PIPEDRIVE_S_KEY], body.as_bytes());
+        assert_eq!(response.await.status, 200);
+    }
+    world.drain().await;
+    let states = world.states(the_lead(&world).await).await;
+    let withheld = "brevo/property_details skipped no_consent_marketing_email".to_owned();
+    assert!(states.contains(&withheld), "{states:?}");
+    assert_eq!(world.requests("brevo"), [""; 0]);
+    world.finish().await;
+}
+
 /// Pipedrive's deal names its person by an id, and the person comes before or after it.
 #[tokio::test]
 async fn pipedrive_s_deal_and_person_meet_in_any_order() {
@@ -346,7 +394,7 @@ async fn pipedrive_s_deal_and_person_meet_in_any_order() {
             "id": 501, "title": "Moema", "value": 950_000, "currency": "BRL", "status": "won",
             "stage_id": 5, "person_id": 88}});
         let reports = if person_first { [&person, &won] } else { [&won, &person] };
-        let headers = [("authorization", "Basic ZnVuaWw6dGVzdHMtc3RhZ2UtZGVhbC1rZXk=")];
+        let headers = [PIPEDRIVE_S_KEY];
         for report in reports {
             let body = report.to_string();
             for _ in 0..2 {

@@ -374,11 +374,23 @@ pub struct ToKeep {
     pub step: String,
     /// What was found, by its names.
     pub fields: Pii<BTreeMap<String, String>>,
+    /// For how long.
+    pub keeps: Keeps,
+}
+
+/// For how long it is kept what came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// As long as the lead.
+    ForGood,
+    /// For the day in the step's name, and a day more.
+    ADay,
 }
 
 impl Step {
-    fn keep(step: &str, fields: BTreeMap<String, String>) -> Self {
-        Self::Keep(Box::new(ToKeep { step: step.to_owned(), fields: Pii::new(fields) }))
+    fn keep(step: &str, fields: BTreeMap<String, String>, keeps: Keeps) -> Self {
+        let fields = Pii::new(fields);
+        Self::Keep(Box::new(ToKeep { step: step.to_owned(), fields, keeps }))
     }
 
     fn send(request: Request) -> Self {

@@ -16,7 +16,7 @@ use funil_core::delivery::{
     Settlement, StateKind, WhenUnknown, settle,
 };
 use funil_core::destination::{
-    Adapter, AliasDigests, Context, Destination, Kind, Known, Slot, Step, ToKeep,
+    Adapter, AliasDigests, Context, Destination, Keeps, Kind, Known, Reaches, Slot, Step, ToKeep,
 };
 use funil_core::hash::{Digest, HashKey};
 use funil_core::id::{LeadId, LeaseId};
@@ -536,23 +536,39 @@ impl Handler {
         }
     }
 
-    /// Reads everything that the delivery is built from. A message that was planned before its
-    /// recipient was decided then goes to the number that the lead has now, so what was revoked for
-    /// that number counts too.
+    /// Reads everything that the delivery is built from. What goes to an address or a number that the lead got since the
+    /// planning counts what was revoked there, too.
     async fn inputs(&self, delivery: &Delivery, slot: &Slot) -> Result<DeliveryInputs, StoreError> {
         let mut inputs = self.store.delivery_inputs(delivery, self.destination).await?;
-        let is_message =
-            slot.purpose == Purpose::Whatsapp || slot.unless_revoked == Some(Purpose::Whatsapp);
-        if let Found::There(lead) = &inputs.lead
-            && let Found::There(event) = &inputs.event
-            && is_message
-            && event.data.recipient().is_none()
-            && let Some(phone) = AliasDigests::of(&lead.latest, &self.hash_key).phone
-            && delivery.phone_digest.as_ref() != Some(&phone)
-        {
-            inputs.revocations.push(self.store.revocations_of(("phone", &phone)).await?);
+        if let Some((kind, digest)) = self.addressed_since(delivery, slot, &inputs) {
+            // In a box of its own, because it is rare and larger than all the rest.
+            let revocations = Box::pin(self.store.revocations_of((kind, &digest))).await?;
+            inputs.revocations.push(revocations);
         }
         Ok(inputs)
+    }
+
+    /// The address or number to which the delivery goes, if it was planned without it.
+    fn addressed_since(
+        &self,
+        delivery: &Delivery,
+        slot: &Slot,
+        inputs: &DeliveryInputs,
+    ) -> Option<(&'static str, Digest)> {
+        let Found::There(lead) = &inputs.lead else { return None };
+        let Found::There(event) = &inputs.event else { return None };
+        let now = AliasDigests::of(&lead.latest, &self.hash_key);
+        if slot.reaches == Reaches::Mailbox {
+            let planned = delivery.email_digest.as_ref();
+            return now.email.filter(|email| planned != Some(email)).map(|email| ("email", email));
+        }
+        let is_message =
+            slot.purpose == Purpose::Whatsapp || slot.unless_revoked == Some(Purpose::Whatsapp);
+        // A message whose recipient is decided goes there.
+        let is_open = is_message && event.data.recipient().is_none();
+        now.phone
+            .filter(|phone| is_open && delivery.phone_digest.as_ref() != Some(phone))
+            .map(|phone| ("phone", phone))
     }
 
     /// Sends one request after another, as the adapter asks for them, until it returns an outcome.
@@ -630,12 +646,16 @@ impl Handler {
         started: Timestamp,
         stop_at: Timestamp,
     ) -> Result<KeptReply, StoreError> {
-        let ToKeep { step, fields } = found;
+        let ToKeep { step, fields, keeps } = found;
         let (at, by) = (self.platform.clock.now(), delivery.id);
         let reply = KeptReply { step, at, by, fields };
+        let goes_at = match keeps {
+            Keeps::ForGood => None,
+            Keeps::ADay => Some(after(at, 2 * 24 * 60 * 60)),
+        };
         let until = writes_until(started, stop_at);
-        let write =
-            || self.store.keep_reply(delivery.lead_id, self.destination.name, reply.clone());
+        let (lead, destination) = (delivery.lead_id, self.destination.name);
+        let write = || self.store.keep_reply(lead, destination, reply.clone(), goes_at);
         self.patiently("a reply", &delivery.name().to_string(), until, write).await
     }
 

@@ -388,6 +388,7 @@ async fn booked(world: &World, hours: i64) {
         payment: None,
         beside: None,
         other_aliases: &[],
+        shared_aliases: &[],
         deliveries: &plan(
             &event,
             &[funil_core::destination::find("whatsapp").unwrap()],

@@ -60,6 +60,7 @@ async fn accept(
         payment: None,
         beside: None,
         other_aliases: &[],
+        shared_aliases: &[],
         withdrawn: &[],
         released: None,
     };

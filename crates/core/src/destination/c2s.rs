@@ -15,7 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose};
+use super::{Adapter, Context, Destination, Keeps, Kind, Planned, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::consent::Purpose;
 use crate::contact::{Cpf, Phone};
@@ -26,7 +26,7 @@ use crate::hash::sha256_hex;
 use crate::pii::Text;
 use crate::settings::{Secret, Settings};
 use account::Account;
-use replies::Found;
+use replies::{Found, Unread};
 
 /// Its name, and that of the CRM in events.
 const NAME: &str = "c2s";
@@ -39,6 +39,9 @@ const WORTH_H: i64 = 3 * 24;
 const REQUESTS_MAX: usize = 4;
 /// How long Contact2Sale asks to wait after too many requests, in seconds: it says "1 minute", and no header.
 const THROTTLED_S: u32 = 65;
+/// After how many tries it is believed that the Work API knows nothing of a CPF, which it may also say when it fails: for
+/// about half an hour.
+const UNREAD_TRIES: u32 = 4;
 /// The name under which every reply keeps why it was asked for.
 const LEGAL_BASIS: &str = "legal_basis";
 
@@ -231,13 +234,13 @@ impl Enrichment {
             return Ok(kept);
         }
         let Some(response) = so_far.first() else { return Err(Step::send(ask().private())) };
-        let (step, mut fields) = match read(response) {
-            Ok(Found::Somebody(fields)) => (step, fields),
-            Ok(Found::Nobody(fields)) => (&*today, fields),
+        let (step, mut fields, keeps) = match read(response) {
+            Ok(Found::Somebody(fields)) => (step, fields, Keeps::ForGood),
+            Ok(Found::Nobody(fields)) => (&*today, fields, Keeps::ADay),
             Err(outcome) => return Err(Step::Done(outcome)),
         };
         fields.insert(LEGAL_BASIS.to_owned(), self.basis.name().to_owned());
-        Err(Step::keep(step, fields))
+        Err(Step::keep(step, fields, keeps))
     }
 
     /// The person's CPF, with where it comes from: what Contact2Sale sent, else who has the number, else who has the
@@ -259,8 +262,8 @@ impl Enrichment {
         ];
         for (input, step, path, source) in inputs {
             let Some(input) = input else { continue };
-            // Of the same number another name is another question.
-            let step = step_of(step, &[&input, name.expose()]);
+            // Of the same number another first name is another question.
+            let step = step_of(step, &[&input, &replies::first_name(name.expose())]);
             let ask = || self.of_diretrix(&[path, &input]);
             let read = |response: &Response| replies::of_diretrix(response, name);
             let kept = self.found(context, so_far, &step, (ask, read))?;
@@ -284,19 +287,29 @@ impl Enrichment {
         let Some((cpf, source)) = self.cpf(context, (lead, name), so_far)? else {
             return Ok(Outcome::Skipped(Reason::Missing("cpf")));
         };
-        let step = step_of("work_api", &[cpf.as_str(), name.expose()]);
+        let step = step_of("work_api", &[cpf.as_str(), &replies::first_name(name.expose())]);
         let ask = || self.of_work_api(&cpf);
-        let read = |response: &Response| replies::of_work_api(response, name);
+        let read = |response: &Response| {
+            let last = context.delivery.attempts >= UNREAD_TRIES;
+            let unread = if last { Unread::Nobody } else { Unread::TriedAgain };
+            replies::of_work_api(response, name, unread)
+        };
         let known = self.found(context, so_far, &step, (ask, read))?;
         if known.field(replies::OTHER_PERSON).is_some() {
             return Ok(Outcome::Skipped(Reason::Missing("same_name")));
         }
         // Once for each of Contact2Sale's leads and each CPF: the message itself makes Contact2Sale report a change.
         // Once more where more is known than before.
-        let kind = if known.field(replies::NAME).is_some() { "message" } else { "short_message" };
-        let step = step_of(&format!("{kind}:{}", lead.lead.as_str()), &[cpf.as_str()]);
+        let step_of =
+            |kind: &str| step_of(&format!("{kind}:{}", lead.lead.as_str()), &[cpf.as_str()]);
+        let whole = step_of("message");
+        let is_whole = known.field(replies::NAME).is_some();
+        if !is_whole && context.kept_reply(&whole).is_some() {
+            return Ok(Outcome::Skipped(Reason::OfAnother));
+        }
+        let step = if is_whole { whole } else { step_of("short_message") };
         let Some(kept) = context.kept_reply(&step) else {
-            return Err(Step::keep(&step, BTreeMap::new()));
+            return Err(Step::keep(&step, BTreeMap::new(), Keeps::ForGood));
         };
         if kept.by != context.delivery.id {
             return Ok(Outcome::Skipped(Reason::OfAnother));

@@ -109,8 +109,11 @@ fn part(raw: &RawValue) -> Part {
         });
         id.as_deref().and_then(CrmId::parse)
     };
+    // An object that holds no lead at all, as the `data` of whoever passes it on, is not looked at.
+    let holds_lead =
+        |lead: &&Value| ["id", "lead_id", "attributes"].iter().any(|name| lead.get(name).is_some());
     let places = ["lead", "data"].iter().filter_map(|name| event.get(name));
-    let lead = places.into_iter().find(|lead| id_of(lead).is_some()).unwrap_or(event);
+    let lead = places.into_iter().find(holds_lead).unwrap_or(event);
     let attributes = lead.get("attributes").filter(|one| one.is_object()).unwrap_or(lead);
     let id = id_of(lead);
     let action = text(event, "hook_action").map(|action| plain_name(&action));
@@ -356,6 +359,10 @@ mod tests {
         let event = json!({"id": "a1", "hook_action": "on_update_lead", "data": {"source": "x"},
             "attributes": attributes()});
         assert_eq!(one(&event).lead.lead.as_str(), "a1");
+        // The id of an event is nobody's.
+        let event = json!({"id": "e1", "hook_action": "on_update_lead",
+            "lead": {"id": null, "attributes": attributes()}});
+        assert_eq!(read(&event)[0].event, Err(NotUnderstood("without_id")));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Person {
     /// Their e-mail.
     #[serde(default)]
     pub email: String,
-    /// Their CPF, of eleven digits. Without it they get one that depends on the e-mail and the number.
+    /// Their CPF, of eleven digits. Without it they get one that depends on the rest.
     #[serde(default)]
     pub cpf: String,
 }
@@ -172,7 +172,7 @@ impl C2s {
     /// Makes a person known. False if they were before.
     pub(super) fn know(&mut self, mut person: Person) -> bool {
         if person.cpf.is_empty() {
-            person.cpf = cpf_of(&format!("{}{}", person.email, person.phone));
+            person.cpf = cpf_of(&format!("{}{}{}", person.name, person.email, person.phone));
         }
         let is_new = !self.people.contains(&person);
         if is_new {

@@ -48,6 +48,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) beside: Option<Event>,
     /// Other aliases of the lead: kind and digest.
     pub(crate) other_aliases: Vec<(&'static str, Digest)>,
+    /// Aliases under which the lead is found although another one owns them.
+    pub(crate) shared_aliases: Vec<(&'static str, Digest)>,
     /// The lead's e-mail and phone after this request, by which deliveries find revocations.
     pub(crate) person: AliasDigests,
     /// The request in quarantine that this is, if a person releases it.
@@ -136,6 +138,7 @@ impl App {
             evidence: &incoming.evidence,
             aliases: &incoming.aliases,
             other_aliases: &incoming.other_aliases,
+            shared_aliases: &incoming.shared_aliases,
             bookings: effects.bookings,
             payment: effects.payment,
             beside: incoming.beside.as_ref(),

@@ -615,6 +615,7 @@ impl Intake {
             },
             beside: None,
             other_aliases: Vec::new(),
+            shared_aliases: Vec::new(),
             person: submission.aliases.clone(),
             released: submission.released.clone(),
         };

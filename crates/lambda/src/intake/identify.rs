@@ -57,6 +57,8 @@ pub(crate) struct Identified {
     /// The objects that belong to no other lead. The two bookings of a move may have come to
     /// different leads, if their updates arrived at once; each then stays with its own.
     pub(crate) objects: Vec<(&'static str, Digest)>,
+    /// Aliases of objects under which the lead is found from now on, although another one owns them.
+    pub(crate) shared: Vec<(&'static str, Digest)>,
     /// A lead whose derived id the request carried with another e-mail.
     pub(crate) elsewhere: Option<LeadId>,
 }
@@ -147,6 +149,7 @@ impl App {
             aliases,
             person,
             objects: Vec::new(),
+            shared: Vec::new(),
             elsewhere: None,
         }
     }
@@ -167,6 +170,7 @@ impl App {
             person: aliases.clone(),
             aliases,
             objects: hints.objects.to_vec(),
+            shared: Vec::new(),
             elsewhere: None,
         }
     }
@@ -193,6 +197,7 @@ impl App {
             person: aliases.clone(),
             aliases,
             objects: Vec::new(),
+            shared: Vec::new(),
             elsewhere: None,
         }
     }

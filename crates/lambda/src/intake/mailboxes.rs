@@ -301,6 +301,7 @@ impl Mailboxes<'_> {
             aliases: AliasDigests::default(),
             beside: None,
             other_aliases: Vec::new(),
+            shared_aliases: Vec::new(),
             person: AliasDigests::of(&lead.latest, &self.app.config.hash_key),
             released: None,
         };

@@ -165,6 +165,7 @@ impl Report {
             aliases: lead.aliases,
             beside: None,
             other_aliases: lead.objects,
+            shared_aliases: lead.shared,
             person: lead.person,
             released: arrival.released.clone(),
         }

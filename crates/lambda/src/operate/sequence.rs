@@ -467,6 +467,7 @@ async fn accept(
         aliases: AliasDigests::default(),
         beside: None,
         other_aliases: Vec::new(),
+        shared_aliases: Vec::new(),
         person: person.clone(),
         released: None,
     };

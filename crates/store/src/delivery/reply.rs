@@ -1,6 +1,7 @@
 //! What a destination found out about a lead in the steps of its deliveries, as items beside the lead.
 //!
-//! A reply is written once: whoever comes second gets the first one's. They stay as long as the lead.
+//! A reply is written once: whoever comes second gets the first one's. They stay as long as the lead, but for those that
+//! count for a day.
 
 use std::collections::BTreeMap;
 
@@ -50,21 +51,25 @@ impl Store {
         found.into_iter().map(to_reply).collect()
     }
 
-    /// Keeps a reply, unless one is kept of the same step; returns the one that is.
+    /// Keeps a reply, until then if it goes, unless one is kept of the same step; returns the one that is.
     pub async fn keep_reply(
         &self,
         lead: LeadId,
         destination: &str,
         reply: KeptReply,
+        goes_at: Option<Timestamp>,
     ) -> Result<KeptReply, StoreError> {
         let fields = item::attribute(reply.fields.expose(), WHAT)?;
-        let update = Expression::of_type("reply")
+        let mut update = Expression::of_type("reply")
             .set("destination", item::s(destination))
             .set("step", item::s(&reply.step))
             .set("at", item::timestamp(reply.at))
             .set("by", item::s(reply.by.to_string()))
             .set("fields", fields)
             .condition("attribute_not_exists(pk)");
+        if let Some(goes_at) = goes_at {
+            update = update.set("expires_at", item::n(goes_at.as_second()));
+        }
         let keys = item::keys(key::lead(lead), key::reply(destination, &reply.step));
         let kept = self.update_or_get(keys, update).await?;
         kept.map_or(Ok(reply), to_reply)

@@ -57,6 +57,8 @@ pub struct Acceptance<'a> {
     pub payment: Option<&'a PaymentChange>,
     /// Other aliases of the lead: kind and digest.
     pub other_aliases: &'a [(&'static str, Digest)],
+    /// Aliases under which the lead is found although another one owns them.
+    pub shared_aliases: &'a [(&'static str, Digest)],
     /// A note on another lead, which has no deliveries.
     pub beside: Option<&'a Event>,
     /// The deliveries that the event wants.
@@ -223,7 +225,8 @@ impl Store {
         };
         let own = [("email", email), ("phone", &aliases.phone)];
         let own = own.into_iter().filter_map(|(kind, digest)| Some((kind, digest.as_ref()?)));
-        let others = acceptance.other_aliases.iter().map(|(kind, digest)| (*kind, digest));
+        let others = acceptance.other_aliases.iter().chain(acceptance.shared_aliases);
+        let others = others.map(|(kind, digest)| (*kind, digest));
         for alias in own.chain(others) {
             transaction.put(Write::Alias, of_alias(alias, event.lead_id, now)?)?;
         }

@@ -22,6 +22,15 @@ pub(super) enum Found {
     Nobody(BTreeMap<String, String>),
 }
 
+/// What an object of the Work API without basic data counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// A failure.
+    TriedAgain,
+    /// That it does not know the CPF.
+    Nobody,
+}
+
 /// The name of a CPF among what Diretrix found.
 pub(super) const CPF: &str = "cpf";
 /// The name under which the Work API's name is kept.
@@ -70,9 +79,13 @@ pub(super) fn of_diretrix(response: &Response, name: &Text) -> Result<Found, Out
 }
 
 /// Reads what is known of a CPF, as the Work API says it. Its failures have status 200 and words that are not documented
-/// (`erro`, `status`, `reason`), as what it says of a CPF that it does not know; so whatever is JSON and has no basic data
-/// says that it knows nothing.
-pub(super) fn of_work_api(response: &Response, name: &Text) -> Result<Found, Outcome> {
+/// (`erro`, `status`, `reason`), as what it says of a CPF that it does not know; so `unread` says what an object without
+/// basic data counts as.
+pub(super) fn of_work_api(
+    response: &Response,
+    name: &Text,
+    unread: Unread,
+) -> Result<Found, Outcome> {
     match response.status {
         200..=299 => {}
         404 => return Ok(nobody([])),
@@ -83,7 +96,10 @@ pub(super) fn of_work_api(response: &Response, name: &Text) -> Result<Found, Out
         return Err(unexpected("no_object"));
     }
     if !body["DadosBasicos"].is_object() {
-        return Ok(nobody([]));
+        return match unread {
+            Unread::TriedAgain => Err(unexpected("no_basic_data")),
+            Unread::Nobody => Ok(nobody([])),
+        };
     }
     if !is_meant(&body["DadosBasicos"]["nome"], name) {
         return Ok(nobody([(OTHER_PERSON, "yes".to_owned())]));
@@ -108,9 +124,13 @@ pub(super) fn of_work_api(response: &Response, name: &Text) -> Result<Found, Out
 
 /// Whether somebody of this name may be the lead: the first names are the same but for accents and case.
 fn is_meant(found: &Value, lead: &Text) -> bool {
-    let first = |text: &str| plain(text.split_whitespace().next().unwrap_or_default());
-    let lead = first(lead.expose());
-    !lead.is_empty() && found.as_str().is_some_and(|found| first(found) == lead)
+    let lead = first_name(lead.expose());
+    !lead.is_empty() && found.as_str().is_some_and(|found| first_name(found) == lead)
+}
+
+/// A first name without accents and case.
+pub(super) fn first_name(text: &str) -> String {
+    plain(text.split_whitespace().next().unwrap_or_default())
 }
 
 fn nobody<const N: usize>(fields: [(&str, String); N]) -> Found {

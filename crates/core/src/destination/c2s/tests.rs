@@ -35,7 +35,19 @@ fn talk_by(
     kept: &mut Vec<KeptReply>,
     responses: &[Response],
 ) -> String {
-    let delivery = Delivery::planned(event, "c2s", "enrichment");
+    talk_after(0, adapter, event, kept, responses)
+}
+
+/// What a delivery does after so many tries.
+fn talk_after(
+    attempts: u32,
+    adapter: &dyn Adapter,
+    event: &Event,
+    kept: &mut Vec<KeptReply>,
+    responses: &[Response],
+) -> String {
+    let mut delivery = Delivery::planned(event, "c2s", "enrichment");
+    delivery.attempts = attempts;
     let lead = lead();
     let context = Context {
         lead: &lead,
@@ -179,12 +191,16 @@ fn a_cpf_of_somebody_with_another_name_tells_nothing() {
     assert_eq!(talk(&event, &mut Vec::new(), &[]), "=> skipped missing_name");
 }
 
-/// What the Work API says of a CPF that it does not know is no failure of its own, and stops nobody else.
+/// What the Work API says of a CPF that it does not know may also be a failure, so it is believed after a while.
 #[test]
 fn a_cpf_that_the_work_api_does_not_know_is_a_short_message() {
     let unknown = || response(200, &json!({"status": "erro", "reason": "CPF não encontrado"}));
     let mut kept = Vec::new();
-    let shown = talk(&crm_lead(), &mut kept, &[unknown(), taken_by_c2s()]);
+    let shown = talk(&crm_lead(), &mut kept, &[unknown()]);
+    assert!(shown.ends_with("=> retry answer_no_basic_data") && kept.is_empty(), "{shown}");
+    let c2s = adapter("c2s", &VARIABLES);
+    let answers = [unknown(), taken_by_c2s()];
+    let shown = talk_after(UNREAD_TRIES, &*c2s, &crm_lead(), &mut kept, &answers);
     assert!(shown.contains("não disse nada") && shown.ends_with("=> delivered"), "{shown}");
     // Once it is known, the seller hears of it.
     let mut later = crm_lead();
@@ -192,6 +208,16 @@ fn a_cpf_that_the_work_api_does_not_know_is_a_short_message() {
     later.id = serde_json::from_value(json!("c2s:a1b2c3:2")).unwrap();
     let shown = talk(&later, &mut kept, &[work_api(), taken_by_c2s()]);
     assert!(shown.contains("Renda: 8500.5") && shown.ends_with("=> delivered"), "{shown}");
+    // And no short one after that, whatever its name becomes.
+    let EventData::Deal(DealEvent::Lead(lead)) = &mut later.data else { unreachable!() };
+    lead.name = Some(Text::from("Aninha Exemplo"));
+    let shown = talk_after(UNREAD_TRIES, &*c2s, &later, &mut kept, &[unknown()]);
+    assert!(shown.ends_with("=> skipped message_of_another"), "{shown}");
+    // Another spelling of the first name is no other question.
+    let EventData::Deal(DealEvent::Lead(lead)) = &mut later.data else { unreachable!() };
+    lead.name = Some(Text::from("ANA MARIA"));
+    later.id = serde_json::from_value(json!("c2s:a1b2c3:3")).unwrap();
+    assert_eq!(talk(&later, &mut kept, &[]), "=> skipped message_of_another");
     let page = response(200, &json!("<html>"));
     let shown = talk(&crm_lead(), &mut Vec::new(), &[page]);
     assert!(shown.ends_with("=> retry answer_no_object"), "{shown}");

@@ -335,8 +335,8 @@ impl C2sWebhook {
         if self.looks_up {
             data.not_before = self.not_before(&alias.1, arrival.now).await?;
         } else {
-            // Nothing needs it, so it is not kept.
-            data.cpf = None;
+            // Nothing needs them, so they are not kept.
+            (data.cpf, data.name, data.email, data.phone) = (None, None, None, None);
         }
         let objects = [alias];
         let hints = Hints {

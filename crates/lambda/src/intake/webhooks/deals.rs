@@ -3,9 +3,8 @@
 //! Finds the lead of the deal, or makes one, and keeps what happened. Which CRMs there are, and what each says, is in
 //! `funil_core::provider::deals`. Contacts no provider.
 
+use funil_core::contact::LEADS_COMPARED;
 use funil_core::contact::consent::{ConsentChanges, Purpose};
-use funil_core::event::CrmId;
-use funil_core::hash::Digest;
 use funil_core::lead::LeadChanges;
 use funil_core::provider::deals::{self, Crm, Parsed, Statuses};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
@@ -184,28 +183,37 @@ impl Webhook for DealWebhook {
 
 impl DealWebhook {
     /// The lead of a report: of the contact, else of the e-mail. A deal whose contact is known by an id alone makes a
-    /// lead, too. Where the contact has got another e-mail, the e-mail's lead it is: nobody is told of another one's
-    /// deal.
+    /// lead, too. Where the report names another e-mail than the contact's lead has, the e-mail's lead it is, and from
+    /// then on the contact's: nobody is told of another one's deal.
     async fn lead_of(&self, report: &deals::Report) -> Result<Option<Identified>, StoreError> {
-        let hash = &self.app.config.hash_key;
-        let alias = |id: &CrmId| -> (&'static str, Digest) {
-            (CONTACT, hash.digest(CONTACT, &format!("{}:{}", report.crm, id.as_str())))
-        };
-        let objects: Vec<_> = report.contact.id.iter().map(alias).collect();
+        let (hash, store) = (&self.app.config.hash_key, &self.app.store);
         let email = report.contact.email.as_ref();
+        let id = report.contact.id.as_ref().map(|id| format!("{}:{}", report.crm, id.as_str()));
+        let contact = id.map(|id| (CONTACT, hash.digest(CONTACT, &id)));
+        let mut leads = Vec::new();
+        if let Some((kind, digest)) = &contact {
+            // The one that was linked last first.
+            let ids = store.leads_of((*kind, digest), LEADS_COMPARED).await?;
+            leads = store.known_leads(&ids).await?;
+        }
+        let current = leads.first();
+        let known = current.and_then(|lead| lead.latest.email.as_ref());
+        let moves = email.is_some() && known.is_some() && known != email;
+        let is_shared = moves || leads.len() > 1;
+        let (owned, shared): (Vec<_>, Vec<_>) = contact.into_iter().partition(|_| !is_shared);
+        let carried: Vec<_> =
+            current.filter(|_| email.is_none()).map(|lead| lead.id).into_iter().collect();
         let hints = Hints {
-            objects: &objects,
-            lead_ids: &[],
+            objects: &owned,
+            lead_ids: &carried,
             written_by: Writer::Site,
             email,
             source: report.crm,
         };
         let changes = LeadChanges::of_contact(&report.contact);
         let mut found = self.app.identify(&hints, changes.clone()).await?;
-        let known = found.as_ref().and_then(|found| found.known.as_ref()?.latest.email.as_ref());
-        if email.is_some() && known.is_some_and(|known| Some(known) != email) {
-            let by_email = Hints { objects: &[], ..hints };
-            found = self.app.identify(&by_email, changes.clone()).await?;
+        if let Some(found) = &mut found {
+            found.shared = shared;
         }
         Ok(found
             .or_else(|| report.deal.is_some().then(|| self.app.lead_of_objects(&hints, changes))))

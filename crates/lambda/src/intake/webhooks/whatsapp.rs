@@ -488,6 +488,7 @@ impl WhatsAppWebhook {
             aliases: AliasDigests::default(),
             beside: None,
             other_aliases: Vec::new(),
+            shared_aliases: Vec::new(),
             person: AliasDigests::default(),
             released: None,
         };
