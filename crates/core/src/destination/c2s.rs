@@ -2,7 +2,7 @@
 //!
 //! A chain of up to four requests for one lead: who has this number, who has this e-mail, what is known of this CPF,
 //! and a message with it to Contact2Sale. The first three cost money and bring data of a person, so each reply is kept
-//! on the lead before the next step begins, only what [`replies`] allows of it, and the whole is off unless the
+//! on the lead before the next step begins, only what `replies` allows of it, and the whole is off unless the
 //! operator names a legal basis. The message is read by people, so it is never sent twice.
 
 pub mod account;

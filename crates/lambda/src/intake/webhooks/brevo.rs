@@ -1,6 +1,6 @@
 //! `brevo-webhook`: Brevo reports that an e-mail bounced, or that the person wants none.
 //!
-//! What becomes of a report is in [`mailboxes`].
+//! What becomes of a report is in `intake::mailboxes`.
 
 use std::collections::BTreeSet;
 

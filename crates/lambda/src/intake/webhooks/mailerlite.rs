@@ -1,6 +1,6 @@
 //! `mailerlite-webhook`: MailerLite reports what became of its subscribers.
 //!
-//! What becomes of a report is in [`mailboxes`]. Nothing of it is planned for MailerLite (`docs/providers.md`,
+//! What becomes of a report is in `intake::mailboxes`. Nothing of it is planned for MailerLite (`docs/providers.md`,
 //! "MailerLite").
 
 use std::collections::BTreeSet;
