@@ -2,8 +2,6 @@
 
 mod enrichment;
 
-use std::collections::BTreeSet;
-
 use funil_core::id::LeadId;
 use funil_dev::simulated::{Behaviour, Person};
 use futures::future::join_all;
@@ -50,22 +48,6 @@ async fn report(to: &Deployment, body: &Value) -> Response {
 fn counts(response: &Response) -> [u64; 4] {
     let body = response.json();
     ["received", "processed", "duplicates", "failed"].map(|name| body[name].as_u64().unwrap())
-}
-
-/// The leads that there are.
-async fn leads(world: &World) -> Vec<LeadId> {
-    let items = world.items("LEAD#").await;
-    let ids: BTreeSet<String> = items
-        .iter()
-        .map(|item| item["pk"]["S"].as_str().unwrap().trim_start_matches("LEAD#").to_owned())
-        .collect();
-    ids.iter().map(|id| LeadId::parse(id).unwrap()).collect()
-}
-
-async fn the_lead(world: &World) -> LeadId {
-    let leads = leads(world).await;
-    assert_eq!(leads.len(), 1, "{leads:?}");
-    leads[0]
 }
 
 /// The eight checks, and that the token may stand in the address.
@@ -142,7 +124,7 @@ async fn one_bad_event_of_a_batch_waits_for_a_person_and_the_others_go_on() {
     let set = json!({"attributes.updated_at": "2031-05-04T12:00:00Z"});
     let release = json!({"action": "release", "id": id, "set": set});
     assert_eq!(world.quarantine(C2S, &release).await.status, 200);
-    assert_eq!(leads(&world).await.len(), 3);
+    assert_eq!(world.leads().await.len(), 3);
     let listed = world.quarantine(C2S, &json!({"action": "list"})).await.json();
     assert_eq!(listed["requests"], json!([]));
     world.finish().await;
@@ -168,7 +150,7 @@ async fn five_hundred_events_come_in_one_call_and_one_more_waits_for_a_person() 
     let mut batch: Vec<Value> = (0..500).map(|number| created(&format!("n{number}"))).collect();
     let all = report(&world, &json!(batch)).await;
     assert_eq!((all.status, counts(&all)), (200, [500, 500, 0, 0]));
-    assert_eq!(leads(&world).await.len(), 500);
+    assert_eq!(world.leads().await.len(), 500);
     batch.push(created("n500"));
     let more = report(&world, &json!(batch)).await;
     assert_eq!((more.status, counts(&more)), (400, [1, 0, 0, 1]));
@@ -176,7 +158,7 @@ async fn five_hundred_events_come_in_one_call_and_one_more_waits_for_a_person() 
     assert_eq!(listed["requests"][0]["reason"], "too_many_events");
     let release = json!({"action": "release", "id": listed["requests"][0]["id"]});
     assert_eq!(world.quarantine(C2S, &release).await.status, 200);
-    assert_eq!(leads(&world).await.len(), 501, "a person may release more");
+    assert_eq!(world.leads().await.len(), 501, "a person may release more");
     world.finish().await;
 }
 
@@ -192,7 +174,7 @@ async fn two_equal_batches_at_once_are_kept_once() {
         }
         assert_eq!(response.status, 200);
     }
-    let leads = leads(&world).await;
+    let leads = world.leads().await;
     assert_eq!(leads.len(), 20);
     for lead in leads {
         assert_eq!(world.journey(lead).await.events.len(), 1);

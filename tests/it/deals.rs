@@ -1,7 +1,5 @@
 //! Deals that a CRM reports: who may report them, whose they are, and what Meta gets of them.
 
-use std::collections::BTreeSet;
-
 use funil_core::contact::Email;
 use funil_core::contact::consent::{How, Purpose};
 use funil_core::event::EmailStatus;
@@ -50,22 +48,6 @@ async fn take(world: &World, body: &Value) {
     assert_eq!((response.status, response.json()), (200, json!({"received": true})));
 }
 
-/// The leads that there are.
-async fn leads(world: &World) -> Vec<LeadId> {
-    let items = world.items("LEAD#").await;
-    let ids: BTreeSet<String> = items
-        .iter()
-        .map(|item| item["pk"]["S"].as_str().unwrap().trim_start_matches("LEAD#").to_owned())
-        .collect();
-    ids.iter().map(|id| LeadId::parse(id).unwrap()).collect()
-}
-
-async fn the_lead(world: &World) -> LeadId {
-    let leads = leads(world).await;
-    assert_eq!(leads.len(), 1, "{leads:?}");
-    leads[0]
-}
-
 fn names(world: &World) -> Vec<String> {
     let events = world.providers.meta_events();
     events.iter().map(|event| event["event_name"].as_str().unwrap().to_owned()).collect()
@@ -87,7 +69,7 @@ async fn a_deal_is_taken_from_who_has_the_key_alone() {
         let response = world.post_below(DEALS, path, &headers, body.as_bytes()).await;
         assert_eq!(response.status, status, "{path} {headers:?}: {response:?}");
     }
-    assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 1);
+    assert_eq!(world.journey(world.the_lead().await).await.events.len(), 1);
     let other = [KEY, ("x-event", "contact.created")];
     let ignored = world.post_below(DEALS, "", &other, b"{}").await;
     assert_eq!(ignored.status, 200);
@@ -102,7 +84,7 @@ async fn without_the_operator_s_word_meta_gets_nothing_and_the_journey_says_why(
     let world = World::plan().with("DESTINATIONS", "meta").start().await;
     take(&world, &deal("Committed")).await;
     world.drain().await;
-    let lead = the_lead(&world).await;
+    let lead = world.the_lead().await;
     assert_eq!(world.states(lead).await, ["meta/purchase skipped no_consent_ads"]);
     let journey = world.journey(lead).await;
     let contact = *journey.lead.consents.get(Purpose::Contact).unwrap();
@@ -152,7 +134,7 @@ async fn a_deal_is_told_once_however_often_and_in_whatever_order_it_comes() {
         "value": 12_500_000.5, "currency": "BRL"});
     assert_eq!(purchase["custom_data"], data);
     assert!(purchase["user_data"].get("ph").is_none(), "the phone was impossible");
-    assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 2);
+    assert_eq!(world.journey(world.the_lead().await).await.events.len(), 2);
     world.finish().await;
 }
 
@@ -166,7 +148,7 @@ async fn an_e_mail_that_may_have_been_sent_waits_for_a_person() {
         world.drain().await;
         world.providers.behave("brevo", Behaviour::Normal);
         world.advance(SignedDuration::from_hours(30)).await;
-        let states = world.states(the_lead(&world).await).await;
+        let states = world.states(world.the_lead().await).await;
         assert!(states[0].starts_with("brevo/property_details dead "), "{behaviour:?}: {states:?}");
         assert_eq!(world.requests("brevo").len(), 1, "{behaviour:?}");
         assert!(world.providers.brevo_emails().len() <= 1);
@@ -189,7 +171,7 @@ async fn whose_e_mail_bounces_gets_none_any_more() {
         let response = world.post("brevo-webhook", &[token], &bounce(event)).await;
         assert_eq!((response.status, response.json()), (200, json!({"received": true})), "{event}");
     }
-    let lead = the_lead(&world).await;
+    let lead = world.the_lead().await;
     let journey = world.journey(lead).await;
     let shown = funil_dev::cli::journey::to_json(&journey);
     let mut notes: Vec<&str> = shown["entries"]
@@ -262,11 +244,11 @@ async fn a_person_of_digests_goes_to_meta_by_an_id_alone() {
     let who = events[0]["user_data"].as_object().unwrap().keys().collect::<Vec<_>>();
     assert_eq!(events.len(), 1);
     assert_eq!(who, ["external_id"]);
-    let journey = world.journey(the_lead(&world).await).await;
+    let journey = world.journey(world.the_lead().await).await;
     assert_eq!(journey.lead.latest.email, None);
     let shown = funil_dev::cli::journey::to_json(&journey);
     assert_eq!(shown["entries"][0]["dropped"].as_array().unwrap().len(), 4);
-    let states = world.states(the_lead(&world).await).await;
+    let states = world.states(world.the_lead().await).await;
     assert_eq!(states, ["brevo/property_details skipped missing_email", "meta/purchase delivered"]);
     world.finish().await;
 }
@@ -371,7 +353,7 @@ async fn an_address_that_comes_later_and_wants_no_e_mails_gets_none() {
         assert_eq!(response.await.status, 200);
     }
     world.drain().await;
-    let states = world.states(the_lead(&world).await).await;
+    let states = world.states(world.the_lead().await).await;
     let withheld = "brevo/property_details skipped no_consent_marketing_email".to_owned();
     assert!(states.contains(&withheld), "{states:?}");
     assert_eq!(world.requests("brevo"), [""; 0]);
@@ -403,7 +385,7 @@ async fn pipedrive_s_deal_and_person_meet_in_any_order() {
                 assert_eq!(response.status, 200, "{response:?}");
             }
         }
-        let lead = the_lead(&world).await;
+        let lead = world.the_lead().await;
         let journey = world.journey(lead).await;
         assert_eq!(journey.events.len(), 2);
         assert_eq!(journey.lead.latest.email.unwrap().as_str(), "nina@example.com");
@@ -439,7 +421,7 @@ async fn reports_at_once_make_one_lead() {
             take(&world, body).await;
         }
     }
-    assert_eq!(world.journey(the_lead(&world).await).await.events.len(), 6);
+    assert_eq!(world.journey(world.the_lead().await).await.events.len(), 6);
     world.drain().await;
     world.finish().await;
 }

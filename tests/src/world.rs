@@ -5,7 +5,7 @@
 //! fewer requests than the test expected, or if somebody was resubscribed. A test that does not call
 //! it fails too. It must not know what any test is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -321,6 +321,23 @@ impl World {
             "ExpressionAttributeValues": {":pk": {"S": partition}},
         });
         self.ask_table("Scan", scan).await["Items"].as_array().unwrap().clone()
+    }
+
+    /// The leads that there are.
+    pub async fn leads(&self) -> Vec<LeadId> {
+        let items = self.items("LEAD#").await;
+        let ids: BTreeSet<&str> = items
+            .iter()
+            .map(|item| item["pk"]["S"].as_str().unwrap().trim_start_matches("LEAD#"))
+            .collect();
+        ids.into_iter().map(|id| LeadId::parse(id).unwrap()).collect()
+    }
+
+    /// The only lead that there is.
+    pub async fn the_lead(&self) -> LeadId {
+        let leads = self.leads().await;
+        assert_eq!(leads.len(), 1, "{leads:?}");
+        leads[0]
     }
 
     /// The randomness of the system.

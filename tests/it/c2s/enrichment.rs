@@ -31,7 +31,7 @@ async fn work_off(world: &World) {
 async fn a_lead_is_looked_up_once_and_a_seller_reads_one_message() {
     let world = enriching().await;
     assert_eq!(report(&world, &created("a1")).await.status, 200);
-    let lead = the_lead(&world).await;
+    let lead = world.the_lead().await;
     assert_eq!(status_of(&world, lead, 0).await, "received");
     world.drain().await;
     // Contact2Sale reports the message as a change.
@@ -99,7 +99,7 @@ async fn no_failure_makes_a_second_payment_or_a_second_message() {
             let before = std::iter::repeat_n(Behaviour::Normal, place);
             world.providers.script("c2s", before.chain([failure.clone()]));
             work_off(&world).await;
-            let state = world.states(the_lead(&world).await).await.remove(0);
+            let state = world.states(world.the_lead().await).await.remove(0);
             let messages = world.providers.c2s_messages().len();
             let lost = place == 3
                 && matches!(
@@ -108,7 +108,7 @@ async fn no_failure_makes_a_second_payment_or_a_second_message() {
                 );
             if lost {
                 assert!(state.starts_with("c2s/enrichment dead"), "{title}: {state}");
-                assert_eq!(status_of(&world, the_lead(&world).await, 0).await, "failed");
+                assert_eq!(status_of(&world, world.the_lead().await, 0).await, "failed");
                 assert!(messages <= 1, "{title}");
             } else {
                 assert_eq!((state.as_str(), messages), ("c2s/enrichment delivered", 1), "{title}");
@@ -130,7 +130,7 @@ async fn nobody_found_is_an_outcome_and_sends_nothing() {
     body["attributes"]["customer"]["phone"] = json!("5511987654320");
     assert_eq!(report(&world, &body).await.status, 200);
     work_off(&world).await;
-    let lead = the_lead(&world).await;
+    let lead = world.the_lead().await;
     assert_eq!(world.states(lead).await, ["c2s/enrichment skipped missing_cpf"]);
     assert_eq!(status_of(&world, lead, 0).await, "completed");
     assert_eq!(world.providers.c2s_messages(), []);
@@ -153,7 +153,7 @@ async fn nothing_is_kept_or_told_of_somebody_with_another_name() {
         body["attributes"]["customer"]["cpf"] = json!(cpf);
         assert_eq!(report(&world, &body).await.status, 200);
         work_off(&world).await;
-        let lead = the_lead(&world).await;
+        let lead = world.the_lead().await;
         assert_eq!(world.states(lead).await, [format!("c2s/enrichment skipped {expected}")]);
         assert_eq!(world.providers.c2s_messages(), []);
         let stored: String = world.items("LEAD#").await.iter().map(Value::to_string).collect();
@@ -197,7 +197,7 @@ async fn without_a_legal_basis_nobody_is_looked_up_and_the_journey_says_why() {
     let world = plan.without("C2S_TOKEN").without("WORK_API_TOKEN").start().await;
     assert_eq!(report(&world, &created("a1")).await.status, 200);
     world.drain().await;
-    let states = world.states(the_lead(&world).await).await;
+    let states = world.states(world.the_lead().await).await;
     assert_eq!(states, ["c2s/enrichment skipped missing_legal_basis"]);
     assert_eq!(world.requests("c2s"), [""; 0]);
     world.finish().await;
@@ -211,7 +211,7 @@ async fn who_revoked_contact_is_not_looked_up() {
     let purpose = funil_core::contact::consent::Purpose::Contact;
     world.store.revoke("email", &digest, purpose, world.now()).await.unwrap();
     work_off(&world).await;
-    let states = world.states(the_lead(&world).await).await;
+    let states = world.states(world.the_lead().await).await;
     assert_eq!(states, ["c2s/enrichment skipped no_consent_contact"]);
     assert_eq!(world.requests("c2s"), [""; 0]);
     world.finish().await;
@@ -261,7 +261,7 @@ async fn a_person_with_two_leads_is_looked_up_once() {
     leads.sort();
     assert_eq!(leads, ["a1", "a2"]);
     assert!(world.providers.c2s_lookups().values().all(|count| *count == 1));
-    the_lead(&world).await;
+    world.the_lead().await;
     world.finish().await;
 }
 
@@ -270,7 +270,7 @@ async fn a_person_with_two_leads_is_looked_up_once() {
 async fn an_authorised_request_hurries_what_waits() {
     let world = enriching().await;
     assert_eq!(report(&world, &created("a1")).await.status, 200);
-    let lead = the_lead(&world).await;
+    let lead = world.the_lead().await;
     let response = world.authorised("lead-enrichment", &json!({"leadId": lead})).await;
     assert_eq!(response.json()["deliveries"][0]["state"], "delivered", "{response:?}");
     let again = world.authorised("lead-enrichment", &json!({"leadId": lead})).await;

@@ -77,7 +77,7 @@ pub(super) static DESTINATION: Destination = Destination {
         let taken = taken(&event.data).into_iter();
         taken.map(|lead| Planned { due_at: lead.not_before, ..(&ENRICHMENT).into() }).collect()
     },
-    connect: |settings| Some(Box::new(C2s(Off::or_on(settings)?))),
+    connect: |settings| Some(Box::new(C2s(Lookups::read(settings)?))),
 };
 
 /// The leads that Contact2Sale made or changed. Nobody calls one that is closed.
@@ -145,14 +145,14 @@ impl LegalBasis {
     }
 }
 
-/// Without a legal basis nothing is looked up.
-enum Off {
+/// Whether people are looked up, which needs a legal basis.
+enum Lookups {
     Off,
     On(Box<Enrichment>),
 }
 
-impl Off {
-    fn or_on(settings: &mut Settings<'_>) -> Option<Self> {
+impl Lookups {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
         const VARIABLE: &str = "ENRICHMENT_LEGAL_BASIS";
 
         let Some(named) = settings.optional(VARIABLE) else { return Some(Self::Off) };
@@ -167,7 +167,7 @@ impl Off {
     }
 }
 
-struct C2s(Off);
+struct C2s(Lookups);
 
 struct Enrichment {
     basis: LegalBasis,
@@ -329,15 +329,15 @@ impl Adapter for C2s {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
         match &self.0 {
-            Off::Off => Step::Done(Outcome::Skipped(Reason::Missing("legal_basis"))),
-            Off::On(on) => on.next(context, lead, so_far).map_or_else(|step| step, Step::Done),
+            Lookups::Off => Step::Done(Outcome::Skipped(Reason::Missing("legal_basis"))),
+            Lookups::On(on) => on.next(context, lead, so_far).map_or_else(|step| step, Step::Done),
         }
     }
 
     fn requests_max(&self, _slot: &Slot) -> usize {
         match self.0 {
-            Off::Off => 0,
-            Off::On(_) => REQUESTS_MAX,
+            Lookups::Off => 0,
+            Lookups::On(_) => REQUESTS_MAX,
         }
     }
 
@@ -345,7 +345,7 @@ impl Adapter for C2s {
     fn probes(&self) -> Vec<Probe<'_>> {
         const SUBJECT: &str = "credentials";
 
-        let Off::On(on) = &self.0 else {
+        let Lookups::On(on) = &self.0 else {
             let says = "enrichment is off: set ENRICHMENT_LEGAL_BASIS to why you may look people up (LGPD, art. 7), or \
                         take c2s out of DESTINATIONS";
             return vec![Probe::Known(Finding::warning("legal basis", says))];
