@@ -99,7 +99,7 @@ pub fn cancelled_body(codes: &[&str]) -> Value {
     })
 }
 
-/// Which requests about items break: these, counted from zero, for this many of the SDK's tries each.
+/// Which requests about items break: these, counted from zero, for this many tries each.
 #[derive(Clone, Debug)]
 struct Fault {
     requests: std::ops::Range<usize>,
@@ -107,7 +107,7 @@ struct Fault {
     how: Break,
 }
 
-/// A request about items, whose tries by the SDK have one id.
+/// A request about items, whose tries have one id.
 #[derive(Debug)]
 struct Seen {
     number: usize,
@@ -120,7 +120,7 @@ pub struct Proxy {
     client: reqwest::Client,
     bill: Mutex<Bill>,
     fault: Mutex<Option<Fault>>,
-    /// By the SDK's id of the request.
+    /// By the id of the request.
     seen: Mutex<HashMap<String, Seen>>,
     held: Notify,
     limits: Mutex<Option<TableLimits>>,

@@ -428,8 +428,8 @@ async fn create_table(endpoint: Option<Url>, env: &Env) -> Result<ExitCode, Fail
     let site = TableConfig::read(&mut settings);
     let aws = AwsConfig::read(&mut settings);
     let (site, mut aws) = settings.finish(site.zip(aws))?;
-    if endpoint.is_some() {
-        aws.dynamodb_endpoint = endpoint;
+    if let Some(endpoint) = endpoint {
+        aws.dynamodb = endpoint;
     }
     let store = Store::connect(&aws, &site.name, &funil_lambda::platform());
     store.create_table(&site.hash_key, Stream::On).await?;

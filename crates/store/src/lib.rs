@@ -26,6 +26,8 @@ use funil_core::site::{DELIVERY_DAYS, SiteConfig};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
+use crate::table::client::Client;
+
 pub use delivery::backfill::{EventsPage, ScanPosition};
 pub use delivery::claim::{Claim, Claimed, Claiming, Written};
 pub use delivery::due::{Counted, DeadDelivery, DeadRange, Due, Work};
@@ -46,7 +48,7 @@ pub use lead::consent::{ConsentEvidence, Reported};
 pub use lead::journey::{ConsentRecord, Journey};
 pub use lead::payment::{KnownTransaction, LatestChange, PaymentChange, TransactionChange};
 pub use platform::{Platform, TablePatience};
-pub use table::connect::AwsConfig;
+pub use table::connect::{AwsConfig, service_url};
 pub use table::error::StoreError;
 pub use table::key::{DeliveryKey, destination_of, time as key_time};
 pub use table::{CopiedPage, CopyRun, Part, Stream};
@@ -58,7 +60,7 @@ const DAY_S: i64 = 24 * 60 * 60;
 /// The table. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    client: aws_sdk_dynamodb::Client,
+    client: Client,
     table: Arc<str>,
     ready: Arc<OnceCell<()>>,
     /// Over how many shards this process spreads deliveries.
@@ -70,7 +72,7 @@ pub struct Store {
 }
 
 impl Store {
-    fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
+    fn new(client: Client, table: String) -> Self {
         Self {
             client,
             table: table.into(),

@@ -14,7 +14,7 @@ use crate::totals::Totals;
 /// request meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TablePatience {
-    /// For one try of the SDK.
+    /// For one try of a request.
     pub attempt: Duration,
     /// For all tries of one operation together.
     pub operation: Duration,

@@ -1,6 +1,7 @@
 //! The table itself: how it is reached, created and recognised, how its keys, items and requests are
 //! written, and what its errors mean.
 
+pub(crate) mod client;
 pub(crate) mod connect;
 mod copy;
 mod create;

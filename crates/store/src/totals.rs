@@ -163,8 +163,7 @@ impl Store {
     /// The totals of all functions and destinations that have some.
     pub async fn totals(&self) -> Result<Vec<Total>, StoreError> {
         let query = self.query(key::TOTALS.to_owned()).key_condition_expression("pk = :pk");
-        let found = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
-        Ok(found.items.unwrap_or_default().iter().filter_map(read).collect())
+        Ok(self.first_page(query).await?.iter().filter_map(read).collect())
     }
 }
 

@@ -241,7 +241,7 @@ async fn an_existing_receipt_decides_the_response_whatever_else_failed() {
 
 #[tokio::test]
 async fn the_rate_check_is_retried_and_never_skipped() {
-    // Where the table has too much to do, four times the SDK's three tries, and three for the totals.
+    // Where the table has too much to do, four times the client's three tries, and three for the totals.
     for (code, expected) in [("ThrottlingException", 12 + 3), ("ResourceNotFoundException", 1 + 1)]
     {
         let (response, requests) = submit_to("UpdateItem", vec![], error(400, code)).await;

@@ -96,18 +96,17 @@ async fn whatsapps_own_codes_open_its_breaker_and_an_answer_about_one_recipient_
     let condition = async |world: &World| {
         world.store.breaker("whatsapp").await.unwrap().condition(world.now()).name()
     };
-    for (code, answers, expected) in
-        [(131_016, 5, "open"), (2, 5, "open"), (368, 1, "open"), (131_048, 1, "open")]
-    {
+    for (code, answers) in [(131_016, 5), (2, 5), (368, 1), (131_048, 1)] {
         let world = with_lead(whatsapp()).await;
         world.providers.script("whatsapp", (0..answers).map(|_| graph_error(400, code)));
         call_in(&world, lead(), 20).await;
-        for _ in 1..answers {
-            assert_eq!(condition(&world).await, "closed", "{code}");
+        // How many tries one drain makes depends on how their waits are spread.
+        while condition(&world).await == "closed" {
             let due_at = slot(&world, lead(), "welcome").await.state.due_at().unwrap();
             world.advance(due_at.duration_since(world.now())).await;
         }
-        assert_eq!(condition(&world).await, expected, "{code}");
+        assert_eq!(condition(&world).await, "open", "{code}");
+        assert_eq!(world.requests("whatsapp").len(), answers, "{code}");
         end(world).await;
     }
     for code in [131_026, 130_497] {

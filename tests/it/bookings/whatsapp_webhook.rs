@@ -457,7 +457,7 @@ async fn what_a_request_says_of_one_message_is_taken_in_its_order() {
     world.finish().await;
 }
 
-/// A clock that is a second later at every look.
+/// A clock that is a second later at every look. Each request to the table looks at it.
 #[derive(Debug)]
 struct Ticking(AtomicI64);
 
@@ -485,7 +485,7 @@ async fn a_request_for_which_there_is_no_time_keeps_opt_outs_first_and_comes_aga
     let headers = headers.into_iter().collect();
     let caller = "198.51.100.1".parse().unwrap();
     let event = event(&Method::POST, "/whatsapp-webhook", "", &headers, body.as_bytes(), caller);
-    let response = function.invoke(event, after(world.now(), 15)).await;
+    let response = function.invoke(event, after(world.now(), 60)).await;
     assert_eq!(response["statusCode"], 503);
     assert!(is_revoked(&world, lead()).await);
     let first = delivered(&world, &names).await;

@@ -87,7 +87,7 @@ async fn rings_leave_their_deliveries_to_the_sweep_while_the_table_has_too_much_
         worker.deliver_named(keys, world.stop_at()).await.unwrap().settled
     };
     assert_eq!(ring(&keys[..1]).await, 1);
-    // The claim of the second one is refused, in all of the SDK's tries.
+    // The claim of the second one is refused, in all of the client's tries.
     proxy.break_requests(1..2, 9, Break::Throttled);
     assert_eq!(ring(&keys[1..2]).await, 0);
     assert_eq!(proxy.broken(), 1);

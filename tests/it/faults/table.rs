@@ -37,7 +37,7 @@ pub(super) struct Fault {
     how: Break,
     /// This many requests break, one after the other.
     requests: usize,
-    /// This many of the SDK's tries of each request break.
+    /// This many tries of each request break.
     tries: u32,
     /// Whether the process dies at the request.
     dies: bool,
@@ -49,7 +49,7 @@ impl Fault {
         Self { how, requests: 1, tries: 1, dies: false }
     }
 
-    /// Every request breaks, and works when the SDK repeats it.
+    /// Every request breaks, and works when the client repeats it.
     pub(super) const fn every_first_try(how: Break) -> Self {
         Self { requests: usize::MAX, ..Self::once(how) }
     }
@@ -127,12 +127,10 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Begins a walk in a world whose table is behind a proxy. The world has a region of its own,
-    /// because the SDK has one budget of retries for each region.
+    /// Begins a walk in a world whose table is behind a proxy.
     pub(super) async fn begin(at: usize, fault: Fault, plan: Plan) -> (Self, World) {
         let (proxy, url) = Proxy::start().await;
-        let region = url.replace("http://127.0.0.1:", "test-");
-        let plan = plan.with("AWS_ENDPOINT_URL_DYNAMODB", &url).with("AWS_REGION", &region);
+        let plan = plan.with("AWS_ENDPOINT_URL_DYNAMODB", &url);
         let mut world = plan.start().await;
         world.set_table_patience(fault.patience());
         (Self { proxy, at, fault, requests: Vec::new(), broken: 0 }, world)

@@ -71,7 +71,7 @@ impl Plan {
         }
         let env: Env = variables.clone().into_iter().collect();
         let time: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let mut platform = Platform::new(time, Arc::new(CountedEntropy::default()));
+        let mut platform = Platform::new(time, Arc::new(CountedEntropy::of_next_world()));
         // The clock stands still while a test runs, so that only this ends the tries.
         platform.table_patience.settlement = Duration::from_millis(600);
         // A machine that is busy changes no count.

@@ -1,5 +1,6 @@
 //! The clock and the randomness of a world, both the same in every run.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -49,9 +50,26 @@ impl Clock for HastyClock {
     }
 }
 
+thread_local! {
+    /// How many worlds this test has started.
+    static WORLDS: Cell<u64> = const { Cell::new(0) };
+}
+
 /// Bytes that look random, never repeat, and are the same in every run.
 #[derive(Debug, Default)]
 pub struct CountedEntropy(AtomicU64);
+
+impl CountedEntropy {
+    /// Bytes for the next world of this test, which no other test has: they share an emulator, and it takes
+    /// two transactions with one token for the same.
+    pub(super) fn of_next_world() -> Self {
+        let number = WORLDS.replace(WORLDS.get() + 1);
+        let thread = std::thread::current();
+        let test = funil_core::hash::sha256_parts(&[thread.name().unwrap_or_default()]);
+        let [a, b, c, d, ..] = test;
+        Self(AtomicU64::new(u64::from(u32::from_le_bytes([a, b, c, d])) << 32 | number << 24))
+    }
+}
 
 impl Entropy for CountedEntropy {
     fn bytes(&self) -> [u8; 16] {

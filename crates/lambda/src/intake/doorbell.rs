@@ -5,16 +5,15 @@
 //! asynchronous invocation on AWS. It only saves time: the schedule is what guarantees the work, so
 //! the caller logs a failed ring and goes on. A ring never waits for the work.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
+use bytes::Bytes;
 use funil_core::check::Finding;
 use funil_core::clock::Clock;
 use funil_core::delivery::exchange::endpoint;
 use funil_core::form::{Field, Need, Schema, Takes};
 use funil_core::settings::{Secret, Settings};
-use funil_store::{AwsConfig, DeliveryKey, Platform};
+use funil_store::{AwsConfig, DeliveryKey, Platform, service_url};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -146,7 +145,7 @@ impl Doorbell {
                 .problem("Set DOORBELL_URL, or DOORBELL_FUNCTION_PREFIX on AWS Lambda.");
         };
         let aws = app?.aws.clone();
-        let default = format!("https://lambda.{}.amazonaws.com", aws.region);
+        let default = service_url("lambda", &aws.region);
         let api = settings.url("AWS_ENDPOINT_URL_LAMBDA", Some(&default))?;
         Some(Self::Lambda { prefix, aws, api })
     }
@@ -243,35 +242,13 @@ pub fn invocation(
     body: &Value,
     aws: &AwsConfig,
     clock: &dyn Clock,
-) -> Option<http::Request<String>> {
+) -> Option<http::Request<Bytes>> {
     let url = endpoint(api, &["2015-03-31", "functions", function, "invocations"]);
     let mut request = http::Request::post(url.as_str())
         .header("content-type", "application/json")
         .header("x-amz-invocation-type", "Event")
-        .body(body.to_string())
+        .body(body.to_string().into())
         .ok()?;
-    let identity = aws.credentials().into();
-    let at_ms = u64::try_from(clock.now().as_millisecond()).ok()?;
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&aws.region)
-        .name("lambda")
-        .time(SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms))
-        .settings(SigningSettings::default())
-        .build()
-        .ok()?
-        .into();
-    let headers = request.headers().iter();
-    let headers: Vec<(&str, &str)> =
-        headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    let signable = SignableRequest::new(
-        "POST",
-        url.as_str(),
-        headers.into_iter(),
-        SignableBody::Bytes(request.body().as_bytes()),
-    )
-    .ok()?;
-    let (instructions, _) = sign(signable, &params).ok()?.into_parts();
-    instructions.apply_to_request_http1x(&mut request);
+    aws.sign("lambda", &mut request, clock)?;
     Some(request)
 }

@@ -4,6 +4,8 @@
 //! scans. A delivery has the same key each time it is planned, so a backfill that was
 //! interrupted can be run again.
 
+use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+use aws_sdk_dynamodb::operation::scan::ScanInput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use funil_core::clock::Entropy;
 use funil_core::delivery::Delivery;
@@ -47,19 +49,16 @@ impl Store {
             let time = key::time(at.unwrap_or(otherwise));
             AttributeValue::S(format!("{}{time}{end}", key::EVENT_PREFIX))
         };
-        let page = self
-            .client
-            .scan()
+        let scan = ScanInput::builder()
             .table_name(&*self.table)
             .consistent_read(true)
             .filter_expression("sk BETWEEN :since AND :until")
             .expression_attribute_values(":since", edge(since, Timestamp::UNIX_EPOCH, ""))
             // `~` sorts after every id.
             .expression_attribute_values(":until", edge(until, Timestamp::MAX, "~"))
-            .set_exclusive_start_key(from.map(|from| from.0))
-            .send()
-            .await
-            .map_err(|error| StoreError::of("Scan", &error))?;
+            .set_exclusive_start_key(from.map(|from| from.0));
+        let page = self.client.send(scan).await;
+        let page = page.map_err(|error| StoreError::of("Scan", &error))?;
         let found = page.items.unwrap_or_default();
         let count = found.len();
         let events: Vec<Event> =
@@ -72,16 +71,13 @@ impl Store {
     /// Whether a delivery exists in the table.
     pub async fn is_planned(&self, delivery: &Delivery) -> Result<bool, StoreError> {
         let key = DeliveryKey::from(delivery);
-        let found = self
-            .client
-            .get_item()
+        let get = GetItemInput::builder()
             .table_name(&*self.table)
             .set_key(Some(item::keys(key.pk(), key.sk)))
             .consistent_read(true)
-            .projection_expression("pk")
-            .send()
-            .await
-            .map_err(|error| StoreError::of("GetItem", &error))?;
+            .projection_expression("pk");
+        let found = self.client.send(get).await;
+        let found = found.map_err(|error| StoreError::of("GetItem", &error))?;
         Ok(found.item.is_some())
     }
 

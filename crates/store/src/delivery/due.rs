@@ -3,7 +3,7 @@
 //!
 //! Only reads. The indexes lag behind the table, so they only find candidates: the claim decides.
 
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::query::builders::QueryInputBuilder;
 use aws_sdk_dynamodb::types::Select;
 use funil_core::clock::after;
 use funil_core::delivery::{Delivery, RING_S, Shard};
@@ -14,7 +14,6 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::item::Item;
 use crate::table::key::DeliveryKey;
-use crate::table::read::{first_items, first_page};
 use crate::table::{DEAD_INDEX, DUE_INDEX};
 use crate::table::{item, key};
 
@@ -140,14 +139,13 @@ impl Store {
             .set_exclusive_start_key(after)
             .limit(limit);
         let wanted = usize::try_from(limit).unwrap_or(1);
-        let mut pages = query.into_paginator().send();
+        let mut pages = self.pages(query);
         let mut due = Vec::new();
         // Keys that this code cannot read are passed over: they must not hide what it can deliver.
         while due.len() < wanted
             && let Some(page) = pages.next().await
         {
-            let page = page.map_err(|error| StoreError::of("Query", &error))?;
-            due.extend(page.items().iter().filter_map(due_delivery));
+            due.extend(page?.iter().filter_map(due_delivery));
         }
         Ok(due)
     }
@@ -202,7 +200,7 @@ impl Store {
             .expression_attribute_values(":until", edge(range.until, Timestamp::MAX))
             .limit(limit);
         let wanted = usize::try_from(limit).unwrap_or(1);
-        let mut pages = query.into_paginator().send();
+        let mut pages = self.pages(query);
         let mut dead: Vec<DeadDelivery> = Vec::new();
         // Those of one time are in no order of ours, so all of them are read before a page is cut.
         let is_whole = |dead: &[DeadDelivery]| {
@@ -212,8 +210,8 @@ impl Store {
         while !is_whole(&dead)
             && let Some(page) = pages.next().await
         {
-            let page = page.map_err(|error| StoreError::of("Query", &error))?;
-            let found = page.items().iter().filter_map(dead_delivery);
+            let page = page?;
+            let found = page.iter().filter_map(dead_delivery);
             dead.extend(found.filter(|one| after.is_none_or(|last| one.place() > last.place())));
         }
         Ok(dead)
@@ -228,7 +226,7 @@ impl Store {
                 .key_condition_expression("dead_pk = :pk")
                 .scan_index_forward(false)
                 .limit(1);
-            Ok::<_, StoreError>(first_page(query).await?.first().and_then(dead_delivery))
+            Ok::<_, StoreError>(self.first_page(query).await?.first().and_then(dead_delivery))
         });
         let newest = futures::future::try_join_all(newest).await?;
         Ok(newest.into_iter().flatten().max_by_key(|one| one.died_at))
@@ -238,7 +236,7 @@ impl Store {
     pub async fn pending_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
         let counts = self.shards().each().map(|shard| {
             let query = self.query(key::due(destination, shard)).index_name(DUE_INDEX);
-            count(query.key_condition_expression("due_pk = :pk"), cap)
+            self.count(query.key_condition_expression("due_pk = :pk"), cap)
         });
         Ok(Counted::sum(&futures::future::try_join_all(counts).await?, cap))
     }
@@ -247,7 +245,7 @@ impl Store {
     pub async fn dead_count(&self, destination: &str, cap: i32) -> Result<Counted, StoreError> {
         let counts = self.shards().each().map(|shard| {
             let query = self.query(key::dead(destination, shard)).index_name(DEAD_INDEX);
-            count(query.key_condition_expression("dead_pk = :pk"), cap)
+            self.count(query.key_condition_expression("dead_pk = :pk"), cap)
         });
         Ok(Counted::sum(&futures::future::try_join_all(counts).await?, cap))
     }
@@ -255,7 +253,17 @@ impl Store {
     /// How many requests of `source` are in quarantine. One query.
     pub async fn quarantine_count(&self, source: &str, cap: i32) -> Result<Counted, StoreError> {
         let query = self.query(key::quarantine(source));
-        count(query.key_condition_expression("pk = :pk"), cap).await
+        self.count(query.key_condition_expression("pk = :pk"), cap).await
+    }
+
+    /// Counts at most `cap` items, and no more than one page of 1 MB.
+    async fn count(&self, query: QueryInputBuilder, cap: i32) -> Result<Counted, StoreError> {
+        let page = self.client.send(query.select(Select::Count).limit(cap)).await;
+        let page = page.map_err(|error| StoreError::of("Query", &error))?;
+        Ok(Counted {
+            count: u32::try_from(page.count).unwrap_or(0),
+            capped: page.last_evaluated_key.is_some(),
+        })
     }
 
     /// The lead's newest deliveries to one destination, at most 200, oldest first, without
@@ -265,12 +273,12 @@ impl Store {
         lead_id: LeadId,
         destination: &str,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let found = first_items(self.deliveries(lead_id, destination), DELIVERIES).await?;
+        let found = self.first_items(self.deliveries(lead_id, destination), DELIVERIES).await?;
         Ok(found.into_iter().rev().filter_map(|found| item::to_delivery(found).ok()).collect())
     }
 
     /// The lead's deliveries to one destination, newest first.
-    pub(crate) fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryFluentBuilder {
+    pub(crate) fn deliveries(&self, lead_id: LeadId, destination: &str) -> QueryInputBuilder {
         self.query_prefix(key::lead(lead_id), &key::deliveries_of(destination))
             .scan_index_forward(false)
     }
@@ -290,14 +298,4 @@ fn due_delivery(found: &Item) -> Option<Due> {
 /// The key of an item that is a delivery.
 pub(crate) fn key_of(found: &Item) -> Option<DeliveryKey> {
     DeliveryKey::parse(item::text(found, "pk")?, item::text(found, "sk")?)
-}
-
-/// Counts at most `cap` items, and no more than one page of 1 MB.
-async fn count(query: QueryFluentBuilder, cap: i32) -> Result<Counted, StoreError> {
-    let page = query.select(Select::Count).limit(cap).send().await;
-    let page = page.map_err(|error| StoreError::of("Query", &error))?;
-    Ok(Counted {
-        count: u32::try_from(page.count).unwrap_or(0),
-        capped: page.last_evaluated_key.is_some(),
-    })
 }

@@ -15,7 +15,6 @@ use crate::delivery::due;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::key::DeliveryKey;
-use crate::table::read::first_items;
 use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
@@ -144,7 +143,7 @@ impl Store {
             .query_prefix(key::lead(name.lead_id), prefix)
             .scan_index_forward(false)
             .projection_expression("pk, sk");
-        let found = first_items(query, most).await?;
+        let found = self.first_items(query, most).await?;
         let mut found = found.iter().filter_map(due::key_of);
         let Some(wanted) = found.find(|key| key.is(name.delivery_id)) else { return Ok(None) };
         let found = self.ended(&[wanted]).await?.pop();

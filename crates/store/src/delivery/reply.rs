@@ -15,7 +15,6 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::first_items;
 use crate::table::{item, key};
 
 /// How many replies of a lead are read: a few for each number, e-mail and CPF that its CRM said.
@@ -47,7 +46,7 @@ impl Store {
         destination: &str,
     ) -> Result<Vec<KeptReply>, StoreError> {
         let query = self.query_prefix(key::lead(lead), &key::replies_of(destination));
-        let found = first_items(query, REPLIES).await?;
+        let found = self.first_items(query, REPLIES).await?;
         found.into_iter().map(to_reply).collect()
     }
 

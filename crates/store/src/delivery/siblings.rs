@@ -12,7 +12,6 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::item;
 use crate::table::key::{self, DeliveryKey};
-use crate::table::read::first_page;
 
 /// How many deliveries of a lead are looked at. One that was leased before so many newer ones is passed
 /// over; it sends the lead's present state, too.
@@ -63,7 +62,7 @@ impl Store {
     ) -> Result<Siblings, StoreError> {
         let destination = key::destination_of(&delivery.sk).unwrap_or_default();
         let query = self.deliveries(delivery.lead_id, destination).limit(SIBLINGS);
-        let found = first_page(query).await?;
+        let found = self.first_page(query).await?;
         let count = found.len();
         let read: Vec<Delivery> =
             found.into_iter().filter_map(|found| item::to_delivery(found).ok()).collect();

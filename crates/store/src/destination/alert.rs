@@ -13,7 +13,6 @@ use crate::table::DUE_INDEX;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::first_page;
 use crate::table::{item, key};
 
 /// The time over which one alert counts, in seconds.
@@ -177,7 +176,7 @@ impl Store {
             .expression_attribute_values(":now", item::s(key::time(now)))
             .limit(50);
         let mut alerts = Vec::new();
-        for found in first_page(query).await? {
+        for found in self.first_page(query).await? {
             let (Some(pk), Some(sk)) = (item::text(&found, "pk"), item::text(&found, "sk")) else {
                 continue;
             };

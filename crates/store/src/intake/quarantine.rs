@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io::{Read as _, Write as _};
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemInput};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
@@ -29,7 +29,6 @@ use crate::intake::receipt::{self, Receipt};
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::{first_items, first_page};
 use crate::table::transaction::{Transacted, Write};
 use crate::table::{DUE_INDEX, item, key};
 
@@ -211,7 +210,7 @@ impl Store {
                 .expression_attribute_values(":after", item::s(key::quarantined(after))),
             None => query.key_condition_expression("pk = :pk"),
         };
-        let found = first_items(query, limit).await?;
+        let found = self.first_items(query, limit).await?;
         found.into_iter().map(|found| entry(source, found).map(|(entry, _)| entry)).collect()
     }
 
@@ -271,7 +270,7 @@ impl Store {
             .key_condition_expression("due_pk = :pk AND due_sk <= :now")
             .expression_attribute_values(":now", item::s(key::time(now)))
             .limit(limit);
-        let found = first_page(query).await?;
+        let found = self.first_page(query).await?;
         Ok(found.iter().filter_map(name_of).collect())
     }
 
@@ -285,10 +284,10 @@ impl Store {
 
     /// Deletes an item. Returns whether it was there.
     async fn delete(&self, key: Item) -> Result<bool, StoreError> {
-        let delete = self.client.delete_item().table_name(&*self.table).set_key(Some(key));
-        match delete.condition_expression("attribute_exists(pk)").send().await {
+        let delete = DeleteItemInput::builder().table_name(&*self.table).set_key(Some(key));
+        match self.client.send(delete.condition_expression("attribute_exists(pk)")).await {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.service() {
                 Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
                 _ => Err(StoreError::of("DeleteItem", &error)),
             },

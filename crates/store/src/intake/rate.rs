@@ -15,7 +15,7 @@ use crate::table::expression::Expression;
 use crate::table::item::Item;
 use crate::table::{item, key};
 
-/// How often a write is tried again that the table refused for its load, after the SDK's own tries: for
+/// How often a write is tried again that the table refused for its load, after the client's own tries: for
 /// about a second.
 const LOAD_RETRIES: u32 = 3;
 

@@ -3,7 +3,7 @@
 //! There is no receipt and no lead, so a call costs one write; the table removes it when analytics takes it no
 //! more. See `docs/design.md` ("Visits").
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemInput};
 use funil_core::delivery::Delivery;
 use funil_core::event::Event;
 
@@ -12,15 +12,14 @@ use crate::table::error::StoreError;
 use crate::table::item;
 
 impl Store {
-    /// Keeps what a page reported, with its one delivery. A write whose response was lost is sent again by the SDK, and
+    /// Keeps what a page reported, with its one delivery. A write whose response was lost is sent again, and
     /// must not bring back a delivery that was settled meanwhile.
     pub async fn keep_visit(&self, event: &Event, delivery: &Delivery) -> Result<(), StoreError> {
         let visit = item::of_visit(event, delivery)?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(visit));
-        let put = put.condition_expression("attribute_not_exists(pk)").send().await;
-        match put {
+        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(visit));
+        match self.client.send(put.condition_expression("attribute_not_exists(pk)")).await {
             Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.service() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
                 _ => Err(StoreError::of("PutItem", &error)),
             },

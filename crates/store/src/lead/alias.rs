@@ -1,5 +1,6 @@
 //! Aliases: the leads behind an e-mail, a phone or a provider's id.
 
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
 use std::collections::HashSet;
 
 use funil_core::hash::Digest;
@@ -12,7 +13,6 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::{first_items, first_page};
 use crate::table::transaction::{Transaction, Write};
 use crate::table::{item, key};
 
@@ -70,7 +70,8 @@ impl Store {
         most: usize,
     ) -> Result<Vec<LeadId>, StoreError> {
         let query = self.query_prefix(key::alias(kind, digest), key::LEAD_PREFIX);
-        let mut found: Vec<(Option<Timestamp>, LeadId)> = first_items(query, most)
+        let mut found: Vec<(Option<Timestamp>, LeadId)> = self
+            .first_items(query, most)
             .await?
             .iter()
             .filter_map(|found| {
@@ -104,7 +105,7 @@ impl Store {
     /// The numbers that were seen with a business-scoped id, as digests.
     pub async fn phones_of(&self, bsuid: &Digest) -> Result<Vec<Digest>, StoreError> {
         let query = self.query_prefix(key::alias(BSUID, bsuid), key::PHONE_PREFIX);
-        let found = first_page(query.limit(PHONES_OF_ID_MAX)).await?;
+        let found = self.first_page(query.limit(PHONES_OF_ID_MAX)).await?;
         let digests = found.iter().filter_map(|found| {
             let digest = item::text(found, "sk")?.strip_prefix(key::PHONE_PREFIX)?;
             Digest::stored(digest)
@@ -140,8 +141,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let keys = (key::alias(BSUID, bsuid), key::phone(phone));
         let alias = item::item(keys, "alias", &AliasRecord { at })?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(alias));
-        put.send().await.map_err(|error| StoreError::of("PutItem", &error))?;
+        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(alias));
+        self.client.send(put).await.map_err(|error| StoreError::of("PutItem", &error))?;
         Ok(())
     }
 }

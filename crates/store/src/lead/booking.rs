@@ -17,7 +17,6 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::read::first_items;
 use crate::table::{item, key};
 
 /// How many bookings of a lead are read. Anybody can book with somebody's e-mail.
@@ -89,7 +88,7 @@ impl Store {
     /// The bookings of a lead, at most 100, in no order, without those that this code cannot read.
     pub async fn bookings(&self, lead_id: LeadId) -> Result<Vec<Booking>, StoreError> {
         let query = self.query_prefix(key::lead(lead_id), key::BOOKING_PREFIX);
-        let found = first_items(query, BOOKINGS).await?;
+        let found = self.first_items(query, BOOKINGS).await?;
         Ok(found.into_iter().filter_map(|found| to_booking(found).ok()).collect())
     }
 

@@ -16,7 +16,6 @@ use crate::delivery::reply;
 use crate::lead::consent::ConsentItem;
 use crate::lead::{booking, payment};
 use crate::table::error::StoreError;
-use crate::table::read::first_items;
 use crate::table::{item, key};
 
 /// Everything the table holds of a lead.
@@ -74,7 +73,7 @@ impl Store {
         let (mut consents, mut bookings) = (Vec::new(), Vec::new());
         let (mut transactions, mut replies) = (Vec::new(), Vec::new());
         let mut unread = 0;
-        let found = first_items(query, ITEMS).await?;
+        let found = self.first_items(query, ITEMS).await?;
         let more = found.len() == ITEMS;
         for found in found {
             let sk = item::text(&found, "sk").unwrap_or_default().to_owned();

@@ -1,32 +1,32 @@
-//! Region, endpoint and credentials of the table, read from environment variables.
+//! Region, endpoints and credentials of AWS, read from environment variables, and what is signed with
+//! them.
 //!
-//! They are read here because the SDK is used without aws-config, and because Netlify reserves the
-//! SDK's own names (`docs/design.md`, "Configuration").
+//! They are read here because aws-config is not used, and because Netlify reserves the SDK's own names
+//! (`docs/design.md`, "Configuration").
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::endpoint::{
-    DefaultResolver, Endpoint, EndpointFuture, Params, ResolveEndpoint,
-};
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use funil_core::clock::Clock;
 use funil_core::settings::{Secret, Settings};
+use http::Request;
 use url::Url;
 
 use crate::Platform;
 use crate::Store;
-use crate::table::http::SdkClient;
+use crate::table::client::Client;
 
 /// Region, endpoint and credentials of AWS.
 #[derive(Clone, Debug)]
 pub struct AwsConfig {
     /// `FUNIL_AWS_REGION`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`.
     pub region: String,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`: for a local emulator.
-    pub dynamodb_endpoint: Option<Url>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, for a local emulator; else DynamoDB's of the
+    /// region.
+    pub dynamodb: Url,
     /// `FUNIL_AWS_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`.
     pub access_key_id: String,
     /// `FUNIL_AWS_SECRET_ACCESS_KEY`, else `AWS_SECRET_ACCESS_KEY`.
@@ -59,78 +59,67 @@ impl AwsConfig {
         }
         let endpoint = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"]
             .into_iter()
-            .find(|name| settings.optional(name).is_some());
-        let dynamodb_endpoint = match endpoint {
-            Some(name) => Some(settings.url(name, None)?),
-            None => None,
-        };
+            .find(|name| settings.optional(name).is_some())
+            .unwrap_or("AWS_ENDPOINT_URL_DYNAMODB");
+        // Without a region the address does not matter, for there is no configuration then.
+        let default = service_url("dynamodb", region.unwrap_or("us-east-1"));
+        let dynamodb = settings.url(endpoint, Some(&default));
         Some(Self {
             region: region?.to_owned(),
-            dynamodb_endpoint,
+            dynamodb: dynamodb?,
             access_key_id: access_key_id?.to_owned(),
             secret_access_key: Secret::new(secret_access_key?),
             session_token: session_token.map(Secret::new),
         })
     }
 
-    /// The credentials in the SDK's type.
-    pub fn credentials(&self) -> Credentials {
-        Credentials::new(
-            &self.access_key_id,
-            self.secret_access_key.expose(),
-            self.session_token.as_ref().map(|token| token.expose().to_owned()),
-            None,
-            "environment",
-        )
+    /// Signs a request with Signature Version 4, at the time of `clock`. Returns `None` for a request that
+    /// cannot be signed, because a header of it is no text.
+    pub fn sign(
+        &self,
+        service: &str,
+        request: &mut Request<Bytes>,
+        clock: &dyn Clock,
+    ) -> Option<()> {
+        let token = self.session_token.as_ref().map(|token| token.expose().to_owned());
+        let secret = self.secret_access_key.expose();
+        let identity =
+            Credentials::new(&self.access_key_id, secret, token, None, "environment").into();
+        let at_ms = u64::try_from(clock.now().as_millisecond()).ok()?;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(service)
+            .time(SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms))
+            .settings(SigningSettings::default())
+            .build()
+            .ok()?
+            .into();
+        let uri = request.uri().to_string();
+        let headers: Option<Vec<(&str, &str)>> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
+        let body = SignableBody::Bytes(request.body());
+        let method = request.method().as_str();
+        let signable = SignableRequest::new(method, uri, headers?.into_iter(), body).ok()?;
+        let (instructions, _) = sign(signable, &params).ok()?.into_parts();
+        instructions.apply_to_request_http1x(request);
+        Some(())
     }
 }
 
-/// Resolves the table's address by the SDK's rules once. They are the same for every request of a
-/// process, and cost a twentieth of the CPU that a request takes.
-#[derive(Debug, Default)]
-struct ResolvedOnce {
-    rules: DefaultResolver,
-    resolved: OnceLock<Endpoint>,
-}
-
-impl ResolveEndpoint for ResolvedOnce {
-    fn resolve_endpoint<'a>(&'a self, params: &'a Params) -> EndpointFuture<'a> {
-        if let Some(endpoint) = self.resolved.get() {
-            return EndpointFuture::ready(Ok(endpoint.clone()));
-        }
-        let by_rules = ResolveEndpoint::resolve_endpoint(&self.rules, params);
-        EndpointFuture::new(async move {
-            let endpoint = by_rules.await?;
-            Ok(self.resolved.get_or_init(|| endpoint).clone())
-        })
-    }
+/// The address of a service of AWS in a region
+/// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
+pub fn service_url(service: &str, region: &str) -> String {
+    let china = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("https://{service}.{region}.amazonaws.com{china}")
 }
 
 impl Store {
     /// A store on `table`. Opens no connection yet.
     pub fn connect(aws: &AwsConfig, table: &str, platform: &Platform) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(platform.table_patience.attempt)
-            .operation_timeout(platform.table_patience.operation)
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(3)
-            .with_initial_backoff(Duration::from_millis(50))
-            .with_max_backoff(Duration::from_millis(400));
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(aws.region.clone()))
-            .credentials_provider(aws.credentials())
-            .retry_config(retries)
-            .timeout_config(timeouts)
-            // Every request has a time limit, so a stream that stalls needs no watch of its own.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .endpoint_resolver(ResolvedOnce::default())
-            .http_client(SdkClient(platform.http.clone()));
-        if let Some(endpoint) = &aws.dynamodb_endpoint {
-            config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
-        }
-        let client = aws_sdk_dynamodb::Client::from_conf(config.build());
-        Self::new(client, table.to_owned())
+        Self::new(Client::new(aws.clone(), platform), table.to_owned())
     }
 }

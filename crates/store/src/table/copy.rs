@@ -5,7 +5,8 @@
 //! identity says which table it is restored from, and a copy that was interrupted can be run again. Only
 //! the command line uses it: no function scans.
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
+use aws_sdk_dynamodb::operation::scan::ScanInput;
 use funil_core::destination;
 use funil_core::hash::HashKey;
 use funil_core::replay::held_after_restore;
@@ -104,8 +105,9 @@ impl Store {
         &self,
         from: Option<ScanPosition>,
     ) -> Result<(Vec<Item>, Option<ScanPosition>), StoreError> {
-        let scan = self.client.scan().table_name(&*self.table).consistent_read(true);
-        let page = scan.set_exclusive_start_key(from.map(|from| from.0)).send().await;
+        let scan = ScanInput::builder().table_name(&*self.table).consistent_read(true);
+        let scan = scan.set_exclusive_start_key(from.map(|from| from.0));
+        let page = self.client.send(scan).await;
         let page = page.map_err(|error| StoreError::of("Scan", &error))?;
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(ScanPosition);
         Ok((page.items.unwrap_or_default(), next))
@@ -149,8 +151,8 @@ impl Store {
     }
 
     async fn put_missing(&self, item: Item) -> Result<Outcome, StoreError> {
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
-        match put.condition_expression("attribute_not_exists(pk)").send().await {
+        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(item));
+        match self.client.send(put.condition_expression("attribute_not_exists(pk)")).await {
             Ok(_) => Ok(Outcome::Copied),
             Err(error) if error.code() == Some("ConditionalCheckFailedException") => {
                 Ok(Outcome::Known)

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::operation::create_table::{CreateTableError, CreateTableInput};
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableInput;
+use aws_sdk_dynamodb::operation::describe_time_to_live::DescribeTimeToLiveInput;
+use aws_sdk_dynamodb::operation::update_time_to_live::UpdateTimeToLiveInput;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
@@ -14,6 +16,7 @@ use aws_sdk_dynamodb::types::{
 use funil_core::hash::HashKey;
 
 use crate::Store;
+use crate::table::client::RequestError;
 use crate::table::error::StoreError;
 
 /// The index of open deliveries and alerts by their due time.
@@ -43,9 +46,7 @@ impl Store {
         };
         let streamed =
             streamed.build().map_err(|_| StoreError::InvalidRequest { what: "stream" })?;
-        let create = self
-            .client
-            .create_table()
+        let create = CreateTableInput::builder()
             .table_name(&*self.table)
             .billing_mode(BillingMode::PayPerRequest)
             .set_attribute_definitions(Some(
@@ -55,7 +56,7 @@ impl Store {
             .global_secondary_indexes(index(DUE_INDEX, "due_pk", "due_sk", &["deadline"])?)
             .global_secondary_indexes(index(DEAD_INDEX, "dead_pk", "dead_sk", &[])?)
             .stream_specification(streamed);
-        match create.send().await {
+        match self.client.send(create).await {
             Ok(_) => {}
             Err(error) if exists(&error) => {}
             Err(error) => return Err(StoreError::of("CreateTable", &error)),
@@ -68,7 +69,8 @@ impl Store {
     /// Waits until the table can be used, which on AWS is some seconds after its creation.
     async fn until_active(&self) -> Result<(), StoreError> {
         for _ in 0..60 {
-            let described = self.client.describe_table().table_name(&*self.table).send().await;
+            let described =
+                self.client.send(DescribeTableInput::builder().table_name(&*self.table)).await;
             let described = described.map_err(|error| StoreError::of("DescribeTable", &error))?;
             let status = described.table.and_then(|table| table.table_status);
             if status == Some(TableStatus::Active) {
@@ -82,7 +84,8 @@ impl Store {
 
     /// Makes the table delete items whose `expires_at` has passed.
     async fn expire_items(&self) -> Result<(), StoreError> {
-        let described = self.client.describe_time_to_live().table_name(&*self.table).send().await;
+        let described =
+            self.client.send(DescribeTimeToLiveInput::builder().table_name(&*self.table)).await;
         let described = described.map_err(|error| StoreError::of("DescribeTimeToLive", &error))?;
         let status = described.time_to_live_description.and_then(|ttl| ttl.time_to_live_status);
         if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
@@ -93,15 +96,15 @@ impl Store {
             .attribute_name("expires_at")
             .build()
             .map_err(|_| StoreError::InvalidRequest { what: "TTL setting" })?;
-        let update = self.client.update_time_to_live().table_name(&*self.table);
-        let updated = update.time_to_live_specification(ttl).send().await;
+        let update = UpdateTimeToLiveInput::builder().table_name(&*self.table);
+        let updated = self.client.send(update.time_to_live_specification(ttl)).await;
         updated.map_err(|error| StoreError::of("UpdateTimeToLive", &error))?;
         Ok(())
     }
 }
 
-fn exists(error: &SdkError<CreateTableError>) -> bool {
-    error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception)
+fn exists(error: &RequestError<CreateTableError>) -> bool {
+    error.service().is_some_and(CreateTableError::is_resource_in_use_exception)
 }
 
 fn text(name: &str) -> AttributeDefinition {

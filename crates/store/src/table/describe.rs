@@ -2,6 +2,9 @@
 //!
 //! No function asks for this, and none has the permission.
 
+use aws_sdk_dynamodb::operation::describe_continuous_backups::DescribeContinuousBackupsInput;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableInput;
+use aws_sdk_dynamodb::operation::describe_time_to_live::DescribeTimeToLiveInput;
 use aws_sdk_dynamodb::types::{
     ContinuousBackupsStatus, IndexStatus, KeySchemaElement, PointInTimeRecoveryStatus,
     StreamViewType, TableDescription, TableStatus, TimeToLiveStatus,
@@ -17,7 +20,8 @@ const TABLE: &str = "table";
 impl Store {
     /// What the table's settings are. Nothing is a failure that only costs comfort.
     pub async fn describe(&self) -> Vec<Finding> {
-        let described = self.client.describe_table().table_name(&*self.table).send().await;
+        let described =
+            self.client.send(DescribeTableInput::builder().table_name(&*self.table)).await;
         let table = match described {
             Ok(described) => described.table,
             Err(error) => {
@@ -47,7 +51,8 @@ impl Store {
     async fn of_ttl(&self) -> Finding {
         const SUBJECT: &str = "ttl";
 
-        let described = self.client.describe_time_to_live().table_name(&*self.table).send().await;
+        let described =
+            self.client.send(DescribeTimeToLiveInput::builder().table_name(&*self.table)).await;
         let described = match described {
             Ok(described) => described.time_to_live_description,
             Err(error) => {
@@ -73,8 +78,10 @@ impl Store {
     async fn of_backups(&self) -> Finding {
         const SUBJECT: &str = "backups";
 
-        let described =
-            self.client.describe_continuous_backups().table_name(&*self.table).send().await;
+        let described = self
+            .client
+            .send(DescribeContinuousBackupsInput::builder().table_name(&*self.table))
+            .await;
         let described = match described {
             Ok(described) => described.continuous_backups_description,
             Err(error) => {

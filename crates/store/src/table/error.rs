@@ -1,15 +1,17 @@
 //! What can go wrong with the table, and what each error code of DynamoDB means.
 //!
-//! An SDK error can hold whole items, and with them personal data, so none is kept: an error holds
+//! The error of a request can hold whole items, and with them personal data, so none is kept: an error holds
 //! the operation, DynamoDB's own code, and at most the ids by which an item is found. What becomes of
 //! each code is in ARCHITECTURE.md.
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+
+use crate::table::client::RequestError;
 
 /// Why an operation on the table failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The table cannot be reached or is overloaded, also after the SDK's own retries. Whether the
+    /// The table cannot be reached or is overloaded, in all tries of the client. Whether the
     /// operation took effect is not known.
     #[error("the table did not respond to {operation}: {code}; try again later")]
     Unavailable {
@@ -83,29 +85,31 @@ const OVERLOADED: [&str; 6] = [
 ];
 
 impl StoreError {
-    /// Whether the table refused the operation, in the last of the SDK's tries, because it has too much to
+    /// Whether the table refused the operation, in the last try, because it has too much to
     /// do.
     pub fn is_overload(&self) -> bool {
         matches!(self, Self::Unavailable { code, .. } if OVERLOADED.contains(&code.as_str()))
     }
 
-    /// Reduces an SDK error to what may be logged.
-    pub(crate) fn of<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
+    /// Reduces the error of a request to what may be logged.
+    pub(crate) fn of<E>(operation: &'static str, error: &RequestError<E>) -> Self
     where
         E: ProvideErrorMetadata,
     {
         let unavailable = |code: &str| Self::Unavailable { operation, code: code.to_owned() };
         match error {
-            SdkError::TimeoutError(_) => unavailable("timeout"),
-            SdkError::DispatchFailure(_) => unavailable("no connection"),
-            SdkError::ResponseError(_) => unavailable("a response that cannot be read"),
-            SdkError::ServiceError(service) => match service.err().code() {
+            RequestError::Timeout => unavailable("timeout"),
+            RequestError::NoConnection => unavailable("no connection"),
+            RequestError::Unreadable => unavailable("a response that cannot be read"),
+            RequestError::Service(error) => match error.code() {
                 Some(code) if TRANSIENT.contains(&code) => unavailable(code),
                 Some(code) => Self::Refused { operation, code: code.to_owned() },
                 // Whatever stands before the table responded, not the table.
                 None => unavailable("an error without a code"),
             },
-            _ => Self::Refused { operation, code: "a request that cannot be built".to_owned() },
+            RequestError::Unbuilt => {
+                Self::Refused { operation, code: "a request that cannot be built".to_owned() }
+            }
         }
     }
 

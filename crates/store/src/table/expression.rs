@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
+use aws_sdk_dynamodb::operation::update_item::{
+    UpdateItemError, UpdateItemInput, UpdateItemOutput,
+};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use crate::Store;
+use crate::table::client::RequestError;
 use crate::table::error::StoreError;
 use crate::table::item::{self, Item};
 
@@ -198,7 +200,7 @@ impl Store {
         key: Item,
         expression: Expression,
     ) -> Result<bool, StoreError> {
-        let result = send(self.update_request(key, expression)).await;
+        let result = self.send_update(self.update_request(key, expression)).await;
         Ok(if_condition_held(result)?.is_some())
     }
 
@@ -210,7 +212,7 @@ impl Store {
         expression: Expression,
     ) -> Result<Option<Item>, StoreError> {
         let request = self.update_request(key, expression).return_values(ReturnValue::AllNew);
-        let output = if_condition_held(send(request).await)?;
+        let output = if_condition_held(self.send_update(request).await)?;
         Ok(output.map(|output| output.attributes.unwrap_or_default()))
     }
 
@@ -225,9 +227,9 @@ impl Store {
             .update_request(key, expression)
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match send(request).await {
+        match self.send_update(request).await {
             Ok(output) => Ok(Updated::Now(output.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.service() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(Updated::Not(failed.item().cloned().unwrap_or_default()))
                 }
@@ -245,9 +247,9 @@ impl Store {
         let request = self
             .update_request(key, expression)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match send(request).await {
+        match self.send_update(request).await {
             Ok(_) => Ok(None),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.service() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(Some(failed.item().cloned().unwrap_or_default()))
                 }
@@ -256,10 +258,29 @@ impl Store {
         }
     }
 
-    fn update_request(&self, key: Item, expression: Expression) -> UpdateItemFluentBuilder {
+    /// Sends an update. One that merely met a transaction is tried again, as the client does not.
+    async fn send_update(
+        &self,
+        request: UpdateItemInputBuilder,
+    ) -> Result<UpdateItemOutput, RequestError<UpdateItemError>> {
+        let mut tries = 0;
+        loop {
+            match self.client.send(request.clone()).await {
+                Err(error)
+                    if tries < CONFLICT_RETRIES
+                        && error.code() == Some("TransactionConflictException") =>
+                {
+                    tries += 1;
+                    tokio::time::sleep(CONFLICT_WAIT * tries).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn update_request(&self, key: Item, expression: Expression) -> UpdateItemInputBuilder {
         let Finished { update, condition, names, values } = expression.finish();
-        self.client
-            .update_item()
+        UpdateItemInput::builder()
             .table_name(&*self.table)
             .set_key(Some(key))
             .update_expression(update)
@@ -269,32 +290,13 @@ impl Store {
     }
 }
 
-/// Sends an update. One that merely met a transaction is tried again, because the SDK does not.
-async fn send(
-    request: UpdateItemFluentBuilder,
-) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
-    let mut tries = 0;
-    loop {
-        match Box::pin(request.clone().send()).await {
-            Err(error)
-                if tries < CONFLICT_RETRIES
-                    && error.code() == Some("TransactionConflictException") =>
-            {
-                tries += 1;
-                tokio::time::sleep(CONFLICT_WAIT * tries).await;
-            }
-            result => return result,
-        }
-    }
-}
-
 /// The output, or `None` where the condition did not hold.
 fn if_condition_held(
-    result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    result: Result<UpdateItemOutput, RequestError<UpdateItemError>>,
 ) -> Result<Option<UpdateItemOutput>, StoreError> {
     match result {
         Ok(output) => Ok(Some(output)),
-        Err(error) => match error.as_service_error() {
+        Err(error) => match error.service() {
             Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
             _ => Err(StoreError::of("UpdateItem", &error)),
         },

@@ -1,19 +1,9 @@
-//! The one HTTP client of a function, which the AWS SDK uses too.
+//! The one HTTP client of a function, for DynamoDB and for the providers.
 //!
 //! It is `reqwest` on rustls with ring and the webpki roots, which needs no system certificates at
-//! start (`docs/platforms.md`, "TLS and the HTTP client"). The SDK keeps its types, signing and
-//! retries; only its transport is replaced. Must not know any request.
+//! start (`docs/platforms.md`, "TLS and the HTTP client"). Must not know any request.
 
-use std::error::Error;
 use std::time::Duration;
-
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_types::body::SdkBody;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -37,53 +27,4 @@ pub(crate) fn client() -> reqwest::Client {
         .user_agent("funil")
         .build()
         .expect("a client with a given TLS configuration needs nothing else")
-}
-
-/// The transport of the AWS SDK over that client.
-#[derive(Clone, Debug)]
-pub(crate) struct SdkClient(pub(crate) reqwest::Client);
-
-impl HttpClient for SdkClient {
-    fn http_connector(
-        &self,
-        _settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for SdkClient {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
-        HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(user)?;
-            let (parts, body) = request.into_parts();
-            let body = body.bytes().map(bytes::Bytes::copy_from_slice).unwrap_or_default();
-            let request = http::Request::from_parts(parts, body);
-            let request = reqwest::Request::try_from(request).map_err(user)?;
-            let response = client.execute(request).await.map_err(transport)?;
-            let mut received = http::Response::builder().status(response.status());
-            if let Some(headers) = received.headers_mut() {
-                headers.clone_from(response.headers());
-            }
-            let body = response.bytes().await.map_err(transport)?;
-            let received = received.body(SdkBody::from(body)).map_err(user)?;
-            HttpResponse::try_from(received).map_err(user)
-        })
-    }
-}
-
-fn user(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectorError {
-    ConnectorError::user(error.into())
-}
-
-fn transport(error: reqwest::Error) -> ConnectorError {
-    // An error never carries an address, not even the table's.
-    let error = error.without_url();
-    if error.is_timeout() {
-        ConnectorError::timeout(error.into())
-    } else {
-        ConnectorError::io(error.into())
-    }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemInput};
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use funil_core::delivery::Shards;
 use funil_core::hash::HashKey;
@@ -93,18 +93,14 @@ impl Store {
     async fn create_identity(&self, ours: &str) -> Result<Option<String>, StoreError> {
         let record = IdentityRecord { schema: 1, hash_key: ours.to_owned() };
         let keys = (key::TABLE_IDENTITY.to_owned(), key::TABLE_IDENTITY.to_owned());
-        let put = self
-            .client
-            .put_item()
+        let put = PutItemInput::builder()
             .table_name(&*self.table)
             .set_item(Some(item::item(keys, "meta", &record)?))
             .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match self.client.send(put).await {
             Ok(_) => Ok(Some(ours.to_owned())),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.service() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                     let old = failed.item();
                     Ok(old.and_then(|old| item::text(old, "hash_key")).map(str::to_owned))

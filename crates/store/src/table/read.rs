@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
+use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+use aws_sdk_dynamodb::operation::query::QueryInput;
+use aws_sdk_dynamodb::operation::query::builders::QueryInputBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 use crate::Store;
@@ -19,8 +22,8 @@ const BATCH_WAIT: Duration = Duration::from_millis(50);
 impl Store {
     /// The item under `key`, read consistently.
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
-        let request = self.client.get_item().table_name(&*self.table).set_key(Some(key));
-        let output = request.consistent_read(true).send().await;
+        let request = GetItemInput::builder().table_name(&*self.table).set_key(Some(key));
+        let output = self.client.send(request.consistent_read(true)).await;
         Ok(output.map_err(|error| StoreError::of("GetItem", &error))?.item)
     }
 
@@ -44,11 +47,10 @@ impl Store {
                 .consistent_read(true)
                 .build()
                 .map_err(|_| StoreError::InvalidRequest { what: "batch of keys" })?;
+            let request = BatchGetItemInput::builder().request_items(&*self.table, request);
             let output = self
                 .client
-                .batch_get_item()
-                .request_items(&*self.table, request)
-                .send()
+                .send(request)
                 .await
                 .map_err(|error| StoreError::of("BatchGetItem", &error))?;
             for items in output.responses.unwrap_or_default().into_values() {
@@ -66,39 +68,69 @@ impl Store {
     }
 
     /// A query of one partition, of the table or of an index; `:pk` is its key.
-    pub(crate) fn query(&self, pk: String) -> QueryFluentBuilder {
-        self.client.query().table_name(&*self.table).expression_attribute_values(":pk", item::s(pk))
+    pub(crate) fn query(&self, pk: String) -> QueryInputBuilder {
+        QueryInput::builder()
+            .table_name(&*self.table)
+            .expression_attribute_values(":pk", item::s(pk))
     }
 
     /// A consistent query of the items of one partition whose sort key begins with `prefix`.
-    pub(crate) fn query_prefix(&self, pk: String, prefix: &str) -> QueryFluentBuilder {
+    pub(crate) fn query_prefix(&self, pk: String, prefix: &str) -> QueryInputBuilder {
         self.query(pk)
             .consistent_read(true)
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":prefix", item::s(prefix))
     }
-}
 
-/// The first items that a query finds, at most `most`: strangers decide how many there are.
-pub(crate) async fn first_items(
-    query: QueryFluentBuilder,
-    most: usize,
-) -> Result<Vec<Item>, StoreError> {
-    let limit = i32::try_from(most).unwrap_or(i32::MAX);
-    let mut pages = query.limit(limit).into_paginator().send();
-    let mut found = Vec::new();
-    while found.len() < most
-        && let Some(page) = pages.next().await
-    {
-        let page = page.map_err(|error| StoreError::of("Query", &error))?;
-        found.extend(page.items.unwrap_or_default());
+    /// The first items that a query finds, at most `most`: strangers decide how many there are.
+    pub(crate) async fn first_items(
+        &self,
+        query: QueryInputBuilder,
+        most: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let limit = i32::try_from(most).unwrap_or(i32::MAX);
+        let mut pages = self.pages(query.limit(limit));
+        let mut found = Vec::new();
+        while found.len() < most
+            && let Some(page) = pages.next().await
+        {
+            found.extend(page?);
+        }
+        found.truncate(most);
+        Ok(found)
     }
-    found.truncate(most);
-    Ok(found)
+
+    /// The items of a query's first page.
+    pub(crate) async fn first_page(
+        &self,
+        query: QueryInputBuilder,
+    ) -> Result<Vec<Item>, StoreError> {
+        self.pages(query).next().await.unwrap_or(Ok(Vec::new()))
+    }
+
+    /// A query, page by page.
+    pub(crate) const fn pages(&self, query: QueryInputBuilder) -> Pages<'_> {
+        Pages { store: self, next: Some(query) }
+    }
 }
 
-/// The items of a query's first page.
-pub(crate) async fn first_page(query: QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
-    let page = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
-    Ok(page.items.unwrap_or_default())
+/// The pages of a query that are not read yet.
+pub(crate) struct Pages<'s> {
+    store: &'s Store,
+    /// The query from the first page that is left.
+    next: Option<QueryInputBuilder>,
+}
+
+impl Pages<'_> {
+    /// The items of the next page, or `None` after the last one. A page may be empty.
+    pub(crate) async fn next(&mut self) -> Option<Result<Vec<Item>, StoreError>> {
+        let query = self.next.take()?;
+        let page = match self.store.client.send(query.clone()).await {
+            Ok(page) => page,
+            Err(error) => return Some(Err(StoreError::of("Query", &error))),
+        };
+        let last = page.last_evaluated_key.filter(|key| !key.is_empty());
+        self.next = last.map(|last| query.set_exclusive_start_key(Some(last)));
+        Some(Ok(page.items.unwrap_or_default()))
+    }
 }

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsInput,
+};
 use aws_sdk_dynamodb::types::{
     CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use funil_core::clock::Entropy;
 
 use crate::Store;
+use crate::table::client::RequestError;
 use crate::table::error::StoreError;
 use crate::table::expression::{Expression, Finished};
 use crate::table::item::Item;
@@ -208,13 +210,16 @@ impl Transaction<'_> {
     }
 
     /// Makes the writes, all or none. A transaction that merely met another one is tried again, with
-    /// jitter. Each try has a token of its own, by which the SDK's retries stay one write.
+    /// jitter. Each try has a token of its own, by which the repetitions of
+    /// its request stay one write.
     pub(crate) async fn send(self, entropy: &dyn Entropy) -> Result<Transacted, StoreError> {
         let operation = "TransactWriteItems";
         let mut tries = 0;
         loop {
-            let request = self.store.client.transact_write_items();
-            let result = request.set_transact_items(Some(self.writes.clone())).send().await;
+            let request = TransactWriteItemsInput::builder()
+                .set_transact_items(Some(self.writes.clone()))
+                .client_request_token(entropy.uuid_v4().to_string());
+            let result = self.store.client.send(request).await;
             let reasons = match &result {
                 Ok(_) => return Ok(Transacted::Done),
                 Err(error) => match cancellation_reasons(error) {
@@ -253,9 +258,9 @@ impl Transaction<'_> {
 }
 
 fn cancellation_reasons(
-    error: &SdkError<TransactWriteItemsError>,
+    error: &RequestError<TransactWriteItemsError>,
 ) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
+    match error.service()? {
         TransactWriteItemsError::TransactionCanceledException(cancelled) => {
             Some(cancelled.cancellation_reasons())
         }
