@@ -5,9 +5,11 @@
 //! Netlify. It must not know what a function does, nor how it is deployed.
 
 mod netlify;
+mod unwind;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -28,6 +30,8 @@ const ZIP_BYTES_MAX: u64 = 2_300_000;
 const START_MAX: Duration = Duration::from_millis(4);
 /// How often a start is measured.
 const STARTS: usize = 11;
+/// The profile in which a panic ends the process, so that nothing reads unwind tables.
+const NEVER_UNWINDS: &str = "dist";
 /// The newest glibc that `provided.al2023` has: 2.34.
 const GLIBC_MINOR_MAX: u32 = 34;
 
@@ -177,6 +181,12 @@ pub enum PackageError {
         /// The minor version of the glibc that it needs.
         minor: u32,
     },
+    /// What was built is no binary.
+    #[error("{} is no binary; delete it, and build again", path.display())]
+    NoBinary {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{} could not be read or written", path.display())]
     File {
@@ -220,7 +230,11 @@ pub async fn package(arguments: &PackageArguments) -> Result<String, PackageErro
     let mut is_dynamic = false;
     for name in names {
         let binary = built(name);
-        let bytes = fs::read(&binary).map_err(of_file(&binary))?;
+        let mut bytes = fs::read(&binary).map_err(of_file(&binary))?;
+        if arguments.profile == NEVER_UNWINDS {
+            unwind::clear_tables(&mut bytes)
+                .ok_or_else(|| PackageError::NoBinary { path: binary.clone() })?;
+        }
         match glibc_minor(&bytes) {
             Some(minor) if minor > GLIBC_MINOR_MAX && arguments.host == Host::Lambda => {
                 return Err(PackageError::Glibc { function: name, minor });
@@ -239,14 +253,18 @@ pub async fn package(arguments: &PackageArguments) -> Result<String, PackageErro
                 }
                 is_dynamic |= netlify::is_dynamic(&bytes);
                 for name in netlify::names_of(name) {
-                    let path = out.join(name);
-                    fs::copy(&binary, &path).map_err(of_file(&path))?;
+                    write_program(&out.join(name), &bytes)?;
                 }
                 None
             }
         };
         let start = if architecture.is_of_this_machine() {
-            Some(first_response(&binary).await.map_err(of_file(&binary))?)
+            // What is packed is started, not what was built.
+            let packed = out.join("bootstrap");
+            write_program(&packed, &bytes)?;
+            let start = first_response(&packed).await;
+            fs::remove_file(&packed).map_err(of_file(&packed))?;
+            Some(start.map_err(of_file(&packed))?)
         } else {
             None
         };
@@ -320,6 +338,12 @@ fn build(
         Builder::Cargo => Path::new("target").join(&folder).join(name),
         Builder::CargoLambda => Path::new("target/lambda").join(name).join("bootstrap"),
     })
+}
+
+/// Writes a binary that can be started.
+fn write_program(path: &Path, binary: &[u8]) -> Result<(), PackageError> {
+    fs::write(path, binary).map_err(of_file(path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(of_file(path))
 }
 
 /// Writes a zip file with a binary as `bootstrap`, with no time in it: the same binary makes the same
