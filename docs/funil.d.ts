@@ -1,7 +1,7 @@
 // The types of funil.js: its events, and what it adds to the page. See funil-js.md.
 
-/** What a function answered to a form that it kept. More of it stands in endpoints.md. */
-interface FunilAnswer {
+/** The response of a function to a form that it kept. endpoints.md has the other members. */
+interface FunilResponse {
   success: true;
   leadId?: string;
   submission_id?: string;
@@ -26,12 +26,12 @@ interface FunilEventMap {
   /** It is being sent. */
   "funil:sending": CustomEvent<{ function: string }>;
   /** It was kept. */
-  "funil:success": CustomEvent<{ function: string; answer: FunilAnswer }>;
+  "funil:success": CustomEvent<{ function: string; answer: FunilResponse }>;
   /** It was refused. */
   "funil:refused": CustomEvent<{ function: string; problem: FunilProblem }>;
-  /** There was no answer of ours, and it is sent again. `status` is 0 where there was none at all. */
+  /** There was no response of ours, and the form is sent again. `status` is 0 where there was no response at all. */
   "funil:waiting": CustomEvent<{ function: string; status: number }>;
-  /** It got no answer for 23 hours, and is not sent any more. */
+  /** It got no response for 23 hours, and is not sent any more. */
   "funil:expired": CustomEvent<{ function: string }>;
 }
 interface DocumentEventMap extends FunilEventMap {}

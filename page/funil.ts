@@ -1,11 +1,11 @@
 // funil.js: <form data-funil="lead-submit"> is all that a page needs (docs/funil-js.md).
 //
-// Owns what the browser keeps (the lead id, the campaign, what is not answered yet), what is added to a form, and what a
-// person sees of its sending. Must not know what any form asks. `npm run build` makes docs/funil.js of it.
+// Owns what the browser keeps (the lead id, the campaign, forms that got no response yet), what is added to a form, and
+// what a person sees of its sending. Must not know what any form asks. `npm run build` makes docs/funil.js of it.
 
 /// <reference path="../docs/funil.d.ts" />
 
-/** A form that was sent and not answered yet, as the browser keeps it. */
+/** A form that was sent and got no response yet, as the browser keeps it. */
 interface Submission {
   /** The idempotency key: every try has the same. */
   key: string;
@@ -34,7 +34,7 @@ interface Visit {
 
 (() => {
   const HOUR_MS = 3_600_000;
-  /** A receipt lives 24 hours; after that a repetition would count as another submission. */
+  /** A receipt lives 24 hours; after that a duplicate would count as another submission. */
   const QUEUE_MS = 23 * HOUR_MS;
   const TOUCH_MS = 90 * 24 * HOUR_MS;
   const TIMEOUT_MS = 20_000;
@@ -46,7 +46,7 @@ interface Visit {
 
   const TEXTS = {
     sending: ["Enviando…", "Sending…"],
-    waiting: ["Ainda sem resposta. Deixe esta página aberta: o envio segue sozinho.", "No answer yet. Keep this page open: it goes out by itself."],
+    waiting: ["Ainda sem resposta. Deixe esta página aberta: o envio segue sozinho.", "No response yet. Keep this page open: it goes out by itself."],
     success: ["Recebemos, obrigado.", "Received, thank you."],
     refused: ["Confira os campos marcados.", "Please check the marked fields."],
     expired: ["O último envio não chegou. Envie de novo.", "It did not arrive. Please send it again."],
@@ -270,10 +270,10 @@ interface Visit {
     focus(form, first || line);
   };
 
-  const showSuccess = (form: HTMLFormElement, answer: FunilAnswer) => {
-    const next = answer.bookingUrl || answer.booking_url || form.dataset.funilNext;
+  const showSuccess = (form: HTMLFormElement, response: FunilResponse) => {
+    const next = response.bookingUrl || response.booking_url || form.dataset.funilNext;
     if (next) return location.assign(next);
-    const line = say(form, answer.message || text("success"));
+    const line = say(form, response.message || text("success"));
     focus(form, line);
     HTMLFormElement.prototype.reset.call(form);
   };
@@ -337,7 +337,7 @@ interface Visit {
     live.set(key, its);
     clearTimeout(its.timer);
     const shown = () => (its.form && its.form.isConnected && its.form) || undefined;
-    // Without both, another tab got the answer.
+    // Without both, another tab got the response.
     if (its.isSending || !(shown() || load(QUEUE + key))) return;
     const age = Math.abs(Date.now() - at);
     if (age > QUEUE_MS) {
@@ -354,7 +354,7 @@ interface Visit {
     const form = shown();
 
     if (body && body.success) {
-      // Another tab may have got the same answer before.
+      // Another tab may have got the same response before.
       if (!isQuestionnaire(name) && load(QUEUE + key)) {
         const { leadId = lead, eventId } = body;
         (page.dataLayer = page.dataLayer || []).push({ event: "funil_lead_submitted", form: name, lead_id: leadId, eventId });
