@@ -187,15 +187,15 @@ impl Live {
 async fn provider(one_in: Option<usize>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (received, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&answered);
+    let (received, responded) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&responded);
     let response = move || {
         let number = received.fetch_add(1, Ordering::Relaxed);
-        let answered = Arc::clone(&answered);
+        let responded = Arc::clone(&responded);
         async move {
             let is_slow = one_in.is_some_and(|one_in| number % one_in == one_in / 2);
             tokio::time::sleep(if is_slow { TAIL } else { USUAL }).await;
-            answered.fetch_add(1, Ordering::Relaxed);
+            responded.fetch_add(1, Ordering::Relaxed);
             r#"{"success":true,"id":"1"}"#
         }
     };
@@ -226,7 +226,7 @@ async fn closed_gate() {
 
 /// How many deliveries one worker makes in a second, until nearly all are made.
 async fn throughput(destination: &str, requests: usize, due: usize, one_in: Option<usize>) {
-    let (url, answered) = provider(one_in).await;
+    let (url, responded) = provider(one_in).await;
     let base = format!("{}_BASE_URL", destination.to_uppercase());
     let live = Live::start(&[("DESTINATIONS", destination), (&base, &url)]).await;
     live.submit(0..due).await;
@@ -235,7 +235,7 @@ async fn throughput(destination: &str, requests: usize, due: usize, one_in: Opti
     let started = Instant::now();
     let drain = tokio::spawn(async move { worker.drain(Patience::None, stop_at).await });
     let nearly_all = due * requests * 95 / 100;
-    while answered.load(Ordering::Relaxed) < nearly_all {
+    while responded.load(Ordering::Relaxed) < nearly_all {
         assert!(!drain.is_finished(), "the drain ended early");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -447,7 +447,7 @@ async fn healthy(rings: &str) {
 /// How much of a small rate is used, and whether more than that is sent in any minute.
 async fn limiter() {
     const FOR: Duration = Duration::from_secs(130);
-    let (url, answered) = provider(None).await;
+    let (url, responded) = provider(None).await;
     let variables =
         [("DESTINATIONS", "crm"), ("CRM_BASE_URL", &*url), ("CRM_REQUESTS_PER_MINUTE", "10")];
     let live = Live::start(&variables).await;
@@ -457,7 +457,7 @@ async fn limiter() {
     let seen = async {
         let mut counted = 0;
         while started.elapsed() < FOR {
-            let now = answered.load(Ordering::Relaxed);
+            let now = responded.load(Ordering::Relaxed);
             times.extend(std::iter::repeat_n(started.elapsed().as_secs_f64(), now - counted));
             counted = now;
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -499,7 +499,7 @@ async fn visits() {
     const EVENTS: usize = 100_000;
     const SIDE_BY_SIDE: usize = 16;
     const LEADS: usize = 100;
-    let (url, answered) = provider(None).await;
+    let (url, responded) = provider(None).await;
     let (proxy, table) = Proxy::start().await;
     let variables =
         [("DESTINATIONS", "crm,ga4_visits"), ("CRM_BASE_URL", &*url), ("GA4_BASE_URL", &*url)];
@@ -534,12 +534,12 @@ async fn visits() {
     let bill = proxy.take();
     let events = f64::from(u32::try_from(EVENTS).unwrap());
     println!(
-        "visits: {EVENTS} calls with an event each in {took:.0?}: {:.2} write units and {:.2} read units an event, \
+        "visits: {EVENTS} requests with an event each in {took:.0?}: {:.2} write units and {:.2} read units an event, \
          leads included",
         bill.write_units / events,
         bill.read_units / events
     );
-    let before = answered.load(Ordering::Relaxed);
+    let before = responded.load(Ordering::Relaxed);
     let started = Instant::now();
     let mut settled = 0;
     loop {
@@ -555,7 +555,7 @@ async fn visits() {
     println!(
         "visits: {settled} deliveries of one worker, {} requests, in {took:.0?}: {:.2} write units and {:.2} read \
          units each, {:.0} a second",
-        answered.load(Ordering::Relaxed) - before,
+        responded.load(Ordering::Relaxed) - before,
         bill.write_units / deliveries,
         bill.read_units / deliveries,
         deliveries / took.as_secs_f64()

@@ -52,7 +52,7 @@ fn run_and_compare(seed: u64, twice: bool) -> Run {
             let at = differs.unwrap_or(first.history.len().min(again.history.len()));
             let line = |history: &[String]| history.get(at).cloned().unwrap_or_default();
             first.problems.push(format!(
-                "it did not replay; line {at} was\n  {}\nand then\n  {}",
+                "the second run differed; line {at} was\n  {}\nand then\n  {}",
                 line(&first.history),
                 line(&again.history)
             ));
@@ -61,7 +61,7 @@ fn run_and_compare(seed: u64, twice: bool) -> Run {
     first
 }
 
-fn replay(seed: u64, twice: bool) -> ExitCode {
+fn run_again(seed: u64, twice: bool) -> ExitCode {
     let run = run_and_compare(seed, twice);
     for line in &run.history {
         println!("{line}");
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     // A seed that panics is reported with its seed, below.
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = options.seed {
-        return replay(seed, options.twice);
+        return run_again(seed, options.twice);
     }
     let begun = Instant::now();
     let bar = ProgressBar::new(options.seeds);

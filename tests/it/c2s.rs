@@ -223,7 +223,7 @@ async fn a_lead_of_the_site_s_own_form_stays_one_lead() {
     world.finish().await;
 }
 
-/// What an event costs at DynamoDB, its enrichment included, and its repetition.
+/// What an event costs at DynamoDB, its enrichment included, and its duplicate.
 #[tokio::test]
 async fn an_event_and_its_enrichment_stay_within_their_units() {
     let (proxy, url) = Proxy::start().await;

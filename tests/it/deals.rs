@@ -80,7 +80,7 @@ async fn a_deal_is_taken_from_who_has_the_key_alone() {
 }
 
 #[tokio::test]
-async fn without_the_operator_s_word_meta_gets_nothing_and_the_journey_says_why() {
+async fn without_the_operator_s_statement_meta_gets_nothing_and_the_journey_says_why() {
     let world = World::plan().with("DESTINATIONS", "meta").start().await;
     take(&world, &deal("Committed")).await;
     world.drain().await;
@@ -89,7 +89,7 @@ async fn without_the_operator_s_word_meta_gets_nothing_and_the_journey_says_why(
     let journey = world.journey(lead).await;
     let contact = *journey.lead.consents.get(Purpose::Contact).unwrap();
     assert_eq!(contact.how, How::Stated);
-    assert_eq!(journey.consents[0].form, DEALS, "the operator's word is kept as a consent");
+    assert_eq!(journey.consents[0].form, DEALS, "the operator's statement is kept as a consent");
     let shown = funil_dev::cli::journey::to_json(&journey);
     let entry = &shown["entries"][0];
     assert_eq!(entry["note"], "standard DEAL-1: Committed, 12500000.50 BRL");
@@ -98,7 +98,7 @@ async fn without_the_operator_s_word_meta_gets_nothing_and_the_journey_says_why(
 }
 
 #[tokio::test]
-async fn a_deal_is_told_once_however_often_and_in_whatever_order_it_comes() {
+async fn a_deal_is_sent_once_however_often_and_in_whatever_order_it_comes() {
     let world = world("contact,ads").await;
     world.providers.behave("meta", Behaviour::Status(500));
     for _ in 0..5 {
@@ -119,9 +119,9 @@ async fn a_deal_is_told_once_however_often_and_in_whatever_order_it_comes() {
         take(&world, &deal(status)).await;
     }
     world.drain().await;
-    let mut told = names(&world);
-    told.sort();
-    assert_eq!(told, ["Lead", "Purchase"]);
+    let mut sent = names(&world);
+    sent.sort();
+    assert_eq!(sent, ["Lead", "Purchase"]);
     let emails = world.providers.brevo_emails();
     assert_eq!(emails.len(), 1, "one e-mail, however often Meta fails");
     assert_eq!(emails[0]["to"], json!([{"email": "maria@example.com"}]));
@@ -296,7 +296,7 @@ async fn a_deal_belongs_to_its_contact_and_to_the_e_mail_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_denial_of_the_person_s_own_stands_against_the_operator_s_word() {
+async fn a_denial_of_the_person_s_own_stands_against_the_operator_s_statement() {
     let world = world("contact,ads").await;
     let mut form = lead_body();
     form["consent"]["ads"] = json!(false);

@@ -9,8 +9,8 @@ mod limiter;
 mod retries;
 mod rings;
 mod siblings;
-mod unanswered;
 mod unchanged;
+mod without_response;
 
 use funil_core::clock::after;
 use funil_core::id::LeaseId;

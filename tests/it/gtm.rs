@@ -37,7 +37,7 @@ fn references(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_container_has_the_shape_of_an_export() {
+fn the_container_has_the_format_of_an_export() {
     let whole: Value = serde_json::from_str(include_str!("../../docs/gtm-container.json")).unwrap();
     assert_eq!(whole["exportFormatVersion"], 2);
     assert!(whole["exportTime"].is_string());

@@ -19,7 +19,7 @@ fn whatever_is_drawn_every_lead_arrives_and_only_once() {
         counts += &found.counts;
         never_invoked.retain(|function| found.not_invoked.contains(function));
     }
-    assert_eq!(runs[0].history, run(1).history, "seed 1 did not replay");
+    assert_eq!(runs[0].history, run(1).history, "seed 1 had another history the second time");
     let drawn = [
         counts.table_faults,
         counts.crashes,

@@ -484,7 +484,7 @@ async fn the_oldest_lead_hears_a_report_whatever_leads_strangers_made() {
 /// A large envelope does not fit into the time that MailerLite waits: what was taken before is passed over when it
 /// comes again.
 #[tokio::test]
-async fn a_report_that_every_lead_was_told_costs_one_write() {
+async fn a_report_that_every_lead_shows_costs_one_write() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
     world.submit(&lead_body()).await;
     world.mailerlite(&report("unsubscribed")).await;
@@ -537,7 +537,7 @@ async fn nobody_who_refused_marketing_is_joined_unasked_by_a_form_that_anybody_c
         let states = world.states(LeadId::parse(other).unwrap()).await;
         let state = if joins { "delivered" } else { "skipped no_consent_marketing_email" };
         assert!(states.contains(&format!("mailerlite/newsletter {state}")), "{states:?}");
-        // With the id of their own form it is their own word.
+        // With the id of their own form it is their own decision.
         let form = json!({"lead_id": lead(), "email": EMAIL, "marketing_consent": true});
         world.post("newsletter-signup", &[], &form).await;
         world.drain().await;

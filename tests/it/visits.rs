@@ -70,7 +70,7 @@ async fn a_page_s_events_reach_ga4_in_one_request_and_leave_no_lead() {
     assert_eq!(request["events"][0]["params"]["page_location"], "https://www.example.com/lp");
     assert!(world.items("LEAD#").await.is_empty());
     let items = world.items("VISITOR#").await;
-    let [item] = items.as_slice() else { panic!("one item for a call: {items:?}") };
+    let [item] = items.as_slice() else { panic!("one item for a request: {items:?}") };
     assert!(
         !format!("{:?}", item["pk"]).contains("123456789"),
         "the key tells nothing of the browser"
@@ -142,7 +142,7 @@ async fn nothing_is_kept_without_consent_nor_of_robots() {
     }
     assert!(world.items("VISITOR#").await.is_empty());
     let rates = world.items("RATE#").await.len();
-    assert!(rates <= 1, "a robot's call costs no write");
+    assert!(rates <= 1, "a robot's request costs no write");
     for agent in [
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0",
@@ -250,7 +250,7 @@ async fn a_flood_from_one_address_is_limited_and_counted() {
     world.advance(SignedDuration::from_mins(2)).await;
     send(&world, &json!([event("page_view"), {"event": "x", "email": "ana@example.com"}, 7])).await;
     world.advance(SignedDuration::from_mins(2)).await;
-    // What a call counts is written with one that comes a minute later.
+    // What a request counts is written with a request that comes a minute later.
     world.post(COLLECT, &[("user-agent", "curl/8.5.0")], &event("page_view")).await;
     let totals = world.store.totals().await.unwrap();
     let pages = totals.iter().find(|one| one.of == funil_store::TotalOf::PageEvents).unwrap();

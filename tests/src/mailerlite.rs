@@ -13,12 +13,12 @@ use crate::world::{Deployment, EMAIL, Response, World};
 /// The site's `MAILERLITE_WEBHOOK_SECRET`.
 pub const MAILERLITE_SECRET: &str = "tests-stage-mailerlite-secret";
 
-/// A report about the world's lead, in the flat shape.
+/// A report about the world's lead, in the flat format.
 pub fn report(event: &str) -> Value {
     report_of(event, EMAIL)
 }
 
-/// A report about an address, in the flat shape.
+/// A report about an address, in the flat format.
 pub fn report_of(event: &str, email: &str) -> Value {
     json!({
         "id": "31986843064993537", "email": email, "status": "active", "source": "api",
@@ -26,7 +26,7 @@ pub fn report_of(event: &str, email: &str) -> Value {
     })
 }
 
-/// A report about the world's lead and a group, in the nested shape.
+/// A report about the world's lead and a group, in the nested format.
 pub fn grouped(event: &str, group: &str) -> Value {
     json!({
         "type": format!("subscriber.{event}"),

@@ -211,7 +211,7 @@ fn signer(headers: &HeaderMap) -> Option<&str> {
     signature.split_once("Credential=")?.1.split('/').next()
 }
 
-/// IAM's answer. It is printed too, because a test that expects failures would hide it.
+/// IAM's response. It is printed too, because a test that expects failures would hide it.
 #[expect(clippy::print_stderr, reason = "a test prints why it fails")]
 fn denied(permission: &Permission) -> Response {
     let message = format!("template.yaml does not permit: {permission}");

@@ -2,7 +2,7 @@
 //! outages, wrong clocks, workers side by side, and processes that die at any request.
 //!
 //! One thread runs everything, in a time that passes only when nothing else happens, so a seed can be
-//! replayed exactly, request by request. The system is the real one: functions, workers, SDK and HTTP
+//! run again exactly, request by request. The system is the real one: functions, workers, SDK and HTTP
 //! client; only the table is an emulator in the same thread.
 
 mod chance;
@@ -37,7 +37,7 @@ pub struct Run {
     pub seed: u64,
     /// What happened: a line for each request, and for each thing that was drawn.
     pub history: Vec<String>,
-    /// A digest of the history, by which a run and its replay are compared.
+    /// A digest of the history, by which a run and its second run are compared.
     pub digest: u64,
     /// What should have held and did not.
     pub problems: Vec<String>,

@@ -62,7 +62,7 @@ pub struct Settled {
 /// What became of the leads.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// Leads that were answered and are not kept whole, whose deliveries are incomplete or still open, or
+    /// Leads that were accepted and are not kept whole, whose deliveries are incomplete or still open, or
     /// that a provider does not have though a delivery says so.
     pub lost: usize,
     /// Effects at a provider that happened more than once.
@@ -72,12 +72,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Looks at every lead that was `sent` and at the providers. Those that were `answered` must be kept,
+    /// Looks at every lead that was `sent` and at the providers. Those that were `accepted` must be kept,
     /// with deliveries to each of `destinations`; `over` is when everything was as it should be again.
     pub async fn of(
         (store, providers): (&Store, &Providers),
         sent: &BTreeSet<LeadId>,
-        answered: &BTreeSet<LeadId>,
+        accepted: &BTreeSet<LeadId>,
         destinations: &[&str],
         over: Timestamp,
     ) -> Self {
@@ -87,7 +87,7 @@ impl Verdict {
         let has = Has::of(providers);
         for lead in sent {
             let Some(journey) = store.journey(*lead).await.unwrap() else {
-                verdict.lost += usize::from(answered.contains(lead));
+                verdict.lost += usize::from(accepted.contains(lead));
                 continue;
             };
             let is_kept = is_whole(&journey, destinations) && has.everything(&journey, providers);

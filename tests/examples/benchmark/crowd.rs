@@ -47,7 +47,7 @@ impl Crowd {
     }
 
     /// The leads whose form got a 200.
-    pub(crate) fn answered(&self) -> BTreeSet<LeadId> {
+    pub(crate) fn accepted(&self) -> BTreeSet<LeadId> {
         self.0.iter().filter(|one| one.took.is_some()).map(|person| person.lead).collect()
     }
 

@@ -151,9 +151,9 @@ async fn main() -> ExitCode {
     let totals = functions.stop().await;
     // What a killed process left is settled a lease later at the latest, so the table is at rest.
     let sent = crowd.everybody();
-    let answered = crowd.answered();
+    let accepted = crowd.accepted();
     let places = (&world.store, &world.providers);
-    let verdict = Verdict::of(places, &sent, &answered, &OF_A_FORM, over).await;
+    let verdict = Verdict::of(places, &sent, &accepted, &OF_A_FORM, over).await;
     let report =
         report::Report { options: &options, crowd, verdict, bill, refused_by_key, totals, took };
     println!("{report}");

@@ -50,10 +50,10 @@ impl fmt::Display for Report<'_> {
             outside::USUAL,
         )?;
         let (forms, bookings) = self.crowd.statuses();
-        let answered = self.crowd.answered().len();
+        let accepted = self.crowd.accepted().len();
         writeln!(
             f,
-            "answered {answered} of {leads}; lost {}, doubled {}",
+            "accepted {accepted} of {leads}; lost {}, doubled {}",
             self.verdict.lost, self.verdict.doubled
         )?;
         writeln!(

@@ -18,12 +18,13 @@ fn without_id(email: &str) -> Value {
 #[tokio::test]
 async fn nobody_takes_the_id_that_is_derived_from_anothers_email() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;
-    // A robot is told an id of nobody's, which looks like the derived one; whoever submits the form with the e-mail learns the derived one.
+    // A robot gets an id of nobody's, which looks like the derived one; a person who submits the form with the
+    // e-mail gets the derived one.
     let mut probe = without_id("victim@example.com");
     probe["website"] = json!("bot");
-    let told = world.submit(&probe).await.lead();
+    let robots = world.submit(&probe).await.lead();
     let victims = world.submit(&without_id("victim@example.com")).await.lead();
-    assert!(victims.is_derived() && told.is_derived() && told != victims);
+    assert!(victims.is_derived() && robots.is_derived() && robots != victims);
     let mut thief = without_id("thief@example.com");
     thief["leadId"] = json!(victims);
     let taken = world.submit(&thief).await;

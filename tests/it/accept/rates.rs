@@ -69,7 +69,7 @@ async fn an_invalid_body_counts_at_a_tenth_of_the_price() {
 }
 
 #[tokio::test]
-async fn without_a_table_an_invalid_body_is_still_told_what_is_wrong_with_it() {
+async fn without_a_table_the_response_still_says_what_is_wrong_with_an_invalid_body() {
     let world = intake().await;
     let down = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")]);
     let response = down.submit(&json!({"email": "ana@"})).await;

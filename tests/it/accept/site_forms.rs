@@ -423,7 +423,7 @@ async fn a_browser_that_earned_a_call_is_sent_to_book_it() {
 }
 
 #[tokio::test]
-async fn a_robot_is_told_no_lead_of_its_consultation() {
+async fn a_robot_gets_no_lead_of_its_consultation() {
     let world = World::plan()
         .with("DESTINATIONS", "none")
         .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
@@ -529,7 +529,7 @@ async fn a_number_of_a_request_for_a_consultation_gets_the_messages_of_its_call(
     world.finish().await;
 }
 
-/// A date may pass between a submission and its repetition, or before a person releases it.
+/// A date may pass between a submission and its duplicate, or before a person releases it.
 #[tokio::test]
 async fn a_date_that_passed_since_is_no_fault_of_what_was_sent_before() {
     let world = World::plan().with("DESTINATIONS", "none").start().await;

@@ -67,7 +67,7 @@ async fn a_person_with_a_token_is_kept_without_a_sign() {
     };
     assert_eq!(key(0).len(), 36);
     post(&world, &form(Some("person-1"), &json!({"elapsed_ms": 20_000}))).await;
-    assert_eq!(key(1), key(0), "a repetition gets the same answer");
+    assert_eq!(key(1), key(0), "a duplicate gets the same response");
     post(&world, &form(Some("person-1"), &json!({"message": "Outra"}))).await;
     assert_ne!(key(2), key(0), "a token counts for one submission");
     world.drain().await;
@@ -89,7 +89,7 @@ async fn one_or_two_signs_are_kept_with_a_flag_for_the_crm() {
 }
 
 #[tokio::test]
-async fn three_signs_or_a_rejected_token_are_put_aside_and_get_the_usual_response() {
+async fn three_signs_or_a_rejected_token_are_quarantined_and_get_the_usual_response() {
     for (body, reason) in [
         (form(None, &json!({"elapsed_ms": 500, "message": SEO})), "signs too_fast links no_token"),
         (form(Some("robot"), &json!({})), "token_rejected"),
@@ -178,7 +178,7 @@ async fn a_robot_gets_an_id_like_everybody_s() {
 }
 
 #[tokio::test]
-async fn a_turnstile_that_does_not_answer_refuses_nobody_and_is_used_less() {
+async fn a_turnstile_that_does_not_respond_refuses_nobody_and_is_used_less() {
     for behaviour in [
         Behaviour::Status(500),
         Behaviour::Garbage,

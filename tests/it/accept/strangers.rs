@@ -102,7 +102,7 @@ async fn a_later_form_under_a_derived_id_replaces_nothing() {
 }
 
 #[tokio::test]
-async fn the_capability_lets_the_newest_word_win() {
+async fn the_capability_lets_the_newest_values_win() {
     let world = world("crm").await;
     let lead = world.submit(&own_form(Some(OWN_ID))).await.lead();
     world.pass(1);
@@ -248,12 +248,12 @@ async fn a_booking_with_anothers_derived_id_belongs_to_its_own_email() {
     let mut body = booking("INV1", Some(lead), Some(STRANGERS));
     body["payload"]["email"] = json!("estranha@example.com");
     take(&world, &body).await;
-    let told = world.journey(lead).await;
-    let EventData::Call(CallEvent::BookedElsewhere(elsewhere)) = &told.events[1].data else {
-        panic!("{:?}", told.events)
+    let journey = world.journey(lead).await;
+    let EventData::Call(CallEvent::BookedElsewhere(elsewhere)) = &journey.events[1].data else {
+        panic!("{:?}", journey.events)
     };
     assert_eq!(elsewhere.booking.as_str(), "INV1");
-    assert_eq!((told.bookings.len(), told.deliveries.len()), (0, 0));
+    assert_eq!((journey.bookings.len(), journey.deliveries.len()), (0, 0));
     let digest = world.hash.digest("email", "estranha@example.com");
     let own = world.store.leads_of(("email", &digest), 9).await.unwrap()[0];
     let own = world.journey(own).await;
@@ -324,8 +324,10 @@ async fn robots_and_people_get_the_same_status_and_robots_learn_nothing() {
     }
     let mut robot = own_form(None);
     robot["website"] = json!("x");
-    let told = world.submit(&robot).await.lead();
-    assert!(told != lead && told != LeadId::from_email(&world.hash, &Email::parse(EMAIL).unwrap()));
+    let given = world.submit(&robot).await.lead();
+    assert!(
+        given != lead && given != LeadId::from_email(&world.hash, &Email::parse(EMAIL).unwrap())
+    );
     world.finish().await;
 }
 

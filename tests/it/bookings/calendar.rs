@@ -405,7 +405,7 @@ async fn a_booking_without_an_email_belongs_to_the_lead_whose_random_id_it_carri
 }
 
 #[tokio::test]
-async fn words_about_coming_count_by_their_own_time_in_any_order() {
+async fn reports_about_coming_count_by_their_own_time_in_any_order() {
     use BookingStatus::{Booked, Canceled, NoShow, Rescheduled};
 
     let at = |body: &mut Value, time: &str| body["created_at"] = json!(time);
@@ -463,7 +463,7 @@ async fn a_no_show_that_was_taken_back_before_it_came_withdraws_nothing() {
     run_out(world).await;
 }
 
-/// Bookings that were kept before words about coming had a time of their own.
+/// Bookings that were kept before reports about coming had a time of their own.
 #[tokio::test]
 async fn a_booking_that_was_kept_as_missed_can_still_be_taken_back_or_canceled() {
     for (update, expected) in [

@@ -330,7 +330,7 @@ async fn a_lead_without_a_phone_is_skipped_and_a_late_reminder_expires() {
     end(world).await;
 
     let world = with_lead(whatsapp()).await;
-    // WhatsApp's own word, so that nothing was sent.
+    // WhatsApp's own error, so that nothing was sent.
     let body = json!({"error": {"code": 131_016, "type": "OAuthException"}}).to_string();
     let fails = Behaviour::StatusWith { status: 503, headers: Vec::new(), body };
     world.providers.behave("whatsapp", fails);

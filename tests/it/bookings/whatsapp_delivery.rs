@@ -33,7 +33,7 @@ async fn is_alerted(world: &World) -> bool {
 }
 
 /// A world in which the request for the lead's welcome got no response.
-async fn unanswered(behaviour: Behaviour) -> World {
+async fn without_response(behaviour: Behaviour) -> World {
     let world = with_lead(whatsapp().impatient()).await;
     world.providers.script("whatsapp", [behaviour]);
     call_in(&world, lead(), 1).await;
@@ -43,7 +43,7 @@ async fn unanswered(behaviour: Behaviour) -> World {
 
 #[tokio::test]
 async fn a_message_without_a_response_is_settled_by_its_status_update() {
-    let world = unanswered(Behaviour::HangAfterEffect).await;
+    let world = without_response(Behaviour::HangAfterEffect).await;
     let message = world.providers.whatsapp_messages().remove(0);
     world.pass(5);
     assert_eq!(send_status(&world, &message, "delivered", None).await, 200);
@@ -74,7 +74,7 @@ async fn a_message_reported_as_delivered_after_an_error_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_gateways_error_page_is_no_word_of_whatsapp_so_the_message_is_sent_once() {
+async fn a_gateways_error_page_is_no_response_of_whatsapp_so_the_message_is_sent_once() {
     let world = with_lead(whatsapp()).await;
     let page = Behaviour::StatusWith {
         status: 504,
@@ -92,7 +92,7 @@ async fn a_gateways_error_page_is_no_word_of_whatsapp_so_the_message_is_sent_onc
 }
 
 #[tokio::test]
-async fn whatsapps_own_codes_open_its_breaker_and_an_answer_about_one_recipient_does_not() {
+async fn whatsapps_own_codes_open_its_breaker_and_a_response_about_one_recipient_does_not() {
     let condition = async |world: &World| {
         world.store.breaker("whatsapp").await.unwrap().condition(world.now()).name()
     };
@@ -139,7 +139,7 @@ async fn a_reminder_that_comes_too_late_is_not_sent() {
 
 #[tokio::test]
 async fn a_message_without_a_status_update_is_dead_after_ten_minutes_and_can_still_be_settled() {
-    let world = unanswered(Behaviour::HangAfterEffect).await;
+    let world = without_response(Behaviour::HangAfterEffect).await;
     world.advance(SignedDuration::from_mins(9)).await;
     assert_eq!(world.states(lead()).await, ["whatsapp/welcome unknown timeout"]);
     assert!(!is_alerted(&world).await);
@@ -156,7 +156,7 @@ async fn a_message_without_a_status_update_is_dead_after_ten_minutes_and_can_sti
 
 #[tokio::test]
 async fn an_unknown_message_is_not_sent_again_by_itself() {
-    let world = unanswered(Behaviour::Hang).await;
+    let world = without_response(Behaviour::Hang).await;
     world.advance(SignedDuration::from_mins(20)).await;
     let dead = slot(&world, lead(), "welcome").await;
     let name = DeliveryName { lead_id: lead(), delivery_id: dead.id };
@@ -173,7 +173,7 @@ async fn an_unknown_message_is_not_sent_again_by_itself() {
 
 #[tokio::test]
 async fn an_unknown_message_waits_for_a_person_when_its_destination_is_turned_off() {
-    let world = unanswered(Behaviour::Hang).await;
+    let world = without_response(Behaviour::Hang).await;
     let without = world.deployment(&[("DESTINATIONS", "crm")]);
     world.pass(25 * 3600);
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});

@@ -166,7 +166,7 @@ async fn only_a_word_through_whatsapp_takes_an_opt_out_back() {
         assert_eq!(!is_revoked(&world, lead()).await, is_back, "{text}");
     }
     let how = world.journey(lead()).await.lead.consents.whatsapp.map(|grant| grant.how);
-    assert_eq!(how, Some(How::Explicit), "the form's word is newer than the opt-out");
+    assert_eq!(how, Some(How::Explicit), "the decision in the form is newer than the opt-out");
     // Meta repeats the opt-out.
     assert_eq!(send_webhook(&world, &stop).await.status, 200);
     assert!(!is_revoked(&world, lead()).await);
@@ -339,11 +339,11 @@ async fn without_the_table_meta_is_asked_to_retry_until_the_opt_out_stands() {
         for reminder in ["reminder_24h", "reminder_2h"] {
             stands &= slot(&world, lead(), reminder).await.state.kind() == StateKind::Skipped;
         }
-        let is_answered = response.status == 200;
-        assert!(stands || !is_answered, "request {request} was answered too early");
-        assert!(is_answered || response.status == 503, "request {request}: {response:?}");
-        assert_eq!(response.header("retry-after").is_some(), !is_answered);
-        asked_again += usize::from(!is_answered);
+        let is_accepted = response.status == 200;
+        assert!(stands || !is_accepted, "request {request} was accepted too early");
+        assert!(is_accepted || response.status == 503, "request {request}: {response:?}");
+        assert_eq!(response.header("retry-after").is_some(), !is_accepted);
+        asked_again += usize::from(!is_accepted);
     }
     proxy.mend();
     assert!(asked_again > 3, "{asked_again}");
@@ -516,7 +516,7 @@ async fn lead_with(world: &World, number: usize, phone: &str) -> LeadId {
 }
 
 /// Why requests of WhatsApp are in quarantine.
-async fn aside(world: &World) -> Vec<String> {
+async fn quarantined(world: &World) -> Vec<String> {
     let items = world.items("QUARANTINE#whatsapp").await;
     items.iter().map(|item| item["reason"]["S"].as_str().unwrap().to_owned()).collect()
 }
@@ -537,7 +537,7 @@ async fn a_number_that_whatsapp_writes_in_another_way_is_found() {
         assert_eq!(opt_out(&world, from).await, 200);
         assert!(is_revoked(&world, lead).await, "{from}");
     }
-    assert!(aside(&world).await.is_empty());
+    assert!(quarantined(&world).await.is_empty());
     world.finish().await;
 }
 
@@ -556,15 +556,15 @@ async fn an_opt_out_that_leads_to_nobody_is_kept_for_a_person() {
         (json!({"from_user_id": "BR.5"}), true),
         (json!({}), true),
     ] {
-        let before = aside(&world).await.len();
+        let before = quarantined(&world).await.len();
         for text in ["PARAR", "oi", "PARAR"] {
             let stop = written(text, &world, &names, &json!([]));
             assert_eq!(send_webhook(&world, &stop).await.status, 200);
         }
-        assert_eq!(aside(&world).await.len() - before, usize::from(is_kept), "{names}");
+        assert_eq!(quarantined(&world).await.len() - before, usize::from(is_kept), "{names}");
         world.pass(60);
     }
-    assert!(aside(&world).await.iter().all(|reason| reason == "opt_out_of_nobody"));
+    assert!(quarantined(&world).await.iter().all(|reason| reason == "opt_out_of_nobody"));
     assert!(is_revoked(&world, lead()).await, "by the id");
     world.finish().await;
 }
@@ -671,6 +671,6 @@ async fn a_wish_about_a_call_is_noted_once_alerts_a_person_and_revokes_nothing()
     // Of a number that is nobody's there is nothing to note.
     let message = whatsapp_inbound("5521988887777", "REMARCAR", world.now().as_second());
     assert_eq!(send_webhook(&world, &message).await.status, 200);
-    assert!(aside(&world).await.is_empty());
+    assert!(quarantined(&world).await.is_empty());
     world.finish().await;
 }

@@ -139,7 +139,7 @@ async fn nobody_found_is_an_outcome_and_sends_nothing() {
 
 /// Anybody can write another one's number or CPF into a form.
 #[tokio::test]
-async fn nothing_is_kept_or_told_of_somebody_with_another_name() {
+async fn nothing_is_kept_or_sent_of_somebody_with_another_name() {
     for (cpf, expected) in [("", "missing_cpf"), ("529.982.247-25", "missing_same_name")] {
         let world = world("c2s").await;
         world.looks_at("c2s");

@@ -71,8 +71,8 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize) {
     assert_eq!(journey.events.len(), 3, "{title}");
     // A message whose worker died may have been sent, and a person decides.
     let dead = journey.deliveries.iter().filter(|one| one.state.kind() == StateKind::Dead).count();
-    let told = world.providers.c2s_messages().len();
-    assert!(told <= 1 && told + dead >= 1, "{title}: {told} messages, {dead} dead");
+    let messages = world.providers.c2s_messages().len();
+    assert!(messages <= 1 && messages + dead >= 1, "{title}: {messages} messages, {dead} dead");
     for (asked, times) in world.providers.c2s_lookups() {
         assert!(times <= 2, "{title}: {asked} was asked {times} times");
     }

@@ -50,12 +50,12 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize) {
     }
     world.looks_at("meta");
     world.drain().await;
-    let mut told = Vec::new();
+    let mut sent = Vec::new();
     for event in world.providers.meta_events() {
-        told.push(event["event_name"].as_str().unwrap().to_owned());
+        sent.push(event["event_name"].as_str().unwrap().to_owned());
     }
-    told.sort();
-    assert_eq!(told, ["Lead", "Purchase"], "{title}");
+    sent.sort();
+    assert_eq!(sent, ["Lead", "Purchase"], "{title}");
     let leads = leads(&world).await;
     assert_eq!(leads, 1, "{title}");
     world.finish().await;
@@ -74,7 +74,7 @@ async fn every_request(fault: Fault) {
 }
 
 #[tokio::test]
-async fn a_table_that_fails_at_any_step_loses_no_deal_and_tells_none_twice() {
+async fn a_table_that_fails_at_any_step_loses_no_deal_and_sends_none_twice() {
     for how in [Break::BeforeEffect, Break::AfterEffect, Break::Conflict] {
         every_request(Fault::once(how)).await;
         every_request(Fault::lasting(how)).await;

@@ -1,6 +1,6 @@
 //! Faults at each request to the table on the way of the site's forms and of what MailerLite reports: somebody
 //! writes, asks for the newsletter and for a consultation, unsubscribes, and is active again. Whatever fails or
-//! dies, each of it is kept once, and an unsubscribe that was answered holds.
+//! dies, each of it is kept once, and an unsubscribe that got a success holds.
 //!
 //! As in [`super::table`], one walk breaks the n-th table request of every stage. A page and MailerLite send
 //! again what was not accepted.
@@ -93,7 +93,7 @@ async fn walk(at: usize, fault: Fault) -> (Vec<usize>, usize) {
     (walk.requests, walk.broken)
 }
 
-/// Nothing waits any more for somebody whose unsubscribe was answered, and the address says so.
+/// Nothing waits any more for somebody whose unsubscribe got a success, and the address says so.
 async fn check_unsubscribed(world: &World, title: &str) {
     let waits = |state: &String| state.starts_with("mailerlite/") && state.contains(" pending");
     let states = world.states(lead()).await;

@@ -97,7 +97,7 @@ async fn only_the_service_token_gets_a_check() {
 }
 
 #[tokio::test]
-async fn a_provider_that_refuses_hangs_or_babbles_is_told_and_not_taken_for_well() {
+async fn a_provider_that_refuses_hangs_or_babbles_is_reported_and_not_taken_for_well() {
     let world = World::plan()
         .with("DESTINATIONS", &all_destinations())
         .with("CRM_KIND", "contacts")
@@ -184,7 +184,7 @@ async fn what_an_account_lacks_is_named() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_away_or_of_another_key_is_told() {
+async fn a_table_that_is_away_or_of_another_key_is_reported() {
     let world = World::new().await;
     for (variable, value, expected) in [
         ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1", "no connection"),

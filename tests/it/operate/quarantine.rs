@@ -231,10 +231,10 @@ async fn a_person_is_notified_of_the_first_of_each_source_and_reason_in_a_day() 
     world.calendly(&json!({"event": "invitee.created"})).await;
     world.calendly(&json!({"nothing": 1})).await;
     minute(&world).await;
-    let told = notifications(&world);
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].contains("lead-submit/honeypot"), "{told:?}");
-    assert!(told[1..].iter().all(|one| one.contains("calendly/without_")), "{told:?}");
+    let notified = notifications(&world);
+    assert_eq!(notified.len(), 3, "{notified:?}");
+    assert!(notified[0].contains("lead-submit/honeypot"), "{notified:?}");
+    assert!(notified[1..].iter().all(|one| one.contains("calendly/without_")), "{notified:?}");
     world.pass(86_400);
     world.submit(&robot()).await;
     minute(&world).await;
@@ -265,11 +265,11 @@ async fn a_request_goes_after_its_time_and_a_person_hears_of_it_a_week_before_un
     world.pass(2 * 3600);
     minute(&world).await;
     minute(&world).await;
-    let told = notifications(&world);
-    assert_eq!(told.len(), before + 1, "{told:?}");
+    let notified = notifications(&world);
+    assert_eq!(notified.len(), before + 1, "{notified:?}");
     let unread = name("lead-submit", requests[1]["id"].as_str().unwrap()).to_string();
-    assert!(told[before].contains("removed in a week"), "{told:?}");
-    assert!(told[before].contains(&unread), "the unread one: {told:?}");
+    assert!(notified[before].contains("removed in a week"), "{notified:?}");
+    assert!(notified[before].contains(&unread), "the unread one: {notified:?}");
     for item in world.items("QUARANTINE#lead-submit").await {
         let at: i64 = item["expires_at"]["N"].as_str().unwrap().parse().unwrap();
         assert!(at <= expires.as_second(), "TTL removes it: {item}");
@@ -307,8 +307,8 @@ async fn robots_have_a_limit_for_each_day_and_beyond_it_no_response_says_yes() {
         assert_eq!(send_webhook(&world, &junk).await.status, 200, "signed requests have no limit");
     }
     minute(&world).await;
-    let told = notifications(&world);
-    assert!(told.iter().any(|one| one.contains("refuses further ones")), "{told:?}");
+    let notified = notifications(&world);
+    assert!(notified.iter().any(|one| one.contains("refuses further ones")), "{notified:?}");
     world.pass(43_200);
     assert_eq!(send(5).await.status, 200, "the next day");
     world.finish().await;

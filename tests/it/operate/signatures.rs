@@ -21,10 +21,11 @@ async fn requests_that_nobody_signed_are_counted_and_a_person_is_notified_once_a
         wrong().await;
         minute(&world).await;
     }
-    let told = notifications(&world);
-    let told: Vec<_> = told.iter().filter(|one| one.contains("signature is wrong")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("calendly"), "{told:?}");
+    let notified = notifications(&world);
+    let notified: Vec<_> =
+        notified.iter().filter(|one| one.contains("signature is wrong")).collect();
+    assert_eq!(notified.len(), 1, "{notified:?}");
+    assert!(notified[0].contains("calendly"), "{notified:?}");
     world.pass(61);
     wrong().await;
     let webhooks = world.health().await["webhooks"].clone();
@@ -36,8 +37,8 @@ async fn requests_that_nobody_signed_are_counted_and_a_person_is_notified_once_a
         wrong().await;
     }
     minute(&world).await;
-    let told = notifications(&world);
-    assert_eq!(told.iter().filter(|one| one.contains("signature is wrong")).count(), 2);
+    let notified = notifications(&world);
+    assert_eq!(notified.iter().filter(|one| one.contains("signature is wrong")).count(), 2);
     let kept = world.items("").await;
     assert!(!kept.iter().any(|item| item.to_string().contains("INV1")), "nothing of the body");
     world.finish().await;

@@ -42,27 +42,27 @@ async fn reported(world: &World, body: &Value) {
 }
 
 /// What the providers hold of payments, in the order in which they received it.
-fn told(world: &World) -> String {
-    let mut told = String::new();
+fn received(world: &World) -> String {
+    let mut received = String::new();
     let providers = &world.providers;
     for event in providers.ga4_events().iter().filter(|event| event.name != "generate_lead") {
         let params = &event.params;
         let (id, value, currency) =
             (&params["transaction_id"], &params["value"], &params["currency"]);
-        writeln!(told, "ga4 {} {id} {value} {currency}", event.name).unwrap();
+        writeln!(received, "ga4 {} {id} {value} {currency}", event.name).unwrap();
     }
     for message in providers.segment_messages() {
         let properties = &message["properties"];
         match message["event"].as_str() {
             Some("Lead Submitted") | None => {}
-            Some(name) => writeln!(told, "segment {name} {properties}").unwrap(),
+            Some(name) => writeln!(received, "segment {name} {properties}").unwrap(),
         }
     }
     for event in providers.meta_events() {
-        writeln!(told, "meta {} {}", event["event_name"], event["custom_data"]).unwrap();
+        writeln!(received, "meta {} {}", event["event_name"], event["custom_data"]).unwrap();
     }
     for purchase in providers.crm_purchases(LEAD) {
-        writeln!(told, "crm purchase {purchase}").unwrap();
+        writeln!(received, "crm purchase {purchase}").unwrap();
     }
     let contact = providers.crm_contact(LEAD).unwrap();
     for field in [
@@ -78,19 +78,19 @@ fn told(world: &World) -> String {
         "subscription_plan",
     ] {
         if let Some(value) = contact["custom_fields"].get(field) {
-            writeln!(told, "crm {field} {value}").unwrap();
+            writeln!(received, "crm {field} {value}").unwrap();
         }
     }
-    writeln!(told, "crm note {}", contact["note"]).unwrap();
-    writeln!(told, "crm tags {}", contact["tags"]).unwrap();
+    writeln!(received, "crm note {}", contact["note"]).unwrap();
+    writeln!(received, "crm tags {}", contact["tags"]).unwrap();
     let subscriber = providers.subscriber(EMAIL).unwrap();
     let groups = subscriber["groups"].as_array().unwrap().iter();
     let groups: Vec<&str> = groups.filter_map(|group| group["id"].as_str()).collect();
-    writeln!(told, "mailerlite groups {}", groups.join(" ")).unwrap();
+    writeln!(received, "mailerlite groups {}", groups.join(" ")).unwrap();
     for field in ["pricing_tier", "transaction_amount", "purchase_date", "utm_campaign"] {
-        writeln!(told, "mailerlite {field} {}", subscriber["fields"][field]).unwrap();
+        writeln!(received, "mailerlite {field} {}", subscriber["fields"][field]).unwrap();
     }
-    told
+    received
 }
 
 /// One payment, as itself, as its checkout and as its invoice.
@@ -108,29 +108,29 @@ fn reports_of_one_payment() -> [Value; 3] {
 }
 
 #[tokio::test]
-async fn a_payment_is_told_once_by_whatever_it_is_reported() {
+async fn a_payment_is_sent_once_by_whatever_it_is_reported() {
     for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1]] {
         let world = with_lead(&[]).await;
         let reports = reports_of_one_payment();
         for at in order {
             reported(&world, &reports[at]).await;
         }
-        let told = told(&world);
+        let received = received(&world);
         for once in ["ga4 purchase", "segment Order Completed", "meta \"Purchase\"", "crm purchase"]
         {
-            assert_eq!(told.matches(once).count(), 1, "{order:?} {once}: {told}");
+            assert_eq!(received.matches(once).count(), 1, "{order:?} {once}: {received}");
         }
-        assert!(told.contains("crm total_spent 197.0\n"), "{order:?}: {told}");
+        assert!(received.contains("crm total_spent 197.0\n"), "{order:?}: {received}");
         if order[0] == 0 {
-            assert_snapshot!("payment", told);
+            assert_snapshot!("payment", received);
         }
         world.finish().await;
     }
 }
 
-/// Whatever the order, what went back is told by its parts, and the parts add up.
+/// Whatever the order, money that went back is sent in parts, and the parts add up.
 #[tokio::test]
-async fn refunds_and_disputes_are_told_by_what_they_change() {
+async fn refunds_and_disputes_are_sent_by_what_they_change() {
     let reports = [
         paid("pi_1", 200_000),
         refunded("pi_1", 30_000),
@@ -151,13 +151,13 @@ async fn refunds_and_disputes_are_told_by_what_they_change() {
                 json!({"lead_id": LEAD, "service_id": "mentoria"});
             reported(&world, &report).await;
         }
-        let told = told(&world);
+        let received = received(&world);
         let refunds = world.providers.ga4_events();
         let refunds = refunds.iter().filter(|event| event.name == "refund");
         let sum: f64 = refunds.map(|event| event.params["value"].as_f64().unwrap()).sum();
-        assert!((sum - 2_000.0).abs() < 0.001, "{name}: {told}");
-        assert!(told.contains("crm total_spent 0.0\n"), "{name}: {told}");
-        assert_snapshot!(name, told);
+        assert!((sum - 2_000.0).abs() < 0.001, "{name}: {received}");
+        assert!(received.contains("crm total_spent 0.0\n"), "{name}: {received}");
+        assert_snapshot!(name, received);
         world.finish().await;
     }
 }
@@ -167,12 +167,12 @@ async fn a_failure_is_a_note_and_a_subscription_a_plan() {
     let world = with_lead(&[]).await;
     reported(&world, &failed("pi_1", 19_700)).await;
     reported(&world, &subscribed("sub_1")).await;
-    assert_snapshot!(told(&world));
+    assert_snapshot!(received(&world));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn every_class_of_currency_is_told_in_its_own_units() {
+async fn every_class_of_currency_is_sent_in_its_own_units() {
     let world = with_lead(&[("CRM_CURRENCY", "JPY")]).await;
     for (payment, currency, amount) in [
         ("pi_jpy", "jpy", 5_000),
@@ -184,22 +184,22 @@ async fn every_class_of_currency_is_told_in_its_own_units() {
         report["data"]["object"]["currency"] = json!(currency);
         reported(&world, &report).await;
     }
-    assert_snapshot!(told(&world));
+    assert_snapshot!(received(&world));
     world.finish().await;
 }
 
 #[tokio::test]
 async fn a_test_reaches_no_destination_unless_it_is_to() {
-    for (variables, is_told) in [(&[][..], false), (&[("STRIPE_TEST_EVENTS", "deliver")], true)] {
+    for (variables, is_sent) in [(&[][..], false), (&[("STRIPE_TEST_EVENTS", "deliver")], true)] {
         let world = with_lead(variables).await;
-        let before = told(&world);
+        let before = received(&world);
         for mut report in [paid("pi_1", 19_700), refunded("pi_1", 700), failed("pi_2", 100)] {
             report["livemode"] = json!(false);
             reported(&world, &report).await;
         }
-        let after = told(&world);
-        assert_eq!(after != before, is_told, "{after}");
-        assert_eq!(after.contains("crm total_spent 190.0\n"), is_told, "{after}");
+        let after = received(&world);
+        assert_eq!(after != before, is_sent, "{after}");
+        assert_eq!(after.contains("crm total_spent 190.0\n"), is_sent, "{after}");
         let journey = world.journey(crate::world::lead()).await;
         assert_eq!(journey.events.len(), 4, "it stands in the journey");
         world.finish().await;
@@ -218,20 +218,20 @@ async fn the_newest_payment_counts_whatever_comes_last() {
         for report in reports {
             reported(&world, report).await;
         }
-        let told = told(&world);
-        assert!(told.contains("crm last_transaction_id \"pi_new\""), "{told}");
+        let received = received(&world);
+        assert!(received.contains("crm last_transaction_id \"pi_new\""), "{received}");
         let is_state = |line: &&str| line.starts_with("crm ") || line.starts_with("mailerlite ");
         let is_event = |line: &&str| line.starts_with("crm purchase") || line.contains("since");
-        let state = told.lines().filter(is_state).filter(|line| !is_event(line));
+        let state = received.lines().filter(is_state).filter(|line| !is_event(line));
         seen.push(state.map(str::to_owned).collect::<Vec<_>>());
         world.finish().await;
     }
     assert_eq!(seen[0], seen[1]);
 }
 
-/// Who pays without a word about analytics or ads is told to nobody who needs it.
+/// A person who pays without consent to analytics or ads is sent to no destination that needs it.
 #[tokio::test]
-async fn a_stranger_who_pays_is_told_to_the_crm_and_by_contract_alone() {
+async fn a_stranger_who_pays_is_sent_to_the_crm_and_by_contract_alone() {
     let world = World::plan().with("DESTINATIONS", &all_destinations()).start().await;
     world.looks_at_destinations();
     let mut stranger = paid("pi_1", 19_700);
@@ -257,10 +257,10 @@ async fn a_payment_of_a_subscription_is_of_what_the_subscription_says() {
     for report in [&subscription, &payment] {
         reported(&world, report).await;
     }
-    let told = told(&world);
+    let received = received(&world);
     let product = r#""product_id":"mentoria""#;
-    assert!(told.contains(product) && told.contains("tier_premium"), "{told}");
-    assert!(told.contains("mailerlite groups 101 102 104"), "{told}");
+    assert!(received.contains(product) && received.contains("tier_premium"), "{received}");
+    assert!(received.contains("mailerlite groups 101 102 104"), "{received}");
     world.finish().await;
 }
 
@@ -281,8 +281,8 @@ async fn a_younger_lead_of_an_e_mail_takes_nobody_out_of_a_group_of_customers() 
     let mut refund = refunded("pi_2", 9_700);
     refund["data"]["object"]["metadata"] = json!({"lead_id": younger});
     reported(&world, &refund).await;
-    let told = told(&world);
-    assert!(told.contains("mailerlite groups 101 102 103"), "still a VIP: {told}");
+    let received = received(&world);
+    assert!(received.contains("mailerlite groups 101 102 103"), "still a VIP: {received}");
     world.finish().await;
 }
 

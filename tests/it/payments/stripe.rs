@@ -36,7 +36,7 @@ async fn accepted(world: &World, body: &Value) {
 }
 
 #[tokio::test]
-async fn a_payment_is_kept_with_its_lead_and_its_repetition_changes_nothing() {
+async fn a_payment_is_kept_with_its_lead_and_its_duplicate_changes_nothing() {
     let world = with_lead().await;
     for _ in 0..3 {
         accepted(&world, &paid("pi_1", 19_700)).await;
@@ -138,7 +138,7 @@ async fn one_payment_that_is_reported_as_itself_and_as_an_invoice_counts_once() 
 }
 
 #[tokio::test]
-async fn who_paid_and_is_no_lead_becomes_one_and_nobody_is_put_aside() {
+async fn who_paid_and_is_no_lead_becomes_one_and_nothing_is_quarantined() {
     let world = World::new().await;
     let mut stranger = paid("pi_1", 19_700);
     stranger["data"]["object"]["metadata"] = json!({});

@@ -345,10 +345,13 @@ fn at_providers(
         }
         let is_only = leads.values().filter(|other| other.email == known.email).count() == 1;
         let stage = journeys.get(lead).map(|journey| journey.lead.stage().name());
-        let told = field("transformation_stage");
-        if is_only && stage.is_some_and(|stage| stage != told) && !left && !system.clocks_are_wrong
+        let theirs = field("transformation_stage");
+        if is_only
+            && stage.is_some_and(|stage| stage != theirs)
+            && !left
+            && !system.clocks_are_wrong
         {
-            problems.push(format!("MailerLite has stage {told:?} of {lead}, not {stage:?}"));
+            problems.push(format!("MailerLite has stage {theirs:?} of {lead}, not {stage:?}"));
         }
     }
     for email in providers.resubscriptions() {

@@ -27,11 +27,13 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
             problems.push(format!("{lead} has paid {spent}, not {expected}"));
         }
         for charge in theirs {
-            let told = told(journey, &charge.id);
+            let added = added(journey, &charge.id);
             let expected = (charge.paid(), charge.paid() - charge.net());
-            if told != expected {
-                problems
-                    .push(format!("{lead}: of {} is told {told:?}, not {expected:?}", charge.id));
+            if added != expected {
+                problems.push(format!(
+                    "{lead}: the events of {} add {added:?}, not {expected:?}",
+                    charge.id
+                ));
             }
         }
         let contact = system.front.providers.crm_contact(lead).unwrap_or_default();
@@ -48,8 +50,8 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
     problems
 }
 
-/// What the events of a payment tell destinations: what was paid, and what went back, in centavos.
-fn told(journey: &Journey, payment: &str) -> (i64, i64) {
+/// What the events of a payment add for destinations: what was paid, and what went back, in centavos.
+fn added(journey: &Journey, payment: &str) -> (i64, i64) {
     let (mut came, mut went) = (0, 0);
     for event in &journey.events {
         let EventData::Payment(event) = &event.data else { continue };

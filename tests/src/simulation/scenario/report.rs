@@ -1,4 +1,4 @@
-//! What a scenario came to: what was answered, refused, lost and doubled, how long everything took, and
+//! What a scenario came to: what was accepted, refused, lost and doubled, how long everything took, and
 //! what it cost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ pub struct Report {
     /// How many people sent a form.
     pub people: usize,
     /// How many of them got a 200.
-    pub answered: usize,
+    pub accepted: usize,
     /// The other statuses, and how often each was responded.
     pub refused: BTreeMap<u16, usize>,
     /// How long a person waited for the response.
@@ -63,11 +63,11 @@ pub(super) async fn of(
 ) -> Report {
     let simulated = begun.elapsed();
     let mut refused: BTreeMap<u16, usize> = BTreeMap::new();
-    let mut answered: BTreeSet<LeadId> = BTreeSet::new();
+    let mut accepted: BTreeSet<LeadId> = BTreeSet::new();
     let everybody: BTreeSet<LeadId> = sent.iter().map(|one| one.lead).collect();
     for one in sent {
         match one.status {
-            200 => drop(answered.insert(one.lead)),
+            200 => drop(accepted.insert(one.lead)),
             status => *refused.entry(status).or_default() += 1,
         }
     }
@@ -75,13 +75,13 @@ pub(super) async fn of(
     let names: Vec<&str> = destinations().map(|one| one.name).collect();
     let places = (store, &front.providers);
     let over = at(plan.is_over());
-    let verdict = Verdict::of(places, &everybody, &answered, &names, over).await;
+    let verdict = Verdict::of(places, &everybody, &accepted, &names, over).await;
     let bill = front.bill();
     let counts = lambda.counts();
     Report {
         scenario,
         people: everybody.len(),
-        answered: answered.len(),
+        accepted: accepted.len(),
         refused,
         acceptance: Latency::of(acceptance),
         verdict,
@@ -108,10 +108,10 @@ impl fmt::Display for Report {
         let Latency { p50, p99, longest } = self.acceptance;
         writeln!(
             f,
-            "{}: {} people, {} answered, refused {:?}, lost {}, doubled {}",
+            "{}: {} people, {} accepted, refused {:?}, lost {}, doubled {}",
             self.scenario.name(),
             self.people,
-            self.answered,
+            self.accepted,
             self.refused,
             self.verdict.lost,
             self.verdict.doubled
@@ -137,7 +137,7 @@ impl fmt::Display for Report {
                 shown(settled.recovery)
             )?;
         }
-        let leads = f64::from(u32::try_from(self.answered.max(1)).unwrap_or(u32::MAX));
+        let leads = f64::from(u32::try_from(self.accepted.max(1)).unwrap_or(u32::MAX));
         writeln!(
             f,
             "  table: {:.0} units written ({:.1} a lead), {:.0} read ({:.1} a lead); refused {:?}; the most by {:?}",

@@ -30,7 +30,7 @@ pub(in super::super) struct Booked {
     pub(in super::super) status: BookingStatus,
     /// How it was withdrawn, and when.
     withdrawn: Option<(BookingStatus, Timestamp)>,
-    /// The newest word about whether the person came.
+    /// The newest report about whether the person came.
     word: Option<(Attendance, Timestamp)>,
     /// Every status that an event gave it.
     pub(in super::super) ever: BTreeSet<&'static str>,
