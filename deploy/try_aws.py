@@ -200,7 +200,7 @@ def received(provider):
 
 def behave(provider, behaviour):
     status, _ = request(f"{DEV}/stage/providers/{provider}?behaviour={behaviour}", b"", method="POST")
-    require(status < 300, f"{provider} could not be told to {behaviour}: {status}")
+    require(status < 300, f"{provider} could not be set to {behaviour}: {status}")
 
 
 def form(number):
@@ -247,8 +247,8 @@ def book(stack, lead, number, invitee="", key=SECRETS["CALENDLY_SIGNING_KEY"]):
     body["payload"]["tracking"]["utm_content"] = lead
     body["payload"]["uri"] += invitee
     body = json.dumps(body).encode()
-    status, answer = stack.send("CalendarWebhookUrl", body, signed_by_calendly(body, key))
-    require(status == 200, f"the booking got {status} {answer}")
+    status, response = stack.send("CalendarWebhookUrl", body, signed_by_calendly(body, key))
+    require(status == 200, f"the booking got {status} {response}")
 
 
 def pay(stack, lead, number):
@@ -259,8 +259,8 @@ def pay(stack, lead, number):
     body = json.dumps(body).encode()
     at = str(int(time.time()))
     mac = hmac.new(SECRETS["STRIPE_WEBHOOK_SECRET"].encode(), f"{at}.".encode() + body, hashlib.sha256)
-    status, answer = stack.send("StripeWebhookUrl", body, {"stripe-signature": f"t={at},v1={mac.hexdigest()}"})
-    require(status == 200, f"the payment got {status} {answer}")
+    status, response = stack.send("StripeWebhookUrl", body, {"stripe-signature": f"t={at},v1={mac.hexdigest()}"})
+    require(status == 200, f"the payment got {status} {response}")
     paid = [item["spent_BRL"] for item in stack.items(lead) if item["type"] == "lead"]
     require(paid == [199700], f"the lead has paid {paid}")
 
@@ -272,8 +272,8 @@ def opt_out(stack, number):
     value["contacts"][0]["wa_id"] = digits
     value["messages"][0].update({"from": digits, "timestamp": str(int(time.time()))})
     body = json.dumps(body).encode()
-    status, answer = stack.send("WhatsappWebhookUrl", body, signed_by_meta(body))
-    require(status == 200, f"the opt-out got {status} {answer}")
+    status, response = stack.send("WhatsappWebhookUrl", body, signed_by_meta(body))
+    require(status == 200, f"the opt-out got {status} {response}")
 
 
 def stream_mapping(enabled):
@@ -291,8 +291,8 @@ def check(stack):
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
     require(len(names) == 25, f"there are {len(names)} functions")
     for name in names:
-        answer = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
-        report = json.loads(answer["Payload"].read())
+        response = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
+        report = json.loads(response["Payload"].read())
         wrong = [one for one in report.get("findings", [{"verdict": "failed"}]) if one["verdict"] == "failed"]
         require(not wrong, f"{name} finds {wrong or report}")
     say(f"{len(names)} functions checked themselves and find nothing that does not work")
@@ -325,11 +325,11 @@ def walk(stack):
     states = stack.settled(lead, [*of_forms, "meta"])
     require(states["mailerlite/customer"] == ["delivered"], f"MailerLite has one purchase: {states}")
     require(states["meta/purchase"] == ["delivered"], f"Meta has one purchase: {states}")
-    say("the payment is kept and every destination has it, and its repetition counts nothing")
+    say("the payment is kept and every destination has it, and its duplicate counts nothing")
     opt_out(stack, 1)
     left = {name: some for name, some in stack.deliveries(lead).items() if "reminder" in name}
     require(set(sum(left.values(), [])) == {"skipped"}, f"the opt-out withdraws the reminders: {left}")
-    say("the opt-out withdrew the reminders before it was answered")
+    say("the opt-out withdrew the reminders before its response")
 
     report_crm_lead(stack, lead, 1)
     stack.settled(lead, ["c2s"])
@@ -381,14 +381,14 @@ def report_crm_lead(stack, lead, number):
     customer = {"name": person["name"], "email": person["email"], "phone": "5511987654321"}
     known = {"name": person["name"].upper(), "phone": customer["phone"]}
     status, _ = request(f"{DEV}/simulated/c2s/people", known)
-    require(status == 200, f"Diretrix could not be told of a person: {status}")
+    require(status == 200, f"Diretrix could not be given a person: {status}")
     attributes = {"customer": customer, "updated_at": "2026-01-15T12:00:00Z"}
     body = [{"id": "trial-1", "hook_action": "on_create_lead", "attributes": attributes}]
     token = {"x-webhook-token": SECRETS["C2S_WEBHOOK_SECRET"]}
     for counts in [(1, 0), (0, 1)]:
-        status, answer = stack.send("C2sWebhookUrl", body, token)
-        got = (status, answer["processed"], answer["duplicates"])
-        require(got == (200, *counts), f"Contact2Sale got {status} {answer}")
+        status, response = stack.send("C2sWebhookUrl", body, token)
+        got = (status, response["processed"], response["duplicates"])
+        require(got == (200, *counts), f"Contact2Sale got {status} {response}")
     stack.settled(lead, ["c2s"])
     messages = [one for one in received("c2s") if one["path"].endswith("/create_message")]
     require(len(messages) == 1, f"Contact2Sale has {len(messages)} messages")
@@ -397,8 +397,8 @@ def report_crm_lead(stack, lead, number):
 def report_bounce(stack, lead, number):
     body = {"event": "soft_bounce", "email": form(number)["email"], "ts_event": 1}
     token = {"authorization": f"Bearer {SECRETS['BREVO_WEBHOOK_SECRET']}"}
-    status, answer = stack.send("BrevoWebhookUrl", body, token)
-    require(status == 200, f"Brevo got {status} {answer}")
+    status, response = stack.send("BrevoWebhookUrl", body, token)
+    require(status == 200, f"Brevo got {status} {response}")
     noted = [one for one in stack.items(lead) if one.get("event") == "subscriber_noted"]
     require(len(noted) == 1, f"the bounce is noted {len(noted)} times")
 
