@@ -178,7 +178,7 @@ impl Call {
     }
 }
 
-/// The status of a booking.
+/// The status of a booking, as it is stored, sent to destinations and shown in the journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BookingStatus {
@@ -204,18 +204,18 @@ impl BookingStatus {
     }
 
     /// The status that follows from the one that a booking or its withdrawal gave, at `since`, and
-    /// from the newest word about whether the person came. A withdrawal is overruled only by a missed
-    /// call that was reported later; the end of such a report brings back no withdrawn booking.
+    /// from the newest report of whether the person came. A withdrawal is overruled only by a missed
+    /// call that was reported later; a missed call that is taken back brings back no withdrawn booking.
     ///
-    /// Bookings that were kept before words about coming were kept by themselves have no `since`, and
+    /// Bookings that were kept before these reports had attributes of their own have no `since`, and
     /// may have [`NoShow`](Self::NoShow) as the status that was given.
     #[must_use]
     pub fn with_attendance(
         self,
         since: Option<Timestamp>,
-        word: Option<(Attendance, Timestamp)>,
+        report: Option<(Attendance, Timestamp)>,
     ) -> Self {
-        let Some((attendance, at)) = word else { return self };
+        let Some((attendance, at)) = report else { return self };
         match (self, attendance) {
             (Self::Booked | Self::NoShow, Attendance::Missed) => Self::NoShow,
             (Self::Booked | Self::NoShow, Attendance::MissedTakenBack) => Self::Booked,
@@ -263,7 +263,7 @@ impl Attendance {
 /// A booking as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
-    /// Its id.
+    /// The calendar's id of it, or the one that an authorised request gave it.
     pub id: BookingId,
     /// Whether it is in force.
     pub status: BookingStatus,
@@ -312,7 +312,7 @@ pub enum StatusChange {
     BookedIfNew,
     /// The booking is withdrawn and gets this status, whatever it was before.
     Withdrawn(BookingStatus),
-    /// The newest word about whether the person came. An older one changes nothing.
+    /// The newest report of whether the person came. An older one changes nothing.
     Attended(Attendance),
 }
 
@@ -361,11 +361,11 @@ mod tests {
     }
 
     #[test]
-    fn words_about_coming_count_by_their_time_and_bring_no_withdrawn_booking_back() {
+    fn reports_of_attendance_count_by_their_time_and_bring_no_withdrawn_booking_back() {
         use Attendance::{Missed, MissedTakenBack};
         use BookingStatus::{Booked, Canceled, NoShow, Rescheduled};
         let at = |second: i64| Timestamp::from_second(second).unwrap();
-        for (given, since, word, expected) in [
+        for (given, since, report, expected) in [
             (Booked, None, None, Booked),
             (Booked, None, Some((Missed, 5)), NoShow),
             (Booked, None, Some((MissedTakenBack, 5)), Booked),
@@ -379,9 +379,9 @@ mod tests {
             (NoShow, None, None, NoShow),
             (NoShow, None, Some((MissedTakenBack, 5)), Booked),
         ] {
-            let status =
-                given.with_attendance(since.map(at), word.map(|(word, second)| (word, at(second))));
-            assert_eq!(status, expected, "{given:?} at {since:?}, {word:?}");
+            let dated = report.map(|(attendance, second)| (attendance, at(second)));
+            let status = given.with_attendance(since.map(at), dated);
+            assert_eq!(status, expected, "{given:?} at {since:?}, {report:?}");
         }
     }
 

@@ -20,7 +20,7 @@ pub const CLOCKS_DIFFER_S: i64 = 60;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it has to be.
+    /// Nothing has to be done.
     Ok,
     /// Nobody can find out without changing something, or without what is not configured.
     Unchecked,
@@ -65,7 +65,7 @@ impl Finding {
         Self { subject: subject.into(), verdict, says: says.into() }
     }
 
-    /// It is as it has to be.
+    /// Nothing has to be done; `says` is what was found.
     pub fn ok(subject: impl Into<Cow<'static, str>>, says: impl Into<String>) -> Self {
         Self::new(subject, Verdict::Ok, says)
     }

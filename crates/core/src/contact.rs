@@ -240,7 +240,7 @@ impl LeadId {
         Self::derived(key.id_bytes("email", email.as_str()))
     }
 
-    /// An id that looks like the one that is derived from an e-mail and is nobody's: what a robot is told.
+    /// The id that a robot gets in its response: it looks like the one that is derived from an e-mail, and is nobody's.
     pub fn for_robot(key: &HashKey, email: &Email) -> Self {
         Self::derived(key.id_bytes("robot", email.as_str()))
     }

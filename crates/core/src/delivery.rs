@@ -91,7 +91,7 @@ pub struct Delivery {
     pub slot: String,
     /// What it does beside bringing the lead's present state.
     pub effect: Effect,
-    /// Its state.
+    /// How far it is, with what belongs to that: when it is due, its lease, or its outcome.
     pub state: State,
     /// When it expires: it is not sent at or after this time.
     pub deadline: Timestamp,

@@ -67,9 +67,9 @@ pub enum Kind {
 /// Whose a destination's deliveries are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// Leads'.
+    /// They are of leads: each stands in a lead's journey.
     Leads,
-    /// Visitors', who are no leads: each delivery stands alone with its event, until its deadline. No ring
+    /// They are of visitors, who are no leads: each delivery stands alone with its event, until its deadline. No ring
     /// announces it, no person decides about it, and no journey shows it.
     Visitors,
 }
@@ -83,7 +83,7 @@ pub struct Slot {
     pub purpose: Purpose,
     /// A further purpose that they must not have revoked through its channel.
     pub unless_revoked: Option<Purpose>,
-    /// A further purpose about which the destination decides by itself. What waits ends when it is revoked.
+    /// A further purpose whose consent the destination checks itself. Pending deliveries end when it is revoked.
     pub asks_for: Option<Purpose>,
     /// How it reaches the person.
     pub reaches: Reaches,
@@ -181,7 +181,7 @@ impl Planned {
 /// How many messages one number gets in a day, whatever leads they are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DailyLimit {
-    /// The most.
+    /// The most messages in a day, in all slots together.
     pub most: i64,
     /// The variable that overrides it.
     pub variable: &'static str,
@@ -235,11 +235,11 @@ pub struct Destination {
     pub local_credentials: &'static [(&'static str, &'static str)],
     /// Names and values of the other variables that it needs on the dev server.
     pub local_settings: &'static [(&'static str, &'static str)],
-    /// Every slot that it has.
+    /// Every slot that its deliveries may be in. A worker releases a delivery whose slot is not among them.
     pub slots: &'static [Slot],
     /// The slots that an event wants, whatever the consent.
     pub plan: fn(&Event) -> Vec<Planned>,
-    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
+    /// Makes its adapter from its variables. `None` if one is missing or wrong, which the settings note.
     pub connect: fn(&mut Settings<'_>) -> Option<Box<dyn Adapter>>,
 }
 
@@ -346,7 +346,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Whether a destination confirmed a delivery of a lead within ten minutes, with nothing tried since.
+/// Whether the destination confirmed a delivery of this lead within the last ten minutes, and no other delivery was
+/// tried since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Known {
     /// It did, so what it said of the lead then still holds.

@@ -56,7 +56,7 @@ impl HashKey {
         derived.digest(kind, value)
     }
 
-    /// A digest of the key itself. The table keeps it in `META` to refuse a different key.
+    /// A digest of the key itself. The table keeps it in its identity item, to refuse a different key.
     pub fn fingerprint(&self) -> Digest {
         self.digest("meta", "hash_key")
     }

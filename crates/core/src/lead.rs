@@ -522,8 +522,8 @@ impl LeadChanges {
     }
 }
 
-/// Whether a form that is not the first one says the number that is known. The first of its kind may be the
-/// first to say one.
+/// Whether a later form states the number that is already known. The first form of its kind may be the first to state
+/// one.
 fn agrees(phone: &Phone, authority: Authority, known: Option<&Lead>) -> bool {
     match known.map_or(StatedPhone::NotAsked, Lead::stated_phone) {
         StatedPhone::One(stated) => stated == phone,

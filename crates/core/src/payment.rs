@@ -1,8 +1,8 @@
 //! What a payment adds up to: what was paid, given back and lost of one transaction, whatever the order in which
 //! it is reported.
 //!
-//! Each report only raises a figure to the highest that was seen, or sets what is final, so a repetition and
-//! another order change nothing. Must not know any provider, nor where a transaction is kept.
+//! Each report either raises a figure to the highest value seen, or sets something final. So duplicates, and reports
+//! in another order, lead to the same result. Must not know any provider, nor where a transaction is kept.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::money::{Currency, Money};
 /// Which reports of a payment count as revenue, where one payment is reported as itself and as an invoice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Revenue {
-    /// Payments count, and of invoices only those that were paid without the provider: no payment reports
-    /// them.
+    /// Payments count. An invoice counts only if it was paid outside the provider, because then there is no payment
+    /// to report it.
     #[default]
     Payments,
     /// Invoices count, and payments only where nothing says that an invoice reports them too.
@@ -49,11 +49,11 @@ pub struct Dispute {
 /// What one transaction adds up to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transaction {
-    /// Its id.
+    /// The provider's id of the payment, or of the invoice that was paid without one.
     pub id: TransactionId,
     /// Whose money it is.
     pub mode: Mode,
-    /// Its currency.
+    /// The currency of all its amounts. A report in another one is not understood.
     pub currency: Currency,
     /// What was paid, in minor units; absent until a report says so that counts as revenue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,8 +145,8 @@ impl Transaction {
         self.refunded.saturating_add(lost).min(self.paid.unwrap_or(i64::MAX))
     }
 
-    /// Notes on a report what it changed on its payment, which was `before` and is this now: so each part of
-    /// a payment is told once, whatever the order and the number of its reports.
+    /// Writes on a report what it added to its payment, which is `self` with the report and `before` without it. So
+    /// each part of a payment is sent to destinations once, whatever the order and the number of its reports.
     pub fn note(&self, before: Option<&Self>, event: &mut PaymentEvent) {
         let gone = self.gone().saturating_sub(before.map_or(0, Self::gone));
         let gone = (gone > 0).then_some(Money { minor: gone, currency: self.currency });
@@ -164,8 +164,8 @@ impl Transaction {
     }
 }
 
-/// The newest payment, refund, dispute and subscription of a lead, by the provider's clock: what a
-/// destination is told that holds one state for each lead.
+/// The newest payment, refund, dispute and subscription of a lead, by the provider's clock: what is sent to a
+/// destination that holds one state for each lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatestPayments {
     /// When the earliest payment was made.
@@ -199,7 +199,7 @@ pub struct LatestPurchase {
     /// How it was paid, in the provider's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// What was bought.
+    /// The service that it paid for, as far as the report or the subscription says.
     #[serde(default)]
     pub bought: Purchase,
 }
@@ -238,7 +238,7 @@ pub struct LatestSubscription {
     pub at: Timestamp,
     /// Its id.
     pub subscription: TransactionId,
-    /// The plan.
+    /// The provider's name of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// What each period costs.
@@ -253,8 +253,8 @@ pub struct LatestSubscription {
 const ONE_PAYMENT_S: i64 = 24 * 3600;
 
 impl LatestPayments {
-    /// Writes what is bought by the newest subscription into its payment, which says nothing of it itself: the
-    /// payment of an invoice, or one of the subscription's price.
+    /// Copies what the newest subscription sells into a payment that does not say so itself: the payment of an
+    /// invoice, or one with the subscription's price.
     pub fn fill(&self, event: &mut PaymentEvent) {
         let PaymentEvent::Succeeded(paid) = event else { return };
         let Some(subscription) = &self.subscription else { return };
@@ -309,7 +309,7 @@ impl LatestPayments {
                     status: dispute.status,
                     reason: dispute.reason.clone(),
                 };
-                // What was decided in the second in which it was opened is the newer word.
+                // A decision in the second in which the dispute was opened counts as newer.
                 let rank = |one: &LatestDispute| (one.at, one.status != DisputeStatus::Opened);
                 let is_newest =
                     latest.dispute.as_ref().is_none_or(|known| rank(known) < rank(&new));

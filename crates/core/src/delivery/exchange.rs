@@ -14,13 +14,13 @@ use crate::text::outgoing;
 /// An HTTP method that destinations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// `GET`
+    /// Reads, and changes nothing.
     Get,
-    /// `POST`
+    /// Creates or does something.
     Post,
-    /// `PUT`
+    /// Writes under an address that we name.
     Put,
-    /// `DELETE`
+    /// Removes.
     Delete,
 }
 

@@ -25,7 +25,7 @@ impl Shards {
         self.0
     }
 
-    /// Each of them.
+    /// Each shard, from the first one.
     pub fn each(self) -> impl Iterator<Item = Shard> {
         (0..self.0).map(Shard)
     }
@@ -52,7 +52,7 @@ impl Shard {
         (number < SHARDS_MAX).then_some(Self(number))
     }
 
-    /// Its number, from 0.
+    /// Its number in keys, from 0; below [`SHARDS_MAX`].
     pub const fn number(self) -> u8 {
         self.0
     }

@@ -176,7 +176,8 @@ impl Adapter for Brevo {
     }
 }
 
-/// A request without a clear answer may have been sent, and a person gets no e-mail twice.
+/// After a response that is not clear the e-mail may have been sent. The outcome is unknown then, because no person may
+/// get an e-mail twice.
 fn judged(response: &Response) -> Outcome {
     let has_id = response.json()["messageId"].is_string();
     match response.status {

@@ -39,8 +39,9 @@ const WORTH_H: i64 = 3 * 24;
 const REQUESTS_MAX: usize = 4;
 /// How long Contact2Sale asks to wait after too many requests, in seconds: it says "1 minute", and no header.
 const THROTTLED_S: u32 = 65;
-/// After how many tries it is believed that the Work API knows nothing of a CPF, which it may also say when it fails: for
-/// about half an hour.
+/// How many times the Work API may return an object without basic data before we conclude that it does not know the
+/// CPF. Its failures look the same, so the first replies prove nothing. With the retry schedule this takes about half
+/// an hour.
 const UNREAD_TRIES: u32 = 4;
 /// The name under which every reply keeps why it was asked for.
 const LEGAL_BASIS: &str = "legal_basis";
@@ -111,7 +112,6 @@ pub(super) enum LegalBasis {
 }
 
 impl LegalBasis {
-    /// All of them.
     pub(super) const ALL: [Self; 6] = [
         Self::Consent,
         Self::LegalObligation,
@@ -221,7 +221,8 @@ impl Enrichment {
         Request::safe(Method::Get, url, None)
     }
 
-    /// What a step found, now or before; otherwise what is to be done for it. That nothing was found counts for a day.
+    /// Returns what a step found, now or earlier; otherwise returns the request to send, or the reply to keep. "Nothing
+    /// found" is valid for one day.
     fn found<'c>(
         &self,
         context: &Context<'c>,
@@ -262,7 +263,7 @@ impl Enrichment {
         ];
         for (input, step, path, source) in inputs {
             let Some(input) = input else { continue };
-            // Of the same number another first name is another question.
+            // The first name is part of the step's key: the same number with another first name is a new lookup.
             let step = step_of(step, &[&input, &replies::first_name(name.expose())]);
             let ask = || self.of_diretrix(&[path, &input]);
             let read = |response: &Response| replies::of_diretrix(response, name);
@@ -298,8 +299,9 @@ impl Enrichment {
         if known.field(replies::OTHER_PERSON).is_some() {
             return Ok(Outcome::Skipped(Reason::Missing("same_name")));
         }
-        // Once for each of Contact2Sale's leads and each CPF: the message itself makes Contact2Sale report a change.
-        // Once more where more is known than before.
+        // One message for each Contact2Sale lead and CPF. Contact2Sale reports our own message as a change of the lead,
+        // and that must not cause another message. A second message is sent only if the first had the CPF alone, and
+        // more is known now.
         let step_of =
             |kind: &str| step_of(&format!("{kind}:{}", lead.lead.as_str()), &[cpf.as_str()]);
         let whole = step_of("message");
@@ -364,7 +366,8 @@ impl Adapter for C2s {
     }
 }
 
-/// A request without a clear answer may have been taken, and a seller reads no message twice.
+/// After a response that is not clear the message may have been taken. The outcome is unknown then, because no seller
+/// may get a message twice.
 fn judged(response: &Response) -> Outcome {
     let body = response.json();
     match response.status {

@@ -1,7 +1,7 @@
 //! The CRM, in one of three request formats (`CRM_KIND`): `docs/providers.md` ("CRM").
 //!
 //! A state destination: each delivery brings the whole lead under its external id, without an
-//! idempotency key because the state may differ between tries. An automation, a note and a purchase call
+//! idempotency key because the state may differ between tries. The requests for an automation, a note and a purchase
 //! belong to the event that they are about. The event's own delivery sends them after the upsert, with the
 //! delivery's id as key and a body that depends on the event alone. 409 means that the CRM has it.
 
@@ -67,7 +67,7 @@ enum Own<'e> {
     /// What a form or a refused payment causes: a note for whoever looks at the lead, an automation that starts,
     /// or both.
     Said { note: Option<String>, automation: Option<&'static str> },
-    /// A purchase. Only the format `leads` has a call for it; the others have the lead's fields.
+    /// A purchase. Only the format `leads` has a request for it; the others have the lead's fields.
     Purchase(&'e PaymentSucceeded),
 }
 
@@ -106,8 +106,7 @@ fn taken_of_payment(event: &PaymentEvent) -> Option<Taken<'_>> {
     Some(Taken { own: own? })
 }
 
-/// What the CRM is told of a payment that failed: that it did, how much it was to be, and the provider's
-/// codes for the reason.
+/// The note that the CRM gets about a failed payment: the amount, and the provider's codes for the reason.
 fn note_of(failed: &PaymentFailed) -> String {
     let codes = [&failed.code, &failed.decline_code].into_iter().flatten().cloned();
     let parts: Vec<String> = [failed.amount.to_string()].into_iter().chain(codes).collect();
@@ -208,7 +207,7 @@ impl Crm {
         })
     }
 
-    /// How the account names and counts what it is told.
+    /// How the account names and counts what the CRM is sent.
     fn account(&self) -> payload::Account<'_> {
         payload::Account {
             base_tags: &self.base_tags,
@@ -515,7 +514,7 @@ mod tests {
         assert_snapshot!(talk("contacts", &sync("crm"), &responses));
     }
 
-    /// The purchase call is the format `leads`' alone; a note is every format's.
+    /// Only the format `leads` has the purchase request; every format has a note.
     #[test]
     fn a_payment_is_the_leads_state_and_what_belongs_to_the_event() {
         for (kind, data) in [

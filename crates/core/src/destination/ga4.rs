@@ -88,7 +88,6 @@ struct Taken<'e> {
 /// What of the lead goes along with an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OfLead {
-    /// Nothing.
     Nothing,
     /// The traffic source.
     Source,

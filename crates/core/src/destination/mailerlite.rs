@@ -250,7 +250,7 @@ impl MailerLite {
         Step::send(self.account.request(method, segments, body))
     }
 
-    /// What MailerLite is told of the lead, whatever the slot, under our names.
+    /// What MailerLite is sent of the lead, whatever the slot, under our names.
     fn profile(context: &Context<'_>) -> Map<String, Value> {
         let lead = context.lead;
         let latest = &lead.latest;
@@ -420,8 +420,8 @@ impl MailerLite {
     }
 }
 
-/// Whether the lead is the oldest of its e-mail. Anybody can make a further lead of an e-mail; only the
-/// oldest says who its owner is.
+/// Whether this is the oldest lead of its e-mail. Anybody can create another lead with the same e-mail, so only the
+/// oldest one decides the subscriber's data.
 fn is_oldest(context: &Context<'_>) -> bool {
     context.oldest.is_none_or(|oldest| oldest == context.lead.id)
 }
@@ -718,7 +718,7 @@ mod tests {
         lead.latest.service_interest = submission.service_interest.cloned();
         let talk = |lead: &Lead| conversation(&*with_forms("new"), slot, &event, lead, &responses);
         assert_snapshot!(talk(&lead));
-        // A later form under an id that anybody can learn tells nothing of the person.
+        // A later form under an id that anybody can learn says nothing of the person.
         lead.id =
             LeadId::from_email(&HashKey::new("a hash key of a test").unwrap(), submission.email);
         lead.facts.contacted_at = Some(after(event.occurred_at, -60));

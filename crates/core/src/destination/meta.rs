@@ -1,11 +1,10 @@
 //! Meta by its Conversions API: `docs/providers.md` ("Meta and Graph").
 //!
-//! An event destination, of persons who agreed to ads: a `Lead` for a form and for a deal that is qualified, a
-//! `Schedule` for each new booking, a `Purchase` for a payment and for a deal that is committed. The
-//! delivery's id is the `event_id` by which Meta drops a repetition for 48 hours, and the page's own. A form's
-//! event is the website's; a webhook has no browser, so its event is `system_generated` and has neither address nor
-//! user agent, and the browser's ids of the first touch connect it to the click. Everything that identifies
-//! the person is normalised and hashed by Meta's rules.
+//! An event destination for people who agreed to ads. It sends `Lead` for a form and a qualified deal, `Schedule` for a
+//! new booking, and `Purchase` for a payment and a committed deal. The `event_id` is the delivery's id; Meta drops a
+//! second event with it for 48 hours, also one from the page's Pixel. Form events are `website` events. Webhooks have
+//! no browser, so their events are `system_generated`, without address and user agent; the browser ids of the first
+//! visit connect them to the click. Everything that identifies the person is normalised and hashed by Meta's rules.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use jiff::Timestamp;
@@ -71,7 +70,7 @@ struct Taken<'e> {
     slot: &'static Slot,
     /// Meta's name of it.
     name: &'static str,
-    /// What is told of it beside the person.
+    /// What is sent of it beside the person.
     custom_data: Option<Value>,
     /// The page from which it came.
     visit: Option<&'e Attribution>,
@@ -85,8 +84,8 @@ impl Taken<'_> {
     }
 }
 
-/// Meta takes what makes a lead, a new booking, because one that replaces another is no second conversion, each
-/// payment once, and the deals that mean something.
+/// The events that Meta gets: every form that makes a lead, every new booking (one that replaces another is not a
+/// second conversion), every payment once, and deals that are qualified or committed.
 fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
@@ -116,7 +115,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     }
 }
 
-/// What Meta is told of a deal: which CRM says it, and what it is worth.
+/// What Meta is sent of a deal: which CRM reported it, and what it is worth.
 fn of_deal(deal: &DealChanged) -> Value {
     let mut data = json!({"event_source": "crm", "lead_event_source": deal.crm});
     if let Some(value) = deal.value {
@@ -153,7 +152,7 @@ fn plan(event: &Event) -> Vec<Planned> {
     planned.into_iter().collect()
 }
 
-/// A dataset, with its token: where events are sent.
+/// A dataset (Pixel) of the Meta account, with its token and the code of the Test Events tool, if one is set.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     events_url: Url,
@@ -162,7 +161,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads its variables.
+    /// Reads `META_PIXEL_ID`, `META_ACCESS_TOKEN`, `META_TEST_EVENT_CODE` and where the Graph API is.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("META_BASE_URL", Some("https://graph.facebook.com"));
         let version = graph::version(settings, "META_API_VERSION");
@@ -190,7 +189,6 @@ impl Dataset {
         Some(self.events(&[event]))
     }
 
-    /// A request with these events.
     fn events(&self, events: &[Value]) -> Request {
         let mut body = json!({"data": events});
         if let Some(code) = self.test_event_code.as_ref().filter(|_| !events.is_empty()) {

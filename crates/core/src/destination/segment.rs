@@ -86,7 +86,7 @@ fn taken(event: &EventData) -> Option<Taken> {
 }
 
 /// Money that came or went, by the names of Segment's own e-commerce events and properties. A subscription
-/// is told without its price: its invoices bring the money.
+/// is sent without its price: its invoices bring the money.
 fn payment(event: &PaymentEvent) -> Option<Taken> {
     match event {
         PaymentEvent::Succeeded(paid) => Some(order_completed(paid, paid.counted?)),

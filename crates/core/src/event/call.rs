@@ -137,7 +137,7 @@ impl CallBooked {
 /// e-mail. It belongs to the lead of that e-mail; here only this note is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookedElsewhere {
-    /// The booking.
+    /// The booking that the other lead has.
     pub booking: BookingId,
 }
 
@@ -183,7 +183,7 @@ pub enum Canceled {
 }
 
 impl Canceled {
-    /// The booking.
+    /// The id of the booking, which every webhook about a cancellation has.
     pub const fn booking(&self) -> &BookingId {
         match self {
             Self::Call(call) => &call.booking,

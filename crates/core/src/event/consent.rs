@@ -39,15 +39,11 @@ pub enum ConsentEffect {
     Restores,
     /// The person revokes it.
     Revokes,
-    /// Nothing.
+    /// The consent stays as it is.
     Nothing,
 }
 
 impl EmailStatus {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Active, Self::Unsubscribed, Self::SpamReported, Self::Bounced, Self::Deleted];
-
     /// The name in the table, in the journey and in the CRM.
     pub const fn name(self) -> &'static str {
         match self {
@@ -117,7 +113,7 @@ impl SubscriberNote {
 /// Something that happened to a subscriber and changes nothing here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriberNoted {
-    /// What happened.
+    /// What happened, by our own name of it.
     pub note: SubscriberNote,
     /// The tool's id of the group or the automation.
     #[serde(default, skip_serializing_if = "Option::is_none")]

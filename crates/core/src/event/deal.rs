@@ -136,13 +136,13 @@ pub struct DealContact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CrmLeadAction {
-    /// It made it.
+    /// The CRM made the lead.
     Created,
-    /// It changed it.
+    /// The CRM changed the lead.
     Updated,
-    /// It closed it.
+    /// The CRM closed the lead: nobody works on it any more.
     Closed,
-    /// Something else.
+    /// An action that is none of these.
     Other,
 }
 
@@ -184,7 +184,8 @@ pub struct CrmLead {
     /// The person's CPF, where the CRM sent it along and something needs it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub cpf: Option<Cpf>,
-    /// Before this nothing is done about it, because the CRM reported more of this lead than its share.
+    /// The event is not worked on before this time, because the CRM sent more events about this lead than its rate
+    /// allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// The names of what was dropped.
@@ -197,11 +198,11 @@ pub struct CrmLead {
 pub struct Contact {
     /// The CRM's id of them.
     pub id: Option<CrmId>,
-    /// Their name.
+    /// Their name, as the CRM has it.
     pub name: Option<Text>,
-    /// Their e-mail.
+    /// Their e-mail, if it is a valid address.
     pub email: Option<Email>,
-    /// Their phone.
+    /// Their phone, if it is a valid number.
     pub phone: Option<Phone>,
     /// What came as digests.
     pub digests: Digests,
@@ -210,16 +211,16 @@ pub struct Contact {
 /// A person's data as SHA-256 digests in lower-case hex, made by whoever sent them by Meta's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
-    /// Of the e-mail.
+    /// SHA-256 of the e-mail.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub email: Option<Text>,
-    /// Of the phone.
+    /// SHA-256 of the phone.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub phone: Option<Text>,
-    /// Of the first name.
+    /// SHA-256 of the first name.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub first_name: Option<Text>,
-    /// Of the last name.
+    /// SHA-256 of the last name.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub last_name: Option<Text>,
 }

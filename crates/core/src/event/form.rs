@@ -76,7 +76,7 @@ impl FormEvent {
     }
 }
 
-/// The site's forms.
+/// The site's forms, without the landing page's form and the questionnaire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiteForm {
     /// The contact form.
@@ -88,7 +88,7 @@ pub enum SiteForm {
 }
 
 impl SiteForm {
-    /// All of them.
+    /// Every one of these forms.
     pub const ALL: [Self; 3] = [Self::Contact, Self::Newsletter, Self::Consultation];
 
     /// The name that destinations are sent where the site gave the form none.
@@ -104,7 +104,7 @@ impl SiteForm {
 /// What one of the site's forms says, whichever it is.
 #[derive(Clone, Copy, Debug)]
 pub struct SiteSubmission<'e> {
-    /// Which form it is.
+    /// The form, which decides what the submission may change on a lead.
     pub form: SiteForm,
     /// What came along.
     pub origin: &'e Origin,

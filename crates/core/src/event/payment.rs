@@ -55,8 +55,7 @@ impl PaymentEvent {
         }
     }
 
-    /// Whether money was paid: not in a test that counts for nothing, and not the nothing of a free trial's
-    /// invoice.
+    /// Whether money was paid. False for a test that counts for nothing, and for the zero invoice of a free trial.
     pub const fn has_paid(&self) -> bool {
         match self {
             Self::Succeeded(event) => event.mode.counts() && event.amount.minor > 0,
@@ -73,11 +72,12 @@ impl PaymentEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// It was.
+    /// Money was moved.
     Live,
-    /// It was not: somebody tries the integration. It counts for nothing, and no destination is told.
+    /// No money was moved, because somebody tests the integration. The event counts for nothing, and nothing is sent
+    /// to a destination.
     Test,
-    /// It was not, but the operator wants tests to be treated as live payments.
+    /// No money was moved, but the operator wants tests to be treated as live payments.
     TestDelivered,
 }
 
@@ -119,7 +119,7 @@ pub struct Payer {
     /// The e-mail, which may not be the lead's.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub email: Option<Email>,
-    /// The name.
+    /// The name, as it was given at the checkout.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "pii::stored")]
     pub name: Option<Text>,
 }
@@ -130,10 +130,10 @@ pub struct Purchase {
     /// The site's id of the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_id: Option<String>,
-    /// Its name.
+    /// The site's name of the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    /// Its kind.
+    /// The site's name of the kind of product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_type: Option<String>,
     /// The tier that was bought.
@@ -189,7 +189,7 @@ pub enum ReportedBy {
     Payment,
     /// The payment itself, which is an invoice's.
     PaymentOfInvoice,
-    /// An invoice.
+    /// An invoice that was paid through the provider, which reports the payment too.
     Invoice,
     /// An invoice that was paid without the provider.
     InvoicePaidElsewhere,
@@ -206,7 +206,7 @@ pub struct PaymentSucceeded {
     pub mode: Mode,
     /// How much.
     pub amount: Money,
-    /// By what it was reported.
+    /// The object that reported it, which decides whether it counts as revenue.
     pub reported_by: ReportedBy,
     /// Who paid.
     #[serde(default)]
@@ -252,9 +252,9 @@ pub struct PaymentFailed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extent {
-    /// A part of it.
+    /// A part of the payment.
     Partial,
-    /// All of it.
+    /// The whole payment.
     Full,
 }
 

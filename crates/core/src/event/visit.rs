@@ -19,7 +19,7 @@ event_group! {
     }
 }
 
-/// What happened on a page, in one call.
+/// What happened on a page, as one request reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageEvents {
     /// GA4's id of the browser: `<number>.<number>`.
@@ -36,7 +36,7 @@ pub struct PageEvents {
     pub events: Vec<PageEvent>,
 }
 
-/// One event of a page.
+/// One event of a page, with the parameters that may go to GA4.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageEvent {
     /// GA4's name of it.

@@ -157,7 +157,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A lead id.
+    /// A lead id: a UUID. One that cannot be parsed is a field error.
     pub fn lead_id(&mut self, name: &str) -> Option<LeadId> {
         self.note(name, || Takes::LeadId);
         let text = self.raw_text(name)?;
@@ -167,7 +167,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A required lead id.
+    /// A lead id that has to be there.
     pub fn required_lead_id(&mut self, name: &str) -> Option<LeadId> {
         self.note(name, || Takes::LeadId);
         self.required_text(name, 100)?;

@@ -8,7 +8,7 @@ use super::fault::Fault;
 /// The fields that a parser asks for, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    /// The fields.
+    /// Every field that the parser asked for.
     pub fields: Vec<Field>,
     /// The only names that are taken, where others are refused.
     pub only: Option<Vec<String>>,
@@ -21,7 +21,7 @@ pub struct Field {
     pub name: String,
     /// Whether a body without it is refused.
     pub need: Need,
-    /// What it takes.
+    /// The type of its value, with its limits.
     pub takes: Takes,
 }
 

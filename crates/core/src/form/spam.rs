@@ -48,7 +48,7 @@ pub enum SpamSign {
     Repetition,
     /// It has no token, though the site asks for one.
     NoToken,
-    /// It has a token, and who checks it did not answer.
+    /// It has a token, and the service that checks it did not respond.
     TokenUnchecked,
 }
 
@@ -87,7 +87,7 @@ pub enum Token {
     Valid,
     /// It stands for nobody.
     Rejected,
-    /// Who checks it did not answer.
+    /// The service that checks it did not respond.
     Unchecked,
 }
 

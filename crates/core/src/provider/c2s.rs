@@ -1,6 +1,6 @@
 //! Contact2Sale's webhook: what it reports of its leads, one by one or several at once.
 //!
-//! Owns how a request proves itself, the three shapes of an event, and what identifies one. The facts, and that no
+//! Owns how a request proves itself, the three formats of an event, and what identifies one. The facts, and that no
 //! page of the vendor could be read, are in `docs/providers.md` ("Contact2Sale"). This module must not know whose lead
 //! it is, nor what becomes of a report.
 
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shapes_say_the_same() {
+    fn the_formats_say_the_same() {
         let action = "on_create_lead";
         let direct = one(&json!({"id": "a1", "hook_action": action, "attributes": attributes()}));
         let mut flat = attributes();

@@ -38,7 +38,7 @@ const NAMED_MAX: usize = 10;
 /// The content of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// A booking update.
+    /// A booking update, in a box because it is much larger than the rest.
     Booking(Box<BookingUpdate>),
     /// The name of an event type that is not handled, cut and stripped so that it can be logged.
     Other(String),
@@ -58,7 +58,7 @@ impl EventType {
     }
 }
 
-/// A booking update.
+/// A booking update: somebody booked, cancelled, moved or missed a call, or the missed call was taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookingUpdate {
     /// The id of the event: the event's name, the invitee and the time. Calendly sends no id of its

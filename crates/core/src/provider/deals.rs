@@ -95,7 +95,7 @@ pub struct Report {
     /// What identifies it: the deal, its status and the transition, so that a deal that comes back to a status
     /// counts again.
     pub id: EventId,
-    /// The CRM.
+    /// The name of the CRM, as in the webhook's path.
     pub crm: &'static str,
     /// The CRM's id of the deal; none of a report about a contact.
     pub deal: Option<CrmId>,
@@ -243,7 +243,7 @@ fn cut(text: &str, chars_max: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(chars_max).collect()
 }
 
-/// What a deal is worth: an amount that is not negative, which nobody buys for.
+/// A deal's value. A negative amount is read as none.
 fn worth(amount: &str, currency: Currency) -> Option<Money> {
     Money::parse(amount, currency).filter(|worth| worth.minor >= 0)
 }
@@ -254,7 +254,7 @@ fn moment(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(seconds)
 }
 
-/// What is sold: the texts and numbers of an object, those of an object in it under both names.
+/// What is sold: the texts and numbers of an object. The entries of a nested object are named `<outer>.<inner>`.
 fn property(object: Option<&Value>) -> Option<Pii<BTreeMap<String, String>>> {
     fn add(kept: &mut BTreeMap<String, String>, name: &str, value: &Value, depth: usize) {
         let text = match value {
@@ -280,8 +280,8 @@ fn property(object: Option<&Value>) -> Option<Pii<BTreeMap<String, String>>> {
     Some(kept).filter(|kept| !kept.is_empty()).map(Pii::new)
 }
 
-/// The id of a report. `transition` tells two of a deal and status apart; without one the body does, so that what
-/// is sent again is the same report.
+/// The id of a report. `transition` separates two reports of the same deal and status. Without it the digest of the
+/// body is used, so a request that is sent again is a duplicate.
 fn event_id(
     crm: &str,
     event: &str,
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_shape_is_read() {
+    fn the_standard_format_is_read() {
         let report = report("standard", &standard());
         let read = deal(&report);
         assert_eq!((read.stage, read.status.as_str()), (DealStage::Qualified, "qualified"));

@@ -12,7 +12,7 @@ pub struct Report {
     pub email: Email,
     /// What happened.
     pub what: What,
-    /// A digest of what the tool said, by which a repetition is recognised.
+    /// A digest of what the tool said, by which a duplicate is recognised.
     pub digest: String,
 }
 

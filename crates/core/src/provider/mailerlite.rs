@@ -1,6 +1,6 @@
 //! MailerLite's webhooks: verified, and parsed into what happened to subscribers.
 //!
-//! Owns MailerLite's signature header, its event names, and the shapes of its bodies: flat, nested, and several
+//! Owns MailerLite's signature header, its event names, and the formats of its bodies: flat, nested, and several
 //! in an envelope. The facts are in `docs/providers.md` ("MailerLite"). This module must not know what becomes
 //! of a report, nor whose lead a subscriber is.
 

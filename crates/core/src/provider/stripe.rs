@@ -50,8 +50,8 @@ pub enum Parsed {
 /// A report about a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentUpdate {
-    /// What identifies the report: its type, the object, and what tells two reports of one object apart.
-    /// Stripe may make two events with different ids of one change.
+    /// What identifies the report: its type, its object, and what separates two reports of one object. Stripe's
+    /// event id is not used, because Stripe may send one change as two events with different ids.
     pub id: EventId,
     /// When it happened.
     pub occurred_at: Timestamp,
@@ -108,7 +108,7 @@ pub fn name_lead(body: &mut Value, lead: LeadId) -> bool {
 /// What becomes of the events of Stripe's test mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TestEvents {
-    /// They are kept, count for nothing, and no destination is told.
+    /// They are kept, count for nothing, and nothing is sent to a destination.
     #[default]
     Keep,
     /// They are treated as live ones.
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn old_and_new_shapes_say_the_same() {
+    fn old_and_new_formats_say_the_same() {
         let mut old = intent();
         old["latest_charge"] = Value::Null;
         old["receipt_email"] = Value::Null;

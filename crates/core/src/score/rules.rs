@@ -77,7 +77,7 @@ pub static ALL: &[&Score] = &[&AMANDA, &READINESS, &CONSULTATION];
 pub struct Rules {
     /// Their version, which is stored with every score.
     pub version: String,
-    /// The questions.
+    /// The questions, scored or not, in the order of the file.
     pub questions: Vec<Question>,
     tiers: Option<Tiers>,
 }
@@ -159,7 +159,7 @@ impl std::error::Error for RulesError {}
 /// The points of one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained<'r> {
-    /// The question.
+    /// The question, as the rules have it.
     pub question: &'r Question,
     /// The band that its answer is in, if it is in one.
     pub band: Option<&'r Band>,
@@ -186,12 +186,12 @@ impl Score {
         self.default
     }
 
-    /// The built-in rules.
+    /// The rules of the file in `rules/`, which count where no variable overrides them.
     pub fn built_in(&'static self) -> Result<Rules, RulesError> {
         self.parse(self.default)
     }
 
-    /// Reads rules.
+    /// Reads rules in the format of `docs/scores.md`. The error says what to correct.
     pub fn parse(&self, text: &str) -> Result<Rules, RulesError> {
         let file: File = serde_json::from_str(text).map_err(|error| {
             RulesError(format!("the rules are no such JSON as docs/scores.md describes: {error}."))

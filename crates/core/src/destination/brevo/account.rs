@@ -28,7 +28,7 @@ pub struct Webhook {
 }
 
 impl Account {
-    /// Reads its variables.
+    /// Reads `BREVO_API_KEY`, and where the API is.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("BREVO_BASE_URL", Some("https://api.brevo.com/v3"));
         let key = settings.secret("BREVO_API_KEY");

@@ -18,7 +18,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Reads its variables.
+    /// Reads `C2S_TOKEN`, the header that it goes into, and where the API is.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("C2S_BASE_URL", Some("https://api.contact2sale.com/integration"));
         let token = settings.secret("C2S_TOKEN");
@@ -35,7 +35,7 @@ impl Account {
         self.signed(Request::safe(Method::Get, endpoint(&self.base, &["me"]), None))
     }
 
-    /// Asks to be told of an action at an address. The same twice is one subscription, as far as is known.
+    /// Subscribes an address to an action. The same request twice makes one subscription, as far as is known.
     pub fn subscribe(&self, action: &str, hook: &Url) -> Request {
         let body = json!({"hook_url": hook.as_str(), "hook_action": action});
         let url = endpoint(&self.base, &["leads", "subscribe"]);

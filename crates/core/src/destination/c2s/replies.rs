@@ -18,7 +18,7 @@ use crate::text::plain;
 pub(super) enum Found {
     /// It knows the person.
     Somebody(BTreeMap<String, String>),
-    /// It knows nobody who is meant.
+    /// It knows nobody with the lead's first name, or more than one person.
     Nobody(BTreeMap<String, String>),
 }
 
@@ -56,8 +56,9 @@ pub(super) const ALLOWED: [(&str, &str, &str); 8] = [
     ("companies", "Empresas (CNPJ)", "/empresas"),
 ];
 
-/// Reads who has a number or an e-mail, as Diretrix says it: `[{"nome", "cpf"}]`, and 400 or 404 for nobody. The only one
-/// with the lead's first name is meant: a family shares a phone.
+/// Reads Diretrix's response: a list of the people with this number or e-mail (`[{"nome", "cpf"}]`), or 400 or 404 if
+/// there is nobody. Family members share phones, so only a person with the lead's first name counts, and only if there
+/// is exactly one.
 pub(super) fn of_diretrix(response: &Response, name: &Text) -> Result<Found, Outcome> {
     match response.status {
         200..=299 => {}
@@ -78,9 +79,9 @@ pub(super) fn of_diretrix(response: &Response, name: &Text) -> Result<Found, Out
     })
 }
 
-/// Reads what is known of a CPF, as the Work API says it. Its failures have status 200 and words that are not documented
-/// (`erro`, `status`, `reason`), as what it says of a CPF that it does not know; so `unread` says what an object without
-/// basic data counts as.
+/// Reads what the Work API knows of a CPF. The API responds 200 both when it fails and when it does not know the CPF,
+/// with undocumented text in `erro`, `status` or `reason`. `unread` decides what a response without basic data counts
+/// as.
 pub(super) fn of_work_api(
     response: &Response,
     name: &Text,

@@ -138,7 +138,7 @@ fn nobody_found_is_an_outcome() {
     assert_eq!(talk(&without_cpf(), &mut kept, &[]), "=> skipped missing_cpf");
 }
 
-/// The same answer twice on one day is paid for once, and asked for again on the next.
+/// "Nobody" is paid for once a day: the same lookup is made again on the next day.
 #[test]
 fn that_nobody_is_found_counts_for_a_day() {
     let nobody = || response(404, &Value::Null);
@@ -202,18 +202,18 @@ fn a_cpf_that_the_work_api_does_not_know_is_a_short_message() {
     let answers = [unknown(), taken_by_c2s()];
     let shown = talk_after(UNREAD_TRIES, &*c2s, &crm_lead(), &mut kept, &answers);
     assert!(shown.contains("não disse nada") && shown.ends_with("=> delivered"), "{shown}");
-    // Once it is known, the seller hears of it.
+    // When the Work API knows the CPF later, the seller gets the full message.
     let mut later = crm_lead();
     later.accepted_at = "2026-11-22T09:00:00Z".parse().unwrap();
     later.id = serde_json::from_value(json!("c2s:a1b2c3:2")).unwrap();
     let shown = talk(&later, &mut kept, &[work_api(), taken_by_c2s()]);
     assert!(shown.contains("Renda: 8500.5") && shown.ends_with("=> delivered"), "{shown}");
-    // And no short one after that, whatever its name becomes.
+    // After the full message, no short message is sent, even if the name changes.
     let EventData::Deal(DealEvent::Lead(lead)) = &mut later.data else { unreachable!() };
     lead.name = Some(Text::from("Aninha Exemplo"));
     let shown = talk_after(UNREAD_TRIES, &*c2s, &later, &mut kept, &[unknown()]);
     assert!(shown.ends_with("=> skipped message_of_another"), "{shown}");
-    // Another spelling of the first name is no other question.
+    // Another spelling of the first name is not a new lookup.
     let EventData::Deal(DealEvent::Lead(lead)) = &mut later.data else { unreachable!() };
     lead.name = Some(Text::from("ANA MARIA"));
     later.id = serde_json::from_value(json!("c2s:a1b2c3:3")).unwrap();

@@ -74,7 +74,7 @@ pub(in crate::destination) const FIELDS: [&str; 51] = [
     "subscription_since",
 ];
 
-/// How a CRM's account names and counts what it is told.
+/// How a CRM's account names and counts what it is sent.
 pub(super) struct Account<'a> {
     /// Tags that every lead gets.
     pub(super) base_tags: &'a [String],

@@ -1,7 +1,7 @@
 //! What a page, or Google Tag Manager on it, sends about a visit: read, and cut down to what may go to GA4.
 //!
 //! Anybody can send it, so names, parameters and sizes are an allow-list, and what looks like an e-mail, a phone
-//! number or a CPF is left out and counted. Owns the shapes of the dataLayer, of GA4's cookies and of consent
+//! number or a CPF is left out and counted. Owns the formats of the dataLayer, of GA4's cookies and of consent
 //! mode. Must not know HTTP or the table.
 
 use std::collections::BTreeSet;
@@ -19,11 +19,11 @@ use crate::id::LeadId;
 use crate::pii::{Text, looks_personal, path_looks_personal};
 use crate::settings::Settings;
 
-/// The most events of one call that are kept.
+/// The most events of one request that are kept.
 pub const EVENTS_MAX: usize = 25;
-/// The most entries that a call may have; what it costs and returns grows with them.
+/// The most entries that a request may have; what it costs and returns grows with them.
 const ENTRIES_MAX: usize = 100;
-/// The most that is kept of a call, in bytes of JSON: one item of the table takes it.
+/// The most that is kept of a request, in bytes of JSON: one item of the table takes it.
 const BYTES_MAX: usize = 32 * 1024;
 /// How many parameters of an event are kept beside those that are added when it is sent.
 const PARAMS_MAX: usize = 22;
@@ -138,7 +138,7 @@ pub struct Collector {
     names: Names,
 }
 
-/// What a call brought.
+/// What was read from a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collected {
     /// What may be kept of it. It may have no event.
@@ -160,7 +160,7 @@ pub struct Collected {
 pub struct Dropped {
     /// Its place among those that came, from 0.
     pub index: usize,
-    /// Why.
+    /// The reason; its name is in the response and in the totals.
     pub why: Why,
 }
 
@@ -173,28 +173,17 @@ pub enum Why {
     Name,
     /// There were more than 25.
     TooMany,
-    /// The call's events together were more than 32 KB.
+    /// The events of the request together were more than 32 KB.
     TooLarge,
     /// The visitor did not agree to analytics.
     NoConsent,
     /// A robot sent it.
     Robot,
-    /// It is of a lead, of whom our servers send it.
+    /// It belongs to a known lead, and our servers send the same event.
     SentByServer,
 }
 
 impl Why {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NoEvent,
-        Self::Name,
-        Self::TooMany,
-        Self::TooLarge,
-        Self::NoConsent,
-        Self::Robot,
-        Self::SentByServer,
-    ];
-
     /// The name in responses and totals.
     pub const fn name(self) -> &'static str {
         match self {
@@ -223,7 +212,7 @@ impl Collector {
         Some(Self { extra, names: event_names(settings)? })
     }
 
-    /// Reads a body: one event in the shape of the dataLayer, a list of them, or an object with the list
+    /// Reads a body: one event in the format of the dataLayer, a list of them, or an object with the list
     /// `events`. `cookies` is the request's `Cookie` header. What cannot be kept is dropped; the error is
     /// that nothing could be.
     pub fn collect(&self, body: &Value, cookies: Option<&str>) -> Result<Collected, FieldErrors> {
@@ -298,7 +287,8 @@ impl Collector {
         if !limits::is_event_name(name) || looks_personal(name) {
             return Err(Why::Name);
         }
-        // An event's own words come before those of its parts, and both before what all events have.
+        // For a parameter with several values, the one beside `event` wins over the one in `params`, `eventModel`
+        // or `ecommerce`, and both win over one that stands for all events of the request.
         let parts = ["params", "eventModel", "ecommerce"].map(|part| own.get(part));
         let common = envelope.and_then(|envelope| envelope.get("params"));
         let parts = parts.into_iter().chain([common]).flatten().filter_map(Value::as_object);
@@ -317,7 +307,7 @@ impl Collector {
             params.remove("value");
             params.remove("currency");
         }
-        // The first that is an id, wherever it stands.
+        // The first value that is an id, in the same order.
         let of_envelope = ["lead_id", "leadId"].into_iter().filter_map(|name| envelope?.get(name));
         let of_event = ["lead_id", "leadId"].into_iter();
         let of_event = of_event.flat_map(|name| values_of(&sources, name));
@@ -372,7 +362,7 @@ impl Collected {
     }
 }
 
-/// What objects say under a name, the first one first. A null says nothing.
+/// The values that these objects have under a name, in their order. `null` counts as absent.
 fn values_of<'v>(
     sources: &[&'v Map<String, Value>],
     name: &str,
@@ -395,7 +385,7 @@ fn wrong(field: &str, fault: Fault) -> FieldErrors {
     FieldErrors(vec![FieldError { field: field.to_owned(), fault }])
 }
 
-/// What a call says of the browser and of consent, in whichever of its objects it stands.
+/// What a request says of the browser and of consent, in any of its objects.
 struct Page<'b> {
     objects: Vec<&'b Map<String, Value>>,
     /// The states of consent mode's commands, in their order.
@@ -425,8 +415,8 @@ impl<'b> Page<'b> {
         id.map(Text::from)
     }
 
-    /// The id of the session: as it is said, or from the cookie of the one data stream that there is. Google does
-    /// not document its layout.
+    /// The session id: the one that the body states, or else the one in the cookie `_ga_<stream>`, if there is
+    /// exactly one such cookie. Google does not document the cookie's format.
     fn session_id(&self) -> Option<String> {
         let said = match self.said(&["session_id", "sessionId", "ga_session_id"]) {
             Some(Value::Number(number)) => Some(number.to_string()),
@@ -765,7 +755,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_listed_goes_along_in_the_shape_that_ga4_takes() {
+    fn only_what_is_listed_goes_along_in_the_format_that_ga4_takes() {
         let (kept, stripped) = params(&json!({
             "email": "x", "gtm.uniqueEventId": 7, "method": " form ", "outbound": true, "form_name": "",
             "page_title": "t".repeat(150), "link_url": "javascript:alert(1)", "params": {"method": "later", "form_id": "f"},

@@ -57,26 +57,26 @@ pub enum Sends {
 /// A webhook that the account has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Its id.
+    /// MailerLite's id of it, by which it is changed.
     pub id: String,
-    /// Where it goes.
+    /// The address that its requests go to.
     pub url: String,
-    /// Whether it is on.
+    /// Whether MailerLite sends anything to it.
     pub enabled: bool,
     /// How it brings its events.
     pub sends: Sends,
-    /// Its events.
+    /// The event types that it brings, such as `subscriber.unsubscribed`.
     pub events: Vec<String>,
 }
 
 /// A webhook that the account needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookWanted<'a> {
-    /// Where it goes.
+    /// The address that its requests go to.
     pub url: &'a str,
     /// How it brings its events.
     pub sends: Sends,
-    /// Its events.
+    /// The event types that it brings.
     pub events: Vec<&'a str>,
 }
 
@@ -93,7 +93,7 @@ impl WebhookWanted<'_> {
 }
 
 impl Account {
-    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
+    /// Reads the API key and the names of the fields (`MAILERLITE_API_KEY`, `MAILERLITE_FIELDS`).
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url("MAILERLITE_BASE_URL", Some("https://connect.mailerlite.com/api"));
         let key = settings.secret("MAILERLITE_API_KEY");

@@ -9,7 +9,7 @@ use crate::money::{Currency, Money};
 use crate::settings::Settings;
 use crate::text::words;
 
-/// What the name of a group begins with that is sold something; the [`words`] of the service follow.
+/// The prefix of a group of people to whom a service is offered; the service's name in [`words`] follows.
 pub(super) const SELLS: &str = "sells_";
 /// How many such groups one purchase names at most: by the service's id and by its kind.
 pub(super) const SOLD_MAX: usize = 2;
@@ -64,7 +64,6 @@ pub(super) struct Tiers {
 }
 
 impl Tiers {
-    /// Reads its variables. `None` if one is wrong, which the settings note.
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let of_tier = of_tier(settings);
         let vip_from = vip_from(settings);

@@ -1,15 +1,15 @@
 //! Who gets the newsletter, and whom MailerLite asks first.
 //!
-//! Anybody can type anybody's e-mail into the form. So nobody who left is subscribed by it: MailerLite's own
-//! mail asks them, where it is configured, and only their answer to it ends what they revoked. Must not know
-//! how a request looks.
+//! Anybody can type another person's e-mail into the form. So the form never subscribes somebody who left. Where it is
+//! configured, MailerLite asks them by e-mail, and only their reply to that e-mail ends a revocation. This module must
+//! not know what a request looks like.
 
 use super::super::Context;
 use crate::contact::consent::{Decision, Purpose};
 use crate::delivery::Reason;
 use crate::settings::Settings;
 
-/// Whom MailerLite asks, by its own mail, whether they want the newsletter.
+/// Whom MailerLite asks, by an e-mail of its own, whether they want the newsletter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
     /// Nobody: who signs up is subscribed at once.
@@ -66,9 +66,9 @@ impl Status {
 /// What the sign-up is worth by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
-    /// It stands.
+    /// The person agreed, and nothing revokes it.
     Stands,
-    /// Nobody knows that it is the e-mail's owner who wishes it: what is known of them is no agreement.
+    /// It is not known whether the owner of the e-mail asked for it: nothing that they decided agrees to it.
     Unproven,
     /// The person had revoked e-mails before it, and anybody can have typed it.
     AfterRevocation,
@@ -91,10 +91,11 @@ impl Wish {
             _ if denied_since => Self::Withdrawn,
             Some(_) => Self::AfterRevocation,
             None => {
-                // The oldest lead of an e-mail is its owner's word; a further one anybody can make.
-                let word = context.elder.map_or(&context.lead.consents, |elder| &elder.consents);
+                // What the oldest lead of an e-mail agreed to counts as its owner's decision. Anybody can create
+                // another lead with the same e-mail.
+                let owners = context.elder.map_or(&context.lead.consents, |elder| &elder.consents);
                 let agreed =
-                    word.get(EMAIL).is_some_and(|known| known.decision == Decision::Granted);
+                    owners.get(EMAIL).is_some_and(|known| known.decision == Decision::Granted);
                 if agreed { Self::Stands } else { Self::Unproven }
             }
         }

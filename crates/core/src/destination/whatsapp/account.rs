@@ -70,7 +70,8 @@ impl Template {
 }
 
 impl Account {
-    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
+    /// Reads the token, the account, the version of the Graph API and the templates. `None` if a variable is missing or
+    /// wrong, which the settings note.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let base = settings.url(BASE_URL, Some("https://graph.facebook.com"));
         let version = graph::version(settings, "WHATSAPP_API_VERSION");

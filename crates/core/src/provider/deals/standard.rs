@@ -1,4 +1,4 @@
-//! The shape for a CRM that can be told what to send: by its own automation, or by Make, n8n or Zapier.
+//! The format of a CRM that lets its owner choose what it sends: by its own automation, or by Make, n8n or Zapier.
 //!
 //! `{status, message, data{dealId, customer{contactId, firstName, lastName, email, phoneNumber}, dealDetails{dealName,
 //! dealValue, currency, status, closingDate}, propertyInformation{…}}}` with the headers `x-api-key` and `x-event`.

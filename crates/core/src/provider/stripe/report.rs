@@ -1,4 +1,4 @@
-//! One report of Stripe's: what its object says, in the shapes of all API versions that we read.
+//! One report of Stripe's: what its object says, in the formats of all API versions that we read.
 //!
 //! Must not know which events there are, nor what identifies a report.
 
