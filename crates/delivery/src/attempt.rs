@@ -78,13 +78,13 @@ pub(crate) enum Handled {
     Passed,
     /// Nothing goes through now, because of the breaker or the rate. It was not claimed.
     NotAdmitted,
-    /// The table failed before it was claimed, or in the claim. Where the claim took effect all the same,
-    /// it falls due when that lease ends.
+    /// The table failed before or during the claim. If the claim was written after all, the delivery is due again when
+    /// that lease ends.
     NotClaimed(StoreError),
 }
 
-/// A request that got a response.
-struct Asked {
+/// A request that was sent and got a response.
+struct Sent {
     /// Where it went, which may hold a credential.
     url: Url,
     /// Whether its response may be kept.
@@ -100,7 +100,7 @@ struct Try<'g> {
     /// How many of them are behind what was kept last.
     done: usize,
     /// The last request, if it got a response.
-    answered: Option<Asked>,
+    last: Option<Sent>,
     /// The requests that it may make, where the destination has a rate.
     tokens: Vec<Token>,
     /// Older deliveries that have nothing but the state that this one brings.
@@ -109,7 +109,8 @@ struct Try<'g> {
     brings: Option<Digest>,
 }
 
-/// For how long what a destination said of a lead is taken to hold without asking, in seconds.
+/// For how long (in seconds) a confirmation from the destination counts, so that the lead need not be looked up there
+/// again.
 const LATELY_S: i64 = 10 * 60;
 /// After how long a delivery is due again whose try the table ended before any response, in seconds.
 const UNTRIED_S: i64 = 60;
@@ -201,7 +202,7 @@ impl Handler {
             ends,
             responses: Vec::new(),
             done: 0,
-            answered: None,
+            last: None,
             tokens,
             superseded: Vec::new(),
             brings: None,
@@ -263,13 +264,13 @@ impl Handler {
         let now = self.platform.clock.now();
         let duration = now.as_millisecond() - this_try.started.as_millisecond();
         // A request without a response leaves nothing of the one before it.
-        let last = this_try.answered.as_ref().zip(this_try.responses.last());
+        let last = this_try.last.as_ref().zip(this_try.responses.last());
         let failed = last.filter(|_| *outcome != Outcome::Delivered);
         let measured = Measured {
             status: last.map(|(_, response)| response.status),
             duration_ms: u32::try_from(duration).unwrap_or(0),
-            detail: failed.and_then(|(asked, response)| match asked.reply {
-                Reply::Shown => detail(response, &asked.url),
+            detail: failed.and_then(|(sent, response)| match sent.reply {
+                Reply::Shown => detail(response, &sent.url),
                 Reply::Private => None,
             }),
             others_delivered_at: this_try.gate.last_success(),
@@ -522,8 +523,8 @@ impl Handler {
         Box::pin(self.send_all(claim, &context, &**adapter, this_try, stop_at)).await
     }
 
-    /// The oldest lead of the e-mail, where it is another one. Who decides by itself about a purpose looks at
-    /// what it said of it.
+    /// The oldest lead of the e-mail, if it is another lead. A destination that decides about a purpose itself needs
+    /// that lead's consent.
     async fn elder(
         &self,
         oldest: Option<LeadId>,
@@ -536,8 +537,8 @@ impl Handler {
         }
     }
 
-    /// Reads everything that the delivery is built from. What goes to an address or a number that the lead got since the
-    /// planning counts what was revoked there, too.
+    /// Reads everything that the delivery is built from. If the lead got its address or number after the delivery was
+    /// planned, the revocations of that address or number are read too.
     async fn inputs(&self, delivery: &Delivery, slot: &Slot) -> Result<DeliveryInputs, StoreError> {
         let mut inputs = self.store.delivery_inputs(delivery, self.destination).await?;
         if let Some((kind, digest)) = self.addressed_since(delivery, slot, &inputs) {
@@ -594,7 +595,7 @@ impl Handler {
                     continue;
                 }
             };
-            this_try.answered = None;
+            this_try.last = None;
             let now = self.platform.clock.now();
             let made = this_try.responses.len();
             let most = adapter.requests_max(context.slot);
@@ -630,7 +631,7 @@ impl Handler {
                         this_try.responses.len() + 1
                     );
                     this_try.responses.push(response);
-                    this_try.answered = Some(Asked { url: request.url, reply: request.reply });
+                    this_try.last = Some(Sent { url: request.url, reply: request.reply });
                 }
                 Err(outcome) => return Ok(Some(outcome)),
             }
@@ -659,9 +660,9 @@ impl Handler {
         self.patiently("a reply", &delivery.name().to_string(), until, write).await
     }
 
-    /// The outcome of a message about a booking, if the booking was cancelled or consent revoked
-    /// since the claim. `sending` is written first: so a withdrawal either sees it, or is seen
-    /// here.
+    /// Checks, after `sending` was written, whether the booking was cancelled or the consent revoked since the claim;
+    /// returns the outcome if so. Because `sending` is written first, a withdrawal either sees `sending`, or is seen by
+    /// this check.
     async fn withdrawn_since_claim(
         &self,
         delivery: &Delivery,

@@ -33,7 +33,8 @@ pub(crate) struct Backlog {
     ready: VecDeque<LeadId>,
     waiting: HashMap<LeadId, VecDeque<Task>>,
     under_way: HashMap<LeadId, usize>,
-    /// What came up in this drain, with its due time then: an index that lags shows it again.
+    /// The deliveries that this drain has taken up, with their due times. An index that lags shows them again, and this
+    /// is how they are recognised.
     seen: HashMap<DeliveryKey, Timestamp>,
     /// How many wait.
     len: usize,

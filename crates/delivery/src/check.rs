@@ -28,7 +28,7 @@ pub(crate) async fn check(handler: &Handler) -> Vec<Finding> {
     let mut clock = None;
     for (found, seen) in futures::future::join_all(asked).await {
         findings.extend(found);
-        // A clock that differs from one provider's is told, whatever the others say.
+        // A clock that differs from one provider's is reported, whatever the others say.
         clock = clock.filter(|one: &Finding| one.verdict == Verdict::Failed).or(seen);
     }
     findings.extend(clock);

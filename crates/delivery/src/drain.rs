@@ -28,7 +28,8 @@ const SIDE_BY_SIDE: usize = 64;
 const UNDER_WAY_MAX: usize = 256;
 /// After this time a delivery takes long, and the next one starts beside it.
 const TAKES_LONG: Duration = Duration::from_millis(500);
-/// How many deliveries a drain looks at through which nothing goes, for those that need no request.
+/// How many deliveries a drain looks at while the breaker or the rate lets none through. It settles those among them
+/// that need no request, such as expired ones.
 const SETTLED_CLOSED: usize = 25;
 /// How often a drain that finds nothing looks again, because the index lags behind the ring.
 const LOOKS_AGAIN: u32 = 8;

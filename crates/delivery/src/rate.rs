@@ -19,7 +19,7 @@ const TOKENS_FIRST: i64 = 8;
 const TOKENS_MAX: i64 = 64;
 /// How often taking tokens is tried while other workers write to the window.
 const TRIES: usize = 8;
-/// After how long a drain may come back that lost every one of these, in seconds.
+/// After how many seconds a drain that lost every one of these tries, and so has no tokens, may try again.
 const LOST_S: i64 = 1;
 
 /// How many requests one delivery of a destination makes at most.

@@ -38,7 +38,7 @@ impl Default for TablePatience {
 /// Time, randomness and the HTTP client that DynamoDB and the providers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Platform {
-    /// The clock.
+    /// What time it is; a test or the dev server moves it.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,

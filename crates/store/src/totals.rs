@@ -37,7 +37,7 @@ pub enum Count {
     PageEvents(&'static str),
     /// A delivery that a claim ended with this outcome.
     Settled {
-        /// The destination.
+        /// The name of the destination.
         destination: &'static str,
         /// The outcome's name.
         outcome: &'static str,
@@ -68,7 +68,7 @@ struct Unwritten {
 }
 
 impl Totals {
-    /// Counts one.
+    /// Counts one, in memory: the table gets it with the next write.
     pub fn count(&self, counted: Count) {
         self.add(counted, 1);
     }
@@ -112,11 +112,11 @@ pub struct Total {
 /// Whose a total is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TotalOf {
-    /// A function's.
+    /// The function of this name: what came in.
     Function(String),
-    /// A destination's.
+    /// The destination of this name: what was settled.
     Destination(String),
-    /// Those of the events of pages.
+    /// All pages: their events, kept or dropped.
     PageEvents,
 }
 

@@ -30,10 +30,10 @@ pub struct Claim {
 /// Which deliveries a claim takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claiming {
-    /// Any that is due.
+    /// A delivery that is due and has no lease that goes on.
     Due,
-    /// One that a ring named and nobody has claimed yet. It stays where it stands in the index, if that is
-    /// not before the lease's end.
+    /// A delivery that a ring named and that nobody has claimed. Its place in the index is not changed if it is already
+    /// due after the lease's end.
     Named,
     /// Any that is due or that a ring could name.
     Now,
@@ -60,9 +60,9 @@ pub enum Claimed {
 /// Whether a write that needs the lease was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It was.
+    /// The write was made.
     Yes,
-    /// It was not: the lease ran out and another worker may hold the delivery.
+    /// The write was not made: the lease ran out, and another worker may hold the delivery.
     LeaseLost,
 }
 

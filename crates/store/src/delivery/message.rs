@@ -25,7 +25,7 @@ const TRIES: usize = 3;
 pub struct MessageUpdate {
     /// The delivery that the message is of.
     pub delivery: DeliveryName,
-    /// Its destination.
+    /// The name of the delivery's destination.
     pub destination: &'static str,
     /// How far the message has come.
     pub status: MessageStatus,
@@ -38,9 +38,9 @@ pub struct MessageUpdate {
 /// What became of a status update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// It is kept.
+    /// The status is written to the delivery.
     Kept,
-    /// It is kept, and ended the delivery as dead.
+    /// The status is written, and ended the delivery as dead.
     Died,
     /// It changes nothing, because the message is further already.
     Old,

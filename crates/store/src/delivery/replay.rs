@@ -18,10 +18,10 @@ use crate::table::key::DeliveryKey;
 use crate::table::transaction::{Transacted, Write};
 use crate::table::{item, key};
 
-/// A delivery with its event.
+/// A delivery with its event, from which a replay is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The delivery.
+    /// The delivery, as it is stored.
     pub delivery: Delivery,
     /// Its event; `None` where it is missing or this code cannot read it.
     pub event: Option<Event>,

@@ -32,7 +32,6 @@ struct ReplyItem {
     fields: Pii<BTreeMap<String, String>>,
 }
 
-/// Reads a kept reply.
 pub(crate) fn to_reply(found: Item) -> Result<KeptReply, StoreError> {
     let ReplyItem { step, at, by, fields } = item::read(found, WHAT)?;
     Ok(KeptReply { step, at, by, fields })

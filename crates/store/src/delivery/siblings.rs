@@ -13,8 +13,8 @@ use crate::table::error::StoreError;
 use crate::table::item;
 use crate::table::key::{self, DeliveryKey};
 
-/// How many deliveries of a lead are looked at. One that was leased before so many newer ones is passed
-/// over; it sends the lead's present state, too.
+/// How many of a lead's newest deliveries are read. An older one that is still leased is not seen; that does no harm,
+/// because it too sends the lead's present state.
 const SIBLINGS: i32 = 25;
 /// For how long something that a destination confirmed is taken to hold, in seconds.
 const CONFIRMED_S: i64 = 24 * 60 * 60;
@@ -34,7 +34,7 @@ pub struct Sibling {
     /// Its key. Of two leased ones the one with the lower sort key goes first; of two pending ones the
     /// one with the higher sort key is newer.
     pub key: DeliveryKey,
-    /// Its slot.
+    /// The name of its slot, as the table has it.
     pub slot: String,
     /// What it does beside bringing the lead's present state.
     pub effect: Effect,

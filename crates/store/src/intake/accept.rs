@@ -167,8 +167,8 @@ enum Ended {
     Stale,
 }
 
-/// How often accepting is tried: it meets a count of another day, or a newer word about a booking, once,
-/// unless another request writes meanwhile.
+/// How many times accepting is tried. A try may find that the count of new leads is from another day, or that a newer
+/// booking update is stored; each happens at most once, unless another request writes at the same time.
 const TRIES: usize = 3;
 
 impl Store {

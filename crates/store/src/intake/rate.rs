@@ -47,18 +47,18 @@ impl RateLimit {
 /// How much of its limit a request uses up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Price {
-    /// What one of the limit's requests does.
+    /// As much as one request of the limit.
     Whole,
-    /// A tenth of that.
+    /// A tenth of a request: for one that cannot be read.
     Tenth,
 }
 
 /// Whether a request is within its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateVerdict {
-    /// It is.
+    /// The request is within the limit, and is counted.
     Passes,
-    /// It is over the limit.
+    /// The request is over the limit.
     Refused {
         /// When the next one passes, in seconds from now, at least 1: for `Retry-After`.
         retry_after_s: i64,

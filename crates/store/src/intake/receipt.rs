@@ -36,7 +36,7 @@ pub struct StoredResponse {
     pub status: u16,
     /// Header names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body, byte for byte as the first response had it.
     pub body: String,
 }
 

@@ -1,7 +1,7 @@
-//! What pages report of visits: one item for each call, which holds the event and its delivery.
+//! What pages report of visits: one item for each request, which holds the event and its delivery.
 //!
-//! There is no receipt and no lead, so a call costs one write; the table removes it when analytics takes it no
-//! more. See `docs/design.md` ("Visits").
+//! There is no receipt and no lead, so a request costs one write. The table removes the item when analytics would
+//! not take it any more. See `docs/design.md` ("Visits").
 
 use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemInput};
 use funil_core::delivery::Delivery;

@@ -4,7 +4,7 @@
 //! call leaves the status of a known booking as it is, so that a withdrawn booking stays withdrawn.
 //!
 //! Whether the person came is kept beside the status, with its own time: Calendly promises no order, and
-//! the newest word counts. The status of a booking follows from both.
+//! the newest report counts. The status of a booking follows from both.
 
 use funil_core::booking::{
     Attendance, Booking, BookingChange, BookingId, BookingStatus, Call, Recipient, StatusChange,
@@ -43,17 +43,16 @@ struct BookingRecord {
     recipient: Option<Recipient>,
 }
 
-/// Reads a booking.
 pub(crate) fn to_booking(found: Item) -> Result<Booking, StoreError> {
     let record: BookingRecord = item::read(found, "booking")?;
-    let word = record.attendance.zip(record.attendance_at);
-    let status = record.status.with_attendance(record.status_at, word);
+    let report = record.attendance.zip(record.attendance_at);
+    let status = record.status.with_attendance(record.status_at, report);
     let BookingRecord { booking_id, call, booked_at, recipient, .. } = record;
     Ok(Booking { id: booking_id, status, call, booked_at, recipient })
 }
 
-/// The update that writes what an event of `at` says about a booking. Its condition fails for a word
-/// about the person's coming that is older than the one that is known.
+/// The update that writes what an event of `at` says about a booking. Its condition fails for a report of whether the
+/// person came that is older than the one that is stored.
 pub(crate) fn booking_update(
     change: &BookingChange,
     at: Timestamp,

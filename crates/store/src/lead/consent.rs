@@ -70,12 +70,12 @@ const REPEATED_S: i64 = 60 * 60;
 /// What a report about an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// It says something new, or something that not every lead was told yet.
+    /// It says something new, or something that not every lead has yet.
     News {
         /// Since when it holds.
         since: Timestamp,
     },
-    /// It says what is known, and every lead was told.
+    /// It says what is known, and every lead has it.
     Told,
     /// It was sent before, and another one came after it.
     Repeated,
@@ -110,10 +110,9 @@ impl Store {
         Ok(())
     }
 
-    /// Notes what the tool that sends e-mails says of an address, with what that does to the consent. A report
-    /// that says what is known already changes nothing. `digest` is of what it said: the tool sends the same
-    /// again for a while, and says no time, so a report that an address is active counts once in
-    /// `REPEATED_S`.
+    /// Stores what the tool that sends e-mails reports of an address, and what that does to the consent. A report of
+    /// the status that is already stored changes nothing. `digest` identifies the report: the tool repeats reports
+    /// for a while and states no time, so the same report that an address is active counts once within `REPEATED_S`.
     pub async fn report_email(
         &self,
         email: &Digest,
@@ -167,7 +166,7 @@ impl Store {
         Ok(Reported::News { since: since.unwrap_or(at) })
     }
 
-    /// Notes that the leads of an address were told what is reported of it since `since`.
+    /// Notes that what is reported of an address since `since` was written to its leads.
     pub async fn email_report_told(
         &self,
         email: &Digest,
@@ -200,8 +199,8 @@ impl Store {
         Ok(())
     }
 
-    /// Notes on a lead that the person took a revocation back, with the proof of it, if the lead shows
-    /// one. Returns whether it did.
+    /// Notes on a lead that the person took a revocation back, with the proof. Does nothing if the lead has no
+    /// revocation that is older than `at`. Returns whether something was written.
     pub async fn restore_of_lead(
         &self,
         lead: LeadId,

@@ -1,9 +1,9 @@
 //! Payments, as items beside their lead, and what the lead has paid in all.
 //!
-//! A payment is read, changed by a report, and written on condition that nobody changed it meanwhile. The
-//! lead's sum of each currency grows or shrinks in the same transaction by exactly what its payment did, and
-//! the newest payment, refund and dispute stand on the lead, so neither what a report costs nor the sum
-//! depends on how many there are, or in what order.
+//! A payment is read, changed by a report, and written only if nobody changed it meanwhile. The same transaction
+//! changes the lead's total of that currency by the same amount. The newest payment, refund and dispute are stored on
+//! the lead itself. So the cost of a report does not grow with the number of payments, and the order of reports does
+//! not matter.
 
 use funil_core::event::TransactionId;
 use funil_core::id::LeadId;
@@ -17,7 +17,6 @@ use crate::table::item::Item;
 use crate::table::transaction::{Transaction as Writes, Write};
 use crate::table::{item, key};
 
-/// The attributes of a payment.
 #[derive(Serialize, Deserialize)]
 struct TransactionRecord {
     /// How often it was written, from 1.
@@ -89,7 +88,7 @@ impl LatestChange {
     }
 }
 
-/// What a report changes on a payment.
+/// A payment before and after a report, from which the write and the change of the lead's total follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionChange {
     /// The payment before; `None` where it is new.
@@ -130,7 +129,6 @@ impl TransactionChange {
     }
 }
 
-/// Reads a payment.
 pub(crate) fn to_transaction(found: Item) -> Result<KnownTransaction, StoreError> {
     let record: TransactionRecord = item::read(found, "transaction")?;
     Ok(KnownTransaction { version: record.version, transaction: record.transaction })

@@ -1,6 +1,7 @@
 //! Creates the table: keys, the two sparse indexes, TTL and stream.
 //!
-//! For the local emulator and for tests. A deployment is to have the same table (issue 11).
+//! For the local emulator, for tests, and for a deployment that does not get its table from `template.yaml`, which
+//! declares the same one.
 
 use std::time::Duration;
 

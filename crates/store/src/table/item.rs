@@ -76,7 +76,7 @@ pub(crate) fn item<T: Serialize>(
     Ok(item)
 }
 
-/// The key of an item.
+/// The attributes of an item's primary key.
 pub(crate) fn keys(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     [("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))].into()
 }
@@ -132,7 +132,6 @@ struct EventRecord {
     data: EventData,
 }
 
-/// An event as an item.
 pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
     let record = EventRecord {
         event_id: event.id.clone(),
@@ -147,7 +146,6 @@ pub(crate) fn of_event(event: &Event) -> Result<Item, StoreError> {
     item((key::lead(event.lead_id), key::event(event.accepted_at, &event.id)), "event", &record)
 }
 
-/// Reads an event.
 pub(crate) fn to_event(item: Item) -> Result<Event, StoreError> {
     let record: EventRecord = read(item, "event")?;
     Ok(Event {
@@ -198,7 +196,6 @@ pub(crate) fn spent(currency: Currency) -> String {
     format!("{SPENT}{currency}")
 }
 
-/// Reads a lead.
 pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
     let paid = item.iter().filter_map(|(name, value)| {
         let currency = Currency::parse(name.strip_prefix(SPENT)?)?;
@@ -284,7 +281,6 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// A delivery as an item.
 pub(crate) fn of_delivery(delivery: &Delivery) -> Result<Item, StoreError> {
     let state = &delivery.state;
     let sending = match state.sending() {
@@ -425,7 +421,7 @@ pub(crate) fn revoked(purpose: Purpose) -> String {
 pub(crate) const EMAIL_STATUS: &str = "email_status";
 /// The attribute that says since when.
 pub(crate) const EMAIL_STATUS_SINCE: &str = "email_status_since";
-/// The attribute that says for which of these times every lead was told.
+/// The attribute with the time of the last report that every lead has.
 pub(crate) const EMAIL_STATUS_TOLD: &str = "email_status_told";
 /// The attribute that says since when mail to an address fails.
 pub(crate) const EMAIL_BOUNCES_SINCE: &str = "email_bounces_since";
