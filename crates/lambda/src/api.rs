@@ -22,13 +22,13 @@ pub struct Operation {
     pub function: &'static str,
     /// What follows in the path, without a slash; mostly nothing.
     pub below: &'static str,
-    /// The method.
+    /// The HTTP method; each method of a path is an operation of its own.
     pub method: Method,
     /// What it does, in a sentence.
     pub summary: &'static str,
     /// Who may use it.
     pub caller: Caller,
-    /// Its body.
+    /// What the body of a request may be.
     pub body: Body,
     /// The headers that it reads beside those of its body and its caller.
     pub headers: &'static [RequestHeader],
@@ -38,7 +38,7 @@ pub struct Operation {
     pub query: &'static [&'static str],
     /// Its responses that are no problems.
     pub returns: Vec<Returned>,
-    /// Its refusals.
+    /// Its responses that are problems, but for those that every operation may have.
     pub refusals: Vec<Refusal>,
     /// Who gets a page instead of JSON.
     pub pages: Pages,
@@ -47,7 +47,7 @@ pub struct Operation {
 /// Who gets a page instead of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// Nobody.
+    /// Every caller gets JSON.
     ForNobody,
     /// A browser that posted a plain HTML form.
     ForBrowsers,
@@ -56,7 +56,7 @@ pub enum Pages {
 /// A header that an operation reads.
 #[derive(Debug)]
 pub struct RequestHeader {
-    /// Its name.
+    /// Its name, as the documentation shows it.
     pub name: &'static str,
     /// A regular expression of what it may be.
     pub pattern: &'static str,
@@ -67,13 +67,13 @@ pub struct RequestHeader {
 /// Who may use an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Anybody.
+    /// Anybody, without a token or a signature.
     Anybody,
     /// Anybody; who shows a service token gets more.
     AnybodyOrServiceToken,
     /// Who shows a service token.
     ServiceToken,
-    /// A provider, whose signature is in this header.
+    /// A provider, whose signature or token is in this header.
     Provider(&'static str),
 }
 
@@ -86,7 +86,7 @@ pub enum Body {
     Fields(Vec<Schema>, Presence),
     /// What a provider sends, as JSON.
     OfProvider,
-    /// Events in the shape of the dataLayer, as JSON.
+    /// Events in the format of the dataLayer, as JSON.
     OfTags,
 }
 
@@ -102,7 +102,7 @@ pub enum Presence {
 /// A response that is no problem.
 #[derive(Debug)]
 pub struct Returned {
-    /// Its status.
+    /// The HTTP status.
     pub status: u16,
     /// When it comes.
     pub when: &'static str,
@@ -115,9 +115,9 @@ pub struct Returned {
 /// A response with a problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Its status.
+    /// The HTTP status.
     pub status: u16,
-    /// Its code.
+    /// The member `code` of the body, by which programs tell problems apart.
     pub code: &'static str,
     /// Its title in English.
     pub title: String,

@@ -12,10 +12,11 @@ use crate::Function;
 use crate::intake::{forms, tags, webhooks};
 use crate::operate::{health, metrics};
 
-/// Configures a function.
+/// Makes a function from its environment, without touching the network. The error names every variable that is missing
+/// or wrong.
 pub type Make = fn(&Env, &Platform) -> Result<Function, ConfigError>;
 
-/// What is known of a function that accepts requests from outside.
+/// What is known, without starting it, of a function that accepts requests from outside.
 #[derive(Debug)]
 pub struct Registration {
     /// The function's name: of its binary, its folder and its path.

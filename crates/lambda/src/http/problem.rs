@@ -239,7 +239,7 @@ impl Problem {
             Self::NoSuchCrm => (
                 (
                     "The path names no CRM that is known",
-                    "Name one as the last part, or none for the standard shape; the endpoint's documentation lists them.",
+                    "Name one as the last part, or none for the standard format; the endpoint's documentation lists them.",
                 ),
                 (
                     "O caminho não nomeia um CRM conhecido",

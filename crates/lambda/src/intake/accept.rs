@@ -48,7 +48,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) beside: Option<Event>,
     /// Other aliases of the lead: kind and digest.
     pub(crate) other_aliases: Vec<(&'static str, Digest)>,
-    /// Aliases under which the lead is found although another one owns them.
+    /// Aliases that another lead owns. This lead is found under them too.
     pub(crate) shared_aliases: Vec<(&'static str, Digest)>,
     /// The lead's e-mail and phone after this request, by which deliveries find revocations.
     pub(crate) person: AliasDigests,

@@ -156,7 +156,7 @@ pub(crate) fn preflight(form: &Operation) -> Operation {
     operation
 }
 
-/// What a form takes, in one of these layouts, and returns: these fields and those by which spam is told, and JSON as
+/// What a form takes and returns: the fields of one of these layouts, those by which spam is recognised, and JSON as
 /// `returned` says.
 pub(crate) fn operation(
     function: &'static str,
@@ -359,8 +359,8 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     }
 }
 
-/// The response to a submission that is not valid now. One that comes again may have been valid when it first
-/// came, such as a date that was still ahead: it gets the response that its receipt keeps.
+/// Responds to a submission that is not valid now. It may have been valid when it was first sent (for example, with a
+/// date that has passed since). Then its receipt still has the response.
 async fn earlier<F: Form>(
     form: &F,
     request: &HttpRequest,
@@ -468,8 +468,8 @@ impl Intake {
         Ok(rate != RateVerdict::Passes)
     }
 
-    /// The lead id that a robot is told instead of one that is derived from the e-mail: it looks like that one, and
-    /// is the same each time.
+    /// The lead id in the response to a robot, instead of one that is derived from the e-mail: it looks like that one,
+    /// and is the same each time.
     pub(crate) fn id_for_robot(&self, lead: LeadId, email: &Email) -> LeadId {
         if !lead.is_derived() {
             return lead;

@@ -64,11 +64,10 @@ pub(crate) struct Identified {
 }
 
 impl App {
-    /// Finds the lead that the hints lead to: by an object that is known, else by an id that the
-    /// request carries, else the newest lead of the e-mail. Where there is none, the e-mail makes a
-    /// new lead, under the random id that the site made, if it names one; without an e-mail the result is
-    /// `None`. `changes` is what the request says about
-    /// its lead.
+    /// Finds the lead of a request: the lead of an object that is known, or else of an id that the request carries, or
+    /// else the newest lead of the e-mail. If there is none, a lead is created for the e-mail, under the random id that
+    /// the site made if the request has one; without an e-mail the result is `None`. `changes` is what the request says
+    /// about its lead.
     pub(crate) async fn identify(
         &self,
         hints: &Hints<'_>,

@@ -33,8 +33,8 @@ use crate::intake::webhook::{self, Arrival, Kept, Webhook};
 const LEADS_TOUCHED: usize = 25;
 /// How many reports of one request are worked on at once.
 const SIDE_BY_SIDE: usize = 16;
-/// For how long reports of one request are begun: MailerLite waits 3 s for the response, and sends the whole
-/// request again. Nobody else waits less.
+/// For how long new reports of one request are started. MailerLite waits 3 s for the response and then sends the whole
+/// request again; other providers wait longer.
 const BEGINS_FOR: SignedDuration = SignedDuration::from_millis(1_500);
 /// No report is begun with less time left than this, in seconds.
 const PART_S: i64 = 4;
@@ -130,8 +130,8 @@ impl Mailboxes<'_> {
         }
     }
 
-    /// Notes at the address what holds now, and then on its leads. A report that comes again finds what it says,
-    /// and keeps what is not kept yet.
+    /// Writes the new status at the address first, and then on its leads. If the same report arrives again, only what
+    /// is still missing is written.
     async fn change(
         &self,
         status: EmailStatus,
@@ -190,8 +190,8 @@ impl Mailboxes<'_> {
     ) -> Result<(), StoreError> {
         let grant = |decision, how| Some(Grant { decision, at: since, how });
         let known = lead.consents.get(Purpose::MarketingEmail);
-        // What was never granted is not revoked on the lead, so that nothing grants it when the address is
-        // active again.
+        // A consent that the lead never granted is not stored as revoked. Otherwise it would count as granted when the
+        // address becomes active again.
         let was_granted = known.is_some_and(|known| known.decision == Decision::Granted);
         let was_revoked = known.is_some_and(|known| known.how == How::Revoked);
         let marketing_email = match status.consent() {

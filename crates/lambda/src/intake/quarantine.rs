@@ -137,13 +137,12 @@ fn remove(inside: &mut Value, name: &str) -> Option<()> {
     }
 }
 
-/// The problem of one field.
 pub(crate) fn field_error(field: &str, fault: Fault) -> Problem {
     Problem::Fields(FieldErrors(vec![FieldError { field: field.to_owned(), fault }]))
 }
 
-/// Puts a request aside for a person, who is notified of the first of each source and reason in a day
-/// (UTC). The alert comes first, so that nothing is put aside without a word.
+/// Puts a request into quarantine for a person, who is notified of the first of each source and reason in a day
+/// (UTC). The alert is written first, so that nothing is put aside unnoticed.
 pub(crate) async fn put_aside(
     app: &App,
     request: &Quarantined<'_>,

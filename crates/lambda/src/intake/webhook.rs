@@ -90,7 +90,8 @@ pub(crate) trait Webhook: Send + Sync + 'static {
         arrival: &Arrival,
     ) -> impl Future<Output = Result<Kept, StoreError>> + Send;
 
-    /// Leaves out what was understood, and so taken, before a person corrected the request that they release.
+    /// When a person releases a corrected request: leaves out the parts that were understood, and kept, before the
+    /// correction.
     fn without(parsed: Self::Parsed, _understood: &Self::Parsed) -> Self::Parsed {
         parsed
     }
@@ -183,8 +184,8 @@ pub(crate) enum Kept {
         /// Why a person has to look at the request all the same.
         quarantine: Option<NotUnderstood>,
     },
-    /// Each of its parts was kept by itself or put aside, and the response says so. Of a request that is released
-    /// this is nothing.
+    /// Each part was kept or put aside by itself, and the response says what became of each. A release from quarantine
+    /// never returns this.
     Said {
         /// The response's status.
         status: StatusCode,

@@ -54,7 +54,7 @@ struct Dispatch {
     alerts: Finding,
 }
 
-/// Configures the function; `notify` sends the alerts that are due, and says where they go. The error
+/// Makes `dispatch`. `notify` sends the alerts that are due, and says where they go. The error
 /// names what either of the two lacks.
 pub fn function<T>(
     env: &Env,
@@ -78,7 +78,6 @@ where
     Ok(endpoint::function(Dispatch { app, doorbell, backlog_s, notify, alerts }))
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let rung = object([("rung", list(&text()))]);
     vec![

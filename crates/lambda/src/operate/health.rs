@@ -29,14 +29,13 @@ struct Health {
     app: App,
 }
 
-/// Configures the function.
+/// Makes `health`, which reads nothing beside the variables of every function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let endpoint = App::read(&mut settings, platform).map(|app| Health { app });
     settings.finish(endpoint).map(endpoint::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let counted = object([("count", count()), ("orMore", flag())]);
     let destination = object([
@@ -110,7 +109,7 @@ impl HttpEndpoint for Health {
         &[Method::GET, Method::HEAD]
     }
 
-    /// Anybody may ask whether Funil works.
+    /// It counts and writes nothing, because anybody may ask whether Funil works.
     fn may_write(&self) -> bool {
         false
     }

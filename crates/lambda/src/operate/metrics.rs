@@ -25,14 +25,13 @@ struct Metrics {
     app: App,
 }
 
-/// Configures the function.
+/// Makes `metrics`, which reads nothing beside the variables of every function.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let endpoint = App::read(&mut settings, platform).map(|app| Metrics { app });
     settings.finish(endpoint).map(endpoint::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> [Operation; 2] {
     [Method::GET, Method::HEAD].map(operation)
 }

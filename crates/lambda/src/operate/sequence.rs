@@ -136,7 +136,6 @@ fn opt_in(fields: &mut Fields<'_>) -> Option<((LeadId, Phone), bool)> {
 
 /// A sequence that was planned, now or by an earlier request.
 pub(crate) struct Sequence {
-    /// The response.
     pub(crate) response: HttpResponse,
     /// The lead that gets the messages.
     pub(crate) lead_id: LeadId,

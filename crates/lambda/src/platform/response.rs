@@ -13,9 +13,9 @@ use crate::platform::request::PayloadFormat;
 /// The response to an HTTP request. Its `Debug` shows the status and nothing else.
 #[derive(Clone, Eq, PartialEq)]
 pub struct HttpResponse {
-    /// The status.
+    /// The HTTP status, which is all that `Debug` shows.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers; a name may have several values.
     pub headers: HeaderMap,
     /// The body's bytes; a body that is not UTF-8 is sent as base64.
     pub body: Bytes,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shape_gets_its_headers_where_its_platform_looks_for_them() {
+    fn each_payload_format_gets_its_headers_where_its_platform_looks_for_them() {
         let headers = [
             ("Content-Type", "application/json"),
             ("Vary", "origin"),

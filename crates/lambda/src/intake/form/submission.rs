@@ -53,7 +53,7 @@ pub(crate) struct Submission<C> {
 /// Who reads the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// A script.
+    /// A script: it reads JSON.
     Script,
     /// A browser that posted a plain HTML form, and shows what it gets.
     Browser,

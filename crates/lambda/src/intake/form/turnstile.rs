@@ -48,8 +48,8 @@ impl Turnstile {
 }
 
 impl Site {
-    /// Whether a token stands for a person who submits this. The same submission gets the same answer again; another
-    /// one with the same token gets none.
+    /// Whether a token stands for a person who submits this. The same submission gets the same response again; another
+    /// submission with the same token is rejected.
     pub(crate) async fn verify(
         &self,
         platform: &Platform,
@@ -76,7 +76,7 @@ impl Site {
             }
             None => {
                 tracing::warn!(
-                    "Turnstile did not answer in time; the form is accepted with a sign"
+                    "Turnstile did not respond in time; the form is accepted with a sign"
                 );
                 Token::Unchecked
             }

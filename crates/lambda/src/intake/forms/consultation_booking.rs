@@ -24,7 +24,7 @@ use crate::api::{Operation, object, uuid, with};
 use crate::functions::Registration;
 use crate::intake::form;
 
-/// What is known of the function without starting it.
+/// `consultation-booking`, which anybody may post to.
 pub static REGISTRATION: Registration = Registration {
     name: "consultation-booking",
     quarantine_source: Some("consultation-booking"),
@@ -32,7 +32,7 @@ pub static REGISTRATION: Registration = Registration {
     signature: None,
 };
 
-/// Configures the function.
+/// Makes `consultation-booking`. Of its own it reads the booking link and the rules of the score.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     site::function(env, platform, |settings| {
         let booking = BookingConfig::read(settings);
@@ -41,7 +41,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     })
 }
 
-/// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let summary = "Keeps a request for a consultation, scores it, and says what comes next.";
     let [success, submission_id, message, integrations] = site::returned_members();

@@ -17,7 +17,7 @@ use crate::api::{Operation, uuid, with};
 use crate::functions::Registration;
 use crate::intake::form;
 
-/// What is known of the function without starting it.
+/// `contact-submit`, which anybody may post to.
 pub static REGISTRATION: Registration = Registration {
     name: "contact-submit",
     quarantine_source: Some("contact-submit"),
@@ -25,12 +25,11 @@ pub static REGISTRATION: Registration = Registration {
     signature: None,
 };
 
-/// Configures the function.
+/// Makes `contact-submit`, which reads nothing beside the variables of every form.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     site::function(env, platform, |_| Some(ContactSubmit))
 }
 
-/// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let summary = "Keeps a message of the site's contact form.";
     let returned = with(site::returned(), [(form::PAGE_EVENT, uuid())]);

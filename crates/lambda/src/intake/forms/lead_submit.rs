@@ -22,7 +22,7 @@ use crate::api::{Operation, flag, object, uuid, with};
 use crate::functions::Registration;
 use crate::intake::form::{self, Effect, Form, Intake, MakesLead, Submission};
 
-/// What is known of the function without starting it.
+/// `lead-submit`, which anybody may post to.
 pub static REGISTRATION: Registration = Registration {
     name: "lead-submit",
     quarantine_source: Some("lead-submit"),
@@ -35,7 +35,7 @@ struct LeadSubmit {
     rules: Rules,
 }
 
-/// Configures the function.
+/// Makes `lead-submit`. Of its own it reads the rules of the score.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let intake = Intake::read(&mut settings, platform);
@@ -44,7 +44,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     settings.finish(endpoint).map(form::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let returned = object([
         ("success", flag()),
@@ -106,7 +105,7 @@ impl Form for LeadSubmit {
         form::keep_lead(self, submission).await
     }
 
-    /// A robot is not told the id that is derived from the e-mail.
+    /// A robot's response does not have the id that is derived from the e-mail.
     fn robot_content(&self, content: &ScoredLead) -> ScoredLead {
         let lead_id = self.intake.id_for_robot(content.lead_id, &content.form.email);
         ScoredLead { lead_id, ..content.clone() }

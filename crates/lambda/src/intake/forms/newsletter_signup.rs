@@ -18,7 +18,7 @@ use crate::api::Operation;
 use crate::functions::Registration;
 use crate::intake::form;
 
-/// What is known of the function without starting it.
+/// `newsletter-signup`, which anybody may post to.
 pub static REGISTRATION: Registration = Registration {
     name: "newsletter-signup",
     quarantine_source: Some("newsletter-signup"),
@@ -26,12 +26,11 @@ pub static REGISTRATION: Registration = Registration {
     signature: None,
 };
 
-/// Configures the function.
+/// Makes `newsletter-signup`, which reads nothing beside the variables of every form.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     site::function(env, platform, |_| Some(NewsletterSignup))
 }
 
-/// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let summary = "Keeps a sign-up for the newsletter.";
     form::operation(REGISTRATION.name, summary, NewsletterForm::schemas(), site::returned())

@@ -25,7 +25,7 @@ use crate::functions::Registration;
 use crate::http::problem::Problem;
 use crate::intake::form::{self, Effect, Form, Intake, Place, Submission};
 
-/// What is known of the function without starting it.
+/// `questionnaire-submit`, which anybody may post to.
 pub static REGISTRATION: Registration = Registration {
     name: "questionnaire-submit",
     quarantine_source: Some("questionnaire-submit"),
@@ -39,7 +39,7 @@ struct QuestionnaireSubmit {
     rules: Rules,
 }
 
-/// Configures the function.
+/// Makes `questionnaire-submit`. Of its own it reads the booking link and the rules of the score.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let intake = Intake::read(&mut settings, platform);
@@ -51,7 +51,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     settings.finish(endpoint).map(form::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let mut returned = object([
         ("success", flag()),

@@ -37,7 +37,7 @@ pub(super) trait SiteFunction: Send + Sync + 'static {
     fn consent(content: &Self::Content) -> Option<FormConsent>;
     /// What makes two submissions the same one.
     fn fingerprint(content: &Self::Content) -> String;
-    /// What the visitor is told.
+    /// The message that the visitor sees.
     fn thanks(locale: Locale) -> &'static str;
 
     /// What the response has beside what all of them have, for a submission that is kept on this lead.
@@ -132,7 +132,7 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
         form::keep_lead(self, submission).await
     }
 
-    /// A robot is not told the id that is derived from the e-mail.
+    /// A robot's response does not have the id that is derived from the e-mail.
     fn robot_content(&self, content: &Self::Content) -> Self::Content {
         let email = S::submission(&content.submitted).email;
         let lead_id = self.intake.id_for_robot(content.lead_id, email);

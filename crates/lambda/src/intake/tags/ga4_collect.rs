@@ -1,7 +1,7 @@
 //! `ga4-collect`: events of pages for GA4, from the browser or from Google Tag Manager.
 //!
-//! Anybody can send them, at any rate, so a call costs one write beside that of its rate, a robot's none, and
-//! nothing of it waits where leads wait. What may go to GA4 is decided in
+//! Anybody can send them, at any rate. So a request costs one write beside that of its rate limit, a robot's
+//! request costs none, and its delivery does not wait where leads' deliveries wait. What may go to GA4 is decided in
 //! [`funil_core::destination::ga4::collect`]. Must not know any event.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ use crate::platform::response::HttpResponse;
 /// The largest body, in bytes: a browser's beacon holds at most as many.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// What is known of the function without starting it.
+/// `ga4-collect`, which anybody may post to.
 pub static REGISTRATION: Registration =
     Registration { name: "ga4-collect", quarantine_source: None, variables: &[], signature: None };
 
@@ -43,7 +43,7 @@ struct Ga4Collect {
     collector: Collector,
 }
 
-/// Configures the function.
+/// Makes `ga4-collect`. Of its own it reads the names of events and parameters.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let intake = Intake::read_of_tags(&mut settings, platform);
@@ -53,7 +53,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     settings.finish(endpoint).map(endpoint::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operation() -> Operation {
     let dropped = object([("index", count()), ("reason", text())]);
     let returned =
@@ -162,7 +161,7 @@ impl Ga4Collect {
         };
         let enabled = app.config.destinations.iter().copied();
         let enabled: Vec<_> = enabled.filter(|one| one.whose == Whose::Visitors).collect();
-        // A ring for each call would cost more than the call: the schedule's sweep finds them all at once.
+        // A ring for each request would cost more than the request: the schedule's sweep finds them all at once.
         let queue = app.config.swept_queue_of(id);
         let planned = plan(&event, &enabled, None, &AliasDigests::default(), queue);
         let Some(delivery) = planned.first() else { return Err(Problem::DestinationOff) };
@@ -170,7 +169,7 @@ impl Ga4Collect {
         Ok(self.response(&collected))
     }
 
-    /// Which of these leads there are. At most as many as events are kept of a call.
+    /// Which of these leads exist: at most as many are asked for as events of a request are kept.
     async fn known(&self, leads: &BTreeSet<LeadId>) -> Result<BTreeSet<LeadId>, StoreError> {
         let leads: Vec<LeadId> = leads.iter().copied().collect();
         let known = self.intake.app.store.known_leads(&leads).await?;
@@ -200,8 +199,8 @@ impl Ga4Collect {
 fn is_robot(request: &HttpRequest) -> bool {
     guard::header(request, USER_AGENT).is_none_or(|agent| {
         let agent = agent.trim();
-        // What automates a browser is none of a person's, though the list has it only where it says more. The
-        // list takes the phones of a maker whose name ends like a robot's for robots.
+        // A browser that is driven by a program is no person's, although the library's list names only some of
+        // them. The list also takes phones of a maker whose name ends in "bot" for robots; those are excepted here.
         let automated = ["Headless", "Lighthouse"].iter().any(|name| agent.contains(name));
         agent.is_empty() || automated || iscrawl::is_crawler(&agent.replace("CUBOT", ""))
     })

@@ -22,7 +22,7 @@ use crate::platform::request::HttpRequest;
 
 const SECRET: &str = "BREVO_WEBHOOK_SECRET";
 
-/// What is known of the function without starting it.
+/// `brevo-webhook`: Brevo signs nothing, so its requests carry a token.
 pub static REGISTRATION: Registration = Registration {
     name: "brevo-webhook",
     quarantine_source: Some(brevo::NAME),
@@ -39,7 +39,7 @@ struct BrevoWebhook {
     tokens: Vec<Secret>,
 }
 
-/// Configures the function.
+/// Makes `brevo-webhook`. Of its own it reads the tokens.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -48,7 +48,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     settings.finish(endpoint).map(webhook::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records bounces and complaints that Brevo reports.";
     let mut operation = webhook::operation::<BrevoWebhook>(&REGISTRATION, summary);

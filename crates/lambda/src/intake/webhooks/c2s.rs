@@ -52,7 +52,7 @@ const PART_S: i64 = 4;
 /// How often a lead is looked for again because another event wrote to it meanwhile.
 const TRIES: usize = 5;
 
-/// What is known of the function without starting it.
+/// `c2s-webhook`: Contact2Sale signs nothing, so its requests carry a token, also in the address.
 pub static REGISTRATION: Registration = Registration {
     name: "c2s-webhook",
     quarantine_source: Some(c2s::NAME),
@@ -67,14 +67,14 @@ pub static REGISTRATION: Registration = Registration {
 struct C2sWebhook {
     app: App,
     tokens: Vec<Secret>,
-    /// The networks that may call; any, if there is none.
+    /// The networks that requests may come from; all of them, if the list is empty.
     allowed: Vec<IpNet>,
     lead_rate: RateLimit,
     /// Whether leads are looked up at all.
     looks_up: bool,
 }
 
-/// Configures the function.
+/// Makes `c2s-webhook`. Of its own it reads the tokens, the networks that requests may come from, and the rate of one lead.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -105,7 +105,6 @@ fn allowed(settings: &mut Settings<'_>) -> Option<Vec<IpNet>> {
     })
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records the leads that Contact2Sale reports, one or up to 500 at once.";
     let mut operation = webhook::operation::<C2sWebhook>(&REGISTRATION, summary);
@@ -228,8 +227,8 @@ impl Webhook for C2sWebhook {
 }
 
 impl C2sWebhook {
-    /// Keeps what a person releases: one event, or a request of more than there may be. What is not understood stays
-    /// where it is.
+    /// Keeps what a person releases from quarantine: either one event, or a whole request that had more than
+    /// [`c2s::EVENTS_MAX`] events. An event that is still not understood stays in quarantine.
     async fn keep_released(&self, parts: &[Part], arrival: &Arrival) -> Result<Kept, StoreError> {
         if let Some(why) = parts.iter().find_map(|part| part.event.as_ref().err()) {
             return Ok(Kept::Quarantine(*why));
@@ -325,7 +324,8 @@ impl C2sWebhook {
 
     async fn take(&self, parsed: &Parsed, arrival: &Arrival) -> Result<Accepted, StoreError> {
         let receipt = receipt(c2s::NAME, &[parsed.id.as_str()]);
-        // Known before anything is counted against its lead; the transaction decides all the same.
+        // Duplicates are recognised here, before the event counts against its lead's rate. The transaction checks
+        // again.
         if let Some(known) = self.app.store.receipt(&receipt, arrival.now).await? {
             return Ok(known);
         }

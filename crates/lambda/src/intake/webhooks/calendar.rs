@@ -36,7 +36,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static(calendly::SIGNATURE_HEADER
 /// The kind of alias under which a booking's lead is found again.
 const INVITEE: &str = "calendly_invitee";
 
-/// What is known of the function without starting it.
+/// `calendar-webhook`: Calendly signs its requests with the key of the subscription.
 pub static REGISTRATION: Registration = Registration {
     name: "calendar-webhook",
     quarantine_source: Some(calendly::NAME),
@@ -56,7 +56,7 @@ struct CalendarWebhook {
 
 /// Which event types are sales calls.
 enum Calls {
-    /// All of them.
+    /// Every event type is a sales call.
     All,
     /// These. Others are no business of ours, such as a meeting of the team.
     Only(BTreeSet<EventType>),
@@ -79,7 +79,7 @@ impl Calls {
     }
 }
 
-/// Configures the function.
+/// Makes `calendar-webhook`. Of its own it reads the signing keys and the event types that are sales calls.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -90,7 +90,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     settings.finish(endpoint).map(webhook::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     vec![webhook::operation::<CalendarWebhook>(
         &REGISTRATION,

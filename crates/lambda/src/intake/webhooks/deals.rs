@@ -36,7 +36,7 @@ const EVENT_CHARS_MAX: usize = 60;
 /// How often a lead is looked for again because another report wrote to it meanwhile.
 const TRIES: usize = 5;
 
-/// What is known of the function without starting it.
+/// `deal-webhook`: no CRM signs its requests, so they carry a key.
 pub static REGISTRATION: Registration = Registration {
     name: "deal-webhook",
     quarantine_source: Some(deals::NAME),
@@ -56,7 +56,7 @@ struct DealWebhook {
     purposes: Vec<Purpose>,
 }
 
-/// Configures the function.
+/// Makes `deal-webhook`. Of its own it reads the keys, the names of statuses and the purposes of the consent.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -85,7 +85,6 @@ fn purposes(settings: &mut Settings<'_>) -> Option<Vec<Purpose>> {
     })
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records a deal's status that a CRM reports.";
     let operation = webhook::operation::<DealWebhook>(&REGISTRATION, summary);
@@ -182,9 +181,10 @@ impl Webhook for DealWebhook {
 }
 
 impl DealWebhook {
-    /// The lead of a report: of the contact, else of the e-mail. A deal whose contact is known by an id alone makes a
-    /// lead, too. Where the report names another e-mail than the contact's lead has, the e-mail's lead it is, and from
-    /// then on the contact's: nobody is told of another one's deal.
+    /// Finds the lead of a report: the contact's lead, or else the lead of the e-mail. If the report has another e-mail
+    /// than the contact's lead, the lead of that e-mail is used, now and for the contact's later reports, so that
+    /// nobody gets an e-mail about another person's deal. A deal whose contact has only an id creates a lead without
+    /// an e-mail.
     async fn lead_of(&self, report: &deals::Report) -> Result<Option<Identified>, StoreError> {
         let (hash, store) = (&self.app.config.hash_key, &self.app.store);
         let email = report.contact.email.as_ref();

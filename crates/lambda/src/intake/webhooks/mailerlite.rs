@@ -25,7 +25,7 @@ use crate::platform::request::HttpRequest;
 const SECRET: &str = "MAILERLITE_WEBHOOK_SECRET";
 const SIGNATURE: HeaderName = HeaderName::from_static(mailerlite::SIGNATURE_HEADER);
 
-/// What is known of the function without starting it.
+/// `mailerlite-webhook`: MailerLite signs its requests with the secret of the webhook.
 pub static REGISTRATION: Registration = Registration {
     name: "mailerlite-webhook",
     quarantine_source: Some(mailerlite::NAME),
@@ -43,7 +43,7 @@ struct MailerLiteWebhook {
     encoding: Encoding,
 }
 
-/// Configures the function.
+/// Makes `mailerlite-webhook`. Of its own it reads the signing secrets and how a signature is written.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -55,7 +55,6 @@ pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError>
     settings.finish(endpoint).map(webhook::function)
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records unsubscribes, bounces and complaints that MailerLite reports.";
     vec![webhook::operation::<MailerLiteWebhook>(&REGISTRATION, summary)]

@@ -38,18 +38,18 @@ const SIGNATURE: HeaderName = HeaderName::from_static(stripe::SIGNATURE_HEADER);
 const PAYMENT: &str = "stripe_payment";
 /// The kind of alias under which the lead of a customer is found again.
 const CUSTOMER: &str = "stripe_customer";
-/// For how long Stripe is asked to repeat a report of nobody who is known: the report that names them, as that
-/// of the checkout, may be on its way.
+/// For how long Stripe gets 503 for a report of an unknown payer, so that it sends it again: another report that names
+/// the payer, such as the checkout's, may arrive in that time.
 const KNOWN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
-/// How many tries to pay that fail are kept of one lead at once; after them one more with each such part of a
-/// day.
+/// How many failed payments of one lead are kept at once. After that, one more is kept each time this fraction of a day
+/// has passed.
 const FAILED_A_DAY: i64 = 20;
 const DAY_S: i64 = 24 * 3600;
 /// How often a payment and its lead are read again because another report changed them meanwhile. Stripe
 /// sends the reports of one payment at once: as the payment itself, its invoice and its checkout.
 const TRIES: usize = 5;
 
-/// What is known of the function without starting it.
+/// `stripe-webhook`: Stripe signs its requests with the secret of the endpoint.
 pub static REGISTRATION: Registration = Registration {
     name: "stripe-webhook",
     quarantine_source: Some(stripe::NAME),
@@ -68,7 +68,7 @@ struct StripeWebhook {
     test_events: TestEvents,
 }
 
-/// Configures the function.
+/// Makes `stripe-webhook`. Of its own it reads the signing secrets, and what counts as revenue and as a test.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -101,7 +101,6 @@ fn test_events(settings: &mut Settings<'_>) -> Option<TestEvents> {
     }
 }
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records a payment, a refund or a dispute that Stripe reports.";
     vec![webhook::operation::<StripeWebhook>(&REGISTRATION, summary)]
@@ -289,7 +288,7 @@ impl StripeWebhook {
     ) -> Result<Accepted, StoreError> {
         let now = arrival.now;
         let receipt = receipt(stripe::NAME, &[update.id.as_str()]);
-        // Somebody who pays has a contract. Whoever only tries can give anybody's e-mail.
+        // Only somebody who paid grants `contact`: a person who only tried may have typed another person's e-mail.
         let consent = if event.has_paid() && update.payer.email.is_some() {
             ConsentChanges::of_contract(now)
         } else {

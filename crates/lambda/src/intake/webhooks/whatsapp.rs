@@ -61,7 +61,7 @@ const PART_S: i64 = 4;
 const PHONE: &str = "phone";
 const BSUID: &str = "bsuid";
 
-/// What is known of the function without starting it.
+/// `whatsapp-webhook`: Meta signs its requests with the app secret.
 pub static REGISTRATION: Registration = Registration {
     name: "whatsapp-webhook",
     quarantine_source: Some(whatsapp::NAME),
@@ -83,7 +83,7 @@ struct WhatsAppWebhook {
     words: Words,
 }
 
-/// Configures the function.
+/// Makes `whatsapp-webhook`. Of its own it reads the app secret, the verify token and the opt-out words.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
@@ -124,7 +124,6 @@ enum Taken {
 /// The work on one part of a request.
 type Part<'p> = BoxFuture<'p, Result<Taken, StoreError>>;
 
-/// What it takes and returns.
 pub(crate) fn operations() -> Vec<Operation> {
     let summary = "Records the status of messages, and opt-outs, that WhatsApp reports.";
     let mut handshake =
@@ -352,9 +351,9 @@ impl WhatsAppWebhook {
         Ok(phones)
     }
 
-    /// Records that somebody wants no more messages. Nothing but a word through the same channel, or an
-    /// operator, takes that back. A number that no numbering plan has may be written in another way
-    /// where we know it, so a person has to look if nothing leads to a lead.
+    /// Records that somebody wants no more messages. Only an opt-in through the same channel, or an operator, undoes
+    /// it. A number that no numbering plan has may be written in another way where we know it, so a person has to
+    /// look if no lead is found.
     async fn opt_out(
         &self,
         message: &Inbound,
