@@ -126,7 +126,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TableCommand {
-    /// Create the table with its indexes and its identity (the META item).
+    /// Create the table with its indexes and its identity.
     Create {
         /// The endpoint of DynamoDB, if it is not that of AWS.
         #[arg(long)]

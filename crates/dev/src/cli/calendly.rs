@@ -116,7 +116,6 @@ pub(super) enum Scope {
 struct NotAllowed;
 
 impl<'a> Calendly<'a> {
-    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
     pub(super) fn read(settings: &mut Settings<'_>, platform: &'a Platform) -> Option<Self> {
         let base = settings.url("CALENDLY_BASE_URL", Some("https://api.calendly.com"));
         let token = settings.required("CALENDLY_API_TOKEN").map(Secret::new);

@@ -143,7 +143,7 @@ pub enum PackageError {
         netlify::RUST_SYMBOL
     )]
     NotRecognised {
-        /// The function.
+        /// The function's name.
         function: &'static str,
     },
     /// The site's variables do not fit.
@@ -159,7 +159,7 @@ pub enum PackageError {
     /// The tool could not be started.
     #[error("`{command}` could not be started: install it with `pip install cargo-lambda`")]
     NoBuilder {
-        /// The command.
+        /// The command that could not be run.
         command: String,
         /// The error of the operating system.
         #[source]
@@ -168,7 +168,7 @@ pub enum PackageError {
     /// The build failed, and said why.
     #[error("`{command}` failed; its output is above")]
     Build {
-        /// The command.
+        /// The command that was run.
         command: String,
     },
     /// A binary needs a newer glibc than Lambda has.
@@ -176,7 +176,7 @@ pub enum PackageError {
         "{function} needs glibc 2.{minor}, and Lambda has 2.{GLIBC_MINOR_MAX}: build with --builder cargo-lambda"
     )]
     Glibc {
-        /// The function.
+        /// The function's name.
         function: &'static str,
         /// The minor version of the glibc that it needs.
         minor: u32,
@@ -184,7 +184,7 @@ pub enum PackageError {
     /// What was built is no binary.
     #[error("{} is no binary; delete it, and build again", path.display())]
     NoBinary {
-        /// The path.
+        /// The path of the file.
         path: PathBuf,
     },
     /// A file could not be read or written.

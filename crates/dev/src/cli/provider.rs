@@ -46,7 +46,7 @@ async fn received(
     })
 }
 
-/// The error of a response that is no success. Of Graph's errors only the code is told, because their text
+/// The error of a response that is no success. Of Graph's errors only the code is shown, because their text
 /// may repeat the token.
 pub(super) fn refused(what: &str, response: &Response) -> Failure {
     let (status, body) = (response.status, response.json());

@@ -62,11 +62,11 @@ pub enum SetupCommand {
         /// The address of `stripe-webhook`, as <https://api.example.com/api/stripe-webhook>.
         #[arg(long)]
         webhook: Url,
-        /// The version of Stripe's API whose shapes a new endpoint gets; otherwise the account's.
+        /// The version of Stripe's API whose formats a new endpoint gets; otherwise the account's.
         #[arg(long, value_name = "VERSION")]
         api_version: Option<String>,
     },
-    /// Tell Contact2Sale to report its leads.
+    /// Subscribe c2s-webhook to the leads of Contact2Sale.
     C2s {
         /// The address of `c2s-webhook`, as <https://api.example.com/api/c2s-webhook>. `C2S_WEBHOOK_SECRET` is added to
         /// it.

@@ -68,7 +68,6 @@ struct List {
 }
 
 impl<'a> Stripe<'a> {
-    /// Reads its variables. `None` if one is missing or wrong, which the settings note.
     pub(super) fn read(settings: &mut Settings<'_>, platform: &'a Platform) -> Option<Self> {
         let base = settings.url("STRIPE_BASE_URL", Some("https://api.stripe.com"));
         let key = settings.required("STRIPE_API_KEY").map(Secret::new);
@@ -87,7 +86,7 @@ impl<'a> Stripe<'a> {
         Ok(list.data)
     }
 
-    /// Makes an endpoint, and returns the secret with which Stripe signs what it sends there. Stripe tells it
+    /// Makes an endpoint, and returns the secret with which Stripe signs what it sends there. Stripe shows it
     /// only now.
     pub(super) async fn make(
         &self,
@@ -101,7 +100,7 @@ impl<'a> Stripe<'a> {
         let response = self.post(&[], &form).await?;
         let secret = response.json()["secret"].as_str().map(str::to_owned);
         secret.ok_or_else(|| {
-            "Stripe made the endpoint and told no secret. Look for it in Stripe's dashboard.".into()
+            "Stripe made the endpoint and returned no secret. Look for it in Stripe's dashboard.".into()
         })
     }
 
@@ -133,7 +132,7 @@ fn events<'e>(names: impl IntoIterator<Item = &'e str>) -> Vec<(String, String)>
     names.into_iter().map(|name| ("enabled_events[]".to_owned(), name.to_owned())).collect()
 }
 
-/// Stripe's text of an error may repeat a part of the key, so only its code is told.
+/// Stripe's text of an error may repeat a part of the key, so only its code is shown.
 fn succeeded(response: Response, right: &str) -> Result<Response, Failure> {
     let code = response.json()["error"]["code"].as_str().unwrap_or("no code").to_owned();
     match response.status {

@@ -20,7 +20,7 @@ use super::{Shared, functions_route};
 
 /// The function that receives the webhooks.
 const WEBHOOK: &str = "stripe-webhook";
-/// The version of the API whose shapes the webhooks have.
+/// The version of the API whose format the webhooks have.
 const API_VERSION: &str = "2026-07-29.dahlia";
 
 /// All payments, in the order in which they were tried.
@@ -85,7 +85,7 @@ pub(super) enum Action {
     Refund {
         /// The payment.
         id: String,
-        /// Whether all of it.
+        /// Whether all that is left is given back, and not a part.
         #[serde(default)]
         all: bool,
     },

@@ -2,7 +2,7 @@
 //! are asked in one chain and so behave alike.
 //!
 //! Owns the messages and the subscriptions, whom the sources know, and how often each paid source was asked. They know
-//! only the people whom they were told of, and Diretrix knows no number that ends in `0`, so that each case can be seen
+//! only the people whom they were given, and Diretrix knows no number that ends in `0`, so that each case can be seen
 //! by hand. See `docs/providers.md` ("Contact2Sale"). This module must not know HTTP, nor how a response is withheld.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const ACTIONS: [&str; 3] = ["on_create_lead", "on_update_lead", "on_close_lead"]
 #[derive(Debug, Default)]
 pub(super) struct C2s {
     messages: Vec<C2sMessage>,
-    /// The addresses that are told of each action.
+    /// The addresses that are notified of each action.
     hooks: Vec<(String, String)>,
     people: Vec<Person>,
     /// How often each person was looked up, by source and what was asked.
@@ -74,7 +74,7 @@ impl C2s {
                 self.diretrix(request, by, whose)
             }
             ("GET", ["work-api"]) => self.work_api(request),
-            // No provider has this: a trial tells the sources of its people.
+            // No provider has this: a trial gives the sources its people.
             ("POST", ["people"]) => match serde_json::from_value(request.received.body.clone()) {
                 Ok(person) => {
                     self.know(person);

@@ -30,7 +30,7 @@ pub(super) enum Entry {
     Status { at: String, email: String, status: String },
     /// A custom field was created in the MailerLite account.
     Field { name: String },
-    /// The sources of the enrichment were told of a person.
+    /// The sources of the enrichment were given a person.
     Person { person: Person },
 }
 

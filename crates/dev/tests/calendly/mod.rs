@@ -44,7 +44,6 @@ struct Account {
 }
 
 impl SimulatedCalendly {
-    /// Starts one.
     pub(crate) async fn start(role: Role) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -20,7 +20,6 @@ pub(crate) struct SimulatedStripe {
 type Endpoints = Arc<Mutex<Vec<Value>>>;
 
 impl SimulatedStripe {
-    /// Starts one.
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -38,7 +37,7 @@ impl SimulatedStripe {
         &self.base
     }
 
-    /// The endpoints.
+    /// The account's webhook endpoints, as they are now.
     pub(crate) fn endpoints(&self) -> Vec<Value> {
         self.endpoints.lock().unwrap().clone()
     }

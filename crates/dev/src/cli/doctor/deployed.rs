@@ -230,7 +230,7 @@ fn clocks(theirs: impl Iterator<Item = Timestamp>, platform: &Platform) -> Vec<F
         .collect()
 }
 
-/// What health tells that waits for a person.
+/// What waits for a person, as health reports it.
 fn of_health(body: &Value) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("table", "it responds, and is the one of HASH_KEY")];
     let waits = |counted: &Value| {

@@ -66,7 +66,7 @@ fn is_left_out(function: &str, env: &Env) -> bool {
 async fn table(env: &Env, platform: &Platform) -> Vec<Finding> {
     let mut settings = env.settings();
     let (table, aws) = (TableConfig::read(&mut settings), AwsConfig::read(&mut settings));
-    // What is missing is told with the variables.
+    // What is missing is reported with the variables.
     let Ok((table, aws)) = settings.finish(table.zip(aws)) else { return Vec::new() };
     Store::connect(&aws, &table.name, platform).describe().await
 }

@@ -1,4 +1,4 @@
-//! Tells Contact2Sale where to report its leads: once for each action.
+//! Subscribes `c2s-webhook` to Contact2Sale's leads: once for each action.
 //!
 //! Contact2Sale can set no header, so the address that it gets has `C2S_WEBHOOK_SECRET` in it; what is printed has not.
 

@@ -38,7 +38,7 @@ pub(super) async fn run(
         writeln!(out, "{} an endpoint for {webhook}", run.verb())?;
         if run == Run::ForReal {
             let secret = stripe.make(webhook, api_version).await?;
-            writeln!(out, "Stripe tells its secret only now:")?;
+            writeln!(out, "Stripe shows its secret only now:")?;
             writeln!(out, "STRIPE_WEBHOOK_SECRET={secret}")?;
         }
         return Ok(());
