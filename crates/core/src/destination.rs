@@ -547,8 +547,8 @@ mod tests {
             let name = event.data.name();
             let is_planned = !planned(&event, None).is_empty();
             // The messages of a sequence are those of a booking.
-            let is_told = text.contains(&format!("`{name}`")) || name == "sequence_requested";
-            assert!(!is_planned || is_told, "{name}");
+            let is_listed = text.contains(&format!("`{name}`")) || name == "sequence_requested";
+            assert!(!is_planned || is_listed, "{name}");
         }
     }
 

@@ -107,8 +107,9 @@ impl Sweep {
         }
     }
 
-    /// Starts a pass through the shards that the last pass skipped, and gives back the leases of the others: an
-    /// index that lags still shows a backlog in shards that this worker has finished. Returns whether any shard was skipped.
+    /// Starts a pass through the shards that the last pass skipped, and gives back the leases of the others: an index
+    /// that lags still shows a backlog in shards that this worker has finished. Returns whether any shard was
+    /// skipped.
     pub(crate) fn go_to_passed_over(&mut self) -> bool {
         if !self.shards.iter().any(|reading| reading.passed_over) {
             return false;

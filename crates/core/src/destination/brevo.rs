@@ -1,8 +1,8 @@
 //! Brevo, by which people get e-mails about what they bought: `docs/providers.md` ("Brevo").
 //!
-//! An event destination: one e-mail with the details of what is sold, when a deal is committed. By a template of the
-//! account, or by our own HTML and text, which are in `templates/` and escape everything. Brevo knows a key of ours for half
-//! an hour at most, so a request that got no response is never repeated by itself.
+//! An event destination: one e-mail with the details of what is sold, when a deal is committed. It is made by a template
+//! of the account, or by our own HTML and text, which are in `templates/` and escape everything. Brevo knows a key of
+//! ours for half an hour at most, so a request that got no response is never repeated by itself.
 
 pub mod account;
 

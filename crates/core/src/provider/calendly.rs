@@ -2,8 +2,8 @@
 //!
 //! Owns Calendly's signature header, its event names and the format of its payloads; the facts are
 //! in `docs/providers.md` ("Calendly"). Absent and null fields are tolerated: a booking needs its
-//! invitee and the call's start, and every other update no more than its invitee. This module must not know how the lead of a booking
-//! is found.
+//! invitee and the call's start, and every other update no more than its invitee. This module must not
+//! know how the lead of a booking is found.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};

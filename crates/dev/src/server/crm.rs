@@ -1,7 +1,7 @@
 //! Simulated CRMs: what a seller does on `/crm`, and the webhooks about it with their tokens.
 //!
-//! Contact2Sale reports its leads, and a CRM that can be told what to send reports deals (`docs/endpoints.md`). Nothing is
-//! kept here. This module must not know what Funil does with a webhook.
+//! Contact2Sale reports its leads, and a CRM that lets its owner choose what it sends reports deals
+//! (`docs/endpoints.md`). Nothing is kept here. This module must not know what Funil does with a webhook.
 
 use std::sync::Arc;
 

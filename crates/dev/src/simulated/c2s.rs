@@ -1,5 +1,5 @@
-//! The simulated Contact2Sale (`/integration`), and beside it Diretrix (`/diretrix`) and the Work API (`/work-api`), which
-//! are asked in one chain and so behave alike.
+//! The simulated Contact2Sale (`/integration`), and beside it Diretrix (`/diretrix`) and the Work API (`/work-api`).
+//! All three get the requests of one chain, so one behaviour is set for all of them.
 //!
 //! Owns the messages and the subscriptions, whom the sources know, and how often each paid source was asked. They know
 //! only the people whom they were given, and Diretrix knows no number that ends in `0`, so that each case can be seen

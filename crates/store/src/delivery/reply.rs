@@ -1,7 +1,7 @@
 //! What a destination found out about a lead in the steps of its deliveries, as items beside the lead.
 //!
-//! A reply is written once: whoever comes second gets the first one's. They stay as long as the lead, but for those that
-//! count for a day.
+//! A reply is written once: a second delivery that writes the same step gets the first one's reply. Replies stay as long
+//! as the lead, but for those that are valid for a day.
 
 use std::collections::BTreeMap;
 
