@@ -73,9 +73,8 @@ impl Alerts {
                 example = alert.example.as_deref().unwrap_or_default(),
                 Alerts = news,
                 at_ms = now.as_millisecond(),
-                "alert: {} at {}",
-                alert.kind.name(),
-                alert.destination
+                "alert: {}",
+                in_words(&alert)
             );
             let is_late = after(alert.since, TRIED_FOR_S) <= now;
             if self.send(&alert, news).await || is_late {
@@ -89,7 +88,8 @@ impl Alerts {
     /// Sends one alert wherever alerts go. Returns whether nothing is left to do for it.
     async fn send(&self, alert: &Alert, news: i64) -> bool {
         let text = sentence(&self.site, alert, news);
-        let (posted, captured) = futures::join!(self.post(&text), self.capture(alert, news, &text));
+        let posting = self.post(alert, &text);
+        let (posted, captured) = futures::join!(posting, self.capture(alert, news, &text));
         posted.or(captured).unwrap_or(true)
     }
 
@@ -100,18 +100,19 @@ impl Alerts {
         match project.send(&self.platform.http, &event, self.platform.clock.now()).await {
             Ok(status) if (200..300).contains(&status) => Some(true),
             Ok(status) => {
-                tracing::warn!(status, "Sentry refused an alert with status {status}");
+                let what = in_words(alert);
+                tracing::warn!(status, "Sentry refused the alert {what} with status {status}");
                 Some(false)
             }
             Err(_) => {
-                tracing::warn!("Sentry did not respond to an alert");
+                tracing::warn!("Sentry did not respond to the alert {}", in_words(alert));
                 Some(false)
             }
         }
     }
 
     /// Posts a message to the webhook. Returns whether it was taken; `None` where there is no webhook.
-    async fn post(&self, text: &str) -> Option<bool> {
+    async fn post(&self, alert: &Alert, text: &str) -> Option<bool> {
         let url = Url::parse(self.webhook.as_ref()?.expose()).ok()?;
         let body = json!({"text": text});
         let request = Request::safe(Method::Post, url, Some(body));
@@ -122,12 +123,16 @@ impl Alerts {
                 let status = response.status;
                 tracing::warn!(
                     status,
-                    "the monitoring webhook refused an alert with status {status}"
+                    "the monitoring webhook refused the alert {} with status {status}",
+                    in_words(alert)
                 );
                 Some(false)
             }
             Err(_) => {
-                tracing::warn!("the monitoring webhook did not respond to an alert");
+                tracing::warn!(
+                    "the monitoring webhook did not respond to the alert {}",
+                    in_words(alert)
+                );
                 Some(false)
             }
         }
@@ -164,6 +169,12 @@ impl Alerts {
             }
         }
     }
+}
+
+/// An alert in a log line.
+fn in_words(alert: &Alert) -> String {
+    let example = alert.example.as_ref().map(|id| format!(", for example {id}"));
+    format!("{} at {}{}", alert.kind.name(), alert.destination, example.unwrap_or_default())
 }
 
 /// The message to a person: what happened, how often, and what to do.
@@ -205,8 +216,9 @@ fn sentence(site: &str, alert: &Alert, news: i64) -> String {
              `funil quarantine list --source {to}`."
         ),
         AlertKind::Unsigned => format!(
-            "{to} sends requests whose signature is wrong, and none is kept. Check that its \
-             signing key and ours are the same; a provider switches off what fails for long."
+            "{to} sends requests whose token or signature is wrong, and none is kept. Check that \
+             the token or the signing key is the same there and here; a provider switches off what \
+             fails for long."
         ),
         AlertKind::CallChange => format!(
             "{news} × somebody asked in a message of {to} to cancel or to move their call since \

@@ -1,4 +1,4 @@
-//! Requests without their provider's signature leave a trace: they are counted, and a person is
+//! Requests without their provider's signature or token leave a trace: they are counted, and a person is
 //! notified when several came in a row. Nothing of their bodies is kept.
 //!
 //! Anybody can send such requests, so a process keeps the counts, writes them at most once a minute,
@@ -58,8 +58,7 @@ impl Signatures {
         if writes && let Err(error) = app.store.note_signed(provider, now).await {
             tracing::warn!(
                 provider,
-                error = %error,
-                "could not note that {provider} signed a request: {error}"
+                "could not note that a request of {provider} had the right signature or token: {error}"
             );
         }
     }
@@ -77,7 +76,7 @@ impl Signatures {
             provider,
             Refused = 1,
             at_ms = now.as_millisecond(),
-            "refused a request to {function} that {provider} did not sign"
+            "refused a request to {function} without the right signature or token of {provider}"
         );
         let unwritten = self.change(|seen| {
             seen.unwritten += 1;
@@ -92,7 +91,6 @@ impl Signatures {
             self.change(|seen| seen.unwritten += unwritten.unwrap_or(0));
             tracing::warn!(
                 provider,
-                error = %error,
                 "could not count that a request of {provider} was refused: {error}"
             );
         }

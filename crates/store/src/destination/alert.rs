@@ -47,7 +47,7 @@ pub enum AlertKind {
     /// A form put as many requests aside today as it may, and refuses further ones; it is about the
     /// form.
     QuarantineFull,
-    /// Several requests in a row were not signed by their provider; it is about the provider.
+    /// Several requests in a row had no right signature or token; it is about their provider.
     Unsigned,
     /// Somebody asked in a message to cancel or to move their call.
     CallChange,
