@@ -186,8 +186,7 @@ impl Handler {
                     destination = self.destination.name,
                     lead = %lead,
                     delivery = id,
-                    error = %error,
-                    "released {lead}/{id} for {BLOCKED_S} s, because it cannot be read"
+                    "released {lead}/{id} for {BLOCKED_S} s, because it cannot be read: {error}"
                 );
                 gate.unused(admission);
                 give_back(gate, tokens).await;
@@ -247,8 +246,7 @@ impl Handler {
                 destination = self.destination.name,
                 lead = %lead,
                 delivery = id,
-                error = %error,
-                "could not release {lead}/{id}; it is due when its lease ends"
+                "could not release {lead}/{id}, which is due when its lease ends: {error}"
             );
         }
     }
@@ -314,8 +312,7 @@ impl Handler {
                         destination = self.destination.name,
                         lead = %delivery.lead_id,
                         delivery = %delivery.id,
-                        error = %error,
-                        "settled {}, but its breaker, its alert or its older siblings were not written",
+                        "settled {}, but its breaker, its alert or its older siblings were not written: {error}",
                         delivery.name()
                     );
                 }
@@ -376,8 +373,7 @@ impl Handler {
             tracing::warn!(
                 destination = self.destination.name,
                 delivery,
-                error = %error,
-                "{what} of {delivery} was not written; it is tried again"
+                "{what} of {delivery} was not written, and is tried again: {error}"
             );
             tokio::time::sleep(wait).await;
         }

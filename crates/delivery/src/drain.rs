@@ -408,8 +408,7 @@ impl<'d> Drain<'d> {
             destination = self.handler.destination.name,
             lead = %lead,
             delivery = id,
-            error = %error,
-            "the table failed while {lead}/{id} was handled; it stays due"
+            "the table failed while {lead}/{id} was handled, which stays due: {error}"
         );
     }
 }

@@ -259,8 +259,7 @@ impl Worker {
             let name = self.handler.destination.name;
             tracing::error!(
                 destination = name,
-                error = %error,
-                "the table failed at the end of a drain of {name}; its breaker or its tokens may be old"
+                "the table failed at the end of a drain of {name}, whose breaker or tokens may be old: {error}"
             );
         }
         drained

@@ -119,7 +119,7 @@ impl RuntimeApi {
             .into_future();
         tokio::spawn(served.map(move |served| {
             if let Err(error) = served {
-                tracing::warn!(%error, "the Runtime API on {address} stopped serving");
+                tracing::warn!("the Runtime API on {address} stopped serving: {error}");
             }
         }));
         Ok(Self { address, shared, invocations, _stop: stop })

@@ -186,7 +186,7 @@ impl DevServer {
         let serving = tokio::spawn(async move {
             let service = routes.into_make_service_with_connect_info::<SocketAddr>();
             if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!(error = %error, "the dev server on {address} stopped serving");
+                tracing::error!("the dev server on {address} stopped serving: {error}");
             }
         });
         let notifying = tokio::spawn(messages::send_status_updates(Arc::clone(&shared)));

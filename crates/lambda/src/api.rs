@@ -38,7 +38,7 @@ pub struct Operation {
     pub query: &'static [&'static str],
     /// Its responses that are no problems.
     pub returns: Vec<Returned>,
-    /// Its responses that are problems, but for those that every operation may have.
+    /// Its responses that are problems. Every operation has the one for a table that does not respond.
     pub refusals: Vec<Refusal>,
     /// Who gets a page instead of JSON.
     pub pages: Pages,

@@ -38,11 +38,13 @@ impl App {
 
     /// Adds what the process counted to the totals of the table, at most once a minute. Somebody
     /// may wait for the response meanwhile, so it is given up soon.
-    pub(crate) async fn write_totals(&self) {
+    pub(crate) async fn write_totals(&self, function: &'static str) {
         let now = self.platform.clock.now();
         let write = self.store.write_totals(&self.platform, &self.config.hash_key, now);
         if let Err(error) = write.await {
-            tracing::warn!(error = %error, "totals were not written; they count with the next");
+            tracing::warn!(
+                "the totals of {function} were not written, and count with the next ones: {error}"
+            );
         }
     }
 

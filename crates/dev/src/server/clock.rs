@@ -109,7 +109,7 @@ pub(super) async fn shift(State(shared): State<Arc<Shared>>, Json(wanted): Json<
         return (StatusCode::UNPROCESSABLE_ENTITY, why).into_response();
     }
     if let Err(error) = shared.clock.move_ahead(seconds) {
-        tracing::error!(error = %error, "a move of the clock by {seconds} s was not written to its file");
+        tracing::error!("a move of the clock by {seconds} s was not written to its file: {error}");
     }
     functions_route::dispatch_once(&shared).await;
     show(State(shared)).await
@@ -149,7 +149,7 @@ async fn next_due(shared: &Shared) -> Result<Option<Timestamp>, StoreError> {
 const DUE_LOOKED_AT: i32 = 100;
 
 fn table_failed(error: &StoreError) -> Response {
-    tracing::error!(error = %error, "the next due delivery could not be read from the table");
+    tracing::error!("the next due delivery could not be read from the table: {error}");
     StatusCode::SERVICE_UNAVAILABLE.into_response()
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn journey(
         }
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => {
-            tracing::error!(error = %error, "the journey of the lead {lead_id} could not be read");
+            tracing::error!("the journey of the lead {lead_id} could not be read: {error}");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }

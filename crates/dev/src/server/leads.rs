@@ -48,7 +48,7 @@ impl Leads {
         if let Ok(line) = serde_json::to_string(&submitted)
             && let Err(error) = writeln!(file, "{line}")
         {
-            tracing::warn!(error = %error, "the lead {lead_id} could not be added to the list's file");
+            tracing::warn!("the lead {lead_id} could not be added to the list's file: {error}");
         }
         list.push(submitted);
     }

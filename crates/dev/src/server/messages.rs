@@ -51,7 +51,7 @@ pub(super) async fn reply(State(shared): State<Arc<Shared>>, Json(reply): Json<R
     let lead = match shared.store.lead(lead_id).await {
         Ok(lead) => lead,
         Err(error) => {
-            tracing::error!(error = %error, "the lead {lead_id} could not be read");
+            tracing::error!("the lead {lead_id} could not be read: {error}");
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };

@@ -67,7 +67,7 @@ impl Providers {
             .into_future();
         tokio::spawn(served.map(move |served| {
             if let Err(error) = served {
-                tracing::warn!(%error, "the simulated providers on {address} stopped serving");
+                tracing::warn!("the simulated providers on {address} stopped serving: {error}");
             }
         }));
         Ok(address)

@@ -90,14 +90,17 @@ impl Journal {
             self.file.write_all(line.as_bytes())
         });
         if let Err(error) = written {
-            tracing::warn!(%error, "{} was not written to the simulated providers' file", entry.name());
+            tracing::warn!(
+                "{} was not written to the simulated providers' file: {error}",
+                entry.name()
+            );
         }
     }
 
     /// Removes all entries.
     pub(super) fn clear(&mut self) {
         if let Err(error) = self.file.set_len(0).and_then(|()| self.file.rewind()) {
-            tracing::warn!(%error, "the simulated providers' file could not be emptied");
+            tracing::warn!("the simulated providers' file could not be emptied: {error}");
         }
     }
 }

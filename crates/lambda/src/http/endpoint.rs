@@ -134,7 +134,7 @@ fn count<E: HttpEndpoint>(endpoint: &E, counted: Count) {
 
 async fn write_totals<E: HttpEndpoint>(endpoint: &E) {
     if endpoint.may_write() {
-        endpoint.app().write_totals().await;
+        endpoint.app().write_totals(endpoint.function()).await;
     }
 }
 
@@ -178,7 +178,8 @@ fn admit<E: HttpEndpoint>(endpoint: &E, request: &HttpRequest) -> Result<(), Pro
     if reads_body && request.body.len() > bytes_max {
         tracing::warn!(
             function = endpoint.function(),
-            "refused a request of {} bytes; at most {bytes_max} are taken",
+            "{} refused a body of {} bytes; it takes at most {bytes_max}",
+            endpoint.function(),
             request.body.len()
         );
         return Err(Problem::TooLarge(bytes_max));

@@ -69,7 +69,7 @@ impl From<StoreError> for Problem {
     /// Logs the failure of the table: this is the one place where that happens on the way to a
     /// response.
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = %error, "the table failed, so the response is 503: {error}");
+        tracing::error!("the table failed, so the response is 503: {error}");
         Self::Unavailable
     }
 }

@@ -103,6 +103,21 @@ impl Ring<'_> {
             }
         }
     }
+
+    /// What it asks for, in a log line.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Due | Self::Named([]) => "what is due".to_owned(),
+            Self::Check => "a check".to_owned(),
+            Self::Named([first, more @ ..]) => {
+                let (lead, id) = (first.lead_id, first.delivery_id().unwrap_or_default());
+                match more.len() {
+                    0 => format!("delivery {lead}/{id}"),
+                    more => format!("delivery {lead}/{id} and {more} more"),
+                }
+            }
+        }
+    }
 }
 
 /// What the body of a ring may have, and whether it has to name deliveries.
@@ -177,14 +192,20 @@ impl Doorbell {
         let Some(doorbell) = doorbell else { return };
         let heard = doorbell.ring_within(platform, "dispatch", ring, INTAKE_PATIENCE).await;
         if let Err(error) = heard {
-            let what = "dispatch was not rung; the schedule will find what is due";
+            let what = ring.in_words();
             match error {
                 // Expected where the function starts cold: the patience is short.
-                RingError::NotInTime { .. } => tracing::debug!(error = %error, "{what}"),
+                RingError::NotInTime { .. } => {
+                    tracing::debug!(
+                        "dispatch was not rung for {what}, which the schedule finds: {error}"
+                    );
+                }
                 RingError::NoConnection { .. }
                 | RingError::Refused { .. }
                 | RingError::Unsigned { .. } => {
-                    tracing::warn!(error = %error, "{what}");
+                    tracing::warn!(
+                        "dispatch was not rung for {what}, which the schedule finds: {error}"
+                    );
                 }
             }
         }

@@ -388,12 +388,22 @@ fn duplicate<F: Form>(intake: &Intake, stored: &StoredResponse, now: Timestamp) 
         function = F::NAME,
         Duplicates = 1,
         at_ms = now.as_millisecond(),
-        "responded to a duplicate submission to {} from its receipt",
-        F::NAME
+        "responded to a duplicate submission to {} from its receipt{}",
+        F::NAME,
+        named_by(stored)
     );
     let mut response = http_response(stored);
     put(&mut response.headers, HeaderName::from_static("idempotency-replayed"), "true");
     response
+}
+
+/// The id in a stored response, for the log: of the lead, or of the event. A redirect and a questionnaire's response
+/// have neither.
+fn named_by(stored: &StoredResponse) -> String {
+    let body: Value = serde_json::from_str(&stored.body).unwrap_or_default();
+    let mut names = ["leadId", "submission_id"].into_iter();
+    let id = names.find_map(|name| Some(format!(" ({name} {})", body[name].as_str()?)));
+    id.unwrap_or_default()
 }
 
 /// Keeps a submission, or puts it aside where it was caught as spam.
@@ -516,7 +526,6 @@ impl Intake {
             Err(error) => {
                 tracing::warn!(
                     function,
-                    error = %error,
                     "an invalid request to {function} could not be counted: {error}"
                 );
                 problem

@@ -5,6 +5,7 @@
 //! journey. Must not know any of the tools.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use funil_core::clock::after;
 use funil_core::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
@@ -56,27 +57,14 @@ pub(crate) async fn take<W: Webhook>(app: &App, parsed: &Parsed, arrival: &Arriv
     }
     let taken = futures::stream::iter(of_addresses.into_values())
         .map(|places| mailboxes.take_in_order(parsed, places, arrival));
-    let taken: Vec<Result<Taken, StoreError>> =
-        taken.buffer_unordered(SIDE_BY_SIDE).collect().await;
-    let mut left = 0_usize;
-    for one in taken {
-        match one {
-            Ok(Taken::All) => {}
-            Ok(Taken::NoTimeLeft) => left += 1,
-            Err(error) => {
-                left += 1;
-                tracing::warn!(
-                    error = %error,
-                    "a report of {} could not be kept, and has to come again", W::PROVIDER
-                );
-            }
-        }
-    }
+    let taken: Vec<Taken> = taken.buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let left = taken.iter().filter(|one| **one == Taken::NotAll).count();
     if left > 0 {
         tracing::warn!(
             left,
-            "{} has to send its request again, because of {left} addresses",
-            W::PROVIDER
+            "{} has to send its request to {} again, because of {left} addresses",
+            W::PROVIDER,
+            W::NAME
         );
     }
     let quarantine = (parsed.unreadable > 0).then_some(NotUnderstood("unreadable_parts"));
@@ -94,27 +82,31 @@ struct Mailboxes<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
     All,
-    NoTimeLeft,
+    /// No time was left for them, or one could not be kept.
+    NotAll,
 }
 
 impl Mailboxes<'_> {
     /// Takes the reports of one address, by their places.
-    async fn take_in_order(
-        &self,
-        parsed: &Parsed,
-        places: Vec<usize>,
-        arrival: &Arrival,
-    ) -> Result<Taken, StoreError> {
+    async fn take_in_order(&self, parsed: &Parsed, places: Vec<usize>, arrival: &Arrival) -> Taken {
         let now = self.app.platform.clock.now();
         let begins_until = arrival.now.saturating_add(BEGINS_FOR).unwrap_or(arrival.now);
         if now > begins_until || after(now, PART_S) > arrival.stop_at {
-            return Ok(Taken::NoTimeLeft);
+            return Taken::NotAll;
         }
         for place in places {
             let Some(report) = parsed.reports.get(place) else { continue };
-            self.take(report, place, arrival.now).await?;
+            if let Err(error) = self.take(report, place, arrival.now).await {
+                tracing::warn!(
+                    function = self.function,
+                    "the report {} of {} could not be kept, and has to come again: {error}",
+                    report.digest,
+                    self.provider
+                );
+                return Taken::NotAll;
+            }
         }
-        Ok(Taken::All)
+        Taken::All
     }
 
     async fn take(&self, report: &Report, place: usize, now: Timestamp) -> Result<(), StoreError> {
@@ -143,17 +135,18 @@ impl Mailboxes<'_> {
         let since = match store.report_email(email, status, &report.digest, at).await? {
             Reported::News { since } => since,
             Reported::Told => {
-                self.count_duplicate(now);
+                self.count_duplicate(&report.digest, now);
                 return Ok(());
             }
             Reported::Repeated => {
                 tracing::warn!(
                     function = self.function,
                     status = status.name(),
-                    "ignored a report of {} that it sent before: another one came after it",
+                    "ignored the report {} of {}, which it sent before: another one came after it",
+                    report.digest,
                     self.provider
                 );
-                self.count_duplicate(now);
+                self.count_duplicate(&report.digest, now);
                 return Ok(());
             }
         };
@@ -173,9 +166,10 @@ impl Mailboxes<'_> {
             function = self.function,
             status = status.name(),
             leads = leads.len(),
-            "{} reports that an address of {} leads is {}",
+            "the report {} of {} gave the address of {} the status {}",
+            report.digest,
             self.provider,
-            leads.len(),
+            webhook::leads_in_words(&leads.iter().map(|lead| lead.id).collect::<Vec<_>>()),
             status.name()
         );
         Ok(())
@@ -254,14 +248,15 @@ impl Mailboxes<'_> {
         self.accept(lead, &name, noted.clone().into(), nothing, now).await
     }
 
-    fn count_duplicate(&self, now: Timestamp) {
+    /// Counts a report or an event that was kept before, with its digest or id.
+    fn count_duplicate(&self, what: &dyn fmt::Display, now: Timestamp) {
         self.app.platform.totals.count(Count::Duplicate(self.function));
         tracing::info!(
             target: TOTALS_TARGET,
             function = self.function,
             Duplicates = 1,
             at_ms = now.as_millisecond(),
-            "found a report of {} kept already", self.provider
+            "found the report {what} of {} kept already", self.provider
         );
     }
 
@@ -308,7 +303,7 @@ impl Mailboxes<'_> {
         match self.app.accept(&incoming, now).await? {
             Accepted::Kept | Accepted::NoSuchLead => Ok(()),
             Accepted::Duplicate(_) => {
-                self.count_duplicate(now);
+                self.count_duplicate(&incoming.event.id, now);
                 Ok(())
             }
             Accepted::KeyReused

@@ -153,9 +153,11 @@ pub(crate) async fn put_aside(
     let kind = reason.split(' ').next().unwrap_or_default();
     let about = format!("{source}/{kind}");
     app.store.alert_once_a_day(&about, AlertKind::Quarantined, None, now).await?;
-    let accepted = app.store.quarantine(request, receipt, now, &*app.platform.entropy).await?;
+    let entropy = &*app.platform.entropy;
+    let id = QuarantineId::new(now, entropy);
+    let accepted = app.store.quarantine(id, request, receipt, now, entropy).await?;
     if accepted == Accepted::Kept {
-        tracing::warn!(source, reason, "kept a request of {source} in quarantine: {reason}");
+        tracing::warn!(source, reason, id = %id, "put {source}/{id} into quarantine: {reason}");
     }
     Ok(accepted)
 }

@@ -5,6 +5,7 @@
 //! an authentic request never gets a 4xx, and 5xx only where something is not kept. Must not
 //! know any provider.
 
+use std::fmt;
 use std::future::Future;
 
 use funil_core::contact::consent::ConsentChanges;
@@ -175,8 +176,8 @@ impl Report {
 
 /// What became of an authentic request that was understood.
 pub(crate) enum Kept {
-    /// One transaction decided about it.
-    Accepted(Accepted),
+    /// One transaction decided about the event with this id.
+    Accepted(EventId, Accepted),
     /// Each of its parts was kept by itself.
     Parts {
         /// Whether a part could not be kept yet, so that the whole request has to come again.
@@ -299,7 +300,7 @@ impl<W: Webhook> WebhookEndpoint<W> {
             Err(why) => Kept::Quarantine(why),
         };
         match kept {
-            Kept::Accepted(accepted) => response_to::<W>(app, &accepted, now),
+            Kept::Accepted(event, accepted) => response_to::<W>(app, &event, &accepted, now),
             Kept::Parts { incomplete, quarantine: unread } => {
                 if let Some(why) = unread {
                     put_aside::<W>(app, (&request.body, &content_type), why, now).await?;
@@ -323,8 +324,9 @@ impl<W: Webhook> WebhookEndpoint<W> {
             }
             Kept::Quarantine(why) => {
                 let aside = (&*request.body, &*content_type);
-                let accepted = put_aside::<W>(app, aside, why, now).await?;
-                response_to::<W>(app, &accepted, now)?;
+                let (accepted, digest) = put_aside::<W>(app, aside, why, now).await?;
+                let what = format!("the body with the digest {digest}");
+                response_to::<W>(app, &what, &accepted, now)?;
                 Ok(json_response(W::ASIDE, &W::says_aside(why)))
             }
         }
@@ -363,10 +365,10 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
         let now = self.webhook.app().platform.clock.now();
         let arrival = Arrival { now, stop_at, released: Some(request.entry.name.clone()) };
         match self.webhook.keep(&parsed, &arrival).await? {
-            Kept::Accepted(Accepted::Kept) => Ok(Released::Accepted(body_of_response())),
-            Kept::Accepted(Accepted::Duplicate(_)) => Ok(Released::AlreadyKept),
-            Kept::Accepted(Accepted::NotInQuarantine) => Err(Problem::NotInQuarantine),
-            Kept::Accepted(_) | Kept::Parts { incomplete: true, .. } | Kept::Said { .. } => {
+            Kept::Accepted(_, Accepted::Kept) => Ok(Released::Accepted(body_of_response())),
+            Kept::Accepted(_, Accepted::Duplicate(_)) => Ok(Released::AlreadyKept),
+            Kept::Accepted(_, Accepted::NotInQuarantine) => Err(Problem::NotInQuarantine),
+            Kept::Accepted(..) | Kept::Parts { incomplete: true, .. } | Kept::Said { .. } => {
                 Err(Problem::Unavailable)
             }
             Kept::Parts { quarantine: Some(NotUnderstood(why)), .. }
@@ -377,16 +379,17 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
     }
 }
 
-/// The response to a request that one transaction decided about.
+/// The response to a request that one transaction decided about. `what` is the event's id, for the log.
 fn response_to<W: Webhook>(
     app: &App,
+    what: &dyn fmt::Display,
     accepted: &Accepted,
     now: Timestamp,
 ) -> Result<HttpResponse, Problem> {
     match accepted {
         Accepted::Kept => Ok(received()),
         Accepted::Duplicate(_) => {
-            count_duplicate::<W>(app, now);
+            count_duplicate::<W>(app, what, now);
             Ok(received())
         }
         // Nothing is kept, and the provider sends it again: by then the lead is what it is, and a
@@ -401,34 +404,50 @@ fn response_to<W: Webhook>(
         | Accepted::TooManyNewLeads => {
             tracing::warn!(
                 function = W::NAME,
-                "others wrote to the same lead at the same time; {} responds 503",
-                W::NAME
+                "{} did not keep {what} and responds 503, because {}",
+                W::NAME,
+                why_not_kept(accepted)
             );
             Err(Problem::Unavailable)
         }
     }
 }
 
-/// Counts something that was kept before.
-pub(crate) fn count_duplicate<W: Webhook>(app: &App, now: Timestamp) {
+/// Why a transaction kept nothing, for the log.
+pub(crate) const fn why_not_kept(accepted: &Accepted) -> &'static str {
+    match accepted {
+        Accepted::Kept | Accepted::Duplicate(_) => "it is kept already",
+        Accepted::Overtaken => "other requests wrote to its lead at the same time",
+        Accepted::NoSuchLead => "its lead does not exist",
+        Accepted::OtherEmail => "its lead id belongs to another e-mail",
+        Accepted::KeyReused | Accepted::KeyOfAnother => "its key was used for other content",
+        Accepted::NotInQuarantine => "it is not in quarantine any more",
+        Accepted::Exists(_) => "its lead was created meanwhile",
+        Accepted::TooManyNewLeads => "its e-mail has had as many new leads today as it may",
+    }
+}
+
+/// Counts something that was kept before. `what` is its id, for the log.
+pub(crate) fn count_duplicate<W: Webhook>(app: &App, what: &dyn fmt::Display, now: Timestamp) {
     app.platform.totals.count(Count::Duplicate(W::NAME));
     tracing::info!(
         target: TOTALS_TARGET,
         function = W::NAME,
         Duplicates = 1,
         at_ms = now.as_millisecond(),
-        "responded to a duplicate request to {} from its receipt",
+        "responded to a duplicate of {what} to {} from its receipt",
         W::NAME
     );
 }
 
-/// Keeps an authentic request, or a part of one, for a person, once however often it comes.
+/// Keeps an authentic request, or a part of one, for a person, once however often it comes. Returns the digest of its
+/// body, too, by which it is recognised.
 pub(crate) async fn put_aside<W: Webhook>(
     app: &App,
     (body, content_type): (&[u8], &str),
     why: NotUnderstood,
     now: Timestamp,
-) -> Result<Accepted, StoreError> {
+) -> Result<(Accepted, String), StoreError> {
     let body_digest = sha256_hex(body);
     let quarantined = Quarantined {
         source: W::PROVIDER,
@@ -440,7 +459,17 @@ pub(crate) async fn put_aside<W: Webhook>(
         days: app.config.quarantine_days,
     };
     let receipt = receipt(W::PROVIDER, &["aside", &body_digest]);
-    quarantine::put_aside(app, &quarantined, &receipt, now).await
+    let accepted = quarantine::put_aside(app, &quarantined, &receipt, now).await?;
+    Ok((accepted, body_digest))
+}
+
+/// Some leads in a log line: how many, and the id of the first.
+pub(crate) fn leads_in_words(leads: &[LeadId]) -> String {
+    match leads {
+        [] => "no lead".to_owned(),
+        [lead] => format!("lead {lead}"),
+        [first, more @ ..] => format!("lead {first} and {} more", more.len()),
+    }
 }
 
 /// The receipt of a provider's request, by what identifies it. Its content is not compared, because

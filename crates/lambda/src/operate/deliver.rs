@@ -188,8 +188,7 @@ impl HttpEndpoint for Deliver {
                     Err(error) => {
                         let name = self.function();
                         tracing::error!(
-                            error = %error,
-                            "the table failed while {name} drained; what is due stays due"
+                            "the table failed while {name} drained, and what is due stays due: {error}"
                         );
                         json!({"error": "the table failed"})
                     }
@@ -249,9 +248,10 @@ impl Deliver {
         if let Err(problem) = self.deliver(sequence.lead_id, sequence.due, stop_at).await {
             // The sequence is kept, so the schedule sends what could not be sent now.
             tracing::warn!(
-                ?problem,
-                "the sequence of lead {} is planned, but what is due could not be sent now",
-                sequence.lead_id
+                lead = %sequence.lead_id,
+                "the sequence of lead {} is planned, but what is due could not be sent now: {}",
+                sequence.lead_id,
+                problem.code()
             );
         }
         Ok(sequence.response)

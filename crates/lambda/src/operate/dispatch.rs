@@ -1,8 +1,9 @@
 //! `dispatch`: rings the delivery functions that have something due.
 //!
 //! The table's stream, a schedule each minute, and rings trigger it. Where rings name deliveries, it
-//! passes their keys on. It holds no provider secret and delivers nothing but alerts. A failed ring is logged and never fails a batch of the stream:
-//! the next schedule rings again. `POST …/replay` is in [`replay`].
+//! passes their keys on. It holds no provider secret and delivers nothing but alerts. A failed ring is
+//! logged and never fails a batch of the stream: the next schedule rings again. `POST …/replay` is in
+//! [`replay`].
 
 mod replay;
 
@@ -160,7 +161,7 @@ impl HttpEndpoint for Dispatch {
                         json!({"rung": rung})
                     }
                     Err(error) => {
-                        tracing::error!(error = %error, "the table failed, so dispatch rang nobody");
+                        tracing::error!("the table failed, so dispatch rang nobody: {error}");
                         json!({"error": "the table failed"})
                     }
                 }
@@ -220,8 +221,7 @@ impl Dispatch {
         self.app.store.ready(&self.app.config.hash_key).await?;
         if let Err(error) = self.app.store.look_at_shards().await {
             tracing::error!(
-                error = %error,
-                "could not look over how many shards deliveries are spread; using what was known"
+                "could not read over how many shards deliveries are spread, so the last known number is used: {error}"
             );
         }
         let older_than_s = self.app.config.rings.swept_after_s();
@@ -265,8 +265,7 @@ impl Dispatch {
                 Err(error) => {
                     tracing::error!(
                         destination = destination.name,
-                        error = %error,
-                        "could not look for what is due for {}; ringing it all the same",
+                        "could not look for what is due for {}, which is rung all the same: {error}",
                         destination.name
                     );
                     due.push(*destination);
@@ -281,7 +280,7 @@ impl Dispatch {
     async fn housekeep(&self) {
         housekeeping::keep_house(&self.app, self.backlog_s).await;
         if let Err(error) = (self.notify)().await {
-            tracing::error!(error = %error, "the table failed while alerts were sent");
+            tracing::error!("the table failed while alerts were sent: {error}");
         }
     }
 
@@ -301,8 +300,8 @@ impl Dispatch {
                 Ok(()) => Some(destination.function),
                 Err(error) => {
                     tracing::warn!(
-                        error = %error,
-                        "the ring of {} failed; the next schedule rings again", destination.function
+                        "the ring of {} failed, and the next schedule rings again: {error}",
+                        destination.function
                     );
                     None
                 }

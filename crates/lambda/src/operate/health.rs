@@ -182,7 +182,7 @@ fn response(found: Result<Value, StoreError>, authorised: bool) -> HttpResponse 
             json_response(StatusCode::OK, &body)
         }
         Err(error) => {
-            tracing::error!(error = %error, "the table failed, so the response of health is 503");
+            tracing::error!("the table failed, so the response of health is 503: {error}");
             let mut body = json!({"status": "unavailable"});
             if authorised {
                 body["table"] = json!({"ok": false, "error": error.to_string()});

@@ -32,15 +32,13 @@ pub(crate) async fn keep_house(app: &App, backlog_s: i64) {
             let name = destination.name;
             tracing::error!(
                 destination = name,
-                error = %error,
-                "the housekeeping of {name} failed; it is tried again in a minute"
+                "the housekeeping of {name} failed, and is tried again in a minute: {error}"
             );
         }
     }
     if let Err(error) = expiring_quarantine(app, now).await {
         tracing::error!(
-            error = %error,
-            "the housekeeping of the quarantine failed; it is tried again in a minute"
+            "the housekeeping of the quarantine failed, and is tried again in a minute: {error}"
         );
     }
 }

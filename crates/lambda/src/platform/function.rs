@@ -77,7 +77,8 @@ impl Function {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "refused an event that cannot be read: {error}");
+                    let name = self.name;
+                    tracing::warn!("{name} refused an event that cannot be read: {error}");
                     Problem::Unreadable.response(Locale::En).into_event(error.payload_format())
                 }
             }

@@ -45,7 +45,7 @@ pub fn run(make: impl FnOnce(&Env, &Platform) -> Result<Function, ConfigError>) 
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(error = %error, "the event loop could not be started");
+            tracing::error!("the event loop could not be started: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -61,7 +61,7 @@ pub fn run(make: impl FnOnce(&Env, &Platform) -> Result<Function, ConfigError>) 
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %error, "the Lambda runtime ended");
+            tracing::error!("the Lambda runtime ended: {error}");
             ExitCode::FAILURE
         }
     }

@@ -134,16 +134,16 @@ pub(crate) fn keys(name: &QuarantineName) -> Item {
 }
 
 impl Store {
-    /// Keeps a request in quarantine together with its receipt, so that a duplicate of it gets the
-    /// same response.
+    /// Keeps a request in quarantine under a new id, together with its receipt, so that a duplicate of
+    /// it gets the same response.
     pub async fn quarantine(
         &self,
+        id: QuarantineId,
         request: &Quarantined<'_>,
         receipt: &Receipt,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Accepted, StoreError> {
-        let id = QuarantineId::new(now, entropy);
         let name = QuarantineName { source: request.source.to_owned(), id };
         let goes_at = after(now, request.days * 86_400);
         let body = gzip(request.body)?;

@@ -57,9 +57,9 @@ impl Site {
         fingerprint: &str,
     ) -> Token {
         match self.ask(platform, token, fingerprint).await {
-            Some(answer) if answer["success"] == true => Token::Valid,
-            Some(answer) => {
-                let codes: Vec<&str> = answer["error-codes"]
+            Some(response) if response["success"] == true => Token::Valid,
+            Some(response) => {
+                let codes: Vec<&str> = response["error-codes"]
                     .as_array()
                     .into_iter()
                     .flatten()

@@ -74,7 +74,8 @@ struct C2sWebhook {
     looks_up: bool,
 }
 
-/// Makes `c2s-webhook`. Of its own it reads the tokens, the networks that requests may come from, and the rate of one lead.
+/// Makes `c2s-webhook`. Of its own it reads the tokens, the networks that requests may come from, the rate of one lead,
+/// and whether people are looked up.
 pub fn function(env: &Env, platform: &Platform) -> Result<Function, ConfigError> {
     let mut settings = env.settings();
     let app = App::read_intake(&mut settings, platform);
@@ -201,7 +202,8 @@ impl Webhook for C2sWebhook {
         }
         tracing::warn!(
             function = Self::NAME,
-            "refused a request with the right token from an address that {ALLOWED_IPS} does not list"
+            "{} refused a request with the right token, because {ALLOWED_IPS} does not list the address that it came from",
+            Self::NAME
         );
         Err(NotSigned)
     }
@@ -234,7 +236,7 @@ impl C2sWebhook {
             return Ok(Kept::Quarantine(*why));
         }
         if let [Part { event: Ok(event), .. }] = parts {
-            return Ok(Kept::Accepted(self.take(event, arrival).await?));
+            return Ok(Kept::Accepted(event.id.clone(), self.take(event, arrival).await?));
         }
         // The first of several must not end the request in quarantine.
         let arrival = Arrival { released: None, ..*arrival };
@@ -284,38 +286,58 @@ impl C2sWebhook {
 
     /// Takes an event, or puts it aside for a person.
     async fn take_part(&self, part: &Part, arrival: &Arrival) -> Done {
-        let done = match &part.event {
-            Ok(event) => self.take(event, arrival).await,
+        let event = match &part.event {
+            Ok(event) => event,
             Err(why) => {
                 let body = part.raw.expose().as_bytes();
                 let aside = (body, "application/json");
-                match webhook::put_aside::<Self>(&self.app, aside, *why, arrival.now).await {
-                    Ok(_) => return Done::Aside(*why),
-                    Err(error) => Err(error),
-                }
+                return match webhook::put_aside::<Self>(&self.app, aside, *why, arrival.now).await {
+                    Ok(_) => Done::Aside(*why),
+                    Err(error) => {
+                        tracing::warn!(
+                            function = Self::NAME,
+                            "an event of Contact2Sale that is not understood ({}) could not be put into quarantine, \
+                             and has to come again: {error}",
+                            why.0
+                        );
+                        Done::Unavailable
+                    }
+                };
             }
         };
-        match done {
+        match self.take(event, arrival).await {
             Ok(Accepted::Kept) => Done::Received,
             Ok(Accepted::Duplicate(_)) => {
-                webhook::count_duplicate::<Self>(&self.app, arrival.now);
+                webhook::count_duplicate::<Self>(&self.app, &event.id, arrival.now);
                 Done::Duplicate
             }
             Ok(
-                Accepted::Overtaken
+                accepted @ (Accepted::Overtaken
                 | Accepted::NoSuchLead
                 | Accepted::OtherEmail
                 | Accepted::KeyReused
                 | Accepted::KeyOfAnother
                 | Accepted::NotInQuarantine
                 | Accepted::Exists(_)
-                | Accepted::TooManyNewLeads,
-            ) => Done::Unavailable,
+                | Accepted::TooManyNewLeads),
+            ) => {
+                tracing::info!(
+                    function = Self::NAME,
+                    event = %event.id,
+                    "{} did not keep {}, which has to come again, because {}",
+                    Self::NAME,
+                    event.id,
+                    webhook::why_not_kept(&accepted)
+                );
+                Done::Unavailable
+            }
             Err(error) => {
                 tracing::warn!(
                     function = Self::NAME,
-                    error = %error,
-                    "an event of Contact2Sale could not be kept; it has to come again"
+                    event = %event.id,
+                    "{} could not keep {}, which has to come again: {error}",
+                    Self::NAME,
+                    event.id
                 );
                 Done::Unavailable
             }

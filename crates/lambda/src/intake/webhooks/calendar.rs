@@ -186,7 +186,8 @@ impl CalendarWebhook {
             Report { id: update.id.clone(), occurred_at: update.occurred_at, data, consent };
         let lead = Identified { person, ..lead };
         let incoming = Incoming { beside, ..report.of::<Self>(lead, &receipt, arrival) };
-        Ok(Kept::Accepted(self.app.accept_calls(&incoming, &bookings, now).await?))
+        let accepted = self.app.accept_calls(&incoming, &bookings, now).await?;
+        Ok(Kept::Accepted(update.id.clone(), accepted))
     }
 
     /// What becomes of an update that is not about a sales call, or not known to be. A booking that is

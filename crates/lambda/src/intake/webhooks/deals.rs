@@ -173,10 +173,10 @@ impl Webhook for DealWebhook {
             let incoming = kept.of::<Self>(lead, &receipt, arrival);
             let accepted = self.app.accept(&incoming, arrival.now).await?;
             if accepted != Accepted::Overtaken {
-                return Ok(Kept::Accepted(accepted));
+                return Ok(Kept::Accepted(report.id.clone(), accepted));
             }
         }
-        Ok(Kept::Accepted(Accepted::Overtaken))
+        Ok(Kept::Accepted(report.id.clone(), Accepted::Overtaken))
     }
 }
 

@@ -181,10 +181,10 @@ impl StripeWebhook {
             };
             let accepted = self.accept(update, event, arrival, lead, &change).await?;
             if accepted != Accepted::Overtaken {
-                return Ok(Kept::Accepted(accepted));
+                return Ok(Kept::Accepted(update.id.clone(), accepted));
             }
         }
-        Ok(Kept::Accepted(Accepted::Overtaken))
+        Ok(Kept::Accepted(update.id.clone(), Accepted::Overtaken))
     }
 
     /// The lead of a report: of an object that is known, else of the id that the site wrote into the

@@ -194,8 +194,8 @@ impl Webhook for WhatsAppWebhook {
 
 impl WhatsAppWebhook {
     /// Takes every part by itself, so that one that cannot be kept now holds up no other. What stops
-    /// messages comes first. Parts for which no time is left come again. `of_nobody` tells whether
-    /// somebody opted out whom nothing here leads to.
+    /// messages comes first. Parts for which no time is left come again. `of_nobody` says whether
+    /// somebody opted out of whom no lead is known.
     async fn take(
         &self,
         parts: &Updates,
@@ -255,7 +255,9 @@ impl WhatsAppWebhook {
                 if after(self.app.platform.clock.now(), PART_S) > stop_at {
                     tracing::warn!(
                         left = parts.len(),
-                        "the time is up; Meta is asked to send the request again"
+                        "{} has no time left for {} parts of a request; Meta is asked to send it again",
+                        Self::NAME,
+                        parts.len()
                     );
                     (taken, parts) = (Taken::NotAll, Vec::new().into_iter());
                 }
@@ -366,31 +368,35 @@ impl WhatsAppWebhook {
         if let Some(bsuid) = &person.bsuid {
             store.revoke(BSUID, bsuid, Purpose::Whatsapp, at).await?;
         }
-        let (mut leads, mut is_known, mut taken) = (0, person.is_sure, Taken::All);
+        let said = self.message_digest(message);
+        let (mut leads, mut is_known, mut taken) = (Vec::new(), person.is_sure, Taken::All);
         for phone in self.phones(&person).await? {
             store.revoke(PHONE, &phone, Purpose::Whatsapp, at).await?;
             // The revocation stands, and sending looks at it. The other numbers are revoked too before Meta
             // is asked to send this again, so that what is queued is withdrawn as well.
             match self.stop(&phone, at, now).await {
-                Ok(stopped) => leads += stopped,
+                Ok(stopped) => leads.extend(stopped),
                 Err(error) => {
                     (is_known, taken) = (true, Taken::NotAll);
                     tracing::warn!(
-                        error = %error,
-                        "an opt-out is kept, but what is queued could not be withdrawn; Meta is asked to send it again"
+                        "the opt-out in message {} is kept, but what is queued could not be withdrawn; Meta is asked \
+                         to send it again: {error}",
+                        said.as_str()
                     );
                 }
             }
             // A number that came with the id is one that we know.
-            is_known |= leads > 0 || person.phone.as_ref() != Some(&phone);
+            is_known |= !leads.is_empty() || person.phone.as_ref() != Some(&phone);
         }
         if !is_known {
             of_nobody.store(true, Ordering::Relaxed);
         }
         tracing::info!(
             function = Self::NAME,
-            leads,
-            "revoked WhatsApp for {leads} leads of a person who opted out"
+            leads = leads.len(),
+            "revoked WhatsApp for {}, because the person opted out in message {}",
+            webhook::leads_in_words(&leads),
+            said.as_str()
         );
         Ok(taken)
     }
@@ -404,19 +410,21 @@ impl WhatsAppWebhook {
         if let Some(bsuid) = &person.bsuid {
             store.restore(BSUID, bsuid, Purpose::Whatsapp, at).await?;
         }
-        let mut leads = 0;
+        let mut leads = Vec::new();
         for phone in self.phones(&person).await? {
             store.restore(PHONE, &phone, Purpose::Whatsapp, at).await?;
             for lead in self.leads_with(&phone).await? {
                 let purpose = Purpose::Whatsapp;
                 let done = store.restore_of_lead(lead.id, purpose, at, Self::NAME, entropy).await?;
-                leads += usize::from(done);
+                leads.extend(done.then_some(lead.id));
             }
         }
         tracing::info!(
             function = Self::NAME,
-            leads,
-            "a person opted in again; {leads} leads had shown their opt-out"
+            leads = leads.len(),
+            "a person opted in again in message {}; their opt-out was shown on {}",
+            self.message_digest(message).as_str(),
+            webhook::leads_in_words(&leads)
         );
         Ok(Taken::All)
     }
@@ -494,14 +502,19 @@ impl WhatsAppWebhook {
         Ok(self.app.accept(&incoming, now).await? == Accepted::Kept)
     }
 
-    /// The id of the event of a message on a lead. WhatsApp's own id of the message holds the sender's
-    /// number.
+    /// The id of the event of a message on a lead.
     fn event_id(&self, message: &Inbound, lead: LeadId) -> EventId {
+        let digest = self.message_digest(message);
+        EventId::of_provider(whatsapp::NAME, &format!("message:{}:{lead}", digest.as_str()))
+    }
+
+    /// What identifies a message in event ids and in the log. WhatsApp's own id of it holds the sender's
+    /// number, so a keyed digest stands for it.
+    fn message_digest(&self, message: &Inbound) -> Digest {
         let number = message.person.number.as_ref().map(Number::alias_text).unwrap_or_default();
         let id = message.id.as_ref().map(|id| id.expose().clone());
         let id = id.unwrap_or_else(|| format!("{number} {:?} {:?}", message.at, message.word));
-        let digest = self.app.config.hash_key.digest("wamid", &id);
-        EventId::of_provider(whatsapp::NAME, &format!("message:{}:{lead}", digest.as_str()))
+        self.app.config.hash_key.digest("wamid", &id)
     }
 
     /// Leads that were made with this number, at most [`LEADS_TOUCHED`].
@@ -512,18 +525,18 @@ impl WhatsAppWebhook {
 
     /// Withdraws what is queued for a number, and shows the revocation on the leads that are known to
     /// be of its owner. What is missed here is not sent either: sending reads what was revoked at the
-    /// number. Returns how many leads have the number.
+    /// number. Returns the leads that have the number.
     async fn stop(
         &self,
         phone: &Digest,
         at: Timestamp,
         now: Timestamp,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Vec<LeadId>, StoreError> {
         let store = &self.app.store;
         let entropy = &*self.app.platform.entropy;
         if !is_revoked(Purpose::Whatsapp, &[store.revocations_of((PHONE, phone)).await?]) {
             // The person opted in again later.
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let leads = self.leads_with(phone).await?;
         for lead in &leads {
@@ -537,7 +550,7 @@ impl WhatsAppWebhook {
             let of = (lead.id, whatsapp::NAME);
             store.withdraw_messages_to(phone, of, reason, now, entropy).await?;
         }
-        Ok(leads.len())
+        Ok(leads.iter().map(|lead| lead.id).collect())
     }
 
     /// Records how far a message came, or that it failed.
@@ -559,11 +572,16 @@ impl WhatsAppWebhook {
         let status = update.status.name();
         match recorded {
             Recorded::Kept => {
-                tracing::info!(%delivery, status, "message {delivery} is now {status}");
+                tracing::info!(%delivery, status, "the message of delivery {delivery} is now {status}");
             }
             Recorded::Died => {
                 let code = update.code.unwrap_or_default();
-                tracing::warn!(%delivery, status, code, "message {delivery} failed with code {code} and will not arrive");
+                tracing::warn!(
+                    %delivery,
+                    status,
+                    code,
+                    "the message of delivery {delivery} failed with code {code} and will not arrive"
+                );
                 let (kind, example) = (AlertKind::Dead, delivery.to_string());
                 self.app.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
                 let reason = Reason::Failed(code);
@@ -576,10 +594,18 @@ impl WhatsAppWebhook {
                 }
             }
             Recorded::Old | Recorded::Unknown => {
-                tracing::debug!(%delivery, status, "ignored status {status} of message {delivery}, which is not new");
+                tracing::debug!(
+                    %delivery,
+                    status,
+                    "ignored the status {status} of the message of delivery {delivery}, which is not new"
+                );
             }
             Recorded::Busy => {
-                tracing::info!(%delivery, status, "delivery {delivery} is just being written; Meta is asked to send {status} again");
+                tracing::info!(
+                    %delivery,
+                    status,
+                    "delivery {delivery} is just being written; Meta is asked to send the status {status} again"
+                );
                 return Ok(Taken::NotAll);
             }
         }
@@ -628,7 +654,10 @@ impl Taken {
                 | StoreError::CorruptItem { .. }
                 | StoreError::InvalidRequest { .. }),
             ) => {
-                tracing::error!(error = %error, "a part of a request of WhatsApp could not be kept");
+                tracing::error!(
+                    "a part of a request to {} could not be kept, and has to come again: {error}",
+                    REGISTRATION.name
+                );
                 Ok(Self::NotAll)
             }
             Err(error) => Err(error),
