@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when a test fails")]
 
+pub mod aws_signature;
 pub mod calendly;
 pub mod contract;
 pub mod mailerlite;

@@ -44,6 +44,8 @@ mod time;
 
 /// When every world begins. Far ahead, so that the emulator's TTL removes nothing.
 pub(crate) const BEGINNING: &str = "2031-05-05T12:00:00Z";
+/// The secret access key that signs requests to AWS.
+pub const AWS_SECRET: &str = "secret";
 /// The site's `HASH_KEY`.
 pub const HASH_KEY: &str = "hash-key-of-the-tests";
 /// The site's `SERVICE_TOKEN`.

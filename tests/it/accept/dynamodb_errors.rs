@@ -1,4 +1,4 @@
-//! How the real SDK and `lead-submit` treat each error that DynamoDB can return.
+//! How the store's client and `lead-submit` treat each error that DynamoDB can return.
 //!
 //! A scripted HTTP server stands in for DynamoDB. [`errors`] is the table of ARCHITECTURE.md: how
 //! many requests are made in all while an error lasts, before the form gets 503.
@@ -11,12 +11,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response as HttpResponse};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::proxy::{cancelled_body, closed, error_body};
-use crate::world::{LEAD, Response, World, lead_body};
+use crate::world::{AWS_SECRET, LEAD, Response, World, lead_body};
+use funil_tests::aws_signature::assert_signed;
 
 /// How the scripted server replies to a request.
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ async fn respond(
     headers: HeaderMap,
     body: Bytes,
 ) -> HttpResponse {
+    assert_signed(&Method::POST, "/", &headers, &body, AWS_SECRET);
     let target = headers["x-amz-target"].to_str().unwrap();
     let operation = target.rsplit('.').next().unwrap().to_owned();
     let asked: Value = serde_json::from_slice(&body).unwrap();
@@ -97,11 +99,8 @@ async fn submit_to(
     let address = listener.local_addr().unwrap();
     let router = Router::new().fallback(respond).with_state(Arc::clone(&table));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    // The SDK limits retries for each region of a process, so each test gets a region of its own.
-    let region = format!("test-{}", address.port());
     let endpoint = format!("http://{address}");
-    let deployment =
-        world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint), ("AWS_REGION", &region)]);
+    let deployment = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]);
     let response = deployment.submit(&lead_body()).await;
     world.finish().await;
     let requests = std::mem::take(&mut *table.requests.lock().unwrap());

@@ -14,8 +14,8 @@ use funil_dev::simulated::Providers;
 use funil_store::{AwsConfig, Platform, Store, Stream};
 
 use super::{
-    CALENDLY_KEY, CountedEntropy, Deployment, HASH_KEY, ManualClock, SERVICE_TOKEN, TABLES,
-    WHATSAPP_APP_SECRET, World, destinations_of_forms, emulator,
+    AWS_SECRET, CALENDLY_KEY, CountedEntropy, Deployment, HASH_KEY, ManualClock, SERVICE_TOKEN,
+    TABLES, WHATSAPP_APP_SECRET, World, destinations_of_forms, emulator,
 };
 
 /// How a world is to be made.
@@ -134,7 +134,7 @@ pub(crate) fn environment(
         ("HASH_KEY", HASH_KEY.to_owned()),
         ("AWS_REGION", "sa-east-1".to_owned()),
         ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", AWS_SECRET.to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", emulator.to_owned()),
         ("DOORBELL_URL", "http://127.0.0.1:9".to_owned()),
         ("CALENDLY_SIGNING_KEY", CALENDLY_KEY.to_owned()),
