@@ -341,18 +341,13 @@ impl LeadChanges {
     /// the first payment succeeded. A test, a failure and a free trial's invoice of nothing change nothing, and
     /// no payment says what somebody's number is.
     pub fn of_payment(event: &PaymentEvent, payer: &Payer, revenue: Revenue) -> Self {
-        let paid_at = match event {
-            PaymentEvent::Succeeded(paid)
-                if event.has_paid() && revenue.counts(paid.reported_by) =>
-            {
-                Some(paid.paid_at)
-            }
-            PaymentEvent::Succeeded(_)
-            | PaymentEvent::Failed(_)
-            | PaymentEvent::Refunded(_)
-            | PaymentEvent::Disputed(_)
-            | PaymentEvent::SubscriptionStarted(_)
-            | PaymentEvent::CheckoutCompleted(_) => None,
+        let paid_at = if let PaymentEvent::Succeeded(paid) = event
+            && event.has_paid()
+            && revenue.counts(paid.reported_by)
+        {
+            Some(paid.paid_at)
+        } else {
+            None
         };
         let name = payer.name.clone().filter(|_| event.has_paid());
         Self {

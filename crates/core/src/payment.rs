@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{DisputeStatus, Mode, PaymentEvent, Purchase, ReportedBy, TransactionId};
+use crate::event::{
+    DisputeStatus, Mode, Movement, PaymentEvent, Purchase, ReportedBy, TransactionId,
+};
 use crate::money::{Currency, Money};
 
 /// Which reports of a payment count as revenue, where one payment is reported as itself and as an invoice.
@@ -73,21 +75,16 @@ impl Transaction {
     /// What a report says of a transaction of which nothing else is known. `None` for a report that moves
     /// no money.
     pub fn of(event: &PaymentEvent, revenue: Revenue) -> Option<Self> {
-        let (id, amount) = match event {
-            PaymentEvent::Succeeded(paid) if revenue.counts(paid.reported_by) => {
-                (&paid.transaction, paid.amount)
-            }
-            PaymentEvent::Refunded(refund) => (&refund.transaction, refund.refunded),
-            PaymentEvent::Disputed(dispute) => (&dispute.transaction, dispute.amount),
-            PaymentEvent::Succeeded(_)
-            | PaymentEvent::Failed(_)
-            | PaymentEvent::SubscriptionStarted(_)
-            | PaymentEvent::CheckoutCompleted(_) => return None,
-        };
+        let movement = event.movement()?;
+        if let Movement::Paid(paid) = movement
+            && !revenue.counts(paid.reported_by)
+        {
+            return None;
+        }
         let nothing = Self {
-            id: id.clone(),
+            id: movement.transaction().clone(),
             mode: event.mode(),
-            currency: amount.currency,
+            currency: movement.amount().currency,
             paid: None,
             refunded: 0,
             disputes: BTreeMap::new(),
@@ -99,8 +96,8 @@ impl Transaction {
     /// The transaction after a report. `None` if the report is in another currency, which no payment
     /// changes.
     pub fn with(mut self, event: &PaymentEvent) -> Option<Self> {
-        match event {
-            PaymentEvent::Succeeded(paid) => {
+        match event.movement() {
+            Some(Movement::Paid(paid)) => {
                 let minor = self.in_currency(paid.amount)?;
                 self.paid = self.paid.max(Some(minor));
                 self.paid_at = match self.paid_at {
@@ -108,10 +105,10 @@ impl Transaction {
                     None => Some(paid.paid_at),
                 };
             }
-            PaymentEvent::Refunded(refund) => {
+            Some(Movement::Refunded(refund)) => {
                 self.refunded = self.refunded.max(self.in_currency(refund.refunded)?);
             }
-            PaymentEvent::Disputed(report) => {
+            Some(Movement::Disputed(report)) => {
                 let minor = self.in_currency(report.amount)?;
                 let known = self.disputes.get(&report.dispute);
                 let is_decided = known.is_some_and(|known| known.status != DisputeStatus::Opened);
@@ -120,9 +117,7 @@ impl Transaction {
                     self.disputes.insert(report.dispute.clone(), dispute);
                 }
             }
-            PaymentEvent::Failed(_)
-            | PaymentEvent::SubscriptionStarted(_)
-            | PaymentEvent::CheckoutCompleted(_) => {}
+            None => {}
         }
         Some(self)
     }
@@ -150,17 +145,15 @@ impl Transaction {
     pub fn note(&self, before: Option<&Self>, event: &mut PaymentEvent) {
         let gone = self.gone().saturating_sub(before.map_or(0, Self::gone));
         let gone = (gone > 0).then_some(Money { minor: gone, currency: self.currency });
-        match event {
-            PaymentEvent::Succeeded(paid) => {
+        let counted = match event.movement() {
+            Some(Movement::Paid(paid)) => {
                 let is_first = before.is_none_or(|before| before.paid.is_none());
-                paid.counted = Some(paid.amount).filter(|paid| is_first && paid.minor > 0);
+                Some(paid.amount).filter(|paid| is_first && paid.minor > 0)
             }
-            PaymentEvent::Refunded(refund) => refund.counted = gone,
-            PaymentEvent::Disputed(dispute) => dispute.counted = gone,
-            PaymentEvent::Failed(_)
-            | PaymentEvent::SubscriptionStarted(_)
-            | PaymentEvent::CheckoutCompleted(_) => {}
-        }
+            Some(Movement::Refunded(_) | Movement::Disputed(_)) => gone,
+            None => return,
+        };
+        event.set_counted(counted);
     }
 }
 

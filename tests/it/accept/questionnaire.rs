@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
 use crate::world::{
-    EMAIL, LEAD, Response, World, destinations_of_forms, lead, lead_body, questionnaire_body,
+    DESTINATIONS, EMAIL, LEAD, Response, World, lead, lead_body, questionnaire_body,
 };
 
 const PAGE: &str = "https://calendly.com/ana/call?month=2031-05";
@@ -51,7 +51,7 @@ fn last_body(world: &World, provider: &str) -> Value {
 
 #[tokio::test]
 async fn a_ready_lead_gets_the_link_to_book() {
-    let world = with_lead(&destinations_of_forms()).await;
+    let world = with_lead(DESTINATIONS).await;
     let requests_before = world.providers.all_received().len();
     let response = world.answer_questionnaire(&questionnaire_body()).await;
     assert_eq!(response.status, 200, "{response:?}");

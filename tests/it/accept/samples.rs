@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
 /// and a part of the body of its response.
-const REQUESTS: [(&str, u16, &str); 75] = [
+const REQUESTS: &[(&str, u16, &str)] = &[
     ("lead-submit/high-score", 200, "\"tier\":\"high\""),
     ("lead-submit/low-score-no-consent", 200, "\"tier\":\"low\""),
     ("lead-submit/everything-denied", 200, "\"leadId\":"),
@@ -170,7 +170,7 @@ async fn every_sample_gets_the_response_that_its_name_says() {
         .await;
     world.looks_at("whatsapp");
     world.looks_at("ga4");
-    for (name, status, shown) in REQUESTS {
+    for &(name, status, shown) in REQUESTS {
         let function = function_of(name);
         let event = signed(&world, function, read(name));
         let (got, _, body) = front_door::response(&world.invoke(function, event).await);

@@ -20,9 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::world::{
-    AWS_SECRET, LEAD, SERVICE_TOKEN, World, destinations_of_forms, lead, lead_body, list,
-};
+use crate::world::{AWS_SECRET, DESTINATIONS, LEAD, SERVICE_TOKEN, World, lead, lead_body, list};
 use funil_tests::aws_signature::assert_signed;
 
 /// A request that rang.
@@ -432,7 +430,7 @@ async fn functions_for_the_lead(world: &World) -> Vec<&'static str> {
     let planned =
         |one: &&&Destination| deliveries.iter().any(|delivery| delivery.destination == one.name);
     let planned: Vec<_> = destination::ALL.iter().filter(planned).collect();
-    assert_eq!(list(planned.iter().copied()), destinations_of_forms());
+    assert_eq!(list(planned.iter().copied()), DESTINATIONS);
     planned.iter().map(|one| one.function).collect()
 }
 

@@ -14,8 +14,8 @@ use funil_dev::simulated::Providers;
 use funil_store::{AwsConfig, Platform, Store, Stream};
 
 use super::{
-    AWS_SECRET, CALENDLY_KEY, CountedEntropy, Deployment, HASH_KEY, ManualClock, SERVICE_TOKEN,
-    TABLES, WHATSAPP_APP_SECRET, World, destinations_of_forms, emulator,
+    AWS_SECRET, CALENDLY_KEY, CountedEntropy, DESTINATIONS, Deployment, HASH_KEY, ManualClock,
+    SERVICE_TOKEN, TABLES, WHATSAPP_APP_SECRET, World, emulator,
 };
 
 /// How a world is to be made.
@@ -127,7 +127,7 @@ pub(crate) fn environment(
     });
     let own = [
         ("TABLE_NAME", table.to_owned()),
-        ("DESTINATIONS", destinations_of_forms()),
+        ("DESTINATIONS", DESTINATIONS.to_owned()),
         ("SITE_URL", "https://www.example.com".to_owned()),
         ("CORS_ORIGINS", "https://www.example.com".to_owned()),
         ("SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),

@@ -91,15 +91,8 @@ fn taken(event: &EventData) -> Vec<Planned> {
 }
 
 /// Whether the customer's group may be another one after a report.
-const fn changes_customer(event: &PaymentEvent) -> bool {
-    match event {
-        PaymentEvent::Succeeded(paid) => paid.counted.is_some(),
-        PaymentEvent::Refunded(refund) => refund.counted.is_some(),
-        PaymentEvent::Disputed(dispute) => dispute.counted.is_some(),
-        PaymentEvent::Failed(_)
-        | PaymentEvent::SubscriptionStarted(_)
-        | PaymentEvent::CheckoutCompleted(_) => false,
-    }
+fn changes_customer(event: &PaymentEvent) -> bool {
+    event.movement().is_some_and(|movement| movement.counted().is_some())
 }
 
 fn taken_of_form(event: &FormEvent) -> Vec<Planned> {

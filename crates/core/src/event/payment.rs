@@ -43,6 +43,26 @@ impl PaymentEvent {
         }
     }
 
+    /// The report as one that moves money; `None` for one that moves none.
+    pub const fn movement(&self) -> Option<Movement<'_>> {
+        match self {
+            Self::Succeeded(event) => Some(Movement::Paid(event)),
+            Self::Refunded(event) => Some(Movement::Refunded(event)),
+            Self::Disputed(event) => Some(Movement::Disputed(event)),
+            Self::Failed(_) | Self::SubscriptionStarted(_) | Self::CheckoutCompleted(_) => None,
+        }
+    }
+
+    /// Writes what a report that moves money added to its payment.
+    pub const fn set_counted(&mut self, counted: Option<Money>) {
+        match self {
+            Self::Succeeded(event) => event.counted = counted,
+            Self::Refunded(event) => event.counted = counted,
+            Self::Disputed(event) => event.counted = counted,
+            Self::Failed(_) | Self::SubscriptionStarted(_) | Self::CheckoutCompleted(_) => {}
+        }
+    }
+
     /// The names of what the site wrote into the payment, and that was dropped.
     pub fn dropped(&self) -> &[String] {
         match self {
@@ -57,13 +77,49 @@ impl PaymentEvent {
 
     /// Whether money was paid. False for a test that counts for nothing, and for the zero invoice of a free trial.
     pub const fn has_paid(&self) -> bool {
+        match self.movement() {
+            Some(Movement::Paid(event)) => event.mode.counts() && event.amount.minor > 0,
+            Some(Movement::Refunded(_) | Movement::Disputed(_)) | None => false,
+        }
+    }
+}
+
+/// A report that moves money.
+#[derive(Clone, Copy, Debug)]
+pub enum Movement<'e> {
+    /// Somebody paid.
+    Paid(&'e PaymentSucceeded),
+    /// Money was given back.
+    Refunded(&'e PaymentRefunded),
+    /// The payer's bank disputes a payment, or has decided about it.
+    Disputed(&'e PaymentDisputed),
+}
+
+impl<'e> Movement<'e> {
+    /// The payment whose money it is.
+    pub const fn transaction(self) -> &'e TransactionId {
         match self {
-            Self::Succeeded(event) => event.mode.counts() && event.amount.minor > 0,
-            Self::Failed(_)
-            | Self::Refunded(_)
-            | Self::Disputed(_)
-            | Self::SubscriptionStarted(_)
-            | Self::CheckoutCompleted(_) => false,
+            Self::Paid(event) => &event.transaction,
+            Self::Refunded(event) => &event.transaction,
+            Self::Disputed(event) => &event.transaction,
+        }
+    }
+
+    /// The sum that is reported.
+    pub const fn amount(self) -> Money {
+        match self {
+            Self::Paid(event) => event.amount,
+            Self::Refunded(event) => event.refunded,
+            Self::Disputed(event) => event.amount,
+        }
+    }
+
+    /// What it added to its payment, which an earlier report may have said already.
+    pub const fn counted(self) -> Option<Money> {
+        match self {
+            Self::Paid(event) => event.counted,
+            Self::Refunded(event) => event.counted,
+            Self::Disputed(event) => event.counted,
         }
     }
 }

@@ -244,7 +244,7 @@ impl Deliver {
         stop_at: Timestamp,
     ) -> Result<HttpResponse, Problem> {
         self.ready().await?;
-        let sequence = sequence::request(&self.app, self.destination, body).await?;
+        let sequence = Box::pin(sequence::request(&self.app, self.destination, body)).await?;
         if let Err(problem) = self.deliver(sequence.lead_id, sequence.due, stop_at).await {
             // The sequence is kept, so the schedule sends what could not be sent now.
             tracing::warn!(

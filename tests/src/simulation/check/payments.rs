@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use funil_core::event::{EventData, PaymentEvent};
+use funil_core::event::{EventData, Movement};
 use funil_core::money::{Currency, Money};
 use funil_store::Journey;
 use serde_json::Value;
@@ -55,16 +55,13 @@ fn added(journey: &Journey, payment: &str) -> (i64, i64) {
     let (mut came, mut went) = (0, 0);
     for event in &journey.events {
         let EventData::Payment(event) = &event.data else { continue };
-        let (id, to, counted) = match event {
-            PaymentEvent::Succeeded(paid) => (&paid.transaction, &mut came, paid.counted),
-            PaymentEvent::Refunded(refund) => (&refund.transaction, &mut went, refund.counted),
-            PaymentEvent::Disputed(dispute) => (&dispute.transaction, &mut went, dispute.counted),
-            PaymentEvent::Failed(_)
-            | PaymentEvent::SubscriptionStarted(_)
-            | PaymentEvent::CheckoutCompleted(_) => continue,
+        let Some(movement) = event.movement() else { continue };
+        let to = match movement {
+            Movement::Paid(_) => &mut came,
+            Movement::Refunded(_) | Movement::Disputed(_) => &mut went,
         };
-        if id.as_str() == payment {
-            *to += counted.map_or(0, |money| money.minor);
+        if movement.transaction().as_str() == payment {
+            *to += movement.counted().map_or(0, |money| money.minor);
         }
     }
     (came, went)

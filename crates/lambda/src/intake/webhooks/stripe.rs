@@ -133,7 +133,7 @@ impl Webhook for StripeWebhook {
     async fn keep(&self, parsed: &Parsed, arrival: &Arrival) -> Result<Kept, StoreError> {
         match parsed {
             Parsed::Other(event) => Ok(Kept::Ignored { event: event.clone() }),
-            Parsed::Payment(update) => self.keep_payment(update, arrival).await,
+            Parsed::Payment(update) => Box::pin(self.keep_payment(update, arrival)).await,
         }
     }
 
