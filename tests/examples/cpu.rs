@@ -71,11 +71,19 @@ async fn main() {
     if let Some(node) = node {
         let start = async |deliver| start_node(&node, &world, &provider, deliver).await;
         let form_us = forms("Node: a form", start(None).await, 1).await;
-        let of_whole_us =
-            forms("Node: a form with five deliveries", start(Some("1")).await, 2).await;
+        let once_us =
+            forms("Node: a form with five deliveries, sent at once", start(Some("once")).await, 2)
+                .await;
+        let leased_us = forms(
+            "Node: a form with five deliveries, with the requests to the table that ours make",
+            start(Some("leased")).await,
+            3,
+        )
+        .await;
         let ratio = |node: u64, ours: u64| format!("{}.{}", node / ours, node * 10 / ours % 10);
         println!("Node takes {} times as long for a form", ratio(form_us, intake_us));
-        println!("Node takes {} times as long with the deliveries", ratio(of_whole_us, whole_us));
+        println!("Node takes {} times as long for the same work", ratio(leased_us, whole_us));
+        println!("Node takes {} times as long if it sends at once", ratio(once_us, whole_us));
     }
     std::mem::forget(world);
 }

@@ -1,6 +1,6 @@
 //! What the end-to-end tests and the long simulation run in: a whole Funil in one process.
 //!
-//! Nothing is mocked: the functions, the SDK and the HTTP client are the real ones, and an emulator has
+//! Nothing is mocked: the functions, the client of the table and the HTTP client are the real ones, and an emulator has
 //! the table. Only the providers, the clock and the randomness are made for the tests. It must not
 //! know what any test is about.
 

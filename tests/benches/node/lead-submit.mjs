@@ -1,8 +1,10 @@
-// The landing page's form as a JavaScript function usually is: validate, score, keep, and, where DELIVER is set, send to
-// the destinations before the response and note what became of each. It does what Funil's functions do for a form with
-// five deliveries, without their retries, leases and consent checks. Only for comparing the work.
+// The landing page's form in JavaScript: validate, score, keep, and, where DELIVER is set, send to the destinations.
+// DELIVER=once sends as a function usually does: from what it has in memory, and notes what became of each delivery.
+// DELIVER=leased makes the same requests to the table as Funil's delivery functions do: each delivery is claimed under a
+// lease, what supersedes it is looked up, the lead and the event are read, consent is checked, what cannot be repeated is
+// marked before it is sent, and the outcome is written only while the lease is held. Only for comparing the work.
 
-import { DynamoDBClient, TransactWriteItemsCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
+import { BatchGetItemCommand, DynamoDBClient, QueryCommand, TransactWriteItemsCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { parsePhoneNumberFromString } from "libphonenumber-js";
 import { createHmac, createHash } from "node:crypto";
 import { v4, v5, v7 } from "uuid";
@@ -97,7 +99,7 @@ async function accept(lead, scored) {
       })),
     ],
   }));
-  return { id, now, response, deliveries };
+  return { id, now, event, response, deliveries };
 }
 
 const PAYLOADS = {
@@ -127,6 +129,71 @@ async function deliver(lead, scored, { id, now, deliveries }) {
   }));
 }
 
+// What is sent as a state has a newer delivery that supersedes it; what cannot be repeated is marked before it is sent.
+const STATES = new Set(["crm", "mailerlite"]);
+const MARKED = new Set(["ga4"]);
+const NEEDS = { crm: [], mailerlite: ["marketing"], ga4: ["analytics"], segment: ["analytics"] };
+const LEASE_MS = 60_000;
+
+async function deliverLeased(scored, { id, now, event, deliveries }) {
+  await Promise.all(deliveries.map(async (one) => {
+    const sk = `DELIVERY#${one.destination}#${now}#${one.id}`;
+    const lease = v4();
+    const claimed = await table.send(new UpdateItemCommand({
+      TableName: TABLE_NAME,
+      Key: key(`LEAD#${id}`, sk),
+      UpdateExpression: "SET #state = :leased, lease_id = :lease, lease_until = :until ADD claims :one",
+      ConditionExpression: "#state IN (:pending, :leased) AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+      ExpressionAttributeNames: { "#state": "state" },
+      ExpressionAttributeValues: {
+        ":leased": { S: "leased" }, ":pending": { S: "pending" }, ":lease": { S: lease }, ":one": { N: "1" },
+        ":until": { S: new Date(Date.now() + LEASE_MS).toISOString() }, ":now": { S: new Date().toISOString() },
+      },
+      ReturnValues: "ALL_NEW",
+    }));
+    if (STATES.has(one.destination)) {
+      const siblings = await table.send(new QueryCommand({
+        TableName: TABLE_NAME,
+        KeyConditionExpression: "pk = :pk AND begins_with(sk, :prefix)",
+        ExpressionAttributeValues: { ":pk": { S: `LEAD#${id}` }, ":prefix": { S: `DELIVERY#${one.destination}#` } },
+        ScanIndexForward: false, Limit: 25, ConsistentRead: true,
+      }));
+      const newer = (other) => other.slot.S === claimed.Attributes.slot.S && other.sk.S > sk && other.state.S !== "dead";
+      if (siblings.Items.some(newer)) return;
+    }
+    const read = await table.send(new BatchGetItemCommand({
+      RequestItems: { [TABLE_NAME]: { Keys: [key(`LEAD#${id}`, "LEAD"), key(`LEAD#${id}`, `EVENT#${now}#${event}`)], ConsistentRead: true } },
+    }));
+    const kept = read.Responses[TABLE_NAME].find((item) => item.data !== undefined);
+    const lead = JSON.parse(kept.data.S);
+    if (!NEEDS[one.destination].every((purpose) => lead.consent[purpose] !== false)) return;
+    if (MARKED.has(one.destination)) {
+      await table.send(new UpdateItemCommand({
+        TableName: TABLE_NAME,
+        Key: key(`LEAD#${id}`, sk),
+        UpdateExpression: "SET sending = :lease",
+        ConditionExpression: "lease_id = :lease",
+        ExpressionAttributeValues: { ":lease": { S: lease } },
+      }));
+    }
+    const response = await fetch(`${PROVIDER}/${one.destination}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: "Bearer a-key-of-the-provider" },
+      body: JSON.stringify(PAYLOADS[one.destination](lead, id, scored)),
+      signal: AbortSignal.timeout(10_000),
+    });
+    await response.text();
+    await table.send(new UpdateItemCommand({
+      TableName: TABLE_NAME,
+      Key: key(`LEAD#${id}`, sk),
+      UpdateExpression: "SET #state = :state, settled_at = :now REMOVE lease_id, lease_until",
+      ConditionExpression: "lease_id = :lease",
+      ExpressionAttributeNames: { "#state": "state" },
+      ExpressionAttributeValues: { ":state": { S: response.ok ? "delivered" : "dead" }, ":lease": { S: lease }, ":now": { S: new Date().toISOString() } },
+    }));
+  }));
+}
+
 async function handle(event) {
   const body = JSON.parse(event.isBase64Encoded ? Buffer.from(event.body, "base64").toString() : event.body);
   const { lead, errors } = validate(body);
@@ -134,7 +201,8 @@ async function handle(event) {
   await rate(event.requestContext.http.sourceIp);
   const scored = score(lead);
   const accepted = await accept(lead, scored);
-  if (DELIVER) await deliver(lead, scored, accepted);
+  if (DELIVER === "once") await deliver(lead, scored, accepted);
+  if (DELIVER === "leased") await deliverLeased(scored, accepted);
   return { statusCode: 200, headers: { "content-type": "application/json" }, body: JSON.stringify(accepted.response) };
 }
 

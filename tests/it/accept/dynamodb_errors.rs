@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::proxy::{cancelled_body, closed, error_body};
-use crate::world::{AWS_SECRET, LEAD, Response, World, lead_body};
+use crate::world::{LEAD, Response, World, lead_body};
 use funil_tests::aws_signature::assert_signed;
 
 /// How the scripted server replies to a request.
@@ -56,7 +56,7 @@ async fn respond(
     headers: HeaderMap,
     body: Bytes,
 ) -> HttpResponse {
-    assert_signed(&Method::POST, "/", &headers, &body, AWS_SECRET);
+    assert_signed(&Method::POST, "/", &headers, &body, "dynamodb");
     let target = headers["x-amz-target"].to_str().unwrap();
     let operation = target.rsplit('.').next().unwrap().to_owned();
     let asked: Value = serde_json::from_slice(&body).unwrap();
@@ -100,7 +100,10 @@ async fn submit_to(
     let router = Router::new().fallback(respond).with_state(Arc::clone(&table));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let endpoint = format!("http://{address}");
-    let deployment = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]);
+    let deployment = world.deployment(&[
+        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
+        ("AWS_SESSION_TOKEN", "the-session"),
+    ]);
     let response = deployment.submit(&lead_body()).await;
     world.finish().await;
     let requests = std::mem::take(&mut *table.requests.lock().unwrap());
@@ -125,6 +128,7 @@ fn errors() -> Vec<(&'static str, Reply, usize)> {
             3,
         ),
         ("RequestLimitExceeded", error(400, "RequestLimitExceeded"), 3),
+        ("RequestTimeout", error(408, "RequestTimeoutException"), 3),
         ("TransactionInProgressException", error(400, "TransactionInProgressException"), 3),
         ("InternalServerError", error(500, "InternalServerError"), 3),
         ("ServiceUnavailable", error(503, "ServiceUnavailable"), 3),

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::world::{AWS_SECRET, DESTINATIONS, LEAD, SERVICE_TOKEN, World, lead, lead_body, list};
+use crate::world::{DESTINATIONS, LEAD, SERVICE_TOKEN, World, lead, lead_body, list};
 use funil_tests::aws_signature::assert_signed;
 
 /// A request that rang.
@@ -375,7 +375,7 @@ async fn on_aws_a_ring_is_a_signed_asynchronous_invocation() {
     let scope = "AWS4-HMAC-SHA256 Credential=dispatch/20310505/sa-east-1/lambda/aws4_request, ";
     assert!(authorization.starts_with(scope), "{authorization}");
     assert!(authorization.contains("x-amz-invocation-type"), "{authorization}");
-    assert_signed(&ring.method, &ring.path, &ring.headers, ring.body.as_bytes(), AWS_SECRET);
+    assert_signed(&ring.method, &ring.path, &ring.headers, ring.body.as_bytes(), "lambda");
     world.finish().await;
 }
 

@@ -260,7 +260,7 @@ pub async fn package(arguments: &PackageArguments) -> Result<String, PackageErro
         };
         let start = if architecture.is_of_this_machine() {
             // What is packed is started, not what was built.
-            let packed = out.join("bootstrap");
+            let packed = Path::new("target").join("bootstrap");
             write_program(&packed, &bytes)?;
             let start = first_response(&packed).await;
             fs::remove_file(&packed).map_err(of_file(&packed))?;

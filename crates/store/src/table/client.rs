@@ -40,7 +40,9 @@ const INVOCATION_ID: HeaderName = HeaderName::from_static("amz-sdk-invocation-id
 
 /// The codes by which the table says that the same request may succeed at once. A conflict with a
 /// transaction is not among them: what is written then is up to the caller.
-const TRIED_AGAIN: [&str; 6] = [
+const TRIED_AGAIN: [&str; 8] = [
+    "RequestTimeout",
+    "RequestTimeoutException",
     "ThrottlingException",
     "Throttling",
     "ProvisionedThroughputExceededException",
@@ -155,7 +157,7 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client with these credentials. Opens no connection yet.
     pub(crate) fn new(aws: AwsConfig, platform: &Platform) -> Self {
-        // An address that is no URI leaves "/", for which no request can be signed.
+        // The configuration has refused what is no URI. "/" has no host, so nothing is signed for it.
         let uri = aws.dynamodb.as_str().parse().unwrap_or_default();
         Self(Arc::new(Connection {
             aws,

@@ -39,11 +39,17 @@ impl AwsConfig {
     /// Reads the variables. What is missing is noted in `settings`, and the result is `None`.
     pub fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let region = ["FUNIL_AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"]
-            .iter()
-            .find_map(|name| settings.optional(name));
-        if region.is_none() {
-            settings.problem::<()>("Set AWS_REGION, or FUNIL_AWS_REGION on Netlify.");
-        }
+            .into_iter()
+            .find_map(|name| Some((name, settings.optional(name)?)));
+        // The region is a part of addresses.
+        let is_region = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let region = match region {
+            Some((_, region)) if is_region(region) => Some(region),
+            Some((name, _)) => {
+                settings.problem(format!("{name} must be a region such as sa-east-1."))
+            }
+            None => settings.problem("Set AWS_REGION, or FUNIL_AWS_REGION on Netlify."),
+        };
         // Keys and token must be of one set: our key with Netlify's own token would be refused.
         let prefix =
             if settings.optional("FUNIL_AWS_ACCESS_KEY_ID").is_some() { "FUNIL_" } else { "" };
@@ -63,7 +69,16 @@ impl AwsConfig {
             .unwrap_or("AWS_ENDPOINT_URL_DYNAMODB");
         // Without a region the address does not matter, for there is no configuration then.
         let default = service_url("dynamodb", region.unwrap_or("us-east-1"));
-        let dynamodb = settings.url(endpoint, Some(&default));
+        let dynamodb = settings.url(endpoint, Some(&default)).and_then(|url| {
+            // A host with braces, as of a placeholder that nobody filled in, is a host for one and none for
+            // the other.
+            let is_uri = url.as_str().parse::<http::Uri>().is_ok();
+            if is_uri {
+                Some(url)
+            } else {
+                settings.problem(format!("{endpoint} must be an address."))
+            }
+        });
         Some(Self {
             region: region?.to_owned(),
             dynamodb: dynamodb?,
@@ -74,7 +89,7 @@ impl AwsConfig {
     }
 
     /// Signs a request with Signature Version 4, at the time of `clock`. Returns `None` for a request that
-    /// cannot be signed, because a header of it is no text.
+    /// cannot be signed, because it names no host or a header of it is no text.
     pub fn sign(
         &self,
         service: &str,
@@ -95,6 +110,7 @@ impl AwsConfig {
             .build()
             .ok()?
             .into();
+        request.uri().authority()?;
         let uri = request.uri().to_string();
         let headers: Option<Vec<(&str, &str)>> = request
             .headers()
@@ -113,13 +129,62 @@ impl AwsConfig {
 /// The address of a service of AWS in a region
 /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
 pub fn service_url(service: &str, region: &str) -> String {
-    let china = if region.starts_with("cn-") { ".cn" } else { "" };
-    format!("https://{service}.{region}.amazonaws.com{china}")
+    let domain = match region.split('-').next() {
+        Some("cn") => "amazonaws.com.cn",
+        Some("eusc") => "amazonaws.eu",
+        Some(_) | None => "amazonaws.com",
+    };
+    format!("https://{service}.{region}.{domain}")
 }
 
 impl Store {
     /// A store on `table`. Opens no connection yet.
     pub fn connect(aws: &AwsConfig, table: &str, platform: &Platform) -> Self {
         Self::new(Client::new(aws.clone(), platform), table.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use funil_core::settings::Env;
+
+    use super::*;
+
+    #[test]
+    fn each_partition_has_its_domain() {
+        for (region, url) in [
+            ("sa-east-1", "https://dynamodb.sa-east-1.amazonaws.com"),
+            ("us-gov-west-1", "https://dynamodb.us-gov-west-1.amazonaws.com"),
+            ("cn-north-1", "https://dynamodb.cn-north-1.amazonaws.com.cn"),
+            ("eusc-de-east-1", "https://dynamodb.eusc-de-east-1.amazonaws.eu"),
+        ] {
+            assert_eq!(service_url("dynamodb", region), url);
+        }
+    }
+
+    #[test]
+    fn a_region_and_an_address_that_name_no_host_are_problems_of_their_own_variables() {
+        for (name, value) in [
+            ("AWS_REGION", "{region}"),
+            ("AWS_REGION", "sa east 1"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://{host}:8000"),
+            ("AWS_ENDPOINT_URL", "http://{host}:8000"),
+        ] {
+            let mut variables: std::collections::BTreeMap<&str, &str> = [
+                ("AWS_REGION", "sa-east-1"),
+                ("AWS_ACCESS_KEY_ID", "key"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ]
+            .into();
+            variables.insert(name, value);
+            let env: Env = variables
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            let mut settings = env.settings();
+            let read = AwsConfig::read(&mut settings);
+            let error = settings.finish(read).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
     }
 }

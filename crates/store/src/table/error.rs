@@ -61,7 +61,9 @@ pub enum StoreError {
 }
 
 /// Codes after which the same request may succeed.
-const TRANSIENT: [&str; 9] = [
+const TRANSIENT: [&str; 11] = [
+    "RequestTimeout",
+    "RequestTimeoutException",
     "ThrottlingException",
     "Throttling",
     "ProvisionedThroughputExceededException",

@@ -129,7 +129,9 @@ impl Pages<'_> {
             Ok(page) => page,
             Err(error) => return Some(Err(StoreError::of("Query", &error))),
         };
-        let last = page.last_evaluated_key.filter(|key| !key.is_empty());
+        // Only a broken table would end a page where it began.
+        let is_further = |key: &Item| Some(key) != query.get_exclusive_start_key().as_ref();
+        let last = page.last_evaluated_key.filter(|key| !key.is_empty() && is_further(key));
         self.next = last.map(|last| query.set_exclusive_start_key(Some(last)));
         Some(Ok(page.items.unwrap_or_default()))
     }
