@@ -109,15 +109,20 @@ const PAYLOADS = {
   segment: (lead, id, scored) => ({ batch: [{ type: "identify", userId: id, traits: { name: lead.name, email: lead.email } }, { type: "track", userId: id, event: "Lead Submitted", properties: { score: scored.total } }] }),
 };
 
+async function send(one, lead, id, scored) {
+  const response = await fetch(`${PROVIDER}/${one.destination}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: "Bearer a-key-of-the-provider" },
+    body: JSON.stringify(PAYLOADS[one.destination](lead, id, scored)),
+    signal: AbortSignal.timeout(10_000),
+  });
+  await response.text();
+  return response;
+}
+
 async function deliver(lead, scored, { id, now, deliveries }) {
   await Promise.all(deliveries.map(async (one) => {
-    const response = await fetch(`${PROVIDER}/${one.destination}`, {
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: "Bearer a-key-of-the-provider" },
-      body: JSON.stringify(PAYLOADS[one.destination](lead, id, scored)),
-      signal: AbortSignal.timeout(10_000),
-    });
-    await response.text();
+    const response = await send(one, lead, id, scored);
     await table.send(new UpdateItemCommand({
       TableName: TABLE_NAME,
       Key: key(`LEAD#${id}`, `DELIVERY#${one.destination}#${now}#${one.id}`),
@@ -135,6 +140,7 @@ const MARKED = new Set(["ga4"]);
 const NEEDS = { crm: [], mailerlite: ["marketing"], ga4: ["analytics"], segment: ["analytics"] };
 const LEASE_MS = 60_000;
 
+// A delivery that is not sent ends the process, because a comparison of less work says nothing.
 async function deliverLeased(scored, { id, now, event, deliveries }) {
   await Promise.all(deliveries.map(async (one) => {
     const sk = `DELIVERY#${one.destination}#${now}#${one.id}`;
@@ -159,14 +165,14 @@ async function deliverLeased(scored, { id, now, event, deliveries }) {
         ScanIndexForward: false, Limit: 25, ConsistentRead: true,
       }));
       const newer = (other) => other.slot.S === claimed.Attributes.slot.S && other.sk.S > sk && other.state.S !== "dead";
-      if (siblings.Items.some(newer)) return;
+      if (siblings.Items.some(newer)) throw new Error("nothing supersedes a delivery here");
     }
     const read = await table.send(new BatchGetItemCommand({
       RequestItems: { [TABLE_NAME]: { Keys: [key(`LEAD#${id}`, "LEAD"), key(`LEAD#${id}`, `EVENT#${now}#${event}`)], ConsistentRead: true } },
     }));
     const kept = read.Responses[TABLE_NAME].find((item) => item.data !== undefined);
     const lead = JSON.parse(kept.data.S);
-    if (!NEEDS[one.destination].every((purpose) => lead.consent[purpose] !== false)) return;
+    if (!NEEDS[one.destination].every((purpose) => lead.consent[purpose] !== false)) throw new Error("everybody agreed here");
     if (MARKED.has(one.destination)) {
       await table.send(new UpdateItemCommand({
         TableName: TABLE_NAME,
@@ -176,13 +182,7 @@ async function deliverLeased(scored, { id, now, event, deliveries }) {
         ExpressionAttributeValues: { ":lease": { S: lease } },
       }));
     }
-    const response = await fetch(`${PROVIDER}/${one.destination}`, {
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: "Bearer a-key-of-the-provider" },
-      body: JSON.stringify(PAYLOADS[one.destination](lead, id, scored)),
-      signal: AbortSignal.timeout(10_000),
-    });
-    await response.text();
+    const response = await send(one, lead, id, scored);
     await table.send(new UpdateItemCommand({
       TableName: TABLE_NAME,
       Key: key(`LEAD#${id}`, sk),

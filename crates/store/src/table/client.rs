@@ -1,9 +1,9 @@
 //! Requests to DynamoDB: written and read by the SDK's types, signed, sent, and tried again.
 //!
-//! The SDK's own client is not used: for each request it builds a plan of components, resolves an
-//! address and an identity, and calls dozens of interceptors, which costs more CPU than the request
-//! itself (`docs/platforms.md`, "Sizes and starts"). What it writes and reads is the SDK's: each
-//! operation publishes its serializer and its deserializer as a runtime plugin. Must not know any item.
+//! The SDK's own client is not used: for each request it builds its components, resolves an address and
+//! an identity, and calls its interceptors, which was a fifth of the CPU of a form (`docs/platforms.md`,
+//! "Sizes and starts"). Each operation of the SDK publishes its serializer and its deserializer as a
+//! runtime plugin, and these are used. Must not know any item, nor what an error code means.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +30,7 @@ use http::{HeaderName, HeaderValue, Request, Response, Uri};
 
 use crate::platform::{Platform, TablePatience};
 use crate::table::connect::AwsConfig;
+use crate::table::error::BUSY;
 
 /// How often a request is tried.
 const TRIES: u32 = 3;
@@ -37,19 +38,6 @@ const TRIES: u32 = 3;
 const PAUSE_MS: u64 = 50;
 /// One id for all tries of a request, by which AWS finds them in its logs.
 const INVOCATION_ID: HeaderName = HeaderName::from_static("amz-sdk-invocation-id");
-
-/// The codes by which the table says that the same request may succeed at once. A conflict with a
-/// transaction is not among them: what is written then is up to the caller.
-const TRIED_AGAIN: [&str; 8] = [
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ThrottlingException",
-    "Throttling",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "LimitExceededException",
-    "TransactionInProgressException",
-];
 
 /// Why a request has no output. It holds no item except in `Service`.
 #[derive(Debug)]
@@ -272,7 +260,7 @@ impl Connection {
             let _kind = failure.map_operation_error(|error| refused = Some(error));
             let Some(error) = refused else { return unreadable() };
             let is_transient = matches!(status.as_u16(), 500 | 502 | 503 | 504)
-                || code(&error).is_some_and(|code| TRIED_AGAIN.contains(&code));
+                || code(&error).is_some_and(|code| BUSY.contains(&code));
             Failed { error: RequestError::Service(error), is_transient }
         })
     }

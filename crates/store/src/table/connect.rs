@@ -76,7 +76,7 @@ impl AwsConfig {
             if is_uri {
                 Some(url)
             } else {
-                settings.problem(format!("{endpoint} must be an address."))
+                settings.problem(format!("{endpoint} must be an http or https address."))
             }
         });
         Some(Self {

@@ -60,8 +60,9 @@ pub enum StoreError {
     WrongHashKey,
 }
 
-/// Codes after which the same request may succeed.
-const TRANSIENT: [&str; 11] = [
+/// The codes by which the table says that the same request may succeed at once, so that the client tries it
+/// again.
+pub(crate) const BUSY: [&str; 8] = [
     "RequestTimeout",
     "RequestTimeoutException",
     "ThrottlingException",
@@ -70,10 +71,12 @@ const TRANSIENT: [&str; 11] = [
     "RequestLimitExceeded",
     "LimitExceededException",
     "TransactionInProgressException",
-    "TransactionConflictException",
-    "InternalServerError",
-    "ServiceUnavailable",
 ];
+
+/// Further codes after which the same request may succeed. What is written after a conflict with a transaction is
+/// up to the caller, and the other two come with a status by which the client tries again.
+const TRANSIENT: [&str; 3] =
+    ["TransactionConflictException", "InternalServerError", "ServiceUnavailable"];
 
 /// The codes by which the table says that it has too much to do.
 const OVERLOADED: [&str; 6] = [
@@ -104,7 +107,9 @@ impl StoreError {
             RequestError::NoConnection => unavailable("no connection"),
             RequestError::Unreadable => unavailable("a response that cannot be read"),
             RequestError::Service(error) => match error.code() {
-                Some(code) if TRANSIENT.contains(&code) => unavailable(code),
+                Some(code) if BUSY.contains(&code) || TRANSIENT.contains(&code) => {
+                    unavailable(code)
+                }
                 Some(code) => Self::Refused { operation, code: code.to_owned() },
                 // Whatever stands before the table responded, not the table.
                 None => unavailable("an error without a code"),
