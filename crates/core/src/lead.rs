@@ -14,7 +14,7 @@ use crate::contact::attribution::Attribution;
 use crate::contact::consent::{Consents, Decision, Grant, How};
 use crate::contact::{Email, Phone};
 use crate::event::{
-    Contact, EmailStatus, Event, Invitee, LeadSubmitted, Payer, PaymentEvent,
+    Contact, EmailStatus, Event, FirstForms, Invitee, LeadSubmitted, Payer, PaymentEvent,
     QuestionnaireCompleted, SiteForm, SiteSubmission,
 };
 use crate::form::questionnaire::Responses;
@@ -37,6 +37,8 @@ pub struct Lead {
     pub latest: LeadLatest,
     /// Values that are written once and stay.
     pub facts: LeadFacts,
+    /// When they first submitted each of the site's forms, which stays as well.
+    pub first_forms: FirstForms,
     /// What the person agreed to and refused, by purpose.
     pub consents: Consents,
     /// What they have paid in all, without what was given back or lost, in minor units by currency.
@@ -126,15 +128,6 @@ pub struct LeadFacts {
     /// When they first completed the questionnaire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questionnaire_at: Option<Timestamp>,
-    /// When they first submitted the contact form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contacted_at: Option<Timestamp>,
-    /// When they first signed up for the newsletter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newsletter_at: Option<Timestamp>,
-    /// When they first asked for a consultation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consultation_at: Option<Timestamp>,
     /// When they first booked a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked_at: Option<Timestamp>,
@@ -180,6 +173,7 @@ impl Lead {
             version: 0,
             latest: LeadLatest::default(),
             facts: LeadFacts::default(),
+            first_forms: FirstForms::default(),
             consents: Consents { analytics: Some(analytics), ..Consents::default() },
             spent: BTreeMap::new(),
             payments: LatestPayments::default(),
@@ -217,10 +211,8 @@ impl Lead {
         let first = [
             facts.submitted_at,
             facts.questionnaire_at,
-            facts.contacted_at,
-            facts.newsletter_at,
-            facts.consultation_at,
             facts.booked_at,
+            self.first_forms.earliest(),
         ];
         let first = first.into_iter().flatten().min()?;
         let passed_s = paid_at.as_second() - first.as_second();
@@ -247,12 +239,7 @@ impl Lead {
     /// Whether what this event, one of the site's forms, says stands on the lead: under an id that anybody can
     /// learn only the first of its kind does.
     pub fn heeds(&self, form: SiteForm, event: &Event) -> bool {
-        let first_at = match form {
-            SiteForm::Contact => self.facts.contacted_at,
-            SiteForm::Newsletter => self.facts.newsletter_at,
-            SiteForm::Consultation => self.facts.consultation_at,
-        };
-        !self.id.is_derived() || first_at == Some(event.occurred_at)
+        !self.id.is_derived() || self.first_forms.of(form) == Some(event.occurred_at)
     }
 
     /// The furthest stage that the facts prove.
@@ -305,6 +292,8 @@ pub struct LeadChanges {
     pub if_absent: LeadLatest,
     /// Facts to set where the lead has none.
     pub facts: LeadFacts,
+    /// The form of the site that this is, to set where the lead had none of its kind.
+    pub first_forms: FirstForms,
     /// Fields of [`LeadLatest`] to remove, by their names in the table.
     pub removed: Vec<&'static str>,
 }
@@ -443,6 +432,7 @@ impl LeadChanges {
                 first_touch: Some(form.attribution.clone()),
                 ..LeadFacts::default()
             },
+            first_forms: FirstForms::default(),
         }
     }
 }
@@ -489,7 +479,6 @@ impl LeadChanges {
         };
         // The newest number of who holds the capability is the one that counts.
         let is_settled = authority == Authority::Capability && form_phone.is_some();
-        let at = |form| (submission.form == form).then_some(occurred_at);
         Self {
             latest: LeadLatest {
                 email: Some(submission.email.clone()),
@@ -506,12 +495,10 @@ impl LeadChanges {
             },
             if_absent: LeadLatest { traffic_source: source, ..if_absent },
             facts: LeadFacts {
-                contacted_at: at(SiteForm::Contact),
-                newsletter_at: at(SiteForm::Newsletter),
-                consultation_at: at(SiteForm::Consultation),
                 first_touch: Some(submission.origin.attribution.clone()),
                 ..LeadFacts::default()
             },
+            first_forms: FirstForms::only(submission.form, occurred_at),
             removed: is_settled.then_some("phone_disputed").into_iter().collect(),
         }
     }
@@ -541,6 +528,7 @@ mod tests {
             version: 1,
             latest: LeadLatest::default(),
             facts: LeadFacts::default(),
+            first_forms: FirstForms::default(),
             consents: Consents::default(),
             spent: BTreeMap::new(),
             payments: LatestPayments::default(),

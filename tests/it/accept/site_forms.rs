@@ -1,7 +1,7 @@
 //! The site's forms, from the request to what each destination received.
 
 use funil_core::contact::consent::{Decision, How, Purpose};
-use funil_core::event::{EventData, FormEvent};
+use funil_core::event::{EventData, FormEvent, SiteForm};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
 use funil_dev::simulated::Behaviour;
@@ -273,8 +273,9 @@ async fn the_site_s_forms_and_the_landing_page_s_make_one_lead() {
     let names: Vec<_> = journey.events.iter().map(|event| event.data.name()).collect();
     assert_eq!(names, ["lead_submitted", "contact_submitted", "newsletter_requested"]);
     let facts = &journey.lead.facts;
-    assert!(facts.submitted_at.is_some() && facts.contacted_at.is_some());
-    assert!(facts.newsletter_at.is_some());
+    let first = &journey.lead.first_forms;
+    assert!(facts.submitted_at.is_some() && first.of(SiteForm::Contact).is_some());
+    assert!(first.of(SiteForm::Newsletter).is_some());
     world.finish().await;
 }
 
@@ -462,8 +463,8 @@ async fn the_first_form_of_another_kind_changes_no_consent_and_no_name() {
     assert_eq!(after.consents, before.consents);
     assert_eq!(after.latest.name, before.latest.name);
     assert_eq!(after.latest.company.unwrap().expose(), "Another Ltda", "no form said it before");
-    let facts = &after.facts;
-    assert!(facts.contacted_at.is_some() && facts.newsletter_at.is_some());
+    let first = &after.first_forms;
+    assert!(first.of(SiteForm::Contact).is_some() && first.of(SiteForm::Newsletter).is_some());
     assert!(after.latest.consultation_score.is_some(), "what only its kind asks is added");
     world.finish().await;
 }

@@ -88,6 +88,7 @@ async fn a_later_form_under_a_derived_id_replaces_nothing() {
     assert_eq!(world.submit(&body).await.lead(), lead);
     let after = world.journey(lead).await;
     assert_eq!(after.lead.facts, before.facts);
+    assert_eq!(after.lead.first_forms, before.first_forms);
     assert_eq!(after.lead.consents, before.consents);
     let mut latest = after.lead.latest.clone();
     assert_eq!(latest.phone_disputed.take(), Some(true));

@@ -23,7 +23,7 @@ use crate::contact::consent::{Decision, Purpose, permits};
 use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::event::{
-    CallEvent, Event, EventData, FormEvent, PaymentEvent, PaymentFailed, Purchase, SiteForm,
+    CallEvent, Event, EventData, FormEvent, PaymentEvent, PaymentFailed, Purchase, SiteFormKind,
     TransactionId,
 };
 use crate::hash::sha256_parts;
@@ -262,9 +262,9 @@ fn site_form(event: &FormEvent) -> Option<Taken<'_>> {
         ("consultation_tier", score.map(|score| score.tier.name().into())),
     ];
     Some(Taken {
-        name: match submission.form {
-            SiteForm::Contact | SiteForm::Consultation => "generate_lead",
-            SiteForm::Newsletter => "newsletter_signup",
+        name: match submission.form.kind() {
+            SiteFormKind::Inquiry => "generate_lead",
+            SiteFormKind::SignUp => "newsletter_signup",
         },
         params: optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         visit: Some(attribution),

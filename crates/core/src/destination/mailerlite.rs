@@ -27,7 +27,9 @@ use crate::contact::consent::Purpose;
 use crate::defaults;
 use crate::delivery::exchange::{Method, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{CallEvent, EventData, FormEvent, PaymentEvent, SiteForm, SiteSubmission};
+use crate::event::{
+    CallEvent, EventData, FormEvent, PaymentEvent, SiteForm, SiteFormKind, SiteSubmission,
+};
 use crate::pii::Text;
 use crate::score::Tier;
 use crate::settings::Settings;
@@ -101,9 +103,9 @@ fn taken_of_form(event: &FormEvent) -> Vec<Planned> {
     } else if let FormEvent::QuestionnaireCompleted(_) = event {
         vec![Planned::state_alone(&PROFILE)]
     } else {
-        let slot = event.of_site().map(|submission| match submission.form {
-            SiteForm::Contact | SiteForm::Consultation => &SITE_FORM,
-            SiteForm::Newsletter => &NEWSLETTER,
+        let slot = event.of_site().map(|submission| match submission.form.kind() {
+            SiteFormKind::Inquiry => &SITE_FORM,
+            SiteFormKind::SignUp => &NEWSLETTER,
         });
         slot.map(Planned::from).into_iter().collect()
     }
@@ -572,6 +574,7 @@ mod tests {
         response, submitted, sync,
     };
     use super::*;
+    use crate::event::FirstForms;
     use crate::hash::HashKey;
     use crate::id::LeadId;
     use crate::lead::Lead;
@@ -714,7 +717,7 @@ mod tests {
         // A later form under an id that anybody can learn says nothing of the person.
         lead.id =
             LeadId::from_email(&HashKey::new("a hash key of a test").unwrap(), submission.email);
-        lead.facts.contacted_at = Some(after(event.occurred_at, -60));
+        lead.first_forms = FirstForms::only(SiteForm::Contact, after(event.occurred_at, -60));
         let said = talk(&lead);
         assert!(!said.contains("form_type") && !said.contains("utm_source"), "{said}");
     }

@@ -484,6 +484,7 @@ pub(super) fn lead() -> Lead {
         version: 1,
         latest: changes.latest,
         facts: changes.facts,
+        first_forms: changes.first_forms,
         consents,
         spent: BTreeMap::new(),
         payments: LatestPayments::default(),

@@ -4,6 +4,8 @@
 //! delivery's id, so Segment drops repetitions. Who the person is comes from the lead, what
 //! happened from the event.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
@@ -19,7 +21,7 @@ use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
     CallBooked, CallCanceled, CallEvent, Canceled, EventData, FormEvent, PaymentEvent,
-    PaymentSucceeded, Purchase, SiteForm, TransactionId,
+    PaymentSucceeded, Purchase, TransactionId,
 };
 use crate::money::Money;
 use crate::pii::Text;
@@ -55,7 +57,7 @@ pub(super) static DESTINATION: Destination = Destination {
 /// What Segment takes of an event.
 struct Taken {
     /// The event's name in Segment.
-    name: &'static str,
+    name: Cow<'static, str>,
     properties: Map<String, Value>,
     /// Campaign and page of the visit in which it happened, as Segment's `context`.
     visit: Option<Value>,
@@ -73,7 +75,7 @@ fn taken(event: &EventData) -> Option<Taken> {
             CallEvent::Canceled(canceled) if event.is_lost_call() => Some(call_canceled(canceled)),
             CallEvent::Missed(missed) if event.is_lost_call() => {
                 let properties = present([("bookingId", Some(missed.booking.as_str().into()))]);
-                Some(Taken { name: "Call No-Show", properties, visit: None })
+                Some(Taken { name: "Call No-Show".into(), properties, visit: None })
             }
             CallEvent::Canceled(_)
             | CallEvent::Missed(_)
@@ -104,7 +106,7 @@ fn payment(event: &PaymentEvent) -> Option<Taken> {
                 ("plan", started.plan.as_deref().map(Value::from)),
                 ("pricing_tier", started.purchase.pricing_tier.as_deref().map(Value::from)),
             ]);
-            Some(Taken { name: "Subscription Started", properties, visit: None })
+            Some(Taken { name: "Subscription Started".into(), properties, visit: None })
         }
         PaymentEvent::Failed(_) | PaymentEvent::CheckoutCompleted(_) => None,
     }
@@ -121,7 +123,7 @@ fn order_completed(paid: &PaymentSucceeded, amount: Money) -> Taken {
     ]));
     let is_known = purchase.utm != Utm::default();
     let visit = is_known.then(|| json!({"campaign": campaign(&purchase.utm)}));
-    Taken { name: "Order Completed", properties, visit }
+    Taken { name: "Order Completed".into(), properties, visit }
 }
 
 fn order_refunded(
@@ -133,7 +135,7 @@ fn order_refunded(
     if let Some(product) = purchase.and_then(|purchase| product(purchase, amount)) {
         properties.insert("products".to_owned(), json!([product]));
     }
-    Taken { name: "Order Refunded", properties, visit: None }
+    Taken { name: "Order Refunded".into(), properties, visit: None }
 }
 
 fn order(transaction: &TransactionId, amount: Money) -> Map<String, Value> {
@@ -172,7 +174,7 @@ fn lead_submitted(event: &FormEvent) -> Option<Taken> {
         ("sourceSection", text(form.source_section.as_ref())),
         ("trafficSource", text(form.traffic_source.as_ref())),
     ]);
-    Some(Taken { name: "Lead Submitted", properties, visit: Some(visit(&form.attribution)) })
+    Some(Taken { name: "Lead Submitted".into(), properties, visit: Some(visit(&form.attribution)) })
 }
 
 /// Campaign and page of a visit, as Segment's `context`.
@@ -199,12 +201,17 @@ fn site_form(event: &FormEvent) -> Option<Taken> {
         ("nextStep", wanted.map(|wanted| wanted.next_step.name().into())),
         ("budgetRange", budget.map(|answer| answer.text().into())),
     ]);
-    let name = match submission.form {
-        SiteForm::Contact => "Contact Submitted",
-        SiteForm::Consultation => "Consultation Requested",
-        SiteForm::Newsletter => "Newsletter Requested",
-    };
+    let name = titled(event.name()).into();
     Some(Taken { name, properties, visit: Some(visit(&submission.origin.attribution)) })
+}
+
+/// The name of an event as Segment's own events are named: `contact_submitted` is `Contact Submitted`.
+fn titled(name: &str) -> String {
+    let words = name.split('_').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        format!("{}{rest}", first.to_ascii_uppercase())
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A campaign by Segment's names.
@@ -230,14 +237,14 @@ fn questionnaire_completed(event: &FormEvent) -> Option<Taken> {
             properties.insert(field.clone(), json!(answer));
         }
     }
-    Some(Taken { name: "Questionnaire Completed", properties, visit: None })
+    Some(Taken { name: "Questionnaire Completed".into(), properties, visit: None })
 }
 
 fn call_scheduled(booked: &CallBooked) -> Taken {
     let mut properties = call(&booked.call);
     properties.insert("bookingKind".to_owned(), booked.kind().into());
     properties.insert("daysAhead".to_owned(), booked.days_ahead().into());
-    Taken { name: "Call Scheduled", properties, visit: None }
+    Taken { name: "Call Scheduled".into(), properties, visit: None }
 }
 
 /// The reason that the person gave stays out of analytics.
@@ -249,7 +256,7 @@ fn call_canceled(canceled: &CallCanceled) -> Taken {
     if let Some(by) = &canceled.by {
         properties.insert("canceledBy".to_owned(), by.as_str().into());
     }
-    Taken { name: "Call Canceled", properties, visit: None }
+    Taken { name: "Call Canceled".into(), properties, visit: None }
 }
 
 fn call(call: &Call) -> Map<String, Value> {

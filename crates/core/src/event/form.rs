@@ -1,8 +1,12 @@
 //! Forms that a person submitted, with our scores.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::group::event_group;
 use crate::contact::attribution::Attribution;
@@ -77,7 +81,7 @@ impl FormEvent {
 }
 
 /// The site's forms, without the landing page's form and the questionnaire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SiteForm {
     /// The contact form.
     Contact,
@@ -91,13 +95,92 @@ impl SiteForm {
     /// Every one of these forms.
     pub const ALL: [Self; 3] = [Self::Contact, Self::Newsletter, Self::Consultation];
 
+    /// The form's name, the attribute of a lead with the time of its first one, and what it is for.
+    const fn about(self) -> (&'static str, &'static str, SiteFormKind) {
+        match self {
+            Self::Contact => ("contact", "contacted_at", SiteFormKind::Inquiry),
+            Self::Newsletter => ("newsletter", "newsletter_at", SiteFormKind::SignUp),
+            Self::Consultation => ("consultation", "consultation_at", SiteFormKind::Inquiry),
+        }
+    }
+
     /// The name that destinations are sent where the site gave the form none.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Contact => "contact",
-            Self::Newsletter => "newsletter",
-            Self::Consultation => "consultation",
+        self.about().0
+    }
+
+    /// The attribute of a lead with the time of its first form of this kind.
+    pub const fn attribute(self) -> &'static str {
+        self.about().1
+    }
+
+    /// What it is for.
+    pub const fn kind(self) -> SiteFormKind {
+        self.about().2
+    }
+}
+
+/// What one of the site's forms is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteFormKind {
+    /// The person wants to be answered: they are a lead like those of the landing page.
+    Inquiry,
+    /// The person wants the newsletter.
+    SignUp,
+}
+
+/// When a person first submitted each of the site's forms. On a lead each time is an attribute of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirstForms(BTreeMap<SiteForm, Timestamp>);
+
+impl FirstForms {
+    /// Only this form, submitted at this time.
+    pub fn only(form: SiteForm, at: Timestamp) -> Self {
+        Self(BTreeMap::from([(form, at)]))
+    }
+
+    /// When they first submitted this form.
+    pub fn of(&self, form: SiteForm) -> Option<Timestamp> {
+        self.0.get(&form).copied()
+    }
+
+    /// When they first submitted any of them.
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.0.values().min().copied()
+    }
+}
+
+impl Serialize for FirstForms {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(form, at)| (form.attribute(), at)))
+    }
+}
+
+impl<'de> Deserialize<'de> for FirstForms {
+    /// Reads the attributes of a lead that are its own, and passes the others over.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Attributes;
+
+        impl<'de> Visitor<'de> for Attributes {
+            type Value = FirstForms;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the attributes of a lead")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FirstForms, A::Error> {
+                let mut times = BTreeMap::new();
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    match SiteForm::ALL.into_iter().find(|form| form.attribute() == name) {
+                        Some(form) => drop(times.insert(form, map.next_value()?)),
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(FirstForms(times))
+            }
         }
+
+        deserializer.deserialize_map(Attributes)
     }
 }
 

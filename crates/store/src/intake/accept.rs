@@ -12,7 +12,7 @@ use funil_core::clock::Entropy;
 use funil_core::contact::consent::ConsentChanges;
 use funil_core::delivery::{Delivery, Reason};
 use funil_core::destination::AliasDigests;
-use funil_core::event::Event;
+use funil_core::event::{Event, SiteForm};
 use funil_core::hash::Digest;
 use funil_core::id::QuarantineName;
 use funil_core::lead::{Lead, LeadChanges};
@@ -94,40 +94,33 @@ pub enum Fact {
     Submitted,
     /// The questionnaire was completed.
     Questionnaire,
-    /// The contact form was submitted.
-    Contacted,
-    /// The newsletter was asked for.
-    Newsletter,
-    /// A consultation was asked for.
-    Consultation,
+    /// One of the site's forms was submitted.
+    Site(SiteForm),
 }
 
 impl Fact {
     /// Those of forms that make leads.
-    const OF_LEADS: [Self; 4] =
-        [Self::Submitted, Self::Contacted, Self::Newsletter, Self::Consultation];
+    fn of_leads() -> impl Iterator<Item = Self> {
+        [Self::Submitted].into_iter().chain(SiteForm::ALL.map(Self::Site))
+    }
 
     /// Whether a lead has it.
-    pub const fn is_of(self, lead: &Lead) -> bool {
+    pub fn is_of(self, lead: &Lead) -> bool {
         let facts = &lead.facts;
         let at = match self {
             Self::Submitted => facts.submitted_at,
             Self::Questionnaire => facts.questionnaire_at,
-            Self::Contacted => facts.contacted_at,
-            Self::Newsletter => facts.newsletter_at,
-            Self::Consultation => facts.consultation_at,
+            Self::Site(form) => lead.first_forms.of(form),
         };
         at.is_some()
     }
 
-    /// The attribute of [`LeadFacts`](funil_core::lead::LeadFacts) with its time.
+    /// The attribute of a lead with its time.
     const fn attribute(self) -> &'static str {
         match self {
             Self::Submitted => "submitted_at",
             Self::Questionnaire => "questionnaire_at",
-            Self::Contacted => "contacted_at",
-            Self::Newsletter => "newsletter_at",
-            Self::Consultation => "consultation_at",
+            Self::Site(form) => form.attribute(),
         }
     }
 }
@@ -365,6 +358,7 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
     let once = [
         item::attributes(&changes.if_absent, "lead")?,
         item::attributes(&changes.facts, "lead")?,
+        item::attributes(&changes.first_forms, "lead")?,
         item::attributes(&consent.if_absent, "lead")?,
     ];
     for (name, value) in once.into_iter().flatten() {
@@ -394,9 +388,10 @@ fn lead_update(acceptance: &Acceptance<'_>) -> Result<Expression, StoreError> {
             .condition("attribute_not_exists(pk)"),
         (LeadWrite::FirstForm, Some(digest)) => {
             // The names of facts hold no reserved word, so they need no placeholder.
-            let no_form = Fact::OF_LEADS
+            let no_form: Vec<String> = Fact::of_leads()
                 .map(|fact| format!("attribute_not_exists({})", fact.attribute()))
-                .join(" AND ");
+                .collect();
+            let no_form = no_form.join(" AND ");
             update.set("email_digest", item::s(digest.as_str())).condition(&format!(
                 "{no_form} AND (attribute_not_exists(#email_digest) \
                  OR #email_digest = :email_digest)"

@@ -14,6 +14,7 @@ use funil_core::delivery::{
     Attempt, Delivery, Effect, MessageStatus, RING_S, Sending, Start, State, StateKind,
     StoredReason,
 };
+use funil_core::event::FirstForms;
 use funil_core::event::{Event, EventData};
 use funil_core::form::SpamSign;
 use funil_core::hash::Digest;
@@ -180,6 +181,8 @@ struct LeadRecord {
     #[serde(flatten)]
     facts: LeadFacts,
     #[serde(flatten)]
+    first_forms: FirstForms,
+    #[serde(flatten)]
     consents: Consents,
     #[serde(default)]
     payments: LatestPayments,
@@ -208,6 +211,7 @@ pub(crate) fn to_lead(item: Item) -> Result<Lead, StoreError> {
         version: record.version,
         latest: record.latest,
         facts: record.facts,
+        first_forms: record.first_forms,
         consents: record.consents,
         spent,
         payments: record.payments,

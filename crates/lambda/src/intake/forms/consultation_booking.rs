@@ -5,7 +5,7 @@
 
 use funil_core::booking::link::{booking_link, with_name};
 use funil_core::contact::consent::FormConsent;
-use funil_core::event::{ConsultationRequested, SiteSubmission};
+use funil_core::event::{ConsultationRequested, SiteForm, SiteSubmission};
 use funil_core::form::consultation::ConsultationForm;
 use funil_core::form::questionnaire::NextStep;
 use funil_core::form::{FieldErrors, Locale};
@@ -14,7 +14,7 @@ use funil_core::pii::Text;
 use funil_core::score::rules::{CONSULTATION, Rules};
 use funil_core::settings::{ConfigError, Env};
 use funil_core::site::BookingConfig;
-use funil_store::{Fact, Platform};
+use funil_store::Platform;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ impl ConsultationBooking {
 
 impl SiteFunction for ConsultationBooking {
     const NAME: &'static str = REGISTRATION.name;
-    const FACT: Fact = Fact::Consultation;
+    const FORM: SiteForm = SiteForm::Consultation;
     type Content = ConsultationRequested;
 
     fn read(&self, body: &Value, at: Timestamp) -> Result<ConsultationRequested, FieldErrors> {

@@ -3,11 +3,11 @@
 //! What it shares with other forms is in `site.rs` beside it and in `crate::intake::form`.
 
 use funil_core::contact::consent::FormConsent;
-use funil_core::event::{ContactSubmitted, SiteSubmission};
+use funil_core::event::{ContactSubmitted, SiteForm, SiteSubmission};
 use funil_core::form::contact::ContactForm;
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Fact, Platform};
+use funil_store::Platform;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ struct ContactSubmit;
 
 impl SiteFunction for ContactSubmit {
     const NAME: &'static str = REGISTRATION.name;
-    const FACT: Fact = Fact::Contacted;
+    const FORM: SiteForm = SiteForm::Contact;
     type Content = ContactSubmitted;
 
     fn read(&self, body: &Value, _at: Timestamp) -> Result<ContactSubmitted, FieldErrors> {

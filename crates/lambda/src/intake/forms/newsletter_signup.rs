@@ -4,11 +4,11 @@
 //! and whom MailerLite asks first, is decided when it is delivered.
 
 use funil_core::contact::consent::FormConsent;
-use funil_core::event::{NewsletterRequested, SiteSubmission};
+use funil_core::event::{NewsletterRequested, SiteForm, SiteSubmission};
 use funil_core::form::newsletter::NewsletterForm;
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::settings::{ConfigError, Env};
-use funil_store::{Fact, Platform};
+use funil_store::Platform;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ struct NewsletterSignup;
 
 impl SiteFunction for NewsletterSignup {
     const NAME: &'static str = REGISTRATION.name;
-    const FACT: Fact = Fact::Newsletter;
+    const FORM: SiteForm = SiteForm::Newsletter;
     type Content = NewsletterRequested;
 
     fn read(&self, body: &Value, _at: Timestamp) -> Result<NewsletterRequested, FieldErrors> {

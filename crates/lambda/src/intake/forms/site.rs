@@ -5,7 +5,7 @@
 use funil_core::contact::consent::{FormConsent, Purpose};
 use funil_core::contact::{Email, Phone};
 use funil_core::destination;
-use funil_core::event::{EventData, SiteSubmission};
+use funil_core::event::{EventData, SiteForm, SiteSubmission};
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::id::LeadId;
 use funil_core::lead::{Authority, Lead, LeadChanges};
@@ -24,8 +24,8 @@ use crate::intake::form::{self, Effect, Form, Intake, MakesLead, Submission};
 pub(super) trait SiteFunction: Send + Sync + 'static {
     /// The function's name.
     const NAME: &'static str;
-    /// The fact that its first submission states.
-    const FACT: Fact;
+    /// Which of the site's forms it is.
+    const FORM: SiteForm;
     /// A valid submission, as its event keeps it.
     type Content: Clone + Into<EventData> + Send + Sync;
 
@@ -146,7 +146,7 @@ impl<S: SiteFunction> Form for SiteEndpoint<S> {
 }
 
 impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
-    const FACT: Fact = S::FACT;
+    const FACT: Fact = Fact::Site(S::FORM);
 
     fn supplied(content: &Self::Content) -> Option<LeadId> {
         S::submission(&content.submitted).origin.lead_id
