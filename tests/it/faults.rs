@@ -50,7 +50,11 @@ async fn arrived_once(world: World, title: &str) -> bool {
         world.looks_at(destination.name);
     }
     let journey = world.journey(lead()).await;
-    assert_eq!((journey.events.len(), journey.deliveries.len()), (1, 6), "{title}");
+    assert_eq!(journey.events.len(), 1, "{title}");
+    let planned = journey.deliveries.iter().map(|delivery| &*delivery.destination);
+    let of_form = ["crm", "mailerlite", "ga4", "segment", "meta"];
+    // MailerLite has two messages of each lead.
+    assert_eq!(planned.filter(|name| of_form.contains(name)).count(), 6, "{title}");
     assert_eq!(journey.lead.version, 1, "{title}");
     let states = world.states(lead()).await;
     let unknown = states.iter().filter(|state| state.contains(" unknown ")).count();

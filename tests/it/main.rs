@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use funil_tests::{calendly, mailerlite, proxy, statuses, stripe, world};
+use funil_tests::{calendly, mailerlite, proxy, samples, statuses, stripe, world};
 
 mod accept;
 mod binaries;

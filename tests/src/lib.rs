@@ -13,6 +13,7 @@ pub mod contract;
 pub mod mailerlite;
 pub mod permissions;
 pub mod proxy;
+pub mod samples;
 pub mod simulation;
 pub mod statuses;
 pub mod stripe;

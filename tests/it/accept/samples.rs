@@ -2,13 +2,12 @@
 //! formats have tests of their own, in [`super::payload_formats`].
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use funil_core::destination;
-use funil_core::settings::Secret;
 use funil_dev::server::front_door;
 use serde_json::{Value, json};
 
+use crate::samples::{self, FOLDER, read};
 use crate::world::World;
 
 /// Every sample that is an HTTP request, in an order in which each has what it needs, with the status
@@ -111,30 +110,19 @@ fn others() -> Vec<(String, Value)> {
     others
 }
 
-fn events() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../events")
-}
-
-fn read(sample: &str) -> Value {
-    let path = events().join(sample).with_extension("json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
 fn function_of(sample: &str) -> &str {
     sample.split('/').next().unwrap()
 }
 
 /// The event with the signature of its function's provider, if that signs.
 fn signed(world: &World, function: &str, mut event: Value) -> Value {
-    let registration = funil_lambda::functions::intake().find(|one| one.name == function);
-    if let Some(signature) = registration.and_then(|one| one.signature.as_ref())
-        && let Some(body) = event["body"].as_str()
+    let env = world.env(&[]);
+    let key = |variable: &str| env.settings().list(variable)[0].to_owned();
+    if let Some(body) = event["body"].as_str()
+        && let Some((header, value)) =
+            samples::signature(function, body.as_bytes(), world.now(), key)
     {
-        let env = world.env(&[]);
-        let settings = env.settings();
-        let key = Secret::new(settings.list(signature.key_variable)[0]);
-        let value = (signature.sign)(body.as_bytes(), &key, world.now());
-        event["headers"][signature.header] = json!(value);
+        event["headers"][header] = json!(value);
     }
     event
 }
@@ -145,10 +133,10 @@ fn every_sample_has_an_expected_response() {
     let listed: BTreeSet<String> =
         listed.chain(others().into_iter().map(|(name, _)| name)).collect();
     let mut files = BTreeSet::new();
-    for folder in std::fs::read_dir(events()).unwrap().map(|folder| folder.unwrap().path()) {
+    for folder in std::fs::read_dir(FOLDER).unwrap().map(|folder| folder.unwrap().path()) {
         for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
             assert_eq!(file.extension().unwrap(), "json", "{}", file.display());
-            let name = file.strip_prefix(events()).unwrap().with_extension("");
+            let name = file.strip_prefix(FOLDER).unwrap().with_extension("");
             files.insert(name.to_str().unwrap().to_owned());
         }
     }

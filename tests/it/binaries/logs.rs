@@ -10,6 +10,7 @@ use funil_core::provider::{brevo, c2s, deals, mailerlite, stripe, whatsapp};
 use funil_dev::simulated::{Person, whatsapp_inbound};
 
 use super::*;
+use crate::samples;
 use crate::stripe::paid;
 use marks::*;
 
@@ -205,11 +206,6 @@ fn marked_event(place: &Place, function: &str) -> Value {
         "lead-submit" => http_event(&marked_body().to_string()),
         "questionnaire-submit" => http_event(&marked_questionnaire().to_string()),
         "contact-submit" => http_event(&marked_contact().to_string()),
-        "newsletter-signup" => {
-            let mut body = marked_contact();
-            body["data"]["marketing_consent"] = json!(true);
-            http_event(&body.to_string())
-        }
         "consultation-booking" => {
             let mut body = marked_contact();
             body["data"]["service"] = json!("qzservice");
@@ -248,11 +244,43 @@ fn marked_event(place: &Place, function: &str) -> Value {
         }
         "ga4-collect" => marked_visit(),
         "health" | "metrics" => authorised_get(),
-        other => {
-            let takes_requests = funil_lambda::functions::intake().any(|one| one.name == other);
-            assert!(!takes_requests, "{other} needs an event with marked data here");
-            ring()
+        other if funil_lambda::functions::intake().any(|one| one.name == other) => {
+            marked_sample(place, other)
         }
+        _ => ring(),
+    }
+}
+
+/// A sample of a function that has no event of its own above, with marks in what it says of the person.
+fn marked_sample(place: &Place, function: &str) -> Value {
+    let marked = samples::bodies(function).into_iter().find_map(|mut body| {
+        let before = body.clone();
+        mark(&mut body);
+        (body != before).then_some(body)
+    });
+    let body = marked.unwrap_or_else(|| {
+        panic!("a sample of {function} has to say a name with Exemplo or an e-mail at example.com")
+    });
+    let body = body.to_string();
+    let mut event = http_event(&body);
+    event["rawPath"] = json!(format!("/{function}"));
+    event["requestContext"]["http"]["path"] = event["rawPath"].clone();
+    let now = place.platform.clock.now();
+    let key = |variable: &str| place.env[variable].clone();
+    match samples::signature(function, body.as_bytes(), now, key) {
+        Some((header, value)) => with(event, header, &value),
+        None => event,
+    }
+}
+
+/// Replaces the names and e-mails that our samples have.
+fn mark(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains("@example.com") => EMAIL.clone_into(text),
+        Value::String(text) if text.contains("Exemplo") => "Qzname Qzsurname".clone_into(text),
+        Value::Array(list) => list.iter_mut().for_each(mark),
+        Value::Object(members) => members.values_mut().for_each(mark),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
     }
 }
 

@@ -23,6 +23,7 @@ use funil_core::provider::{Verified, c2s, deals};
 use funil_delivery::Patience;
 use funil_dev::server::front_door;
 use funil_dev::simulated::{Behaviour, Person};
+use funil_lambda::webhooks::WEBHOOKS;
 use funil_store::{DeliveryKey, key_time};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use super::system::System;
 use super::watch::{Kept, Promise};
 use crate::mailerlite::report_of;
+use crate::samples;
 use crate::world::SERVICE_TOKEN;
 
 pub(super) use calendar::Appointment;
@@ -55,6 +57,17 @@ const LOOK_S: i64 = 600;
 const ROUNDS_MAX: usize = 20;
 /// In a gap of at least this many milliseconds, the schedule is at work.
 const SCHEDULED_FROM_MS: u64 = 60_000;
+
+/// The webhooks whose requests are drawn. Of any other its samples are sent.
+const DRAWN_WEBHOOKS: [&str; 7] = [
+    "calendar-webhook",
+    "whatsapp-webhook",
+    "stripe-webhook",
+    "mailerlite-webhook",
+    "deal-webhook",
+    "c2s-webhook",
+    "brevo-webhook",
+];
 
 /// The registry of destinations, in its order.
 fn destinations() -> &'static [&'static Destination] {
@@ -95,6 +108,7 @@ impl Life {
 
     /// Runs the simulation.
     pub(super) async fn run(&mut self, steps: u64) {
+        self.send_samples();
         for _ in 0..steps {
             self.step().await;
             self.follow_rings();
@@ -102,6 +116,20 @@ impl Life {
             self.gap().await;
         }
         self.calm().await;
+    }
+
+    /// The providers of webhooks that nothing here draws send their samples, some twice, at any time.
+    fn send_samples(&mut self) {
+        let names = WEBHOOKS.iter().map(|webhook| webhook.name);
+        for function in names.filter(|name| !DRAWN_WEBHOOKS.contains(name)) {
+            for (number, body) in samples::bodies(function).into_iter().enumerate() {
+                let what = format!("sample {number} of {function}");
+                let sent = Sent::post(what, function, Sender::Provider, body, Promise::Nothing);
+                let times = 1 + self.system.chance.index(2);
+                let after_ms = self.delay_ms();
+                self.send(sent, times, after_ms);
+            }
+        }
     }
 
     async fn step(&mut self) {
@@ -395,14 +423,14 @@ impl Life {
             Some(name) if self.system.chance.once_in(2) => Sent::post(
                 format!("Brevo's {name} of {email}"),
                 "brevo-webhook",
-                Sender::Brevo,
+                Sender::Provider,
                 json!({"event": name, "email": email, "ts_event": self.system.now().as_second()}),
                 promise,
             ),
             Some(_) | None => Sent::post(
                 format!("MailerLite's {event} of {email}"),
                 "mailerlite-webhook",
-                Sender::MailerLite,
+                Sender::Provider,
                 report_of(event, email),
                 promise,
             ),
@@ -432,7 +460,7 @@ impl Life {
         let Ok(deals::Parsed::Report(report)) = parsed else { unreachable!() };
         let promise = Promise::Form(Kept::Event(report.id.as_str().to_owned()));
         let what = format!("{deal} of {email} is {status}");
-        let sent = Sent::post(what, "deal-webhook", Sender::Crm, body, promise);
+        let sent = Sent::post(what, "deal-webhook", Sender::Provider, body, promise);
         let times = chance.of(&[1, 1, 2]);
         let after_ms = self.delay_ms();
         self.send(sent, times, after_ms);
@@ -471,7 +499,7 @@ impl Life {
         let ids = parts.iter().map(|part| part.event.as_ref().unwrap().id.as_str().to_owned());
         let promise = Promise::Events(ids.collect());
         let what = format!("{} changes of Contact2Sale's leads", events.len());
-        let sent = Sent::post(what, "c2s-webhook", Sender::Contact2Sale, body, promise);
+        let sent = Sent::post(what, "c2s-webhook", Sender::Provider, body, promise);
         let times = chance.of(&[1, 1, 2]);
         let after_ms = self.delay_ms();
         self.send(sent, times, after_ms);

@@ -102,6 +102,8 @@ pub(super) struct System {
     pub(super) owner: Process,
     pub(super) store: Store,
     pub(super) hash: HashKey,
+    /// The variables of every process but the owner's.
+    pub(super) env: Env,
     pub(super) intakes: Vec<Arc<Process>>,
     pub(super) workers: Vec<Arc<Process>>,
     /// The process that the schedule and the stream invoke; it accepts requests, too.
@@ -209,6 +211,7 @@ impl System {
             owner,
             store,
             hash,
+            env,
             intakes,
             workers,
             dispatcher,

@@ -83,7 +83,7 @@ impl Appointment {
         let event = format!("calendly:{name}:{}:{now}", self.id);
         let what = format!("{name} of {}", self.id);
         let promise = Promise::BookingUpdate { event, ends };
-        Sent::post(what, "calendar-webhook", Sender::Calendly, body, promise)
+        Sent::post(what, "calendar-webhook", Sender::Provider, body, promise)
     }
 }
 

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use funil_core::contact::consent::Purpose;
+use funil_lambda::forms::FORMS;
 use serde_json::{Map, Value, json};
 
 use super::Life;
 use super::requests::{Sender, Sent};
+use crate::samples;
 use crate::simulation::chance::Chance;
 use crate::simulation::watch::{BOX_PURPOSES, GOAL, Kept, NAME, Promise, Submission, VISIT};
 use crate::world::{lead_body, questionnaire_body};
@@ -23,6 +25,15 @@ pub(super) fn email(person: u64) -> String {
 /// The phone number of a person. Two people share one.
 pub(super) fn phone(person: u64) -> String {
     format!("+5511987{}4321", 60 + if person == 4 { 3 } else { person })
+}
+
+/// The forms that life has code of its own for, because their bodies are unlike those of the site's forms.
+const OTHER_FORMS: [&str; 2] = ["lead-submit", "questionnaire-submit"];
+
+/// The functions of the site's forms.
+fn site_forms() -> Vec<&'static str> {
+    let names = FORMS.iter().map(|form| form.name);
+    names.filter(|name| !OTHER_FORMS.contains(name)).collect()
 }
 
 /// The name that a form has for the box of a purpose.
@@ -138,7 +149,7 @@ impl Life {
         let times = self.times();
         let person = chance.below(PEOPLE);
         let object = boxes(&chance);
-        let function = chance.of(&["newsletter-signup", "contact-submit", "consultation-booking"]);
+        let function = chance.of(&site_forms());
         let wants_newsletter = function == "newsletter-signup";
         let marketing =
             if wants_newsletter { Some(true) } else { chance.of(&[None, Some(true), Some(false)]) };
@@ -150,25 +161,21 @@ impl Life {
         let submission = Submission { email: email(person), consent, assumes, lead: None };
         let mut watch = self.system.watch.lock().unwrap();
         let number = watch.submissions.len();
-        let mut body = json!({
-            "lead_id": own(person, chance.once_in(3)),
-            // GA4 gets no name, so that two forms of one millisecond would look the same to it.
-            "page_url": format!("https://example.com/secao-{number}"),
-            "timestamp": "unreadable",
-            "consent": object.as_ref().map(consent_object),
-            "data": {
-                "name": format!("{NAME}{number}"),
-                "email": submission.email,
-                "marketing_consent": marketing,
-            },
-        });
+        // What this form alone asks is as in one of its samples.
+        let mut body = chance.of(&samples::bodies(function));
+        body["lead_id"] = own(person, chance.once_in(3));
+        // GA4 gets no name, so that two forms of one millisecond would look the same to it.
+        body["page_url"] = json!(format!("https://example.com/secao-{number}"));
+        body["timestamp"] = json!("unreadable");
+        body["consent"] = json!(object.as_ref().map(consent_object));
+        body["data"]["name"] = json!(format!("{NAME}{number}"));
+        body["data"]["email"] = json!(submission.email);
+        body["data"]["marketing_consent"] = json!(marketing);
+        if body["data"]["phone"].is_string() {
+            body["data"]["phone"] = json!(phone(person));
+        }
         watch.submissions.push(submission);
         drop(watch);
-        if !wants_newsletter {
-            body["data"]["phone"] = json!(phone(person));
-            body["data"]["message"] = json!("Quero saber mais.");
-            body["data"]["service"] = json!("mentoria-grupo");
-        }
         let promise = Promise::Form(Kept::Submission(number));
         let what = format!("{function} {number}");
         let sent = Sent::post(what, function, Sender::Page, body, promise);

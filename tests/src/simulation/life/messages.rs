@@ -56,7 +56,7 @@ impl Life {
                 }
                 let what = format!("status {status} of message {}", self.messages_drawn);
                 let promise = Promise::Nothing;
-                let sent = Sent::post(what, "whatsapp-webhook", Sender::Meta, body, promise);
+                let sent = Sent::post(what, "whatsapp-webhook", Sender::Provider, body, promise);
                 let times = chance.of(&[1, 1, 1, 2]);
                 let delay_ms = self.delay_ms();
                 self.send(sent, times, delay_ms);
@@ -103,7 +103,7 @@ impl Life {
             opts_out,
         };
         let what = format!("{text:?} of {digits}");
-        let sent = Sent::post(what, "whatsapp-webhook", Sender::Meta, body, promise);
+        let sent = Sent::post(what, "whatsapp-webhook", Sender::Provider, body, promise);
         let times = chance.of(&[1, 1, 1, 2]);
         let delay_ms = self.delay_ms();
         self.send(sent, times, delay_ms);

@@ -53,7 +53,7 @@ impl Life {
         let name = body["type"].as_str().unwrap().to_owned();
         let promise = Promise::Form(Kept::Event(format!("stripe:{name}:{event}")));
         let what = format!("{name} of {event}");
-        let sent = Sent::post(what, "stripe-webhook", Sender::Stripe, body, promise);
+        let sent = Sent::post(what, "stripe-webhook", Sender::Provider, body, promise);
         let times = self.system.chance.of(&[1, 1, 1, 2]);
         let delay_ms = self.delay_ms();
         self.send(sent, times, delay_ms)

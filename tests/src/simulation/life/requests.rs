@@ -6,25 +6,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use funil_core::provider::{brevo, c2s, calendly, deals, mailerlite, stripe, whatsapp};
-use funil_core::settings::Secret;
 use funil_dev::server::front_door;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use super::Life;
-use crate::mailerlite::MAILERLITE_SECRET;
+use crate::samples;
 use crate::simulation::system::{Process, System};
 use crate::simulation::watch::{Kept, Promise};
-use crate::stripe::STRIPE_SECRET;
-use crate::world::{CALENDLY_KEY, SERVICE_TOKEN, WHATSAPP_APP_SECRET};
+use crate::world::SERVICE_TOKEN;
 
-/// The site's `DEAL_API_KEY`.
-const DEAL_KEY: &str = "tests-stage-deal-key";
-/// The site's `C2S_WEBHOOK_SECRET`.
-const C2S_SECRET: &str = "tests-stage-c2s-secret";
-/// The site's `BREVO_WEBHOOK_SECRET`.
-const BREVO_SECRET: &str = "tests-stage-brevo-secret";
 /// How often a sender tries before it gives up until the end of the run.
 const TRIES_MAX: u32 = 4;
 
@@ -35,20 +26,8 @@ pub(super) enum Sender {
     Page,
     /// A browser that reports what happens on a page.
     Visitor,
-    /// Calendly, whose signature holds the time of each try.
-    Calendly,
-    /// Stripe, whose signature holds the time of each try.
-    Stripe,
-    /// Meta, for WhatsApp.
-    Meta,
-    /// MailerLite.
-    MailerLite,
-    /// The deals' CRM.
-    Crm,
-    /// Contact2Sale.
-    Contact2Sale,
-    /// Brevo.
-    Brevo,
+    /// The provider of the function, which signs each try anew.
+    Provider,
     /// Somebody who knows the service token.
     Operator,
 }
@@ -93,25 +72,10 @@ impl Sent {
                     "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
                 ("user-agent", agent.to_owned())
             }
-            Sender::Calendly => {
-                let key = Secret::new(CALENDLY_KEY);
-                (calendly::SIGNATURE_HEADER, calendly::sign(bytes, &key, system.now()))
+            Sender::Provider => {
+                let key = |name: &str| system.env.settings().list(name)[0].to_owned();
+                samples::signature(self.function, bytes, system.now(), key).unwrap()
             }
-            Sender::Stripe => {
-                let key = Secret::new(STRIPE_SECRET);
-                (stripe::SIGNATURE_HEADER, stripe::sign(bytes, &key, system.now()))
-            }
-            Sender::Meta => {
-                let key = Secret::new(WHATSAPP_APP_SECRET);
-                (whatsapp::SIGNATURE_HEADER, whatsapp::sign(&key, bytes))
-            }
-            Sender::MailerLite => {
-                let key = Secret::new(MAILERLITE_SECRET);
-                (mailerlite::SIGNATURE_HEADER, mailerlite::sign(bytes, &key))
-            }
-            Sender::Crm => (deals::KEY_HEADER, DEAL_KEY.to_owned()),
-            Sender::Contact2Sale => (c2s::TOKEN_HEADER, C2S_SECRET.to_owned()),
-            Sender::Brevo => (brevo::TOKEN_HEADER, format!("Bearer {BREVO_SECRET}")),
             Sender::Operator => ("authorization", format!("Bearer {SERVICE_TOKEN}")),
         };
         headers.insert(HeaderName::from_static(name), value.parse().unwrap());
@@ -189,8 +153,8 @@ pub(super) async fn attempt(system: &System, process: &Process, number: usize) -
         let wrong = system.clocks_are_wrong;
         let expected = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-            StatusCode::UNAUTHORIZED => wrong && sent.sender == Sender::Calendly,
-            StatusCode::BAD_REQUEST => wrong && sent.sender == Sender::Stripe,
+            StatusCode::UNAUTHORIZED => wrong && sent.function == "calendar-webhook",
+            StatusCode::BAD_REQUEST => wrong && sent.function == "stripe-webhook",
             _ => false,
         };
         if !expected {
