@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,26 +25,7 @@ VENV = Path(sys.argv[1])
 FOLDER = Path("target/try-aws/run")
 STACK = "funil"
 TOKEN = "service-token-of-the-trial"
-CREDENTIALS = [
-    "CALENDLY_SIGNING_KEY",
-    "CRM_API_KEY",
-    "GA4_API_SECRET",
-    "MAILERLITE_API_KEY",
-    "MAILERLITE_WEBHOOK_SECRET",
-    "META_ACCESS_TOKEN",
-    "SEGMENT_WRITE_KEY",
-    "STRIPE_WEBHOOK_SECRET",
-    "DEAL_API_KEY",
-    "BREVO_API_KEY",
-    "BREVO_WEBHOOK_SECRET",
-    "C2S_TOKEN",
-    "C2S_WEBHOOK_SECRET",
-    "DIRETRIX_PASSWORD",
-    "WORK_API_TOKEN",
-    "WHATSAPP_ACCESS_TOKEN",
-    "WHATSAPP_APP_SECRET",
-    "WHATSAPP_VERIFY_TOKEN",
-]
+CREDENTIALS = sorted(set(re.findall(r"SecretString:([A-Z0-9_]+)", Path("template.yaml").read_text())))
 SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-trial" for name in CREDENTIALS}
 DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "c2s"]
 SETTLED = {"delivered", "skipped", "dead", "expired"}

@@ -101,17 +101,18 @@ fn a_functions_main_is_about_ten_lines_and_has_samples() {
 /// The names in the first column of a document's table of functions.
 fn functions_listed(document: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(document)).unwrap();
-    let (_, table) = text.split_once("| function | requested by |").expect(document);
+    let (_, table) = text.split_once("| requested by |").expect(document);
     // After the rest of its first line, up to the end of the table.
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     let cells = rows.map(|row| row.split('|').nth(1).unwrap());
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
+/// The list of all functions, `docs/functions.md`, is printed.
 #[test]
-fn every_function_stands_in_the_tables_of_the_readme_and_of_the_endpoints_document() {
+fn every_function_stands_in_the_table_of_the_endpoints_document() {
     let all = names_in("functions");
-    assert_eq!(functions_listed("README.md"), all);
+    assert!(functions_listed("README.md").is_subset(&all));
     let listed = functions_listed("docs/endpoints.md");
     assert!(listed.is_subset(&all), "{listed:?}");
     for name in all.difference(&listed) {
@@ -122,11 +123,11 @@ fn every_function_stands_in_the_tables_of_the_readme_and_of_the_endpoints_docume
 }
 
 #[test]
-fn every_destination_has_its_line_in_the_providers_document() {
-    let providers = fs::read_to_string(root().join("docs/providers.md")).unwrap();
+fn every_destination_has_its_line_in_the_document_about_them() {
+    let document = fs::read_to_string(root().join("docs/destinations.md")).unwrap();
     for one in funil_core::destination::ALL {
         let line = format!("| `{}` | `{}` | ", one.name, one.function);
-        assert!(providers.contains(&line), "{} in docs/providers.md", one.name);
+        assert!(document.contains(&line), "{} in docs/destinations.md", one.name);
     }
 }
 

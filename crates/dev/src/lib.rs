@@ -3,10 +3,10 @@
 
 pub mod cli;
 pub mod emulator;
+pub mod function_list;
 pub mod functions;
 pub mod openapi;
 pub mod runtime_api;
 pub mod server;
 pub mod simulated;
-pub mod variables;
 pub mod whose;

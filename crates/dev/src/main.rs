@@ -25,7 +25,7 @@ use funil_dev::cli::{
 };
 use funil_dev::server::{DEV_HASH_KEY, DevServer, DevServerOptions};
 use funil_dev::whose::Whose;
-use funil_dev::{openapi, variables};
+use funil_dev::{function_list, openapi};
 use funil_store::{AwsConfig, CopyRun, Store, Stream};
 use url::Url;
 
@@ -96,8 +96,8 @@ enum Command {
     Setup(SetupArguments),
     /// Print the OpenAPI document of all endpoints, with the samples of events/ as examples.
     Openapi,
-    /// Print which variables each function reads, as a table for docs/configuration.md.
-    Variables,
+    /// Print the list of all functions, docs/functions.md: what each does, and which variables it reads.
+    Functions,
     /// Plan deliveries for events that were accepted while a destination was off. Without --yes it
     /// is a dry run.
     Backfill {
@@ -202,8 +202,8 @@ async fn main() -> ExitCode {
             let mut out = std::io::stdout();
             setup::run(&arguments, &env, &platform, &mut out).await.map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Variables) => {
-            print(&mut std::io::stdout(), &variables::text(&funil_lambda::platform()));
+        Some(Command::Functions) => {
+            print(&mut std::io::stdout(), &function_list::text(&funil_lambda::platform()));
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Openapi) => match openapi::text(Path::new("events")) {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::bookings::whatsapp::send_webhook;
 use crate::calendly::created;
+use crate::samples;
 use crate::world::{World, lead_body, questionnaire_body};
 
 const EMAIL: &str = "vitima@example.com";
@@ -447,12 +448,15 @@ async fn act(world: &World, act: &Act, number: usize) {
             world.answer_questionnaire(&body).await
         }
         Act::SiteForm { function, id: under, phone, boxes, robot } => {
-            let body = json!({
+            // What this form alone asks is as in its sample.
+            let mut body = samples::bodies(function).pop().unwrap()["data"].take();
+            let own = json!({
                 "lead_id": id(*under), "name": "Estranha", "email": EMAIL,
                 "phone": phone.then_some(STRANGERS), "message": format!("mensagem {number}"),
-                "service": "palestra", "marketing_consent": true,
+                "marketing_consent": true,
                 "consent": consent(*boxes), "website": if *robot { "x" } else { "" },
             });
+            body.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
             let (from, headers) =
                 (format!("203.0.113.{number}"), [("content-type", "application/json")]);
             let body = body.to_string();

@@ -21,7 +21,7 @@ use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
     DealChanged, DealEvent, DealStage, Digests, Event, EventData, FormEvent, PaymentEvent,
-    PaymentSucceeded,
+    PaymentSucceeded, SiteFormKind,
 };
 use crate::hash::sha256_hex;
 use crate::lead::Lead;
@@ -90,11 +90,12 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     use EventData::{Call, Consent, Deal, Form, Operation, Payment, Visit};
 
     match event {
-        Form(
-            form @ (FormEvent::LeadSubmitted(_)
-            | FormEvent::ContactSubmitted(_)
-            | FormEvent::ConsultationRequested(_)),
-        ) => Some(Taken { visit: form.attribution(), ..Taken::new(&LEAD, "Lead") }),
+        Form(form) => {
+            let site_form = form.of_site().map(|submission| submission.form.kind());
+            let makes_lead = matches!(form, FormEvent::LeadSubmitted(_));
+            (makes_lead || site_form == Some(SiteFormKind::Inquiry))
+                .then(|| Taken { visit: form.attribution(), ..Taken::new(&LEAD, "Lead") })
+        }
         Call(event) => {
             event.booked().filter(|booked| booked.instead_of.is_none())?;
             Some(Taken::new(&SCHEDULE, "Schedule"))
@@ -111,7 +112,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
             };
             Some(Taken { custom_data: Some(of_deal(deal)), digests: Some(&deal.digests), ..taken })
         }
-        Form(_) | Payment(_) | Deal(_) | Consent(_) | Operation(_) | Visit(_) => None,
+        Payment(_) | Deal(_) | Consent(_) | Operation(_) | Visit(_) => None,
     }
 }
 
