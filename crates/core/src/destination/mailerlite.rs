@@ -7,33 +7,30 @@
 
 pub mod account;
 mod customer;
+mod fields;
+mod groups;
 mod newsletter;
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, Zoned};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use url::Url;
 
 use self::account::Account;
-use self::customer::{Customer, Standing, Tiers};
+use self::customer::Tiers;
+use self::groups::{GROUPS, GROUPS_ARE};
 use self::newsletter::{Confirmation, Status, Writing};
 use super::repetition::ReplayPolicy;
 use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step, Whose};
-use crate::booking;
 use crate::check::Probe;
-use crate::clock::after;
 use crate::contact::consent::Purpose;
-use crate::defaults;
-use crate::delivery::exchange::{Method, Response, endpoint};
+use crate::delivery::exchange::{Method, Response};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
-use crate::event::{
-    CallEvent, EventData, FormEvent, PaymentEvent, SiteForm, SiteFormKind, SiteSubmission,
-};
-use crate::pii::Text;
-use crate::score::Tier;
+use crate::event::{CallEvent, EventData, FormEvent, PaymentEvent, SiteFormKind, SiteSubmission};
 use crate::settings::Settings;
-use crate::text::words;
+
+pub use self::fields::FIELDS;
+pub use self::groups::{configured_groups, is_group};
 
 /// The e-mail with the questionnaire, which the person asked for by submitting the form.
 static QUESTIONNAIRE: Slot = Slot::new("questionnaire", Purpose::Contact).by_email();
@@ -117,6 +114,12 @@ fn of_site(event: &EventData) -> Option<SiteSubmission<'_>> {
     event.of_site()
 }
 
+/// Whether this is the oldest lead of its e-mail. Anybody can create another lead with the same e-mail, so only the
+/// oldest one decides the subscriber's data.
+fn is_oldest(context: &Context<'_>) -> bool {
+    context.oldest.is_none_or(|oldest| oldest == context.lead.id)
+}
+
 struct MailerLite {
     account: Account,
     site: Url,
@@ -143,76 +146,6 @@ impl Joining {
             _ => settings.problem("MAILERLITE_JOINING must be upsert or assign."),
         }
     }
-}
-
-/// Our names of the fields, of which every account has [`account::BUILT_IN`].
-pub const FIELDS: [&str; 24] = [
-    "name",
-    "phone",
-    "lead_id",
-    "booking_url",
-    "amanda_match_score",
-    "business_type",
-    "traffic_source",
-    "signup_date",
-    "transformation_stage",
-    "questionnaire_completed",
-    "transformation_readiness",
-    "call_date",
-    "call_status",
-    "questionnaire_url",
-    "questionnaire_deadline",
-    "user_id",
-    "pricing_tier",
-    "transaction_amount",
-    "purchase_date",
-    "utm_source",
-    "utm_campaign",
-    "company",
-    "form_type",
-    "service_interest",
-];
-
-/// Everybody who sent the form and agreed to marketing.
-const LANDING_PAGE: &str = "landing_page_leads";
-/// The groups of the score's tiers. A lead is in one of them.
-const TIERS: [(Tier, &str); 3] = [
-    (Tier::High, "amanda_score_high"),
-    (Tier::Medium, "amanda_score_medium"),
-    (Tier::Low, "amanda_score_low"),
-];
-/// What the name of a group of a business type begins with; its [`words`] follow.
-const BUSINESS_TYPE: &str = "business_type_";
-
-/// Whether we know a group of this name.
-pub fn is_group(name: &str) -> bool {
-    let of_value = [BUSINESS_TYPE, customer::SELLS];
-    let value = of_value.into_iter().find_map(|prefix| name.strip_prefix(prefix));
-    let of_forms = SiteForm::ALL.map(SiteForm::name);
-    [QUESTIONNAIRE.name, MARKETING.name, LANDING_PAGE].contains(&name)
-        || of_forms.contains(&name)
-        || TIERS.iter().any(|(_, group)| *group == name)
-        || Customer::ALL.iter().any(|tier| tier.group() == name)
-        || value.is_some_and(|value| !value.is_empty() && value == words(value))
-}
-
-/// The variable with the ids of the groups.
-const GROUPS: &str = "MAILERLITE_GROUPS";
-/// What it must be.
-const GROUPS_ARE: &str = "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups questionnaire and \
-     marketing, and of those there are of contact, newsletter, consultation, landing_page_leads, amanda_score_high, amanda_score_medium, \
-     amanda_score_low, customers_vip, customers_premium, customers_standard, business_type_<value> and \
-     sells_<service>, both in lower case, without accents, _ between words.";
-
-/// The groups of `MAILERLITE_GROUPS`, our names to their ids, none where it is unset. `None` if it is wrong,
-/// which the settings note.
-pub fn configured_groups(settings: &mut Settings<'_>) -> Option<BTreeMap<String, String>> {
-    let Some(text) = settings.optional(GROUPS) else { return Some(BTreeMap::new()) };
-    let groups: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
-    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-    let known = groups
-        .filter(|groups| groups.keys().all(|name| is_group(name)) && groups.values().all(is_id));
-    known.or_else(|| settings.problem(GROUPS_ARE))
 }
 
 impl MailerLite {
@@ -245,162 +178,6 @@ impl MailerLite {
         Step::send(self.account.request(method, segments, body))
     }
 
-    /// What MailerLite is sent of the lead, whatever the slot, under our names.
-    fn profile(context: &Context<'_>) -> Map<String, Value> {
-        let lead = context.lead;
-        let latest = &lead.latest;
-        let text = |text: Option<&Text>| text.map(|text| text.expose().clone());
-        let mut fields = Map::new();
-        let mut put = |name: &'static str, value: Option<String>| {
-            if let Some(value) = value {
-                fields.insert(name.to_owned(), value.into());
-            }
-        };
-        if is_oldest(context) {
-            put("name", text(latest.name.as_ref()));
-            put("phone", latest.phone.as_ref().map(|phone| phone.as_str().to_owned()));
-            put("lead_id", Some(lead.id.to_string()));
-            put("booking_url", lead.booking_field());
-        }
-        put(
-            "amanda_match_score",
-            latest.amanda_score.as_ref().map(|score| score.total.to_string()),
-        );
-        put("business_type", text(latest.business_type.as_ref()));
-        put("traffic_source", text(latest.traffic_source.as_ref()));
-        put("signup_date", lead.facts.submitted_at.map(local_time));
-        put("transformation_stage", Some(lead.stage().name().to_owned()));
-        put("questionnaire_completed", lead.facts.questionnaire_at.map(|_| "yes".to_owned()));
-        let readiness = latest.readiness_score.as_ref();
-        put("transformation_readiness", readiness.map(|score| score.total.to_string()));
-        let booking = booking::current(context.bookings);
-        // The date of a withdrawn booking is emptied, so that no automation counts back from it.
-        put(
-            "call_date",
-            booking.map(|booking| {
-                let call = booking.call.as_ref().filter(|_| booking.status.stands());
-                call.map(|call| field_time(&call.local_start())).unwrap_or_default()
-            }),
-        );
-        put("call_status", booking.map(|booking| booking.status.name().to_owned()));
-        if let Some(purchase) = &lead.payments.purchase {
-            let bought = &purchase.bought;
-            let touch = lead.facts.first_touch.as_ref();
-            let source = bought.utm.source.as_ref();
-            let source = source.or_else(|| touch.and_then(|touch| touch.utm.source.as_ref()));
-            let campaign = bought.utm.campaign.as_ref();
-            let campaign = campaign.or_else(|| touch.and_then(|touch| touch.utm.campaign.as_ref()));
-            // What the newest payment does not say is emptied, so that nothing of an older one stays.
-            let or_empty = |text: Option<String>| Some(text.unwrap_or_default());
-            put("user_id", bought.user_id.clone());
-            put("pricing_tier", or_empty(bought.pricing_tier.clone()));
-            put("transaction_amount", Some(purchase.amount.decimal()));
-            put("purchase_date", Some(local_time(purchase.at)));
-            put("utm_source", or_empty(text(source)));
-            put("utm_campaign", or_empty(text(campaign)));
-        }
-        fields
-    }
-
-    fn fields(&self, context: &Context<'_>) -> Value {
-        let mut fields = Self::profile(context);
-        if context.slot == &QUESTIONNAIRE {
-            if is_oldest(context) {
-                let mut url = endpoint(&self.site, &[defaults::QUESTIONNAIRE_PAGE]);
-                url.query_pairs_mut().append_pair("lead_id", &context.lead.id.to_string());
-                fields.insert("questionnaire_url".to_owned(), url.to_string().into());
-            }
-            let deadline = after(context.event.occurred_at, defaults::QUESTIONNAIRE_H * 3600);
-            fields.insert("questionnaire_deadline".to_owned(), local_time(deadline).into());
-        }
-        if let Some(submission) = of_site(&context.event.data)
-            && is_oldest(context)
-            && context.lead.heeds(submission.form, context.event)
-        {
-            let utm = &submission.origin.attribution.utm;
-            let latest = &context.lead.latest;
-            let told = [
-                ("company", latest.company.as_ref().map(|text| text.expose().as_str())),
-                (
-                    "service_interest",
-                    latest.service_interest.as_ref().map(|text| text.expose().as_str()),
-                ),
-                ("form_type", Some(submission.form_type())),
-                ("utm_source", utm.source.as_ref().map(|text| text.expose().as_str())),
-                ("utm_campaign", utm.campaign.as_ref().map(|text| text.expose().as_str())),
-            ];
-            let told = told.into_iter().filter_map(|(name, text)| Some((name, text?)));
-            fields.extend(told.map(|(name, text)| (name.to_owned(), text.into())));
-        }
-        self.account.fields.rename(fields).into()
-    }
-
-    /// The ids of the groups that the slot joins, in their order.
-    fn joins(&self, context: &Context<'_>) -> Vec<&str> {
-        let id = |name: &str| self.groups.get(name).map(String::as_str);
-        if context.slot == &CUSTOMER {
-            return match self.tiers.of(context.lead) {
-                Standing::In(tier) => id(tier.group()).into_iter().collect(),
-                Standing::InNone | Standing::AsBefore => Vec::new(),
-            };
-        }
-        if let Some(submission) = of_site(&context.event.data) {
-            return id(submission.form.name()).into_iter().collect();
-        }
-        let mut joins: Vec<_> = id(context.slot.name).into_iter().collect();
-        if context.slot == &MARKETING {
-            let latest = &context.lead.latest;
-            let business_type = latest.business_type.as_ref();
-            let business_type =
-                business_type.map(|text| format!("{BUSINESS_TYPE}{}", words(text.expose())));
-            let tier = latest.amanda_score.as_ref().and_then(|score| {
-                TIERS.into_iter().find(|(tier, _)| *tier == score.tier).map(|(_, name)| name)
-            });
-            let joined = [Some(LANDING_PAGE), business_type.as_deref(), tier];
-            joins.extend(joined.into_iter().flatten().filter_map(id));
-        }
-        joins
-    }
-
-    /// The ids of the groups that the slot leaves: those of the tiers that the lead is not in, and those that
-    /// sell what was bought.
-    fn leaves(&self, context: &Context<'_>) -> Vec<&str> {
-        let id = |name: &str| self.groups.get(name).map(String::as_str);
-        if context.slot == &CUSTOMER {
-            // Another lead of the e-mail may have paid, of which this one knows nothing.
-            let others = match self.tiers.of(context.lead) {
-                _ if !is_oldest(context) => Vec::new(),
-                Standing::In(tier) => {
-                    Customer::ALL.into_iter().filter(|one| *one != tier).collect()
-                }
-                Standing::InNone => Customer::ALL.to_vec(),
-                Standing::AsBefore => Vec::new(),
-            };
-            let others = others.into_iter().filter_map(|other| id(other.group()));
-            let sold = customer::sold(context.lead);
-            return others.chain(sold.iter().filter_map(|group| id(group))).collect();
-        }
-        let score = context.lead.latest.amanda_score.as_ref();
-        let Some(score) = score.filter(|_| context.slot == &MARKETING) else { return Vec::new() };
-        let others = TIERS.into_iter().filter(|(tier, _)| *tier != score.tier);
-        others.filter_map(|(_, name)| id(name)).collect()
-    }
-
-    /// The requests about groups that follow the upsert.
-    fn changes(&self, context: &Context<'_>, subscriber: &Subscriber) -> Vec<(Method, &str)> {
-        let joins = match self.joining {
-            Joining::WithFields => Vec::new(),
-            Joining::OneByOne => self.joins(context),
-        };
-        let is_in = |group: &&str| match &subscriber.groups {
-            Some(groups) => groups.iter().any(|one| one == group),
-            None => true,
-        };
-        let leaves = self.leaves(context).into_iter().filter(is_in);
-        let leaves = leaves.map(|group| (Method::Delete, group));
-        joins.into_iter().map(|group| (Method::Post, group)).chain(leaves).collect()
-    }
-
     /// The upsert, whose own groups are those that the subscriber joins with it.
     fn upsert(&self, context: &Context<'_>, email: &str, writing: Writing) -> Step {
         let mut body = json!({"email": email, "fields": self.fields(context)});
@@ -413,12 +190,6 @@ impl MailerLite {
         }
         self.request(Method::Post, &["subscribers"], Some(body))
     }
-}
-
-/// Whether this is the oldest lead of its e-mail. Anybody can create another lead with the same e-mail, so only the
-/// oldest one decides the subscriber's data.
-fn is_oldest(context: &Context<'_>) -> bool {
-    context.oldest.is_none_or(|oldest| oldest == context.lead.id)
 }
 
 impl Adapter for MailerLite {
@@ -490,16 +261,7 @@ impl Adapter for MailerLite {
             (Joining::OneByOne, slot) if *slot == MARKETING => 4,
             (Joining::OneByOne, slot) => usize::from(*slot != PROFILE),
         };
-        let configured =
-            |names: &[&str]| names.iter().filter(|name| self.groups.contains_key(**name)).count();
-        let leaves = if *slot == MARKETING {
-            configured(&TIERS.map(|(_, group)| group)).saturating_sub(1)
-        } else if *slot == CUSTOMER {
-            let sells = self.groups.keys().filter(|name| name.starts_with(customer::SELLS)).count();
-            configured(&Customer::ALL.map(Customer::group)) + sells.min(customer::SOLD_MAX)
-        } else {
-            0
-        };
+        let leaves = self.leaves_max(slot);
         // The look-up and the upsert come first.
         2 + joins + leaves
     }
@@ -554,16 +316,6 @@ impl Subscriber {
     }
 }
 
-/// A time for the reader of an e-mail whose zone is not known.
-fn local_time(at: Timestamp) -> String {
-    field_time(&at.to_zoned(defaults::time_zone()))
-}
-
-/// A time in the form of MailerLite's date fields.
-fn field_time(at: &Zoned) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
@@ -574,7 +326,8 @@ mod tests {
         response, submitted, sync,
     };
     use super::*;
-    use crate::event::FirstForms;
+    use crate::clock::after;
+    use crate::event::{FirstForms, SiteForm};
     use crate::hash::HashKey;
     use crate::id::LeadId;
     use crate::lead::Lead;
