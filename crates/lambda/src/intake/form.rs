@@ -1,16 +1,17 @@
-//! What all public forms share: the rate limit, duplicates, robots, and the response that a receipt
-//! keeps (`docs/design.md`, "Intake rules").
+//! What all public forms share: the way of a submission past the rate limit, duplicates and robots, and the
+//! response that a receipt keeps (`docs/design.md`, "Intake rules").
 //!
 //! A [`Form`] says what is its own. A submission costs two round trips to the table: the rate
 //! check, and the transaction; the first request of a process also reads the table's identity,
 //! beside the rate check. Must not know any form's fields.
 
+mod intake;
 mod new_lead;
+mod spam;
 mod submission;
 mod turnstile;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr};
 
 use funil_core::clock::after;
 use funil_core::contact::consent::{ConsentChanges, FormConsent, Purpose};
@@ -18,20 +19,15 @@ use funil_core::contact::{Email, Phone};
 use funil_core::destination::AliasDigests;
 use funil_core::event::{Event, EventData};
 use funil_core::form::{
-    Caught, Field, FieldErrors, Honeypot, Need, Schema, SpamFields, Takes, Token, spam,
+    Caught, Field, FieldErrors, Honeypot, Need, Schema, SpamFields, Takes, Token,
 };
-use funil_core::hash::{Digest, HashKey};
 use funil_core::id::LeadId;
 use funil_core::lead::{Authority, LeadChanges};
-use funil_core::provider::netlify;
 use funil_core::receipt::IdempotencyKey;
-use funil_core::settings::Settings;
-use funil_core::site::{IntakeConfig, Rate, RateClass};
+use funil_core::site::RateClass;
 use funil_store::{
-    Accepted, AlertKind, Count, LeadWrite, Platform, Price, Quarantined, QuarantinedRequest,
-    RateLimit, RateVerdict, StoreError, StoredResponse, TOTALS_TARGET,
+    Accepted, Count, LeadWrite, QuarantinedRequest, StoreError, StoredResponse, TOTALS_TARGET,
 };
-use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -48,16 +44,14 @@ use crate::intake::quarantine::{self, Corrections, Released, Releases};
 use crate::platform::request::HttpRequest;
 use crate::platform::response::HttpResponse;
 
+pub(crate) use intake::Intake;
 pub(crate) use new_lead::{MakesLead, keep as keep_lead};
 pub(crate) use submission::{PAGE_EVENT, Submission, add_page_event};
 use submission::{Reader, Sender, Sent};
-use turnstile::Turnstile;
 
 /// What a form takes; a browser on another origin asks with OPTIONS first.
 pub(crate) const METHODS: &[Method] = &[Method::POST, Method::OPTIONS];
 
-/// How often one text may be sent in a day before it is a sign, whoever sends it.
-const SAME_TEXTS_A_DAY: i64 = 3;
 /// A day, in seconds.
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -98,15 +92,6 @@ pub(crate) trait Form: Send + Sync + 'static {
         &self,
         submission: &Submission<Self::Content>,
     ) -> impl Future<Output = Result<(Accepted, StoredResponse), StoreError>> + Send;
-}
-
-/// What all forms work with: the endpoint's own, and the configuration of intake.
-#[derive(Clone)]
-pub(crate) struct Intake {
-    pub(crate) app: App,
-    pub(crate) config: IntakeConfig,
-    /// Who checks that a person sends a form.
-    turnstile: Turnstile,
 }
 
 /// The lead on which a submission is kept, and how.
@@ -423,171 +408,6 @@ async fn keep<F: Form>(
 }
 
 impl Intake {
-    /// Reads the configuration of a form's function.
-    pub(crate) fn read(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
-        let turnstile = Turnstile::read(settings);
-        let intake = Self::read_of_tags(settings, platform);
-        intake.zip(turnstile).map(|(intake, turnstile)| Self { turnstile, ..intake })
-    }
-
-    /// Reads the configuration of a function that no person fills anything in for.
-    pub(crate) fn read_of_tags(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
-        let app = App::read_intake(settings, platform);
-        let config = IntakeConfig::read(settings);
-        app.zip(config).map(|(app, config)| Self { app, config, turnstile: Turnstile::Off })
-    }
-
-    /// What becomes of the token of a form. Where nobody can check it, one address may send a fifth of what it
-    /// usually may.
-    async fn token<F: Form>(
-        &self,
-        sent: &Sent<F::Content>,
-        caller: &Digest,
-        now: Timestamp,
-    ) -> Result<Token, Problem> {
-        let Turnstile::On(site) = &self.turnstile else { return Ok(Token::NotAsked) };
-        // What is put aside anyway needs no check.
-        let (Some(given), Honeypot::Empty) = (&sent.spam.token, sent.spam.honeypot) else {
-            return Ok(Token::Missing);
-        };
-        let fingerprint = F::fingerprint(&sent.content);
-        let token = site.verify(&self.app.platform, given, &fingerprint).await;
-        if token == Token::Unchecked {
-            let Rate { requests, window_s } = self.config.rates.of(F::RATE);
-            let limit = RateLimit { requests: (requests / 5).max(1), window_s };
-            let (scope, entropy) = (format!("{}#unchecked", F::NAME), &*self.app.platform.entropy);
-            let rate = self.app.store.rate(&scope, caller, limit, Price::Whole, now, entropy);
-            if let RateVerdict::Refused { retry_after_s } = rate.await? {
-                return Err(Problem::RateLimited { retry_after_s });
-            }
-        }
-        Ok(token)
-    }
-
-    /// Whether others wrote the same text today: the fourth who does repeats it.
-    async fn is_repeated<F: Form>(
-        &self,
-        content: &F::Content,
-        now: Timestamp,
-    ) -> Result<bool, Problem> {
-        let Some(text) = F::free_text(content).and_then(spam::compared) else { return Ok(false) };
-        let digest = self.hash().monthly_digest(now, "text", &text);
-        let limit = RateLimit { requests: SAME_TEXTS_A_DAY, window_s: DAY_S };
-        let (scope, entropy) = (format!("{}#text", F::NAME), &*self.app.platform.entropy);
-        let rate = self.app.store.rate(&scope, &digest, limit, Price::Whole, now, entropy).await?;
-        Ok(rate != RateVerdict::Passes)
-    }
-
-    /// The lead id in the response to a robot, instead of one that is derived from the e-mail: it looks like that one,
-    /// and is the same each time.
-    pub(crate) fn id_for_robot(&self, lead: LeadId, email: &Email) -> LeadId {
-        if !lead.is_derived() {
-            return lead;
-        }
-        LeadId::for_robot(self.hash(), email)
-    }
-
-    pub(crate) const fn hash(&self) -> &HashKey {
-        &self.app.config.hash_key
-    }
-
-    /// Checks the rate limit and, beside it, that the table is ours.
-    pub(crate) async fn pass(
-        &self,
-        function: &'static str,
-        class: RateClass,
-        caller: &Digest,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
-        let ready = self.app.store.ready(self.hash());
-        let rate = self.rate(function, class, caller, Price::Whole, now);
-        let (ready, rate) = futures::join!(ready, rate);
-        ready?;
-        match rate? {
-            RateVerdict::Passes => Ok(()),
-            RateVerdict::Refused { retry_after_s } => Err(Problem::RateLimited { retry_after_s }),
-        }
-    }
-
-    /// Counts a request that cannot be read at a tenth of the price: a person corrects what they
-    /// typed, and a program that only sends rubbish is stopped all the same. Returns the problem of
-    /// the response; without a table it is still the request's own.
-    pub(crate) async fn pass_invalid(
-        &self,
-        function: &'static str,
-        class: RateClass,
-        caller: &Digest,
-        problem: Problem,
-        now: Timestamp,
-    ) -> Problem {
-        match self.rate(function, class, caller, Price::Tenth, now).await {
-            Ok(RateVerdict::Passes) => problem,
-            Ok(RateVerdict::Refused { retry_after_s }) => Problem::RateLimited { retry_after_s },
-            Err(error) => {
-                tracing::warn!(
-                    function,
-                    "an invalid request to {function} could not be counted: {error}"
-                );
-                problem
-            }
-        }
-    }
-
-    async fn rate(
-        &self,
-        function: &'static str,
-        class: RateClass,
-        caller: &Digest,
-        price: Price,
-        now: Timestamp,
-    ) -> Result<RateVerdict, StoreError> {
-        let Rate { requests, window_s } = self.config.rates.of(class);
-        let limit = RateLimit { requests, window_s };
-        let entropy = &*self.app.platform.entropy;
-        self.app.store.rate(function, caller, limit, price, now, entropy).await
-    }
-
-    /// The caller's address as a digest. Callers whose address the platform does not give share one
-    /// limit.
-    pub(crate) fn caller(&self, request: &HttpRequest, now: Timestamp) -> Digest {
-        let proxied = self.config.client_ip_header.as_ref().and_then(|name| {
-            // Proxies append, a line or a value: only the last was written by the site's own proxy.
-            let text = request.headers.get_all(name.as_str()).iter().next_back()?.to_str().ok()?;
-            text.rsplit(',').next()?.trim().parse().ok()
-        });
-        let ip: Option<IpAddr> = if self.is_of_signed_rewrite(request, now) {
-            let visitor = request.netlify_client_ip();
-            if visitor.is_none() {
-                tracing::warn!(
-                    "a rewrite that Netlify signed names no visitor's address, so the visitors share one \
-                     limit"
-                );
-            }
-            visitor.or(request.client_ip)
-        } else {
-            proxied.or(request.client_ip)
-        };
-        let ip = ip.map(|ip| ip.to_canonical());
-        let ip = ip.map_or_else(|| "unknown".to_owned(), subscriber);
-        self.hash().monthly_digest(now, "ip", &ip)
-    }
-
-    /// Whether Netlify's rewrite passed the request on, and signed it.
-    fn is_of_signed_rewrite(&self, request: &HttpRequest, now: Timestamp) -> bool {
-        let secrets = &self.config.rewrite_secrets;
-        let signature = request.headers.get(netlify::SIGNATURE_HEADER);
-        let Some(signature) = signature.filter(|_| !secrets.is_empty()) else { return false };
-        let is_signed =
-            signature.to_str().is_ok_and(|token| netlify::is_signed(token, secrets, now));
-        if !is_signed {
-            tracing::warn!(
-                "the signature of a rewrite does not hold, so the address of the one who connected \
-                 counts; if it is Netlify's, compare NETLIFY_REWRITE_SECRET on both sides"
-            );
-        }
-        is_signed
-    }
-
     /// Keeps a submission with everything that it causes.
     pub(crate) async fn accept<C>(
         &self,
@@ -630,57 +450,6 @@ impl Intake {
         };
         let accepted = self.app.accept(&incoming, now).await?;
         Ok((accepted, receipt.response))
-    }
-
-    /// Gives a robot the usual response, and keeps its submission for a person to look at, with the reason. Anybody can
-    /// send such submissions, so they have a limit for each day; beyond it nothing is kept, and the
-    /// response says so.
-    async fn quarantine<C>(
-        &self,
-        submission: &Submission<C>,
-        response: StoredResponse,
-        caught: &Caught,
-        request: &HttpRequest,
-    ) -> Result<(Accepted, StoredResponse), Problem> {
-        let (source, most, now) = (submission.form, self.config.quarantine_per_day, submission.now);
-        if !self.app.store.count_quarantined(source, most, now).await? {
-            let kind = AlertKind::QuarantineFull;
-            self.app.store.alert_once_a_day(source, kind, None, now).await?;
-            let retry_after_s = DAY_S - now.as_second().rem_euclid(DAY_S);
-            return Err(Problem::RateLimited { retry_after_s });
-        }
-        let mut receipt = submission.receipt(response);
-        // These receipts stand apart from real ones: a person whose browser filled the honeypot by
-        // itself must be able to send the same form again.
-        receipt.key.scope = format!("{}#aside", receipt.key.scope);
-        let quarantined = Quarantined {
-            source: submission.form,
-            reason: &caught.reason(),
-            content_type: guard::header(request, CONTENT_TYPE).unwrap_or_default(),
-            body: &request.body,
-            email_digest: submission.aliases.email.as_ref(),
-            original: Some(&submission.receipt_key),
-            days: self.app.config.quarantine_days,
-        };
-        let accepted = quarantine::put_aside(&self.app, &quarantined, &receipt, now).await?;
-        // Nothing is due. It rings all the same, so that a robot cannot recognise its response by
-        // being faster.
-        if accepted == Accepted::Kept {
-            self.app.ring(&[]).await;
-        }
-        Ok((accepted, receipt.response))
-    }
-}
-
-/// The part of an address that stands for one subscriber: an IPv6 caller has a whole /64 to send
-/// from.
-fn subscriber(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
-        }
     }
 }
 
