@@ -1,17 +1,17 @@
 //! A lead and its events, for the snapshot tests of the destinations.
+//!
+//! What a destination sends for them is shown by `samples/conversation.rs`.
+
+mod conversation;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Adapter, Context, Known, Step};
 use crate::booking::link::booking_link;
 use crate::booking::{Booking, BookingId, BookingStatus, Call, Place, Recipient, StatusChange};
 use crate::contact::consent::{ConsentChanges, Consents, Decision, Grant, How, Purpose};
 use crate::contact::{Cpf, Email, Phone};
-use crate::delivery::exchange::{Request, Response};
-use crate::delivery::{Delivery, KeptReply};
 use crate::event::{
     Attendance, BookedElsewhere, CallBooked, CallCanceled, CallChangeRequested, CallEvent,
     CallMissed, CallWish, Canceled, CheckoutCompleted, ConsultationRequested, ContactSubmitted,
@@ -36,7 +36,10 @@ use crate::pii::{Pii, Text};
 use crate::score::amanda;
 use crate::score::readiness;
 use crate::score::rules::{AMANDA, CONSULTATION, READINESS};
-use crate::settings::Env;
+
+pub(super) use self::conversation::{
+    adapter, conversation, conversation_known, conversation_with, converse, response,
+};
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
@@ -488,122 +491,5 @@ pub(super) fn lead() -> Lead {
         consents,
         spent: BTreeMap::new(),
         payments: LatestPayments::default(),
-    }
-}
-
-/// An adapter of `destination`, configured by `variables`.
-pub(super) fn adapter(destination: &str, variables: &[(&str, &str)]) -> Box<dyn Adapter> {
-    let env: Env = variables.iter().copied().chain([("SITE_URL", "https://example.com")]).collect();
-    let mut settings = env.settings();
-    let adapter = (super::find(destination).unwrap().connect)(&mut settings);
-    settings.finish(adapter).unwrap()
-}
-
-/// A response with this body; an empty one for `null`.
-pub(super) fn response(status: u16, body: &Value) -> Response {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    Response { status, retry_after_s: None, body: Text::new(body) }
-}
-
-/// Runs a delivery of `event` through `adapter` with these responses, and shows every request and
-/// the outcome, for a snapshot.
-pub(super) fn conversation(
-    adapter: &dyn Adapter,
-    slot: (&str, &str),
-    event: &Event,
-    lead: &Lead,
-    responses: &[Response],
-) -> String {
-    conversation_with(&[], adapter, slot, event, lead, responses)
-}
-
-/// [`conversation`] for a lead with bookings.
-pub(super) fn conversation_with(
-    bookings: &[Booking],
-    adapter: &dyn Adapter,
-    slot: (&str, &str),
-    event: &Event,
-    lead: &Lead,
-    responses: &[Response],
-) -> String {
-    conversation_known((bookings, Known::NotLately), adapter, slot, event, lead, responses)
-}
-
-/// [`conversation`] for a lead with bookings that the destination confirmed lately, or not.
-pub(super) fn conversation_known(
-    (bookings, known): (&[Booking], Known),
-    adapter: &dyn Adapter,
-    (destination, slot): (&str, &str),
-    event: &Event,
-    lead: &Lead,
-    responses: &[Response],
-) -> String {
-    let registered = super::find(destination).unwrap();
-    let delivery = Delivery::planned(event, destination, slot);
-    let slot = registered.slot(slot).unwrap();
-    let context = Context {
-        lead,
-        revocations: &[],
-        event,
-        bookings,
-        delivery: &delivery,
-        slot,
-        oldest: None,
-        elder: None,
-        known,
-        kept: &[],
-    };
-    converse(adapter, context, &mut Vec::new(), responses)
-}
-
-/// Runs a delivery with what is kept of earlier ones, and keeps what it wants kept.
-pub(super) fn converse(
-    adapter: &dyn Adapter,
-    context: Context<'_>,
-    kept: &mut Vec<KeptReply>,
-    responses: &[Response],
-) -> String {
-    let mut shown = String::new();
-    let (mut from, mut count) = (0, 0);
-    loop {
-        let step = adapter.next(&Context { kept, ..context }, &responses[from..count]);
-        match step {
-            Step::Done(outcome) => {
-                assert_eq!(count, responses.len(), "it ended before all responses were read");
-                let reason = outcome.reason().map(|reason| reason.to_string());
-                write!(shown, "=> {} {}", outcome.name(), reason.unwrap_or_default()).unwrap();
-                return shown.trim_end().to_owned();
-            }
-            Step::Send(request) => {
-                show(&mut shown, &request);
-                let Some(response) = responses.get(count) else {
-                    write!(shown, "<- ?").unwrap();
-                    return shown;
-                };
-                writeln!(shown, "<- {}\n", response.status).unwrap();
-                count += 1;
-            }
-            Step::Keep(reply) => {
-                let fields = reply.fields.expose();
-                writeln!(shown, "keep {} {}\n", reply.step, json!(fields)).unwrap();
-                from = count;
-                kept.push(KeptReply {
-                    step: reply.step.clone(),
-                    at: context.event.accepted_at,
-                    by: context.delivery.id,
-                    fields: reply.fields,
-                });
-            }
-        }
-    }
-}
-
-fn show(out: &mut String, request: &Request) {
-    writeln!(out, "{} {} ({:?})", request.method.name(), request.url, request.repeat).unwrap();
-    for (name, value) in &request.headers {
-        writeln!(out, "{name}: {}", value.expose()).unwrap();
-    }
-    if let Some(body) = &request.body {
-        writeln!(out, "{}", serde_json::to_string_pretty(body).unwrap()).unwrap();
     }
 }
