@@ -1,15 +1,18 @@
-//! The site's forms, from the request to what each destination received.
+//! The site's forms, from the request to what each destination received: the contact form, and what
+//! they share.
+
+mod consultation;
+mod newsletter;
 
 use funil_core::contact::consent::{Decision, How, Purpose};
 use funil_core::event::{EventData, FormEvent, SiteForm};
 use funil_core::hash::HashKey;
 use funil_core::id::LeadId;
-use funil_dev::simulated::Behaviour;
 use http::Method;
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::calendly::created;
+use self::consultation::consultation_body;
+use self::newsletter::newsletter_body;
 use crate::world::{EMAIL, HASH_KEY, LEAD, World, lead, lead_body};
 
 const CONTACT: &str = "contact-submit";
@@ -30,10 +33,6 @@ fn contact_body() -> Value {
             "message": "Olá <b>Amanda</b>,\nquanto custa?", "marketing_consent": true,
         },
     })
-}
-
-fn newsletter_body() -> Value {
-    json!({"data": {"email": EMAIL, "name": "Ana", "marketing_consent": true}})
 }
 
 /// The lead that is derived from the e-mail of these forms.
@@ -279,166 +278,6 @@ async fn the_site_s_forms_and_the_landing_page_s_make_one_lead() {
     world.finish().await;
 }
 
-#[tokio::test]
-async fn who_signs_up_for_the_newsletter_is_asked_by_mailerlite_once() {
-    let world = World::plan().with("DESTINATIONS", "mailerlite").start().await;
-    world.looks_at("mailerlite");
-    for number in 0..3 {
-        let mut body = newsletter_body();
-        body["data"]["name"] = json!(format!("Ana {number}"));
-        assert_eq!(world.post(NEWSLETTER, &[], &body).await.status, 200, "twice is no error");
-        world.drain().await;
-    }
-    let received = world.providers.received("mailerlite");
-    let upserts = received.iter().filter(|one| one.method == "POST");
-    let asked: Vec<_> = upserts.map(|one| one.body["status"].clone()).collect();
-    assert_eq!(asked, [json!("unconfirmed"), Value::Null, Value::Null]);
-    let subscriber = world.providers.subscriber(EMAIL).unwrap();
-    assert_eq!(subscriber["status"], "unconfirmed");
-    assert_eq!(subscriber["groups"][0]["id"], "202");
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn nobody_who_unsubscribed_is_subscribed_by_a_form_that_anybody_can_send() {
-    for (confirmation, status, state) in [
-        ("new", "unsubscribed", "skipped unsubscribed"),
-        ("nobody", "unsubscribed", "skipped unsubscribed"),
-        ("everybody", "unconfirmed", "delivered"),
-    ] {
-        let world = World::plan()
-            .with("DESTINATIONS", "mailerlite")
-            .with("MAILERLITE_CONFIRMATION", confirmation)
-            .start()
-            .await;
-        world.looks_at("mailerlite");
-        world.post(CONTACT, &[], &contact_body()).await;
-        world.drain().await;
-        assert!(world.providers.set_status(EMAIL, "unsubscribed"));
-        world.post(NEWSLETTER, &[], &newsletter_body()).await;
-        world.drain().await;
-        assert_eq!(world.states(derived()).await, [format!("mailerlite/newsletter {state}")]);
-        assert_eq!(world.providers.subscriber(EMAIL).unwrap()["status"], status);
-        world.finish().await;
-    }
-}
-
-#[tokio::test]
-async fn an_e_mail_that_was_revoked_after_the_sign_up_gets_none() {
-    let world = World::plan()
-        .with("DESTINATIONS", "mailerlite")
-        .with("MAILERLITE_CONFIRMATION", "everybody")
-        .start()
-        .await;
-    world.looks_at("mailerlite");
-    world.providers.behave("mailerlite", Behaviour::Status(503));
-    world.post(NEWSLETTER, &[], &newsletter_body()).await;
-    world.drain().await;
-    world.pass(60);
-    let digest = HashKey::new(HASH_KEY).unwrap().digest("email", EMAIL);
-    let purpose = Purpose::MarketingEmail;
-    world.store.revoke("email", &digest, purpose, world.now()).await.unwrap();
-    world.providers.behave("mailerlite", Behaviour::Normal);
-    world.pass(3600);
-    world.drain().await;
-    let states = world.states(derived()).await;
-    assert_eq!(states, ["mailerlite/newsletter skipped no_consent_marketing_email"]);
-    assert_eq!(world.providers.subscriber(EMAIL), None);
-    world.finish().await;
-}
-
-fn consultation_body() -> Value {
-    json!({"lead_id": LEAD, "data": {
-        "name": "Ana Exemplo", "email": EMAIL, "phone": "(11) 98765-4321", "service": "mentoria-individual",
-        "budget_range": "5000-10000", "message": "Tenho pressa.", "time_zone": "America/Sao_Paulo",
-        "preferred_dates": ["2031-05-20T15:00", "2031-05-21"],
-    }})
-}
-
-#[tokio::test]
-async fn a_request_for_a_consultation_is_scored_and_routed_like_a_lead() {
-    let world = World::plan()
-        .with("DESTINATIONS", "crm")
-        .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
-        .start()
-        .await;
-    world.looks_at("crm");
-    let response = world.post(CONSULTATION, &[], &consultation_body()).await.json();
-    assert_eq!(
-        (&response["score"], &response["next_step"]),
-        (&json!(87), &json!("calendar_booking"))
-    );
-    let link = response["booking_url"].as_str().unwrap();
-    for part in ["email=ana%40example.com", &format!("utm_content={LEAD}"), "name=Ana%20Exemplo"] {
-        assert!(link.contains(part), "{link}");
-    }
-    world.drain().await;
-    let contact = world.providers.crm_contact(LEAD).unwrap();
-    let fields = &contact["custom_fields"];
-    assert_eq!(fields["consultation_score"], 87);
-    assert_eq!(fields["budget_range"], "5000-10000");
-    assert_eq!(fields["preferred_dates"], "2031-05-20T15:00:00-03:00, 2031-05-21");
-    let triggers = world.providers.crm_triggers(LEAD);
-    assert_eq!(triggers, [("high_priority_follow_up".to_owned(), 1)].into());
-    let sent = world.providers.received("crm");
-    let note = sent[1].body["note"].as_str().unwrap();
-    assert!(note.contains("preferred_dates: 2031-05-20T15:00:00-03:00, 2031-05-21\n"), "{note}");
-
-    // A weaker request later: the earlier one's answers do not stay beside its score.
-    world.pass(60);
-    let mut body = consultation_body();
-    body["data"]["service"] = json!("palestra");
-    body["data"]["budget_range"] = Value::Null;
-    let response = world.post(CONSULTATION, &[], &body).await.json();
-    assert_eq!((&response["score"], &response["booking_url"]), (&json!(35), &Value::Null));
-    world.drain().await;
-    let contact = world.providers.crm_contact(LEAD).unwrap();
-    assert_eq!(contact["custom_fields"]["consultation_score"], 35);
-    assert_eq!(contact["custom_fields"]["budget_range"], "");
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn a_browser_that_earned_a_call_is_sent_to_book_it() {
-    let world = World::plan()
-        .with("DESTINATIONS", "none")
-        .with("THANK_YOU_URL", "https://www.example.com/obrigada")
-        .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
-        .start()
-        .await;
-    for (budget, to) in [
-        ("acima-10000", "https://calendly.com/amanda/diagnostico?email=ana%40example.com"),
-        ("nada", "https://www.example.com/obrigada"),
-    ] {
-        let form = format!(
-            "name=Ana&email=ana%40example.com&service=mentoria-grupo&budget_range={budget}\
-             &preferred_dates=2031-06-01T10%3A00"
-        );
-        let headers = [HTML_FORM, BROWSER];
-        let response = world.send(CONSULTATION, Method::POST, &headers, form.as_bytes()).await;
-        assert_eq!(response.status, 303);
-        let location = response.header("location").unwrap();
-        assert!(location.starts_with(to), "{location}");
-    }
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn a_robot_gets_no_lead_of_its_consultation() {
-    let world = World::plan()
-        .with("DESTINATIONS", "none")
-        .with("CALENDLY_EVENT_URL", "https://calendly.com/amanda/diagnostico")
-        .start()
-        .await;
-    let mut robot = consultation_body();
-    robot["lead_id"] = Value::Null;
-    robot["website"] = json!("https://spam.example");
-    let response = world.post(CONSULTATION, &[], &robot).await.json();
-    let link = response["booking_url"].as_str().unwrap();
-    assert!(!link.contains(&derived().to_string()), "{link}");
-    world.finish().await;
-}
-
 /// Each kind of form may be the first of its kind of a lead, but only the first form of all says who the person is.
 #[tokio::test]
 async fn the_first_form_of_another_kind_changes_no_consent_and_no_name() {
@@ -509,51 +348,6 @@ async fn a_later_message_replaces_nothing_in_the_crm_s_record() {
     assert_eq!(second.body["message"], Value::Null);
     assert_eq!(second.body["form_type"], "lead");
     assert_eq!(second.body["service_interest"], "mentoria");
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn a_number_of_a_request_for_a_consultation_gets_the_messages_of_its_call() {
-    let world = World::plan().with("DESTINATIONS", "whatsapp").start().await;
-    world.looks_at("whatsapp");
-    world.post(CONSULTATION, &[], &consultation_body()).await;
-    let mut booked = created("INV1");
-    booked["payload"]["email"] = json!(EMAIL);
-    booked["payload"]["tracking"]["utm_content"] = json!(LEAD);
-    booked["payload"]["text_reminder_number"] = Value::Null;
-    assert_eq!(world.calendly(&booked).await.status, 200);
-    world.drain().await;
-    let numbers: Vec<String> =
-        world.providers.whatsapp_messages().iter().map(|message| message.to.clone()).collect();
-    assert_eq!(numbers, ["5511987654321"]);
-    world.advance(SignedDuration::from_hours(80)).await;
-    world.finish().await;
-}
-
-/// A date may pass between a submission and its duplicate, or before a person releases it.
-#[tokio::test]
-async fn a_date_that_passed_since_is_no_fault_of_what_was_sent_before() {
-    let world = World::plan().with("DESTINATIONS", "none").start().await;
-    let mut body = consultation_body();
-    let soon = world.now().as_second() + 3600;
-    let soon = jiff::Timestamp::from_second(soon).unwrap().to_string();
-    body["data"]["preferred_dates"] = json!([soon]);
-    let key = [("idempotency-key", "one")];
-    let first = world.post(CONSULTATION, &key, &body).await;
-    let mut robot = body.clone();
-    robot["website"] = json!("x");
-    robot["data"]["message"] = json!("Outra");
-    world.post(CONSULTATION, &[], &robot).await;
-    world.pass(2 * 60 * 60);
-    let again = world.post(CONSULTATION, &key, &body).await;
-    assert_eq!((again.status, &again.body), (200, &first.body));
-    assert_eq!(again.header("idempotency-replayed"), Some("true"));
-    body["data"]["message"] = json!("Ainda outra");
-    assert_eq!(world.post(CONSULTATION, &[], &body).await.status, 422);
-    let listed = world.quarantine(CONSULTATION, &json!({"action": "list"})).await.json();
-    let release = json!({"action": "release", "id": listed["requests"][0]["id"]});
-    let released = world.quarantine(CONSULTATION, &release).await;
-    assert_eq!(released.status, 200, "{released:?}");
     world.finish().await;
 }
 
