@@ -4,7 +4,7 @@ use funil_core::clock::after;
 use funil_core::provider::netlify;
 use funil_core::settings::Secret;
 
-use super::limits_and_bodies::somebody;
+use super::refusals::somebody;
 use crate::world::World;
 
 /// The visitors' forms come from one address, Netlify's, which signs each and names its visitor.
