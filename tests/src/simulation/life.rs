@@ -2,12 +2,14 @@
 //! pay, and revoke consent; providers fail, workers drain, rings are lost.
 //!
 //! Owns the order of events, and what providers, workers and the platform do. What people do is in
-//! `forms.rs`, `calendar.rs`, `payments.rs` and `messages.rs`. It must not know what must hold.
+//! `forms.rs`, `calendar.rs`, `payments.rs` and `messages.rs`, what tools report in `reports.rs`. It must
+//! not know what must hold.
 
 mod calendar;
 mod forms;
 mod messages;
 mod payments;
+mod reports;
 mod requests;
 
 use std::net::IpAddr;
@@ -19,11 +21,9 @@ use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
 use funil_core::destination::{self, Destination};
 use funil_core::id::LeadId;
-use funil_core::provider::{Verified, c2s, deals};
 use funil_delivery::Patience;
 use funil_dev::server::front_door;
-use funil_dev::simulated::{Behaviour, Person};
-use funil_lambda::webhooks::WEBHOOKS;
+use funil_dev::simulated::Behaviour;
 use funil_store::{DeliveryKey, key_time};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
@@ -31,14 +31,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::system::System;
-use super::watch::{Kept, Promise};
-use crate::mailerlite::report_of;
-use crate::samples;
 use crate::world::SERVICE_TOKEN;
 
 pub(super) use calendar::Appointment;
 pub(super) use payments::Charge;
-use requests::Sender;
 pub(super) use requests::Sent;
 
 /// How many gaps of a day a simulation may have. A delivery to GA4 is given up after 72 h, so outages
@@ -57,17 +53,6 @@ const LOOK_S: i64 = 600;
 const ROUNDS_MAX: usize = 20;
 /// In a gap of at least this many milliseconds, the schedule is at work.
 const SCHEDULED_FROM_MS: u64 = 60_000;
-
-/// The webhooks whose requests are drawn. Of any other its samples are sent.
-const DRAWN_WEBHOOKS: [&str; 7] = [
-    "calendar-webhook",
-    "whatsapp-webhook",
-    "stripe-webhook",
-    "mailerlite-webhook",
-    "deal-webhook",
-    "c2s-webhook",
-    "brevo-webhook",
-];
 
 /// The registry of destinations, in its order.
 fn destinations() -> &'static [&'static Destination] {
@@ -116,20 +101,6 @@ impl Life {
             self.gap().await;
         }
         self.calm().await;
-    }
-
-    /// The providers of webhooks that nothing here draws send their samples, some twice, at any time.
-    fn send_samples(&mut self) {
-        let names = WEBHOOKS.iter().map(|webhook| webhook.name);
-        for function in names.filter(|name| !DRAWN_WEBHOOKS.contains(name)) {
-            for (number, body) in samples::bodies(function).into_iter().enumerate() {
-                let what = format!("sample {number} of {function}");
-                let sent = Sent::post(what, function, Sender::Provider, body, Promise::Nothing);
-                let times = 1 + self.system.chance.index(2);
-                let after_ms = self.delay_ms();
-                self.send(sent, times, after_ms);
-            }
-        }
     }
 
     async fn step(&mut self) {
@@ -403,106 +374,6 @@ impl Life {
                 system.chance.of(&["updated", "added_to_group", "deleted", "spam_reported"]);
             self.subscriber_report(event, &email);
         }
-    }
-
-    /// MailerLite reports something of a subscriber, late or more than once, as networks have it.
-    fn subscriber_report(&mut self, event: &str, email: &str) {
-        let promise = if ["unsubscribed", "spam_reported"].contains(&event) {
-            Promise::Unsubscribed { email: email.to_owned() }
-        } else {
-            Promise::Nothing
-        };
-        let times = if self.system.chance.once_in(3) { 2 } else { 1 };
-        let of_brevo = match event {
-            "unsubscribed" => Some("unsubscribed"),
-            "spam_reported" => Some("spam"),
-            "updated" => Some("soft_bounce"),
-            _ => None,
-        };
-        let sent = match of_brevo {
-            Some(name) if self.system.chance.once_in(2) => Sent::post(
-                format!("Brevo's {name} of {email}"),
-                "brevo-webhook",
-                Sender::Provider,
-                json!({"event": name, "email": email, "ts_event": self.system.now().as_second()}),
-                promise,
-            ),
-            Some(_) | None => Sent::post(
-                format!("MailerLite's {event} of {email}"),
-                "mailerlite-webhook",
-                Sender::Provider,
-                report_of(event, email),
-                promise,
-            ),
-        };
-        let after_ms = self.delay_ms();
-        self.send(sent, times, after_ms);
-    }
-
-    /// The CRM reports that somebody's deal came to a status, maybe once more.
-    fn deal(&mut self) {
-        let chance = self.system.chance.clone();
-        let known = self.known_leads();
-        if known.is_empty() {
-            return;
-        }
-        let (_, email) = chance.of(&known);
-        let deal = format!("D{}", chance.below(6));
-        let status = chance.of(&["Qualified", "Committed", "Perdido"]);
-        let body = json!({"data": {
-            "dealId": deal, "customer": {"contactId": email.replace('@', "."), "email": email},
-            "dealDetails": {"status": status, "dealValue": 1_000, "currency": "BRL"},
-        }});
-        let crm = deals::find(None).unwrap();
-        let bytes = body.to_string();
-        let verified = Verified::released(bytes.as_bytes());
-        let parsed = crm.parse(verified, "", &deals::Statuses::default());
-        let Ok(deals::Parsed::Report(report)) = parsed else { unreachable!() };
-        let promise = Promise::Form(Kept::Event(report.id.as_str().to_owned()));
-        let what = format!("{deal} of {email} is {status}");
-        let sent = Sent::post(what, "deal-webhook", Sender::Provider, body, promise);
-        let times = chance.of(&[1, 1, 2]);
-        let after_ms = self.delay_ms();
-        self.send(sent, times, after_ms);
-    }
-
-    /// Contact2Sale reports up to three changes of its leads, maybe once more.
-    fn report_crm_leads(&mut self) {
-        let chance = self.system.chance.clone();
-        let known = self.known_leads();
-        if known.is_empty() {
-            return;
-        }
-        let events: Vec<Value> = (0..=chance.below(3))
-            .map(|_| {
-                let (_, email) = chance.of(&known);
-                // Contact2Sale has two leads of somebody, and tells the time by the minute.
-                let lead = format!("{}{}", email.replace('@', "."), chance.below(2));
-                let action = chance.of(&["on_create_lead", "on_update_lead", "on_close_lead"]);
-                let minute = self.system.now().as_second() / 60 * 60;
-                let at = Timestamp::from_second(minute).unwrap();
-                let phone = format!("55119876543{}", chance.below(3) + 20);
-                let name = "Nina Exemplo".to_owned();
-                let known = [(String::new(), email.clone()), (phone.clone(), String::new())];
-                for (phone, email) in known {
-                    let (name, cpf) = (name.clone(), String::new());
-                    let person = Person { name, phone, email, cpf };
-                    self.system.front.providers.know_person(person);
-                }
-                json!({"id": lead, "hook_action": action, "attributes": {
-                    "customer": {"name": name, "email": email, "phone": phone}, "updated_at": at}})
-            })
-            .collect();
-        let body = json!(events);
-        let bytes = body.to_string();
-        let parts = c2s::parse(Verified::released(bytes.as_bytes())).unwrap();
-        let ids = parts.iter().map(|part| part.event.as_ref().unwrap().id.as_str().to_owned());
-        let promise = Promise::Events(ids.collect());
-        let what = format!("{} changes of Contact2Sale's leads", events.len());
-        let sent = Sent::post(what, "c2s-webhook", Sender::Provider, body, promise);
-        let times = chance.of(&[1, 1, 2]);
-        let after_ms = self.delay_ms();
-        self.send(sent, times, after_ms);
     }
 
     fn change_the_weather(&mut self) {
