@@ -13,7 +13,7 @@ use crate::delivery::exchange::endpoint;
 use crate::destination::Context;
 use crate::pii::Text;
 
-/// Our names of the fields, of which every account has [`account::BUILT_IN`].
+/// Our names of the fields, of which every account has [`BUILT_IN`](super::account::BUILT_IN).
 pub const FIELDS: [&str; 24] = [
     "name",
     "phone",
