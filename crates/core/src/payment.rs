@@ -333,12 +333,8 @@ impl LatestPayments {
                     known.bought = paid.purchase.clone();
                 }
             }
-            (
-                PaymentEvent::Succeeded(_)
-                | PaymentEvent::Failed(_)
-                | PaymentEvent::CheckoutCompleted(_),
-                _,
-            ) => {}
+            // The other reports say nothing of these.
+            _ => {}
         }
         if let (Some(purchase), Some(payment)) = (&mut latest.purchase, payment)
             && purchase.transaction == payment.id

@@ -9,7 +9,7 @@ use funil_lambda::forms::FORMS;
 use funil_lambda::tags::TAGS;
 use serde_json::{Value, json};
 
-use crate::world::{World, all_destinations, lead, lead_body};
+use crate::world::{DESTINATIONS, World, all_destinations, lead, lead_body};
 
 fn samples() -> BTreeMap<String, Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/payload-formats");
@@ -208,6 +208,9 @@ async fn a_schedule_delivers_what_is_due() {
         let settled = futures::future::join_all(drains).await;
         for expected in [("crm", 1), ("mailerlite", 2), ("ga4", 1), ("segment", 1), ("meta", 1)] {
             assert!(settled.contains(&expected), "{settled:?}");
+        }
+        for one in destination::ALL.iter().filter(|one| !DESTINATIONS.contains(one.name)) {
+            world.looks_at(one.provider);
         }
         world.finish().await;
     }

@@ -35,6 +35,7 @@ use crate::world::SERVICE_TOKEN;
 
 pub(super) use calendar::Appointment;
 pub(super) use payments::Charge;
+pub(super) use reports::sends_samples;
 pub(super) use requests::Sent;
 
 /// How many gaps of a day a simulation may have. A delivery to GA4 is given up after 72 h, so outages

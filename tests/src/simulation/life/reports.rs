@@ -26,11 +26,20 @@ const DRAWN_WEBHOOKS: [&str; 7] = [
     "brevo-webhook",
 ];
 
+/// The functions of the webhooks whose samples are sent.
+fn undrawn() -> impl Iterator<Item = &'static str> {
+    WEBHOOKS.iter().map(|webhook| webhook.name).filter(|name| !DRAWN_WEBHOOKS.contains(name))
+}
+
+/// Whether there is a webhook whose samples are sent.
+pub(in crate::simulation) fn sends_samples() -> bool {
+    undrawn().next().is_some()
+}
+
 impl Life {
     /// The providers of webhooks that nothing here draws send their samples, some twice, at any time.
     pub(super) fn send_samples(&mut self) {
-        let names = WEBHOOKS.iter().map(|webhook| webhook.name);
-        for function in names.filter(|name| !DRAWN_WEBHOOKS.contains(name)) {
+        for function in undrawn() {
             for (number, body) in samples::bodies(function).into_iter().enumerate() {
                 let what = format!("sample {number} of {function}");
                 let sent = Sent::post(what, function, Sender::Provider, body, Promise::Nothing);
