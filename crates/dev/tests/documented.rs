@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use funil_core::destination;
 use funil_core::settings::Env;
 use funil_delivery::REQUEST_TIMEOUT;
 use funil_dev::cli::send::send;
@@ -188,12 +189,16 @@ async fn every_request_of_the_documentation_gets_the_documented_response() {
     let server = DevServer::start(&options, &Env::default()).await.unwrap();
     let http = funil_lambda::platform().http;
     let all: Vec<Example> = DOCUMENTS.iter().flat_map(|(of, text)| examples(of, text)).collect();
-    for (function, _) in functions::makes(REQUEST_TIMEOUT) {
+    let is_shown = |function: &str| {
         let (asked, sent) = (format!("/api/{function}"), format!("events/{function}/"));
-        let is_shown =
-            all.iter().any(|one| one.command.contains(&asked) || one.command.contains(&sent));
-        assert!(is_shown, "no example asks {function}");
+        all.iter().any(|one| one.command.contains(&asked) || one.command.contains(&sent))
+    };
+    // The delivery functions are asked alike.
+    let delivers = |function: &str| destination::ALL.iter().any(|one| one.function == function);
+    for (function, _) in functions::makes(REQUEST_TIMEOUT) {
+        assert!(is_shown(function) || delivers(function), "no example asks {function}");
     }
+    assert!(destination::ALL.iter().any(|one| is_shown(one.function)), "no delivery function");
     let mut lead = String::new();
     for Example { of, command, response: documented } in all {
         if let Some(files) = command.strip_prefix(SEND) {

@@ -7,14 +7,16 @@ mod payments;
 use std::collections::{BTreeMap, BTreeSet};
 
 use funil_core::booking::Recipient;
+use funil_core::clock::after;
 use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Delivery, Effect, Queue, StateKind, WhenUnknown};
 use funil_core::destination::{self, AliasDigests, Slot};
-use funil_core::event::{CallEvent, EventData, FormEvent};
+use funil_core::event::{CallEvent, Event, EventData, FormEvent};
 use funil_core::id::LeadId;
 use funil_dev::simulated::Ga4Event;
 use funil_store::{DeliveryKey, Journey};
 
+use super::life::sends_samples;
 use super::system::System;
 use super::watch::{Known, VISIT};
 
@@ -103,6 +105,16 @@ fn needs_person(delivery: &Delivery) -> bool {
         .is_some_and(|one| one.when_unknown == WhenUnknown::NeedsPerson)
 }
 
+/// Whether a destination does not take an event any more because a webhook's sample, which is sent as it is, says
+/// that it happened long ago.
+fn is_of_old_sample(journey: &Journey, delivery: &Delivery, reason: &str) -> bool {
+    const LONG_S: i64 = 60 * 24 * 3600;
+
+    let is_old = |event: &&Event| after(event.occurred_at, LONG_S) < event.accepted_at;
+    let mut its = journey.events.iter().filter(|event| event.id == delivery.event_id);
+    sends_samples() && reason == "deadline_passed" && its.any(|event| is_old(&event))
+}
+
 /// Why a delivery should not have ended as it did.
 fn wrong(system: &System, known: &Known, journey: &Journey, delivery: &Delivery) -> Option<String> {
     let Some(destination) = destination::find(&delivery.destination) else {
@@ -115,7 +127,7 @@ fn wrong(system: &System, known: &Known, journey: &Journey, delivery: &Delivery)
         StateKind::Skipped => {
             may_be_skipped(system, known, journey, delivery, destination.slot(&delivery.slot))
         }
-        StateKind::Dead => needs_person(delivery),
+        StateKind::Dead => needs_person(delivery) || is_of_old_sample(journey, delivery, &reason),
         StateKind::Pending | StateKind::Leased => false,
     };
     let (to, slot, state) = (&delivery.destination, &delivery.slot, delivery.state.name());

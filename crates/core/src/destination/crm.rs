@@ -21,7 +21,7 @@ use crate::delivery::exchange::{Method, Request, Response, endpoint};
 use crate::delivery::{Outcome, Reason, WhenUnknown, judge};
 use crate::event::{
     CallEvent, ConsentEvent, EventData, FormEvent, PaymentEvent, PaymentFailed, PaymentSucceeded,
-    SiteSubmission,
+    SiteFormKind, SiteSubmission,
 };
 use crate::money::Currency;
 use crate::score::{Answer, Tier};
@@ -120,12 +120,12 @@ fn own_of_form(event: &FormEvent) -> Option<Own<'_>> {
 }
 
 /// What the person wrote, with everything else that they typed: a later form of a lead whose id anybody can
-/// learn changes none of its fields. `None` of a form that says nothing of its own.
+/// learn changes none of its fields. `None` of a sign-up, which nobody is to answer.
 fn note_of_form(submission: &SiteSubmission<'_>) -> Option<String> {
-    let wanted = submission.consultation.map(|wanted| &wanted.form);
-    if submission.message.is_none() && wanted.is_none() {
+    if submission.form.kind() == SiteFormKind::SignUp {
         return None;
     }
+    let wanted = submission.consultation.map(|wanted| &wanted.form);
     let dates = wanted.map(|wanted| wanted.dates().join(", ")).filter(|dates| !dates.is_empty());
     let budget = wanted.and_then(|wanted| wanted.budget_range.as_ref()).map(Answer::text);
     let lines = [
