@@ -27,6 +27,8 @@ STACK = "funil"
 TOKEN = "service-token-of-the-trial"
 CREDENTIALS = sorted(set(re.findall(r"SecretString:([A-Z0-9_]+)", Path("template.yaml").read_text())))
 SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-trial" for name in CREDENTIALS}
+# Functions that this walk does not deploy: it has no switch or no simulated provider for them.
+OFF = set()
 DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "c2s"]
 SETTLED = {"delivered", "skipped", "dead", "expired"}
 
@@ -272,9 +274,7 @@ def check(stack):
     names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
     names = sorted(name for name in names if name.startswith(f"{STACK}-"))
     made = {f"{STACK}-{path.parent.name}" for path in Path("functions").glob("*/Cargo.toml")}
-    require(set(names) <= made and len(names) >= 25, f"there are {names} of {sorted(made)}")
-    for name in sorted(made - set(names)):
-        say(f"{name} is off in this walk: give its switch and the address of its simulated provider in try_aws.py")
+    require(set(names) | OFF == made, f"there are {names} of {sorted(made)}")
     for name in names:
         response = functions.invoke(FunctionName=name, Payload=json.dumps({"check": True}))
         report = json.loads(response["Payload"].read())

@@ -34,7 +34,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::world::{all_destinations, list, of_our_own};
+use crate::world::{all_destinations, is_known, list, of_our_own};
 
 const TIME_S: u64 = 60;
 
@@ -255,10 +255,12 @@ async fn a_lead_goes_through_the_real_binaries_in_the_payload_format_of_every_pl
             *planned.entry(delivery.destination).or_default() += 1;
         }
     }
-    // MailerLite has two messages of each lead.
-    for (name, count) in [("crm", 4), ("mailerlite", 8), ("ga4", 4), ("segment", 4), ("meta", 4)] {
-        assert_eq!(planned.get(name), Some(&count), "{name}");
-    }
+    // MailerLite has two messages of each lead. No other of these destinations gets anything of a form.
+    let expected = [("crm", 4), ("mailerlite", 8), ("ga4", 4), ("segment", 4), ("meta", 4)];
+    let of_known = planned.iter().filter(|(name, _)| is_known(name));
+    let of_known: BTreeMap<&str, u32> =
+        of_known.map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(of_known, expected.into());
     let drains = destination::ALL.iter().map(|one| async {
         let mut process = place.start(one.function).await;
         (one.name, process.invoke(ring(), TIME_S).await.unwrap())

@@ -333,7 +333,7 @@ impl LatestPayments {
                     known.bought = paid.purchase.clone();
                 }
             }
-            // The other reports say nothing of these.
+            // A payment of nothing, and every other report, changes none of these.
             _ => {}
         }
         if let (Some(purchase), Some(payment)) = (&mut latest.purchase, payment)

@@ -21,8 +21,8 @@ pub const CHECKED_IN: &str = include_str!("../../../docs/functions.md");
 const BEFORE: &str = "\
 # The functions
 
-`cargo run -- functions` prints this document; do not edit it. It starts each function in production and notes which
-variables it asks for. `dispatch` starts with `DOORBELL_FUNCTION_PREFIX` in place of `DOORBELL_URL`, too. `LOG_LEVEL` is
+`cargo run -- functions` prints this document; do not edit it. It makes each function with `ENVIRONMENT=production` and
+notes which variables it asks for. `dispatch` starts with `DOORBELL_FUNCTION_PREFIX` in place of `DOORBELL_URL`, too. `LOG_LEVEL` is
 read by all, before they start. [endpoints.md](endpoints.md) has the endpoint of each function,
 [configuration.md](configuration.md#variables) what each variable means.
 
@@ -106,7 +106,12 @@ pub fn text(platform: &Platform) -> String {
     };
     let mut text = BEFORE.to_owned();
     text += "| function | does | cannot start without | reads too |\n|---|---|---|---|\n";
-    text += &row("each", "", list(required.iter()), list(all.difference(&required)));
+    text += &row(
+        "each",
+        "This is what all of them read.",
+        list(required.iter()),
+        list(all.difference(&required)),
+    );
     for one in &functions {
         let own = one.required.difference(&required);
         let others = one.all.difference(&one.required).filter(|name| !all.contains(*name));

@@ -86,9 +86,22 @@ async fn a_submitted_form_is_delivered_and_is_still_there_after_a_restart() {
         "segment/event",
     ];
     let found = delivered(&settled_journey(&server).await);
-    for slot in expected {
-        assert!(found.iter().any(|one| one == slot), "{slot} in {found:?}");
-    }
+    // A destination that is added later may get the form, too.
+    let known = [
+        "crm/",
+        "ga4/",
+        "ga4_visits/",
+        "mailerlite/",
+        "segment/",
+        "meta/",
+        "whatsapp/",
+        "brevo/",
+        "c2s/",
+    ];
+    let is_known = |slot: &&String| known.iter().any(|name| slot.starts_with(name));
+    let mut of_known: Vec<&String> = found.iter().filter(is_known).collect();
+    of_known.sort();
+    assert_eq!(of_known, expected);
     for provider in get(&server, "/stage/providers").await["providers"].as_array().unwrap() {
         let name = provider["name"].as_str().unwrap();
         let received = !provider["received"].as_array().unwrap().is_empty();

@@ -206,6 +206,11 @@ fn marked_event(place: &Place, function: &str) -> Value {
         "lead-submit" => http_event(&marked_body().to_string()),
         "questionnaire-submit" => http_event(&marked_questionnaire().to_string()),
         "contact-submit" => http_event(&marked_contact().to_string()),
+        "newsletter-signup" => {
+            let mut body = marked_contact();
+            body["data"]["marketing_consent"] = json!(true);
+            http_event(&body.to_string())
+        }
         "consultation-booking" => {
             let mut body = marked_contact();
             body["data"]["service"] = json!("qzservice");
@@ -273,8 +278,17 @@ fn marked_sample(place: &Place, function: &str) -> Value {
     }
 }
 
-/// Replaces the names and e-mails that our samples have.
+/// Replaces the names and e-mails that our samples have, and what a form of the site says by these names.
 fn mark(value: &mut Value) {
+    if let Some(members) = value.as_object_mut() {
+        let marked = marked_contact();
+        let named = marked["data"].as_object().unwrap().iter();
+        for (name, text) in named.filter(|(name, _)| *name != "service_interest") {
+            if let Some(member) = members.get_mut(name).filter(|member| member.is_string()) {
+                member.clone_from(text);
+            }
+        }
+    }
     match value {
         Value::String(text) if text.contains("@example.com") => EMAIL.clone_into(text),
         Value::String(text) if text.contains("Exemplo") => "Qzname Qzsurname".clone_into(text),

@@ -1,4 +1,7 @@
-//! Forms that a person submitted, with our scores.
+//! Forms that a person submitted, with our scores, and when they first submitted each of the site's forms.
+//!
+//! Owns what is said of each form of the site: its name, the attribute of a lead with the time of the first
+//! one, and what it is for. Must not know what a destination makes of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -172,7 +175,10 @@ impl<'de> Deserialize<'de> for FirstForms {
                 let mut times = BTreeMap::new();
                 while let Some(name) = map.next_key::<Cow<'de, str>>()? {
                     match SiteForm::ALL.into_iter().find(|form| form.attribute() == name) {
-                        Some(form) => drop(times.insert(form, map.next_value()?)),
+                        Some(form) => {
+                            let at: Option<Timestamp> = map.next_value()?;
+                            times.extend(at.map(|at| (form, at)));
+                        }
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -316,5 +322,46 @@ impl ConsultationRequested {
             message: form.message.as_ref(),
             consultation: Some(self),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Record {
+        version: u64,
+        #[serde(flatten)]
+        first_forms: FirstForms,
+    }
+
+    /// Leads that are kept have these names.
+    const STORED: [(SiteForm, &str); 3] = [
+        (SiteForm::Contact, "contacted_at"),
+        (SiteForm::Newsletter, "newsletter_at"),
+        (SiteForm::Consultation, "consultation_at"),
+    ];
+
+    #[test]
+    fn the_time_of_each_first_form_is_an_attribute_of_the_lead() {
+        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for (form, name) in STORED {
+            let written = serde_json::to_value(FirstForms::only(form, at)).unwrap();
+            assert_eq!(written, json!({name: "2026-01-02T03:04:05Z"}));
+        }
+        let item = json!({
+            "version": 2, "name": "Ana", "tags": ["a"], "newsletter_at": null,
+            "contacted_at": "2026-01-02T03:04:05Z", "consultation_at": "2026-01-02T03:04:06Z",
+        });
+        let read: Record = serde_json::from_value(item).unwrap();
+        let times = STORED.map(|(form, _)| read.first_forms.of(form).map(Timestamp::as_second));
+        let second = at.as_second();
+        assert_eq!((read.version, times), (2, [Some(second), None, Some(second + 1)]));
+        assert_eq!(read.first_forms.earliest(), Some(at));
+        let damaged = json!({"version": 2, "contacted_at": "yesterday"});
+        assert!(serde_json::from_value::<Record>(damaged).is_err());
     }
 }

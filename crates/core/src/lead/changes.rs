@@ -1,4 +1,4 @@
-//! What an accepted request changes on its lead, by what gives it the right.
+//! What an accepted request changes on its lead, depending on the authority with which it came.
 //!
 //! Must not know how a change is written.
 

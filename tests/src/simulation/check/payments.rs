@@ -18,9 +18,10 @@ pub(super) fn check(system: &System, journeys: &BTreeMap<String, Journey>) -> Ve
     for (lead, journey) in journeys {
         let theirs: Vec<_> = charges.iter().filter(|charge| charge.lead == *lead).collect();
         let kept = &journey.transactions;
-        // What a lead paid by a sample is not drawn, so nobody knows what it should add up to.
+        // Whoever paid only by a sample is nobody who was drawn, and nobody knows what it should add up to.
         let is_drawn = |id: &str| charges.iter().any(|charge| charge.id == id);
-        if sends_samples() && !kept.iter().all(|one| is_drawn(one.id.as_str())) {
+        if sends_samples() && theirs.is_empty() && !kept.iter().any(|one| is_drawn(one.id.as_str()))
+        {
             continue;
         }
         let all = theirs.iter().all(|charge| kept.iter().any(|one| charge.is(one)));

@@ -150,7 +150,8 @@ impl Life {
         let person = chance.below(PEOPLE);
         let object = boxes(&chance);
         let function = chance.of(&site_forms());
-        let wants_newsletter = function == "newsletter-signup";
+        let asks_for_marketing = |body: &Value| body["data"]["marketing_consent"] == true;
+        let wants_newsletter = samples::bodies(function).iter().all(asks_for_marketing);
         let marketing =
             if wants_newsletter { Some(true) } else { chance.of(&[None, Some(true), Some(false)]) };
         let mut consent = object.clone();

@@ -1,5 +1,5 @@
 //! What tools report of people: MailerLite and Brevo of their subscribers, a CRM of its deals, Contact2Sale of
-//! its leads, and every webhook that nothing draws what is in its samples.
+//! its leads; and the samples of each webhook whose requests are not drawn.
 //!
 //! Must not know what becomes of a report.
 
