@@ -19,6 +19,8 @@ pub(super) struct Revoked {
     pub(super) at: String,
     /// The number of the request with which it took effect.
     pub(super) number: u64,
+    /// When it took effect, in the milliseconds of the run; a repetition changes nothing.
+    since: u128,
 }
 
 /// What a process knew of a lead's consent when it read the lead.
@@ -65,6 +67,12 @@ impl Watch {
         self.revoked(Purpose::Whatsapp, [&digest.to_owned()]).is_some()
     }
 
+    /// Whether they had opted out before a request began.
+    pub(super) fn opted_out_before(&self, digest: &str, began: u128) -> bool {
+        let revoked = self.revoked(Purpose::Whatsapp, [&digest.to_owned()]);
+        revoked.is_some_and(|revoked| revoked.since < began)
+    }
+
     /// Remembers which purposes are denied at this moment, because a process may read this now and act
     /// on it later.
     pub(super) fn note_denials(&mut self) {
@@ -90,8 +98,10 @@ impl Watch {
         let revoked = names.filter_map(|name| name.as_str()?.strip_prefix("revoked_"));
         let at = text(request, "/ExpressionAttributeValues/:at/S").to_owned();
         for purpose in revoked.filter_map(Purpose::parse) {
-            let revoked = Revoked { at: at.clone(), number: self.number };
-            self.revoked.insert((digest.clone(), purpose), revoked);
+            let key = (digest.clone(), purpose);
+            let since = self.revoked.get(&key).map_or_else(|| self.now(), |known| known.since);
+            let revoked = Revoked { at: at.clone(), number: self.number, since };
+            self.revoked.insert(key, revoked);
         }
         self.note_denials();
     }

@@ -127,8 +127,11 @@ impl Watch {
         let linked: Vec<String> = linked.map(|(phone, _)| phone.clone()).collect();
         let opted_out = |of: &Option<String>| of.as_ref().is_some_and(|of| self.opted_out(of));
         let mut problems = Vec::new();
-        // From then on, a number and an id in one request belong to one person.
-        if phone.is_some() && opted_out(&bsuid) && !opted_out(&phone) {
+        // From then on, a number and an id in one request belong to one person. An opt-out that is under way
+        // meanwhile has its own response.
+        let id_had_opted_out =
+            bsuid.as_ref().is_some_and(|bsuid| self.opted_out_before(bsuid, began));
+        if phone.is_some() && id_had_opted_out && !opted_out(&phone) {
             problems.push(
                 "an id that opted out came with a number, which did not opt out with it".to_owned(),
             );
