@@ -91,14 +91,30 @@ impl WhatsAppWebhook {
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
         let store = &self.app.store;
-        let revocations = store.revocations_of((BSUID, bsuid)).await?;
-        if let Some(at) = revocations.purposes.get(&Purpose::Whatsapp) {
-            store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
-            self.stop(phone, *at, now).await?;
-        }
-        // Written last, so that a request that broke off earlier learns it again.
+        let was_revoked = self.share_revocation(bsuid, phone, now).await?;
+        // Written after that, so that a request that broke off earlier learns it again.
         store.link_phone(bsuid, phone, now).await?;
+        if !was_revoked {
+            // An opt-out by the id alone, at the same time, may have looked for its numbers before the link was
+            // there. It had kept its revocation by then.
+            self.share_revocation(bsuid, phone, now).await?;
+        }
         Ok(Taken::All)
+    }
+
+    /// Revokes at a number what was revoked at an id; returns whether anything was.
+    async fn share_revocation(
+        &self,
+        bsuid: &Digest,
+        phone: &Digest,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let store = &self.app.store;
+        let revocations = store.revocations_of((BSUID, bsuid)).await?;
+        let Some(at) = revocations.purposes.get(&Purpose::Whatsapp) else { return Ok(false) };
+        store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
+        self.stop(phone, *at, now).await?;
+        Ok(true)
     }
 
     /// Withdraws what is queued for a number, and shows the revocation on the leads that are known to
