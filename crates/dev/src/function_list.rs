@@ -22,8 +22,8 @@ const BEFORE: &str = "\
 # The functions
 
 `cargo run -- functions` prints this document; do not edit it. It makes each function with `ENVIRONMENT=production` and
-notes which variables it asks for. `dispatch` starts with `DOORBELL_FUNCTION_PREFIX` in place of `DOORBELL_URL`, too. `LOG_LEVEL` is
-read by all, before they start. [endpoints.md](endpoints.md) has the endpoint of each function,
+notes which variables it asks for. `dispatch` starts with `DOORBELL_FUNCTION_PREFIX` in place of `DOORBELL_URL`, too.
+`LOG_LEVEL` is read by all, before they start. [endpoints.md](endpoints.md) has the endpoint of each function,
 [configuration.md](configuration.md#variables) what each variable means.
 
 ";

@@ -205,13 +205,16 @@ async fn a_schedule_delivers_what_is_due() {
             assert_eq!(response, json!({"settled": planned}), "{name} at {}", one.function);
             (one.name, planned)
         });
-        let settled = futures::future::join_all(drains).await;
-        for expected in [("crm", 1), ("mailerlite", 2), ("ga4", 1), ("segment", 1), ("meta", 1)] {
-            assert!(settled.contains(&expected), "{settled:?}");
-        }
-        for (name, _) in settled.iter().filter(|(name, planned)| *planned > 0 && !is_known(name)) {
+        let mut settled = futures::future::join_all(drains).await;
+        settled.retain(|(_, planned)| *planned > 0);
+        for (name, _) in settled.iter().filter(|(name, _)| !is_known(name)) {
             world.looks_at(destination::find(name).unwrap().provider);
         }
+        settled.retain(|(name, _)| is_known(name));
+        assert_eq!(
+            settled,
+            [("crm", 1), ("mailerlite", 2), ("ga4", 1), ("segment", 1), ("meta", 1)]
+        );
         world.finish().await;
     }
 }

@@ -98,7 +98,7 @@ impl SiteForm {
     /// Every one of these forms.
     pub const ALL: [Self; 3] = [Self::Contact, Self::Newsletter, Self::Consultation];
 
-    /// The form's name, the attribute of a lead with the time of its first one, and what it is for.
+    /// The form's name, the attribute of a lead with the time when it was first submitted, and what it is for.
     const fn about(self) -> (&'static str, &'static str, SiteFormKind) {
         match self {
             Self::Contact => ("contact", "contacted_at", SiteFormKind::Inquiry),
@@ -112,7 +112,7 @@ impl SiteForm {
         self.about().0
     }
 
-    /// The attribute of a lead with the time of its first form of this kind.
+    /// The attribute of a lead with the time when this form was first submitted.
     pub const fn attribute(self) -> &'static str {
         self.about().1
     }
