@@ -123,6 +123,9 @@ pub struct Proxy {
     /// By the id of the request.
     seen: Mutex<HashMap<String, Seen>>,
     held: Notify,
+    /// How many requests about items pass before one waits.
+    until_delay: Mutex<Option<usize>>,
+    let_go: Notify,
     limits: Mutex<Option<TableLimits>>,
     /// The first response to each query of the index, while it stands still.
     still: Mutex<Option<HashMap<String, Bytes>>>,
@@ -139,6 +142,8 @@ impl Proxy {
             fault: Mutex::default(),
             seen: Mutex::default(),
             held: Notify::new(),
+            until_delay: Mutex::default(),
+            let_go: Notify::new(),
             limits: Mutex::default(),
             still: Mutex::default(),
             started: Instant::now(),
@@ -215,8 +220,9 @@ impl Proxy {
         }
     }
 
-    /// Stops breaking requests.
+    /// Stops breaking and delaying requests.
     pub fn mend(&self) {
+        *self.until_delay.lock().unwrap() = None;
         *self.fault.lock().unwrap() = None;
     }
 
@@ -225,9 +231,27 @@ impl Proxy {
         self.seen.lock().unwrap().values().filter(|request| request.broken > 0).count()
     }
 
-    /// Returns when the next request hangs, or at once for one that hung since the last time.
+    /// Returns when the next request hangs or is delayed, or at once for one that hung since the last time.
     pub async fn held(&self) {
         self.held.notified().await;
+    }
+
+    /// Keeps this one of the following requests about items, counted from zero, until [`Proxy::let_go`]. Then it
+    /// is done as usual.
+    pub fn delay_request(&self, request: usize) {
+        *self.until_delay.lock().unwrap() = Some(request);
+    }
+
+    /// Lets the delayed request go on.
+    pub fn let_go(&self) {
+        self.let_go.notify_one();
+    }
+
+    fn is_next_delayed(&self) -> bool {
+        let mut until_delay = self.until_delay.lock().unwrap();
+        let left = until_delay.take();
+        *until_delay = left.and_then(|left| left.checked_sub(1));
+        left == Some(0)
     }
 
     /// How this try of a request breaks, if it does.
@@ -260,6 +284,10 @@ async fn handle(proxy: Arc<Proxy>, headers: HeaderMap, body: Bytes) -> Response 
     } else {
         None
     };
+    if costs && proxy.is_next_delayed() {
+        proxy.held.notify_one();
+        proxy.let_go.notified().await;
+    }
     if let Some(how) = breaks.filter(|how| !how.takes_effect()) {
         return broken(&proxy, how, operation).await;
     }

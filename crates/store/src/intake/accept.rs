@@ -332,6 +332,7 @@ fn conflict(
         | Write::Person
         | Write::Booking
         | Write::Delivery
+        | Write::Revocation
         | Write::Quarantine => Err(write.conflict()),
     }
 }

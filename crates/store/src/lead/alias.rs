@@ -1,8 +1,9 @@
 //! Aliases: the leads behind an e-mail, a phone or a provider's id.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
 use std::collections::HashSet;
 
+use funil_core::clock::Entropy;
+use funil_core::contact::consent::{Purpose, Revocations};
 use funil_core::hash::Digest;
 use funil_core::id::LeadId;
 use funil_core::lead::Lead;
@@ -13,7 +14,7 @@ use crate::Store;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
-use crate::table::transaction::{Transaction, Write};
+use crate::table::transaction::{Transacted, Transaction, Write};
 use crate::table::{item, key};
 
 /// An alias of a person: kind (`email`, `phone`, `bsuid`, `calendly_invitee`) and digest.
@@ -132,17 +133,30 @@ impl Store {
         Ok(found.iter().filter_map(pair).collect())
     }
 
-    /// Notes that a business-scoped id and a number belong to one person.
+    /// Notes that a business-scoped id and a number belong to one person, if WhatsApp is still revoked under the id, or
+    /// still is not, as `known` says. Returns whether that holds; otherwise nothing is written.
     pub async fn link_phone(
         &self,
         bsuid: &Digest,
         phone: &Digest,
+        known: &Revocations,
         at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let keys = (key::alias(BSUID, bsuid), key::phone(phone));
-        let alias = item::item(keys, "alias", &AliasRecord { at })?;
-        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(alias));
-        self.client.send(put).await.map_err(|error| StoreError::of("PutItem", &error))?;
-        Ok(())
+        entropy: &dyn Entropy,
+    ) -> Result<bool, StoreError> {
+        let stands = if known.purposes.contains_key(&Purpose::Whatsapp) {
+            "attribute_exists(#revoked) AND (attribute_not_exists(#restored) OR #restored <= #revoked)"
+        } else {
+            "attribute_not_exists(#revoked) OR #restored > #revoked"
+        };
+        let stands = Expression::default()
+            .name("#revoked", &item::revoked(Purpose::Whatsapp))
+            .name("#restored", &item::restored(Purpose::Whatsapp))
+            .condition(stands);
+        let pk = key::alias(BSUID, bsuid);
+        let link = item::item((pk.clone(), key::phone(phone)), "alias", &AliasRecord { at })?;
+        let mut transaction = self.transaction();
+        transaction.check(Write::Revocation, item::keys(pk, key::CONSENT), stands)?;
+        transaction.put(Write::Alias, link)?;
+        Ok(matches!(transaction.send(entropy).await?, Transacted::Done))
     }
 }

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsError, TransactWriteItemsInput,
 };
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 use funil_core::clock::Entropy;
 
@@ -39,6 +40,8 @@ pub(crate) enum Write {
     Alias,
     /// The claim that an object's alias belongs to the lead and to no other.
     AliasOwner,
+    /// What the person behind an alias revoked.
+    Revocation,
     /// The person behind an e-mail.
     Person,
     /// A booking of the lead.
@@ -69,6 +72,7 @@ impl Write {
             Self::Consent => "consent record",
             Self::Alias => "alias",
             Self::AliasOwner => "owner of an alias",
+            Self::Revocation => "revocation",
             Self::Person => "person",
             Self::Booking => "booking",
             Self::Payment => "payment",
@@ -194,6 +198,26 @@ impl Transaction<'_> {
             .build()
             .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
         self.push(label, TransactWriteItem::builder().update(update).build());
+        Ok(())
+    }
+
+    /// Asks that the expression's condition holds of an item, and writes nothing to it.
+    pub(crate) fn check(
+        &mut self,
+        label: Write,
+        key: Item,
+        expression: Expression,
+    ) -> Result<(), StoreError> {
+        let Finished { condition, names, values, .. } = expression.finish();
+        let check = ConditionCheck::builder()
+            .table_name(&*self.store.table)
+            .set_key(Some(key))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .build()
+            .map_err(|_| StoreError::InvalidRequest { what: label.name() })?;
+        self.push(label, TransactWriteItem::builder().condition_check(check).build());
         Ok(())
     }
 

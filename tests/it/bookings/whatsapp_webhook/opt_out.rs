@@ -1,16 +1,22 @@
 //! Opt-outs: which words count, for every alias of the person, and what takes one back.
 
+use std::cell::Cell;
+use std::future::pending;
+
 use funil_core::contact::consent::{Decision, How};
 use funil_core::delivery::{MessageStatus, StateKind};
 use funil_core::id::LeadId;
-use funil_core::settings::ConfigError;
+use funil_core::provider::whatsapp::sign;
+use funil_core::settings::{ConfigError, Secret};
 use funil_dev::simulated::whatsapp_inbound;
+use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::super::whatsapp::{call_in, namesake, send_webhook, slot, whatsapp, with_lead};
 use super::{FUNCTION, WITHOUT_NINTH_DIGIT, is_revoked, quarantined};
-use crate::world::{World, lead, lead_body};
+use crate::proxy::{Break, Proxy};
+use crate::world::{WHATSAPP_APP_SECRET, World, lead, lead_body};
 
 async fn opt_out(world: &World, from: &str) -> u16 {
     send_webhook(world, &whatsapp_inbound(from, " *Parar* ", world.now().as_second())).await.status
@@ -129,6 +135,58 @@ async fn an_opt_out_by_id_counts_for_the_number_once_it_is_known() {
     let tomorrow = namesake(&world, 2).await;
     call_in(&world, tomorrow, 1).await;
     assert_eq!(slot(&world, tomorrow, "welcome").await.state.kind(), StateKind::Skipped);
+    world.finish().await;
+}
+
+/// Somebody opts out by their id alone, before each request to the table of a message that brings their number.
+/// The process of that message goes on, or dies at its next request; then Meta sends the message again.
+#[tokio::test]
+async fn an_opt_out_by_id_counts_for_a_number_that_comes_at_the_same_time() {
+    let world = whatsapp().start().await;
+    let (proxy, url) = Proxy::start().await;
+    let deployment = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+    let mut people = 0;
+    for dies in [false, true] {
+        for request in 0.. {
+            people += 1;
+            let number = format!("55119876543{people:02}");
+            let person = lead_with(&world, people, &format!("+{number}")).await;
+            let id = format!("BR.{people}");
+            let contact = json!([{"wa_id": number, "user_id": id}]);
+            let both = written("oi", &world, &json!({"from": number}), &contact).to_string();
+            let stop = written("parar", &world, &json!({"from_user_id": id}), &json!([]));
+            let signature = sign(&Secret::new(WHATSAPP_APP_SECRET), both.as_bytes());
+            let headers = [("x-hub-signature-256", &*signature)];
+            let tell = || deployment.send(FUNCTION, Method::POST, &headers, both.as_bytes());
+            let opted_out = Cell::new(false);
+            let opt_out = async {
+                proxy.held().await;
+                assert_eq!(send_webhook(&world, &stop).await.status, 200);
+                opted_out.set(true);
+                if dies {
+                    proxy.break_requests(0..1, 1, Break::HangBefore);
+                }
+                proxy.let_go();
+                if dies {
+                    proxy.held().await;
+                } else {
+                    pending::<()>().await;
+                }
+            };
+            proxy.delay_request(request);
+            tokio::select! {
+                response = tell() => assert_eq!(response.status, 200),
+                () = opt_out => {}
+            }
+            proxy.mend();
+            if !opted_out.get() {
+                assert!(request >= 3, "a message that brings a number made {request} requests");
+                break;
+            }
+            assert_eq!(tell().await.status, 200);
+            assert!(is_revoked(&world, person).await, "request {request}, dies: {dies}");
+        }
+    }
     world.finish().await;
 }
 

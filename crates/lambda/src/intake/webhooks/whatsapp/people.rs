@@ -21,6 +21,9 @@ use crate::intake::webhook::Webhook as _;
 
 /// How many leads of a number an opt-out touches. Sending skips the rest, because it looks at the number.
 pub(super) const LEADS_TOUCHED: usize = 25;
+/// How often what an id revoked is shared with a number, if it changes meanwhile, before Meta is asked to
+/// send the request again.
+const INTRODUCTION_TRIES: u32 = 3;
 /// The kinds of alias by which WhatsApp knows people.
 pub(super) const PHONE: &str = "phone";
 pub(super) const BSUID: &str = "bsuid";
@@ -84,37 +87,27 @@ impl WhatsAppWebhook {
     }
 
     /// Learns that a number and a business-scoped id belong to one person: what was revoked under the
-    /// id counts for the number too.
+    /// id counts for the number too. An opt-out by the id alone may come at the same time, which looks for the id's
+    /// numbers after it has kept its revocation. So the link is written only while the id's revocation is as it was
+    /// shared with the number, and after that, so that a request that broke off earlier learns it again.
     pub(super) async fn introduce(
         &self,
         (bsuid, phone): &(Digest, Digest),
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
         let store = &self.app.store;
-        let was_revoked = self.share_revocation(bsuid, phone, now).await?;
-        // Written after that, so that a request that broke off earlier learns it again.
-        store.link_phone(bsuid, phone, now).await?;
-        if !was_revoked {
-            // An opt-out by the id alone, at the same time, may have looked for its numbers before the link was
-            // there. It had kept its revocation by then.
-            self.share_revocation(bsuid, phone, now).await?;
+        let entropy = &*self.app.platform.entropy;
+        for _ in 0..INTRODUCTION_TRIES {
+            let revocations = store.revocations_of((BSUID, bsuid)).await?;
+            if let Some(at) = revocations.purposes.get(&Purpose::Whatsapp) {
+                store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
+                self.stop(phone, *at, now).await?;
+            }
+            if store.link_phone(bsuid, phone, &revocations, now, entropy).await? {
+                return Ok(Taken::All);
+            }
         }
-        Ok(Taken::All)
-    }
-
-    /// Revokes at a number what was revoked at an id; returns whether anything was.
-    async fn share_revocation(
-        &self,
-        bsuid: &Digest,
-        phone: &Digest,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let store = &self.app.store;
-        let revocations = store.revocations_of((BSUID, bsuid)).await?;
-        let Some(at) = revocations.purposes.get(&Purpose::Whatsapp) else { return Ok(false) };
-        store.revoke(PHONE, phone, Purpose::Whatsapp, *at).await?;
-        self.stop(phone, *at, now).await?;
-        Ok(true)
+        Ok(Taken::NotAll)
     }
 
     /// Withdraws what is queued for a number, and shows the revocation on the leads that are known to
