@@ -6,10 +6,12 @@
 //! runtime plugin, and these are used. Must not know any item, nor what an error code means.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
 use aws_sdk_dynamodb::operation::{
     batch_get_item, create_table, delete_item, describe_continuous_backups, describe_table,
     describe_time_to_live, get_item, put_item, query, scan, transact_write_items, update_item,
@@ -157,14 +159,32 @@ impl Client {
         }))
     }
 
-    /// Makes a request, three times at most while the table is out of reach or overloaded. All tries
-    /// together take no longer than the Platform's patience for one operation.
+    /// Writes a request, which can then be sent more than once.
+    pub(crate) fn prepare<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<Prepared<O>, RequestError<O::Error>> {
+        let (input, codec) = operation.into_parts().ok_or(RequestError::Unbuilt)?;
+        let request = self.0.serialize(input, codec).ok_or(RequestError::Unbuilt)?;
+        Ok(Prepared { written: Written { request, codec, code: O::code }, of: PhantomData })
+    }
+
+    /// Makes a request once, as [`Client::send_prepared`] does.
     pub(crate) async fn send<O: Operation>(
         &self,
         operation: O,
     ) -> Result<O::Output, RequestError<O::Error>> {
-        let (input, codec) = operation.into_parts().ok_or(RequestError::Unbuilt)?;
-        match self.0.send(input, codec, O::code).await {
+        let prepared = self.prepare(operation)?;
+        self.send_prepared(&prepared).await
+    }
+
+    /// Makes a request, in three tries at most while the table is out of reach or overloaded. All tries
+    /// together take no longer than the Platform's patience for one operation.
+    pub(crate) async fn send_prepared<O: Operation>(
+        &self,
+        prepared: &Prepared<O>,
+    ) -> Result<O::Output, RequestError<O::Error>> {
+        match self.0.send(&prepared.written).await {
             Ok(output) => output.downcast().map_err(|_| RequestError::Unreadable),
             Err(RequestError::Service(error)) => {
                 Err(error.downcast().map_or(RequestError::Unreadable, RequestError::Service))
@@ -177,8 +197,24 @@ impl Client {
     }
 }
 
-/// What is the same for every try of a request.
-struct Prepared {
+/// A request as it is written, of an operation.
+pub(crate) struct Prepared<O> {
+    written: Written,
+    of: PhantomData<fn(O)>,
+}
+
+impl Prepared<TransactWriteItemsInputBuilder> {
+    /// Puts another token in the place of `token`. The body is not written anew, because it holds all writes of
+    /// the transaction.
+    pub(crate) fn replace_token(&mut self, token: &str, new: &str) {
+        let body = String::from_utf8_lossy(self.written.request.body());
+        let body = Bytes::from(body.replacen(token, new, 1));
+        *self.written.request.body_mut() = body;
+    }
+}
+
+/// What is the same whenever a request is sent.
+struct Written {
     request: Request<Bytes>,
     codec: &'static FrozenLayer,
     /// The code of an error, whose type only the operation knows.
@@ -199,23 +235,22 @@ impl Failed {
 }
 
 impl Connection {
-    async fn send(
-        &self,
-        input: Input,
-        codec: &'static FrozenLayer,
-        code: fn(&Error) -> Option<&str>,
-    ) -> Result<Output, RequestError<Error>> {
-        let request = self.serialize(input, codec).ok_or(RequestError::Unbuilt)?;
-        let prepared = Prepared { request, codec, code };
-        let tries = Box::pin(self.tries(&prepared));
+    async fn send(&self, written: &Written) -> Result<Output, RequestError<Error>> {
+        let id = self.entropy.uuid_v4().to_string();
+        let id = HeaderValue::try_from(id).map_err(|_| RequestError::Unbuilt)?;
+        let tries = Box::pin(self.tries(written, &id));
         let in_time = tokio::time::timeout(self.patience.operation, tries).await;
         in_time.unwrap_or(Err(RequestError::Timeout))
     }
 
-    async fn tries(&self, prepared: &Prepared) -> Result<Output, RequestError<Error>> {
+    async fn tries(
+        &self,
+        written: &Written,
+        id: &HeaderValue,
+    ) -> Result<Output, RequestError<Error>> {
         let mut tried = 1;
         loop {
-            let one = self.attempt(prepared);
+            let one = self.attempt(written, id);
             let timeout = Failed::transient(RequestError::Timeout);
             let in_time = tokio::time::timeout(self.patience.attempt, one).await;
             match in_time.unwrap_or(Err(timeout)) {
@@ -230,12 +265,17 @@ impl Connection {
         }
     }
 
-    async fn attempt(&self, prepared: &Prepared) -> Result<Output, Failed> {
-        let Prepared { request, codec, code } = prepared;
+    async fn attempt(&self, written: &Written, id: &HeaderValue) -> Result<Output, Failed> {
+        let Written { request, codec, code } = written;
         let mut request = request.clone();
+        request.headers_mut().insert(INVOCATION_ID, id.clone());
         let unbuilt = || Failed { error: RequestError::Unbuilt, is_transient: false };
         self.aws.sign("dynamodb", &mut request, &*self.clock).ok_or_else(unbuilt)?;
-        let request = reqwest::Request::try_from(request).map_err(|_| unbuilt())?;
+        let (parts, body) = request.into_parts();
+        // Not converted as a whole, which would parse the address for each request.
+        let mut request = reqwest::Request::new(parts.method, self.aws.dynamodb.clone());
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(body.into());
         let lost = |error: reqwest::Error| {
             Failed::transient(if error.is_timeout() {
                 RequestError::Timeout
@@ -271,8 +311,6 @@ impl Connection {
         let written = serializer.serialize_input(input, &mut ConfigBag::base()).ok()?;
         let (mut parts, body) = written.try_into_http1x().ok()?.into_parts();
         parts.uri = self.uri.clone();
-        let id = self.entropy.uuid_v4().to_string();
-        parts.headers.insert(INVOCATION_ID, HeaderValue::try_from(id).ok()?);
         let body = Bytes::copy_from_slice(body.bytes()?);
         Some(Request::from_parts(parts, body))
     }

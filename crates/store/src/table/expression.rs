@@ -263,9 +263,10 @@ impl Store {
         &self,
         request: UpdateItemInputBuilder,
     ) -> Result<UpdateItemOutput, RequestError<UpdateItemError>> {
+        let prepared = self.client.prepare(request)?;
         let mut tries = 0;
         loop {
-            match self.client.send(request.clone()).await {
+            match self.client.send_prepared(&prepared).await {
                 Err(error)
                     if tries < CONFLICT_RETRIES
                         && error.code() == Some("TransactionConflictException") =>

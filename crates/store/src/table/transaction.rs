@@ -238,12 +238,21 @@ impl Transaction<'_> {
     /// its request stay one write.
     pub(crate) async fn send(self, entropy: &dyn Entropy) -> Result<Transacted, StoreError> {
         let operation = "TransactWriteItems";
+        let client = &self.store.client;
+        let mut token = entropy.uuid_v4().to_string();
+        let request = TransactWriteItemsInput::builder()
+            .set_transact_items(Some(self.writes))
+            .client_request_token(&token);
+        let mut prepared =
+            client.prepare(request).map_err(|error| StoreError::of(operation, &error))?;
         let mut tries = 0;
         loop {
-            let request = TransactWriteItemsInput::builder()
-                .set_transact_items(Some(self.writes.clone()))
-                .client_request_token(entropy.uuid_v4().to_string());
-            let result = self.store.client.send(request).await;
+            if tries > 0 {
+                let new = entropy.uuid_v4().to_string();
+                prepared.replace_token(&token, &new);
+                token = new;
+            }
+            let result = client.send_prepared(&prepared).await;
             let reasons = match &result {
                 Ok(_) => return Ok(Transacted::Done),
                 Err(error) => match cancellation_reasons(error) {
