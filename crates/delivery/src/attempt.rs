@@ -225,7 +225,7 @@ impl Handler {
     /// Gives back a claim whose try the table ended before any response. Otherwise it would count as one
     /// that ended its worker, and a table that cannot be read for half an hour would make it dead.
     async fn release_untried(&self, claim: &Claim, now: Timestamp) {
-        if let Err(error) = self.store.release_unread(claim, after(now, UNTRIED_S)).await {
+        if let Err(error) = self.store.release_untried(claim, after(now, UNTRIED_S)).await {
             let (lead, id) = (claim.key.lead_id, claim.key.delivery_id().unwrap_or_default());
             tracing::warn!(
                 destination = self.destination.name,

@@ -294,7 +294,29 @@ async fn reminder_due() -> World {
 // claim, the inputs, the person's pause, the count of the day, the `sending` mark, and a last look at
 // booking and consent.
 const INPUTS: usize = 5;
+const SENDING: usize = 8;
 const LAST_LOOK: usize = 9;
+
+#[tokio::test]
+async fn a_message_that_the_table_stopped_before_it_was_sent_is_not_unknown() {
+    for (request, how) in [(SENDING, Break::AfterEffect), (LAST_LOOK, Break::BeforeEffect)] {
+        let world = reminder_due().await;
+        let (proxy, url) = Proxy::start().await;
+        let worker = world.worker_with("whatsapp", &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
+        proxy.break_requests(request..request + 1, 9, how);
+        let drained = worker.drain(Patience::None, world.stop_at()).await.unwrap();
+        assert_eq!((drained.settled, proxy.broken()), (0, 1));
+        let reminder = slot(&world, lead(), "reminder_2h").await;
+        assert_eq!(reminder.state.kind(), StateKind::Pending, "request {request}");
+        assert!(!reminder.state.sending().may_have_been_sent(), "request {request}");
+        assert_eq!(world.providers.whatsapp_messages().len(), 1, "the welcome");
+        world.advance(SignedDuration::from_mins(2)).await;
+        let reminder = slot(&world, lead(), "reminder_2h").await;
+        assert_eq!(reminder.state.kind(), StateKind::Delivered, "request {request}");
+        assert_eq!(world.providers.whatsapp_messages().len(), 2);
+        end(world).await;
+    }
+}
 
 #[tokio::test]
 async fn a_message_withdrawn_while_a_worker_has_it_is_not_sent() {

@@ -69,15 +69,36 @@ impl Store {
         claim: &Claim,
         until: Timestamp,
     ) -> Result<Written, StoreError> {
-        let release = Expression::default()
-            .set_as("due_sk", ":due", item::s(key::time(until)))
-            .set("claims", item::n(0))
-            .set_as("state", ":pending", item::s(StateKind::Pending.name()))
+        let release = released(until)
             .remove_all(&["lease_id", "lease_until"])
             .condition("#lease_id = :lease")
             .value(":lease", item::attribute(&claim.lease, "lease")?);
         Ok(self.update(keys(&claim.key), release).await?.into())
     }
+
+    /// Ends the claim of a delivery of which nothing was sent: it is due again at `until`. What the claim noted before
+    /// a harmful request goes; if an earlier claim noted it, nothing is written.
+    pub async fn release_untried(
+        &self,
+        claim: &Claim,
+        until: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let release = released(until)
+            .remove_all(&["lease_id", "lease_until", "sending"])
+            .condition(
+                "#lease_id = :lease AND (attribute_not_exists(#sending) OR #sending = :lease)",
+            )
+            .value(":lease", item::attribute(&claim.lease, "lease")?);
+        Ok(self.update(keys(&claim.key), release).await?.into())
+    }
+}
+
+/// What makes a delivery pending again and due at `until`.
+fn released(until: Timestamp) -> Expression {
+    Expression::default()
+        .set_as("due_sk", ":due", item::s(key::time(until)))
+        .set("claims", item::n(0))
+        .set_as("state", ":pending", item::s(StateKind::Pending.name()))
 }
 
 /// Whether the item is what an earlier try of this settlement made it.
