@@ -22,7 +22,7 @@ pub type Alias<'a> = (&'static str, &'a Digest);
 
 /// The kind of a business-scoped id.
 const BSUID: &str = "bsuid";
-/// How many numbers are looked up for one business-scoped id.
+/// How many numbers are looked up for one business-scoped id: at most so many share an opt-out by it.
 const PHONES_OF_ID_MAX: i32 = 10;
 
 /// The attributes of an alias.
@@ -64,7 +64,8 @@ pub(crate) fn own(
 }
 
 impl Store {
-    /// At most `most` of the leads behind an alias, those that were linked last first.
+    /// At most `most` of the leads behind an alias, those that were linked last first. If there are more, which of them
+    /// are left out is arbitrary.
     pub async fn leads_of(
         &self,
         (kind, digest): Alias<'_>,
@@ -133,8 +134,8 @@ impl Store {
         Ok(found.iter().filter_map(pair).collect())
     }
 
-    /// Notes that a business-scoped id and a number belong to one person, if WhatsApp is still revoked under the id, or
-    /// still is not, as `known` says. Returns whether that holds; otherwise nothing is written.
+    /// Notes that a business-scoped id and a number belong to one person, if nothing newer was revoked under the id than
+    /// what `known` says of WhatsApp, and nothing restored. Returns whether that holds; otherwise nothing is written.
     pub async fn link_phone(
         &self,
         bsuid: &Digest,
@@ -143,15 +144,17 @@ impl Store {
         at: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<bool, StoreError> {
-        let stands = if known.purposes.contains_key(&Purpose::Whatsapp) {
-            "attribute_exists(#revoked) AND (attribute_not_exists(#restored) OR #restored <= #revoked)"
-        } else {
-            "attribute_not_exists(#revoked) OR #restored > #revoked"
-        };
         let stands = Expression::default()
             .name("#revoked", &item::revoked(Purpose::Whatsapp))
-            .name("#restored", &item::restored(Purpose::Whatsapp))
-            .condition(stands);
+            .name("#restored", &item::restored(Purpose::Whatsapp));
+        let stands = match known.purposes.get(&Purpose::Whatsapp) {
+            Some(at) => stands
+                .condition(
+                    "#revoked <= :known AND (attribute_not_exists(#restored) OR #restored <= #revoked)",
+                )
+                .value(":known", item::s(key::time(*at))),
+            None => stands.condition("attribute_not_exists(#revoked) OR #restored > #revoked"),
+        };
         let pk = key::alias(BSUID, bsuid);
         let link = item::item((pk.clone(), key::phone(phone)), "alias", &AliasRecord { at })?;
         let mut transaction = self.transaction();

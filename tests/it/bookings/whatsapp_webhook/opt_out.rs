@@ -146,13 +146,28 @@ async fn an_opt_out_by_id_counts_for_a_number_that_comes_at_the_same_time() {
     let (proxy, url) = Proxy::start().await;
     let deployment = world.deployment(&[("AWS_ENDPOINT_URL_DYNAMODB", &url)]);
     let mut people = 0;
-    for dies in [false, true] {
+    let cases = [(false, false), (false, true), (true, false), (true, true)];
+    for (dies, has_opted_out_before) in cases {
         for request in 0.. {
             people += 1;
             let number = format!("55119876543{people:02}");
             let person = lead_with(&world, people, &format!("+{number}")).await;
+            world.pass(60);
             let id = format!("BR.{people}");
             let contact = json!([{"wa_id": number, "user_id": id}]);
+            if has_opted_out_before {
+                // The number opted in again, and nobody knows yet that the id is the same person's.
+                for (text, names) in [
+                    ("parar", json!({"from_user_id": id})),
+                    ("parar", json!({"from": number})),
+                    ("voltar", json!({"from": number})),
+                ] {
+                    let message = written(text, &world, &names, &json!([]));
+                    assert_eq!(send_webhook(&world, &message).await.status, 200);
+                    world.pass(60);
+                }
+                assert!(!is_revoked(&world, person).await);
+            }
             let both = written("oi", &world, &json!({"from": number}), &contact).to_string();
             let stop = written("parar", &world, &json!({"from_user_id": id}), &json!([]));
             let signature = sign(&Secret::new(WHATSAPP_APP_SECRET), both.as_bytes());
@@ -184,9 +199,54 @@ async fn an_opt_out_by_id_counts_for_a_number_that_comes_at_the_same_time() {
                 break;
             }
             assert_eq!(tell().await.status, 200);
-            assert!(is_revoked(&world, person).await, "request {request}, dies: {dies}");
+            let case = format!("request {request}, dies: {dies}, before: {has_opted_out_before}");
+            assert!(is_revoked(&world, person).await, "{case}");
         }
     }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_opt_out_counts_for_every_number_that_came_with_the_id() {
+    let world = whatsapp().start().await;
+    let numbers = ["5511987654301", "5511987654302"];
+    let mut people = Vec::new();
+    for (index, number) in numbers.iter().enumerate() {
+        people.push(lead_with(&world, index + 1, &format!("+{number}")).await);
+        let contact = json!([{"wa_id": number, "user_id": "BR.1"}]);
+        let hello = written("oi", &world, &json!({"from": number}), &contact);
+        assert_eq!(send_webhook(&world, &hello).await.status, 200);
+    }
+    let contact = json!([{"wa_id": numbers[0], "user_id": "BR.1"}]);
+    let stop = written("parar", &world, &json!({"from": numbers[0]}), &contact);
+    assert_eq!(send_webhook(&world, &stop).await.status, 200);
+    for person in &people {
+        assert!(is_revoked(&world, *person).await);
+    }
+    // Taken back by one number, it is taken back for that one: somebody else may have the other by now.
+    world.pass(60);
+    let back = written("voltar", &world, &json!({"from": numbers[0]}), &contact);
+    assert_eq!(send_webhook(&world, &back).await.status, 200);
+    assert!(!is_revoked(&world, people[0]).await);
+    assert!(is_revoked(&world, people[1]).await);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_old_number_takes_no_opt_out_back_that_came_from_the_new_one() {
+    let world = with_lead(whatsapp()).await;
+    world.pass(60);
+    let mut form = lead_body();
+    form["phone"] = json!("(21) 98888-7777");
+    world.submit(&form).await;
+    world.pass(60);
+    assert_eq!(opt_out(&world, "5521988887777").await, 200);
+    world.pass(60);
+    let back = whatsapp_inbound("5511987654321", "VOLTAR", world.now().as_second());
+    assert_eq!(send_webhook(&world, &back).await.status, 200);
+    let shown = world.journey(lead()).await.lead.consents.whatsapp.unwrap();
+    assert_eq!((shown.decision, shown.how), (Decision::Denied, How::Revoked));
+    assert!(is_revoked(&world, lead()).await);
     world.finish().await;
 }
 

@@ -40,7 +40,7 @@ impl WhatsAppWebhook {
         }
         let said = self.message_digest(message);
         let (mut leads, mut is_known, mut taken) = (Vec::new(), person.is_sure, Taken::All);
-        for phone in self.phones(&person).await? {
+        for phone in self.all_phones(&person).await? {
             store.revoke(PHONE, &phone, Purpose::Whatsapp, at).await?;
             // The revocation stands, and sending looks at it. The other numbers are revoked too before Meta
             // is asked to send this again, so that what is queued is withdrawn as well.
@@ -88,6 +88,9 @@ impl WhatsAppWebhook {
         for phone in self.phones(&person).await? {
             store.restore(PHONE, &phone, Purpose::Whatsapp, at).await?;
             for lead in self.leads_with(&phone).await? {
+                if !self.is_of(&lead, &phone) {
+                    continue;
+                }
                 let purpose = Purpose::Whatsapp;
                 let done = store.restore_of_lead(lead.id, purpose, at, Self::NAME, entropy).await?;
                 leads.extend(done.then_some(lead.id));
@@ -130,7 +133,9 @@ impl WhatsAppWebhook {
         }
         for (lead, booking) in wishes {
             let request = CallChangeRequested { wish, booking };
-            if self.keep_request(message, lead, request, now).await? {
+            let accepted = self.keep_request(message, lead, request, now).await?;
+            // A repetition alerts too, because the process of the first may have died before it did.
+            if matches!(accepted, Accepted::Kept | Accepted::Duplicate(_)) {
                 let (kind, example) = (AlertKind::CallChange, lead.to_string());
                 self.app.store.raise_alert(whatsapp::NAME, kind, Some(&example), now).await?;
             }
@@ -138,14 +143,14 @@ impl WhatsAppWebhook {
         Ok(Taken::All)
     }
 
-    /// Keeps what somebody wants on a lead, once. Returns whether it is new.
+    /// Keeps what somebody wants on a lead, once.
     async fn keep_request(
         &self,
         message: &Inbound,
         lead: LeadId,
         request: CallChangeRequested,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Accepted, StoreError> {
         let id = self.event_id(message, lead);
         let receipt = webhook::receipt(whatsapp::NAME, &[id.as_str()]);
         let incoming = Incoming {
@@ -173,7 +178,7 @@ impl WhatsAppWebhook {
             person: AliasDigests::default(),
             released: None,
         };
-        Ok(self.app.accept(&incoming, now).await? == Accepted::Kept)
+        self.app.accept(&incoming, now).await
     }
 
     /// The id of the event of a message on a lead.

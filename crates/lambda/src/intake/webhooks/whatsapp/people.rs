@@ -21,8 +21,8 @@ use crate::intake::webhook::Webhook as _;
 
 /// How many leads of a number an opt-out touches. Sending skips the rest, because it looks at the number.
 pub(super) const LEADS_TOUCHED: usize = 25;
-/// How often what an id revoked is shared with a number, if it changes meanwhile, before Meta is asked to
-/// send the request again.
+/// How often a number and an id are linked anew, because the id's revocation changed meanwhile, before Meta is
+/// asked to send the request again.
 const INTRODUCTION_TRIES: u32 = 3;
 /// The kinds of alias by which WhatsApp knows people.
 pub(super) const PHONE: &str = "phone";
@@ -51,16 +51,29 @@ impl WhatsAppWebhook {
         Some(self.app.config.hash_key.digest(PHONE, &phone?.alias_text()))
     }
 
-    /// The numbers of a person, as digests. A business-scoped id stands for every number that was seen
-    /// with it, so that a lead made tomorrow with one of them is treated the same.
+    /// The number of a person, as a digest. Where it is missing or no numbering plan has it, the business-scoped id
+    /// stands for every number that was seen with it.
     pub(super) async fn phones(&self, person: &Known) -> Result<BTreeSet<Digest>, StoreError> {
+        if person.is_sure {
+            return Ok(person.phone.iter().cloned().collect());
+        }
+        self.all_phones(person).await
+    }
+
+    /// Every number that was seen with a person's business-scoped id, and the one that came with it now.
+    pub(super) async fn all_phones(&self, person: &Known) -> Result<BTreeSet<Digest>, StoreError> {
         let mut phones: BTreeSet<Digest> = person.phone.iter().cloned().collect();
-        if let Some(bsuid) = &person.bsuid
-            && !person.is_sure
-        {
+        if let Some(bsuid) = &person.bsuid {
             phones.extend(self.app.store.phones_of(bsuid).await?);
         }
         Ok(phones)
+    }
+
+    /// Whether a lead shows what happens to a number: it has the number now, and nobody can guess its id. Anybody
+    /// can add a number to a lead whose id is derived from an e-mail.
+    pub(super) fn is_of(&self, lead: &Lead, phone: &Digest) -> bool {
+        let own = self.phone_digest(lead.latest.phone.as_ref()).as_ref() == Some(phone);
+        own && !lead.id.is_derived()
     }
 
     /// Leads that were made with this number, at most [`LEADS_TOUCHED`].
@@ -87,9 +100,9 @@ impl WhatsAppWebhook {
     }
 
     /// Learns that a number and a business-scoped id belong to one person: what was revoked under the
-    /// id counts for the number too. An opt-out by the id alone may come at the same time, which looks for the id's
-    /// numbers after it has kept its revocation. So the link is written only while the id's revocation is as it was
-    /// shared with the number, and after that, so that a request that broke off earlier learns it again.
+    /// id counts for the number too. The link is written last, and only while the id's revocation is as read: an opt-out
+    /// by the id alone, at the same time, looks for the id's numbers after it has kept its revocation. A request that
+    /// breaks off before the link repeats all of this.
     pub(super) async fn introduce(
         &self,
         (bsuid, phone): &(Digest, Digest),
@@ -127,9 +140,7 @@ impl WhatsAppWebhook {
         }
         let leads = self.leads_with(phone).await?;
         for lead in &leads {
-            // Anybody can add a number to a lead whose id is derived from an e-mail.
-            let own = self.phone_digest(lead.latest.phone.as_ref()).as_ref() == Some(phone);
-            if own && !lead.id.is_derived() {
+            if self.is_of(lead, phone) {
                 store.revoke_of_lead(lead.id, Purpose::Whatsapp, at, Self::NAME, entropy).await?;
             }
             // A worker that took one meanwhile reads the consent again before it sends.
