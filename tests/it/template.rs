@@ -214,3 +214,28 @@ fn no_function_may_do_what_none_of_its_kind_does() {
     let unneeded = Permissions::read().unneeded(&Permissions::used(), kind);
     assert!(unneeded.is_empty(), "{unneeded:#?}");
 }
+
+/// On Netlify one user has the permissions of all functions.
+#[test]
+fn the_documents_permit_on_netlify_what_the_functions_do() {
+    let document = include_str!("../../docs/deploy-netlify.md");
+    let start = document.find("make a user for Netlify that may use").unwrap();
+    let sentence = &document[start..][..document[start..].find("on the table").unwrap()];
+    let documented: BTreeSet<&str> = sentence
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|action| action.strip_prefix("dynamodb:").unwrap_or(action))
+        .collect();
+    let template = Template::read();
+    let statements = template.functions().flat_map(|function| function.statements);
+    let actions: BTreeSet<String> = statements
+        .filter_map(|statement| statement["Action"].as_array().cloned())
+        .flatten()
+        .filter_map(|action| Some(action.as_str()?.strip_prefix("dynamodb:")?.to_owned()))
+        // Netlify has no stream.
+        .filter(|action| !action.contains("Stream") && !action.contains("Shard"))
+        .filter(|action| action != "GetRecords")
+        .collect();
+    assert_eq!(documented, actions.iter().map(String::as_str).collect());
+}
