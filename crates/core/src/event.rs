@@ -46,7 +46,7 @@ pub struct Event {
     pub occurred_at: Timestamp,
     /// When it was first accepted: part of its key and of its deliveries' keys.
     pub accepted_at: Timestamp,
-    /// The lead id that the caller sent, if it belongs to another e-mail.
+    /// The lead id that the request carried, if the event is kept on another lead.
     pub supplied_lead_id: Option<LeadId>,
     /// What about the request looked like spam, though it was accepted.
     pub signs: Vec<SpamSign>,

@@ -228,7 +228,7 @@ pub struct ContactSubmitted {
 }
 
 impl ContactSubmitted {
-    /// What it says.
+    /// The fields that all of the site's forms have.
     pub const fn submission(&self) -> SiteSubmission<'_> {
         let form = &self.form;
         SiteSubmission {
@@ -253,7 +253,7 @@ pub struct NewsletterRequested {
 }
 
 impl NewsletterRequested {
-    /// What it says.
+    /// The fields that all of the site's forms have.
     pub const fn submission(&self) -> SiteSubmission<'_> {
         let form = &self.form;
         SiteSubmission {
@@ -308,7 +308,7 @@ pub struct ConsultationRequested {
 }
 
 impl ConsultationRequested {
-    /// What it says.
+    /// The fields that all of the site's forms have.
     pub const fn submission(&self) -> SiteSubmission<'_> {
         let form = &self.form;
         SiteSubmission {

@@ -130,10 +130,10 @@ async fn list(
     for source in sources {
         let asks = json!({"action": "list", "limit": limit});
         let response = match asked.ask(source, &asks).await? {
-            Answer::Said(response) => response,
+            Response::Body(response) => response,
             // Whoever asks for one source wants to know that it is not there.
-            Answer::NotDeployed(why) if one_alone => return Err(why.into()),
-            Answer::NotDeployed(why) => {
+            Response::NotDeployed(why) if one_alone => return Err(why.into()),
+            Response::NotDeployed(why) => {
                 missing.push(why);
                 continue;
             }
@@ -175,10 +175,10 @@ fn corrections(set: &[String]) -> Result<Map<String, Value>, Failure> {
     Ok(corrected)
 }
 
-/// What a function says.
-enum Answer {
-    /// It was asked, and said this.
-    Said(Value),
+/// What a function responded.
+enum Response {
+    /// The body of its response.
+    Body(Value),
     /// It is not deployed there; the sentence says how that shows.
     NotDeployed(String),
 }
@@ -199,13 +199,13 @@ impl Asked<'_> {
     /// Asks the function that puts requests aside under `source`, which has to be there.
     async fn of(&self, source: &str, body: &Value) -> Result<Value, Failure> {
         match self.ask(source, body).await? {
-            Answer::Said(response) => Ok(response),
-            Answer::NotDeployed(why) => Err(why.into()),
+            Response::Body(response) => Ok(response),
+            Response::NotDeployed(why) => Err(why.into()),
         }
     }
 
     /// Asks the function that puts requests aside under `source`.
-    async fn ask(&self, source: &str, body: &Value) -> Result<Answer, Failure> {
+    async fn ask(&self, source: &str, body: &Value) -> Result<Response, Failure> {
         let sources = || intake().filter_map(|one| one.quarantine_source);
         let known = || sources().collect::<Vec<_>>().join(", ");
         let function = intake().find(|one| one.quarantine_source == Some(source));
@@ -215,7 +215,7 @@ impl Asked<'_> {
         let settings = self.env.settings();
         let token = settings.list("SERVICE_TOKEN").first().copied().unwrap_or(DEV_SERVICE_TOKEN);
         let Some(function_url) = self.to.of(function) else {
-            return Ok(Answer::NotDeployed(format!("The stack's outputs name no {function}.")));
+            return Ok(Response::NotDeployed(format!("The stack's outputs name no {function}.")));
         };
         let url = endpoint(&function_url, &["quarantine"]);
         let request = self.platform.http.post(url.clone()).bearer_auth(token);
@@ -229,12 +229,12 @@ impl Asked<'_> {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         // Ours say what is wrong; an API without the route says it in its own way.
         if status == StatusCode::NOT_FOUND && !body["type"].is_string() {
-            return Ok(Answer::NotDeployed(format!("{url} has no function of Funil.")));
+            return Ok(Response::NotDeployed(format!("{url} has no function of Funil.")));
         }
         if body.is_null() {
             return Err(format!("{url} responded {status} without JSON.").into());
         }
-        if succeeded { Ok(Answer::Said(body)) } else { Err(problem(&body).into()) }
+        if succeeded { Ok(Response::Body(body)) } else { Err(problem(&body).into()) }
     }
 }
 

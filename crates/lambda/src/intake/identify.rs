@@ -59,7 +59,7 @@ pub(crate) struct Identified {
     pub(crate) objects: Vec<(&'static str, Digest)>,
     /// Aliases of objects under which the lead is found from now on, although another one owns them.
     pub(crate) shared: Vec<(&'static str, Digest)>,
-    /// A lead whose derived id the request carried with another e-mail.
+    /// The lead id that the request carried, if the request is about another lead.
     pub(crate) elsewhere: Option<LeadId>,
 }
 

@@ -64,8 +64,8 @@ pub(crate) trait Webhook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The content type of a request, with what else of its address and headers belongs to its body as parameters:
-    /// the quarantine keeps nothing more.
+    /// The content type that is kept with a quarantined request. What a release needs of the address or of other headers
+    /// is added to it as parameters, because nothing else is kept but the body.
     fn content_type(&self, request: &HttpRequest) -> String {
         guard::header(request, CONTENT_TYPE).unwrap_or_default().to_owned()
     }
@@ -121,8 +121,8 @@ pub(crate) struct Arrival {
     pub(crate) now: Timestamp,
     /// When the platform ends the invocation.
     pub(crate) stop_at: Timestamp,
-    /// The request in quarantine that it is, if a person releases it. Who keeps it in one
-    /// transaction ends it there in the same.
+    /// The quarantined request that it is, if a person releases it. The transaction that keeps it also ends the
+    /// quarantine.
     pub(crate) released: Option<QuarantineName>,
 }
 
@@ -379,7 +379,8 @@ impl<W: Webhook> Releases for WebhookEndpoint<W> {
     }
 }
 
-/// The response to a request that one transaction decided about. `what` is the event's id, for the log.
+/// The response to a request that one transaction decided about. `what` is the event's id, or the
+/// digest of a body, for the log.
 fn response_to<W: Webhook>(
     app: &App,
     what: &dyn fmt::Display,
@@ -392,7 +393,7 @@ fn response_to<W: Webhook>(
             count_duplicate::<W>(app, what, now);
             Ok(received())
         }
-        // Nothing is kept, and the provider sends it again: by then the lead is what it is, and a
+        // Nothing is kept, and the provider sends it again. By then the other change of the lead is done, and a
         // message that a worker held is settled.
         Accepted::Overtaken
         | Accepted::NoSuchLead

@@ -159,17 +159,17 @@ impl Client {
         }))
     }
 
-    /// Writes a request, which can then be sent more than once.
+    /// Serialises a request, which can then be sent more than once.
     pub(crate) fn prepare<O: Operation>(
         &self,
         operation: O,
     ) -> Result<Prepared<O>, RequestError<O::Error>> {
         let (input, codec) = operation.into_parts().ok_or(RequestError::Unbuilt)?;
         let request = self.0.serialize(input, codec).ok_or(RequestError::Unbuilt)?;
-        Ok(Prepared { written: Written { request, codec, code: O::code }, of: PhantomData })
+        Ok(Prepared { serialized: Serialized { request, codec, code: O::code }, of: PhantomData })
     }
 
-    /// Makes a request once, as [`Client::send_prepared`] does.
+    /// Serialises a request and sends it ([`Client::send_prepared`]).
     pub(crate) async fn send<O: Operation>(
         &self,
         operation: O,
@@ -178,13 +178,13 @@ impl Client {
         self.send_prepared(&prepared).await
     }
 
-    /// Makes a request, in three tries at most while the table is out of reach or overloaded. All tries
+    /// Sends a request, in three tries at most while the table is out of reach or overloaded. All tries
     /// together take no longer than the Platform's patience for one operation.
     pub(crate) async fn send_prepared<O: Operation>(
         &self,
         prepared: &Prepared<O>,
     ) -> Result<O::Output, RequestError<O::Error>> {
-        match self.0.send(&prepared.written).await {
+        match self.0.send(&prepared.serialized).await {
             Ok(output) => output.downcast().map_err(|_| RequestError::Unreadable),
             Err(RequestError::Service(error)) => {
                 Err(error.downcast().map_or(RequestError::Unreadable, RequestError::Service))
@@ -197,24 +197,24 @@ impl Client {
     }
 }
 
-/// A request as it is written, of an operation.
+/// A request of an operation, serialised.
 pub(crate) struct Prepared<O> {
-    written: Written,
+    serialized: Serialized,
     of: PhantomData<fn(O)>,
 }
 
 impl Prepared<TransactWriteItemsInputBuilder> {
-    /// Puts another token in the place of `token`. The body is not written anew, because it holds all writes of
-    /// the transaction.
+    /// Puts another token in the place of `token`. The body, which holds all writes of the transaction, is not
+    /// serialised again.
     pub(crate) fn replace_token(&mut self, token: &str, new: &str) {
-        let body = String::from_utf8_lossy(self.written.request.body());
+        let body = String::from_utf8_lossy(self.serialized.request.body());
         let body = Bytes::from(body.replacen(token, new, 1));
-        *self.written.request.body_mut() = body;
+        *self.serialized.request.body_mut() = body;
     }
 }
 
 /// What is the same whenever a request is sent.
-struct Written {
+struct Serialized {
     request: Request<Bytes>,
     codec: &'static FrozenLayer,
     /// The code of an error, whose type only the operation knows.
@@ -235,22 +235,22 @@ impl Failed {
 }
 
 impl Connection {
-    async fn send(&self, written: &Written) -> Result<Output, RequestError<Error>> {
+    async fn send(&self, serialized: &Serialized) -> Result<Output, RequestError<Error>> {
         let id = self.entropy.uuid_v4().to_string();
         let id = HeaderValue::try_from(id).map_err(|_| RequestError::Unbuilt)?;
-        let tries = Box::pin(self.tries(written, &id));
+        let tries = Box::pin(self.tries(serialized, &id));
         let in_time = tokio::time::timeout(self.patience.operation, tries).await;
         in_time.unwrap_or(Err(RequestError::Timeout))
     }
 
     async fn tries(
         &self,
-        written: &Written,
+        serialized: &Serialized,
         id: &HeaderValue,
     ) -> Result<Output, RequestError<Error>> {
         let mut tried = 1;
         loop {
-            let one = self.attempt(written, id);
+            let one = self.attempt(serialized, id);
             let timeout = Failed::transient(RequestError::Timeout);
             let in_time = tokio::time::timeout(self.patience.attempt, one).await;
             match in_time.unwrap_or(Err(timeout)) {
@@ -265,8 +265,8 @@ impl Connection {
         }
     }
 
-    async fn attempt(&self, written: &Written, id: &HeaderValue) -> Result<Output, Failed> {
-        let Written { request, codec, code } = written;
+    async fn attempt(&self, serialized: &Serialized, id: &HeaderValue) -> Result<Output, Failed> {
+        let Serialized { request, codec, code } = serialized;
         let mut request = request.clone();
         request.headers_mut().insert(INVOCATION_ID, id.clone());
         let unbuilt = || Failed { error: RequestError::Unbuilt, is_transient: false };

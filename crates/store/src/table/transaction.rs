@@ -233,9 +233,9 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Makes the writes, all or none. A transaction that merely met another one is tried again, with
-    /// jitter. Each try has a token of its own, by which the repetitions of
-    /// its request stay one write.
+    /// Makes the writes, all or none. A transaction that merely met another one, or that the table refused for its load,
+    /// is tried again, with jitter. Each try has a token of its own, by which the repetitions of its request stay one
+    /// write.
     pub(crate) async fn send(self, entropy: &dyn Entropy) -> Result<Transacted, StoreError> {
         let operation = "TransactWriteItems";
         let client = &self.store.client;
