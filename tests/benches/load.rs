@@ -113,7 +113,8 @@ impl Live {
     fn worker(&self, destination: &str) -> Worker {
         let overrides: Vec<(&str, &str)> =
             self.overrides.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Worker::connect(destination, &self.world.env(&overrides), &self.platform).unwrap()
+        let connector = funil_core::destination::connector(destination).unwrap();
+        Worker::connect(connector, &self.world.env(&overrides), &self.platform).unwrap()
     }
 
     /// Accepts the form of another person for each number.

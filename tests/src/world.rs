@@ -252,9 +252,9 @@ impl World {
 
     /// Another worker of a destination, with other variables.
     pub fn worker_with(&self, destination: &str, overrides: &[(&str, &str)]) -> Worker {
-        let function = destination::find(destination).unwrap().function;
-        let env = self.env_of(function, overrides);
-        let worker = Worker::connect(destination, &env, &self.platform).unwrap();
+        let connector = destination::connector(destination).unwrap();
+        let env = self.env_of(connector.destination.function, overrides);
+        let worker = Worker::connect(connector, &env, &self.platform).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 
@@ -264,9 +264,9 @@ impl World {
         let clock = ManualClock::new();
         clock.set(after(self.now(), seconds));
         let platform = Platform { clock: Arc::new(clock), ..self.platform.clone() };
-        let function = destination::find(destination).unwrap().function;
-        let env = self.env_of(function, &[]);
-        let worker = Worker::connect(destination, &env, &platform).unwrap();
+        let connector = destination::connector(destination).unwrap();
+        let env = self.env_of(connector.destination.function, &[]);
+        let worker = Worker::connect(connector, &env, &platform).unwrap();
         worker.with_request_timeout(self.request_timeout)
     }
 

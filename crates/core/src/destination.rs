@@ -3,12 +3,12 @@
 //! A destination is pure. [`Destination::plan`] names the slots that an event wants and needs no
 //! secrets; [`Adapter::next`] is a small state machine over the responses so far. Both go by the
 //! one function `taken`, in which each destination says what it takes of an event. The loop that
-//! sends is in `funil-delivery`. A new destination is a new file in `destination/` and its entry in
-//! [`ALL`].
+//! sends is in `funil-delivery`. A new destination is a new file in `destination/` and its entries in
+//! [`ALL`] and [`CONNECTORS`].
 
 pub mod brevo;
 pub mod c2s;
-mod crm;
+pub mod crm;
 pub mod ga4;
 mod graph;
 pub mod mailerlite;
@@ -17,7 +17,7 @@ mod names;
 pub mod repetition;
 #[cfg(test)]
 pub(crate) mod samples;
-mod segment;
+pub mod segment;
 pub mod whatsapp;
 
 use std::collections::BTreeMap;
@@ -53,6 +53,21 @@ pub static ALL: &[&Destination] = &[
     &whatsapp::DESTINATION,
     &brevo::DESTINATION,
     &c2s::DESTINATION,
+];
+
+/// What makes the adapter of each destination of [`ALL`], in the same order. Apart from it, because whoever plans
+/// deliveries uses [`ALL`] and sends nothing: so intake's functions are not linked with the adapters, and a delivery
+/// function with its own only.
+pub static CONNECTORS: &[&Connector] = &[
+    &crm::CONNECTOR,
+    &mailerlite::CONNECTOR,
+    &ga4::CONNECTOR,
+    &ga4::visits::CONNECTOR,
+    &segment::CONNECTOR,
+    &meta::CONNECTOR,
+    &whatsapp::CONNECTOR,
+    &brevo::CONNECTOR,
+    &c2s::CONNECTOR,
 ];
 
 /// What a destination's deliveries bring: `docs/design.md` ("State and event destinations").
@@ -239,8 +254,6 @@ pub struct Destination {
     pub slots: &'static [Slot],
     /// The slots that an event wants, whatever the consent.
     pub plan: fn(&Event) -> Vec<Planned>,
-    /// Makes its adapter from its variables. `None` if one is missing or wrong, which the settings note.
-    pub connect: fn(&mut Settings<'_>) -> Option<Box<dyn Adapter>>,
 }
 
 impl PartialEq for Destination {
@@ -294,6 +307,20 @@ pub fn page_event(
 /// Finds a destination by its name.
 pub fn find(name: &str) -> Option<&'static Destination> {
     ALL.iter().copied().find(|destination| destination.name == name)
+}
+
+/// A destination with what makes its adapter.
+#[derive(Debug)]
+pub struct Connector {
+    /// The destination.
+    pub destination: &'static Destination,
+    /// Makes its adapter from its variables. `None` if one is missing or wrong, which the settings note.
+    pub connect: fn(&mut Settings<'_>) -> Option<Box<dyn Adapter>>,
+}
+
+/// Finds what makes the adapter of the destination with this name.
+pub fn connector(name: &str) -> Option<&'static Connector> {
+    CONNECTORS.iter().copied().find(|connector| connector.destination.name == name)
 }
 
 /// A destination with its credentials.
@@ -509,6 +536,12 @@ mod tests {
         }
         assert_eq!(find("crm").map(|found| found.function), Some("crm-sync"));
         assert!(find("fax").is_none());
+    }
+
+    #[test]
+    fn every_destination_has_its_connector() {
+        let connected: Vec<_> = CONNECTORS.iter().map(|connector| connector.destination).collect();
+        assert_eq!(connected, ALL);
     }
 
     fn planned(event: &Event, consent: Option<&FormConsent>) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use funil_core::check::Finding;
 use funil_core::clock::after;
-use funil_core::destination::{self, Adapter, Destination};
+use funil_core::destination::{Adapter, Connector, Destination};
 use funil_core::settings::{ConfigError, Env, Environment, Settings};
 use funil_core::site::SiteConfig;
 use funil_store::{AwsConfig, Claiming, DeliveryKey, Due, Platform, Store, StoreError, Work};
@@ -69,15 +69,17 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Reads the configuration for the destination with this name. Opens no connection yet.
-    pub fn connect(destination: &str, env: &Env, platform: &Platform) -> Result<Self, ConfigError> {
+    /// Reads the configuration for a destination. Opens no connection yet.
+    pub fn connect(
+        connector: &'static Connector,
+        env: &Env,
+        platform: &Platform,
+    ) -> Result<Self, ConfigError> {
         let mut settings = env.settings();
-        let Some(destination) = destination::find(destination) else {
-            return Err(ConfigError(vec!["There is no such destination.".to_owned()]));
-        };
+        let destination = connector.destination;
         let site = SiteConfig::read(&mut settings);
         let aws = AwsConfig::read(&mut settings);
-        let mode = Self::mode(destination, &mut settings);
+        let mode = Self::mode(connector, &mut settings);
         let needs = match &mode {
             Some(Mode::Sends(adapter)) => Some(needs(destination, &**adapter)),
             Some(Mode::OutsideProduction | Mode::Off) | None => None,
@@ -152,7 +154,8 @@ impl Worker {
     ///
     /// Where `DESTINATIONS` is missing the destination counts as on, so that what it lacks is named
     /// too.
-    fn mode(destination: &'static Destination, settings: &mut Settings<'_>) -> Option<Mode> {
+    fn mode(connector: &Connector, settings: &mut Settings<'_>) -> Option<Mode> {
+        let destination = connector.destination;
         let is_named = |name: &str| settings.list(name).contains(&destination.name);
         if settings.optional("DESTINATIONS").is_some() && !is_named("DESTINATIONS") {
             return Some(Mode::Off);
@@ -162,7 +165,7 @@ impl Worker {
         if settings.environment() == Environment::Other && !named && !elsewhere {
             return Some(Mode::OutsideProduction);
         }
-        (destination.connect)(settings).map(Mode::Sends)
+        (connector.connect)(settings).map(Mode::Sends)
     }
 
     /// Delivers what is due, oldest first, until nothing is due, nothing goes through or `stop_at` is

@@ -30,11 +30,12 @@ pub fn makes(timeout: Duration) -> Vec<(&'static str, Make)> {
     for (name, make) in registry::make() {
         makes.push((name, Box::new(make)));
     }
-    for destination in destination::ALL {
+    for connector in destination::CONNECTORS {
+        let destination = connector.destination;
         let make = move |env: &Env, platform: &Platform| {
-            let worker = Worker::connect(destination.name, env, platform);
+            let worker = Worker::connect(connector, env, platform);
             let work = worker.map(|worker| worker.with_request_timeout(timeout).into_work());
-            funil_lambda::delivery_function(destination.name, env, platform, work)
+            funil_lambda::delivery_function(destination, env, platform, work)
         };
         makes.push((destination.function, Box::new(make)));
     }

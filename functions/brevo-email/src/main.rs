@@ -2,11 +2,17 @@
 
 use std::process::ExitCode;
 
+use funil_core::destination::brevo::CONNECTOR;
 use funil_delivery::Worker;
 
 fn main() -> ExitCode {
     funil_lambda::run(|env, platform| {
-        let worker = Worker::connect("brevo", env, platform);
-        funil_lambda::delivery_function("brevo", env, platform, worker.map(Worker::into_work))
+        let worker = Worker::connect(&CONNECTOR, env, platform);
+        funil_lambda::delivery_function(
+            CONNECTOR.destination,
+            env,
+            platform,
+            worker.map(Worker::into_work),
+        )
     })
 }

@@ -3,11 +3,17 @@
 
 use std::process::ExitCode;
 
+use funil_core::destination::whatsapp::CONNECTOR;
 use funil_delivery::Worker;
 
 fn main() -> ExitCode {
     funil_lambda::run(|env, platform| {
-        let worker = Worker::connect("whatsapp", env, platform);
-        funil_lambda::delivery_function("whatsapp", env, platform, worker.map(Worker::into_work))
+        let worker = Worker::connect(&CONNECTOR, env, platform);
+        funil_lambda::delivery_function(
+            CONNECTOR.destination,
+            env,
+            platform,
+            worker.map(Worker::into_work),
+        )
     })
 }

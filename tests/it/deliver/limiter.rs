@@ -2,6 +2,7 @@
 
 use funil_core::clock::after;
 use funil_core::delivery::StateKind;
+use funil_core::destination::crm;
 use funil_delivery::{Patience, Worker};
 use serde_json::{Value, json};
 
@@ -137,7 +138,7 @@ async fn a_rate_below_what_one_delivery_may_need_is_refused_at_the_start() {
     let world = World::plan().with("DESTINATIONS", "crm").start().await;
     let connect = |kind: &str, per_minute: &str| {
         let env = world.env(&[("CRM_REQUESTS_PER_MINUTE", per_minute), ("CRM_KIND", kind)]);
-        Worker::connect("crm", &env, world.platform())
+        Worker::connect(&crm::CONNECTOR, &env, world.platform())
             .map(|_| ())
             .map_err(|error| error.to_string())
     };

@@ -69,10 +69,10 @@ fn refusals(env: &Env, world: &World) -> Vec<(&'static str, String)> {
     let platform = world.platform();
     let alerts = Alerts::connect(env, platform).map(Alerts::into_work);
     let dispatch = funil_lambda::dispatch(env, platform, alerts).map(|made| vec![made]);
-    let delivering = destination::ALL.iter().map(|one| {
-        let worker = Worker::connect(one.name, env, platform).map(Worker::into_work);
-        let made = funil_lambda::delivery_function(one.name, env, platform, worker);
-        (one.function, refusal(made.map(|made| vec![made])))
+    let delivering = destination::CONNECTORS.iter().map(|connector| {
+        let worker = Worker::connect(connector, env, platform).map(Worker::into_work);
+        let made = funil_lambda::delivery_function(connector.destination, env, platform, worker);
+        (connector.destination.function, refusal(made.map(|made| vec![made])))
     });
     delivering.chain([("dispatch", refusal(dispatch))]).collect()
 }

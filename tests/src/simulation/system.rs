@@ -286,8 +286,8 @@ pub(super) fn region_of_its_own() -> String {
 }
 
 fn workers_of(env: &Env, platform: &Platform) -> Vec<Worker> {
-    let names = destination::ALL.iter().map(|destination| destination.name);
-    names.map(|name| Worker::connect(name, env, platform).unwrap()).collect()
+    let connectors = destination::CONNECTORS.iter();
+    connectors.map(|connector| Worker::connect(connector, env, platform).unwrap()).collect()
 }
 
 /// The production client's settings, over the simulation's socket, for the process of this name.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::repetition::{Repeats, ReplayPolicy};
 use super::whatsapp::first_name;
-use super::{Adapter, Context, Destination, Kind, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, Destination, Kind, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::Email;
 use crate::contact::consent::Purpose;
@@ -54,6 +54,11 @@ pub(super) static DESTINATION: Destination = Destination {
     local_settings: &[("BREVO_SENDER_EMAIL", "contato@example.com")],
     slots: &[PROPERTY_DETAILS],
     plan: |event| taken(&event.data).map(|_| (&PROPERTY_DETAILS).into()).into_iter().collect(),
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(Brevo::connect(settings)?)),
 };
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Keeps, Kind, Planned, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, Destination, Keeps, Kind, Planned, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::consent::Purpose;
 use crate::contact::{Cpf, Phone};
@@ -78,6 +78,11 @@ pub(super) static DESTINATION: Destination = Destination {
         let taken = taken(&event.data).into_iter();
         taken.map(|lead| Planned { due_at: lead.not_before, ..(&ENRICHMENT).into() }).collect()
     },
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(C2s(Lookups::read(settings)?))),
 };
 

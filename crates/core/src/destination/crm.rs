@@ -12,7 +12,7 @@ use url::Url;
 
 use super::names::{self, Names, Omission};
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, Destination, Kind, Planned, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::contact::Phone;
 use crate::contact::consent::Purpose;
@@ -54,6 +54,11 @@ pub(super) static DESTINATION: Destination = Destination {
     local_settings: &[],
     slots: &[LEAD],
     plan: |event| taken(&event.data).map(|taken| taken.planned()).into_iter().collect(),
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),
 };
 

@@ -10,7 +10,7 @@ pub mod collect;
 mod event;
 mod lead;
 mod limits;
-pub(super) mod visits;
+pub mod visits;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -19,7 +19,7 @@ use self::event::{Repeated, Taken, taken};
 use self::lead::{all_digits, browser_client_id, client_id, of_lead};
 use super::names::{Names, Omission};
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, Destination, Kind, Planned, Slot, Step, Whose};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::clock::after;
 use crate::contact::consent::{Decision, Purpose, permits};
@@ -57,6 +57,11 @@ pub(super) static DESTINATION: Destination = Destination {
     local_settings: &[("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
     plan: |event| taken(&event.data).map(|_| planned(event)).into_iter().collect(),
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(Ga4::connect(settings)?)),
 };
 

@@ -21,7 +21,7 @@ use self::customer::Tiers;
 use self::groups::{GROUPS, GROUPS_ARE};
 use self::newsletter::{Confirmation, Status, Writing};
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Known, Planned, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, Destination, Kind, Known, Planned, Slot, Step, Whose};
 use crate::check::Probe;
 use crate::contact::consent::Purpose;
 use crate::delivery::exchange::{Method, Response};
@@ -72,6 +72,11 @@ pub(super) static DESTINATION: Destination = Destination {
     )],
     slots: &[QUESTIONNAIRE, MARKETING, PROFILE, CUSTOMER, SITE_FORM, NEWSLETTER],
     plan: |event| taken(&event.data),
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),
 };
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, Destination, Kind, Planned, Slot, Step, Whose, graph};
+use super::{Adapter, Connector, Context, Destination, Kind, Planned, Slot, Step, Whose, graph};
 use crate::check::{Finding, Probe, not_itself};
 use crate::clock::after;
 use crate::contact::attribution::Attribution;
@@ -62,6 +62,11 @@ pub(super) static DESTINATION: Destination = Destination {
     local_settings: &[("META_PIXEL_ID", "1000000000000001")],
     slots: &[LEAD, SCHEDULE, PURCHASE],
     plan,
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(Meta(Dataset::read(settings)?))),
 };
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::repetition::ReplayPolicy;
-use super::{Adapter, Context, Destination, Kind, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, Destination, Kind, Slot, Step, Whose};
 use crate::booking::Call;
 use crate::check::{Finding, Probe, refusal};
 use crate::contact::attribution::{Attribution, Utm};
@@ -51,6 +51,11 @@ pub(super) static DESTINATION: Destination = Destination {
     local_settings: &[],
     slots: &[EVENT],
     plan: |event| taken(&event.data).map(|_| (&EVENT).into()).into_iter().collect(),
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(Segment::connect(settings)?)),
 };
 

@@ -15,7 +15,7 @@ use url::Url;
 
 use self::account::Account;
 use super::repetition::{Repeats, ReplayPolicy};
-use super::{Adapter, Context, DailyLimit, Destination, Kind, Slot, Step, Whose};
+use super::{Adapter, Connector, Context, DailyLimit, Destination, Kind, Slot, Step, Whose};
 use crate::booking::{Call, Place, Recipient};
 use crate::check::{Finding, Probe, not_itself, refusal};
 use crate::defaults::{NAME_WHEN_UNKNOWN, PREPARATION_PAGE};
@@ -59,6 +59,11 @@ pub(super) static DESTINATION: Destination = Destination {
     ],
     slots: &[WELCOME, REMINDER_24H, REMINDER_2H],
     plan: message::plan,
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),
 };
 
@@ -491,7 +496,7 @@ mod tests {
                 .chain([("SITE_URL", "https://example.com"), (name, value)])
                 .collect();
             let mut settings = env.settings();
-            let connected = (DESTINATION.connect)(&mut settings);
+            let connected = (CONNECTOR.connect)(&mut settings);
             let problem = settings.finish(connected.map(|_| ())).unwrap_err();
             assert!(problem.to_string().contains(name), "{name}={value}: {problem}");
         }

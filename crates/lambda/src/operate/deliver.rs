@@ -10,7 +10,7 @@ use std::sync::Arc;
 use funil_core::check::Finding;
 use funil_core::clock::after;
 use funil_core::delivery::Delivery;
-use funil_core::destination::{self, AliasDigests, Destination, Kind, Whose, plan};
+use funil_core::destination::{AliasDigests, Destination, Kind, Whose, plan};
 use funil_core::event::{Event, SyncRequested};
 use funil_core::form::{Fields, Need};
 use funil_core::id::{EventId, LeadId};
@@ -54,7 +54,7 @@ struct Deliver {
 /// Configures the delivery function of `destination`; `work` is its worker, and what checks the
 /// destination's account. The error names what either of the two lacks.
 pub fn function<W, C>(
-    destination: &str,
+    destination: &'static Destination,
     env: &Env,
     platform: &Platform,
     work: Result<(W, C), ConfigError>,
@@ -65,10 +65,7 @@ where
 {
     let mut settings = env.settings();
     let app = App::read(&mut settings, platform);
-    let destination = destination::find(destination)
-        .or_else(|| settings.problem("There is no such destination."));
-    let of_function = settings.finish(app.zip(destination));
-    let ((app, destination), (work, check)) = ConfigError::both(of_function, work)?;
+    let (app, (work, check)) = ConfigError::both(settings.finish(app), work)?;
     let (work, check) = (Arc::new(work), Arc::new(check));
     Ok(endpoint::function(Deliver { app, destination, work, check }))
 }

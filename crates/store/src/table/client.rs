@@ -25,9 +25,11 @@ use aws_smithy_runtime_api::client::ser_de::{
     SharedResponseDeserializer,
 };
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer};
 use bytes::Bytes;
 use funil_core::clock::{Clock, Entropy};
+use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 
 use crate::platform::{Platform, TablePatience};
@@ -311,7 +313,8 @@ impl Connection {
         let written = serializer.serialize_input(input, &mut ConfigBag::base()).ok()?;
         let (mut parts, body) = written.try_into_http1x().ok()?.into_parts();
         parts.uri = self.uri.clone();
-        let body = Bytes::copy_from_slice(body.bytes()?);
+        // The body is in memory, so it is there at once, and is not copied.
+        let body = ByteStream::new(body).collect().now_or_never()?.ok()?.into_bytes();
         Some(Request::from_parts(parts, body))
     }
 }

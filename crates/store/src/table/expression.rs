@@ -28,12 +28,27 @@ const CONFLICT_WAIT: Duration = Duration::from_millis(15);
 /// caller names it.
 #[derive(Default)]
 pub(crate) struct Expression {
-    set: Vec<String>,
-    add: Vec<String>,
-    remove: Vec<String>,
+    set: Clause,
+    add: Clause,
+    remove: Clause,
     condition: Option<String>,
-    names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
+    /// Placeholders with their attributes.
+    names: Vec<(String, String)>,
+    /// Placeholders with their values.
+    values: Vec<(String, AttributeValue)>,
+}
+
+/// One clause of an update, without its first word.
+#[derive(Default)]
+struct Clause(String);
+
+impl Clause {
+    fn push(&mut self, parts: &[&str]) {
+        if !self.0.is_empty() {
+            self.0.push_str(", ");
+        }
+        self.0.extend(parts.iter().copied());
+    }
 }
 
 impl Expression {
@@ -55,7 +70,7 @@ impl Expression {
         value: AttributeValue,
     ) -> Self {
         let name = self.name_of(attribute);
-        self.set.push(format!("{name} = {placeholder}"));
+        self.set.push(&[&self.names[name].0, " = ", placeholder]);
         self.value(placeholder, value)
     }
 
@@ -63,7 +78,8 @@ impl Expression {
     pub(crate) fn set_once(mut self, attribute: &str, value: AttributeValue) -> Self {
         let name = self.name_of(attribute);
         let placeholder = format!(":{attribute}");
-        self.set.push(format!("{name} = if_not_exists({name}, {placeholder})"));
+        let name = &self.names[name].0;
+        self.set.push(&[name, " = if_not_exists(", name, ", ", &placeholder, ")"]);
         self.value(&placeholder, value)
     }
 
@@ -71,7 +87,7 @@ impl Expression {
     pub(crate) fn add(mut self, attribute: &str, number: i64) -> Self {
         let name = self.name_of(attribute);
         let placeholder = format!(":{attribute}");
-        self.add.push(format!("{name} {placeholder}"));
+        self.add.push(&[&self.names[name].0, " ", &placeholder]);
         self.value(&placeholder, item::n(number))
     }
 
@@ -83,7 +99,7 @@ impl Expression {
     ) -> Self {
         let name = self.name_of(attribute);
         let placeholder = format!(":{attribute}");
-        self.add.push(format!("{name} {placeholder}"));
+        self.add.push(&[&self.names[name].0, " ", &placeholder]);
         let texts = texts.into_iter().map(str::to_owned).collect();
         self.value(&placeholder, AttributeValue::Ss(texts))
     }
@@ -91,7 +107,7 @@ impl Expression {
     /// Removes an attribute.
     pub(crate) fn remove(mut self, attribute: &str) -> Self {
         let name = self.name_of(attribute);
-        self.remove.push(name);
+        self.remove.push(&[&self.names[name].0]);
         self
     }
 
@@ -114,7 +130,8 @@ impl Expression {
         for part in condition.split('#').skip(1) {
             let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             let attribute = &part[..end.unwrap_or(part.len())];
-            if !self.names.contains_key(&format!("#{attribute}")) {
+            let is_it = |(known, _): &(String, String)| known.strip_prefix('#') == Some(attribute);
+            if !self.names.iter().any(is_it) {
                 self.name_of(attribute);
             }
         }
@@ -133,41 +150,43 @@ impl Expression {
 
     /// Gives a value to a placeholder that a condition uses.
     pub(crate) fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
-        let known = self.values.get(placeholder);
-        debug_assert!(known.is_none_or(|known| *known == value), "{placeholder} has one value");
-        self.values.insert(placeholder.to_owned(), value);
+        match self.values.iter().find(|(known, _)| known == placeholder) {
+            Some((_, known)) => debug_assert!(*known == value, "{placeholder} has one value"),
+            None => self.values.push((placeholder.to_owned(), value)),
+        }
         self
     }
 
     /// Makes `placeholder` stand for `attribute` in a condition.
     pub(crate) fn name(mut self, placeholder: &str, attribute: &str) -> Self {
-        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+        self.names.push((placeholder.to_owned(), attribute.to_owned()));
         self
     }
 
-    fn name_of(&mut self, attribute: &str) -> String {
-        let named = self.names.iter().find(|(_, name)| *name == attribute);
-        if let Some((placeholder, _)) = named {
-            return placeholder.clone();
-        }
-        let placeholder = format!("#{attribute}");
-        self.names.insert(placeholder.clone(), attribute.to_owned());
-        placeholder
+    /// The index of an attribute in `names`, to which it is added where it is missing.
+    fn name_of(&mut self, attribute: &str) -> usize {
+        let known = self.names.iter().position(|(_, name)| name == attribute);
+        known.unwrap_or_else(|| {
+            self.names.push((format!("#{attribute}"), attribute.to_owned()));
+            self.names.len() - 1
+        })
     }
 
     /// The parts of a request.
     pub(crate) fn finish(self) -> Finished {
-        let clause = |word: &str, parts: &[String]| {
-            (!parts.is_empty()).then(|| format!("{word} {}", parts.join(", ")))
-        };
-        let clauses =
-            [clause("SET", &self.set), clause("REMOVE", &self.remove), clause("ADD", &self.add)];
+        let mut update = String::new();
+        for (word, clause) in [("SET", self.set), ("REMOVE", self.remove), ("ADD", self.add)] {
+            if !clause.0.is_empty() {
+                let space = if update.is_empty() { "" } else { " " };
+                update.extend([space, word, " ", &clause.0]);
+            }
+        }
         // DynamoDB refuses an empty map.
         Finished {
-            update: clauses.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            update,
             condition: self.condition,
-            names: (!self.names.is_empty()).then_some(self.names),
-            values: (!self.values.is_empty()).then_some(self.values),
+            names: (!self.names.is_empty()).then(|| self.names.into_iter().collect()),
+            values: (!self.values.is_empty()).then(|| self.values.into_iter().collect()),
         }
     }
 }

@@ -12,6 +12,7 @@ use funil_core::hash::Digest;
 use funil_core::id::{DeliveryId, EventId, LeadId, QuarantineId, QuarantineName};
 use funil_core::receipt::ReceiptKey;
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 
 use crate::totals::TotalOf;
 
@@ -63,7 +64,7 @@ const DESTINATION_PREFIX: &str = "DESTINATION#";
 
 /// A time as it is written in keys: `2026-11-21T12:00:00.000Z`.
 pub fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&at)
 }
 
 pub(crate) fn lead(id: LeadId) -> String {

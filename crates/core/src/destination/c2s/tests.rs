@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
+use super::super::Known;
 use super::super::samples::{adapter, converse, crm_lead, lead, response};
-use super::super::{Known, find};
 use super::*;
 use crate::delivery::Delivery;
 use crate::event::Event;
@@ -272,7 +272,7 @@ fn a_wrong_or_missing_variable_is_named() {
     let read = |variables: &[(&str, &str)]| {
         let env: Env = variables.iter().copied().collect();
         let mut settings = env.settings();
-        let connected = (find("c2s").unwrap().connect)(&mut settings);
+        let connected = (CONNECTOR.connect)(&mut settings);
         settings.finish(connected.map(|_| ())).unwrap_err().to_string()
     };
     let missing = read(&[("ENRICHMENT_LEGAL_BASIS", "contract")]);

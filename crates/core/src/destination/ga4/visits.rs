@@ -11,7 +11,7 @@ use crate::contact::consent::Decision;
 use crate::delivery::exchange::{Method, Request, Response};
 use crate::delivery::{Outcome, Reason, WhenUnknown};
 use crate::destination::repetition::{Repeats, ReplayPolicy};
-use crate::destination::{Adapter, Context, Destination, Kind, Slot, Step, Whose};
+use crate::destination::{Adapter, Connector, Context, Destination, Kind, Slot, Step, Whose};
 use crate::event::{Event, EventData, PageEvents, VisitEvent};
 
 pub(in crate::destination) static DESTINATION: Destination = Destination {
@@ -36,6 +36,11 @@ pub(in crate::destination) static DESTINATION: Destination = Destination {
     local_settings: &[("GA4_MEASUREMENT_ID", "G-LOCAL")],
     slots: &[EVENT],
     plan: |event| taken(&event.data).map(|_| planned(event)).into_iter().collect(),
+};
+
+/// The destination with what makes its adapter.
+pub static CONNECTOR: Connector = Connector {
+    destination: &DESTINATION,
     connect: |settings| Some(Box::new(Visits(Ga4::connect(settings)?))),
 };
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::booking::Booking;
 use crate::delivery::exchange::{Request, Response};
 use crate::delivery::{Delivery, KeptReply};
-use crate::destination::{Adapter, Context, Known, Step, find};
+use crate::destination::{Adapter, Context, Known, Step, connector, find};
 use crate::event::Event;
 use crate::lead::Lead;
 use crate::pii::Text;
@@ -22,7 +22,7 @@ pub(in crate::destination) fn adapter(
 ) -> Box<dyn Adapter> {
     let env: Env = variables.iter().copied().chain([("SITE_URL", "https://example.com")]).collect();
     let mut settings = env.settings();
-    let adapter = (find(destination).unwrap().connect)(&mut settings);
+    let adapter = (connector(destination).unwrap().connect)(&mut settings);
     settings.finish(adapter).unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use funil_core::check::{Finding, Probe, Verdict};
-use funil_core::destination::{self, meta};
+use funil_core::destination::meta;
 use funil_core::settings::Env;
 use funil_store::Platform;
 
@@ -18,7 +18,7 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let mut settings = env.settings();
-    let adapter = destination::find("meta").and_then(|meta| (meta.connect)(&mut settings));
+    let adapter = (meta::CONNECTOR.connect)(&mut settings);
     let dataset = meta::Dataset::read(&mut settings);
     let (adapter, dataset) = settings.finish(adapter.zip(dataset))?;
     for probe in adapter.probes() {
