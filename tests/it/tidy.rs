@@ -337,6 +337,21 @@ fn a_comment_that_points_to_a_document_names_a_heading_of_it() {
     assert!(count > 5, "the comments are read: {count}");
 }
 
+#[test]
+fn every_file_that_the_documents_name_exists() {
+    let folders = ["crates/", "deploy/", "docs/", "events/", "functions/", "tests/"];
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let named = text.split('`').skip(1).step_by(2);
+        let paths = named.filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
+        let paths: Vec<_> = paths.filter(|path| !path.contains(['<', '*', ' ', '\n'])).collect();
+        assert!(document == "README.md" || !paths.is_empty(), "{document} names files");
+        for path in paths {
+            assert!(root().join(path).exists(), "{document} names {path}");
+        }
+    }
+}
+
 /// Names of variables that stand in a text as whole words: `CRM_KIND`, `GA4_API_SECRET`.
 fn variables(text: &str, quote: char) -> BTreeSet<String> {
     text.split(quote)

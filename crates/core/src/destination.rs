@@ -14,6 +14,7 @@ mod graph;
 pub mod mailerlite;
 pub mod meta;
 mod names;
+mod plan;
 pub mod repetition;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -26,21 +27,19 @@ use jiff::Timestamp;
 
 use crate::booking::{Booking, BookingId};
 use crate::check::Probe;
-use crate::clock::after;
 use crate::contact::consent::{
     Consents, Decision, FormConsent, Mailbox, Purpose, Revocations, is_revoked, permits,
 };
 use crate::delivery::exchange::{Request, Response};
-use crate::delivery::{
-    Delivery, Effect, KeptReply, Outcome, Queue, Reason, Start, State, WhenUnknown, judge,
-};
-use crate::event::{Event, EventData};
-use crate::hash::{Digest, HashKey};
+use crate::delivery::{Delivery, Effect, KeptReply, Outcome, Reason, WhenUnknown, judge};
+use crate::event::Event;
 use crate::id::{DeliveryId, LeadId};
-use crate::lead::{Lead, LeadLatest};
+use crate::lead::Lead;
 use crate::pii::Pii;
 use crate::settings::Settings;
 use repetition::ReplayPolicy;
+
+pub use plan::{AliasDigests, plan, wanted};
 
 /// Every destination, in the order in which an event's deliveries are planned.
 pub static ALL: &[&Destination] = &[
@@ -234,6 +233,8 @@ pub struct Destination {
     /// Whether its deliveries are messages about one booked call each: they end with the booking,
     /// and an authorised request may plan them for a call that no calendar reported.
     pub follows_bookings: bool,
+    /// The slot of an event that a page may send by itself, too, so that the destination has to count it once.
+    pub page_event: Option<&'static Slot>,
     /// How many messages one number gets in a day, if there is a limit.
     pub daily_per_number: Option<DailyLimit>,
     /// Its limit of requests per minute, if it is known. `<NAME>_REQUESTS_PER_MINUTE` overrides it.
@@ -288,20 +289,23 @@ pub fn whose(name: &str) -> Whose {
 
 /// Whether a destination takes events that a page may send by itself, too, for which it has to know the browser.
 pub fn page_events(enabled: &[&Destination]) -> bool {
-    enabled.contains(&&meta::DESTINATION)
+    enabled.iter().any(|destination| destination.page_event.is_some())
 }
 
-/// The id under which such a destination gets an event, so that it counts the page's own once. `None` where it
-/// gets none.
+/// The id under which such a destination gets an event, so that it counts the page's own once. `None` where none
+/// gets it. Of several destinations the first decides, because a page has one id for its event.
 pub fn page_event(
     event: &Event,
     enabled: &[&'static Destination],
     consent: Option<&FormConsent>,
 ) -> Option<DeliveryId> {
-    let meta = enabled.iter().find(|destination| ***destination == meta::DESTINATION)?;
-    let planned = (meta.plan)(event).into_iter().find(|planned| planned.slot == &meta::LEAD)?;
-    let is_denied = consent.is_some_and(|consent| planned.slot.denied_by(consent));
-    (!is_denied).then(|| DeliveryId::derive(&event.id, meta.name, planned.slot.name))
+    enabled.iter().find_map(|destination| {
+        let slot = destination.page_event?;
+        let is_planned = (destination.plan)(event).iter().any(|planned| planned.slot == slot);
+        let is_denied = consent.is_some_and(|consent| slot.denied_by(consent));
+        let is_wanted = is_planned && !is_denied;
+        is_wanted.then(|| DeliveryId::derive(&event.id, destination.name, slot.name))
+    })
 }
 
 /// Finds a destination by its name.
@@ -436,92 +440,10 @@ impl Step {
     }
 }
 
-/// Keyed digests of a person's aliases. A delivery carries them, so that revocations are found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AliasDigests {
-    /// The digest of the e-mail.
-    pub email: Option<Digest>,
-    /// The digest of the phone, of a Brazilian mobile without its ninth digit.
-    pub phone: Option<Digest>,
-}
-
-impl AliasDigests {
-    /// The digests of this e-mail and phone.
-    pub fn of(latest: &LeadLatest, hash: &HashKey) -> Self {
-        Self {
-            email: latest.email.as_ref().map(|email| hash.digest("email", email.as_str())),
-            phone: latest.phone.as_ref().map(|phone| hash.digest("phone", &phone.alias_text())),
-        }
-    }
-}
-
-/// Plans the deliveries of an event: one for each slot that an enabled destination wants, except
-/// those whose purpose the consent object of the same request denies. A payment of a provider's test mode
-/// has none.
-pub fn plan(
-    event: &Event,
-    enabled: &[&'static Destination],
-    consent: Option<&FormConsent>,
-    aliases: &AliasDigests,
-    queue: Queue,
-) -> Vec<Delivery> {
-    let mut deliveries = Vec::new();
-    if let EventData::Payment(payment) = &event.data
-        && !payment.mode().counts()
-    {
-        return deliveries;
-    }
-    for destination in enabled {
-        if let EventData::Operation(operation) = &event.data
-            && operation.sync().is_some_and(|sync| sync.destination != destination.name)
-        {
-            continue;
-        }
-        for planned in (destination.plan)(event) {
-            if consent.is_some_and(|consent| planned.slot.denied_by(consent)) {
-                continue;
-            }
-            let mut delivery = Delivery::planned(event, destination.name, planned.slot.name);
-            delivery.shard = queue.shard;
-            if planned.due_at.is_none_or(|due_at| due_at <= event.accepted_at) {
-                delivery.start = queue.start;
-            }
-            if let Some(due_at) = planned.due_at
-                && delivery.start == Start::WhenDue
-            {
-                delivery.state = State::due(due_at);
-            }
-            let usual = after(event.accepted_at, destination.deadline_h * 3600);
-            delivery.deadline = planned.deadline.unwrap_or(usual);
-            delivery.booking = planned.booking;
-            delivery.effect = planned.effect;
-            delivery.email_digest.clone_from(&aliases.email);
-            delivery.phone_digest.clone_from(&aliases.phone);
-            deliveries.push(delivery);
-        }
-    }
-    deliveries
-}
-
-/// The names of the enabled destinations that want an event, except where the consent object of the same
-/// request denies every purpose of what they want.
-pub fn wanted(
-    event: &Event,
-    enabled: &[&'static Destination],
-    consent: Option<&FormConsent>,
-) -> Vec<&'static str> {
-    let wants = |destination: &&&'static Destination| {
-        let planned =
-            plan(event, &[destination], consent, &AliasDigests::default(), Queue::default());
-        !planned.is_empty()
-    };
-    enabled.iter().filter(wants).map(|destination| destination.name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Attendance;
+    use crate::event::EventData;
 
     #[test]
     fn names_and_functions_are_unique_and_slots_too() {
@@ -544,24 +466,6 @@ mod tests {
         assert_eq!(connected, ALL);
     }
 
-    fn planned(event: &Event, consent: Option<&FormConsent>) -> Vec<String> {
-        plan(event, ALL, consent, &AliasDigests::default(), Queue::default())
-            .iter()
-            .map(|delivery| format!("{}/{}", delivery.destination, delivery.slot))
-            .collect()
-    }
-
-    /// A destination gets only what it names, so a new event shows here which destinations plan it.
-    #[test]
-    fn every_event_is_planned_for_the_destinations_that_take_it() {
-        let rows = samples::every_event().into_iter().map(|data| {
-            let event = Event { data, ..samples::submitted() };
-            format!("{}: {}", event.data.name(), planned(&event, None).join(" "))
-        });
-        let table: Vec<String> = rows.collect();
-        insta::assert_snapshot!(table.join("\n"));
-    }
-
     /// What the documentation does not name, nobody prepares in their account.
     #[test]
     fn the_documentation_names_every_slot_field_and_event() {
@@ -578,7 +482,7 @@ mod tests {
         for event in samples::every_event() {
             let event = Event { data: event, ..samples::submitted() };
             let name = event.data.name();
-            let is_planned = !planned(&event, None).is_empty();
+            let is_planned = !wanted(&event, ALL, None).is_empty();
             let is_in = |text: &str| text.contains(&format!("`{name}`"));
             // What goes where of a form of the site is said once; its own event stands with its fields.
             let of_site = matches!(&event.data, EventData::Form(form) if form.of_site().is_some());
@@ -598,71 +502,5 @@ mod tests {
             "ga4" => ga4::EVENTS.to_vec(),
             _ => Vec::new(),
         }
-    }
-
-    #[test]
-    fn planning_leaves_out_only_what_the_same_request_denies() {
-        let event = samples::submitted();
-        let everything = [
-            "crm/lead",
-            "mailerlite/questionnaire",
-            "mailerlite/marketing",
-            "ga4/event",
-            "segment/event",
-            "meta/lead",
-        ];
-        assert_eq!(planned(&event, None), everything);
-        let unanswered = FormConsent { answers: [].into(), policy_version: None };
-        assert_eq!(planned(&event, Some(&unanswered)), everything, "no answer is no denial");
-        let denied = FormConsent {
-            answers: [
-                (Purpose::Analytics, Decision::Denied),
-                (Purpose::MarketingEmail, Decision::Denied),
-                (Purpose::Ads, Decision::Denied),
-            ]
-            .into(),
-            policy_version: None,
-        };
-        assert_eq!(planned(&event, Some(&denied)), ["crm/lead", "mailerlite/questionnaire"]);
-    }
-
-    #[test]
-    fn a_questionnaire_goes_to_state_destinations_and_analytics() {
-        let everywhere = ["crm/lead", "mailerlite/profile", "ga4/event", "segment/event"];
-        assert_eq!(planned(&samples::questionnaire(), None), everywhere);
-    }
-
-    #[test]
-    fn an_event_of_a_call_is_planned_where_it_matters() {
-        let state = ["crm/lead", "mailerlite/profile"];
-        let all = [&state[..], &["ga4/event", "segment/event"]].concat();
-        let of_calls = |event: &Event| {
-            let planned = planned(event, None);
-            planned.into_iter().filter(|one| !one.starts_with("whatsapp/")).collect::<Vec<_>>()
-        };
-        let booked = [&all[..], &["meta/schedule"]].concat();
-        assert_eq!(of_calls(&samples::booked()), booked);
-        assert_eq!(of_calls(&samples::canceled()), all);
-        assert_eq!(of_calls(&samples::missed(Attendance::Missed)), all);
-        assert_eq!(of_calls(&samples::missed(Attendance::MissedTakenBack)), state);
-    }
-
-    #[test]
-    fn a_sequence_is_planned_for_messages_alone_and_a_decision_for_nothing() {
-        let messages = ["whatsapp/welcome", "whatsapp/reminder_24h", "whatsapp/reminder_2h"];
-        for data in samples::every_event() {
-            let expected: &[&str] = match data.name() {
-                "sequence_requested" => &messages,
-                "sequence_withdrawn" | "delivery_replayed" | "delivery_settled" => &[],
-                _ => continue,
-            };
-            assert_eq!(planned(&Event { data, ..samples::submitted() }, None), expected);
-        }
-    }
-
-    #[test]
-    fn a_sync_is_planned_for_its_destination_alone() {
-        assert_eq!(planned(&samples::sync("crm"), None), ["crm/lead"]);
-        assert_eq!(planned(&samples::sync("mailerlite"), None), ["mailerlite/profile"]);
     }
 }

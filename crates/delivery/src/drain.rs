@@ -20,7 +20,6 @@ use crate::bounds::REQUEST_NEEDS_S;
 use crate::gate::{Gate, Passage};
 use crate::pressure::{Load, Pressure};
 use crate::sweep::Sweep;
-use crate::worker::Drained;
 
 /// How many deliveries are under way side by side that do not take long.
 const SIDE_BY_SIDE: usize = 64;
@@ -39,6 +38,15 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const WAITS_FOR_TOKENS_S: i64 = 2;
 /// The least wait before the clock is looked at again.
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// The result of a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// How many claims ended in a settlement.
+    pub settled: usize,
+    /// When there are tokens again, where the drain ended because the destination's rate is used up.
+    pub come_back_at: Option<Timestamp>,
+}
 
 /// A delivery under way.
 type Trying<'d> = Pin<Box<dyn Future<Output = Tried> + Send + 'd>>;

@@ -22,4 +22,5 @@ mod worker;
 
 pub use alerts::Alerts;
 pub use client::{NoResponse, REQUEST_TIMEOUT, outgoing, receive};
-pub use worker::{Drained, Patience, Worker};
+pub use drain::Drained;
+pub use worker::{Patience, Worker};

@@ -20,7 +20,7 @@ use crate::backlog::Task;
 use crate::bounds::SETTLING_NEEDS_S;
 use crate::check;
 use crate::client::REQUEST_TIMEOUT;
-use crate::drain::Drain;
+use crate::drain::{Drain, Drained};
 use crate::gate::Gate;
 use crate::pressure::Refusals;
 use crate::rate::{Needs, Rate};
@@ -37,15 +37,6 @@ pub enum Patience {
     /// It goes on with retries of its own deliveries that fall due within 20 s, and looks again for 2 s
     /// if it finds nothing.
     Waits,
-}
-
-/// The result of a drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
-    /// How many claims ended in a settlement.
-    pub settled: usize,
-    /// When there are tokens again, where the drain ended because the destination's rate is used up.
-    pub come_back_at: Option<Timestamp>,
 }
 
 /// Work that goes on until it returns how many deliveries were settled.

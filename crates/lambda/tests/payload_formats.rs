@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use funil_lambda::platform::{
-    request::{HttpRequest, PayloadFormat},
-    trigger::{Trigger, TriggerError},
+    request::{HttpEventError, HttpRequest, PayloadFormat},
+    trigger::Trigger,
 };
 use serde_json::{Value, json};
 
@@ -222,7 +222,7 @@ fn a_null_anywhere_but_the_method_leaves_an_event_of_payload_1_a_request() {
             let parsed = Trigger::parse(broken);
             match pointer {
                 "" => assert!(matches!(parsed, Ok(Trigger::Direct(Value::Null)))),
-                "/httpMethod" => assert!(matches!(parsed, Err(TriggerError::Method { .. }))),
+                "/httpMethod" => assert!(matches!(parsed, Err(HttpEventError::Method { .. }))),
                 _ => {
                     let Ok(Trigger::Http(request)) = parsed else {
                         panic!("{name}: null at {pointer} gave {parsed:?}")

@@ -17,7 +17,7 @@ use crate::bookings::whatsapp::send_webhook;
 use crate::calendly::{booking, created};
 use crate::world::{LEAD, SERVICE_TOKEN, World};
 
-/// Every destination.
+/// The destinations that `items.json` was written with; later ones are not in it.
 const DESTINATIONS: [&str; 6] = ["crm", "mailerlite", "ga4", "segment", "whatsapp", "meta"];
 
 /// A world that goes on where the walk of `items.json` ended, with providers that have nothing yet. Also

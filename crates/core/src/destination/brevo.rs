@@ -32,7 +32,8 @@ const WORTH_H: i64 = 7 * 24;
 /// The longest subject, in characters.
 const SUBJECT_CHARS_MAX: usize = 150;
 
-pub(super) static DESTINATION: Destination = Destination {
+/// Brevo: the e-mail that a person gets about a committed deal.
+pub static DESTINATION: Destination = Destination {
     name: "brevo",
     function: "brevo-email",
     provider: "brevo",
@@ -45,6 +46,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "BREVO_BASE_URL",

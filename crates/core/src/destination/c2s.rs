@@ -46,7 +46,8 @@ const UNREAD_TRIES: u32 = 4;
 /// The name under which every reply keeps why it was asked for.
 const LEGAL_BASIS: &str = "legal_basis";
 
-pub(super) static DESTINATION: Destination = Destination {
+/// Contact2Sale: who a lead of it is, looked up, and a message about that to its seller.
+pub static DESTINATION: Destination = Destination {
     name: NAME,
     function: "lead-enrichment",
     provider: NAME,
@@ -59,6 +60,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: true,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: Some(10),
     base_url_variable: "C2S_BASE_URL",

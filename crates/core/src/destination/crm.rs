@@ -32,7 +32,8 @@ const CREDENTIALS: &str = "credentials";
 
 static LEAD: Slot = Slot::new("lead", Purpose::Contact);
 
-pub(super) static DESTINATION: Destination = Destination {
+/// The CRM: the state of each lead, in the format of `CRM_KIND`.
+pub static DESTINATION: Destination = Destination {
     name: "crm",
     function: "crm-sync",
     provider: "crm",
@@ -45,6 +46,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "CRM_BASE_URL",

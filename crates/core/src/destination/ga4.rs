@@ -35,7 +35,8 @@ static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 /// The greatest age of an event that GA4 takes, in hours.
 const TAKEN_H: i64 = 72;
 
-pub(super) static DESTINATION: Destination = Destination {
+/// GA4: the events of a lead, by the Measurement Protocol.
+pub static DESTINATION: Destination = Destination {
     name: "ga4",
     function: "ga4-events",
     provider: "ga4",
@@ -48,6 +49,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",

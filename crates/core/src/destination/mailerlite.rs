@@ -47,7 +47,8 @@ static NEWSLETTER: Slot =
 /// The fields and the group of somebody who paid, whose contract it is.
 static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact).by_email();
 
-pub(super) static DESTINATION: Destination = Destination {
+/// MailerLite: the state of each subscriber, with its groups.
+pub static DESTINATION: Destination = Destination {
     name: "mailerlite",
     function: "mailerlite-sync",
     provider: "mailerlite",
@@ -60,6 +61,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: true,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: Some(120),
     base_url_variable: "MAILERLITE_BASE_URL",

@@ -37,7 +37,8 @@ const TAKEN_H: i64 = 7 * 24;
 /// How long Meta recognises an `event_id`, in hours.
 const RECOGNISED_H: i64 = 48;
 
-pub(super) static DESTINATION: Destination = Destination {
+/// Meta: the events that ads are optimised by, by the Conversions API.
+pub static DESTINATION: Destination = Destination {
     name: "meta",
     function: "meta-events",
     provider: "meta",
@@ -53,6 +54,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: Some(&LEAD),
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "META_BASE_URL",

@@ -29,7 +29,8 @@ use crate::settings::{Secret, Settings};
 
 static EVENT: Slot = Slot::new("event", Purpose::Analytics);
 
-pub(super) static DESTINATION: Destination = Destination {
+/// Segment: who a lead is, and their events.
+pub static DESTINATION: Destination = Destination {
     name: "segment",
     function: "segment-sync",
     provider: "segment",
@@ -42,6 +43,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "SEGMENT_BASE_URL",

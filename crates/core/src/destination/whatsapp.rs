@@ -28,7 +28,8 @@ use crate::text::pt_br;
 use message::{Message, REMINDER_2H, REMINDER_24H, WELCOME};
 use response::judged;
 
-pub(super) static DESTINATION: Destination = Destination {
+/// WhatsApp: the messages about a booked call.
+pub static DESTINATION: Destination = Destination {
     name: "whatsapp",
     function: "whatsapp-automation",
     provider: "whatsapp",
@@ -42,6 +43,7 @@ pub(super) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: true,
+    page_event: None,
     daily_per_number: Some(DailyLimit {
         most: 12,
         variable: "WHATSAPP_DAILY_PER_NUMBER",

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use funil_core::delivery::exchange::endpoint;
 use funil_core::id::LeadId;
 use funil_core::settings::{Env, Secret};
-use funil_lambda::platform::trigger::{Trigger, TriggerError};
+use funil_lambda::platform::request::HttpEventError;
+use funil_lambda::platform::trigger::Trigger;
 use funil_store::Platform;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub enum SendError {
         /// The path of the sample.
         path: PathBuf,
         /// The error of the parser.
-        source: TriggerError,
+        source: HttpEventError,
     },
     /// The event is not an HTTP request.
     #[error("{path} is not an HTTP request; use `funil invoke` for other events")]

@@ -254,7 +254,8 @@ impl Deliver {
         Ok(sequence.response)
     }
 
-    /// Accepts a sync of this destination, delivers it, and returns its deliveries.
+    /// Accepts a sync of this destination, delivers it, and returns its deliveries. Not by `App::accept`: a sync is
+    /// no news of a person, so it has no receipt, no consent and no ring, and counts as no accepted event.
     async fn sync(&self, lead: &Lead, stop_at: Timestamp) -> Result<Vec<Delivery>, Problem> {
         let now = self.app.platform.clock.now();
         let entropy = &*self.app.platform.entropy;

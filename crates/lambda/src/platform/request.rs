@@ -17,8 +17,6 @@ use http::{
 };
 use serde_json::{Map, Value};
 
-use crate::platform::trigger::TriggerError;
-
 /// The header in which Netlify's edge names the address that connected to it.
 const NETLIFY_CLIENT_IP: HeaderName = HeaderName::from_static(netlify::CLIENT_ADDRESS_HEADER);
 
@@ -37,6 +35,47 @@ const V2_FIELDS_UNREAD: [&str; 5] = [
     "/requestContext/authorizer",
     "/stageVariables",
 ];
+
+/// Why an event that is an HTTP request cannot be read. None carries the event or `serde_json`'s error,
+/// because that error quotes the offending value, which may be a person's.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum HttpEventError {
+    /// It announces payload format 2.0 of API Gateway and does not have its fields.
+    #[error("the event is not an HTTP request in API Gateway's payload format 2.0")]
+    HttpV2,
+    /// `httpMethod` is there and is not the name of a method.
+    #[error("the event's HTTP method is not a method")]
+    Method {
+        /// The payload format of the response.
+        payload_format: PayloadFormat,
+    },
+    /// `body` is there and is not text: every platform sends a string, base64 for bytes.
+    #[error("the event's body is not text")]
+    BodyNotText {
+        /// The payload format of the response.
+        payload_format: PayloadFormat,
+    },
+    /// The event says that its body is base64, and it is not.
+    #[error("the event's body is not the base64 that it says it is")]
+    Base64 {
+        /// The payload format of the response.
+        payload_format: PayloadFormat,
+        /// Where the decoder stopped.
+        source: base64::DecodeError,
+    },
+}
+
+impl HttpEventError {
+    /// The payload format in which the caller expects the response.
+    pub fn payload_format(&self) -> PayloadFormat {
+        match self {
+            Self::HttpV2 => PayloadFormat::HttpV2,
+            Self::Method { payload_format }
+            | Self::BodyNotText { payload_format }
+            | Self::Base64 { payload_format, .. } => *payload_format,
+        }
+    }
+}
 
 /// An HTTP request. Its `Debug` shows the method and the path and nothing else.
 #[derive(Clone, Eq, PartialEq)]
@@ -72,7 +111,7 @@ impl HttpRequest {
     /// Reads payload format 2.0. The typed event would refuse a whole request for one invalid
     /// header, or for an oddity in a field that nobody here reads, so both are removed before it is
     /// parsed.
-    pub(crate) fn from_v2(mut event: Value) -> Result<Self, TriggerError> {
+    pub(crate) fn from_v2(mut event: Value) -> Result<Self, HttpEventError> {
         let mut headers = header_map(&take(&mut event, "headers"));
         let cookies = texts(&take(&mut event, "cookies"));
         for unread in V2_FIELDS_UNREAD {
@@ -82,7 +121,7 @@ impl HttpRequest {
         }
         // The error is dropped on purpose: its text quotes the offending value.
         let typed: ApiGatewayV2httpRequest =
-            serde_json::from_value(event).map_err(|_| TriggerError::HttpV2)?;
+            serde_json::from_value(event).map_err(|_| HttpEventError::HttpV2)?;
         let context = typed.request_context;
 
         // The format moves the `cookie` header into a list of its own: move it back.
@@ -109,16 +148,16 @@ impl HttpRequest {
 
     /// Reads payload format 1.0 and Netlify's variant of it, field by field, because Netlify leaves
     /// out or sets to `null` what the typed event of `aws_lambda_events` requires.
-    pub(crate) fn from_v1(mut event: Value) -> Result<Self, TriggerError> {
+    pub(crate) fn from_v1(mut event: Value) -> Result<Self, HttpEventError> {
         let payload_format = payload_format_of_v1(&event);
         let method = text_at(&event, "/httpMethod")
             .and_then(|name| Method::from_bytes(name.as_bytes()).ok())
-            .ok_or(TriggerError::Method { payload_format })?;
+            .ok_or(HttpEventError::Method { payload_format })?;
         let body = match take(&mut event, "body") {
             Value::Null => None,
             Value::String(text) => Some(text),
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                return Err(TriggerError::BodyNotText { payload_format });
+                return Err(HttpEventError::BodyNotText { payload_format });
             }
         };
         let is_base64 = event.get("isBase64Encoded") == Some(&Value::Bool(true));
@@ -266,11 +305,11 @@ fn body_bytes(
     body: Option<String>,
     is_base64: bool,
     payload_format: PayloadFormat,
-) -> Result<Bytes, TriggerError> {
+) -> Result<Bytes, HttpEventError> {
     let text = body.unwrap_or_default();
     if is_base64 {
         let decoded = STANDARD.decode(text);
-        decoded.map(Bytes::from).map_err(|source| TriggerError::Base64 { payload_format, source })
+        decoded.map(Bytes::from).map_err(|source| HttpEventError::Base64 { payload_format, source })
     } else {
         Ok(Bytes::from(text))
     }
@@ -316,7 +355,7 @@ mod tests {
     use super::*;
     use crate::platform::trigger::Trigger;
 
-    fn parse(event: Value) -> Result<HttpRequest, TriggerError> {
+    fn parse(event: Value) -> Result<HttpRequest, HttpEventError> {
         match Trigger::parse(event)? {
             Trigger::Http(request) => Ok(request),
             other @ (Trigger::Stream(_) | Trigger::Schedule | Trigger::Direct(_)) => {
@@ -576,7 +615,7 @@ mod tests {
             for invalid in ["%", "aGk", "a-k_", "aGk=\n"] {
                 let fields = json!({ "body": invalid, "isBase64Encoded": true });
                 let error = parse(event(payload_format, &fields)).unwrap_err();
-                assert!(matches!(error, TriggerError::Base64 { .. }), "{invalid}: {error}");
+                assert!(matches!(error, HttpEventError::Base64 { .. }), "{invalid}: {error}");
                 assert_eq!(error.payload_format(), payload_format);
             }
             for invalid in [json!({}), json!([]), json!(1), json!(true)] {

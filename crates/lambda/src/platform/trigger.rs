@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::platform::request::{HttpRequest, PayloadFormat, text_at};
+use crate::platform::request::{HttpEventError, HttpRequest, text_at};
 
 /// What started an invocation.
 pub enum Trigger {
@@ -20,36 +20,6 @@ pub enum Trigger {
     Schedule,
     /// Any other JSON. Only somebody with the right to invoke the function can send it.
     Direct(Value),
-}
-
-/// Why an event cannot be read. Every variant is about HTTP, because only an HTTP event can be
-/// recognised and still be unreadable. None carries the event or `serde_json`'s error, because that
-/// error quotes the offending value, which may be a person's.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum TriggerError {
-    /// It announces payload format 2.0 of API Gateway and does not have its fields.
-    #[error("the event is not an HTTP request in API Gateway's payload format 2.0")]
-    HttpV2,
-    /// `httpMethod` is there and is not the name of a method.
-    #[error("the event's HTTP method is not a method")]
-    Method {
-        /// The payload format of the response.
-        payload_format: PayloadFormat,
-    },
-    /// `body` is there and is not text: every platform sends a string, base64 for bytes.
-    #[error("the event's body is not text")]
-    BodyNotText {
-        /// The payload format of the response.
-        payload_format: PayloadFormat,
-    },
-    /// The event says that its body is base64, and it is not.
-    #[error("the event's body is not the base64 that it says it is")]
-    Base64 {
-        /// The payload format of the response.
-        payload_format: PayloadFormat,
-        /// Where the decoder stopped.
-        source: base64::DecodeError,
-    },
 }
 
 /// One record of a batch of the `DynamoDB` stream, as Lambda delivers it
@@ -84,7 +54,7 @@ impl Trigger {
     ///
     /// Whatever looks like HTTP is HTTP or an error, never [`Trigger::Direct`]: a direct invocation
     /// has passed the platform's own authorisation, and an HTTP request has not.
-    pub fn parse(event: Value) -> Result<Self, TriggerError> {
+    pub fn parse(event: Value) -> Result<Self, HttpEventError> {
         if is_http_v2(&event) {
             return HttpRequest::from_v2(event).map(Self::Http);
         }
@@ -103,18 +73,6 @@ impl Trigger {
             return Ok(Self::Schedule);
         }
         Ok(Self::Direct(event))
-    }
-}
-
-impl TriggerError {
-    /// The payload format in which the caller expects the response.
-    pub fn payload_format(&self) -> PayloadFormat {
-        match self {
-            Self::HttpV2 => PayloadFormat::HttpV2,
-            Self::Method { payload_format }
-            | Self::BodyNotText { payload_format }
-            | Self::Base64 { payload_format, .. } => *payload_format,
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use crate::Store;
 use crate::delivery::claim::keys;
 use crate::intake::quarantine;
-use crate::intake::receipt::{self, Receipt, StoredResponse};
+use crate::intake::receipt::{self, Accepted, Receipt};
 use crate::lead::alias::{self, of_alias};
 use crate::lead::booking::booking_update;
 use crate::lead::consent::{self, ConsentEvidence};
@@ -123,32 +123,6 @@ impl Fact {
             Self::Site(form) => form.attribute(),
         }
     }
-}
-
-/// How accepting a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// The request is kept, with everything that follows from it.
-    Kept,
-    /// It is a duplicate of an earlier request, which got this response.
-    Duplicate(StoredResponse),
-    /// Its key was used before with another content, from the same address as far as is known.
-    KeyReused,
-    /// Its key was used before with another content, from another address.
-    KeyOfAnother,
-    /// Its lead id belongs to another e-mail. Nothing is kept.
-    OtherEmail,
-    /// The lead does not exist. Nothing is kept.
-    NoSuchLead,
-    /// A lead of this e-mail exists that was to be new, or its fact does. Nothing is kept.
-    Exists(Box<Lead>),
-    /// The request in quarantine that was to be released is not there any more. Nothing is kept.
-    NotInQuarantine,
-    /// The e-mail has had as many new leads today as it may. Nothing is kept.
-    TooManyNewLeads,
-    /// A worker claimed a delivery that was to be withdrawn, a payment or its lead was changed since it was
-    /// read, or one of the other aliases now belongs to another lead. Nothing is kept: look again and repeat.
-    Overtaken,
 }
 
 /// How one try to accept a request ended.

@@ -24,8 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
-use crate::intake::accept::Accepted;
-use crate::intake::receipt::{self, Receipt};
+use crate::intake::receipt::{self, Accepted, Receipt};
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;

@@ -3,11 +3,11 @@
 //! See `docs/design.md` ("Accepting").
 
 use funil_core::hash::Digest;
+use funil_core::lead::Lead;
 use funil_core::receipt::ReceiptKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::intake::accept::Accepted;
 use crate::table::error::StoreError;
 use crate::table::expression::Expression;
 use crate::table::item::Item;
@@ -61,6 +61,32 @@ struct ReceiptItem {
 
 /// For how long a provider's receipt outlives the deliveries of its event, in seconds.
 const OUTLIVES_S: i64 = 30 * DAY_S;
+
+/// How accepting a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The request is kept, with everything that follows from it.
+    Kept,
+    /// It is a duplicate of an earlier request, which got this response.
+    Duplicate(StoredResponse),
+    /// Its key was used before with another content, from the same address as far as is known.
+    KeyReused,
+    /// Its key was used before with another content, from another address.
+    KeyOfAnother,
+    /// Its lead id belongs to another e-mail. Nothing is kept.
+    OtherEmail,
+    /// The lead does not exist. Nothing is kept.
+    NoSuchLead,
+    /// A lead of this e-mail exists that was to be new, or its fact does. Nothing is kept.
+    Exists(Box<Lead>),
+    /// The request in quarantine that was to be released is not there any more. Nothing is kept.
+    NotInQuarantine,
+    /// The e-mail has had as many new leads today as it may. Nothing is kept.
+    TooManyNewLeads,
+    /// A worker claimed a delivery that was to be withdrawn, a payment or its lead was changed since it was
+    /// read, or one of the other aliases now belongs to another lead. Nothing is kept: look again and repeat.
+    Overtaken,
+}
 
 impl Store {
     /// What a request is by its receipt, if one is kept: a duplicate, or another request under the same key.

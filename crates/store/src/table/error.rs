@@ -114,9 +114,7 @@ impl StoreError {
                 // Whatever stands before the table responded, not the table.
                 None => unavailable("an error without a code"),
             },
-            RequestError::Unbuilt => {
-                Self::Refused { operation, code: "a request that cannot be built".to_owned() }
-            }
+            RequestError::Unbuilt => Self::InvalidRequest { what: operation },
         }
     }
 

@@ -1,6 +1,7 @@
 //! What of a lead goes along with an event: where it came from, and the id of its browser.
 //!
-//! Must not know which event it is for, nor how it is sent.
+//! Of the event it looks only at whether it is a payment, whose own campaign and date count. Must not know how it
+//! is sent.
 
 use serde_json::Value;
 

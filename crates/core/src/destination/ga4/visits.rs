@@ -14,7 +14,8 @@ use crate::destination::repetition::{Repeats, ReplayPolicy};
 use crate::destination::{Adapter, Connector, Context, Destination, Kind, Slot, Step, Whose};
 use crate::event::{Event, EventData, PageEvents, VisitEvent};
 
-pub(in crate::destination) static DESTINATION: Destination = Destination {
+/// GA4: the events that pages report of visitors.
+pub static DESTINATION: Destination = Destination {
     name: "ga4_visits",
     function: "ga4-visits",
     provider: "ga4",
@@ -27,6 +28,7 @@ pub(in crate::destination) static DESTINATION: Destination = Destination {
     keyed_by_email: false,
     keeps_replies: false,
     follows_bookings: false,
+    page_event: None,
     daily_per_number: None,
     requests_per_minute: None,
     base_url_variable: "GA4_BASE_URL",
