@@ -33,7 +33,7 @@ const STEPS: u64 = 32;
 /// What a run of the simulation found.
 #[derive(Debug)]
 pub struct Run {
-    /// The seed.
+    /// The seed that the run's random numbers come from.
     pub seed: u64,
     /// What happened: a line for each request, and for each thing that was drawn.
     pub history: Vec<String>,

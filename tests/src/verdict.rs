@@ -21,7 +21,7 @@ pub struct Latency {
     pub p50: Duration,
     /// All but one in a hundred took at most so long.
     pub p99: Duration,
-    /// The longest.
+    /// The longest that one of them took.
     pub longest: Duration,
 }
 
@@ -67,7 +67,7 @@ pub struct Verdict {
     pub lost: usize,
     /// Effects at a provider that happened more than once.
     pub doubled: usize,
-    /// By destination.
+    /// How the deliveries were settled, by destination.
     pub settled: BTreeMap<String, Settled>,
 }
 

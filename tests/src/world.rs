@@ -165,7 +165,7 @@ pub fn lead() -> LeadId {
 /// How many requests a provider gets in a test.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    /// This many.
+    /// Exactly so many.
     Exactly(usize),
     /// The test looks at the requests itself.
     Looked,
@@ -281,7 +281,7 @@ impl World {
         &self.platform
     }
 
-    /// Now.
+    /// The present time by the test's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

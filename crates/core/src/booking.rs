@@ -64,7 +64,7 @@ impl std::fmt::Display for BookingId {
 pub enum Place {
     /// Online, at this address.
     Link {
-        /// The address.
+        /// The page of the video call, as the calendar gives it.
         #[serde(with = "pii::stored")]
         url: Text,
     },
@@ -76,7 +76,7 @@ pub enum Place {
     },
     /// At a place or phone number, described in free text.
     Words {
-        /// The description.
+        /// The text that the calendar has for the place; may hold a phone number.
         #[serde(with = "pii::stored")]
         words: Text,
     },
@@ -120,9 +120,9 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipient {
-    /// This number.
+    /// They go to this number.
     Number {
-        /// The number.
+        /// The WhatsApp number that gets the messages.
         #[serde(with = "pii::stored")]
         phone: Phone,
         /// How to address its owner.
@@ -151,7 +151,7 @@ pub enum NoNumber {
 }
 
 impl NoNumber {
-    /// Every reason.
+    /// Every reason, for reading one by its stored name.
     pub const ALL: [Self; 4] = [Self::BareLink, Self::NotGiven, Self::Disputed, Self::TooManyLeads];
 
     /// The name in the table and in the journey.

@@ -16,7 +16,7 @@ use crate::delivery::exchange::{Request, Response};
 /// refused when they are three minutes off.
 pub const CLOCKS_DIFFER_S: i64 = 60;
 
-/// How something stands.
+/// What a check found out about something that it looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -50,7 +50,7 @@ impl Verdict {
 pub struct Finding {
     /// What was looked at: `table`, `credentials`, `template welcome`.
     pub subject: Cow<'static, str>,
-    /// How it stands.
+    /// Whether it works, and whether somebody has to act.
     pub verdict: Verdict,
     /// What was found and, unless all is well, what to do.
     pub says: String,
@@ -93,7 +93,7 @@ pub struct Report {
     pub function: String,
     /// The time by its clock.
     pub at: Timestamp,
-    /// What it found.
+    /// One finding for each thing that the function looked at.
     pub findings: Vec<Finding>,
 }
 
@@ -108,7 +108,7 @@ pub enum Probe<'a> {
     Ask {
         /// What is looked at.
         subject: &'static str,
-        /// The request.
+        /// The request to the provider, which changes nothing there.
         request: Box<Request>,
         /// What its response says.
         read: Box<Read<'a>>,

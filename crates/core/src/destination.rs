@@ -406,7 +406,7 @@ pub struct ToKeep {
     pub step: String,
     /// What was found, by its names.
     pub fields: Pii<BTreeMap<String, String>>,
-    /// For how long.
+    /// How long it is kept.
     pub keeps: Keeps,
 }
 

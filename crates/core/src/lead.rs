@@ -149,7 +149,7 @@ pub enum Stage {
     QuestionnaireComplete,
     /// They booked a call, whatever became of it.
     CallScheduled,
-    /// They paid.
+    /// They paid at least once.
     Customer,
 }
 
@@ -263,7 +263,7 @@ impl Lead {
 pub enum StatedPhone<'l> {
     /// No form with a field for it was submitted.
     NotAsked,
-    /// One number.
+    /// All forms with a field for it give this number.
     One(&'l Phone),
     /// Different numbers, or none where there was a field for it.
     Disputed,

@@ -77,11 +77,11 @@ pub struct TieredScore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
-    /// The best.
+    /// The range of the best totals.
     High,
-    /// The middle.
+    /// The range between the best and the rest.
     Medium,
-    /// The rest.
+    /// Every total below the other ranges.
     Low,
 }
 

@@ -244,7 +244,7 @@ pub enum RateClass {
 }
 
 impl RateClass {
-    /// All of them.
+    /// Every class, in the order of declaration.
     pub const ALL: [Self; 3] = [Self::LeadForms, Self::SiteForms, Self::Tags];
 
     /// The variable with the limit.

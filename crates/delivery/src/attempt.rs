@@ -72,7 +72,7 @@ pub(crate) enum Handled {
         /// When it is due again, if it is not settled for good.
         again: Option<Timestamp>,
     },
-    /// Another worker has it or had it.
+    /// It was not claimed, because another worker holds it or was faster.
     Passed,
     /// Nothing goes through now, because of the breaker or the rate. It was not claimed.
     NotAdmitted,
@@ -87,13 +87,13 @@ struct Try<'g> {
     started: Timestamp,
     ends: Timestamp,
     responses: Vec<Response>,
-    /// How many of them are behind what was kept last.
+    /// How many of the responses came before the last step that was kept.
     done: usize,
     /// The last request, if it got a response.
     last: Option<Sent>,
     /// The requests that it may make, where the destination has a rate.
     tokens: Vec<Token>,
-    /// Older deliveries that have nothing but the state that this one brings.
+    /// Older deliveries that this one makes unnecessary, because it brings the same state of the lead.
     superseded: Vec<DeliveryKey>,
     /// The digest of the state that it brings.
     brings: Option<Digest>,
@@ -282,7 +282,7 @@ impl Handler {
         if self.destination.kind == Kind::State {
             let found = self.store.siblings(&claim.key, now).await?;
             let siblings = found.open;
-            // What was tried before without success may have changed the lead there.
+            // An earlier try that failed may still have changed the lead at the destination.
             let is_first = delivery.claims <= 1 && delivery.log.is_empty();
             confirmed = found.confirmed.filter(|_| is_first);
             if let Some(after_s) = self.wait_for_leased(claim, &siblings, now) {

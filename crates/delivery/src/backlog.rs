@@ -36,7 +36,7 @@ pub(crate) struct Backlog {
     /// The deliveries that this drain has taken up, with their due times. An index that lags shows them again, and this
     /// is how they are recognised.
     seen: HashMap<DeliveryKey, Timestamp>,
-    /// How many wait.
+    /// How many deliveries wait for their turn, those of all leads together.
     len: usize,
 }
 

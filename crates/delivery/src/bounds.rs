@@ -19,7 +19,7 @@ pub(crate) const SETTLING_NEEDS_S: i64 = 2;
 /// How much of a response that was no success the attempt keeps, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
-/// Shorter parameters of an address are words, and no credential.
+/// Only parameters of an address that have at least so many bytes are hidden: shorter ones are words, not credentials.
 const HIDDEN_BYTES_MIN: usize = 6;
 
 /// The outcome of a try that may make no further request, after so many requests of the most that it

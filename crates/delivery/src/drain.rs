@@ -72,11 +72,11 @@ enum Source {
     Index,
     /// From a ring that named them; the sweep finds what the drain leaves.
     Ring,
-    /// From somebody who waits for them.
+    /// From a caller who waits until they are delivered.
     Caller,
 }
 
-/// What a drain does that has nothing under way.
+/// What a drain does when it has no delivery under way.
 enum Idle {
     GoesOn,
     Waits(Duration),
@@ -142,8 +142,9 @@ pub(crate) struct Drain<'d> {
     again: Vec<(Timestamp, DeliveryKey)>,
     looks_left: u32,
     pressure: Pressure,
-    /// Whether anything was read, and whether this pass found something new.
+    /// Whether the index was read at least once.
     has_read: bool,
+    /// Whether this pass found a delivery that the drain had not taken up before.
     found_some: bool,
     /// Nothing goes through, so it only settles what needs no request.
     is_ending: bool,
@@ -389,14 +390,14 @@ impl<'d> Drain<'d> {
         }
     }
 
-    /// Whether a delivery is tried again in this drain that the table refused for its load before it was
-    /// claimed. Otherwise it would wait for the next minute's sweep.
+    /// Whether this drain tries a delivery again whose claim failed with this error: only if the table refused
+    /// it for its load. Otherwise the delivery waits for the next minute's sweep.
     fn tries_again(&self, error: &StoreError) -> bool {
         self.source == Source::Index && error.is_overload() && !self.pressure.is_all_refused()
     }
 
-    /// Leaves the deliveries that its ring named to the sweep, if a ring named some. Rings come side by
-    /// side, each with a drain of its own, and together they would not give way; a shard has one sweep.
+    /// Leaves to the sweep what waits of the deliveries that a ring named. Many rings can come at once, each with
+    /// a drain of its own, and together they would keep the table busy; a shard has only one sweep at a time.
     fn leave_to_sweep(&mut self) {
         if self.source != Source::Ring || self.backlog.len() == 0 {
             return;

@@ -36,13 +36,13 @@ pub(crate) enum Admission {
 /// Whether deliveries go through now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
-    /// They do.
+    /// Deliveries go through.
     Open,
-    /// One does, as a probe.
+    /// One delivery goes through, as a probe.
     Probe,
-    /// None does, because a probe is under way or the breaker is open.
+    /// No delivery goes through, because a probe is under way or the breaker is open.
     Closed,
-    /// None does before this time, because the rate is used up.
+    /// No delivery goes through before this time, because the rate is used up.
     Spent(Timestamp),
 }
 
@@ -52,7 +52,7 @@ enum Mode {
     Sends,
     /// The next delivery is the probe.
     Probes,
-    /// Nothing is sent.
+    /// Nothing is sent, because the breaker is open or a probe is under way.
     Waits,
 }
 

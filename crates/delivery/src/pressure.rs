@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// For how long nothing starts after a refusal.
 const HOLDS: Duration = Duration::from_millis(200);
-/// After so many refusals in a row, the last ones one by one, a drain ends.
+/// A drain ends after so many refusals in a row, once it sends only one delivery at a time.
 const ALL_REFUSED: u32 = 16;
 /// For how long after a refusal rings that name deliveries leave them to the sweep.
 const LEAVES: Duration = Duration::from_secs(10);
@@ -50,9 +50,9 @@ impl Refusals {
 /// What the deliveries that ended said of the table's load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// Nothing was refused.
+    /// The table refused nothing for its load.
     Fine,
-    /// Something was.
+    /// The table refused something for its load.
     Refused,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum Load {
 pub(crate) struct Pressure {
     most: usize,
     allowed: usize,
-    /// How many refusals of the worker it took in.
+    /// The worker's count of refusals when it was looked at last.
     taken_in: u64,
     /// How many deliveries ended in a row with a refusal.
     in_a_row: u32,
@@ -79,7 +79,7 @@ impl Pressure {
         }
     }
 
-    /// Takes in whether something was refused since the last delivery ended.
+    /// Adapts to whether something was refused since the last delivery ended.
     pub(crate) fn delivery_ended(&mut self, refusals: &Refusals, now: Instant) -> Load {
         let count = refusals.seen().count;
         if std::mem::replace(&mut self.taken_in, count) == count {
@@ -88,7 +88,7 @@ impl Pressure {
             return Load::Fine;
         }
         self.in_a_row += 1;
-        // What was under way together is refused together, and that is one refusal.
+        // Deliveries that run side by side are refused together, which counts as one refusal.
         if !self.holds(now) {
             self.allowed = (self.allowed / 2).max(1);
             self.holds_until = Some(now + HOLDS);
@@ -106,7 +106,7 @@ impl Pressure {
         if self.holds(now) { 0 } else { self.allowed }
     }
 
-    /// How long nothing starts, if so.
+    /// For how much longer no delivery starts; `None` if one may start now.
     pub(crate) fn holds_for(&self, now: Instant) -> Option<Duration> {
         self.holds_until.filter(|until| now < *until).map(|until| until - now)
     }

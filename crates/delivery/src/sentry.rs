@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A Sentry project (<https://docs.sentry.io/concepts/key-terms/dsn-explainer/>).
 #[derive(Debug)]
 pub(crate) struct Project {
-    /// Where envelopes go.
+    /// The address to which envelopes are posted.
     envelopes: Secret,
     /// The header with the project's public key.
     credentials: Secret,
@@ -82,7 +82,7 @@ pub(crate) struct Event<'a> {
     pub(crate) alert: &'a Alert,
     /// How many occurrences it is about.
     pub(crate) news: i64,
-    /// The site's host.
+    /// The site's host, which the event has as `server_name`.
     pub(crate) site: &'a str,
     /// The message to a person, which holds ids but nothing personal.
     pub(crate) text: &'a str,

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 /// How many due deliveries one query of a shard returns.
 const PAGE: i32 = 100;
-/// From how many on they are a backlog. Fewer are claimed by whoever comes, which costs less than a lease.
+/// A shard with at least so many due deliveries has a backlog. Fewer are claimed without a lease on the shard, which
+/// costs less.
 const BACKLOG: usize = 16;
 /// How many shards with a backlog one worker goes through at a time; the others are for other workers.
 const SHARDS_AT_ONCE: usize = 4;
@@ -54,7 +55,7 @@ struct Reading {
 pub(crate) struct Sweep {
     destination: &'static str,
     lease: LeaseId,
-    /// Only what has been due for so long is taken, in seconds: a ring will come for what is newer.
+    /// For how long a delivery must have been due to be taken, in seconds: a ring will come for what is newer.
     older_than_s: i64,
     shards: Vec<Reading>,
     /// Whether another worker goes through a shard that this one passed over.
@@ -189,7 +190,7 @@ impl Sweep {
         let is_held = |reading: &&Reading| reading.held_until.is_some_and(|until| now < until);
         let held = self.shards.iter().filter(is_held).count();
         let reading = &mut self.shards[index];
-        // A sweep that goes on is taken again in time.
+        // The lease on a shard is renewed once half of it is over.
         if reading.held_until.is_some_and(|until| after(now, SWEEP_S / 2) < until) {
             return Ok(true);
         }

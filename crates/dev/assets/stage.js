@@ -349,7 +349,7 @@ async function send(path, body) {
   return response.json();
 }
 
-// A request of the console's that was answered with an error.
+// The response to a request of the console had the status of an error.
 class Refused extends Error {
   constructor(status) {
     super(`o console respondeu ${status}.`);

@@ -66,7 +66,7 @@ pub enum DevServerError {
     /// The address cannot be listened on, for example because it is in use.
     #[error("cannot listen on {address}: {source}; choose another port with --port")]
     Listen {
-        /// The address.
+        /// The address and port that was asked for.
         address: SocketAddr,
         /// The error of the operating system.
         source: std::io::Error,
@@ -85,7 +85,7 @@ pub enum DevServerError {
     /// The file that says how far the clock was moved cannot be read.
     #[error("{path} cannot be read: {source}; repair it, or delete the whole data folder")]
     Clock {
-        /// The file.
+        /// The file with how far the clock was moved.
         path: PathBuf,
         /// The error of the operating system, or what is not a number in it.
         source: std::io::Error,

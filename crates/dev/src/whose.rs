@@ -15,9 +15,9 @@ const LEADS_MAX: usize = 25;
 /// Whose journey to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// This lead's.
+    /// The journey of the lead with this id.
     Lead(LeadId),
-    /// That of the leads of an e-mail.
+    /// The journey of all leads with this e-mail.
     Email(Email),
 }
 

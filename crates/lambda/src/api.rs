@@ -60,7 +60,7 @@ pub struct RequestHeader {
     pub name: &'static str,
     /// A regular expression of what it may be.
     pub pattern: &'static str,
-    /// What it does.
+    /// What the header does, in a sentence for the documentation.
     pub meaning: &'static str,
 }
 
@@ -80,7 +80,7 @@ pub enum Caller {
 /// What a request's body may be.
 #[derive(Debug)]
 pub enum Body {
-    /// There is none.
+    /// The request has no body.
     None,
     /// Fields, as JSON or from an HTML form, as one of these schemas says.
     Fields(Vec<Schema>, Presence),
@@ -93,9 +93,9 @@ pub enum Body {
 /// Whether a body may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It may.
+    /// A request without a body is accepted.
     Optional,
-    /// It may not.
+    /// A request without a body is refused.
     Required,
 }
 
@@ -104,7 +104,7 @@ pub enum Presence {
 pub struct Returned {
     /// The HTTP status.
     pub status: u16,
-    /// When it comes.
+    /// In which case this response is sent, for the documentation.
     pub when: &'static str,
     /// Its content type and, of JSON, its schema; none where it has no body.
     pub content: Option<(&'static str, Value)>,
@@ -144,7 +144,7 @@ impl Operation {
         }
     }
 
-    /// Adds refusals.
+    /// Adds the responses with these problems to those that the documentation lists.
     pub(crate) fn refuses<const N: usize>(mut self, problems: [Problem; N]) -> Self {
         self.refusals.extend(refusals(problems));
         self
@@ -156,7 +156,7 @@ impl Operation {
         self.refuses([Problem::Unauthorised])
     }
 
-    /// Takes fields.
+    /// Says that the body has these fields, and adds the problems that such a body may have.
     pub(crate) fn takes(mut self, schemas: Vec<Schema>, presence: Presence) -> Self {
         self.body = Body::Fields(schemas, presence);
         self.refuses([

@@ -73,7 +73,7 @@ impl Totals {
         self.add(counted, 1);
     }
 
-    /// Counts several.
+    /// Counts so many occurrences at once; does nothing for zero.
     pub fn add(&self, counted: Count, number: usize) {
         if number > 0 {
             self.add_all([(counted, i64::try_from(number).unwrap_or(i64::MAX))]);
@@ -102,7 +102,7 @@ impl Totals {
 /// The totals of a function or of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
-    /// Whose they are.
+    /// The function or the destination that the totals are of.
     pub of: TotalOf,
     /// How many, by what was counted: `received`, `duplicate`, `refused`, an outcome's name, or what became of a
     /// page's event.

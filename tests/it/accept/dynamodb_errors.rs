@@ -22,7 +22,7 @@ use funil_tests::aws_signature::assert_signed;
 /// How the scripted server replies to a request.
 #[derive(Clone, Debug)]
 enum Reply {
-    /// Succeeds.
+    /// Responds to the request with success.
     Ok,
     /// Responds with this status and this body.
     Error(u16, Value),

@@ -31,7 +31,7 @@ const BREAKS: [Behaviour; 7] = [
     Behaviour::HangAfterEffect,
 ];
 
-/// What is delivered.
+/// The kind of event whose deliveries the test breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
     Form,

@@ -90,7 +90,7 @@ impl Fault {
         if self.patience() == SHORT { 8 } else { 4 }
     }
 
-    /// Nothing breaks.
+    /// A fault that breaks no request.
     pub(super) const fn none() -> Self {
         Self { requests: 0, ..Self::once(Break::BeforeEffect) }
     }

@@ -113,7 +113,7 @@ pub struct Size {
 pub struct Progress {
     /// How many people have sent their form.
     pub sent: usize,
-    /// How many will.
+    /// How many people will send one in the whole run.
     pub people: usize,
     /// How many deliveries are open.
     pub open: usize,

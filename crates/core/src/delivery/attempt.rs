@@ -15,7 +15,7 @@ pub const ATTEMPTS_KEPT: usize = 10;
 /// One try at a delivery, or one status update that ended it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// When it ended.
+    /// When the try ended, or when the status update happened.
     pub at: Timestamp,
     /// How it ended.
     pub outcome: AttemptOutcome,
@@ -53,7 +53,7 @@ pub enum AttemptOutcome {
     Blocked,
     /// It must not or need not be sent.
     Skipped,
-    /// Its deadline passed.
+    /// The time by which it had to be delivered passed before it was.
     Expired,
     /// It may have been sent.
     Unknown,

@@ -42,20 +42,20 @@ pub struct Open {
 /// What a worker may do at a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// Send deliveries.
+    /// Deliveries may be sent, because the breaker is closed.
     Send,
-    /// Try to become the one worker that probes.
+    /// The worker may try to become the one that sends a probe.
     Probe,
-    /// Send nothing, and settle only what needs no request.
+    /// Nothing may be sent; only what needs no request is settled.
     Wait,
 }
 
 /// The condition of a breaker, as it is shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Deliveries are sent.
+    /// The destination works, so deliveries are sent.
     Closed,
-    /// Nothing is sent.
+    /// The destination failed, so nothing is sent until the next probe.
     Open,
     /// The next worker sends one delivery as a probe.
     Probing,

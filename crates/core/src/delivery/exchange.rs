@@ -20,7 +20,7 @@ pub enum Method {
     Post,
     /// Writes under an address that we name.
     Put,
-    /// Removes.
+    /// Removes what is under the address.
     Delete,
 }
 
@@ -48,9 +48,9 @@ pub enum Repeat {
 /// Whether the beginning of a response that was no success may be kept, for the person who looks for the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It may.
+    /// It may be kept and shown.
     Shown,
-    /// It may not: it is about people, and not only about the lead.
+    /// It may not be kept: it is about people, and not only about the lead.
     Private,
 }
 

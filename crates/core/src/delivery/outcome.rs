@@ -11,7 +11,7 @@ pub enum Outcome {
     Delivered,
     /// It failed; try again later.
     Retry {
-        /// What failed.
+        /// Why the try failed.
         reason: Reason,
         /// The wait that the provider asks for, in seconds.
         retry_after_s: Option<u32>,
@@ -22,7 +22,7 @@ pub enum Outcome {
     Blocked(Reason),
     /// It must not or need not be sent.
     Skipped(Reason),
-    /// Its deadline passed.
+    /// The time by which it had to be delivered passed before it was.
     Expired,
     /// It may have been sent.
     Unknown(Reason),

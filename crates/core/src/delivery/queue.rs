@@ -37,7 +37,7 @@ impl Shards {
 pub struct Shard(u8);
 
 impl Shard {
-    /// The one where everything stands while there is only one, and alerts always.
+    /// The only shard while there is one. Alerts always use it.
     pub const FIRST: Self = Self(0);
 
     /// The shard of a lead among these. It follows from a keyed digest, so that nobody can choose ids that

@@ -40,7 +40,7 @@ pub enum Reason {
     OutsideProduction,
     /// The destination is not listed in `DESTINATIONS`.
     Off,
-    /// The deadline passed.
+    /// The time by which it had to be delivered has passed.
     DeadlinePassed,
     /// A worker was interrupted, or no response came, after a harmful request was begun.
     MayHaveBeenSent,
@@ -77,7 +77,7 @@ pub enum Reason {
     OutOfTokens,
     /// Blocked [`BLOCKED_ALONE`](super::BLOCKED_ALONE) times while other deliveries went through.
     BlockedAlone,
-    /// A person decided.
+    /// A person settled the delivery by hand.
     ByPerson,
 }
 

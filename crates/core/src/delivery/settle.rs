@@ -40,9 +40,9 @@ pub struct Settlement {
     pub attempts: u32,
     /// The last attempts, oldest first.
     pub log: Vec<Attempt>,
-    /// See [`Delivery::blocked`].
+    /// The new value of [`Delivery::blocked`].
     pub blocked: u32,
-    /// See [`Delivery::confirmed`].
+    /// The new value of [`Delivery::confirmed`].
     pub confirmed: Option<Digest>,
 }
 

@@ -108,7 +108,7 @@ pub enum StateKind {
 }
 
 impl StateKind {
-    /// All of them.
+    /// Every kind, for reading one by its name in the table.
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Leased, Self::Unknown, Self::Delivered, Self::Skipped, Self::Dead];
 

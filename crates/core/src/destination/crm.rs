@@ -162,7 +162,7 @@ fn automation(event: &FormEvent) -> Option<&'static str> {
     })
 }
 
-/// A request format.
+/// How requests to the CRM are written, which `CRM_KIND` chooses.
 #[derive(Clone, Copy)]
 enum Format {
     /// Posts everything to one address.

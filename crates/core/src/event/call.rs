@@ -145,9 +145,9 @@ pub struct BookedElsewhere {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallWish {
-    /// That it is cancelled.
+    /// They want to cancel the call.
     Cancel,
-    /// That it takes place at another time.
+    /// They want to move the call to another time.
     Move,
 }
 
@@ -203,7 +203,7 @@ impl Canceled {
 /// A withdrawn booking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallCanceled {
-    /// What was withdrawn.
+    /// The booking that was withdrawn, with what is known of it.
     #[serde(flatten)]
     pub of: Canceled,
     /// The person who had booked it.

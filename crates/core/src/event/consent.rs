@@ -68,7 +68,7 @@ impl EmailStatus {
 /// An address gets e-mails from now on, or gets none any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailChanged {
-    /// What holds now.
+    /// The status that the address has from now on.
     pub status: EmailStatus,
 }
 

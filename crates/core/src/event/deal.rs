@@ -165,7 +165,7 @@ pub struct CrmLead {
     pub crm: String,
     /// The CRM's id of its lead.
     pub lead: CrmId,
-    /// What it did.
+    /// What the CRM did with its lead.
     pub action: CrmLeadAction,
     /// When it did, by its clock.
     pub updated_at: Timestamp,

@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for FirstForms {
 pub struct SiteSubmission<'e> {
     /// The form, which decides what the submission may change on a lead.
     pub form: SiteForm,
-    /// What came along.
+    /// What the browser sent beside what the person typed.
     pub origin: &'e Origin,
     /// The person's e-mail address.
     pub email: &'e Email,

@@ -128,7 +128,7 @@ impl<'e> Movement<'e> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Money was moved.
+    /// Money was really moved.
     Live,
     /// No money was moved, because somebody tests the integration. The event counts for nothing, and nothing is sent
     /// to a destination.
@@ -256,11 +256,11 @@ pub enum ReportedBy {
 /// Money was paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentSucceeded {
-    /// The payment.
+    /// The provider's id of the payment.
     pub transaction: TransactionId,
     /// Whose money it is.
     pub mode: Mode,
-    /// How much.
+    /// How much was paid.
     pub amount: Money,
     /// The object that reported it, which decides whether it counts as revenue.
     pub reported_by: ReportedBy,
@@ -284,7 +284,7 @@ pub struct PaymentSucceeded {
 /// A payment was tried and refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentFailed {
-    /// The payment.
+    /// The provider's id of the payment.
     pub transaction: TransactionId,
     /// Whose money it is.
     pub mode: Mode,
@@ -317,7 +317,7 @@ pub enum Extent {
 /// A part of a payment, or all of it, was given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentRefunded {
-    /// The payment.
+    /// The provider's id of the payment.
     pub transaction: TransactionId,
     /// Whose money it is.
     pub mode: Mode,
@@ -343,9 +343,9 @@ pub struct PaymentRefunded {
 pub enum DisputeStatus {
     /// It was opened. The money is not lost yet.
     Opened,
-    /// The payment stands.
+    /// The bank decided for us, so the payment stands.
     Won,
-    /// The money is gone.
+    /// The bank decided for the payer, so the money is lost.
     Lost,
     /// An inquiry that became no dispute.
     WarningClosed,
@@ -366,7 +366,7 @@ impl DisputeStatus {
 /// The payer's bank disputes a payment, or has decided about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentDisputed {
-    /// The payment.
+    /// The provider's id of the payment.
     pub transaction: TransactionId,
     /// Whose money it is.
     pub mode: Mode,
@@ -374,7 +374,7 @@ pub struct PaymentDisputed {
     pub dispute: TransactionId,
     /// How much is disputed.
     pub amount: Money,
-    /// How it stands.
+    /// How the dispute stands at this report.
     pub status: DisputeStatus,
     /// What was lost by it. Absent unless it is lost. Noted when the event is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ const DATES_MAX: usize = 10;
 pub enum PreferredDate {
     /// A day, in the person's time zone.
     Day(Date),
-    /// A moment.
+    /// A point in time, read with its offset or in their time zone.
     At(Timestamp),
 }
 
@@ -86,7 +86,7 @@ pub struct ConsultationForm {
     /// What they can spend: a number, or one of the form's ranges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_range: Option<Answer>,
-    /// When they could.
+    /// The days and times that suit them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preferred_dates: Vec<PreferredDate>,
     /// The IANA name of their time zone.

@@ -28,9 +28,9 @@ pub struct Field {
 /// Whether a field may be left out. `null` and empty text count as left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// It may.
+    /// A body without the field is accepted.
     Optional,
-    /// It may not.
+    /// A body without the field is refused.
     Required,
 }
 
@@ -67,9 +67,9 @@ pub enum Takes {
     OneOf(Vec<String>),
     /// At most so many texts, each refused with this fault.
     List(usize, Fault),
-    /// A list of deliveries. What is none is passed over.
+    /// A list of keys of deliveries. An element that is no such key is ignored.
     Deliveries,
-    /// This. Anything else is dropped.
+    /// A value as the inner type describes it. Any other value is dropped, and the body is not refused.
     OrDropped(Box<Self>),
     /// Anything: it tells robots from people, as this text says, and is never refused.
     SpamField(&'static str),

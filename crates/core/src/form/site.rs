@@ -47,7 +47,7 @@ pub struct Origin {
 pub(super) enum Layout {
     /// In the object `data`.
     Nested,
-    /// Beside the rest.
+    /// At the top of the body, beside its other members.
     Flat,
 }
 

@@ -31,7 +31,7 @@ pub enum Authority {
 /// What one accepted request changes on its lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeadChanges {
-    /// Values to set.
+    /// Values to set, whatever the lead had before.
     pub latest: LeadLatest,
     /// Values to set where the lead has none: what somebody else says of a person never replaces what
     /// they said themselves.

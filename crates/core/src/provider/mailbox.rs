@@ -10,7 +10,7 @@ use crate::event::{EmailStatus, SubscriberNoted};
 pub struct Report {
     /// The address.
     pub email: Email,
-    /// What happened.
+    /// What happened to the address.
     pub what: What,
     /// A digest of what the tool said, by which a duplicate is recognised.
     pub digest: String,

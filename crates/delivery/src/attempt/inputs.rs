@@ -59,7 +59,7 @@ impl Handler {
         }
         let is_message =
             slot.purpose == Purpose::Whatsapp || slot.unless_revoked == Some(Purpose::Whatsapp);
-        // A message whose recipient is decided goes there.
+        // If the event already names the recipient of a message, the lead's present number does not matter.
         let is_open = is_message && event.data.recipient().is_none();
         now.phone
             .filter(|phone| is_open && delivery.phone_digest.as_ref() != Some(phone))

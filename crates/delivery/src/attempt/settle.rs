@@ -32,7 +32,7 @@ impl Handler {
     ) -> Result<Handled, StoreError> {
         let now = self.platform.clock.now();
         let duration = now.as_millisecond() - this_try.started.as_millisecond();
-        // A request without a response leaves nothing of the one before it.
+        // If the last request got no response, the one before it is not reported in its place.
         let last = this_try.last.as_ref().zip(this_try.responses.last());
         let failed = last.filter(|_| *outcome != Outcome::Delivered);
         let measured = Measured {

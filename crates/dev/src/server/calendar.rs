@@ -65,20 +65,20 @@ pub(super) enum Action {
     Book(NewBooking),
     /// Cancels a call.
     Cancel {
-        /// The booking.
+        /// The id of the booking in the simulated calendar.
         id: Uuid,
     },
     /// Moves a call.
     Reschedule {
-        /// The booking.
+        /// The id of the booking in the simulated calendar.
         id: Uuid,
-        /// The new start.
+        /// When the moved call starts.
         #[serde(rename = "startsAt")]
         starts_at: Timestamp,
     },
     /// Marks that the person did not come.
     NoShow {
-        /// The booking.
+        /// The id of the booking in the simulated calendar.
         id: Uuid,
     },
 }

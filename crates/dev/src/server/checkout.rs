@@ -83,7 +83,7 @@ pub(super) enum Action {
     Pay(NewPayment),
     /// Gives a part of a payment back, or all that is left of it.
     Refund {
-        /// The payment.
+        /// The id of the payment in the simulated Stripe.
         id: String,
         /// Whether all that is left is given back, and not a part.
         #[serde(default)]
@@ -91,12 +91,12 @@ pub(super) enum Action {
     },
     /// Disputes a payment at the bank.
     Dispute {
-        /// The payment.
+        /// The id of the payment in the simulated Stripe.
         id: String,
     },
     /// The bank decides for the payer.
     LoseDispute {
-        /// The payment.
+        /// The id of the payment in the simulated Stripe.
         id: String,
     },
 }

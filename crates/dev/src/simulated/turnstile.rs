@@ -15,16 +15,16 @@ pub(super) fn response(request: &ProviderRequest<'_>) -> ProviderResponse {
     let body = &request.received.body;
     let token = body["response"].as_str().unwrap_or_default();
     let refused = |code: &str| {
-        let answer = json!({"success": false, "error-codes": [code]});
-        ProviderResponse::json(200, answer, format!("refused: {code}"))
+        let verdict = json!({"success": false, "error-codes": [code]});
+        ProviderResponse::json(200, verdict, format!("refused: {code}"))
     };
     if body["secret"].as_str().is_none_or(str::is_empty) {
         return refused("missing-input-secret");
     }
     match token {
         person if person.starts_with("person") => {
-            let answer = json!({"success": true, "error-codes": [], "hostname": Value::Null});
-            ProviderResponse::json(200, answer, "a person")
+            let verdict = json!({"success": true, "error-codes": [], "hostname": Value::Null});
+            ProviderResponse::json(200, verdict, "a person")
         }
         used if used.starts_with("used") => refused("timeout-or-duplicate"),
         secret if secret.starts_with("secret") => refused("invalid-input-secret"),

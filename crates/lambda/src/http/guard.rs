@@ -21,9 +21,9 @@ use crate::platform::response::HttpResponse;
 /// How a form was encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// By a script.
+    /// As JSON, which a script sends.
     Json,
-    /// By a plain HTML form.
+    /// As `application/x-www-form-urlencoded`, which a plain HTML form sends.
     UrlEncoded,
 }
 

@@ -61,14 +61,14 @@ pub enum RingError {
 pub enum Doorbell {
     /// `POST <base>/<function>` with the service token.
     Http {
-        /// `DOORBELL_URL`
+        /// The address before the function's name, from `DOORBELL_URL`.
         base: Url,
-        /// The first of `SERVICE_TOKEN`.
+        /// The token that the ring shows: the first of `SERVICE_TOKEN`.
         token: Secret,
     },
     /// An asynchronous Lambda invocation of `<prefix><function>`.
     Lambda {
-        /// `DOORBELL_FUNCTION_PREFIX`
+        /// What stands before each function's name at AWS, from `DOORBELL_FUNCTION_PREFIX`.
         prefix: String,
         /// The region, and the credentials that sign the invocation.
         aws: AwsConfig,
@@ -85,7 +85,7 @@ pub(crate) const NAMED_MAX: usize = 100;
 pub enum Ring<'k> {
     /// To deliver what is due.
     Due,
-    /// To deliver these.
+    /// To deliver the deliveries with these keys.
     Named(&'k [DeliveryKey]),
     /// To check itself, which shows that it can be rung.
     Check,
@@ -135,12 +135,12 @@ pub(crate) fn named(body: &Value) -> Option<Vec<DeliveryKey>> {
     Some(keys.take(NAMED_MAX).collect())
 }
 
-/// Whom a function rings.
+/// Which functions this function rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whom {
     /// Only `dispatch`, after something was accepted, where there is no stream to do so.
     Dispatch,
-    /// The delivery functions, which nobody else does.
+    /// The delivery functions. Nothing else rings them.
     Functions,
 }
 

@@ -70,7 +70,7 @@ pub(crate) trait Form: Send + Sync + 'static {
     fn intake(&self) -> &Intake;
     /// Reads a body that comes at this time, or says everything that is wrong with it.
     fn read(&self, body: &Value, at: Timestamp) -> Result<Self::Content, FieldErrors>;
-    /// Who submits it.
+    /// The e-mail and the phone number of the person who submits it.
     fn person(content: &Self::Content) -> (&Email, Option<&Phone>);
     /// What makes two submissions the same one.
     fn fingerprint(content: &Self::Content) -> String;
@@ -82,7 +82,7 @@ pub(crate) trait Form: Send + Sync + 'static {
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
     /// What a robot's submission looks like to it: its response says nothing about anybody.
     fn robot_content(&self, content: &Self::Content) -> Self::Content;
-    /// Whether a submission that is not a robot's would be kept, and not be of nobody known.
+    /// Whether a submission from a person would be kept, and would not be refused because its lead is unknown.
     fn knows(
         &self,
         submission: &Submission<Self::Content>,
@@ -326,7 +326,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
     }
     let (mut accepted, mut response) = keep(form, &submission, caught, request).await?;
     if accepted == Accepted::KeyOfAnother {
-        // Two people of one e-mail and key, such as a site's constant one: this one is new.
+        // Two submissions share an e-mail and a key, such as a key that the site never changes. This one is new.
         submission.receipt_key = submission.receipt_key.and_content(&submission.fingerprint);
         (accepted, response) = keep(form, &submission, caught, request).await?;
     }
@@ -335,7 +335,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         Accepted::Duplicate(stored) => Ok(duplicate::<F>(intake, &stored, now)),
         Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::KeyReused),
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
-        // A form withdraws nothing, and one that makes leads takes an id that is free.
+        // These do not come of a form: it withdraws nothing, and one that makes leads takes an id that is free.
         Accepted::OtherEmail
         | Accepted::Overtaken
         | Accepted::Exists(_)
@@ -437,7 +437,7 @@ impl Intake {
             receipt: &receipt,
             aliases: match place.authority {
                 Authority::Capability | Authority::FirstWord => submission.aliases.clone(),
-                // Whose number it is, is not known.
+                // The form does not prove that the number belongs to the lead's person, so it gets no alias.
                 Authority::FirstOfKind | Authority::LaterWord => {
                     AliasDigests { phone: None, ..submission.aliases.clone() }
                 }

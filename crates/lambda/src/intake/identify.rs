@@ -12,8 +12,8 @@ use funil_store::{LeadWrite, StoreError};
 
 use crate::app::App;
 
-/// How many leads of one object are read. It stays with the first, so there are not more than one or,
-/// in older tables, two.
+/// How many leads of one object, such as a booking, are read. An object stays with its first lead, so it has only
+/// one; in older tables it may have two.
 const LEADS_OF_OBJECT: usize = 2;
 
 /// Who wrote the lead ids into a provider's request.

@@ -227,7 +227,7 @@ impl Mailboxes<'_> {
     }
 
     /// Keeps something that changes nothing, in the journey of the lead that the subscriber is: the
-    /// oldest of the e-mail. Of equal bodies one a day is kept, because their sender repeats them without a time.
+    /// oldest of the e-mail. One of several equal bodies is kept in a day, because senders repeat them without a time.
     async fn note(
         &self,
         report: &Report,
@@ -276,7 +276,7 @@ impl Mailboxes<'_> {
             event: Event {
                 id,
                 lead_id: lead.id,
-                // MailerLite says no time, and others' clocks are not ours.
+                // MailerLite gives no time, and the clocks of the other tools may differ from ours.
                 occurred_at: now,
                 accepted_at: now,
                 supplied_lead_id: None,

@@ -46,8 +46,8 @@ impl Signatures {
     /// Notes a correctly signed request.
     pub(crate) async fn signed(&self, app: &App, provider: &str, now: Timestamp) {
         let writes = self.change(|seen| {
-            // The table must not count on what came before this one. Counts are written at most once a
-            // minute, so this too writes at most once more in that time.
+            // Refusals that came before this good request must not stay in the table's count. Counts are written
+            // at most once a minute, so resetting them writes at most once more in that time.
             let writes = seen.written > 0 || is_over(seen.good_written_at, WRITES_APART_S, now);
             (seen.written, seen.unwritten) = (0, 0);
             if writes {

@@ -59,7 +59,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     /// What all endpoints work with.
     fn app(&self) -> &App;
 
-    /// Refuses a request whose address is nobody's, before anything else.
+    /// Refuses a request to an address that belongs to nothing, before anything else is checked.
     fn admit(&self, _request: &HttpRequest) -> Result<(), Problem> {
         Ok(())
     }
@@ -132,7 +132,7 @@ pub(crate) struct Report {
     pub(crate) id: EventId,
     /// When it happened, by the provider's clock.
     pub(crate) occurred_at: Timestamp,
-    /// What happened.
+    /// What happened, as the event that is kept says it.
     pub(crate) data: EventData,
     /// What the person agreed to by it.
     pub(crate) consent: ConsentChanges,

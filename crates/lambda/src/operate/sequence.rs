@@ -390,7 +390,7 @@ pub(crate) async fn withdraw(
     Ok(json_response(StatusCode::OK, &json!({"leadId": lead_id, "withdrawn": withdrawn})))
 }
 
-/// Reads `{leadId, bookingId?}`.
+/// Reads the body of a withdrawal: `leadId`, and `bookingId` if only one booking is meant.
 fn withdrawn(fields: &mut Fields<'_>) -> Option<(LeadId, Option<BookingId>)> {
     fields.only(&["leadId", "bookingId"]);
     let lead_id = lead_id(fields);

@@ -29,7 +29,7 @@ pub struct Due {
 }
 
 impl Due {
-    /// Since when it waits: one whose ring was lost, since it was accepted.
+    /// Since when it waits. A delivery whose ring was lost has waited since it was accepted.
     pub fn waits_since(&self) -> Timestamp {
         let accepted = self.key.accepted_at();
         accepted.filter(|at| after(*at, RING_S) == self.due_at).unwrap_or(self.due_at)
@@ -94,8 +94,8 @@ pub struct DeadRange {
     pub after: Option<DeadDelivery>,
 }
 
-/// How many deliveries of a lead to one destination are read. A message about a booking that has ended
-/// is not sent either where it is older, because sending looks at the booking.
+/// How many deliveries of a lead to one destination are read. An older message about a booking that has ended is not
+/// read here, but it is not sent either, because the worker looks at the booking before it sends.
 const DELIVERIES: usize = 200;
 
 impl Store {

@@ -18,9 +18,9 @@ use crate::table::{item, key};
 /// What a read found under one key.
 #[derive(Clone, Debug)]
 pub enum Found<T> {
-    /// The item.
+    /// The item exists and was read.
     There(T),
-    /// No item.
+    /// No item exists under the key.
     Missing,
     /// An item that this code cannot read, because newer code wrote it or it is damaged.
     NotUnderstood,
@@ -45,7 +45,7 @@ pub struct DeliveryInputs {
     pub booking: Found<Booking>,
     /// The oldest lead of the e-mail, for a destination that is keyed by it.
     pub oldest: Option<LeadId>,
-    /// The newest one, and the one whose id is derived from the e-mail.
+    /// The newest lead of the e-mail, and the lead whose id is derived from the e-mail.
     pub others: [Option<LeadId>; 2],
     /// All bookings of the lead, for a delivery that is about none in particular.
     pub bookings: Vec<Booking>,

@@ -150,7 +150,7 @@ fn is_of_an_earlier_message(update: MessageUpdate, delivery: &Delivery) -> bool 
 fn end(delivery: &Delivery, update: MessageUpdate, now: Timestamp) -> Option<State> {
     let is_unknown = match &delivery.state {
         State::Unknown { .. } | State::Unconfirmed { .. } => true,
-        // Only a delivery that died because it may have been sent.
+        // A dead delivery counts only if it died because it may have been sent.
         State::Dead { .. } => delivery.state.is_because_of(Reason::MayHaveBeenSent),
         State::Pending { .. }
         | State::Leased { .. }

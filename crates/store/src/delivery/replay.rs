@@ -29,9 +29,9 @@ pub struct Ended {
 
 /// How many deliveries one read asks for, which keeps a batch below 100 keys.
 const READ_AT_ONCE: usize = 50;
-/// Among how many deliveries of a lead a person's is looked for by its name.
+/// How many of a lead's newest deliveries are searched for one that a person names.
 const NAMED_AMONG: usize = 2_000;
-/// Among how many messages of a lead that of a status update is looked for.
+/// How many of a lead's newest messages are searched for the one that a status update is about.
 const MESSAGES: usize = 200;
 
 impl Store {
@@ -123,8 +123,8 @@ impl Store {
         self.named_among(name, key::DELIVERY_PREFIX, NAMED_AMONG).await
     }
 
-    /// The same among the newest messages of its lead: strangers decide how many other deliveries there
-    /// are.
+    /// A delivery of a message by its name, among the newest 200 messages of its lead. Other deliveries are not
+    /// searched, because strangers can make any number of them.
     pub(crate) async fn message_named(
         &self,
         name: DeliveryName,

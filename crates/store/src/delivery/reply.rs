@@ -19,7 +19,7 @@ use crate::table::{item, key};
 
 /// How many replies of a lead are read: a few for each number, e-mail and CPF that its CRM said.
 const REPLIES: usize = 200;
-/// What one is, in errors.
+/// What messages of errors call a kept reply.
 const WHAT: &str = "reply that is kept of a lead";
 
 /// The attributes of a kept reply.
@@ -49,7 +49,8 @@ impl Store {
         found.into_iter().map(to_reply).collect()
     }
 
-    /// Keeps a reply, until then if it goes, unless one is kept of the same step; returns the one that is.
+    /// Keeps a reply until `goes_at`, or as long as the lead if that is `None`. If a reply to the same step is kept
+    /// already, nothing is written. Returns the reply that is kept.
     pub async fn keep_reply(
         &self,
         lead: LeadId,

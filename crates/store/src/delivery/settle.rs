@@ -41,7 +41,7 @@ impl Store {
         if let Some(at) = state.settled_at() {
             settle =
                 settle.set("settled_at", item::timestamp(at)).remove_all(&["due_pk", "due_sk"]);
-            // What waits for a person stays until they decide. A visitor's goes when it was to go.
+            // A dead delivery stays until a person decides about it. A visitor's delivery keeps the expiry that it had.
             if state.kind() != StateKind::Dead && whose == Whose::Leads {
                 settle = settle.set("expires_at", self.goes_at(at));
             }

@@ -38,7 +38,7 @@ pub struct Sibling {
     pub slot: String,
     /// What it does beside bringing the lead's present state.
     pub effect: Effect,
-    /// Pending or leased.
+    /// Whether it is pending or leased; siblings have no other state.
     pub state: StateKind,
     /// When it is due, or when its lease ends.
     pub due_at: Timestamp,
@@ -47,7 +47,7 @@ pub struct Sibling {
 /// A delivery that went through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
-    /// When.
+    /// When the destination took it.
     pub at: Timestamp,
     /// The digest of the state that it brought, where that is kept.
     pub state: Option<Digest>,

@@ -64,7 +64,7 @@ pub struct Quarantined<'a> {
 /// What is known of a request in quarantine without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantineEntry {
-    /// Its name.
+    /// The name by which a person shows, releases or drops it.
     pub name: QuarantineName,
     /// Why it was not processed.
     pub reason: String,
@@ -72,7 +72,7 @@ pub struct QuarantineEntry {
     pub content_type: String,
     /// When a person looked at it first.
     pub read_at: Option<Timestamp>,
-    /// When it goes.
+    /// When the table deletes it.
     pub expires_at: Option<Timestamp>,
     /// The receipt that it would have had.
     pub original: Option<ReceiptKey>,

@@ -26,9 +26,9 @@ const AT_ONCE: usize = 16;
 /// Which items are copied. Deliveries come last, so that none is sent before its lead is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Everything but deliveries.
+    /// Every item that is no delivery.
     AllButDeliveries,
-    /// Deliveries.
+    /// Only the deliveries.
     Deliveries,
 }
 
@@ -37,7 +37,7 @@ pub enum Part {
 pub enum CopyRun {
     /// It only counts what it would write.
     Dry,
-    /// It writes.
+    /// It writes the items to the other table.
     ForReal,
 }
 

@@ -26,7 +26,7 @@ pub enum StoreError {
     Refused {
         /// The DynamoDB operation.
         operation: &'static str,
-        /// DynamoDB's code.
+        /// The code of DynamoDB's error, such as `ResourceNotFoundException`.
         code: String,
     },
     /// An item that was to be created exists, or one changed while it was being decided about.

@@ -32,12 +32,12 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// The version of items that this code writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;
 
-/// A text.
+/// A text as a DynamoDB attribute (type S).
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// A number.
+/// A whole number as a DynamoDB attribute (type N).
 pub(crate) fn n(number: impl Into<i64>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }

@@ -254,7 +254,7 @@ impl DeliveryKey {
         format!("{}{}", owner_prefix(&self.sk), self.lead_id)
     }
 
-    /// Whose it is.
+    /// Whether the delivery is a lead's or a visitor's, which its destination decides.
     pub fn whose(&self) -> Whose {
         whose(destination_of(&self.sk).unwrap_or_default())
     }

@@ -52,7 +52,7 @@ pub(super) struct Counts {
     pub(super) cold_starts: u64,
     /// Invocations whose caller waits and that found no room.
     pub(super) throttled: u64,
-    /// Executions now.
+    /// How many executions are under way now.
     pub(super) under_way: usize,
     /// The most executions side by side.
     pub(super) side_by_side: usize,
@@ -62,7 +62,7 @@ pub(super) struct Counts {
     pub(super) billed: Duration,
 }
 
-/// The account.
+/// The simulated AWS account: its functions and how many may be executed at once.
 pub(super) struct Lambda {
     make: Make,
     /// What the functions share for which nothing is reserved.

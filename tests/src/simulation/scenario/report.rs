@@ -20,7 +20,7 @@ use crate::world::BEGINNING;
 /// What a scenario came to.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Which one.
+    /// The scenario that was run.
     pub scenario: Scenario,
     /// How many people sent a form.
     pub people: usize,

@@ -21,7 +21,7 @@ pub struct Account {
 pub struct Webhook {
     /// Brevo's id of it.
     pub id: String,
-    /// Where it reports.
+    /// The address that Brevo sends its reports to.
     pub url: String,
     /// What it reports, by the names of the API.
     pub events: Vec<String>,

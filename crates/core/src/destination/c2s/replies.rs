@@ -25,9 +25,9 @@ pub(super) enum Found {
 /// What an object of the Work API without basic data counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// A failure.
+    /// It counts as a failure, so the delivery is tried again.
     TriedAgain,
-    /// That it does not know the CPF.
+    /// It means that the Work API does not know the CPF.
     Nobody,
 }
 

@@ -118,8 +118,8 @@ impl Collector {
     }
 
     /// Reads a body: one event in the format of the dataLayer, a list of them, or an object with the list
-    /// `events`. `cookies` is the request's `Cookie` header. What cannot be kept is dropped; the error is
-    /// that nothing could be.
+    /// `events`. `cookies` is the request's `Cookie` header. Events that cannot be kept are
+    /// dropped. It is an error if none can be kept.
     pub fn collect(&self, body: &Value, cookies: Option<&str>) -> Result<Collected, FieldErrors> {
         let (envelope, events) = match body {
             Value::Array(events) => (None, events.as_slice()),
@@ -244,7 +244,7 @@ impl Collected {
         event.lead_id.filter(|_| self.server_events.contains(&event.name))
     }
 
-    /// Drops every event.
+    /// Drops every kept event for this reason, so that nothing is delivered.
     #[must_use]
     pub fn without_all(mut self, why: Why) -> Self {
         self.drop_where(why, |_| true);

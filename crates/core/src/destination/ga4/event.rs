@@ -53,7 +53,7 @@ pub(super) enum OfLead {
 /// What GA4 does with a second request of the same event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeated {
-    /// It counts both.
+    /// It counts the event twice.
     Counted,
     /// It knows the transaction again: `docs/providers.md` ("GA4").
     Recognised,

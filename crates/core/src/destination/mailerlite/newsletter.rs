@@ -40,7 +40,7 @@ pub(super) enum Status {
     Active,
     /// It asked them, and they have not answered.
     Unconfirmed,
-    /// They left.
+    /// They unsubscribed.
     Unsubscribed,
     /// Mail to the address fails, or they complained.
     Unreachable,

@@ -29,11 +29,11 @@ const POLITE: [&[&str]; 3] = [&["por", "favor"], &["favor"], &["quero"]];
 /// What a person asks of us with one of our words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// No more messages.
+    /// They want no more messages.
     OptOut,
-    /// Messages again, after an opt-out.
+    /// They want messages again, after an opt-out.
     OptIn,
-    /// A change of their call. Messages go on.
+    /// They want to change their call. Messages go on.
     Call(CallWish),
 }
 

@@ -18,9 +18,9 @@ use crate::cli::calendly::{Calendly, Subscription};
 /// What is wanted of the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// That it works.
+    /// A subscription that works; one that exists is kept.
     Working,
-    /// That it is a new one.
+    /// A new subscription, even if one works already.
     Anew,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Role {
     Owner,
     /// Who sees what is their own.
     Member,
-    /// Who sees nothing.
+    /// Who sees no subscription at all.
     Guest,
 }
 

@@ -1,5 +1,5 @@
-//! What all forms, and the tags of pages, work with: the configuration of intake, who calls, and the
-//! caller's rate limit.
+//! What all forms, and the tags of pages, work with: the configuration of intake, who sends a request, and
+//! the rate limit of that sender.
 //!
 //! Must not know what a request holds, nor what becomes of it.
 

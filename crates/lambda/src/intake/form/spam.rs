@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::intake::quarantine;
 use crate::platform::request::HttpRequest;
 
-/// How often one text may be sent in a day before it is a sign, whoever sends it.
+/// How often the same text may be sent in a day, by all senders together, before it is a sign of spam.
 const SAME_TEXTS_A_DAY: i64 = 3;
 
 impl Intake {

@@ -31,7 +31,7 @@ pub(super) trait SiteFunction: Send + Sync + 'static {
 
     /// Reads a body that comes at this time, or says everything that is wrong with it.
     fn read(&self, body: &Value, at: Timestamp) -> Result<Self::Content, FieldErrors>;
-    /// What it says.
+    /// What the submission says, in the form that all forms of the site share.
     fn submission(content: &Self::Content) -> SiteSubmission<'_>;
     /// What it decides about consent.
     fn consent(content: &Self::Content) -> Option<FormConsent>;
@@ -166,7 +166,7 @@ impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
         let submitted = &submission.content.submitted;
         let said = S::submission(submitted);
         let when_absent = &self.intake.config.consent_when_absent;
-        // The box for marketing decides alone about marketing.
+        // Consent to marketing is never assumed: only the box for it decides.
         let assumed = when_absent
             .iter()
             .copied()
@@ -182,8 +182,8 @@ impl<S: SiteFunction> MakesLead for SiteEndpoint<S> {
 }
 
 impl<S: SiteFunction> SiteEndpoint<S> {
-    /// The destinations are those that the form itself wants, whoever's it is, so the response says nothing
-    /// of a lead.
+    /// The response to a submission on this lead. It lists the destinations that the form wants for everybody, so
+    /// it tells nothing about the lead.
     fn response_as(
         &self,
         submission: &Submission<Content<S::Content>>,

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use funil_core::clock::after;
 use funil_core::contact::consent::{ConsentChanges, Purpose};
 use funil_core::destination;
-use funil_core::hash::Digest;
+use funil_core::hash::{Digest, sha256_hex};
 use funil_core::lead::LeadChanges;
 use funil_core::provider::c2s::{self, Part, Report as Parsed};
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
@@ -238,7 +238,7 @@ impl C2sWebhook {
         if let [Part { event: Ok(event), .. }] = parts {
             return Ok(Kept::Accepted(event.id.clone(), self.take(event, arrival).await?));
         }
-        // The first of several must not end the request in quarantine.
+        // Of several events, the first one that is kept must not remove the whole request from quarantine.
         let arrival = Arrival { released: None, ..*arrival };
         let done = self.take_all(parts, &arrival).await;
         let incomplete =
@@ -296,8 +296,9 @@ impl C2sWebhook {
                     Err(error) => {
                         tracing::warn!(
                             function = Self::NAME,
-                            "an event of Contact2Sale that is not understood ({}) could not be put into quarantine, \
-                             and has to come again: {error}",
+                            "the event of Contact2Sale with the SHA-256 {} is not understood ({}), could not be put \
+                             into quarantine, and has to come again: {error}",
+                            sha256_hex(body),
                             why.0
                         );
                         Done::Unavailable
@@ -357,7 +358,7 @@ impl C2sWebhook {
         if self.looks_up {
             data.not_before = self.not_before(&alias.1, arrival.now).await?;
         } else {
-            // Nothing needs them, so they are not kept.
+            // Only the look-up of people needs these fields, so they are not kept without it.
             (data.cpf, data.name, data.email, data.phone) = (None, None, None, None);
         }
         let objects = [alias];

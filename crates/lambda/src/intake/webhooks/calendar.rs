@@ -58,7 +58,7 @@ struct CalendarWebhook {
 enum Calls {
     /// Every event type is a sales call.
     All,
-    /// These. Others are no business of ours, such as a meeting of the team.
+    /// Only these event types are. Others, such as a meeting of the team, are ignored.
     Only(BTreeSet<EventType>),
 }
 
