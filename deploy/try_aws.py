@@ -29,6 +29,7 @@ CREDENTIALS = sorted(set(re.findall(r"SecretString:([A-Z0-9_]+)", Path("template
 SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-trial" for name in CREDENTIALS}
 # Functions that this walk does not deploy: it has no switch or no simulated provider for them.
 OFF = set()
+# The providers that get something in this walk. Brevo gets nothing, because no deal is committed in it.
 DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "c2s"]
 SETTLED = {"delivered", "skipped", "dead", "expired"}
 

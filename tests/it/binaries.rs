@@ -42,16 +42,24 @@ const TIME_S: u64 = 60;
 const CLOSED: &str = "http://127.0.0.1:1";
 
 /// The site's own credentials. Each is a text of its own, to be looked for in the logs.
-const SECRETS_OF_THE_SITE: [(&str, &str); 6] = [
+const SECRETS_OF_THE_SITE: [(&str, &str); 7] = [
     ("SERVICE_TOKEN", "qsservicetoken0123456789,qssecondservicetoken0123"),
     ("HASH_KEY", "qshashkey0123456789"),
     ("AWS_ACCESS_KEY_ID", "QSACCESSKEYID01234567"),
     ("AWS_SECRET_ACCESS_KEY", "qssecretaccesskey/0123456789+x"),
     ("AWS_SESSION_TOKEN", "qssessiontoken0123456789"),
     ("CALENDLY_API_TOKEN", "qscalendlytoken0123456789"),
+    ("NETLIFY_REWRITE_SECRET", "qsrewritesecret0123456789"),
 ];
 
-/// Every credential: the site's, those of every destination and those of every webhook.
+/// Addresses without a server that hold a credential, with that credential.
+const SECRET_ADDRESSES: [(&str, &str, &str); 2] = [
+    ("SENTRY_DSN", "http://qssentrykey0123456789@127.0.0.1:1/1", "qssentrykey0123456789"),
+    ("MONITORING_WEBHOOK_URL", "http://127.0.0.1:1/qsmonitor0123456789", "qsmonitor0123456789"),
+];
+
+/// Every credential that is a variable's whole value: the site's, those of every destination and those of
+/// every webhook. `TURNSTILE_SECRET_KEY` is not among them, because with it a form needs a token.
 fn secrets() -> Vec<(String, String)> {
     let of_site = SECRETS_OF_THE_SITE.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let of_destinations = destination::ALL.iter().flat_map(|one| one.local_credentials);
@@ -193,8 +201,9 @@ fn environment(emulator: &str, table: &str, providers: SocketAddr) -> BTreeMap<S
         ("RUST_LOG", "trace".to_owned()),
     ];
     let plain = of_destinations.chain(of_site).map(|(name, value)| (name.to_owned(), value));
+    let addresses = SECRET_ADDRESSES.map(|(name, value, _)| (name.to_owned(), value.to_owned()));
     // A later value replaces an earlier one: the secrets replace the local credentials.
-    plain.chain(secrets()).collect()
+    plain.chain(secrets()).chain(addresses).collect()
 }
 
 /// A sample event of `events/payload-formats` with another body.
