@@ -25,10 +25,12 @@ VENV = Path(sys.argv[1])
 FOLDER = Path("target/try-aws/run")
 STACK = "funil"
 TOKEN = "service-token-of-the-trial"
-CREDENTIALS = sorted(set(re.findall(r"SecretString:([A-Z0-9_]+)", Path("template.yaml").read_text())))
+TEMPLATE = Path("template.yaml").read_text()
+CREDENTIALS = sorted(set(re.findall(r"SecretString:([A-Z0-9_]+)", TEMPLATE)))
+SWITCHES = set(re.findall(r'^  (\w+):\n(?:    .*\n)*?    AllowedValues: \["on", "off"\]', TEMPLATE, re.MULTILINE))
 SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-trial" for name in CREDENTIALS}
-# Functions that this walk does not deploy: it has no switch or no simulated provider for them.
-OFF = set()
+# Functions that this walk does not deploy, because it has no simulated provider for them, and their switches.
+OFF, OFF_SWITCHES = set(), set()
 # The providers that get something in this walk. Brevo gets nothing, because no deal is committed in it.
 DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "c2s"]
 SETTLED = {"delivered", "skipped", "dead", "expired"}
@@ -130,7 +132,7 @@ class Stack:
             "WhatsappPhoneNumberId": "100000000000001",
             "WhatsappBusinessAccountId": "200000000000002",
             "AwsEndpointUrl": AWS,
-            **{name: "on" for name in ["Crm", "Mailerlite", "Ga4", "Segment", "Meta", "Whatsapp", "Brevo", "C2s", "Calendly", "Stripe", "Deals", "C2sWebhooks", "BrevoWebhooks", "MailerliteWebhooks", "Visits"]},
+            **{name: "on" for name in SWITCHES - OFF_SWITCHES},
         }
 
     def deploy(self, **changes):

@@ -102,6 +102,26 @@ fn a_providers_credential_comes_from_the_secret_under_its_own_name() {
     assert_eq!(resolved.iter().map(String::as_str).collect::<BTreeSet<_>>(), credentials);
 }
 
+#[test]
+fn the_configuration_document_has_each_switch_and_each_credential_of_the_template() {
+    let document = include_str!("../../docs/configuration.md");
+    let (_, section) = document.split_once("\n### Switches on AWS\n").unwrap();
+    let section = section.split("\n### ").next().unwrap();
+    let template = Template::read();
+    let parameters = template.at("/Parameters").as_object().unwrap();
+    let is_switch = |one: &Value| one["AllowedValues"] == json!(["on", "off"]);
+    let switches: Vec<_> = parameters.iter().filter(|(_, one)| is_switch(one)).collect();
+    assert!(switches.len() > destination::ALL.len(), "one for each destination, and webhooks");
+    for (name, _) in switches {
+        assert!(section.contains(&format!("\n| `{name}`")), "{name}");
+    }
+    let of_destinations = destination::ALL.iter().flat_map(|one| one.local_credentials);
+    let of_intake = funil_lambda::functions::intake().flat_map(|one| one.variables);
+    for (name, _) in of_destinations.chain(of_intake) {
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// CloudFormation refuses a template in which they do not.
 #[test]
 fn parameters_and_resources_have_names_of_their_own() {
