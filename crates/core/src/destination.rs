@@ -443,7 +443,8 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventData;
+    use crate::delivery::Queue;
+    use crate::event::{Attendance, EventData};
 
     #[test]
     fn names_and_functions_are_unique_and_slots_too() {
@@ -502,5 +503,89 @@ mod tests {
             "ga4" => ga4::EVENTS.to_vec(),
             _ => Vec::new(),
         }
+    }
+
+    fn planned(event: &Event, consent: Option<&FormConsent>) -> Vec<String> {
+        plan(event, ALL, consent, &AliasDigests::default(), Queue::default())
+            .iter()
+            .map(|delivery| format!("{}/{}", delivery.destination, delivery.slot))
+            .collect()
+    }
+
+    /// A destination gets only what it names, so a new event shows here which destinations plan it.
+    #[test]
+    fn every_event_is_planned_for_the_destinations_that_take_it() {
+        let rows = samples::every_event().into_iter().map(|data| {
+            let event = Event { data, ..samples::submitted() };
+            format!("{}: {}", event.data.name(), planned(&event, None).join(" "))
+        });
+        let table: Vec<String> = rows.collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn planning_leaves_out_only_what_the_same_request_denies() {
+        let event = samples::submitted();
+        let everything = [
+            "crm/lead",
+            "mailerlite/questionnaire",
+            "mailerlite/marketing",
+            "ga4/event",
+            "segment/event",
+            "meta/lead",
+        ];
+        assert_eq!(planned(&event, None), everything);
+        let unanswered = FormConsent { answers: [].into(), policy_version: None };
+        assert_eq!(planned(&event, Some(&unanswered)), everything, "no answer is no denial");
+        let denied = FormConsent {
+            answers: [
+                (Purpose::Analytics, Decision::Denied),
+                (Purpose::MarketingEmail, Decision::Denied),
+                (Purpose::Ads, Decision::Denied),
+            ]
+            .into(),
+            policy_version: None,
+        };
+        assert_eq!(planned(&event, Some(&denied)), ["crm/lead", "mailerlite/questionnaire"]);
+    }
+
+    #[test]
+    fn a_questionnaire_goes_to_state_destinations_and_analytics() {
+        let everywhere = ["crm/lead", "mailerlite/profile", "ga4/event", "segment/event"];
+        assert_eq!(planned(&samples::questionnaire(), None), everywhere);
+    }
+
+    #[test]
+    fn an_event_of_a_call_is_planned_where_it_matters() {
+        let state = ["crm/lead", "mailerlite/profile"];
+        let all = [&state[..], &["ga4/event", "segment/event"]].concat();
+        let of_calls = |event: &Event| {
+            let planned = planned(event, None);
+            planned.into_iter().filter(|one| !one.starts_with("whatsapp/")).collect::<Vec<_>>()
+        };
+        let booked = [&all[..], &["meta/schedule"]].concat();
+        assert_eq!(of_calls(&samples::booked()), booked);
+        assert_eq!(of_calls(&samples::canceled()), all);
+        assert_eq!(of_calls(&samples::missed(Attendance::Missed)), all);
+        assert_eq!(of_calls(&samples::missed(Attendance::MissedTakenBack)), state);
+    }
+
+    #[test]
+    fn a_sequence_is_planned_for_messages_alone_and_a_decision_for_nothing() {
+        let messages = ["whatsapp/welcome", "whatsapp/reminder_24h", "whatsapp/reminder_2h"];
+        for data in samples::every_event() {
+            let expected: &[&str] = match data.name() {
+                "sequence_requested" => &messages,
+                "sequence_withdrawn" | "delivery_replayed" | "delivery_settled" => &[],
+                _ => continue,
+            };
+            assert_eq!(planned(&Event { data, ..samples::submitted() }, None), expected);
+        }
+    }
+
+    #[test]
+    fn a_sync_is_planned_for_its_destination_alone() {
+        assert_eq!(planned(&samples::sync("crm"), None), ["crm/lead"]);
+        assert_eq!(planned(&samples::sync("mailerlite"), None), ["mailerlite/profile"]);
     }
 }

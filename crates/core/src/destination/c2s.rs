@@ -82,7 +82,7 @@ pub static DESTINATION: Destination = Destination {
     },
 };
 
-/// The destination with what makes its adapter.
+/// What makes its adapter. Only the function that delivers to it links this.
 pub static CONNECTOR: Connector = Connector {
     destination: &DESTINATION,
     connect: |settings| Some(Box::new(C2s(Lookups::read(settings)?))),

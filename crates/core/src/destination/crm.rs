@@ -58,7 +58,7 @@ pub static DESTINATION: Destination = Destination {
     plan: |event| taken(&event.data).map(|taken| taken.planned()).into_iter().collect(),
 };
 
-/// The destination with what makes its adapter.
+/// What makes its adapter. Only the function that delivers to it links this.
 pub static CONNECTOR: Connector = Connector {
     destination: &DESTINATION,
     connect: |settings| Some(Box::new(Crm::connect(settings)?)),

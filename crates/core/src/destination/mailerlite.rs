@@ -76,7 +76,7 @@ pub static DESTINATION: Destination = Destination {
     plan: |event| taken(&event.data),
 };
 
-/// The destination with what makes its adapter.
+/// What makes its adapter. Only the function that delivers to it links this.
 pub static CONNECTOR: Connector = Connector {
     destination: &DESTINATION,
     connect: |settings| Some(Box::new(MailerLite::connect(settings)?)),

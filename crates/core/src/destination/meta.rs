@@ -66,7 +66,7 @@ pub static DESTINATION: Destination = Destination {
     plan,
 };
 
-/// The destination with what makes its adapter.
+/// What makes its adapter. Only the function that delivers to it links this.
 pub static CONNECTOR: Connector = Connector {
     destination: &DESTINATION,
     connect: |settings| Some(Box::new(Meta(Dataset::read(settings)?))),

@@ -63,7 +63,7 @@ pub static DESTINATION: Destination = Destination {
     plan: message::plan,
 };
 
-/// The destination with what makes its adapter.
+/// What makes its adapter. Only the function that delivers to it links this.
 pub static CONNECTOR: Connector = Connector {
     destination: &DESTINATION,
     connect: |settings| Some(Box::new(WhatsApp::connect(settings)?)),

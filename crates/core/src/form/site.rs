@@ -2,8 +2,8 @@
 //!
 //! Owns their names, and that none of them is ever a reason to refuse a form: what cannot be read is dropped
 //! and noted. These forms write their names in snake case, and put what was typed into an object `data` or,
-//! as a plain HTML form does, beside the rest. This module must not know the fields of any particular form; the limits of addresses and
-//! campaigns are those of the landing page's form.
+//! as a plain HTML form does, beside the rest. This module must not know the fields of any particular form;
+//! the limits of addresses and campaigns are those of the landing page's form.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
