@@ -1,4 +1,4 @@
-//! What looks like spam: kept with signs, or put aside for a person with the reasons.
+//! What looks like spam: kept with signs, or quarantined for a person with the reasons.
 
 use funil_dev::simulated::Behaviour;
 use http::Method;

@@ -1,4 +1,4 @@
-//! What is put aside for a person: how they learn of it, and how they list, show, release and drop it.
+//! What is quarantined for a person: how they learn of it, and how they list, show, release and drop it.
 
 use std::fmt::Write as _;
 

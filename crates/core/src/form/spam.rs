@@ -1,4 +1,4 @@
-//! What about a form's request looks like spam, and what puts it aside (`docs/spam.md`).
+//! What about a form's request looks like spam, and what quarantines it (`docs/spam.md`).
 //!
 //! Owns the honeypot, the names of the fields that a page sends for this, and the heuristics about texts. A sign
 //! alone refuses nobody. Must not know any form, nor who checks a token.
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::settings::Secret;
 use crate::text::plain;
 
-/// With so many signs together a submission is put aside.
+/// With so many signs together a submission is quarantined.
 pub const SIGNS_CAUGHT: usize = 3;
 /// A form that was filled in less time than this, in milliseconds, was hardly read.
 const TOO_FAST_MS: i64 = 3_000;
@@ -91,7 +91,7 @@ pub enum Token {
     Unchecked,
 }
 
-/// Why a submission is put aside.
+/// Why a submission is quarantined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caught {
     /// The honeypot was filled.
@@ -103,7 +103,7 @@ pub enum Caught {
 }
 
 impl Caught {
-    /// What puts a submission aside, if anything does.
+    /// What quarantines a submission, if anything does.
     pub fn of(honeypot: Honeypot, token: Token, signs: &[SpamSign]) -> Option<Self> {
         match (honeypot, token) {
             (Honeypot::Filled, _) => Some(Self::Honeypot),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn three_signs_a_rejected_token_or_the_honeypot_put_a_form_aside() {
+    fn three_signs_a_rejected_token_or_the_honeypot_quarantine_a_form() {
         use SpamSign::{Links, NoToken, TooFast};
 
         let of = |honeypot, token, signs: &[SpamSign]| {

@@ -1,4 +1,4 @@
-//! `funil quarantine`: lists, shows, releases and drops requests that were put aside for a person.
+//! `funil quarantine`: lists, shows, releases and drops quarantined requests.
 //!
 //! It asks the functions themselves, by their authorised `POST …/quarantine`, because only a function
 //! can accept its own requests. `show` prints personal data, for the person who decides. This module
@@ -196,7 +196,7 @@ impl Asked<'_> {
         self.of(&request.source, &body).await
     }
 
-    /// Asks the function that puts requests aside under `source`, which has to be there.
+    /// Asks the function that quarantines requests under `source`, which has to be there.
     async fn of(&self, source: &str, body: &Value) -> Result<Value, Failure> {
         match self.ask(source, body).await? {
             Response::Body(response) => Ok(response),
@@ -204,7 +204,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks the function that puts requests aside under `source`.
+    /// Asks the function that quarantines requests under `source`.
     async fn ask(&self, source: &str, body: &Value) -> Result<Response, Failure> {
         let sources = || intake().filter_map(|one| one.quarantine_source);
         let known = || sources().collect::<Vec<_>>().join(", ");

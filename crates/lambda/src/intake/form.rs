@@ -391,7 +391,7 @@ fn named_by(stored: &StoredResponse) -> String {
     id.unwrap_or_default()
 }
 
-/// Keeps a submission, or puts it aside where it was caught as spam.
+/// Keeps a submission, or quarantines it where it was caught as spam.
 async fn keep<F: Form>(
     form: &F,
     submission: &Submission<F::Content>,

@@ -1,4 +1,4 @@
-//! Requests that are put aside for a person, and the authorised `POST …/quarantine`, by which the
+//! Requests that are quarantined for a person, and the authorised `POST …/quarantine`, by which the
 //! person lists, shows, releases or drops them.
 //!
 //! Releasing one accepts it as if it came now, once, with what the person corrects. Must not know
@@ -38,12 +38,12 @@ const ACTION_CHARS_MAX: usize = 20;
 /// Every field of the body.
 const FIELDS: [&str; 6] = ["action", "id", "limit", "after", "lead", "set"];
 
-/// An endpoint whose requests may be put aside and released.
+/// An endpoint whose requests may be quarantined and released.
 pub(crate) trait Releases: Sync {
-    /// The source under which they are put aside.
+    /// The source under which they are quarantined.
     fn source(&self) -> &'static str;
 
-    /// Accepts a request that was put aside as if it came now. It must end in quarantine in the same
+    /// Accepts a quarantined request as if it came now. It must end in quarantine in the same
     /// transaction, or be safe to release twice.
     fn release(
         &self,
@@ -142,8 +142,8 @@ pub(crate) fn field_error(field: &str, fault: Fault) -> Problem {
 }
 
 /// Puts a request into quarantine for a person, who is notified of the first of each source and reason in a day
-/// (UTC). The alert is written first, so that nothing is put aside unnoticed.
-pub(crate) async fn put_aside(
+/// (UTC). The alert is written first, so that nothing is quarantined unnoticed.
+pub(crate) async fn keep(
     app: &App,
     request: &Quarantined<'_>,
     receipt: &Receipt,
@@ -258,7 +258,7 @@ pub(crate) fn operation(function: &'static str) -> Operation {
     });
     let mut operation = Operation::post(
         function,
-        "Lists, shows, releases or drops what was put aside for a person.",
+        "Lists, shows, releases or drops what is quarantined for a person.",
     )
     .authorised()
     .takes(schemas.collect(), Presence::Required)

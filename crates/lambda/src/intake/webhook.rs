@@ -52,7 +52,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     /// The status of the response to a request without the provider's signature.
     const UNSIGNED: StatusCode = StatusCode::UNAUTHORIZED;
     /// The status of the response to an authentic request that waits for a person.
-    const ASIDE: StatusCode = StatusCode::OK;
+    const QUARANTINED_STATUS: StatusCode = StatusCode::OK;
     /// A request that was understood.
     type Parsed: Send + Sync;
 
@@ -104,7 +104,7 @@ pub(crate) trait Webhook: Send + Sync + 'static {
     }
 
     /// What the response to a request says that waits for a person for this reason.
-    fn says_aside(_why: NotUnderstood) -> Value {
+    fn quarantined_response(_why: NotUnderstood) -> Value {
         body_of_response()
     }
 
@@ -185,7 +185,7 @@ pub(crate) enum Kept {
         /// Why a person has to look at the request all the same.
         quarantine: Option<NotUnderstood>,
     },
-    /// Each part was kept or put aside by itself, and the response says what became of each. A release from quarantine
+    /// Each part was kept or quarantined by itself, and the response says what became of each. A release from quarantine
     /// never returns this.
     Said {
         /// The response's status.
@@ -213,9 +213,9 @@ pub(crate) fn operation<W: Webhook>(
             "It is kept, was kept before, is nothing that is handled, or waits for a person.",
             object([("received", flag())]),
         );
-    if W::ASIDE != StatusCode::OK {
+    if W::QUARANTINED_STATUS != StatusCode::OK {
         operation.returns.push(Returned {
-            status: W::ASIDE.as_u16(),
+            status: W::QUARANTINED_STATUS.as_u16(),
             when: "It is authentic and not understood, and waits for a person.",
             content: Some(("application/json", object([("received", flag())]))),
             headers: &[],
@@ -303,7 +303,7 @@ impl<W: Webhook> WebhookEndpoint<W> {
             Kept::Accepted(event, accepted) => response_to::<W>(app, &event, &accepted, now),
             Kept::Parts { incomplete, quarantine: unread } => {
                 if let Some(why) = unread {
-                    put_aside::<W>(app, (&request.body, &content_type), why, now).await?;
+                    quarantine_request::<W>(app, (&request.body, &content_type), why, now).await?;
                 }
                 if incomplete { Err(Problem::Unavailable) } else { Ok(received()) }
             }
@@ -323,11 +323,11 @@ impl<W: Webhook> WebhookEndpoint<W> {
                 Ok(received())
             }
             Kept::Quarantine(why) => {
-                let aside = (&*request.body, &*content_type);
-                let (accepted, digest) = put_aside::<W>(app, aside, why, now).await?;
+                let part = (&*request.body, &*content_type);
+                let (accepted, digest) = quarantine_request::<W>(app, part, why, now).await?;
                 let what = format!("the body with the digest {digest}");
                 response_to::<W>(app, &what, &accepted, now)?;
-                Ok(json_response(W::ASIDE, &W::says_aside(why)))
+                Ok(json_response(W::QUARANTINED_STATUS, &W::quarantined_response(why)))
             }
         }
     }
@@ -443,7 +443,7 @@ pub(crate) fn count_duplicate<W: Webhook>(app: &App, what: &dyn fmt::Display, no
 
 /// Keeps an authentic request, or a part of one, for a person, once however often it comes. Returns the digest of its
 /// body, too, by which it is recognised.
-pub(crate) async fn put_aside<W: Webhook>(
+pub(crate) async fn quarantine_request<W: Webhook>(
     app: &App,
     (body, content_type): (&[u8], &str),
     why: NotUnderstood,
@@ -460,7 +460,7 @@ pub(crate) async fn put_aside<W: Webhook>(
         days: app.config.quarantine_days,
     };
     let receipt = receipt(W::PROVIDER, &["aside", &body_digest]);
-    let accepted = quarantine::put_aside(app, &quarantined, &receipt, now).await?;
+    let accepted = quarantine::keep(app, &quarantined, &receipt, now).await?;
     Ok((accepted, body_digest))
 }
 

@@ -44,7 +44,7 @@ pub enum AlertKind {
     /// Requests in quarantine that nobody has looked at are removed in a week; it is about their
     /// source.
     QuarantineExpires,
-    /// A form put as many requests aside today as it may, and refuses further ones; it is about the
+    /// A form quarantined as many requests today as it may, and refuses further ones; it is about the
     /// form.
     QuarantineFull,
     /// Several requests in a row had no right signature or token; it is about their provider.

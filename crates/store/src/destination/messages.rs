@@ -1,5 +1,5 @@
 //! How much happened in a day: which messages one number got, from whatever lead, and how many
-//! requests a form put aside.
+//! requests a form quarantined.
 
 use funil_core::delivery::Delivery;
 use funil_core::hash::Digest;

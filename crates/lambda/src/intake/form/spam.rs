@@ -33,7 +33,7 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Token, Problem> {
         let Turnstile::On(site) = &self.turnstile else { return Ok(Token::NotAsked) };
-        // What is put aside anyway needs no check.
+        // What is quarantined anyway needs no check.
         let (Some(given), Honeypot::Empty) = (&sent.spam.token, sent.spam.honeypot) else {
             return Ok(Token::Missing);
         };
@@ -95,7 +95,7 @@ impl Intake {
             original: Some(&submission.receipt_key),
             days: self.app.config.quarantine_days,
         };
-        let accepted = quarantine::put_aside(&self.app, &quarantined, &receipt, now).await?;
+        let accepted = quarantine::keep(&self.app, &quarantined, &receipt, now).await?;
         // Nothing is due. It rings all the same, so that a robot cannot recognise its response by
         // being faster.
         if accepted == Accepted::Kept {

@@ -1,7 +1,7 @@
 //! `c2s-webhook`: Contact2Sale reports its leads, one by one or hundreds at once.
 //!
 //! Each event of a request stands alone: it is kept with its own lead in a transaction of its own, once however often
-//! it comes, or is put aside for a person, and the response says of each what became of it. Events of one of
+//! it comes, or is quarantined for a person, and the response says of each what became of it. Events of one of
 //! Contact2Sale's leads are taken in their order, and too many of them are worked on later. Contacts no provider.
 
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ impl Webhook for C2sWebhook {
     const NAME: &'static str = REGISTRATION.name;
     const PROVIDER: &'static str = c2s::NAME;
     const BODY_BYTES_MAX: usize = 1024 * 1024;
-    const ASIDE: StatusCode = StatusCode::BAD_REQUEST;
+    const QUARANTINED_STATUS: StatusCode = StatusCode::BAD_REQUEST;
     type Parsed = Vec<Part>;
 
     fn app(&self) -> &App {
@@ -212,7 +212,7 @@ impl Webhook for C2sWebhook {
         c2s::parse(verified)
     }
 
-    fn says_aside(why: NotUnderstood) -> Value {
+    fn quarantined_response(why: NotUnderstood) -> Value {
         let result = json!({"index": 0, "status": "failed", "error": why.0});
         json!({"received": 1, "processed": 0, "duplicates": 0, "failed": 1, "results": [result]})
     }
@@ -284,14 +284,16 @@ impl C2sWebhook {
         taken
     }
 
-    /// Takes an event, or puts it aside for a person.
+    /// Takes an event, or quarantines it for a person.
     async fn take_part(&self, part: &Part, arrival: &Arrival) -> Done {
         let event = match &part.event {
             Ok(event) => event,
             Err(why) => {
                 let body = part.raw.expose().as_bytes();
-                let aside = (body, "application/json");
-                return match webhook::put_aside::<Self>(&self.app, aside, *why, arrival.now).await {
+                let part = (body, "application/json");
+                return match webhook::quarantine_request::<Self>(&self.app, part, *why, arrival.now)
+                    .await
+                {
                     Ok(_) => Done::Aside(*why),
                     Err(error) => {
                         tracing::warn!(

@@ -112,7 +112,7 @@ fn parameter<'t>(content_type: &'t str, name: &str) -> Option<&'t str> {
 impl Webhook for DealWebhook {
     const NAME: &'static str = REGISTRATION.name;
     const PROVIDER: &'static str = deals::NAME;
-    const ASIDE: StatusCode = StatusCode::ACCEPTED;
+    const QUARANTINED_STATUS: StatusCode = StatusCode::ACCEPTED;
     type Parsed = Parsed;
 
     fn app(&self) -> &App {
