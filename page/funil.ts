@@ -360,7 +360,7 @@ interface Visit {
         (page.dataLayer = page.dataLayer || []).push({ event: "funil_lead_submitted", form: name, lead_id: leadId, eventId });
       }
       forget(submission);
-      if (tell(form, "success", name, { answer: body }) && form) showSuccess(form, body);
+      if (tell(form, "success", name, { response: body }) && form) showSuccess(form, body);
     } else if (status >= 400 && status < 500 && ![408, 425, 429].includes(status) && body && body.title) {
       // Without the form nobody would see it: it waits for a page that has the form.
       if (!form) return;

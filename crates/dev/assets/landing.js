@@ -42,7 +42,7 @@ const TIERS = {
 // Instead of the words that funil.js shows.
 function succeed(event) {
   event.preventDefault();
-  const { leadId, amandaScore, tier } = event.detail.answer;
+  const { leadId, amandaScore, tier } = event.detail.response;
   const known = load("funil.leads");
   save("funil.leads", [leadId, ...(Array.isArray(known) ? known.filter((id) => id !== leadId) : [])].slice(0, 50));
 
