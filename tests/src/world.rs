@@ -131,16 +131,8 @@ fn of_forms() -> impl Iterator<Item = &'static &'static Destination> {
     let form = LeadForm::parse(&lead_body()).unwrap();
     let score = amanda::score(&AMANDA.built_in().unwrap(), &form.answers());
     let now: Timestamp = BEGINNING.parse().unwrap();
-    let event = Event {
-        id: EventId::form("lead-submit", now, &CountedEntropy::default()),
-        lead_id: lead(),
-        occurred_at: now,
-        accepted_at: now,
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data: LeadSubmitted { form, score, client_score: None }.into(),
-    };
+    let id = EventId::form("lead-submit", now, &CountedEntropy::default());
+    let event = Event::new(id, lead(), LeadSubmitted { form, score, client_score: None }, now);
     destination::ALL.iter().filter(move |one| !(one.plan)(&event).is_empty())
 }
 

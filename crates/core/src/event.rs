@@ -56,6 +56,22 @@ pub struct Event {
     pub data: EventData,
 }
 
+impl Event {
+    /// An event that happens to a lead at the time at which it is accepted, and that no browser sent.
+    pub fn new(id: EventId, lead_id: LeadId, data: impl Into<EventData>, now: Timestamp) -> Self {
+        Self {
+            id,
+            lead_id,
+            occurred_at: now,
+            accepted_at: now,
+            supplied_lead_id: None,
+            signs: Vec::new(),
+            user_agent: None,
+            data: data.into(),
+        }
+    }
+}
+
 /// What happened, with what came along, by group. Callers make one from its payload with `.into()`.
 ///
 /// Stored, the group does not show: `{"event": "call_booked", "data": {…}}`.

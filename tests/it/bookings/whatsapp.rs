@@ -363,17 +363,8 @@ async fn booked(world: &World, hours: i64) {
         phone: None,
     };
     let now = world.now();
-    let event = Event {
-        id: EventId::of_provider("calendly", "invitee-1"),
-        lead_id: lead(),
-        occurred_at: now,
-        accepted_at: now,
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data: CallBooked { call, invitee, booked_at: now, instead_of: None, recipient: None }
-            .into(),
-    };
+    let data = CallBooked { call, invitee, booked_at: now, instead_of: None, recipient: None };
+    let event = Event::new(EventId::of_provider("calendly", "invitee-1"), lead(), data, now);
     let key = ReceiptKey::of_provider("calendly", &["invitee-1"]);
     let response = StoredResponse { status: 200, headers: Vec::new(), body: String::new() };
     let acceptance = Acceptance {

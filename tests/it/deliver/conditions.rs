@@ -22,16 +22,8 @@ async fn segment() -> World {
 
 /// Another event of the lead, which happens now.
 fn another_event(world: &World) -> Event {
-    Event {
-        id: EventId::sync(world.now(), world.entropy()),
-        lead_id: lead(),
-        occurred_at: world.now(),
-        accepted_at: world.now(),
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data: SyncRequested { destination: "crm".to_owned() }.into(),
-    }
+    let data = SyncRequested { destination: "crm".to_owned() };
+    Event::new(EventId::sync(world.now(), world.entropy()), lead(), data, world.now())
 }
 
 /// Accepts `event` as if the form of the lead's first event had come again with another receipt.

@@ -63,16 +63,8 @@ fn form() -> LeadForm {
 }
 
 fn event(data: impl Into<EventData>, id: &str) -> Event {
-    Event {
-        id: serde_json::from_value(Value::from(id)).unwrap(),
-        lead_id: lead_id(),
-        occurred_at: time("2026-11-21T12:00:00.000Z"),
-        accepted_at: time("2026-11-21T12:00:00.000Z"),
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data: data.into(),
-    }
+    let id = serde_json::from_value(Value::from(id)).unwrap();
+    Event::new(id, lead_id(), data, time("2026-11-21T12:00:00.000Z"))
 }
 
 /// A submission of 95 points.

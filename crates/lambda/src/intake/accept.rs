@@ -56,6 +56,28 @@ pub(crate) struct Incoming<'a> {
     pub(crate) released: Option<QuarantineName>,
 }
 
+impl<'a> Incoming<'a> {
+    /// An event of a lead that exists. It changes nothing on the lead, and says nothing about consent.
+    pub(crate) fn new(function: &'static str, event: Event, receipt: &'a Receipt) -> Self {
+        Self {
+            function,
+            event,
+            lead: LeadWrite::Known,
+            changes: LeadChanges::default(),
+            consent: ConsentChanges::default(),
+            explicit_consent: None,
+            evidence: ConsentEvidence { form: function.to_owned(), ..Default::default() },
+            receipt,
+            aliases: AliasDigests::default(),
+            beside: None,
+            other_aliases: Vec::new(),
+            shared_aliases: Vec::new(),
+            person: AliasDigests::default(),
+            released: None,
+        }
+    }
+}
+
 /// What a request about calls or payments changes beside its own event.
 #[derive(Default)]
 struct Effects<'a> {

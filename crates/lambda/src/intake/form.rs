@@ -418,12 +418,11 @@ impl Intake {
         let now = submission.now;
         let receipt = submission.receipt(effect.response);
         let consent = effect.consent.as_ref();
+        let event = Event {
+            supplied_lead_id: place.supplied,
+            ..submission.event(place.lead_id, effect.data)
+        };
         let incoming = Incoming {
-            function: submission.form,
-            event: Event {
-                supplied_lead_id: place.supplied,
-                ..submission.event(place.lead_id, effect.data)
-            },
             lead: place.write,
             changes: effect.changes,
             consent: match place.authority {
@@ -434,7 +433,6 @@ impl Intake {
             },
             explicit_consent: consent,
             evidence: submission.evidence.clone(),
-            receipt: &receipt,
             aliases: match place.authority {
                 Authority::Capability | Authority::FirstWord => submission.aliases.clone(),
                 // The form does not prove that the number belongs to the lead's person, so it gets no alias.
@@ -442,11 +440,9 @@ impl Intake {
                     AliasDigests { phone: None, ..submission.aliases.clone() }
                 }
             },
-            beside: None,
-            other_aliases: Vec::new(),
-            shared_aliases: Vec::new(),
             person: submission.aliases.clone(),
             released: submission.released.clone(),
+            ..Incoming::new(submission.form, event, &receipt)
         };
         let accepted = self.app.accept(&incoming, now).await?;
         Ok((accepted, receipt.response))

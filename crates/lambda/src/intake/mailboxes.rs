@@ -19,9 +19,7 @@ use funil_core::id::{EventId, LeadId};
 use funil_core::lead::{Lead, LeadChanges, LeadLatest};
 use funil_core::provider::NotUnderstood;
 use funil_core::provider::mailbox::{Parsed, Report, What};
-use funil_store::{
-    Accepted, ConsentEvidence, Count, DeliveryKey, LeadWrite, Reported, StoreError, TOTALS_TARGET,
-};
+use funil_store::{Accepted, Count, DeliveryKey, Reported, StoreError, TOTALS_TARGET};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
@@ -271,34 +269,13 @@ impl Mailboxes<'_> {
     ) -> Result<(), StoreError> {
         let id = EventId::of_provider(self.provider, &sha256_hex(name.as_bytes()));
         let receipt = webhook::receipt(self.provider, &[id.as_str()]);
+        // It happens now: MailerLite gives no time, and the clocks of the other tools may differ from ours.
+        let event = Event::new(id, lead.id, data, now);
         let incoming = Incoming {
-            function: self.function,
-            event: Event {
-                id,
-                lead_id: lead.id,
-                // MailerLite gives no time, and the clocks of the other tools may differ from ours.
-                occurred_at: now,
-                accepted_at: now,
-                supplied_lead_id: None,
-                signs: Vec::new(),
-                user_agent: None,
-                data,
-            },
-            lead: LeadWrite::Known,
             changes,
             consent,
-            explicit_consent: None,
-            evidence: ConsentEvidence {
-                form: self.function.to_owned(),
-                ..ConsentEvidence::default()
-            },
-            receipt: &receipt,
-            aliases: AliasDigests::default(),
-            beside: None,
-            other_aliases: Vec::new(),
-            shared_aliases: Vec::new(),
             person: AliasDigests::of(&lead.latest, &self.app.config.hash_key),
-            released: None,
+            ..Incoming::new(self.function, event, &receipt)
         };
         match self.app.accept(&incoming, now).await? {
             Accepted::Kept | Accepted::NoSuchLead => Ok(()),

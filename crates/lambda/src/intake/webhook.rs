@@ -17,8 +17,8 @@ use funil_core::json;
 use funil_core::provider::{NotSigned, NotUnderstood, Verified};
 use funil_core::receipt::ReceiptKey;
 use funil_store::{
-    Accepted, ConsentEvidence, Count, Quarantined, QuarantinedRequest, Receipt, StoreError,
-    StoredResponse, TOTALS_TARGET,
+    Accepted, Count, Quarantined, QuarantinedRequest, Receipt, StoreError, StoredResponse,
+    TOTALS_TARGET,
 };
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, StatusCode};
@@ -146,30 +146,21 @@ impl Report {
         receipt: &'a Receipt,
         arrival: &Arrival,
     ) -> Incoming<'a> {
+        let event = Event {
+            occurred_at: self.occurred_at,
+            supplied_lead_id: lead.elsewhere,
+            ..Event::new(self.id, lead.id, self.data, arrival.now)
+        };
         Incoming {
-            function: W::NAME,
-            event: Event {
-                id: self.id,
-                lead_id: lead.id,
-                occurred_at: self.occurred_at,
-                accepted_at: arrival.now,
-                supplied_lead_id: lead.elsewhere,
-                signs: Vec::new(),
-                user_agent: None,
-                data: self.data,
-            },
             lead: lead.write,
             changes: lead.changes,
             consent: self.consent,
-            explicit_consent: None,
-            evidence: ConsentEvidence { form: W::NAME.to_owned(), ..Default::default() },
-            receipt,
             aliases: lead.aliases,
-            beside: None,
             other_aliases: lead.objects,
             shared_aliases: lead.shared,
             person: lead.person,
             released: arrival.released.clone(),
+            ..Incoming::new(W::NAME, event, receipt)
         }
     }
 }

@@ -260,16 +260,7 @@ impl Deliver {
         let now = self.app.platform.clock.now();
         let entropy = &*self.app.platform.entropy;
         let data = SyncRequested { destination: self.destination.name.to_owned() };
-        let event = Event {
-            id: EventId::sync(now, entropy),
-            lead_id: lead.id,
-            occurred_at: now,
-            accepted_at: now,
-            supplied_lead_id: None,
-            signs: Vec::new(),
-            user_agent: None,
-            data: data.into(),
-        };
+        let event = Event::new(EventId::sync(now, entropy), lead.id, data, now);
         let aliases = AliasDigests::of(&lead.latest, &self.app.config.hash_key);
         let queue = self.app.config.queue_of(lead.id);
         let planned = plan(&event, &self.app.config.destinations, None, &aliases, queue);

@@ -216,14 +216,5 @@ pub async fn settle(
 }
 
 fn decision(platform: &Platform, ended: &Ended, data: EventData, now: Timestamp) -> Event {
-    Event {
-        id: EventId::decision(now, &*platform.entropy),
-        lead_id: ended.delivery.lead_id,
-        occurred_at: now,
-        accepted_at: now,
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data,
-    }
+    Event::new(EventId::decision(now, &*platform.entropy), ended.delivery.lead_id, data, now)
 }

@@ -7,19 +7,17 @@
 
 use funil_core::booking::{BookingId, Call, Place, Recipient};
 use funil_core::contact::Phone;
-use funil_core::contact::consent::{ConsentChanges, Purpose};
+use funil_core::contact::consent::Purpose;
 use funil_core::delivery::{Reason, StoredReason};
 use funil_core::destination::{AliasDigests, Destination, plan};
-use funil_core::event::{Event, EventData, SequenceRequested, SequenceWithdrawn};
+use funil_core::event::{Event, SequenceRequested, SequenceWithdrawn};
 use funil_core::form::{Fault, Fields, Need, Schema};
 use funil_core::hash::sha256_hex;
 use funil_core::id::{EventId, LeadId};
-use funil_core::lead::{Lead, LeadChanges};
+use funil_core::lead::Lead;
 use funil_core::pii::Text;
 use funil_core::receipt::{CONTENT_RECEIPT_S, ReceiptKey};
-use funil_store::{
-    Accepted, ConsentEvidence, DeliveryKey, LeadWrite, Receipt, StoreError, StoredResponse,
-};
+use funil_store::{Accepted, DeliveryKey, Receipt, StoreError, StoredResponse};
 use http::{HeaderName, Method, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -312,8 +310,8 @@ async fn plan_messages(
         }
         Recipient::Nobody { .. } => None,
     };
-    let data = SequenceRequested { call: call.clone(), recipient: Some(recipient), slots }.into();
-    let event = event(lead, EventId::of_provider(NAME, &name), data, now);
+    let data = SequenceRequested { call: call.clone(), recipient: Some(recipient), slots };
+    let event = Event::new(EventId::of_provider(NAME, &name), lead.id, data, now);
     let mut planned =
         plan(&event, &app.config.destinations, None, &person, app.config.queue_of(lead_id));
     // Nobody is sent a message about a withdrawn call, so the response must not list one.
@@ -406,8 +404,8 @@ async fn withdraw_one(
 ) -> Result<(), Problem> {
     let now = app.platform.clock.now();
     let name = app.platform.entropy.uuid_v7(now).to_string();
-    let data = SequenceWithdrawn { booking: booking.clone() }.into();
-    let event = event(lead, EventId::of_provider(NAME, &name), data, now);
+    let data = SequenceWithdrawn { booking: booking.clone() };
+    let event = Event::new(EventId::of_provider(NAME, &name), lead.id, data, now);
     // Withdrawing twice does no harm, so the receipt need not recognise a duplicate for long.
     let key =
         ReceiptKey { lives_s: Some(CONTENT_RECEIPT_S), ..ReceiptKey::of_provider(NAME, &[&name]) };
@@ -430,19 +428,6 @@ async fn withdraw_one(
     }
 }
 
-fn event(lead: &Lead, id: EventId, data: EventData, now: Timestamp) -> Event {
-    Event {
-        id,
-        lead_id: lead.id,
-        occurred_at: now,
-        accepted_at: now,
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data,
-    }
-}
-
 async fn accept(
     app: &App,
     destination: &Destination,
@@ -451,24 +436,7 @@ async fn accept(
     person: &AliasDigests,
     now: Timestamp,
 ) -> Result<Accepted, StoreError> {
-    let incoming = Incoming {
-        function: destination.function,
-        event,
-        lead: LeadWrite::Known,
-        changes: LeadChanges::default(),
-        consent: ConsentChanges::default(),
-        explicit_consent: None,
-        evidence: ConsentEvidence {
-            form: destination.function.to_owned(),
-            ..ConsentEvidence::default()
-        },
-        receipt,
-        aliases: AliasDigests::default(),
-        beside: None,
-        other_aliases: Vec::new(),
-        shared_aliases: Vec::new(),
-        person: person.clone(),
-        released: None,
-    };
+    let incoming =
+        Incoming { person: person.clone(), ..Incoming::new(destination.function, event, receipt) };
     app.accept_calls(&incoming, &incoming.event.data.bookings(), now).await
 }

@@ -218,14 +218,9 @@ impl<C> Submission<C> {
     /// The event that it becomes on this lead.
     pub(crate) fn event(&self, lead_id: LeadId, data: EventData) -> Event {
         Event {
-            id: self.event_id.clone(),
-            lead_id,
-            occurred_at: self.now,
-            accepted_at: self.now,
-            supplied_lead_id: None,
             signs: self.signs.clone(),
             user_agent: self.user_agent.clone(),
-            data,
+            ..Event::new(self.event_id.clone(), lead_id, data, self.now)
         }
     }
 

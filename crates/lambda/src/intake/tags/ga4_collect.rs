@@ -149,16 +149,9 @@ impl Ga4Collect {
             return Ok(self.response(&collected));
         }
         let id = visitor(&app.config.hash_key, &collected.visit.client_id);
-        let event = Event {
-            id: EventId::form(REGISTRATION.name, now, &*app.platform.entropy),
-            lead_id: id,
-            occurred_at: now,
-            accepted_at: now,
-            supplied_lead_id: None,
-            signs: Vec::new(),
-            user_agent: None,
-            data: VisitEvent::PageEvents(Box::new(collected.visit.clone())).into(),
-        };
+        let event_id = EventId::form(REGISTRATION.name, now, &*app.platform.entropy);
+        let data = VisitEvent::PageEvents(Box::new(collected.visit.clone()));
+        let event = Event::new(event_id, id, data, now);
         let enabled = app.config.destinations.iter().copied();
         let enabled: Vec<_> = enabled.filter(|one| one.whose == Whose::Visitors).collect();
         // A ring for each request would cost more than the request: the schedule's sweep finds them all at once.

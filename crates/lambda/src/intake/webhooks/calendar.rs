@@ -251,14 +251,7 @@ impl CalendarWebhook {
 /// The note on a lead whose id a booking carried, though it belongs to another e-mail.
 fn elsewhere(update: &BookingUpdate, lead: LeadId, now: Timestamp) -> Option<Event> {
     let booking = update.data.call()?.booking.clone();
-    Some(Event {
-        id: EventId::of_provider(calendly::NAME, &format!("elsewhere:{booking}")),
-        lead_id: lead,
-        occurred_at: update.occurred_at,
-        accepted_at: now,
-        supplied_lead_id: None,
-        signs: Vec::new(),
-        user_agent: None,
-        data: BookedElsewhere { booking }.into(),
-    })
+    let id = EventId::of_provider(calendly::NAME, &format!("elsewhere:{booking}"));
+    let event = Event::new(id, lead, BookedElsewhere { booking }, now);
+    Some(Event { occurred_at: update.occurred_at, ..event })
 }

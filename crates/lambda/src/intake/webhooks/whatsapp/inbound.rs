@@ -7,14 +7,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use funil_core::booking::{self, BookingId};
-use funil_core::contact::consent::{ConsentChanges, Purpose};
-use funil_core::destination::AliasDigests;
+use funil_core::contact::consent::Purpose;
 use funil_core::event::{CallChangeRequested, CallWish, Event};
 use funil_core::hash::Digest;
 use funil_core::id::{EventId, LeadId};
-use funil_core::lead::LeadChanges;
 use funil_core::provider::whatsapp::{self, Inbound, Number};
-use funil_store::{Accepted, AlertKind, ConsentEvidence, LeadWrite, StoreError};
+use funil_store::{Accepted, AlertKind, StoreError};
 use jiff::Timestamp;
 
 use super::people::{BSUID, LEADS_TOUCHED, PHONE};
@@ -153,32 +151,9 @@ impl WhatsAppWebhook {
     ) -> Result<Accepted, StoreError> {
         let id = self.event_id(message, lead);
         let receipt = webhook::receipt(whatsapp::NAME, &[id.as_str()]);
-        let incoming = Incoming {
-            function: Self::NAME,
-            event: Event {
-                id,
-                lead_id: lead,
-                occurred_at: said_at(message, now),
-                accepted_at: now,
-                supplied_lead_id: None,
-                signs: Vec::new(),
-                user_agent: None,
-                data: request.into(),
-            },
-            lead: LeadWrite::Known,
-            changes: LeadChanges::default(),
-            consent: ConsentChanges::default(),
-            explicit_consent: None,
-            evidence: ConsentEvidence::default(),
-            receipt: &receipt,
-            aliases: AliasDigests::default(),
-            beside: None,
-            other_aliases: Vec::new(),
-            shared_aliases: Vec::new(),
-            person: AliasDigests::default(),
-            released: None,
-        };
-        self.app.accept(&incoming, now).await
+        let event =
+            Event { occurred_at: said_at(message, now), ..Event::new(id, lead, request, now) };
+        self.app.accept(&Incoming::new(Self::NAME, event, &receipt), now).await
     }
 
     /// The id of the event of a message on a lead.
