@@ -267,6 +267,11 @@ pub(super) fn payment(data: EventData) -> Event {
     Event { occurred_at: time("2026-11-25T18:00:00Z"), ..event(data, "stripe:1") }
 }
 
+/// Whether it is a report that moves money, which the destinations of payments have to take.
+pub(super) fn moves_money(data: &EventData) -> bool {
+    matches!(data, EventData::Payment(event) if event.movement().is_some())
+}
+
 /// Every event about a payment, with all that one may have.
 pub(super) fn payments() -> Vec<EventData> {
     let id = |text: &str| TransactionId::parse(text).unwrap();
