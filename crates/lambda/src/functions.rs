@@ -35,10 +35,21 @@ pub struct Registration {
 pub struct Signature {
     /// The variable that holds the key.
     pub key_variable: &'static str,
+    /// Who makes up the key.
+    pub issued_by: KeyIssuer,
     /// The header that carries the signature.
     pub header: &'static str,
     /// Makes the header's value for a body, at a moment.
     pub sign: fn(&[u8], &Secret, Timestamp) -> String,
+}
+
+/// Who makes up the key of a provider's signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyIssuer {
+    /// The site's owner, whose key must not be short.
+    Owner,
+    /// The provider, so that nobody here chooses how long it is.
+    Provider,
 }
 
 /// Every function that accepts requests from outside.

@@ -8,13 +8,16 @@ use funil_delivery::{Alerts, REQUEST_TIMEOUT, Worker};
 use funil_dev::{function_list, functions};
 use funil_lambda::Function;
 use funil_lambda::forms::FORMS;
-use funil_lambda::functions::intake;
+use funil_lambda::functions::{KeyIssuer, intake};
 
 use crate::world::{World, all_destinations};
 
-/// Secrets of requests that their provider issues, so that the owner does not choose how long they are.
-const ISSUED: [&str; 3] =
-    ["MAILERLITE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRET", "WHATSAPP_APP_SECRET"];
+/// The keys of signatures that their provider issues, so that the owner does not choose how long they are.
+fn issued() -> Vec<&'static str> {
+    let signatures = intake().filter_map(|one| one.signature.as_ref());
+    let issued = signatures.filter(|signature| signature.issued_by == KeyIssuer::Provider);
+    issued.map(|signature| signature.key_variable).collect()
+}
 
 /// The sentences of the error with which nothing starts.
 fn refusal(result: Result<Vec<Function>, ConfigError>) -> String {
@@ -58,7 +61,8 @@ async fn production_takes_no_short_secret_and_no_address_without_tls() {
         "AWS_ENDPOINT_URL_DYNAMODB",
     ]);
     let of_intake = intake().flat_map(|one| one.variables).map(|(name, _)| *name);
-    let secrets = of_intake.filter(|name| !ISSUED.contains(name)).chain([
+    let issued = issued();
+    let secrets = of_intake.filter(|name| !issued.contains(name)).chain([
         "SERVICE_TOKEN",
         "HASH_KEY",
         "NETLIFY_REWRITE_SECRET",
@@ -69,6 +73,10 @@ async fn production_takes_no_short_secret_and_no_address_without_tls() {
         let error = refusal(functions::all(&env, world.platform()));
         assert!(error.contains(name), "{name}: {error}");
         assert!(!error.contains(value), "a value is never echoed: {error}");
+    }
+    for name in issued {
+        let env = world.env(&[("DESTINATIONS", &all), (name, "fifteen-letters")]);
+        functions::all(&env, world.platform()).map(drop).unwrap();
     }
     world.finish().await;
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::Function;
 use crate::api::Operation;
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::intake::mailboxes;
 use crate::intake::webhook::{self, Arrival, Kept, Webhook};
@@ -29,6 +29,7 @@ pub static REGISTRATION: Registration = Registration {
     variables: &[(SECRET, "local-stage-brevo-secret")],
     signature: Some(Signature {
         key_variable: SECRET,
+        issued_by: KeyIssuer::Owner,
         header: brevo::TOKEN_HEADER,
         sign: |_, secret, _| format!("Bearer {}", secret.expose()),
     }),

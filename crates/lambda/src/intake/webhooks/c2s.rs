@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::Function;
 use crate::api::{Operation, Returned, count, list, object, text, with};
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::intake::identify::{Hints, Writer};
 use crate::intake::webhook::{self, Arrival, Kept, Report, Webhook, receipt};
@@ -59,6 +59,7 @@ pub static REGISTRATION: Registration = Registration {
     variables: &[(SECRET, "local-stage-c2s-secret")],
     signature: Some(Signature {
         key_variable: SECRET,
+        issued_by: KeyIssuer::Owner,
         header: c2s::TOKEN_HEADER,
         sign: |_, secret, _| secret.expose().to_owned(),
     }),

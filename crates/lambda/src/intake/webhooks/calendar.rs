@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::Function;
 use crate::api::Operation;
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::intake::accept::Incoming;
 use crate::intake::identify::{Hints, Identified, Writer};
@@ -43,6 +43,7 @@ pub static REGISTRATION: Registration = Registration {
     variables: &[(SIGNING_KEY, "local-stage-calendly-key")],
     signature: Some(Signature {
         key_variable: SIGNING_KEY,
+        issued_by: KeyIssuer::Owner,
         header: calendly::SIGNATURE_HEADER,
         sign: calendly::sign,
     }),

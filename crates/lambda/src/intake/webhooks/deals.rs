@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::Function;
 use crate::api::{Operation, RequestHeader};
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::http::problem::Problem;
 use crate::intake::identify::{Hints, Identified, Writer};
@@ -43,6 +43,7 @@ pub static REGISTRATION: Registration = Registration {
     variables: &[(KEY, "local-stage-deal-key")],
     signature: Some(Signature {
         key_variable: KEY,
+        issued_by: KeyIssuer::Owner,
         header: deals::KEY_HEADER,
         sign: |_, secret, _| secret.expose().to_owned(),
     }),

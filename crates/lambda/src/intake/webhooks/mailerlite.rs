@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::Function;
 use crate::api::Operation;
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::intake::mailboxes;
 use crate::intake::webhook::{self, Arrival, Kept, Webhook};
@@ -32,6 +32,7 @@ pub static REGISTRATION: Registration = Registration {
     variables: &[(SECRET, "local-stage-mailerlite-secret")],
     signature: Some(Signature {
         key_variable: SECRET,
+        issued_by: KeyIssuer::Provider,
         header: mailerlite::SIGNATURE_HEADER,
         sign: |body, secret, _now| mailerlite::sign(body, secret),
     }),

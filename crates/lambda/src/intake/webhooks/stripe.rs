@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::Function;
 use crate::api::Operation;
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::intake::identify::{Hints, Identified, Writer};
 use crate::intake::webhook::{self, Arrival, Kept, Report, Webhook, receipt};
@@ -56,6 +56,7 @@ pub static REGISTRATION: Registration = Registration {
     variables: &[(SECRET, "local-stage-stripe-secret")],
     signature: Some(Signature {
         key_variable: SECRET,
+        issued_by: KeyIssuer::Provider,
         header: stripe::SIGNATURE_HEADER,
         sign: stripe::sign,
     }),

@@ -34,7 +34,7 @@ use serde_json::json;
 use crate::Function;
 use crate::api::{Operation, Returned};
 use crate::app::App;
-use crate::functions::{Registration, Signature};
+use crate::functions::{KeyIssuer, Registration, Signature};
 use crate::http::guard;
 use crate::http::problem::{Problem, put};
 use crate::intake::webhook::{self, Arrival, Kept, Webhook};
@@ -61,6 +61,7 @@ pub static REGISTRATION: Registration = Registration {
     ],
     signature: Some(Signature {
         key_variable: APP_SECRET,
+        issued_by: KeyIssuer::Provider,
         header: whatsapp::SIGNATURE_HEADER,
         sign: |body, secret, _now| whatsapp::sign(secret, body),
     }),
