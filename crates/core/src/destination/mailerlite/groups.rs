@@ -42,7 +42,7 @@ pub fn is_group(name: &str) -> bool {
 pub(super) const GROUPS: &str = "MAILERLITE_GROUPS";
 /// The message about a value of [`GROUPS`] that is wrong: it says what the value must be.
 pub(super) const GROUPS_ARE: &str = "MAILERLITE_GROUPS must be JSON with the numeric ids, as texts, of the groups questionnaire and \
-     marketing, and of those there are of contact, newsletter, consultation, landing_page_leads, amanda_score_high, amanda_score_medium, \
+     marketing, and of those there are of the site's forms by name, as contact, landing_page_leads, amanda_score_high, amanda_score_medium, \
      amanda_score_low, customers_vip, customers_premium, customers_standard, business_type_<value> and \
      sells_<service>, both in lower case, without accents, _ between words.";
 
