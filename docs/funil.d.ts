@@ -26,7 +26,7 @@ interface FunilEventMap {
   /** It is being sent. */
   "funil:sending": CustomEvent<{ function: string }>;
   /** It was kept. */
-  "funil:success": CustomEvent<{ function: string; answer: FunilResponse }>;
+  "funil:success": CustomEvent<{ function: string; response: FunilResponse }>;
   /** It was refused. */
   "funil:refused": CustomEvent<{ function: string; problem: FunilProblem }>;
   /** There was no response of ours, and the form is sent again. `status` is 0 where there was no response at all. */

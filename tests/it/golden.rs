@@ -25,7 +25,7 @@ mod walk;
 use plain::{Plain, text};
 use walk::Walk;
 
-/// Every `type` that an item may have.
+/// Every `type` in `items.snap`, whose walk has no payment, no lead of Contact2Sale and no visit.
 const TYPES: [&str; 20] = [
     "alert",
     "alias",
@@ -49,7 +49,7 @@ const TYPES: [&str; 20] = [
     "totals",
 ];
 
-/// Every `event` that an event's item may have.
+/// Every `event` in `items.snap`.
 const EVENTS: [&str; 10] = [
     "call_booked",
     "call_canceled",

@@ -491,7 +491,7 @@ async fn a_report_that_every_lead_shows_costs_one_write() {
     let digest = world.hash.digest("email", EMAIL);
     let status = EmailStatus::Unsubscribed;
     let again = world.store.report_email(&digest, status, "any", world.now()).await.unwrap();
-    assert_eq!(again, Reported::Told);
+    assert_eq!(again, Reported::Known);
     let other = world.store.report_email(&digest, EmailStatus::Bounced, "any", world.now()).await;
     assert_eq!(other.unwrap(), Reported::News { since: world.now() });
     world.finish().await;

@@ -127,7 +127,7 @@ impl Verdict {
     }
 }
 
-/// The leads that providers have which do not say so by lead.
+/// The leads that are at providers which do not store our lead id.
 struct Has {
     in_ga4: BTreeSet<String>,
     in_segment: BTreeSet<String>,

@@ -374,7 +374,7 @@ mod tests {
             (Canceled, Some(4), Some((Missed, 5)), NoShow),
             (Canceled, Some(4), Some((MissedTakenBack, 5)), Canceled),
             (Rescheduled, Some(6), Some((Missed, 5)), Rescheduled),
-            // Bookings that were kept before their time was.
+            // Bookings that were stored before their time was kept.
             (Canceled, None, Some((Missed, 5)), Canceled),
             (NoShow, None, None, NoShow),
             (NoShow, None, Some((MissedTakenBack, 5)), Booked),

@@ -66,8 +66,8 @@ impl Backlog {
         self.len
     }
 
-    /// Adds deliveries in the order in which they fell due. What came up before with the same due time
-    /// is left out. Returns how many are new.
+    /// Adds deliveries in the order in which they fell due. Those that were added before with the same due
+    /// time are skipped. Returns how many are new.
     pub(crate) fn add(&mut self, tasks: impl IntoIterator<Item = Task>) -> usize {
         let before = self.len;
         let mut leads = HashSet::new();

@@ -176,7 +176,7 @@ impl<'w> Gate<'w> {
 
     /// Notes in the breaker what an outcome says about the destination, and raises an alert when it opens.
     pub(crate) async fn note(&self, outcome: &Outcome, now: Timestamp) -> Result<(), StoreError> {
-        let note = self.state().heard(health(outcome), now);
+        let note = self.state().note_outcome(health(outcome), now);
         match note {
             Some(note) => self.write(note, now).await,
             None => Ok(()),
@@ -234,7 +234,7 @@ impl<'w> Gate<'w> {
 
 impl State {
     /// Takes in what an outcome says, and returns what is to be written.
-    fn heard(&mut self, health: Health, now: Timestamp) -> Option<Note> {
+    fn note_outcome(&mut self, health: Health, now: Timestamp) -> Option<Note> {
         let is_time = self.noted_at.is_none_or(|at| after(at, NOTED_EVERY_S) <= now);
         match health {
             Health::NoEvidence => None,

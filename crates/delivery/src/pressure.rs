@@ -37,7 +37,7 @@ impl Refusals {
         }
     }
 
-    /// Whether something was refused so lately that nobody starts what the sweep can do later.
+    /// Whether the table refused something so recently that deliveries named by rings are left to the sweep.
     pub(crate) fn are_recent(&self, now: Instant) -> bool {
         self.seen().last.is_some_and(|last| now < last + LEAVES)
     }

@@ -91,8 +91,8 @@ impl Sweep {
         self.shards.iter().any(|reading| reading.position.has_more())
     }
 
-    /// Whether another worker goes through a shard that this one passed over, and finds what a ring was
-    /// for.
+    /// Whether another worker goes through a shard that this one passed over, so that it delivers what a ring
+    /// announced.
     pub(crate) const fn left_to_others(&self) -> bool {
         self.left_to_others
     }

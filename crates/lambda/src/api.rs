@@ -150,7 +150,7 @@ impl Operation {
         self
     }
 
-    /// Only for who shows a service token.
+    /// Requires a service token.
     pub(crate) fn authorised(mut self) -> Self {
         self.caller = Caller::ServiceToken;
         self.refuses([Problem::Unauthorised])

@@ -33,7 +33,7 @@ pub enum Count {
     Duplicate(&'static str),
     /// One of these that got a problem as its response.
     Refused(&'static str),
-    /// An event of a page, or a value of one: what became of it.
+    /// An event of a page or one of its values, by what became of it.
     PageEvents(&'static str),
     /// A delivery that a claim ended with this outcome.
     Settled {
@@ -140,7 +140,7 @@ impl Store {
         let items: Vec<_> =
             items.into_iter().map(|(sk, counts)| (sk, Taken { totals, counts })).collect();
         let write = async {
-            // A table that is not ours gets no totals either.
+            // Nothing is written into a table that belongs to another `HASH_KEY`.
             self.ready(hash_key).await?;
             let writes = items.into_iter().map(|(sk, taken)| async move {
                 let mut expression = Expression::of_type("totals");

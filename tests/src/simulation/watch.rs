@@ -169,7 +169,7 @@ pub(super) struct Watch {
     hasher: DefaultHasher,
     pub(super) problems: Vec<String>,
     pub(super) counts: Counts,
-    /// The number of the last request that took effect; it tells what happened before what.
+    /// The number of the last request that took effect; it orders the events.
     number: u64,
     /// The functions that were not invoked.
     pub(super) not_invoked: BTreeSet<&'static str>,

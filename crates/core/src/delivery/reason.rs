@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(stored.known(), expected, "{text}");
             assert_eq!(stored.to_string(), text);
         }
-        let answer = StoredReason::from(Reason::UnexpectedResponse("is_a_page"));
-        assert_eq!(answer, StoredReason::from("answer_is_a_page".to_owned()));
+        let response = StoredReason::from(Reason::UnexpectedResponse("is_a_page"));
+        assert_eq!(response, StoredReason::from("answer_is_a_page".to_owned()));
     }
 }

@@ -46,7 +46,7 @@ const UNREAD_TRIES: u32 = 4;
 /// The name under which every reply keeps why it was asked for.
 const LEGAL_BASIS: &str = "legal_basis";
 
-/// Contact2Sale: who a lead of it is, looked up, and a message about that to its seller.
+/// Contact2Sale: looks a lead up, and sends what was found to its seller.
 pub static DESTINATION: Destination = Destination {
     name: NAME,
     function: "lead-enrichment",
@@ -394,7 +394,7 @@ fn judged(response: &Response) -> Outcome {
     }
 }
 
-/// A step with what it depends on: another input is another step.
+/// The key of a step: its name, and a digest of what it depends on.
 fn step_of(step: &str, inputs: &[&str]) -> String {
     let parts: Vec<String> =
         inputs.iter().map(|input| format!("{}:{input}", input.len())).collect();

@@ -99,7 +99,7 @@ fn taken(event: &EventData) -> Option<Taken<'_>> {
     }
 }
 
-/// A report that says what another one said already is none for the CRM.
+/// What the CRM takes of a payment. A report that repeats an earlier one is not sent.
 fn taken_of_payment(event: &PaymentEvent) -> Option<Taken<'_>> {
     let own = match event {
         PaymentEvent::Succeeded(paid) => paid.counted.map(|_| Some(Own::Purchase(paid))),
@@ -127,7 +127,7 @@ fn own_of_form(event: &FormEvent) -> Option<Own<'_>> {
 }
 
 /// What the person wrote, with everything else that they typed: a later form of a lead whose id anybody can
-/// learn changes none of its fields. `None` of a sign-up, which nobody is to answer.
+/// learn changes none of its fields. `None` for a sign-up to the newsletter, which needs no reply.
 fn note_of_form(submission: &SiteSubmission<'_>) -> Option<String> {
     if submission.form.kind() == SiteFormKind::SignUp {
         return None;
@@ -344,7 +344,7 @@ impl Adapter for Crm {
         }
     }
 
-    /// A search for a lead that there is not. A webhook has no request that starts nothing.
+    /// Searches for a lead that does not exist. The format `webhook` has no request without an effect.
     fn probes(&self) -> Vec<Probe<'_>> {
         let (path, parameter) = match self.format {
             Format::Webhook => {

@@ -44,7 +44,7 @@ static SITE_FORM: Slot = Slot::new("site_form", Purpose::MarketingEmail).by_emai
 /// so its purpose is to respond; whether they get the newsletter itself is decided here.
 static NEWSLETTER: Slot =
     Slot::new("newsletter", Purpose::Contact).asks_for(Purpose::MarketingEmail).by_email();
-/// The fields and the group of somebody who paid, whose contract it is.
+/// The fields and the group of a customer. Its purpose is `contact`, because they belong to the contract.
 static CUSTOMER: Slot = Slot::new("customer", Purpose::Contact).by_email();
 
 /// MailerLite: the state of each subscriber, with its groups.

@@ -217,7 +217,7 @@ impl Adapter for Meta {
         let Some(taken) = taken(&context.event.data) else {
             return Step::Done(Outcome::Rejected(Reason::NotUnderstood));
         };
-        // Meta refuses a purchase that is worth nothing that is known.
+        // Meta refuses a purchase without a known value.
         let worth = taken.custom_data.as_ref().and_then(|data| data.get("value"));
         if *taken.slot == PURCHASE && worth.is_none() {
             return Step::Done(Outcome::Skipped(Reason::Missing("value")));

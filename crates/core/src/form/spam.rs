@@ -83,9 +83,9 @@ pub enum Token {
     NotAsked,
     /// The form has none.
     Missing,
-    /// It stands for a person.
+    /// Turnstile accepted it.
     Valid,
-    /// It stands for nobody.
+    /// Turnstile rejected it.
     Rejected,
     /// The service that checks it did not respond.
     Unchecked,

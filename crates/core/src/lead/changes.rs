@@ -20,12 +20,12 @@ pub enum Authority {
     /// It carries the lead's random id and e-mail, so its values are the newest.
     Capability,
     /// It is the first form of a lead whose id anybody can learn.
-    FirstWord,
+    FirstForm,
     /// It is the first form of its kind of such a lead, which had other forms before: it adds what no form
     /// said before, changes nothing, and says nothing of what they agreed to.
     FirstOfKind,
     /// It is a later form of such a lead, so it changes nothing that others are shown.
-    LaterWord,
+    LaterForm,
 }
 
 /// What one accepted request changes on its lead.
@@ -99,7 +99,7 @@ impl LeadChanges {
         authority: Authority,
         occurred_at: Timestamp,
     ) -> Self {
-        if authority == Authority::LaterWord {
+        if authority == Authority::LaterForm {
             return Self::default();
         }
         Self {
@@ -124,7 +124,7 @@ impl LeadChanges {
     ) -> Self {
         let form = &submitted.form;
         let agrees = form.phone.as_ref().is_some_and(|phone| agrees(phone, authority, known));
-        if authority == Authority::LaterWord {
+        if authority == Authority::LaterForm {
             let disputed = (!agrees).then_some(true);
             return Self {
                 latest: LeadLatest { phone_disputed: disputed, ..LeadLatest::default() },
@@ -133,7 +133,7 @@ impl LeadChanges {
         }
         let phone_disputed = match authority {
             Authority::FirstOfKind => (!agrees).then_some(true),
-            Authority::Capability | Authority::FirstWord | Authority::LaterWord => {
+            Authority::Capability | Authority::FirstForm | Authority::LaterForm => {
                 form.phone.is_none().then_some(true)
             }
         };
@@ -153,8 +153,8 @@ impl LeadChanges {
         // A lead whose id anybody can learn may have a name and a number from a booking.
         let (person, if_absent) = match authority {
             Authority::Capability => (person, LeadLatest::default()),
-            Authority::FirstWord | Authority::FirstOfKind => (LeadLatest::default(), person),
-            Authority::LaterWord => (LeadLatest::default(), LeadLatest::default()),
+            Authority::FirstForm | Authority::FirstOfKind => (LeadLatest::default(), person),
+            Authority::LaterForm => (LeadLatest::default(), LeadLatest::default()),
         };
         Self {
             if_absent,
@@ -208,8 +208,8 @@ impl LeadChanges {
         let (person, if_absent) = match authority {
             Authority::Capability => (person, LeadLatest::default()),
             // A lead whose id anybody can learn may have a name from elsewhere.
-            Authority::FirstWord | Authority::FirstOfKind => (LeadLatest::default(), person),
-            Authority::LaterWord => {
+            Authority::FirstForm | Authority::FirstOfKind => (LeadLatest::default(), person),
+            Authority::LaterForm => {
                 return Self {
                     latest: LeadLatest { phone_disputed: disputed, ..LeadLatest::default() },
                     ..Self::default()
@@ -219,11 +219,11 @@ impl LeadChanges {
         let (form_phone, phone_disputed) = match authority {
             Authority::FirstOfKind if differs => (None, disputed),
             Authority::Capability
-            | Authority::FirstWord
+            | Authority::FirstForm
             | Authority::FirstOfKind
-            | Authority::LaterWord => (call_phone.cloned(), None),
+            | Authority::LaterForm => (call_phone.cloned(), None),
         };
-        // The newest number of who holds the capability is the one that counts.
+        // Of a request with the lead's random id, the newest number counts.
         let is_settled = authority == Authority::Capability && form_phone.is_some();
         Self {
             latest: LeadLatest {
@@ -258,7 +258,7 @@ fn agrees(phone: &Phone, authority: Authority, known: Option<&Lead>) -> bool {
         StatedPhone::Disputed => false,
         StatedPhone::NotAsked => {
             let known = known.and_then(|lead| lead.latest.phone.as_ref());
-            authority != Authority::LaterWord && known.is_none_or(|known| known == phone)
+            authority != Authority::LaterForm && known.is_none_or(|known| known == phone)
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct PaymentUpdate {
 }
 
 /// Verifies that the raw body is signed with any of the keys, at most [`TOLERANCE_S`] from now. As in
-/// Stripe's own libraries a signature is lower-case hex; a header with two times is nobody's.
+/// Stripe's own libraries a signature is lower-case hex; a header with two timestamps is refused.
 pub fn verify<'b>(
     body: &'b [u8],
     header: Option<&str>,

@@ -190,8 +190,8 @@ impl Doorbell {
     /// Rings `dispatch` after something was accepted, where there is a doorbell.
     pub(crate) async fn announce(doorbell: Option<&Self>, platform: &Platform, ring: Ring<'_>) {
         let Some(doorbell) = doorbell else { return };
-        let heard = doorbell.ring_within(platform, "dispatch", ring, INTAKE_PATIENCE).await;
-        if let Err(error) = heard {
+        let outcome = doorbell.ring_within(platform, "dispatch", ring, INTAKE_PATIENCE).await;
+        if let Err(error) = outcome {
             let what = ring.in_words();
             match error {
                 // Expected where the function starts cold: the patience is short.

@@ -80,7 +80,7 @@ pub(crate) trait Form: Send + Sync + 'static {
     }
     /// The response to a submission under the lead id that it asks for.
     fn response(&self, submission: &Submission<Self::Content>) -> StoredResponse;
-    /// What a robot's submission looks like to it: its response says nothing about anybody.
+    /// The content by which a robot's response is made: it looks like any other, and reveals nothing of anybody.
     fn robot_content(&self, content: &Self::Content) -> Self::Content;
     /// Whether a submission from a person would be kept, and would not be refused because its lead is unknown.
     fn knows(
@@ -261,7 +261,7 @@ impl<F: Form> Releases for FormEndpoint<F> {
         if let Some(lead) = corrections.lead {
             body[F::LEAD_ID_FIELD] = Value::String(lead.to_string());
         }
-        // A date that was in the future when it came is no fault of it.
+        // A date that has passed since the submission is no error.
         let came_at = request.entry.name.id.at();
         let content = form.read(&body, came_at).map_err(Problem::Fields)?;
         let now = intake.app.platform.clock.now();
@@ -335,7 +335,7 @@ async fn submit<F: Form>(form: &F, request: &HttpRequest) -> Result<HttpResponse
         Accepted::Duplicate(stored) => Ok(duplicate::<F>(intake, &stored, now)),
         Accepted::KeyReused | Accepted::KeyOfAnother => Err(Problem::KeyReused),
         Accepted::NoSuchLead => Err(Problem::NoSuchLead),
-        // These do not come of a form: it withdraws nothing, and one that makes leads takes an id that is free.
+        // A form cannot have these results: it withdraws nothing, and one that makes leads takes an id that is free.
         Accepted::OtherEmail
         | Accepted::Overtaken
         | Accepted::Exists(_)
@@ -426,17 +426,17 @@ impl Intake {
             lead: place.write,
             changes: effect.changes,
             consent: match place.authority {
-                Authority::Capability | Authority::FirstWord => {
+                Authority::Capability | Authority::FirstForm => {
                     ConsentChanges::of_form(consent, &effect.assumed, now)
                 }
-                Authority::FirstOfKind | Authority::LaterWord => ConsentChanges::of_contract(now),
+                Authority::FirstOfKind | Authority::LaterForm => ConsentChanges::of_contract(now),
             },
             explicit_consent: consent,
             evidence: submission.evidence.clone(),
             aliases: match place.authority {
-                Authority::Capability | Authority::FirstWord => submission.aliases.clone(),
+                Authority::Capability | Authority::FirstForm => submission.aliases.clone(),
                 // The form does not prove that the number belongs to the lead's person, so it gets no alias.
-                Authority::FirstOfKind | Authority::LaterWord => {
+                Authority::FirstOfKind | Authority::LaterForm => {
                     AliasDigests { phone: None, ..submission.aliases.clone() }
                 }
             },

@@ -1,7 +1,7 @@
 //! What tools that send e-mails report of addresses, kept: bounces, complaints, and who wants no more.
 //!
 //! Who unsubscribed or complained revokes e-mails, at their address and on their leads, and what is queued for
-//! them is withdrawn. Who is active again takes that back. The CRM hears of it. Everything else stands in the
+//! them is withdrawn. A report that they are active again ends that. The CRM is sent the new status. Everything else stands in the
 //! journey. Must not know any of the tools.
 
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ impl Mailboxes<'_> {
         let store = &self.app.store;
         let since = match store.report_email(email, status, &report.digest, at).await? {
             Reported::News { since } => since,
-            Reported::Told => {
+            Reported::Known => {
                 self.count_duplicate(&report.digest, now);
                 return Ok(());
             }
@@ -258,7 +258,7 @@ impl Mailboxes<'_> {
         );
     }
 
-    /// Keeps an event on a lead, once under its name.
+    /// Keeps an event on a lead. An event of the same name is kept once.
     async fn accept(
         &self,
         lead: &Lead,

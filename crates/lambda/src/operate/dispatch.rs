@@ -161,7 +161,7 @@ impl HttpEndpoint for Dispatch {
                         json!({"rung": rung})
                     }
                     Err(error) => {
-                        tracing::error!("the table failed, so dispatch rang nobody: {error}");
+                        tracing::error!("the table failed, so dispatch rang no function: {error}");
                         json!({"error": "the table failed"})
                     }
                 }

@@ -64,7 +64,7 @@ const COUNTING: [Counting; 6] = [
     Counting::of_one(DUPLICATES, "Count", &[&["function"]]),
     Counting::of_one(REFUSED, "Count", &[&["function"]]),
     Counting::of_one(ALERTS, "Count", &[&["kind"]]),
-    // Without a destination too: its alarm then is one.
+    // Also without the dimension, so that one alarm covers all destinations.
     Counting::of_one(OLDEST_DUE_SECONDS, "Seconds", &[&["destination"], &[]]),
     Counting {
         measures: &[(DURATION_MS, "Milliseconds")],

@@ -1,8 +1,8 @@
 //! The limiter of a destination: the requests of the last minute, shared by all workers
 //! (`docs/design.md`, "Limiter").
 //!
-//! One item, written under the condition that nobody wrote it meanwhile. Who is too late gets the item as
-//! it is, and tries again with it.
+//! One item, written under the condition that nobody wrote it meanwhile. A worker that comes too late
+//! gets the item as it is now, and tries again with it.
 
 use funil_core::delivery::limit::RequestWindow;
 use jiff::Timestamp;
@@ -31,8 +31,8 @@ impl Store {
         Ok(self.get(keys(destination)).await?.map(read).unwrap_or_default())
     }
 
-    /// Writes what the window is after a worker granted or took back tokens, unless somebody wrote since
-    /// `known`. Returns the limiter as it is then, as an error if it was not written.
+    /// Stores the window after a worker granted or took back tokens, unless another worker wrote since `known`.
+    /// Then the error holds the limiter as it is now.
     pub async fn write_limit(
         &self,
         destination: &str,

@@ -76,7 +76,7 @@ pub enum Reported {
         since: Timestamp,
     },
     /// It says what is known, and every lead has it.
-    Told,
+    Known,
     /// It was sent before, and another one came after it.
     Repeated,
 }
@@ -160,7 +160,7 @@ impl Store {
             return Ok(Reported::Repeated);
         }
         if text(item::EMAIL_STATUS_TOLD) == text(item::EMAIL_STATUS_SINCE) {
-            return Ok(Reported::Told);
+            return Ok(Reported::Known);
         }
         let since = text(item::EMAIL_STATUS_SINCE).and_then(|since| since.parse().ok());
         Ok(Reported::News { since: since.unwrap_or(at) })

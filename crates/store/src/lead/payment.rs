@@ -69,7 +69,7 @@ impl PaymentChange {
         Ok(lead)
     }
 
-    /// Whether the lead of a conflict, `old`, is another than the one that was read.
+    /// Whether the lead changed since it was read; `old` is the stored one, which the conflict brought.
     pub(crate) fn is_overtaken(&self, old: &Item) -> bool {
         let version = item::number(old, "version").and_then(|version| u64::try_from(version).ok());
         self.latest.as_ref().is_some_and(|latest| latest.lead_version != version)

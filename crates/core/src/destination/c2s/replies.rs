@@ -35,9 +35,9 @@ pub(super) enum Unread {
 pub(super) const CPF: &str = "cpf";
 /// The name under which the Work API's name is kept.
 pub(super) const NAME: &str = "name";
-/// The name under which it is kept that the Work API knows somebody else by the CPF.
+/// The name under which it is kept that the CPF belongs to a person of another name.
 pub(super) const OTHER_PERSON: &str = "other_person";
-/// The name under which it is kept how many people had the number or the e-mail, where nobody was meant.
+/// The name under which it is kept how many people matched, where none of them was chosen.
 const CANDIDATES: &str = "candidates";
 /// The longest value that is kept, in characters.
 const VALUE_CHARS_MAX: usize = 120;

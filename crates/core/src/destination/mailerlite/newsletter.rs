@@ -63,7 +63,7 @@ impl Status {
     }
 }
 
-/// What the sign-up is worth by now.
+/// Whether the sign-up still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     /// The person agreed, and nothing revokes it.

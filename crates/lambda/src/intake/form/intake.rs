@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::http::problem::Problem;
 use crate::platform::request::HttpRequest;
 
-/// What all forms work with: the endpoint's own, and the configuration of intake.
+/// What all forms work with: the app, and the configuration of intake.
 #[derive(Clone)]
 pub(crate) struct Intake {
     pub(crate) app: App,
@@ -36,7 +36,7 @@ impl Intake {
         intake.zip(turnstile).map(|(intake, turnstile)| Self { turnstile, ..intake })
     }
 
-    /// Reads the configuration of a function that no person fills anything in for.
+    /// Reads the configuration of a function without a form.
     pub(crate) fn read_of_tags(settings: &mut Settings<'_>, platform: &Platform) -> Option<Self> {
         let app = App::read_intake(settings, platform);
         let config = IntakeConfig::read(settings);

@@ -85,7 +85,7 @@ async fn keep_as_public<F: MakesLead>(
         lead_id: LeadId::from_email(form.intake().hash(), email),
         supplied,
         write: LeadWrite::FirstForm,
-        authority: Authority::FirstWord,
+        authority: Authority::FirstForm,
     };
     let (mut accepted, mut response) = accept(form, submission, place, None).await?;
     if let Accepted::Exists(known) = &accepted
@@ -96,7 +96,7 @@ async fn keep_as_public<F: MakesLead>(
         (accepted, response) = accept(form, submission, place, Some(known)).await?;
     }
     let Accepted::Exists(known) = accepted else { return Ok((accepted, response)) };
-    let place = Place { write: LeadWrite::KnownOfEmail, authority: Authority::LaterWord, ..place };
+    let place = Place { write: LeadWrite::KnownOfEmail, authority: Authority::LaterForm, ..place };
     accept(form, submission, place, Some(&known)).await
 }
 

@@ -128,7 +128,7 @@ impl Form for QuestionnaireSubmit {
         let first = LeadWrite::FirstOfKnown(Fact::Questionnaire);
         let (accepted, response) = self.accept(submission, first, Authority::FirstOfKind).await?;
         if let Accepted::Exists(_) = accepted {
-            return self.accept(submission, LeadWrite::KnownOfEmail, Authority::LaterWord).await;
+            return self.accept(submission, LeadWrite::KnownOfEmail, Authority::LaterForm).await;
         }
         Ok((accepted, response))
     }
