@@ -29,7 +29,7 @@ TEMPLATE = Path("template.yaml").read_text()
 CREDENTIALS = sorted(set(re.findall(r"SecretString:([A-Z0-9_]+)", TEMPLATE)))
 SWITCHES = set(re.findall(r'^  (\w+):\n(?:    .*\n)*?    AllowedValues: \["on", "off"\]', TEMPLATE, re.MULTILINE))
 SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-trial" for name in CREDENTIALS}
-# The providers of the template. This walk sends nothing to the last two.
+# The providers whose address the template takes, without the two that get nothing in this walk.
 PROVIDERS = set(re.findall(r"^  (\w+)BaseUrl:$", TEMPLATE, re.MULTILINE)) - {"Calendly", "Turnstile"}
 # The providers that get something in this walk. Brevo gets nothing, because no deal is committed in it.
 DESTINATIONS = ["crm", "mailerlite", "ga4", "segment", "meta", "whatsapp", "c2s"]

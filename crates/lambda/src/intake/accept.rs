@@ -2,6 +2,10 @@
 //! plans its deliveries, writes everything in one transaction, logs and rings. For requests about
 //! calls, [`App::accept_calls`] also withdraws the messages that end with them.
 //!
+//! Three things go to the store by themselves, because they are no news of a lead: a visit of a page, an
+//! authorised sync of a delivery function, and the revocations of an address or a number, which hold whoever
+//! it belongs to.
+//!
 //! Must not know who sent the request, nor what any destination does with the event.
 
 use funil_core::booking::{BookingChange, BookingId, BookingStatus};

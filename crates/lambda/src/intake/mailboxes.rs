@@ -1,8 +1,8 @@
 //! What tools that send e-mails report of addresses, kept: bounces, complaints, and who wants no more.
 //!
 //! Who unsubscribed or complained revokes e-mails, at their address and on their leads, and what is queued for
-//! them is withdrawn. A report that they are active again ends that. The CRM is sent the new status. Everything else stands in the
-//! journey. Must not know any of the tools.
+//! them is withdrawn. A report that they are active again ends that. The CRM is sent the new status.
+//! Everything else stands in the journey. Must not know any of the tools.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,8 @@ pub(crate) async fn take<W: Webhook>(app: &App, parsed: &Parsed, arrival: &Arriv
         tracing::info!(
             function = W::NAME,
             event,
-            "ignored the event type {event}, which is not handled"
+            "{} ignored the event type {event}, which is not handled",
+            W::NAME
         );
     }
     let mut of_addresses: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

@@ -309,7 +309,8 @@ impl<W: Webhook> WebhookEndpoint<W> {
                 tracing::info!(
                     function = W::NAME,
                     event,
-                    "ignored the event type {event}, which is not handled"
+                    "{} ignored the event type {event}, which is not handled",
+                    W::NAME
                 );
                 Ok(received())
             }
