@@ -1,5 +1,5 @@
-//! Faults at each request to each provider on the way of a form, a booking, a deal, a CRM's lead and a page's events: the provider
-//! breaks, or the worker that sent the request dies.
+//! Faults at each request to each provider on the way of a form, a booking, a payment, a deal, a CRM's
+//! lead and a page's events: the provider breaks, or the worker that sent the request dies.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::calls::Update;
 use super::{arrived_once, everywhere, until_it_dies};
+use crate::stripe::paid;
 use crate::world::{World, lead, lead_body};
 
 /// A user agent.
@@ -36,18 +37,20 @@ const BREAKS: [Behaviour; 7] = [
 enum What {
     Form,
     Booking,
+    Payment,
     Deal,
     CrmLead,
     Visit,
 }
 
 impl What {
-    const ALL: [Self; 5] = [Self::Form, Self::Booking, Self::Deal, Self::CrmLead, Self::Visit];
+    const ALL: [Self; 6] =
+        [Self::Form, Self::Booking, Self::Payment, Self::Deal, Self::CrmLead, Self::Visit];
 
     /// Whose deliveries it has.
     const fn whose(self) -> Whose {
         match self {
-            Self::Form | Self::Booking | Self::Deal | Self::CrmLead => Whose::Leads,
+            Self::Form | Self::Booking | Self::Payment | Self::Deal | Self::CrmLead => Whose::Leads,
             Self::Visit => Whose::Visitors,
         }
     }
@@ -87,9 +90,12 @@ impl What {
         let mut form = lead_body();
         form["consent"]["ads"] = Value::Bool(true);
         world.submit(&form).await;
-        if self == Self::Booking {
+        if self != Self::Form {
             world.drain().await;
-            let response = Update::Booked("INV").send(&world, &world).await;
+            let response = match self {
+                Self::Payment => world.stripe(&paid("pi_1", 19_700)).await,
+                _ => Update::Booked("INV").send(&world, &world).await,
+            };
             assert_eq!(response.status, 200);
         }
         world
@@ -97,7 +103,8 @@ impl What {
 
     /// How many requests each destination gets for it.
     async fn requests(self) -> Vec<(&'static str, usize)> {
-        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; 5]> = OnceCell::const_new();
+        static COUNTED: OnceCell<[Vec<(&'static str, usize)>; What::ALL.len()]> =
+            OnceCell::const_new();
         let count = async |what: Self| {
             let world = what.accepted().await;
             let its = || destination::ALL.iter().filter(|one| one.whose == what.whose());
@@ -111,7 +118,7 @@ impl What {
             counts
         };
         let counted = COUNTED.get_or_init(async || {
-            let mut counted: [Vec<(&str, usize)>; 5] = [const { Vec::new() }; 5];
+            let mut counted = [const { Vec::new() }; What::ALL.len()];
             for (what, counts) in Self::ALL.into_iter().zip(&mut counted) {
                 *counts = count(what).await;
             }
@@ -131,6 +138,7 @@ async fn finish(world: World, what: What, title: &str) -> bool {
     match what {
         What::Form => arrived_once(world, title).await,
         What::Booking => booking_arrived_once(world, title).await,
+        What::Payment => payment_arrived_once(world, title).await,
         What::Deal => deal_arrived_once(world, title).await,
         What::CrmLead => crm_lead_arrived_once(world, title).await,
         What::Visit => visit_arrived_once(world, title).await,
@@ -149,6 +157,30 @@ async fn visit_arrived_once(world: World, title: &str) -> bool {
     let is_unknown = state == "unknown";
     world.finish().await;
     is_unknown
+}
+
+/// Every destination of a payment recognises it when it is sent again, GA4's `purchase` by its transaction, so no
+/// delivery ends as unknown.
+async fn payment_arrived_once(world: World, title: &str) -> bool {
+    world.advance(SignedDuration::from_hours(20)).await;
+    for destination in destination::ALL {
+        world.looks_at(destination.name);
+    }
+    let deliveries = world.journey(lead()).await.deliveries;
+    for delivery in &deliveries {
+        assert_eq!(delivery.state.kind(), StateKind::Delivered, "{title}: {delivery:?}");
+    }
+    let of = |name: &str| deliveries.iter().filter(|one| one.destination == name).count();
+    let ga4 = world.providers.ga4_events();
+    let purchases = ga4.iter().filter(|event| event.name == "purchase").count();
+    assert_eq!((purchases, ga4.len()), (1, of("ga4")), "{title}");
+    assert_eq!(world.providers.meta_events().len(), of("meta"), "{title}");
+    assert_eq!(world.providers.segment_messages().len(), 2 * of("segment"), "{title}");
+    let joins = world.providers.group_joins();
+    let groups: BTreeSet<&str> = joins.iter().map(|join| &*join.group).collect();
+    assert_eq!(groups.len(), joins.len(), "{title}: a group was joined twice: {groups:?}");
+    world.finish().await;
+    false
 }
 
 async fn deal_arrived_once(world: World, title: &str) -> bool {
@@ -232,12 +264,12 @@ fn provider_of(destination: &str) -> &'static str {
     destination::find(destination).unwrap().provider
 }
 
-/// Whether this request to a destination must not be repeated once it may have had an effect. Contact2Sale's lead is
-/// looked up by requests that may be, and the last one is the message.
-fn is_harmful(destination: &str, at: usize, requests: usize) -> bool {
+/// Whether this request to a destination must not be repeated once it may have had an effect. Of a payment none is.
+/// Contact2Sale's lead is looked up by requests that may be, and the last one is the message.
+fn is_harmful(what: What, destination: &str, at: usize, requests: usize) -> bool {
     let has_harmful =
         destination::find(destination).is_some_and(|one| one.when_unknown != WhenUnknown::Never);
-    has_harmful && (destination != "c2s" || at + 1 == requests)
+    has_harmful && what != What::Payment && (destination != "c2s" || at + 1 == requests)
 }
 
 async fn breaks_once(
@@ -270,7 +302,7 @@ async fn breaks_once(
         | Behaviour::Hang
         | Behaviour::HangAfterEffect => false,
     };
-    assert_eq!(unknown, is_harmful(destination, at, requests) && !refused, "{title}");
+    assert_eq!(unknown, is_harmful(what, destination, at, requests) && !refused, "{title}");
 }
 
 #[tokio::test]
@@ -307,7 +339,7 @@ async fn a_worker_may_die_at_any_request_to_a_provider() {
                     assert!(until_it_dies(work, received).await.is_none(), "{title}");
                     world.advance(SignedDuration::from_mins(15)).await;
                     let unknown = finish(world, what, &title).await;
-                    assert_eq!(unknown, is_harmful(destination, at, requests), "{title}");
+                    assert_eq!(unknown, is_harmful(what, destination, at, requests), "{title}");
                 }
             }
         }

@@ -283,8 +283,10 @@ fn variables(plan: &Plan) -> BTreeMap<String, String> {
     let address = "127.0.0.1:80".parse().unwrap();
     let mut variables = environment("funil", "http://127.0.0.1:80", address);
     variables.remove("DOORBELL_URL");
+    let destinations = destinations_of_forms();
     let per_minute = format!("{:.0}", plan.mailerlite_per_minute.max(6.0));
     for (name, value) in [
+        ("DESTINATIONS", &*destinations),
         ("DOORBELL_FUNCTION_PREFIX", lambda::PREFIX),
         ("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:80"),
         ("RINGS", "stream"),

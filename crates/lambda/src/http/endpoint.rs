@@ -152,6 +152,10 @@ async fn response<E: HttpEndpoint>(
     if result.is_err() && request.method != Method::OPTIONS {
         count(endpoint, Count::Refused(endpoint.function()));
     }
+    if let Err(Problem::Table(error)) = &result {
+        let name = endpoint.function();
+        tracing::error!("{name} responds 503, because the table failed: {error}");
+    }
     let mut response = result.unwrap_or_else(|problem| problem.response(guard::locale(request)));
     endpoint.finish(request, &mut response);
     if request.method == Method::HEAD && endpoint.methods(request).contains(&Method::HEAD) {

@@ -1,7 +1,7 @@
 //! Refusals, as RFC 9457 problem details.
 //!
 //! `detail` is for the caller, in their language. It never repeats what they sent and shows nothing
-//! internal. What went wrong inside is logged once, where the problem is made.
+//! internal. A table that failed is logged once, by the endpoint's frame.
 
 use funil_core::form::{FieldErrors, Locale};
 use funil_core::json::JsonError;
@@ -62,15 +62,14 @@ pub(crate) enum Problem {
     /// The destination is not listed in `DESTINATIONS`.
     DestinationOff,
     /// The table did not do what it was asked, or is not the one of this `HASH_KEY`.
+    Table(StoreError),
+    /// Not all of the request could be kept, for a reason that was logged.
     Unavailable,
 }
 
 impl From<StoreError> for Problem {
-    /// Logs the failure of the table: this is the one place where that happens on the way to a
-    /// response.
     fn from(error: StoreError) -> Self {
-        tracing::error!("the table failed, so the response is 503: {error}");
-        Self::Unavailable
+        Self::Table(error)
     }
 }
 
@@ -92,7 +91,7 @@ impl Problem {
                 StatusCode::NOT_FOUND
             }
             Self::BookingKnown | Self::DestinationOff => StatusCode::CONFLICT,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Table(_) | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -119,7 +118,7 @@ impl Problem {
             Self::NotInQuarantine => "not_in_quarantine",
             Self::NotUnderstood(_) => "not_understood",
             Self::DestinationOff => "destination_off",
-            Self::Unavailable => "unavailable",
+            Self::Table(_) | Self::Unavailable => "unavailable",
         }
     }
 
@@ -270,7 +269,7 @@ impl Problem {
                 ("This destination is off", "List it in DESTINATIONS on all functions."),
                 ("Este destino está desligado", "Liste-o em DESTINATIONS em todas as funções."),
             ),
-            Self::Unavailable => (
+            Self::Table(_) | Self::Unavailable => (
                 (
                     "Not available right now",
                     "Send the same request again shortly; if it was kept, you get its answer.",
@@ -323,7 +322,9 @@ impl Problem {
             Self::RateLimited { retry_after_s } => {
                 put(&mut response.headers, RETRY_AFTER, &retry_after_s.to_string());
             }
-            Self::Unavailable => put(&mut response.headers, RETRY_AFTER, RETRY_AFTER_S),
+            Self::Table(_) | Self::Unavailable => {
+                put(&mut response.headers, RETRY_AFTER, RETRY_AFTER_S)
+            }
             Self::Unauthorised => {
                 put(&mut response.headers, http::header::WWW_AUTHENTICATE, "Bearer");
             }

@@ -8,6 +8,7 @@ use funil_core::lead::Stage;
 use funil_store::Journey;
 use serde_json::Value;
 
+use super::receives;
 use crate::simulation::life::Appointment;
 use crate::simulation::system::System;
 use crate::simulation::watch::Known;
@@ -53,6 +54,9 @@ pub(super) fn check(
     }
     let providers = &system.front.providers;
     for (lead, known) in leads {
+        if !journeys.get(lead).is_some_and(|journey| receives("crm", journey)) {
+            continue;
+        }
         let contact = providers.crm_contact(lead).unwrap_or_default();
         let custom = &contact["custom_fields"];
         let stage = known.stage.map_or("lead", Stage::name);
@@ -66,7 +70,8 @@ pub(super) fn check(
         }
     }
     let mut of_email: BTreeMap<&str, Vec<(&str, &Known)>> = BTreeMap::new();
-    for (lead, known) in leads {
+    let has_email = |(_, known): &(&String, &Known)| !known.email.is_empty();
+    for (lead, known) in leads.iter().filter(has_email) {
         of_email.entry(&known.email).or_default().push((lead, known));
     }
     for (email, theirs) in of_email {

@@ -196,8 +196,10 @@ impl Watch {
             // Other events say nothing about who the lead is.
             _ => {}
         }
-        let oldest = self.oldest.entry(known.email.clone());
-        oldest.or_insert_with(|| lead.to_owned());
+        if !known.email.is_empty() {
+            let oldest = self.oldest.entry(known.email.clone());
+            oldest.or_insert_with(|| lead.to_owned());
+        }
         self.leads.insert(lead.to_owned(), known);
     }
 

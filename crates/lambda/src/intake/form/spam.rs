@@ -38,7 +38,7 @@ impl Intake {
             return Ok(Token::Missing);
         };
         let fingerprint = F::fingerprint(&sent.content);
-        let token = site.verify(&self.app.platform, given, &fingerprint).await;
+        let token = site.verify(&self.app.platform, F::NAME, given, &fingerprint).await;
         if token == Token::Unchecked {
             let Rate { requests, window_s } = self.config.rates.of(F::RATE);
             let limit = RateLimit { requests: (requests / 5).max(1), window_s };

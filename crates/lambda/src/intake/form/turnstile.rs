@@ -53,6 +53,7 @@ impl Site {
     pub(crate) async fn verify(
         &self,
         platform: &Platform,
+        function: &str,
         token: &Secret,
         fingerprint: &str,
     ) -> Token {
@@ -67,7 +68,7 @@ impl Site {
                     .collect();
                 if codes.is_empty() || codes.iter().any(|code| NOT_OF_THE_TOKEN.contains(code)) {
                     tracing::error!(
-                        "Turnstile checked no token; compare TURNSTILE_SECRET_KEY with the site's secret key at \
+                        "Turnstile checked no token for {function}; compare TURNSTILE_SECRET_KEY with the site's secret key at \
                          Cloudflare. Forms are accepted with a sign meanwhile"
                     );
                     return Token::Unchecked;
@@ -76,7 +77,7 @@ impl Site {
             }
             None => {
                 tracing::warn!(
-                    "Turnstile did not respond in time; the form is accepted with a sign"
+                    "Turnstile did not respond to {function} in time; the form is accepted with a sign"
                 );
                 Token::Unchecked
             }
