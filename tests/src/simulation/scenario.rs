@@ -53,7 +53,7 @@ mod aws {
     pub(super) const INDEX_LAGS: Duration = Duration::from_millis(100);
 }
 
-/// Executions side by side that we reserve for each delivery function, and at most give it.
+/// Executions side by side that we reserve for each delivery function that is deployed, and at most give it.
 const RESERVED: f64 = 80.0;
 /// Write units a second of a table whose quota was raised.
 const RAISED_TABLE_WRITES: f64 = 200_000.0;

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use funil_core::clock::after;
-use funil_core::destination;
 use funil_core::settings::Env;
 use funil_dev::functions;
 use funil_lambda::Function;
@@ -17,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::Plan;
 use super::front::Front;
+use super::{Plan, destinations};
 
 /// What the names of the functions begin with.
 pub(super) const PREFIX: &str = "funil-";
@@ -82,15 +81,16 @@ type Room = OwnedSemaphorePermit;
 
 impl Lambda {
     pub(super) fn new(plan: &Plan, make: Make) -> Arc<Self> {
-        let reserved = destination::ALL.iter();
-        let reserved = reserved.map(|one| (one.function, Arc::new(Semaphore::new(plan.reserved))));
+        let reserved =
+            destinations().map(|one| (one.function, Arc::new(Semaphore::new(plan.reserved))));
+        let reserved: BTreeMap<_, _> = reserved.collect();
         Arc::new(Self {
             make,
             // What is reserved for some functions is taken from what the others may have.
             unreserved: Arc::new(Semaphore::new(
-                plan.concurrency.saturating_sub(plan.reserved * destination::ALL.len()).max(1),
+                plan.concurrency.saturating_sub(plan.reserved * reserved.len()).max(1),
             )),
-            reserved: reserved.collect(),
+            reserved,
             idle: Mutex::default(),
             counts: Mutex::default(),
         })
@@ -193,7 +193,7 @@ impl Lambda {
     }
 
     fn start(&self, name: &str) -> Container {
-        let of_deliveries = destination::ALL.iter().map(|one| one.function);
+        let of_deliveries = destinations().map(|one| one.function);
         let names = of_deliveries.chain(["dispatch", "lead-submit"]);
         let name = { names }.find(|one| *one == name).unwrap();
         let (platform, env) = (self.make)(name);
