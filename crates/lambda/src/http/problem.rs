@@ -323,7 +323,7 @@ impl Problem {
                 put(&mut response.headers, RETRY_AFTER, &retry_after_s.to_string());
             }
             Self::Table(_) | Self::Unavailable => {
-                put(&mut response.headers, RETRY_AFTER, RETRY_AFTER_S)
+                put(&mut response.headers, RETRY_AFTER, RETRY_AFTER_S);
             }
             Self::Unauthorised => {
                 put(&mut response.headers, http::header::WWW_AUTHENTICATE, "Bearer");
