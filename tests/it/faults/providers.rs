@@ -92,9 +92,10 @@ impl What {
         world.submit(&form).await;
         if self != Self::Form {
             world.drain().await;
-            let response = match self {
-                Self::Payment => world.stripe(&paid("pi_1", 19_700)).await,
-                _ => Update::Booked("INV").send(&world, &world).await,
+            let response = if self == Self::Payment {
+                world.stripe(&paid("pi_1", 19_700)).await
+            } else {
+                Update::Booked("INV").send(&world, &world).await
             };
             assert_eq!(response.status, 200);
         }
