@@ -40,7 +40,8 @@ const TAIL_ONE_IN: u64 = 100;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bill {
     pub(super) requests: u64,
-    pub(super) write_units: f64,
+    /// Write units by the function that wrote.
+    pub(super) written: BTreeMap<String, f64>,
     pub(super) read_units: f64,
     /// How many requests of each function the table refused for its load.
     pub(super) refused: BTreeMap<String, u64>,
@@ -150,11 +151,12 @@ impl Front {
         let reads = matches!(operation, "BatchGetItem" | "GetItem" | "Query");
         {
             let mut bill = self.bill.lock().unwrap();
-            match (reads, status) {
-                (true, _) => bill.read_units += consumed,
-                (false, 200) => bill.write_units += consumed,
+            if reads {
+                bill.read_units += consumed;
+            } else {
                 // A condition that fails costs the write nevertheless.
-                (false, _) => bill.write_units += 1.0,
+                let units = if status == 200 { consumed } else { 1.0 };
+                *bill.written.entry(function.to_owned()).or_default() += units;
             }
         }
         let now = self.begun.elapsed();

@@ -34,6 +34,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Units written to the table, indexes included.
     pub write_units: f64,
+    /// The same by function.
+    pub written_by: BTreeMap<String, f64>,
     /// Units read from the table.
     pub read_units: f64,
     /// How many requests of each function the table refused for its load.
@@ -85,7 +87,8 @@ pub(super) async fn of(
         refused,
         acceptance: Latency::of(acceptance),
         verdict,
-        write_units: bill.write_units,
+        write_units: bill.written.values().sum(),
+        written_by: bill.written,
         read_units: bill.read_units,
         refused_by_table: bill.refused,
         narrowest: front.narrowest(),
@@ -138,11 +141,15 @@ impl fmt::Display for Report {
             )?;
         }
         let leads = f64::from(u32::try_from(self.accepted.max(1)).unwrap_or(u32::MAX));
+        let by = self.written_by.iter();
+        let by: Vec<String> =
+            by.map(|(function, units)| format!("{function} {:.1}", units / leads)).collect();
         writeln!(
             f,
-            "  table: {:.0} units written ({:.1} a lead), {:.0} read ({:.1} a lead); refused {:?}; the most by {:?}",
+            "  table: {:.0} units written ({:.1} a lead: {}), {:.0} read ({:.1} a lead); refused {:?}; the most by {:?}",
             self.write_units,
             self.write_units / leads,
+            by.join(", "),
             self.read_units,
             self.read_units / leads,
             self.refused_by_table,
