@@ -68,7 +68,7 @@ pub(crate) async fn providers(world: &World) -> Vec<(&'static str, String)> {
     };
     let address = serve(world.providers.router().layer(from_fn(takes))).await;
     let base = |name| Providers::base_url(address, name);
-    destination::ALL.iter().map(|one| (one.base_url_variable, base(one.name))).collect()
+    destination::ALL.iter().map(|one| (one.base_url_variable, base(one.provider))).collect()
 }
 
 async fn serve(router: Router) -> SocketAddr {
